@@ -1,0 +1,87 @@
+import type { PoolStats } from './types.ts'
+
+/** Every way in which the pool refuses or fails. */
+export type PoolErrorCode =
+  | 'POOL_ACQUIRE_TIMEOUT'
+  | 'POOL_QUEUE_FULL'
+  | 'POOL_SHED'
+  | 'POOL_NESTED_ACQUIRE'
+  | 'POOL_DEADLOCK'
+  | 'POOL_CONNECT_FAILED'
+  | 'POOL_UNHEALTHY'
+  | 'POOL_ABORTED'
+  | 'POOL_CLOSED'
+  | 'POOL_NOT_BORROWED'
+  | 'POOL_LEASE_ENDED'
+  | 'POOL_DRAIN_TIMEOUT'
+  | 'POOL_BAD_OPTIONS'
+
+/** What an acquire was waiting for when its time was up. */
+export type AcquirePhase = 'queue' | 'connect' | 'validate'
+
+/** The parts of a {@link PoolError} beside code and message; what does not apply is left out. */
+export interface PoolErrorDetails {
+  pool?: string
+  stats?: PoolStats
+  /** The numbers and the operator's next step, where the message itself must stay as generic-pool's users know it. */
+  hint?: string
+  cause?: unknown
+  phase?: AcquirePhase
+  waitedMillis?: number
+  stalledMillis?: number
+  /** `POOL_BAD_OPTIONS`: each thing that is wrong. */
+  issues?: readonly string[]
+}
+
+/**
+ * The one error class of the pool. Tell errors apart by {@link PoolError.code} or {@link isPoolError}.
+ *
+ * `name` is `'TimeoutError'` for acquire timeouts, as users of generic-pool test for it, and `'PoolError'` otherwise.
+ */
+export class PoolError extends Error {
+  readonly code: PoolErrorCode
+  declare readonly pool?: string
+  declare readonly stats?: PoolStats
+  declare readonly hint?: string
+  declare readonly phase?: AcquirePhase
+  declare readonly waitedMillis?: number
+  declare readonly stalledMillis?: number
+  declare readonly issues?: readonly string[]
+
+  constructor(code: PoolErrorCode, message: string, details: PoolErrorDetails = {}) {
+    const { cause, ...rest } = details
+    super(message, 'cause' in details ? { cause } : undefined)
+    this.name = code === 'POOL_ACQUIRE_TIMEOUT' ? 'TimeoutError' : 'PoolError'
+    this.code = code
+    Object.assign(this, rest)
+  }
+}
+
+/**
+ * Is this an error of a pool, and with this code? Works across several copies of the package in one process.
+ *
+ * @param code - one of {@link PoolErrorCode}; left out: any
+ */
+export function isPoolError(error: unknown, code?: PoolErrorCode): error is PoolError {
+  if (!(error instanceof Error) || !('code' in error) || typeof error.code !== 'string') return false
+  return code === undefined ? error.code.startsWith('POOL_') : error.code === code
+}
+
+/** The message of whatever was thrown. */
+export function messageOf(error: unknown): string {
+  if (error instanceof AggregateError && error.message === '') {
+    return error.errors.map(messageOf).join('; ')
+  }
+  return error instanceof Error ? error.message : String(error)
+}
+
+/** The numbers that every message carries. */
+export function numbersOf(stats: PoolStats): string {
+  const { size, max, idle, borrowed, pending, connecting, validating, closing } = stats
+  const transit = [
+    connecting > 0 ? `, connecting=${connecting}` : '',
+    validating > 0 ? `, validating=${validating}` : '',
+    closing > 0 ? `, closing=${closing}` : '',
+  ].join('')
+  return `(total=${size}, max=${max}, idle=${idle}, borrowed=${borrowed}, pending=${pending}${transit})`
+}

@@ -1,0 +1,161 @@
+import type { Socket } from 'node:net'
+import type { PoolError } from './errors.ts'
+
+/**
+ * How the pool makes, checks and ends the connections that it lends.
+ *
+ * Every hook may be synchronous or not, may throw, reject or never settle: the pool bounds each by its deadline and
+ * runs it outside the `AsyncLocalStorage` context of whoever asked for a connection.
+ */
+export interface Factory<T> {
+  /** Makes one connection. The signal is aborted when `createTimeoutMillis` has passed or the pool is closed. */
+  create(signal: AbortSignal): T | Promise<T>
+  /** Ends one connection. Bounded by `destroyTimeoutMillis`; until it settles, the connection counts against `max`. */
+  destroy(resource: T): void | Promise<void>
+  /** Is the connection usable? Anything but a truthy answer, a throw or the deadline means: no, destroy it. */
+  validate?(resource: T, signal: AbortSignal): boolean | Promise<boolean>
+  /** Cleans a connection on its return. A throw or the deadline destroys it. */
+  reset?(resource: T, signal: AbortSignal): void | Promise<void>
+  /** The socket behind a connection; switches the detection of half-closed connections on. */
+  socket?(resource: T): Socket | undefined
+  /** Has the connection unanswered work? Then it is dirty on return, and its holder counts as alive. */
+  busy?(resource: T): boolean
+  /** The server's idle limit in milliseconds, if it can be asked; called once per generation. */
+  serverIdleTimeout?(resource: T): Promise<number | undefined>
+}
+
+/** Options of a pool. Times are in milliseconds. The first part has generic-pool's names and meaning. */
+export interface PoolOptions {
+  /** Most connections at any time, those still closing included. Default 1, minimum 1. */
+  max?: number
+  /** Connections kept although nobody asks. Default 0. */
+  min?: number
+  /** Most acquires waiting; further ones are rejected with `POOL_QUEUE_FULL`. Default: no limit. */
+  maxWaitingClients?: number
+  /** Number of priorities; 0 is the highest and the default of an acquire. Default 1. */
+  priorityRange?: number
+  /** Lend the connection that has been idle longest (`true`, the default) or shortest (`false`, recommended). */
+  fifo?: boolean
+  /** Make the `min` connections at once. Default true; otherwise `start()` or the first acquire does. */
+  autostart?: boolean
+  /** Validate every connection before it is lent. Default false. */
+  testOnBorrow?: boolean
+  /** Validate every connection when it comes back. Default false. */
+  testOnReturn?: boolean
+  /** Period of the idle check; 0 (default) leaves the period to the pool once an idle timeout is set. */
+  evictionRunIntervalMillis?: number
+  /** Most idle connections judged by one idle check. Default 3. */
+  numTestsPerEvictionRun?: number
+  /** Idle time after which a connection above `min` is destroyed. Default -1: never. */
+  softIdleTimeoutMillis?: number
+  /** Idle time after which any connection is destroyed. Default 30000; in force once it, or a period, is set. */
+  idleTimeoutMillis?: number
+  /** Longest wait for a connection. Default 5000; `false`: no limit. */
+  acquireTimeoutMillis?: number | false
+  /** Longest time for `factory.create`. Default 5000. */
+  createTimeoutMillis?: number
+  /** Longest time for `factory.validate`. Default 1000. */
+  validateTimeoutMillis?: number
+  /** Longest time for `factory.reset`. Default 1000. */
+  resetTimeoutMillis?: number
+  /** Longest time for `factory.destroy`. Default 2000. */
+  destroyTimeoutMillis?: number
+  /** Longest time for `drain()` and `close()` unless the call says otherwise. Default 10000. */
+  drainTimeoutMillis?: number
+  /** Age at which a connection is retired. Default: none. */
+  maxLifetimeMillis?: number
+  /** Share of `maxLifetimeMillis` by which retirements are spread, 0 to 1. Default 0.25. */
+  lifetimeJitter?: number
+  /** The server's idle limit: asked or learned (`'auto'`, default), a number, or `'none'`. */
+  serverIdleTimeoutMillis?: number | 'auto' | 'none'
+  /** Validate before lending once a connection has been idle this long. Default: off; adapters that validate: 500. */
+  validateAfterIdleMillis?: number
+  /** Detection of half-closed connections, where `factory.socket` tells the socket. Default `'on'`. */
+  halfClose?: 'on' | 'off'
+  /** What a nested acquire does. Default `'detect'`. */
+  nested?: 'detect' | 'forbid' | 'reuse' | 'allow'
+  /** How long a deadlock must stand without any sign of life before it is broken. Default 50. */
+  deadlockGraceMillis?: number
+  /** Report a lease older than this. Default 0: off. */
+  leakThresholdMillis?: number
+  /** Which acquires have their stack taken. Default `'sampled'`. */
+  captureStacks?: 'off' | 'sampled' | 'all'
+  /** Shed load early (CoDel). Default: off. */
+  shedding?: { targetMillis?: number; intervalMillis?: number }
+  /** Appears in every error, event and metric. Default: generated. */
+  name?: string
+}
+
+/** What one acquire may say. */
+export interface AcquireOptions {
+  /** 0 (highest, default) to `priorityRange - 1`. */
+  priority?: number
+  /** Aborting it rejects the waiting acquire with `POOL_ABORTED`. */
+  signal?: AbortSignal
+  /** Longest wait in milliseconds instead of `acquireTimeoutMillis`; 0: only what is idle now; `false`: no limit. */
+  timeoutMillis?: number | false
+}
+
+/** Why a connection was destroyed. */
+export type DestroyReason =
+  | 'idle'
+  | 'lifetime'
+  | 'server-timeout'
+  | 'half-closed'
+  | 'invalid'
+  | 'dirty'
+  | 'generation'
+  | 'broken'
+  | 'user'
+  | 'drain'
+  | 'surplus'
+
+/** A plain snapshot of a pool. Counters run since the pool was made. */
+export interface PoolStats {
+  name: string
+  state: 'open' | 'draining' | 'closed'
+  max: number
+  min: number
+  /** Connections that the pool owns or makes; those closing are not counted. */
+  size: number
+  idle: number
+  /** As `idle`, under generic-pool's name. */
+  available: number
+  borrowed: number
+  /** Acquires that wait. */
+  pending: number
+  connecting: number
+  validating: number
+  resetting: number
+  closing: number
+  generation: number
+  breaker: 'closed' | 'open'
+  /** Failed creates in a row. */
+  createFailures: number
+  totals: {
+    created: number
+    createErrors: number
+    destroyed: number
+    destroyErrors: number
+    acquired: number
+    released: number
+    timeouts: number
+    aborted: number
+  }
+  /** Times that the event loop stood still for long enough to make a timer of the pool late. */
+  stalls: { count: number; totalMillis: number; longestMillis: number }
+}
+
+/** The events of a pool and what their listeners get. */
+export interface PoolEvents<T> {
+  factoryCreateError: [error: unknown]
+  factoryDestroyError: [error: unknown]
+  connect: [event: { pool: string; resource: T; millis: number }]
+  acquire: [event: { pool: string; resource: T; waitedMillis: number }]
+  release: [event: { pool: string; resource: T; heldMillis: number }]
+  destroy: [event: { pool: string; resource: T; reason: DestroyReason; detail?: string }]
+  stall: [event: { pool: string; millis: number }]
+  breaker: [event: { pool: string; state: 'open' | 'closed'; failures: number; error: unknown }]
+}
+
+export type { PoolError }
