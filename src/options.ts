@@ -141,6 +141,7 @@ export function resolveOptions(given: unknown, dropIn: boolean): ResolvedOptions
       if (instead === undefined) delete input[name]
       else input[name] = instead
     }
+    if (isNumber(input.min)) input.min = Math.min(input.min, isNumber(input.max) ? input.max : 1)
   }
   if (issues.length > 0) throw badOptions(issues)
   return withDefaults(input as PoolOptions)
@@ -220,7 +221,7 @@ function oddities(input: Readonly<Record<string, unknown>>): Oddity[] {
       found.push({ name, issue: `${name} is not an option${suggestion(name)}` })
     } else if ((name === 'max' || name === 'min') && typeof value !== 'number') {
       const parsed = Number.parseInt(String(value), 10)
-      const instead = Number.isNaN(parsed) ? undefined : parsed
+      const instead = Number.isNaN(parsed) ? undefined : Math.max(parsed, name === 'max' ? 1 : 0)
       const issue = `${name} must be ${GENERIC[name]?.want}, got ${show(value)}`
       found.push(instead === undefined ? { name, issue } : { name, issue, instead })
     }
