@@ -199,7 +199,11 @@ export function checkedBounds(min: number, max: number): void {
 }
 
 function wrongWith(name: string, value: unknown): string[] {
-  const rule = Object.hasOwn(GENERIC, name) ? GENERIC[name] : Object.hasOwn(OURS, name) ? OURS[name] : undefined
+  const rule = Object.hasOwn(GENERIC, name)
+    ? GENERIC[name]
+    : Object.hasOwn(OURS, name)
+      ? OURS[name]
+      : undefined
   if (rule === undefined) return [`${name} is not an option${suggestion(name)}`]
   return rule.ok(value) ? [] : [`${name} must be ${rule.want}, got ${show(value)}`]
 }
@@ -238,7 +242,11 @@ function oddities(input: Readonly<Record<string, unknown>>): Oddity[] {
 /** Pairs of options of which each is right and both together are not. */
 function contradictions(input: Readonly<Record<string, unknown>>): string[] {
   const { softIdleTimeoutMillis: soft, idleTimeoutMillis: idle, maxLifetimeMillis: lifetime } = input
-  const { serverIdleTimeoutMillis: server, validateTimeoutMillis: validate, acquireTimeoutMillis: acquire } = input
+  const {
+    serverIdleTimeoutMillis: server,
+    validateTimeoutMillis: validate,
+    acquireTimeoutMillis: acquire,
+  } = input
   const issues: string[] = []
   const above = (a: string, x: unknown, b: string, y: unknown, why: string): void => {
     if (isNumber(x) && isNumber(y) && x > y) issues.push(`${a} (${x}) must not be above ${b} (${y}): ${why}`)

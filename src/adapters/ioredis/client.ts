@@ -1,0 +1,93 @@
+import type { Socket } from 'node:net'
+import { closeSocket } from '../../policy/sockets.ts'
+
+/**
+ * What the adapter uses of an ioredis client. The client of ioredis 5, that of ioredis 6 and one typed for RESP3
+ * replies all have this shape, although TypeScript cannot assign them to each other.
+ */
+export interface RedisClient {
+  readonly status: string
+  readonly isCluster: boolean
+  readonly options: object
+  /** Typed as always there; in fact undefined until the tick after connecting starts. */
+  readonly stream: Socket
+  readonly condition: { readonly subscriber: unknown } | null
+  readonly commandQueue: Queue
+  readonly autoPipelineQueueSize: number
+  connect(): Promise<unknown>
+  disconnect(): void
+  ping(): Promise<unknown>
+  on(event: string, listener: (...args: unknown[]) => void): unknown
+  once(event: string, listener: (...args: unknown[]) => void): unknown
+  off(event: string, listener: (...args: unknown[]) => void): unknown
+}
+
+interface Queue {
+  readonly length: number
+  peekAt(index: number): unknown
+}
+
+/** What the type of ioredis keeps private, and what it has no name for. Each is undefined if a version lacks it. */
+interface Innards {
+  readonly connector?: { stream?: Socket | undefined; disconnectTimeout?: number; connecting?: boolean }
+  readonly offlineQueue?: Queue
+  readonly socketTimeoutTimer?: ReturnType<typeof setTimeout>
+}
+
+const innards = (client: RedisClient): Innards => client as unknown as Innards
+
+/** Is that an ioredis client, of whatever version or copy, and not a cluster of them? */
+export function isRedisClient(value: unknown): value is RedisClient {
+  if (typeof value !== 'object' || value === null) return false
+  const { status, options, isCluster, connect, disconnect, ping, on } = value as Partial<RedisClient>
+  const hasMethods = [connect, disconnect, ping, on].every(method => typeof method === 'function')
+  return hasMethods && typeof status === 'string' && typeof options === 'object' && isCluster === false
+}
+
+/** The client's socket; the connector has it a few microtasks before the client. */
+export function streamOf(client: RedisClient): Socket | undefined {
+  return (client.stream as Socket | undefined) ?? innards(client).connector?.stream
+}
+
+/** Has the client commands without an answer? */
+export function isBusy(client: RedisClient): boolean {
+  return client.commandQueue.length > 0 || client.autoPipelineQueueSize > 0
+}
+
+/**
+ * Ends the client in this tick, whatever it is doing: the socket is closed, a dial that has no socket yet gets none,
+ * ioredis reconnects no more and no timer of its own is left. Its commands are rejected once the socket's `close`
+ * has been emitted. Safe to call again.
+ */
+export function sever(client: RedisClient): void {
+  if (client.status === 'end') return
+  const stream = streamOf(client)
+  const { connector, socketTimeoutTimer } = innards(client)
+  forgive(client.commandQueue)
+  forgive(innards(client).offlineQueue)
+  // Without a stream `disconnect` does no more than it should: it forbids a reconnect and calls a dial off. With one
+  // it would half-close it and set a timer that holds the process; on a closed stream nothing would ever clear that.
+  // ioredis calls it again by itself, when the close of the socket fails a command of the handshake.
+  if (connector !== undefined) connector.stream = undefined
+  client.disconnect()
+  if (stream !== undefined) closeSocket(stream)
+  // ioredis 5 leaves this one running.
+  clearTimeout(socketTimeoutTimer)
+}
+
+/**
+ * Takes the commands that are cut off here out of Node's sight as unhandled: whoever awaits one still sees it fail,
+ * but one that was sent and forgotten must not bring the process down because the pool closed its connection.
+ */
+function forgive(queue: Queue | undefined): void {
+  for (let index = 0; index < (queue?.length ?? 0); index += 1) {
+    const { command } = queue?.peekAt(index) as { command?: { promise?: Promise<unknown> } }
+    command?.promise?.catch(() => {})
+  }
+}
+
+/** The socket's timeout of `disconnect()` was copied when the client was made. */
+export function setDisconnectTimeout(client: RedisClient, millis: number): void {
+  const { connector } = innards(client)
+  if (connector !== undefined && 'disconnectTimeout' in connector) connector.disconnectTimeout = millis
+}

@@ -1,0 +1,134 @@
+import type { RedisOptions } from 'ioredis'
+import { messageOf } from '../../errors.ts'
+import { badOptions } from '../../options.ts'
+import { isRedisClient, type RedisClient, setDisconnectTimeout } from './client.ts'
+
+/** How long a client that a borrower ends by `disconnect()` waits for the server to close. Milliseconds. */
+const DISCONNECT_MILLIS = 100
+
+interface Forced {
+  readonly value: unknown
+  readonly why: string
+}
+
+/** Options that a pooled client cannot do without. */
+const FORCED: Readonly<Record<string, Forced>> = {
+  lazyConnect: {
+    value: true,
+    why: 'the pool decides when to connect, and must hear of every error from the start',
+  },
+  retryStrategy: {
+    value: null,
+    why: 'a client that reconnects by itself silently loses WATCH, MULTI and whatever else its connection stood for; the pool replaces it',
+  },
+  reconnectOnError: { value: null, why: 'the pool replaces connections, they do not reconnect' },
+  enableOfflineQueue: {
+    value: false,
+    why: 'a command on a dead connection must fail, not wait for a reconnect',
+  },
+  autoResubscribe: { value: false, why: 'there is no reconnect after which to subscribe' },
+  autoResendUnfulfilledCommands: {
+    value: false,
+    why: 'a command may have run already; only its caller can tell',
+  },
+  maxRetriesPerRequest: { value: 0, why: 'there is no reconnect to wait for' },
+  enableAutoPipelining: {
+    value: false,
+    why: 'it moves commands past MULTI and WATCH of the same connection',
+  },
+  enableReadyCheck: { value: true, why: 'a server that is still loading its data must not be lent' },
+  disconnectTimeout: { value: DISCONNECT_MILLIS, why: 'it holds the process while a connection closes' },
+  sentinelRetryStrategy: { value: null, why: 'the pool retries, with backoff, and knows its deadline' },
+  failoverDetector: { value: false, why: 'it opens a connection to every sentinel, for each pooled client' },
+  monitor: { value: false, why: 'a connection that monitors takes no commands' },
+}
+
+/** Options that the pool sets unless the user does. Times are in milliseconds. */
+const DEFAULTS: RedisOptions = {
+  // A silent death of an idle connection is noticed within 20 s. ioredis has 0 in version 5: the system's two hours.
+  keepAlive: 10_000,
+  noDelay: true,
+  // Off: `createTimeoutMillis` bounds the handshake too, and is fair after a stall of the event loop.
+  connectTimeout: 0,
+  // While the server loads its data, ioredis asks again this often, on a timer that holds the process.
+  maxLoadingRetryTime: 200,
+  // A sentinel that accepts and stays silent would otherwise keep its connection for ever.
+  sentinelCommandTimeout: 2000,
+}
+
+/** ioredis merges the arguments of its constructor, objects and URLs; the first to name an option wins. */
+export type RedisClass<R extends RedisClient> = new (...layers: never[]) => R
+
+/**
+ * What makes an unconnected client from the user's options.
+ *
+ * @throws PoolError `POOL_BAD_OPTIONS` that lists every conflict with what a pooled client needs
+ */
+export function clientMaker<R extends RedisClient>(Client: RedisClass<R>, given: unknown): () => R {
+  const user = typeof given === 'object' && given !== null ? { ...given } : given
+  const issues = wrongTarget(given) ?? conflicts(named(user))
+  if (issues.length > 0) throw badOptions(issues)
+  const forced = Object.fromEntries(Object.entries(FORCED).map(([name, { value }]) => [name, value]))
+  const Layered = Client as unknown as new (...layers: readonly unknown[]) => R
+  const make = (): R => new Layered(forced, user, DEFAULTS)
+  try {
+    // Does not connect, and is dropped: a URL that cannot be read is refused now, and not by every acquire.
+    make()
+  } catch (error) {
+    throw badOptions([`ioredis refuses the options: ${messageOf(error)}`])
+  }
+  return make
+}
+
+/** What is wrong with the first argument itself. */
+function wrongTarget(given: unknown): string[] | undefined {
+  if (isRedisClient(given))
+    return ['a client cannot be shared by the connections of a pool: pass () => new Redis(…)']
+  if (typeof given === 'object' && given !== null && !Array.isArray(given)) return undefined
+  if (typeof given === 'string' && given !== '') return undefined
+  return ['redis must be RedisOptions, a URL, or a function that makes a client']
+}
+
+/** The options by name; those of a URL are its query, all of them strings. */
+function named(user: unknown): Readonly<Record<string, unknown>> {
+  if (typeof user !== 'string') return user as Record<string, unknown>
+  const [, query = ''] = user.split('#', 1)[0]?.split(/\?(.*)/s) ?? []
+  return Object.fromEntries(new URLSearchParams(query))
+}
+
+function conflicts(user: Readonly<Record<string, unknown>>): string[] {
+  return Object.entries(FORCED).flatMap(([name, { value, why }]) => {
+    const own = user[name]
+    const equal = own === undefined || own === value || own === String(value)
+    return equal ? [] : [conflict(name, own, value, why)]
+  })
+}
+
+function conflict(name: string, own: unknown, value: unknown, why: string): string {
+  const shown =
+    typeof own === 'string' ? JSON.stringify(own) : typeof own === 'object' && own ? 'an object' : own
+  const got = typeof own === 'function' ? 'a function' : String(shown)
+  return `${name} must be ${value} on a pooled client, got ${got}: ${why}; leave it out`
+}
+
+/**
+ * Gives a client that the user made the options that a pooled client needs, before it can have used others.
+ * A value that is not ioredis's own default was chosen by the user, and is refused rather than rewritten.
+ *
+ * @throws PoolError `POOL_BAD_OPTIONS` that lists every conflict
+ */
+export function forceOptions(client: RedisClient): void {
+  const options = client.options as Record<string, unknown>
+  // Private in the types; a version without it makes us refuse more than we need to.
+  const { defaultOptions = {} } = client.constructor as { defaultOptions?: Readonly<Record<string, unknown>> }
+  const differing = Object.entries(FORCED).filter(([name, { value }]) => options[name] !== value)
+  const issues = differing
+    .filter(([name]) => name !== 'lazyConnect' && options[name] !== undefined)
+    .filter(([name]) => options[name] !== defaultOptions[name] || Object.isFrozen(options))
+    .map(([name, { value, why }]) => conflict(name, options[name], value, why))
+  if (issues.length > 0) throw badOptions(issues)
+  for (const [name, { value }] of differing) options[name] = value
+  setDisconnectTimeout(client, DISCONNECT_MILLIS)
+  // A borrower who changes an option would change it for all that borrow after him.
+  Object.freeze(options)
+}

@@ -1,0 +1,104 @@
+import { connect as connectNet, type Socket } from 'node:net'
+import { connect as connectTls } from 'node:tls'
+import { messageOf, PoolError } from '../../errors.ts'
+import { closeSocket, isHealthy, layer } from '../../policy/sockets.ts'
+import type { Factory } from '../../types.ts'
+import type { SocketTarget } from './target.ts'
+
+/** Idle time before the first keepalive probe. Milliseconds. */
+const KEEP_ALIVE_INITIAL_DELAY = 10_000
+
+/** What the pool needs to make, check and end sockets. */
+export function socketFactory(target: SocketTarget): Factory<Socket> {
+  return {
+    create: signal => openSocket(target, signal),
+    destroy: endSocket,
+    validate: isHealthy,
+    socket: socket => socket,
+    busy: socket => socket.writableLength > 0,
+  }
+}
+
+/**
+ * Connects. Rejects with the very error of the socket; on every way out but success it is closed in the same tick.
+ *
+ * @throws PoolError `POOL_CONNECT_FAILED` if there was no error, only silence (until the signal) or a close
+ */
+async function openSocket(target: SocketTarget, signal: AbortSignal): Promise<Socket> {
+  signal.throwIfAborted()
+  const { tls, ...tcp } = target
+  const raw = connectNet({
+    keepAlive: true,
+    keepAliveInitialDelay: KEEP_ALIVE_INITIAL_DELAY,
+    noDelay: true,
+    ...tcp,
+  } as Parameters<typeof connectNet>[0] & object)
+  await opened(raw, 'connect', target, signal)
+  if (!tls) return raw
+  // Ours and not made by `tls.connect`: Node cannot reset a TLS socket, only the raw one under it. Made when that is
+  // connected, as Node may go through several handles until then.
+  const secure = layered(raw, target, tls === true ? {} : tls)
+  await opened(secure, 'secureConnect', target, signal)
+  return secure
+}
+
+function layered(raw: Socket, { host = 'localhost' }: SocketTarget, tls: object): Socket {
+  try {
+    const secure = connectTls({ ...tls, host, socket: raw })
+    layer(secure, raw)
+    return secure
+  } catch (error) {
+    // Options that only OpenSSL can judge: a key that does not fit, a cipher nobody knows.
+    closeSocket(raw)
+    throw error
+  }
+}
+
+/** Waits until the socket is open; else ends it. */
+function opened(
+  socket: Socket,
+  event: 'connect' | 'secureConnect',
+  target: SocketTarget,
+  signal: AbortSignal,
+): Promise<void> {
+  const where = target.path ?? `${target.host ?? 'localhost'}:${target.port}`
+  const stage =
+    event === 'connect' ? 'before it was connected' : 'after TCP was connected, during the TLS handshake'
+  return new Promise<void>((resolve, reject) => {
+    const settle = (): void => {
+      socket.off(event, onOpen).off('error', fail).off('close', onClose)
+      signal.removeEventListener('abort', onAbort)
+    }
+    const fail = (error: unknown): void => {
+      settle()
+      closeSocket(socket)
+      reject(error)
+    }
+    const failed = (what: string, cause?: unknown): void =>
+      fail(
+        new PoolError(
+          'POOL_CONNECT_FAILED',
+          `connecting to ${where}: ${what} ${stage}`,
+          cause ? { cause } : {},
+        ),
+      )
+    const onOpen = (): void => {
+      settle()
+      resolve()
+    }
+    const onClose = (): void => failed('the connection was closed')
+    const onAbort = (): void => failed(`given up (${messageOf(signal.reason)})`, signal.reason)
+    // For good: a socket that dies while nobody listens must not bring the process down.
+    socket.on('error', () => {})
+    socket.on(event, onOpen).on('error', fail).on('close', onClose)
+    signal.addEventListener('abort', onAbort)
+  })
+}
+
+/** Closes at once; what has not been sent yet is lost. */
+async function endSocket(socket: Socket): Promise<void> {
+  if (socket.destroyed) return
+  const closed = new Promise<void>(resolve => socket.once('close', () => resolve()))
+  closeSocket(socket)
+  await closed
+}

@@ -1,0 +1,126 @@
+import { isIP, type LookupFunction } from 'node:net'
+import type { ConnectionOptions } from 'node:tls'
+import { badOptions } from '../../options.ts'
+
+/** Where the sockets of a pool lead, and how they are set up. Times are in milliseconds. */
+export interface SocketTarget {
+  /** Default `localhost`. */
+  host?: string
+  /** 1 to 65535. Either this or `path` is needed. */
+  port?: number
+  /** A Unix socket, or a named pipe of Windows. */
+  path?: string
+  /**
+   * Speak TLS: `true`, or the options of `tls.connect` that are about TLS. As with `tls.connect`, the certificate must
+   * be valid for `servername`, or else for `host`, and a server name is sent (SNI) only if `servername` is given.
+   */
+  tls?: boolean | ConnectionOptions
+  /** Probe idle connections, so that a peer that vanished is noticed. Default true. */
+  keepAlive?: boolean
+  /** Idle time before the first probe. Default 10000; Linux then gives up after ten more seconds or later. */
+  keepAliveInitialDelay?: number
+  /** Send small writes at once. Default true. */
+  noDelay?: boolean
+  /** 4 or 6: only addresses of this kind. Default 0: both. */
+  family?: number
+  localAddress?: string
+  /** Flags for `dns.lookup`. */
+  hints?: number
+  /** Resolves `host` instead of `dns.lookup`. */
+  lookup?: LookupFunction
+  /** Try the addresses of a host one after the other, as `net.connect` does. */
+  autoSelectFamily?: boolean
+  /** Time for each of them. */
+  autoSelectFamilyAttemptTimeout?: number
+}
+
+interface Rule {
+  readonly want: string
+  readonly ok: (value: unknown) => boolean
+}
+
+const flag: Rule = { want: 'true or false', ok: value => typeof value === 'boolean' }
+const text: Rule = { want: 'a non-empty string', ok: value => typeof value === 'string' && value !== '' }
+const whole = (least: number, most: number): Rule => ({
+  want: `a whole number from ${least} to ${most}`,
+  ok: value => Number.isInteger(value) && (value as number) >= least && (value as number) <= most,
+})
+/** The longest time that Linux takes for TCP_KEEPIDLE, in milliseconds. */
+const LONGEST_KEEP_IDLE = 32_767_000
+const LONGEST_TIMER = 2 ** 31 - 1
+
+const RULES: Readonly<Record<keyof SocketTarget, Rule>> = {
+  host: text,
+  port: whole(1, 65_535),
+  path: text,
+  tls: { want: 'true, false or the options of tls.connect', ok: value => flag.ok(value) || isRecord(value) },
+  keepAlive: flag,
+  keepAliveInitialDelay: whole(0, LONGEST_KEEP_IDLE),
+  noDelay: flag,
+  family: { want: '0, 4 or 6', ok: value => value === 0 || value === 4 || value === 6 },
+  localAddress: { want: 'an IP address', ok: value => typeof value === 'string' && isIP(value) > 0 },
+  hints: whole(0, 2 ** 31 - 1),
+  lookup: { want: 'a function', ok: value => typeof value === 'function' },
+  autoSelectFamily: flag,
+  autoSelectFamilyAttemptTimeout: whole(1, LONGEST_TIMER),
+}
+
+/** Options of `tls.connect` that would reach past the pool, and what to do instead. */
+const NOT_FOR_TLS: Readonly<Record<string, string>> = {
+  socket: 'the pool makes the socket',
+  host: 'host belongs beside tls, not in it',
+  port: 'port belongs beside tls, not in it',
+  path: 'path belongs beside tls, not in it',
+  timeout: 'createTimeoutMillis bounds the handshake',
+  signal: 'the pool has one of its own',
+  allowHalfOpen: 'a half-open connection is a dead one to the pool',
+  onread: 'bytes that come while a connection is idle must be seen by the pool',
+}
+
+/**
+ * Checks a target.
+ *
+ * @returns a copy, which later changes of the caller's object do not reach
+ * @throws PoolError `POOL_BAD_OPTIONS` that lists everything wrong
+ */
+export function checkedTarget(given: unknown): SocketTarget {
+  if (!isRecord(given)) throw badOptions(['the target must be an object: { host, port } or { path }'])
+  const target = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined))
+  const issues = [
+    ...Object.entries(target).flatMap(([name, value]) => wrongWith(name, value)),
+    ...contradictions(target),
+    ...(isRecord(target.tls) ? wrongInTls(target.tls) : []),
+  ]
+  if (issues.length > 0) throw badOptions(issues)
+  return isRecord(target.tls) ? { ...target, tls: { ...target.tls } } : target
+}
+
+function wrongWith(name: string, value: unknown): string[] {
+  if (!Object.hasOwn(RULES, name)) return [`${name} is not an option of a socket`]
+  const { want, ok } = RULES[name as keyof SocketTarget]
+  return ok(value) ? [] : [`${name} must be ${want}, got ${shown(value)}`]
+}
+
+function contradictions({ host, port, path }: Readonly<Record<string, unknown>>): string[] {
+  if (port === undefined && path === undefined) return ['port or path is needed']
+  if (path === undefined) return []
+  return [
+    ...(port === undefined ? [] : ['port and path exclude each other']),
+    ...(host === undefined ? [] : ['host and path exclude each other']),
+  ]
+}
+
+function wrongInTls(tls: Readonly<Record<string, unknown>>): string[] {
+  return Object.entries(NOT_FOR_TLS).flatMap(([name, instead]) =>
+    tls[name] === undefined ? [] : [`tls.${name} is not an option: ${instead}`],
+  )
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function shown(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value)
+  return typeof value === 'object' && value !== null ? 'an object' : String(value)
+}

@@ -1,0 +1,116 @@
+import { outside } from './context.ts'
+import { LONGEST_MILLIS } from './options.ts'
+
+/** A timer that has been set and not yet run. */
+export interface Timer {
+  cancel(): void
+  /** Whether the timer keeps the process alive. */
+  hold(held: boolean): void
+}
+
+/** Time, as the pool sees it. Tests put a clock of their own in its place. */
+export interface Clock {
+  /** Milliseconds on a clock that never jumps back. */
+  now(): number
+  /** Runs once after so many milliseconds, in nobody's context. A new timer does not keep the process alive. */
+  after(millis: number, run: () => void): Timer
+  /** Runs after the poll phase has had its turn: what lies in the kernel by then has been delivered. */
+  turn(run: () => void): void
+}
+
+export const systemClock: Clock = {
+  now: () => performance.now(),
+  after(millis, run) {
+    const timer = outside(() => setTimeout(run, millis).unref())
+    return {
+      cancel: () => clearTimeout(timer),
+      hold: held => void (held ? timer.ref() : timer.unref()),
+    }
+  },
+  // From a timer callback the loop goes on to poll and then to check, where immediates run: one is enough.
+  turn: run => void outside(() => setImmediate(run)),
+}
+
+/**
+ * A timer this late did not lose the odd millisecond: the loop stood still. Well above the scheduling noise of a
+ * loaded machine, well below any deadline worth setting.
+ */
+export const STALL_MILLIS = 25
+
+/**
+ * One timer that can be set earlier again and again, and that does not judge in haste: when it fires late, because
+ * the loop stood still, it lets the poll phase run first. Node runs due timers before it polls, so at that moment
+ * the answers that came in time still lie unread in the kernel.
+ */
+export class Alarm {
+  readonly #clock: Clock
+  readonly #ring: () => void
+  readonly #onStall: (millis: number) => void
+  #timer: Timer | undefined
+  #held = false
+  #at = Number.POSITIVE_INFINITY
+  #firesAt = 0
+  #yielding = false
+
+  constructor(clock: Clock, ring: () => void, onStall: (millis: number) => void) {
+    this.#clock = clock
+    this.#ring = ring
+    this.#onStall = onStall
+  }
+
+  get isSet(): boolean {
+    return this.#timer !== undefined || this.#yielding
+  }
+
+  /** Rings at that time, or earlier if it already was to. An infinite time holds the process and never rings. */
+  set(at: number): void {
+    if (this.isSet && at >= this.#at) return
+    this.#at = at
+    if (!this.#yielding) this.#arm()
+  }
+
+  /** Whether waiting for it keeps the process alive. */
+  hold(held: boolean): void {
+    if (held === this.#held) return
+    this.#held = held
+    this.#timer?.hold(held)
+  }
+
+  clear(): void {
+    this.#timer?.cancel()
+    this.#timer = undefined
+    this.#at = Number.POSITIVE_INFINITY
+    this.#yielding = false
+  }
+
+  #arm(): void {
+    this.#timer?.cancel()
+    const now = this.#clock.now()
+    const delay = Math.min(Math.max(Math.ceil(this.#at - now), 1), LONGEST_MILLIS)
+    this.#firesAt = now + delay
+    this.#timer = this.#clock.after(delay, () => this.#fire())
+    if (this.#held) this.#timer.hold(true)
+  }
+
+  #fire(): void {
+    this.#timer = undefined
+    const now = this.#clock.now()
+    const late = now - this.#firesAt
+    if (late >= STALL_MILLIS) {
+      this.#onStall(late)
+      this.#yielding = true
+      this.#clock.turn(() => {
+        if (!this.#yielding) return
+        this.#yielding = false
+        this.#judge()
+      })
+    } else this.#judge()
+  }
+
+  #judge(): void {
+    // Not yet: the delay was capped, a timer may fire a fraction early, or the alarm was cleared and set anew.
+    if (this.#clock.now() < this.#at) return this.#arm()
+    this.#at = Number.POSITIVE_INFINITY
+    this.#ring()
+  }
+}

@@ -1,0 +1,64 @@
+import pTimeout from 'p-timeout'
+import { Alarm, type Clock } from './clock.ts'
+import { outside } from './context.ts'
+
+/** How a hook ended. It always ends: by its own answer or by its deadline. */
+export type Outcome<R> =
+  | { readonly ok: true; readonly value: R }
+  | { readonly ok: false; readonly error: unknown; readonly timedOut: boolean }
+
+/** What bounding a hook needs to know of the pool. */
+export interface Bounds {
+  readonly clock: Clock
+  /** Told of each stall of the event loop that a deadline ran into. */
+  readonly onStall: (millis: number) => void
+}
+
+const TIMED_OUT = Symbol('timed out')
+
+/**
+ * Runs a hook of the user's and never fails: a throw, a rejection and the deadline are outcomes.
+ * The hook runs in nobody's context, and its signal is aborted when the deadline has passed.
+ *
+ * @param millis - the deadline; it waits for the poll phase after a stall, see {@link Alarm}
+ * @param onLate - owns the value of a hook that succeeds after its deadline
+ */
+export function attempt<R>(
+  hook: (signal: AbortSignal) => R | PromiseLike<R>,
+  millis: number,
+  bounds: Bounds,
+  onLate?: (value: R) => void,
+  abort = new AbortController(),
+): Promise<Outcome<R>> {
+  return outside(() => {
+    const running = new Promise<R>(resolve => resolve(hook(abort.signal)))
+    return pTimeout<R, typeof TIMED_OUT>(running, {
+      milliseconds: millis,
+      fallback: () => TIMED_OUT,
+      customTimers: alarms(bounds),
+    }).then(
+      (value): Outcome<R> => {
+        if (value !== TIMED_OUT) return { ok: true, value: value as R }
+        const error = new DOMException(`timed out after ${millis} ms`, 'TimeoutError')
+        if (onLate !== undefined) running.then(onLate, () => {})
+        abort.abort(error)
+        return { ok: false, error, timedOut: true }
+      },
+      (error: unknown): Outcome<R> => ({ ok: false, error, timedOut: false }),
+    )
+  })
+}
+
+/** p-timeout's timers, made to be fair after a stall. */
+function alarms({ clock, onStall }: Bounds) {
+  return {
+    setTimeout(run: () => void, millis = 0): Alarm {
+      const alarm = new Alarm(clock, run, onStall)
+      alarm.set(clock.now() + millis)
+      return alarm
+    },
+    clearTimeout(alarm: Alarm | undefined): void {
+      alarm?.clear()
+    },
+  } as unknown as { setTimeout: typeof setTimeout; clearTimeout: typeof clearTimeout }
+}

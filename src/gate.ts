@@ -1,0 +1,110 @@
+import type { Clock } from './clock.ts'
+import { Expiry } from './expiry.ts'
+import { Fifo } from './fifo.ts'
+import type { Waiter, WaiterState } from './waiter.ts'
+
+/** Why a waiter left without a connection. */
+export type Departure = Exclude<WaiterState, 'waiting' | 'granted'>
+
+/**
+ * The queue of acquires: by priority, then in order of arrival. Entering, leaving and being served are O(1), also
+ * with a hundred thousand waiters; one timer serves all deadlines, one listener serves all waiters of a signal.
+ */
+export class Gate<T> {
+  readonly #lines: Fifo<Waiter<T>>[]
+  readonly #expiry: Expiry<T>
+  readonly #bySignal = new Map<AbortSignal, { waiters: Set<Waiter<T>>; onAbort: () => void }>()
+  readonly #onDeparture: (waiter: Waiter<T>, how: Departure) => void
+  /** Acquires that wait. */
+  waiting = 0
+
+  /** @param onDeparture - fails the waiter, which has already left the queue */
+  constructor(
+    priorityRange: number,
+    clock: Clock,
+    onStall: (millis: number) => void,
+    onDeparture: (waiter: Waiter<T>, how: Departure) => void,
+  ) {
+    this.#lines = Array.from({ length: priorityRange }, () => new Fifo<Waiter<T>>())
+    this.#onDeparture = onDeparture
+    this.#expiry = new Expiry(clock, onStall, waiter => {
+      if (this.#leave(waiter, 'expired')) onDeparture(waiter, 'expired')
+    })
+  }
+
+  get priorities(): number {
+    return this.#lines.length
+  }
+
+  enqueue(waiter: Waiter<T>): void {
+    this.#lines[waiter.priority]?.push(waiter)
+    this.waiting += 1
+    this.#expiry.add(waiter)
+    if (waiter.signal !== undefined) this.#listen(waiter, waiter.signal)
+  }
+
+  /** Takes the next waiter, who is then granted: the caller serves it in the same step. */
+  take(): Waiter<T> | undefined {
+    if (this.waiting === 0) return undefined
+    for (const line of this.#lines) {
+      const waiter = line.shift()
+      if (waiter === undefined) continue
+      waiter.state = 'granted'
+      this.#forget(waiter)
+      return waiter
+    }
+    return undefined
+  }
+
+  /** Sends a waiter away. @returns false if it had already left */
+  refuse(waiter: Waiter<T>): boolean {
+    if (!this.#leave(waiter, 'refused')) return false
+    this.#onDeparture(waiter, 'refused')
+    return true
+  }
+
+  /** Sends everybody away. */
+  refuseAll(): void {
+    for (const waiter of this.waiters()) this.refuse(waiter)
+  }
+
+  /** Everybody who waits, in the order in which they will be served. */
+  waiters(): Waiter<T>[] {
+    return this.#lines.flatMap(line => [...line])
+  }
+
+  /** @returns false if the waiter had already left */
+  #leave(waiter: Waiter<T>, how: Departure): boolean {
+    if (waiter.gone) return false
+    waiter.state = how
+    this.#lines[waiter.priority]?.left()
+    this.#forget(waiter)
+    return true
+  }
+
+  #forget(waiter: Waiter<T>): void {
+    this.waiting -= 1
+    this.#expiry.left(waiter)
+    if (waiter.signal === undefined) return
+    const group = this.#bySignal.get(waiter.signal)
+    if (group?.waiters.delete(waiter) && group.waiters.size === 0) {
+      waiter.signal.removeEventListener('abort', group.onAbort)
+      this.#bySignal.delete(waiter.signal)
+    }
+  }
+
+  /** One listener a signal: adding one costs a walk over those already there. */
+  #listen(waiter: Waiter<T>, signal: AbortSignal): void {
+    const group = this.#bySignal.get(signal)
+    if (group !== undefined) {
+      group.waiters.add(waiter)
+      return
+    }
+    const waiters = new Set([waiter])
+    const onAbort = (): void => {
+      for (const each of [...waiters]) if (this.#leave(each, 'aborted')) this.#onDeparture(each, 'aborted')
+    }
+    this.#bySignal.set(signal, { waiters, onAbort })
+    signal.addEventListener('abort', onAbort)
+  }
+}

@@ -1,0 +1,218 @@
+import { attempt } from './deadline.ts'
+import { messageOf } from './errors.ts'
+import { log } from './log.ts'
+import { expired, judge } from './policy/freshness.ts'
+import { isHealthy } from './policy/sockets.ts'
+import type { Slot } from './slot.ts'
+import { type House, Supply } from './supply.ts'
+import type { DestroyReason } from './types.ts'
+import type { Waiter } from './waiter.ts'
+
+/**
+ * Lends connections and takes them back: idle → (validating) → lent → (resetting) → idle.
+ *
+ * Invariant 5: when a step has ended and somebody waits, no idle connection is fit to be lent, and no permit is free
+ * that demand and breaker would let be used.
+ */
+export class Lending<T> {
+  readonly supply: Supply<T>
+  readonly #house: House<T>
+  readonly #fifo: boolean
+  readonly #cleans: boolean
+
+  constructor(house: House<T>) {
+    this.#house = house
+    this.#fifo = house.options.fifo
+    this.#cleans = house.factory.reset !== undefined || house.options.testOnReturn
+    this.supply = new Supply(house, slot => this.#arrived(slot))
+  }
+
+  /**
+   * The next idle connection that is fit to be lent at this moment; those that are not are destroyed, or sent to be
+   * validated, on the way.
+   * @param validations - how many may be sent
+   */
+  take(now: number, validations: number): Slot<T> | undefined {
+    const { roster, options } = this.#house
+    for (let slot = roster.idle(this.#fifo); slot !== undefined; slot = roster.idle(this.#fifo)) {
+      const verdict = judge(slot, now, this.supply.generation, options)
+      if (verdict === 'lend') {
+        if (slot.socket === undefined || isHealthy(slot.socket)) return slot
+        this.supply.discard(slot, 'half-closed', 'found closed when it was to be lent')
+      } else if (verdict !== 'validate') {
+        this.supply.discard(slot, verdict, slot.fault?.detail)
+      } else {
+        if (validations <= 0) return undefined
+        validations -= 1
+        this.#validate(slot)
+      }
+    }
+    return undefined
+  }
+
+  lend(slot: Slot<T>, now: number, waitedMillis: number): void {
+    const { roster, options, events, totals } = this.#house
+    roster.move(slot, 'lent')
+    slot.loan += 1
+    slot.lentAt = now
+    totals.acquired += 1
+    if (log.lend.enabled) log.lend('%s #%d: lent, loan %d', options.name, slot.id, slot.loan)
+    if (events.listenerCount('acquire') > 0) {
+      events.announce('acquire', { pool: options.name, resource: slot.resource as T, waitedMillis })
+    }
+  }
+
+  /** Serves whoever waits with what is idle, and sees to it that more is on its way. */
+  serve(): void {
+    const { gate, clock } = this.#house
+    while (gate.waiting > 0) {
+      const { validating, resetting } = this.#house.roster.census
+      const slot = this.take(clock.now(), gate.waiting - validating - resetting)
+      if (slot === undefined) break
+      this.#grant(slot)
+    }
+    this.supply.provision()
+  }
+
+  /** Takes a lent connection back: to the next in the queue, to the idle ones, or to its end. */
+  giveBack(slot: Slot<T>): void {
+    const { gate, roster, clock } = this.#house
+    const now = clock.now()
+    this.#tellRelease(slot, now)
+    const end = this.#whyNotAgain(slot, now)
+    if (end === undefined && this.supply.breaker.unproven) this.supply.breaker.proven()
+    if (end !== undefined) this.supply.discard(slot, end.reason, end.detail)
+    else if (this.#cleans) this.#clean(slot)
+    else {
+      slot.idleSince = now
+      roster.move(slot, 'idle')
+      if (gate.waiting > 0) this.serve()
+    }
+    this.#house.onChange()
+  }
+
+  /** Ends a lent connection at its borrower's wish. */
+  destroy(slot: Slot<T>): void {
+    this.#tellRelease(slot, this.#house.clock.now())
+    this.supply.discard(slot, 'user')
+    this.#house.onChange()
+  }
+
+  #tellRelease(slot: Slot<T>, now: number): void {
+    const { events, options, totals } = this.#house
+    totals.released += 1
+    if (log.lend.enabled) log.lend('%s #%d: back, loan %d', options.name, slot.id, slot.loan)
+    if (events.listenerCount('release') > 0) {
+      const heldMillis = now - slot.lentAt
+      events.announce('release', { pool: options.name, resource: slot.resource as T, heldMillis })
+    }
+  }
+
+  #whyNotAgain(slot: Slot<T>, now: number): { reason: DestroyReason; detail?: string } | undefined {
+    const { factory } = this.#house
+    const over = expired(slot, now, this.supply.generation)
+    if (over !== undefined) {
+      return slot.fault?.detail === undefined ? { reason: over } : { reason: over, detail: slot.fault.detail }
+    }
+    if (slot.socket !== undefined && !isHealthy(slot.socket)) {
+      return { reason: 'half-closed', detail: 'found closed when it came back' }
+    }
+    if (this.supply.spare < 0) return { reason: 'surplus' }
+    if (factory.busy === undefined) return undefined
+    try {
+      return factory.busy(slot.resource as T)
+        ? { reason: 'dirty', detail: 'it came back with unanswered work' }
+        : undefined
+    } catch (error) {
+      return { reason: 'dirty', detail: `factory.busy threw: ${messageOf(error)}` }
+    }
+  }
+
+  #arrived(slot: Slot<T>): void {
+    const { options, roster } = this.#house
+    if (this.supply.isStopped) this.supply.discard(slot, 'drain')
+    else if (slot.generation !== this.supply.generation) this.supply.discard(slot, 'generation')
+    else if (this.supply.spare < 0) this.supply.discard(slot, 'surplus')
+    else if (slot.fault !== undefined || (slot.socket !== undefined && !isHealthy(slot.socket))) {
+      this.supply.discard(
+        slot,
+        slot.fault?.reason ?? 'half-closed',
+        slot.fault?.detail ?? 'closed on arrival',
+      )
+    } else if (options.testOnBorrow) roster.move(slot, 'idle')
+    else this.#ready(slot)
+    this.serve()
+  }
+
+  /** A connection that has just proved itself: to whoever is first in the queue, else it is idle. */
+  #ready(slot: Slot<T>): void {
+    const { roster, gate, clock } = this.#house
+    slot.idleSince = clock.now()
+    roster.move(slot, 'idle')
+    if (gate.waiting > 0) this.#grant(slot)
+  }
+
+  #grant(slot: Slot<T>): void {
+    const waiter = this.#house.gate.take() as Waiter<T>
+    const now = this.#house.clock.now()
+    this.lend(slot, now, now - waiter.since)
+    waiter.grant(slot)
+  }
+
+  #validate(slot: Slot<T>): void {
+    this.#house.roster.move(slot, 'validating')
+    this.#prove(slot).then(detail => this.#proved(slot, 'validating', 'invalid', detail))
+  }
+
+  /** What a connection goes through on its return: `factory.reset`, then `testOnReturn`. */
+  async #clean(slot: Slot<T>): Promise<void> {
+    const { factory, options, bounds, roster } = this.#house
+    roster.move(slot, 'resetting')
+    if (factory.reset !== undefined) {
+      const ended = await attempt(
+        signal => factory.reset?.(slot.resource as T, signal),
+        options.resetTimeoutMillis,
+        bounds,
+      )
+      if (!ended.ok) {
+        this.#proved(slot, 'resetting', 'dirty', `factory.reset failed: ${messageOf(ended.error)}`)
+        return
+      }
+    }
+    const detail = options.testOnReturn ? await this.#prove(slot) : undefined
+    this.#proved(slot, 'resetting', 'invalid', detail)
+  }
+
+  /** @returns what is wrong with the connection, in words */
+  async #prove(slot: Slot<T>): Promise<string | undefined> {
+    const { factory, options, bounds } = this.#house
+    const ended = await attempt(
+      signal => factory.validate?.(slot.resource as T, signal),
+      options.validateTimeoutMillis,
+      bounds,
+    )
+    if (log.validate.enabled) log.validate('%s #%d: %O', options.name, slot.id, ended)
+    if (!ended.ok) return `factory.validate failed: ${messageOf(ended.error)}`
+    return ended.value ? undefined : 'factory.validate said no'
+  }
+
+  #proved(
+    slot: Slot<T>,
+    from: 'validating' | 'resetting',
+    reason: DestroyReason,
+    detail: string | undefined,
+  ): void {
+    // The pool may have been closed by force meanwhile, and the connection with it.
+    if (slot.state === from) {
+      const now = this.#house.clock.now()
+      const over = expired(slot, now, this.supply.generation)
+      if (detail !== undefined) this.supply.discard(slot, reason, detail)
+      else if (over !== undefined) this.supply.discard(slot, over, slot.fault?.detail)
+      else if (this.supply.spare < 0) this.supply.discard(slot, 'surplus')
+      else if (from === 'resetting' && this.#house.options.testOnBorrow) this.#house.roster.move(slot, 'idle')
+      else this.#ready(slot)
+    }
+    this.serve()
+    this.#house.onChange()
+  }
+}

@@ -1,0 +1,44 @@
+import type { ResolvedOptions } from '../options.ts'
+import type { Slot } from '../slot.ts'
+import type { DestroyReason } from '../types.ts'
+
+/** What to do with a connection before it is lent: lend it, let it prove itself, or destroy it for this reason. */
+export type Verdict = 'lend' | 'validate' | DestroyReason
+
+/** Is a connection that comes back, or is about to be lent, past its time? */
+export function expired<T>(slot: Slot<T>, now: number, generation: number): DestroyReason | undefined {
+  if (slot.fault !== undefined) return slot.fault.reason
+  if (slot.generation !== generation) return 'generation'
+  return now >= slot.retireAt ? 'lifetime' : undefined
+}
+
+/** Judges an idle connection at the moment of lending. */
+export function judge<T>(slot: Slot<T>, now: number, generation: number, options: ResolvedOptions): Verdict {
+  const over = expired(slot, now, generation)
+  if (over !== undefined) return over
+  return options.testOnBorrow || now - slot.idleSince >= options.validateAfterIdleMillis ? 'validate' : 'lend'
+}
+
+/**
+ * When a new connection is to be retired: at `maxLifetimeMillis`, less a random share of up to `lifetimeJitter`, so
+ * that connections made together do not end together (HikariCP varies lifetimes for the same reason).
+ */
+export function retirement(now: number, options: ResolvedOptions, random: () => number): number {
+  return now + options.maxLifetimeMillis * (1 - options.lifetimeJitter * random())
+}
+
+/** Should the idle check destroy this connection? `spare`: there are more idle ones than `min`. */
+export function tooIdle<T>(slot: Slot<T>, now: number, options: ResolvedOptions, spare: boolean): boolean {
+  const idle = now - slot.idleSince
+  const soft = options.softIdleTimeoutMillis
+  return idle > options.idleTimeoutMillis || (spare && soft > 0 && idle > soft)
+}
+
+/** The period of the idle check, in milliseconds; `Infinity` when there is nothing to check. */
+export function idleCheckPeriod(options: ResolvedOptions): number {
+  if (options.evictionRunIntervalMillis > 0) return options.evictionRunIntervalMillis
+  const soft = options.softIdleTimeoutMillis > 0 ? options.softIdleTimeoutMillis : Number.POSITIVE_INFINITY
+  const shortest = Math.min(soft, options.idleTimeoutMillis, options.maxLifetimeMillis)
+  // Half the shortest limit: nothing outlives its limit by more than half of it.
+  return Number.isFinite(shortest) ? Math.max(shortest / 2, 10) : shortest
+}

@@ -1,0 +1,55 @@
+import type { Socket } from 'node:net'
+
+/** The socket under each TLS socket that an adapter layered over one of its own. */
+const beneath = new WeakMap<Socket, Socket>()
+
+/** Notes that `upper` speaks TLS over `raw`: only the raw socket can be reset. */
+export function layer(upper: Socket, raw: Socket): void {
+  beneath.set(upper, raw)
+}
+
+/**
+ * Does everything that JavaScript knows of an idle connection say that it is usable? About 20 ns.
+ *
+ * A peer's FIN or RST that still lies in the kernel is not known yet. Neither `destroyed` nor `readyState` alone can
+ * be trusted: of a socket with unsent data, whose peer has gone, both still say that all is well. Bytes that nobody
+ * has read mean that the peer spoke out of turn.
+ */
+export function isHealthy(socket: Socket): boolean {
+  return (
+    hasHandle(socket) &&
+    !socket.destroyed &&
+    !socket.closed &&
+    socket.readable &&
+    socket.writable &&
+    !socket.readableEnded &&
+    !socket.writableEnded &&
+    socket.readableLength === 0
+  )
+}
+
+/** `_handle` is private to Node: null once the descriptor is closed. Where there is no such field, it says nothing. */
+function hasHandle(socket: Socket): boolean {
+  return !('_handle' in socket) || socket._handle !== null
+}
+
+/**
+ * Closes a socket for good, its descriptor in the same tick. Safe to call again, and in any state.
+ *
+ * With unsent data it is reset: a plain close would leave the kernel to deliver to a peer that may never read, and
+ * `end()` waits for that for ever, in CLOSE_WAIT if the peer has closed its side. Where nothing can be reset (Unix
+ * sockets, a TLS socket whose raw socket nobody knows) a plain close has to do.
+ */
+export function closeSocket(socket: Socket): void {
+  // While it is still connecting, Node would put the reset off until it is connected.
+  if (socket.writableLength > 0 && !socket.connecting && !socket.destroyed) {
+    const raw = beneath.get(socket) ?? socket
+    try {
+      if (!raw.destroyed) raw.resetAndDestroy()
+    } catch {
+      // ERR_INVALID_HANDLE_TYPE: not TCP.
+    }
+  }
+  beneath.get(socket)?.destroy()
+  socket.destroy()
+}

@@ -1,0 +1,125 @@
+import { type AcquirePhase, messageOf, numbersOf, PoolError } from './errors.ts'
+import type { PoolStats } from './types.ts'
+
+/** Every error that a pool gives to a caller, in one place, so that they speak with one voice: what, numbers, next step. */
+
+const of = (stats: PoolStats) => ({ pool: stats.name, stats })
+
+/** What an acquire was waiting for, and what to do about it. */
+const NEXT_STEP: Readonly<Record<AcquirePhase, string>> = {
+  queue:
+    'All connections were lent for the whole wait. See report() for who holds them; shorten the work done on a ' +
+    'connection, or raise max',
+  connect: 'No connection could be made in time. See the cause; check that the server is up and reachable',
+  validate: 'The connections at hand did not prove themselves in time. See whether factory.validate is slow',
+}
+
+export function acquireTimeout(
+  stats: PoolStats,
+  phase: AcquirePhase,
+  waitedMillis: number,
+  stalledMillis: number,
+  cause: unknown,
+): PoolError {
+  const stalled =
+    stalledMillis > 0
+      ? ` The event loop stood still for ${Math.round(stalledMillis)} ms of that: look for blocking code first.`
+      : ''
+  const why = cause === undefined ? '' : ` Last error while connecting: ${messageOf(cause)}.`
+  return new PoolError(
+    'POOL_ACQUIRE_TIMEOUT',
+    `ResourceRequest timed out: pool '${stats.name}' had no connection within ${Math.round(waitedMillis)} ms, ` +
+      `phase ${phase} ${numbersOf(stats)}.${stalled}${why} ${NEXT_STEP[phase]}.`,
+    { ...of(stats), phase, waitedMillis, stalledMillis, ...(cause === undefined ? {} : { cause }) },
+  )
+}
+
+/** The message is exactly generic-pool's, which its users compare; the rest is in `hint`. */
+export function queueFull(stats: PoolStats, most: number): PoolError {
+  const hint =
+    `pool '${stats.name}' has ${most} waiting already, as maxWaitingClients allows ${numbersOf(stats)}. Slow the ` +
+    'callers down, raise max, or raise maxWaitingClients if the wait is acceptable'
+  return new PoolError('POOL_QUEUE_FULL', 'max waitingClients count exceeded', { ...of(stats), hint })
+}
+
+export function unhealthy(stats: PoolStats, cause: unknown): PoolError {
+  return new PoolError(
+    'POOL_UNHEALTHY',
+    `pool '${stats.name}' cannot connect, ${stats.createFailures} times in a row: ${messageOf(cause)} ` +
+      `${numbersOf(stats)}. It keeps trying, at least once a second while connections are asked for; check the server`,
+    { ...of(stats), cause },
+  )
+}
+
+export function aborted(stats: PoolStats, waitedMillis: number, cause: unknown): PoolError {
+  return new PoolError(
+    'POOL_ABORTED',
+    `the caller's signal ended the acquire on pool '${stats.name}' after ${Math.round(waitedMillis)} ms ${numbersOf(stats)}: ` +
+      `${messageOf(cause)}. Nothing was lent`,
+    { ...of(stats), waitedMillis, cause },
+  )
+}
+
+export function closed(stats: PoolStats): PoolError {
+  return new PoolError(
+    'POOL_CLOSED',
+    `pool is draining and cannot accept work: pool '${stats.name}' is ${stats.state} ${numbersOf(stats)}. ` +
+      'Stop asking before drain() or close(), or make a new pool',
+    of(stats),
+  )
+}
+
+export function notBorrowed(stats: PoolStats, what: 'release' | 'destroy'): PoolError {
+  return new PoolError(
+    'POOL_NOT_BORROWED',
+    `Resource not currently part of this pool: ${what} refused, as pool '${stats.name}' has not lent it, or has it ` +
+      `back already ${numbersOf(stats)}. Nothing was changed; end each loan once, where it was taken, or let use() do it`,
+    of(stats),
+  )
+}
+
+export function leaseEnded(pool: string, what: string): PoolError {
+  return new PoolError(
+    'POOL_LEASE_ENDED',
+    `${what} after the end of its lease on pool '${pool}': the connection may be lent to somebody else by now. ` +
+      'Keep the work inside the lease, or take a new one',
+    { pool },
+  )
+}
+
+export function drainTimeout(stats: PoolStats, millis: number, what: string, then: string): PoolError {
+  return new PoolError(
+    'POOL_DRAIN_TIMEOUT',
+    `${what} of pool '${stats.name}' not done after ${millis} ms: ${stats.borrowed} connections are still lent and ` +
+      `${stats.pending} acquires wait ${numbersOf(stats)}. ${then} See report() for who holds them`,
+    of(stats),
+  )
+}
+
+export function notReady(stats: PoolStats, millis: number, cause: unknown): PoolError {
+  const why = cause === undefined ? '' : `; last error: ${messageOf(cause)}`
+  return new PoolError(
+    'POOL_CONNECT_FAILED',
+    `pool '${stats.name}' has not reached min=${stats.min} connections within ${millis} ms ${numbersOf(stats)}${why}. ` +
+      'It keeps trying; check the server',
+    { ...of(stats), ...(cause === undefined ? {} : { cause }) },
+  )
+}
+
+export function stillborn(pool: string, detail: string): PoolError {
+  return new PoolError(
+    'POOL_CONNECT_FAILED',
+    `pool '${pool}': a connection just made did not live to be lent: ${detail}. Does the server, or a proxy in ` +
+      'front of it, refuse this client after accepting it?',
+    { pool },
+  )
+}
+
+export function madeTwice(pool: string): PoolError {
+  return new PoolError(
+    'POOL_CONNECT_FAILED',
+    `pool '${pool}': factory.create gave a resource that the pool already holds. Two borrowers would share one ` +
+      'connection; make a new one on every call',
+    { pool },
+  )
+}

@@ -1,0 +1,43 @@
+import { badOptions, LONGEST_MILLIS, noLimit, type ResolvedOptions } from './options.ts'
+import type { AcquireOptions } from './types.ts'
+import type { Request } from './waiter.ts'
+
+const KNOWN = new Set(['priority', 'signal', 'timeoutMillis'])
+
+/**
+ * Reads what an acquire was asked with: generic-pool's priority number, or {@link AcquireOptions}.
+ * @throws PoolError `POOL_BAD_OPTIONS` that lists everything wrong
+ */
+export function readRequest(
+  given: number | AcquireOptions | null | undefined,
+  options: ResolvedOptions,
+  plain: Request,
+): Request {
+  if (given === undefined || given === null) return plain
+  if (typeof given !== 'object') return { ...plain, priority: lineOf(given, options.priorityRange) }
+  const { priority, signal, timeoutMillis } = given
+  const issues: string[] = []
+  for (const name of Object.keys(given))
+    if (!KNOWN.has(name)) issues.push(`${name} is not an option of acquire`)
+  if (signal !== undefined && !(signal instanceof AbortSignal)) issues.push('signal must be an AbortSignal')
+  if (timeoutMillis !== undefined && timeoutMillis !== false && !isMillis(timeoutMillis)) {
+    issues.push(
+      `timeoutMillis must be milliseconds from 0 to ${LONGEST_MILLIS}, or false, got ${String(timeoutMillis)}`,
+    )
+  }
+  if (issues.length > 0) throw badOptions(issues, options.name)
+  return {
+    priority: lineOf(priority, options.priorityRange),
+    timeout: timeoutMillis === undefined ? plain.timeout : Math.ceil(noLimit(timeoutMillis)),
+    signal,
+  }
+}
+
+const isMillis = (value: unknown): boolean =>
+  typeof value === 'number' && value >= 0 && value <= LONGEST_MILLIS
+
+/** As in generic-pool: no number means the highest priority, one out of range the lowest. */
+function lineOf(priority: unknown, range: number): number {
+  const line = Math.trunc(Number(priority)) || 0
+  return line < 0 || line >= range ? range - 1 : line
+}

@@ -1,0 +1,96 @@
+import { type Census, move, newCensus, Slot, type SlotState } from './slot.ts'
+
+/**
+ * All slots of a pool: which there are, which are idle and since when, and which resource belongs to which.
+ *
+ * Invariants, asserted after every step of the model test:
+ * 1. the census equals a recount of the slots;
+ * 2. the idle list holds exactly the idle slots, longest idle first;
+ * 3. a resource is known ⇔ its slot is connected and not closing.
+ */
+export class Roster<T> {
+  readonly census: Census = newCensus()
+  readonly slots = new Set<Slot<T>>()
+  readonly #byResource = new Map<T, Slot<T>>()
+  #longestIdle: Slot<T> | undefined
+  #latestIdle: Slot<T> | undefined
+  #made = 0
+
+  /** Connections that the pool owns or makes; those closing are not counted. */
+  get size(): number {
+    const { connecting, idle, validating, lent, resetting } = this.census
+    return connecting + idle + validating + lent + resetting
+  }
+
+  /** Permits in use: sockets that are or may be open. */
+  get held(): number {
+    return this.size + this.census.closing
+  }
+
+  /** Connections that exist, and may serve somebody now or soon. */
+  get alive(): number {
+    return this.size - this.census.connecting
+  }
+
+  add(generation: number, now: number): Slot<T> {
+    this.#made += 1
+    const slot = new Slot<T>(this.#made, generation, now)
+    this.slots.add(slot)
+    this.census.connecting += 1
+    return slot
+  }
+
+  /** Tells whose the resource is. @returns false if it already belongs to a slot */
+  name(slot: Slot<T>, resource: T): boolean {
+    if (this.#byResource.has(resource)) return false
+    this.#byResource.set(resource, slot)
+    slot.resource = resource
+    return true
+  }
+
+  /** The slot whose resource this is, if it is lent. */
+  lent(resource: T): Slot<T> | undefined {
+    const slot = this.#byResource.get(resource)
+    return slot !== undefined && slot.state === 'lent' ? slot : undefined
+  }
+
+  /** Moves a slot; keeps the idle list and the names in step. */
+  move(slot: Slot<T>, to: SlotState): void {
+    if (slot.state === 'idle') this.#unlink(slot)
+    move(slot, to, this.census)
+    if (to === 'idle') this.#append(slot)
+    else if (to === 'closing') this.#byResource.delete(slot.resource as T)
+    else if (to === 'closed') {
+      this.slots.delete(slot)
+      this.census.closed -= 1
+    }
+  }
+
+  /** The idle slot to lend next: the longest idle one (`fifo`) or the latest. */
+  idle(fifo: boolean): Slot<T> | undefined {
+    return fifo ? this.#longestIdle : this.#latestIdle
+  }
+
+  /** The idle slots at this moment, longest idle first. */
+  idleSlots(): Slot<T>[] {
+    const found: Slot<T>[] = []
+    for (let slot = this.#longestIdle; slot !== undefined; slot = slot.next) found.push(slot)
+    return found
+  }
+
+  #append(slot: Slot<T>): void {
+    slot.previous = this.#latestIdle
+    if (this.#latestIdle === undefined) this.#longestIdle = slot
+    else this.#latestIdle.next = slot
+    this.#latestIdle = slot
+  }
+
+  #unlink(slot: Slot<T>): void {
+    if (slot.previous === undefined) this.#longestIdle = slot.next
+    else slot.previous.next = slot.next
+    if (slot.next === undefined) this.#latestIdle = slot.previous
+    else slot.next.previous = slot.previous
+    slot.previous = undefined
+    slot.next = undefined
+  }
+}

@@ -1,0 +1,89 @@
+import type { Socket } from 'node:net'
+import type { DestroyReason } from './types.ts'
+
+/**
+ * Where a connection is in its life.
+ *
+ *     connecting ──► idle ◄──► lent ──► resetting ──► idle
+ *         │           ▲│                    │
+ *         │           ││                    ▼
+ *         ├──► validating ──────────────► closing ──► closed
+ *         └───────────────────────────────────────────▲
+ */
+export type SlotState = 'connecting' | 'idle' | 'validating' | 'lent' | 'resetting' | 'closing' | 'closed'
+
+const NEXT: Readonly<Record<SlotState, readonly SlotState[]>> = {
+  connecting: ['idle', 'validating', 'closing', 'closed'],
+  idle: ['lent', 'validating', 'closing'],
+  validating: ['idle', 'closing'],
+  lent: ['idle', 'resetting', 'closing'],
+  resetting: ['idle', 'closing'],
+  closing: ['closed'],
+  closed: [],
+}
+
+/** How many slots are in each state. Only {@link move} writes it. */
+export type Census = Record<SlotState, number>
+
+export const newCensus = (): Census => ({
+  connecting: 0,
+  idle: 0,
+  validating: 0,
+  lent: 0,
+  resetting: 0,
+  closing: 0,
+  closed: 0,
+})
+
+/** Something that happened to a connection; it counts at the next boundary: borrow, return or sweep. */
+export interface Fault {
+  readonly reason: DestroyReason
+  readonly detail: string | undefined
+}
+
+/** The pool's record of one connection, from the first thought of it to its end. */
+export class Slot<T> {
+  state: SlotState = 'connecting'
+  /** Set by a successful create, and kept: a closed connection is still named in events. */
+  resource: T | undefined = undefined
+  /** Why there is no connection, when create failed. */
+  failure: { readonly error: unknown } | undefined = undefined
+  fault: Fault | undefined = undefined
+  socket: Socket | undefined = undefined
+  /** Ends the pool's interest in the socket's events. */
+  unwatch: (() => void) | undefined = undefined
+  /** Settles once the connection is closed or given up; set when closing starts. */
+  closed: Promise<void> | undefined = undefined
+  /** Aborts the create that is under way. */
+  readonly dial = new AbortController()
+  /** The number of the current or last loan. A token that names another one is stale. */
+  loan = 0
+  /** When the connection was made, became idle, and was lent, in milliseconds of the pool's clock. */
+  createdAt = 0
+  idleSince = 0
+  lentAt = 0
+  /** When its lifetime ends. */
+  retireAt = Number.POSITIVE_INFINITY
+  /** Neighbours in the list of idle slots. */
+  previous: Slot<T> | undefined = undefined
+  next: Slot<T> | undefined = undefined
+  readonly id: number
+  readonly generation: number
+  readonly startedAt: number
+
+  constructor(id: number, generation: number, startedAt: number) {
+    this.id = id
+    this.generation = generation
+    this.startedAt = startedAt
+  }
+}
+
+/** The only way in which a slot changes its state, and the census its numbers. */
+export function move<T>(slot: Slot<T>, to: SlotState, census: Census): void {
+  const from = slot.state
+  if (!NEXT[from].includes(to))
+    throw new Error(`lifeguard-pool bug: slot ${slot.id} cannot go from ${from} to ${to}`)
+  slot.state = to
+  census[from] -= 1
+  census[to] += 1
+}

@@ -1,0 +1,248 @@
+import { Alarm, type Clock } from './clock.ts'
+import type { Bounds } from './deadline.ts'
+import type { Totals } from './diagnostics.ts'
+import { Engine } from './engine.ts'
+import type { PoolEmitter } from './events.ts'
+import type { Gate } from './gate.ts'
+import { log } from './log.ts'
+import type { ResolvedOptions } from './options.ts'
+import { Breaker } from './policy/breaker.ts'
+import { retirement } from './policy/freshness.ts'
+import { watchSocket } from './policy/half-close.ts'
+import { madeTwice, stillborn } from './refusals.ts'
+import type { Roster } from './roster.ts'
+import type { Slot } from './slot.ts'
+import type { DestroyReason, Factory } from './types.ts'
+import type { Waiter } from './waiter.ts'
+
+/** What the parts of one pool share. */
+export interface House<T> {
+  readonly factory: Factory<T>
+  readonly options: ResolvedOptions
+  readonly clock: Clock
+  readonly random: () => number
+  readonly bounds: Bounds
+  readonly events: PoolEmitter<T>
+  readonly roster: Roster<T>
+  readonly gate: Gate<T>
+  readonly totals: Totals
+  /** Something has ended: a connection, a loan, a wait. */
+  readonly onChange: () => void
+}
+
+/** A dial that is this many times slower than one that just succeeded, and this old, is no longer counted on. */
+const OVERTAKEN_TIMES = 4
+const OVERTAKEN_MILLIS = 100
+/** A caller who gave up within this time says nothing about the dial that it waited for. */
+const IMPATIENT_MILLIS = 50
+/** A connection that dies within this time, never lent, is as good as a failed create: without a pause for breath, a
+ * server that accepts and hangs up would be dialled as fast as it answers. */
+const STILLBORN_MILLIS = 1000
+const SICKLY: ReadonlySet<DestroyReason> = new Set(['half-closed', 'broken', 'invalid'])
+
+/**
+ * Makes connections when they are needed, and ends them.
+ *
+ * Callers wait in the queue, never on a dial: before each dial the demand is counted anew, and whoever is first in
+ * the queue gets whatever arrives first. Invariant 4: sockets that are or may be open (connecting to closing) never
+ * exceed `max`, but for one thing: a create that has passed its deadline gives its permit back.
+ */
+export class Supply<T> {
+  readonly breaker: Breaker
+  generation = 0
+  /** Whether `min` is kept: the pool has been started and neither drains nor is being cleared. */
+  keepsMin = false
+  /** Whether the pool is closed: what still arrives is destroyed. */
+  isStopped = false
+  readonly #house: House<T>
+  readonly #engine: Engine<T>
+  readonly #retry: Alarm
+  readonly #onArrival: (slot: Slot<T>) => void
+  /** Dials in flight that somebody can count on, oldest first. One that hangs leaves this set, not its permit. */
+  readonly #dials = new Set<Slot<T>>()
+
+  /** @param onArrival - owns a good connection from then on */
+  constructor(house: House<T>, onArrival: (slot: Slot<T>) => void) {
+    this.#house = house
+    this.#onArrival = onArrival
+    this.breaker = new Breaker(house.random)
+    this.#engine = new Engine(house.factory, house.options, house.bounds, error => {
+      house.totals.destroyErrors += 1
+      house.events.announce('factoryDestroyError', error)
+    })
+    this.#retry = new Alarm(house.clock, () => this.provision(), house.bounds.onStall)
+  }
+
+  /** Permits that are free. Negative after `resize` to a smaller pool. */
+  get spare(): number {
+    return this.#house.options.max - this.#house.roster.held
+  }
+
+  /** Connections on their way to whoever waits. */
+  get incoming(): number {
+    const { validating, resetting } = this.#house.roster.census
+    return this.#dials.size + validating + resetting
+  }
+
+  /** Is nobody served, and nobody going to be soon? Connections in use may still come back. */
+  get isDown(): boolean {
+    const { options, roster, clock } = this.#house
+    return (
+      this.breaker.isOpen(options.max) &&
+      roster.alive === 0 &&
+      (this.#dials.size > 0 || clock.now() < this.breaker.retryAt)
+    )
+  }
+
+  /** How many more acquires can count on a connection without waiting for a loan to end. */
+  get headroom(): number {
+    const dialable = this.breaker.failures > 0 ? Math.max(1 - this.#dials.size, 0) : Number.POSITIVE_INFINITY
+    return this.incoming + Math.min(Math.max(this.spare, 0), dialable) - this.#house.gate.waiting
+  }
+
+  /** Starts as many dials as waiters and `min` call for and permits and breaker allow. */
+  provision(): void {
+    const { clock, options, roster, gate } = this.#house
+    for (;;) {
+      const missing = this.keepsMin ? options.min - roster.size : 0
+      if (Math.max(gate.waiting - this.incoming, missing) <= 0 || this.spare <= 0) return
+      const now = clock.now()
+      if (this.breaker.allowance(now) <= this.#dials.size) {
+        if (this.#dials.size === 0) this.#retry.set(this.breaker.retryAt)
+        return
+      }
+      this.#dial(now)
+    }
+  }
+
+  /** A waiter has left in vain. A dial that it has outwaited is not worth the next one's trust. */
+  outwaited(waiter: Waiter<T>, now: number, impatient: boolean): void {
+    const [oldest] = this.#dials
+    const waited = now - waiter.since
+    if (oldest === undefined || (impatient && waited < IMPATIENT_MILLIS)) return
+    if (now - oldest.startedAt >= waited * 0.9) this.#dials.delete(oldest)
+  }
+
+  /** Ends a connection. Its permit returns when the close has settled or timed out. */
+  discard(slot: Slot<T>, reason: DestroyReason, detail?: string): void {
+    const { roster, events, totals, options, clock, onChange } = this.#house
+    roster.move(slot, 'closing')
+    slot.unwatch?.()
+    if (slot.loan === 0 && SICKLY.has(reason)) {
+      const now = clock.now()
+      if (now - slot.createdAt < STILLBORN_MILLIS) {
+        this.#failed(stillborn(options.name, detail ?? reason), slot.startedAt, now, true)
+      }
+    }
+    if (log.destroy.enabled) log.destroy('%s #%d: %s %s', options.name, slot.id, reason, detail ?? '')
+    events.announce('destroy', {
+      pool: options.name,
+      resource: slot.resource as T,
+      reason,
+      ...(detail === undefined ? {} : { detail }),
+    })
+    this.#engine.close(slot).then(() => {
+      roster.move(slot, 'closed')
+      totals.destroyed += 1
+      this.provision()
+      onChange()
+    })
+  }
+
+  /** Connections made before this moment are not lent again; those on their way are destroyed when they arrive. */
+  newGeneration(): void {
+    this.generation += 1
+    this.#dials.clear()
+  }
+
+  /** Gives up every dial in flight. */
+  abortDials(reason: unknown): void {
+    for (const slot of this.#house.roster.slots) if (slot.state === 'connecting') slot.dial.abort(reason)
+  }
+
+  stop(): void {
+    this.isStopped = true
+    this.keepsMin = false
+    this.#retry.clear()
+  }
+
+  #dial(now: number): void {
+    const { roster, options } = this.#house
+    const slot = roster.add(this.generation, now)
+    this.#dials.add(slot)
+    if (log.create.enabled) log.create('%s #%d: connecting', options.name, slot.id)
+    this.#engine.open(slot).then(opened => this.#ended(opened))
+  }
+
+  /** A create has ended, well or badly. */
+  #ended(slot: Slot<T>): void {
+    const { roster, options, clock, totals, events, onChange } = this.#house
+    const now = clock.now()
+    this.#dials.delete(slot)
+    const resource = slot.resource as T
+    if (slot.failure === undefined && !roster.name(slot, resource))
+      slot.failure = { error: madeTwice(options.name) }
+    if (slot.failure !== undefined) {
+      roster.move(slot, 'closed')
+      this.#engine.close(slot)
+      totals.createErrors += 1
+      this.#failed(slot.failure.error, slot.startedAt, now, false)
+      events.announce('factoryCreateError', slot.failure.error)
+      this.provision()
+      onChange()
+      return
+    }
+    totals.created += 1
+    slot.createdAt = now
+    slot.idleSince = now
+    slot.retireAt = retirement(now, options, this.#house.random)
+    this.#forgetOvertaken(slot, now)
+    if (this.breaker.isOpen(options.max)) this.#tellBreaker('closed')
+    this.breaker.succeeded()
+    if (log.create.enabled) log.create('%s #%d: connected', options.name, slot.id)
+    events.announce('connect', { pool: options.name, resource, millis: now - slot.startedAt })
+    this.#watch(slot, resource)
+    this.#onArrival(slot)
+    onChange()
+  }
+
+  #failed(error: unknown, startedAt: number, now: number, untried: boolean): void {
+    const { options } = this.#house
+    const wasOpen = this.breaker.isOpen(options.max)
+    this.breaker.failed(error, startedAt, now, untried)
+    if (log.create.enabled)
+      log.create('%s: failed, %d in a row: %O', options.name, this.breaker.failures, error)
+    if (!wasOpen && this.breaker.isOpen(options.max)) this.#tellBreaker('open')
+  }
+
+  #tellBreaker(state: 'open' | 'closed'): void {
+    const { failures, lastError } = this.breaker
+    this.#house.events.announce('breaker', {
+      pool: this.#house.options.name,
+      state,
+      failures,
+      error: lastError,
+    })
+  }
+
+  /** Old dials that a young one has overtaken by far: whoever waits for them gets a new one. */
+  #forgetOvertaken(winner: Slot<T>, now: number): void {
+    const patience = Math.max(OVERTAKEN_TIMES * (now - winner.startedAt), OVERTAKEN_MILLIS)
+    for (const dial of this.#dials) {
+      if (now - dial.startedAt <= patience) return
+      this.#dials.delete(dial)
+    }
+  }
+
+  #watch(slot: Slot<T>, resource: T): void {
+    const { factory, options } = this.#house
+    if (options.halfClose === 'off' || factory.socket === undefined) return
+    slot.socket = factory.socket(resource)
+    if (slot.socket === undefined) return
+    slot.unwatch = watchSocket(slot.socket, (reason, detail) => {
+      slot.fault ??= { reason, detail }
+      // Lent or under way: the boundary that it comes to next will see the mark.
+      if (slot.state === 'idle') this.discard(slot, slot.fault.reason, slot.fault.detail)
+    })
+  }
+}
