@@ -24,11 +24,16 @@ export const systemClock: Clock = {
     const timer = outside(() => setTimeout(run, millis).unref())
     return {
       cancel: () => clearTimeout(timer),
-      hold: held => void (held ? timer.ref() : timer.unref()),
+      hold(held) {
+        if (held) timer.ref()
+        else timer.unref()
+      },
     }
   },
   // From a timer callback the loop goes on to poll and then to check, where immediates run: one is enough.
-  turn: run => void outside(() => setImmediate(run)),
+  turn(run) {
+    outside(() => setImmediate(run))
+  },
 }
 
 /**
@@ -109,7 +114,10 @@ export class Alarm {
 
   #judge(): void {
     // Not yet: the delay was capped, a timer may fire a fraction early, or the alarm was cleared and set anew.
-    if (this.#clock.now() < this.#at) return this.#arm()
+    if (this.#clock.now() < this.#at) {
+      this.#arm()
+      return
+    }
     this.#at = Number.POSITIVE_INFINITY
     this.#ring()
   }

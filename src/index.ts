@@ -1,6 +1,7 @@
+export { createPool } from './create.ts'
 export { type AcquirePhase, isPoolError, PoolError, type PoolErrorCode } from './errors.ts'
 export { Lease } from './lease.ts'
-export { createPool, Pool } from './pool.ts'
+export { Pool } from './pool.ts'
 export type {
   AcquireOptions,
   DestroyReason,

@@ -1,19 +1,19 @@
-import { Alarm, type Clock, systemClock } from './clock.ts'
+import type { Clock } from './clock.ts'
 import { type Insight, newTotals, reportOf, Stalls, statsOf } from './diagnostics.ts'
 import type { AcquirePhase, PoolError } from './errors.ts'
 import { PoolEmitter } from './events.ts'
 import { type Departure, Gate } from './gate.ts'
 import { Lease } from './lease.ts'
 import { Lending } from './lending.ts'
+import { Lifecycle, type Patience } from './lifecycle.ts'
 import { log } from './log.ts'
-import { badOptions, checkedBounds, type ResolvedOptions, resolveOptions } from './options.ts'
-import { idleCheckPeriod, tooIdle } from './policy/freshness.ts'
+import { checkedBounds, type ResolvedOptions } from './options.ts'
 import * as refusals from './refusals.ts'
 import { readRequest } from './requests.ts'
 import { Roster } from './roster.ts'
 import type { Slot } from './slot.ts'
 import type { House } from './supply.ts'
-import type { AcquireOptions, Factory, PoolOptions, PoolStats } from './types.ts'
+import type { AcquireOptions, Factory, PoolStats } from './types.ts'
 import { type Request, Waiter } from './waiter.ts'
 
 /** @internal What tests put in place of time and chance. */
@@ -26,7 +26,7 @@ const DONE: Promise<void> = Promise.resolve()
 
 /**
  * A pool of connections: lends them, takes them back, and sees to it that none is lent dead, kept dead or leaked.
- * Made with {@link createPool} or by an adapter.
+ * Made with `createPool` or by an adapter.
  */
 export class Pool<T> extends PoolEmitter<T> {
   readonly #options: ResolvedOptions
@@ -35,20 +35,14 @@ export class Pool<T> extends PoolEmitter<T> {
   readonly #roster: Roster<T>
   readonly #gate: Gate<T>
   readonly #lending: Lending<T>
+  readonly #lifecycle: Lifecycle<T>
   readonly #stalls = new Stalls()
-  readonly #idleCheck: Alarm
   /** What an acquire without options asks for. */
   readonly #plain: Request
-  readonly #watchers = new Set<() => void>()
-  #state: PoolStats['state'] = 'open'
-  #started = false
-  #clearing = 0
-  #closing: Promise<void> | undefined
 
   /** @internal */
-  constructor(factory: Factory<T>, options: ResolvedOptions, surroundings: Surroundings) {
+  constructor(factory: Factory<T>, options: ResolvedOptions, { clock, random }: Surroundings) {
     super()
-    const { clock, random } = surroundings
     this.#options = options
     this.#clock = clock
     this.#plain = { priority: 0, timeout: options.acquireTimeoutMillis, signal: undefined }
@@ -65,10 +59,10 @@ export class Pool<T> extends PoolEmitter<T> {
       roster: this.#roster,
       gate: this.#gate,
       totals: newTotals(),
-      onChange: () => this.#changed(),
+      onChange: () => this.#lifecycle.changed(),
     }
     this.#lending = new Lending(this.#house)
-    this.#idleCheck = new Alarm(clock, () => this.#checkIdle(), onStall)
+    this.#lifecycle = new Lifecycle(this.#house, this.#lending.supply, () => this.stats())
     if (log.pool.enabled) log.pool('%s: made with %O', options.name, options)
     if (options.autostart) this.start()
   }
@@ -131,71 +125,43 @@ export class Pool<T> extends PoolEmitter<T> {
 
   /** Starts to keep `min` connections and to check the idle ones, where `autostart` is off. */
   start(): void {
-    if (this.#started || this.#state !== 'open') return
-    this.#started = true
-    this.#planIdleCheck()
-    this.#keepMin()
+    this.#lifecycle.start()
   }
 
   /**
    * Resolves when `min` connections have been made.
-   * @returns rejects with `POOL_CONNECT_FAILED` after `timeoutMillis` (default: `acquireTimeoutMillis`), with
-   *   `POOL_CLOSED` when the pool is drained first
+   *
+   * @param patience - how long it may take; default `acquireTimeoutMillis`
+   * @returns rejects with `POOL_CONNECT_FAILED` after that, with `POOL_CLOSED` when the pool is drained first
    */
-  async ready(options: { timeoutMillis?: number } = {}): Promise<void> {
-    this.start()
-    const millis = checkedTimeout(options, this.#options.acquireTimeoutMillis, this.name)
-    const isReady = () => this.#roster.alive >= this.#options.min
-    const settled = await this.#until(() => isReady() || this.#state !== 'open', millis)
-    if (isReady()) return
-    throw settled
-      ? refusals.closed(this.stats())
-      : refusals.notReady(this.stats(), millis, this.#lending.supply.breaker.lastError)
+  ready(patience: Patience = {}): Promise<void> {
+    return this.#lifecycle.ready(patience)
   }
 
   /**
    * Takes no more acquires, and resolves when those that wait have been served and every loan has ended.
-   * @returns rejects with `POOL_DRAIN_TIMEOUT` after `timeoutMillis` (default: `drainTimeoutMillis`)
+   *
+   * @param patience - how long it may take; default `drainTimeoutMillis`
+   * @returns rejects with `POOL_DRAIN_TIMEOUT` after that
    */
-  async drain(options: { timeoutMillis?: number } = {}): Promise<void> {
-    const millis = checkedTimeout(options, this.#options.drainTimeoutMillis, this.name)
-    if (this.#state === 'open') this.#state = 'draining'
-    this.#keepMin()
-    this.#idleCheck.clear()
-    this.#changed()
-    const { census } = this.#roster
-    if (
-      await this.#until(() => this.#gate.waiting === 0 && census.lent === 0 && census.resetting === 0, millis)
-    )
-      return
-    throw refusals.drainTimeout(this.stats(), millis, 'drain', 'It stays draining.')
+  drain(patience: Patience = {}): Promise<void> {
+    return this.#lifecycle.drain(patience)
   }
 
   /** Ends every idle connection and waits for the creates and closes that are under way. `min` is refilled after. */
-  async clear(): Promise<void> {
-    const { slots } = this.#roster
-    this.#clearing += 1
-    this.#keepMin()
-    this.#discardIdle()
-    const dialling = new Set([...slots].filter(slot => slot.state === 'connecting'))
-    await this.#until(
-      () => ![...dialling].some(slot => slot.state === 'connecting'),
-      Number.POSITIVE_INFINITY,
-    )
-    this.#discardIdle()
-    await Promise.all([...slots].map(slot => slot.closed))
-    this.#clearing -= 1
-    this.#keepMin()
+  clear(): Promise<void> {
+    return this.#lifecycle.clear()
   }
 
   /**
    * Ends the pool: drains it, ends every connection, and resolves when all are closed.
-   * @returns rejects with `POOL_DRAIN_TIMEOUT` after `timeoutMillis` (default: `drainTimeoutMillis`); what is still lent
-   *   is then destroyed, whoever waits is rejected with `POOL_CLOSED`
+   *
+   * @param patience - how long it may take; default `drainTimeoutMillis`
+   * @returns rejects with `POOL_DRAIN_TIMEOUT` after that; what is still lent is then destroyed, and whoever waits is
+   *   rejected with `POOL_CLOSED`
    */
-  close(options: { timeoutMillis?: number } = {}): Promise<void> {
-    this.#closing ??= this.#close(options)
-    return this.#closing
+  close(patience: Patience = {}): Promise<void> {
+    return this.#lifecycle.close(patience)
   }
 
   /** `await using pool = createPool(…)`: {@link close}. */
@@ -205,11 +171,11 @@ export class Pool<T> extends PoolEmitter<T> {
 
   /** Starts a new generation: idle connections are destroyed now, lent ones when they come back. */
   purge(reason = 'purge'): void {
-    this.#lending.supply.newGeneration()
-    if (log.pool.enabled)
-      log.pool('%s: generation %d: %s', this.name, this.#lending.supply.generation, reason)
+    const { supply } = this.#lending
+    supply.newGeneration()
+    if (log.pool.enabled) log.pool('%s: generation %d: %s', this.name, supply.generation, reason)
     for (const slot of this.#roster.idleSlots()) {
-      if (slot.state === 'idle') this.#lending.supply.discard(slot, 'generation', reason)
+      if (slot.state === 'idle') supply.discard(slot, 'generation', reason)
     }
     this.#lending.serve()
   }
@@ -277,7 +243,7 @@ export class Pool<T> extends PoolEmitter<T> {
 
   /** @internal Read by generic-pool's own test suite. */
   get _scheduledEviction(): object | null {
-    return this.#idleCheck.isSet ? this.#idleCheck : null
+    return this.#lifecycle.sweep.planned
   }
 
   /** @internal For the model test, which asserts the invariants. */
@@ -287,7 +253,7 @@ export class Pool<T> extends PoolEmitter<T> {
 
   /** The fast path: nobody waits, and an idle connection is fit to be lent. */
   #lendIdle(): Slot<T> | undefined {
-    if (this.#gate.waiting > 0 || this.#state !== 'open') return undefined
+    if (this.#gate.waiting > 0 || this.#lifecycle.state !== 'open') return undefined
     const now = this.#clock.now()
     const slot = this.#lending.take(now, 0)
     if (slot !== undefined) this.#lending.lend(slot, now, 0)
@@ -296,7 +262,7 @@ export class Pool<T> extends PoolEmitter<T> {
 
   /** The other path: options to read, somebody before us, or nothing at hand. */
   #enter(given: number | AcquireOptions | undefined, wantsSlot: boolean): Promise<T | Slot<T>> {
-    if (this.#state !== 'open') return Promise.reject(refusals.closed(this.stats()))
+    if (this.#lifecycle.state !== 'open') return Promise.reject(refusals.closed(this.stats()))
     let request: Request
     try {
       request = readRequest(given, this.#options, this.#plain)
@@ -306,25 +272,24 @@ export class Pool<T> extends PoolEmitter<T> {
     const { signal } = request
     if (signal?.aborted) return Promise.reject(refusals.aborted(this.stats(), 0, signal.reason))
     this.start()
-    const now = this.#clock.now()
     const slot = given === undefined ? undefined : this.#lendIdle()
     if (slot !== undefined) return Promise.resolve(wantsSlot ? slot : (slot.resource as T))
     const refusal = this.#refusal(request)
     if (refusal !== undefined) return Promise.reject(refusal)
-    const waiter = new Waiter<T>(request, now, wantsSlot)
+    const waiter = new Waiter<T>(request, this.#clock.now(), wantsSlot)
     this.#gate.enqueue(waiter)
     this.#lending.serve()
     return waiter.promise
   }
 
+  /** Why an acquire is not even let into the queue. */
   #refusal(request: Request): PoolError | undefined {
     const { supply } = this.#lending
     if (supply.isDown) return refusals.unhealthy(this.stats(), supply.breaker.lastError)
     if (request.timeout === 0) return refusals.acquireTimeout(this.stats(), this.#phase(), 0, 0, undefined)
     const most = this.#options.maxWaitingClients
-    const unserved = -supply.headroom
-    if (unserved >= most && this.#roster.census.idle === 0) return refusals.queueFull(this.stats(), most)
-    return undefined
+    const served = supply.headroom > -most || this.#roster.census.idle > 0
+    return served ? undefined : refusals.queueFull(this.stats(), most)
   }
 
   async #run<R>(slot: Slot<T>, work: (resource: T) => R | PromiseLike<R>): Promise<R> {
@@ -339,21 +304,22 @@ export class Pool<T> extends PoolEmitter<T> {
 
   /** A waiter has left the queue without a connection. */
   #departed(waiter: Waiter<T>, how: Departure): void {
+    const { supply } = this.#lending
+    const { totals } = this.#house
     const now = this.#clock.now()
     const waited = now - waiter.since
-    const { totals } = this.#house
     if (how === 'expired') {
       totals.timeouts += 1
-      const { lastError } = this.#lending.supply.breaker
       const stalled = this.#stalls.since(waiter.since)
+      const { lastError } = supply.breaker
       waiter.fail(refusals.acquireTimeout(this.stats(), this.#phase(), waited, stalled, lastError))
     } else if (how === 'aborted') {
       totals.aborted += 1
       waiter.fail(refusals.aborted(this.stats(), waited, waiter.signal?.reason))
     } else waiter.fail(refusals.closed(this.stats()))
-    this.#lending.supply.outwaited(waiter, now, how === 'aborted')
-    this.#lending.supply.provision()
-    this.#changed()
+    supply.outwaited(waiter, now, how === 'aborted')
+    supply.provision()
+    this.#lifecycle.changed()
   }
 
   /** What keeps the first in the queue waiting. */
@@ -369,63 +335,11 @@ export class Pool<T> extends PoolEmitter<T> {
     this.announce('stall', { pool: this.name, millis })
   }
 
-  async #close(options: { timeoutMillis?: number }): Promise<void> {
-    const millis = checkedTimeout(options, this.#options.drainTimeoutMillis, this.name)
-    const deadline = this.#clock.now() + millis
-    const drained = await this.drain({ timeoutMillis: millis }).then(
-      () => true,
-      () => false,
-    )
-    const before = this.stats()
-    this.#state = 'closed'
-    const closed = refusals.closed(this.stats())
-    this.#lending.supply.stop()
-    this.#lending.supply.abortDials(closed)
-    this.#gate.refuseAll()
-    for (const slot of [...this.#roster.slots]) {
-      if (slot.state !== 'connecting' && slot.state !== 'closing') this.#lending.supply.discard(slot, 'drain')
-    }
-    this.#changed()
-    const left = Math.max(deadline - this.#clock.now(), 1)
-    if (drained && (await this.#until(() => this.#roster.slots.size === 0, left))) return
-    const then = drained ? 'They are given up.' : 'What was lent has been destroyed, who waited was rejected.'
-    throw refusals.drainTimeout(before, millis, 'close', then)
-  }
-
-  #keepMin(): void {
-    const { supply } = this.#lending
-    supply.keepsMin = this.#started && this.#state === 'open' && this.#clearing === 0
-    supply.provision()
-  }
-
-  #discardIdle(): void {
-    for (const slot of this.#roster.idleSlots()) {
-      if (slot.state === 'idle') this.#lending.supply.discard(slot, 'drain')
-    }
-  }
-
-  #planIdleCheck(): void {
-    const period = idleCheckPeriod(this.#options)
-    if (Number.isFinite(period)) this.#idleCheck.set(this.#clock.now() + period)
-  }
-
-  /** Looks at the connections that have been idle longest, as many as one run may test. */
-  #checkIdle(): void {
-    const now = this.#clock.now()
-    for (const slot of this.#roster.idleSlots().slice(0, this.#options.numTestsPerEvictionRun)) {
-      if (slot.state !== 'idle') continue
-      const spare = this.#roster.census.idle > this.#options.min
-      if (tooIdle(slot, now, this.#options, spare)) this.#lending.supply.discard(slot, 'idle')
-      else if (now >= slot.retireAt) this.#lending.supply.discard(slot, 'lifetime')
-    }
-    this.#planIdleCheck()
-  }
-
   #insight(): Insight<T> {
     const { supply } = this.#lending
     return {
       options: this.#options,
-      state: this.#state,
+      state: this.#lifecycle.state,
       roster: this.#roster,
       gate: this.#gate,
       breaker: supply.breaker,
@@ -434,91 +348,7 @@ export class Pool<T> extends PoolEmitter<T> {
       stalls: this.#stalls,
     }
   }
-
-  #changed(): void {
-    for (const check of this.#watchers) check()
-  }
-
-  /** @returns true when the condition holds, false when it did not within so many milliseconds */
-  #until(condition: () => boolean, millis: number): Promise<boolean> {
-    if (condition()) return Promise.resolve(true)
-    return new Promise(resolve => {
-      const settle = (met: boolean): void => {
-        this.#watchers.delete(check)
-        alarm.hold(false)
-        alarm.clear()
-        resolve(met)
-      }
-      const check = (): void => {
-        if (condition()) settle(true)
-      }
-      const alarm = new Alarm(this.#clock, () => settle(condition()), this.#house.bounds.onStall)
-      alarm.hold(true)
-      alarm.set(this.#clock.now() + millis)
-      this.#watchers.add(check)
-    })
-  }
 }
 
+/** Is this still the loan that the slot is lent for? */
 const isCurrent = <T>(slot: Slot<T>, loan: number): boolean => slot.loan === loan && slot.state === 'lent'
-
-function checkedTimeout(options: { timeoutMillis?: number }, otherwise: number, pool: string): number {
-  const { timeoutMillis = otherwise } = options
-  if (typeof timeoutMillis === 'number' && timeoutMillis >= 0) return timeoutMillis
-  throw badOptions([`timeoutMillis must be milliseconds ≥ 0, got ${String(timeoutMillis)}`], pool)
-}
-
-/** What is wrong with a factory, and with options that it cannot serve. */
-function factoryIssues(factory: unknown, options: PoolOptions | undefined): string[] {
-  if (typeof factory !== 'object' || factory === null)
-    return ['the factory must be an object with create and destroy']
-  const hooks = factory as Record<string, unknown>
-  const issues: string[] = []
-  for (const hook of ['create', 'destroy']) {
-    if (typeof hooks[hook] !== 'function') issues.push(`factory.${hook} must be a function`)
-  }
-  for (const hook of ['validate', 'reset', 'socket', 'busy', 'serverIdleTimeout']) {
-    if (hooks[hook] !== undefined && typeof hooks[hook] !== 'function') {
-      issues.push(`factory.${hook} must be a function, or left out`)
-    }
-  }
-  if (hooks.validate === undefined) {
-    for (const option of ['testOnBorrow', 'testOnReturn', 'validateAfterIdleMillis'] as const) {
-      if (options?.[option]) issues.push(`${option} needs a factory.validate`)
-    }
-  }
-  return issues
-}
-
-/** @internal */
-export function openPool<T>(
-  factory: Factory<T>,
-  options: PoolOptions | undefined,
-  dropIn: boolean,
-  surroundings: Surroundings = { clock: systemClock, random: Math.random },
-): Pool<T> {
-  const issues = factoryIssues(factory, options)
-  let resolved: ResolvedOptions | undefined
-  try {
-    resolved = resolveOptions(options, dropIn)
-  } catch (error) {
-    issues.push(...((error as PoolError).issues ?? []))
-  }
-  if (resolved === undefined || issues.length > 0) throw badOptions(issues)
-  return new Pool(factory, resolved, surroundings)
-}
-
-/**
- * Makes a pool. A drop-in for generic-pool's function of this name.
- *
- * @throws PoolError `POOL_BAD_OPTIONS` that lists everything wrong. Odd values that generic-pool's own test suite passes
- *   are taken as it takes them, with a process warning, as long as only its own options are used.
- */
-export function createPool<T>(factory: Factory<T>, options?: PoolOptions): Pool<T> {
-  return openPool(factory, options, true)
-}
-
-/** @internal For adapters, which are nobody's drop-in: every odd value is refused. */
-export function createStrictPool<T>(factory: Factory<T>, options: PoolOptions | undefined): Pool<T> {
-  return openPool(factory, options, false)
-}

@@ -155,15 +155,12 @@ export class Supply<T> {
     this.#dials.clear()
   }
 
-  /** Gives up every dial in flight. */
-  abortDials(reason: unknown): void {
-    for (const slot of this.#house.roster.slots) if (slot.state === 'connecting') slot.dial.abort(reason)
-  }
-
-  stop(): void {
+  /** The pool is closed: no more dials, and those in flight are given up. */
+  stop(reason: unknown): void {
     this.isStopped = true
     this.keepsMin = false
     this.#retry.clear()
+    for (const slot of this.#house.roster.slots) if (slot.state === 'connecting') slot.dial.abort(reason)
   }
 
   #dial(now: number): void {

@@ -1,5 +1,5 @@
 import { Redis, type RedisOptions } from 'ioredis'
-import { createStrictPool } from '../pool.ts'
+import { createStrictPool } from '../create.ts'
 import type { Factory, PoolOptions } from '../types.ts'
 import type { RedisClient } from './ioredis/client.ts'
 import { clientFactory } from './ioredis/factory.ts'

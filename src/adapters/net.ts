@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import type { ConnectionOptions, TLSSocket } from 'node:tls'
-import { createStrictPool } from '../pool.ts'
+import { createStrictPool } from '../create.ts'
 import type { Factory, PoolOptions } from '../types.ts'
 import { socketFactory } from './net/factory.ts'
 import { checkedTarget, type SocketTarget } from './net/target.ts'

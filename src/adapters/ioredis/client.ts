@@ -80,8 +80,8 @@ export function sever(client: RedisClient): void {
  * but one that was sent and forgotten must not bring the process down because the pool closed its connection.
  */
 function forgive(queue: Queue | undefined): void {
-  for (let index = 0; index < (queue?.length ?? 0); index += 1) {
-    const { command } = queue?.peekAt(index) as { command?: { promise?: Promise<unknown> } }
+  for (let index = 0; queue !== undefined && index < queue.length; index += 1) {
+    const { command } = queue.peekAt(index) as { command?: { promise?: Promise<unknown> } }
     command?.promise?.catch(() => {})
   }
 }

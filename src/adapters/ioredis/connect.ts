@@ -93,16 +93,19 @@ function ready(client: RedisClient, signal: AbortSignal): Promise<void> {
     const onReady = (): void => {
       const stream = streamOf(client)
       // ioredis 5 also becomes ready on a socket that has ended.
-      if (stream === undefined || !isHealthy(stream)) return onEnd()
-      stream.once('end', onPeerClosed)
-      settle()
-      resolve()
+      if (stream === undefined || !isHealthy(stream)) onEnd()
+      else {
+        stream.once('end', onPeerClosed)
+        settle()
+        resolve()
+      }
     }
     client.on('error', onError)
     client.on('ready', onReady)
     client.on('end', onEnd)
     signal.addEventListener('abort', onAbort)
-    if (client.status === 'ready') onReady()
+    if (signal.aborted) onAbort()
+    else if (client.status === 'ready') onReady()
     else if (client.status === 'wait') {
       client.connect().catch((reason: unknown) => {
         // The true cause has been an event before this. Without one it says no more than that the connection closed.

@@ -92,6 +92,7 @@ function opened(
     socket.on('error', () => {})
     socket.on(event, onOpen).on('error', fail).on('close', onClose)
     signal.addEventListener('abort', onAbort)
+    if (signal.aborted) onAbort()
   })
 }
 
