@@ -59,6 +59,10 @@ export class Expiry<T> {
     if (this.#waiting === 0) this.#alarm.hold(false)
   }
 
+  stop(): void {
+    this.#alarm.clear()
+  }
+
   #ring(): void {
     const now = this.#clock.now()
     for (let lane = this.#agenda.at(-1); lane !== undefined && lane.due <= now; lane = this.#agenda.at(-1)) {

@@ -63,9 +63,10 @@ export class Gate<T> {
     return true
   }
 
-  /** Sends everybody away. */
-  refuseAll(): void {
+  /** Sends everybody away, for good: nobody enters any more. */
+  close(): void {
     for (const waiter of this.waiters()) this.refuse(waiter)
+    this.#expiry.stop()
   }
 
   /** Everybody who waits, in the order in which they will be served. */

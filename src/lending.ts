@@ -1,12 +1,16 @@
 import { attempt } from './deadline.ts'
 import { messageOf } from './errors.ts'
 import { log } from './log.ts'
-import { expired, judge } from './policy/freshness.ts'
+import { expired, mustProve } from './policy/freshness.ts'
 import { isHealthy } from './policy/sockets.ts'
-import type { Slot } from './slot.ts'
+import type { Fault, Slot } from './slot.ts'
 import { type House, Supply } from './supply.ts'
 import type { DestroyReason } from './types.ts'
 import type { Waiter } from './waiter.ts'
+
+const FOUND_CLOSED: Fault = { reason: 'half-closed', detail: 'its socket was found closed' }
+const SURPLUS: Fault = { reason: 'surplus', detail: undefined }
+const CLOSED_POOL: Fault = { reason: 'drain', detail: undefined }
 
 /**
  * Lends connections and takes them back: idle → (validating) → lent → (resetting) → idle.
@@ -35,14 +39,11 @@ export class Lending<T> {
   take(now: number, validations: number): Slot<T> | undefined {
     const { roster, options } = this.#house
     for (let slot = roster.idle(this.#fifo); slot !== undefined; slot = roster.idle(this.#fifo)) {
-      const verdict = judge(slot, now, this.supply.generation, options)
-      if (verdict === 'lend') {
-        if (slot.socket === undefined || isHealthy(slot.socket)) return slot
-        this.supply.discard(slot, 'half-closed', 'found closed when it was to be lent')
-      } else if (verdict !== 'validate') {
-        this.supply.discard(slot, verdict, slot.fault?.detail)
-      } else {
-        if (validations <= 0) return undefined
+      const end = this.#unfit(slot, now)
+      if (end !== undefined) this.supply.discard(slot, end.reason, end.detail)
+      else if (!mustProve(slot, now, options)) return slot
+      else if (validations <= 0) return undefined
+      else {
         validations -= 1
         this.#validate(slot)
       }
@@ -79,7 +80,7 @@ export class Lending<T> {
     const { gate, roster, clock } = this.#house
     const now = clock.now()
     this.#tellRelease(slot, now)
-    const end = this.#whyNotAgain(slot, now)
+    const end = this.#unfit(slot, now) ?? this.#leftDirty(slot)
     if (end === undefined && this.supply.breaker.unproven) this.supply.breaker.proven()
     if (end !== undefined) this.supply.discard(slot, end.reason, end.detail)
     else if (this.#cleans) this.#clean(slot)
@@ -108,16 +109,17 @@ export class Lending<T> {
     }
   }
 
-  #whyNotAgain(slot: Slot<T>, now: number): { reason: DestroyReason; detail?: string } | undefined {
-    const { factory } = this.#house
+  /** Why a connection must not be lent, or lent again, whatever state it is in. */
+  #unfit(slot: Slot<T>, now: number): Fault | undefined {
     const over = expired(slot, now, this.supply.generation)
-    if (over !== undefined) {
-      return slot.fault?.detail === undefined ? { reason: over } : { reason: over, detail: slot.fault.detail }
-    }
-    if (slot.socket !== undefined && !isHealthy(slot.socket)) {
-      return { reason: 'half-closed', detail: 'found closed when it came back' }
-    }
-    if (this.supply.spare < 0) return { reason: 'surplus' }
+    if (over !== undefined) return slot.fault ?? { reason: over, detail: undefined }
+    if (slot.socket !== undefined && !isHealthy(slot.socket)) return FOUND_CLOSED
+    return this.supply.spare < 0 ? SURPLUS : undefined
+  }
+
+  /** Has the borrower left work unanswered? The next one would get the replies. */
+  #leftDirty(slot: Slot<T>): Fault | undefined {
+    const { factory } = this.#house
     if (factory.busy === undefined) return undefined
     try {
       return factory.busy(slot.resource as T)
@@ -129,17 +131,10 @@ export class Lending<T> {
   }
 
   #arrived(slot: Slot<T>): void {
-    const { options, roster } = this.#house
-    if (this.supply.isStopped) this.supply.discard(slot, 'drain')
-    else if (slot.generation !== this.supply.generation) this.supply.discard(slot, 'generation')
-    else if (this.supply.spare < 0) this.supply.discard(slot, 'surplus')
-    else if (slot.fault !== undefined || (slot.socket !== undefined && !isHealthy(slot.socket))) {
-      this.supply.discard(
-        slot,
-        slot.fault?.reason ?? 'half-closed',
-        slot.fault?.detail ?? 'closed on arrival',
-      )
-    } else if (options.testOnBorrow) roster.move(slot, 'idle')
+    const { options, roster, clock } = this.#house
+    const end = this.supply.isStopped ? CLOSED_POOL : this.#unfit(slot, clock.now())
+    if (end !== undefined) this.supply.discard(slot, end.reason, end.detail)
+    else if (options.testOnBorrow) roster.move(slot, 'idle')
     else this.#ready(slot)
     this.serve()
   }
@@ -204,11 +199,8 @@ export class Lending<T> {
   ): void {
     // The pool may have been closed by force meanwhile, and the connection with it.
     if (slot.state === from) {
-      const now = this.#house.clock.now()
-      const over = expired(slot, now, this.supply.generation)
-      if (detail !== undefined) this.supply.discard(slot, reason, detail)
-      else if (over !== undefined) this.supply.discard(slot, over, slot.fault?.detail)
-      else if (this.supply.spare < 0) this.supply.discard(slot, 'surplus')
+      const end = detail === undefined ? this.#unfit(slot, this.#house.clock.now()) : { reason, detail }
+      if (end !== undefined) this.supply.discard(slot, end.reason, end.detail)
       else if (from === 'resetting' && this.#house.options.testOnBorrow) this.#house.roster.move(slot, 'idle')
       else this.#ready(slot)
     }

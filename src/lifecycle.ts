@@ -96,7 +96,7 @@ export class Lifecycle<T> {
     const before = this.#stats()
     this.state = 'closed'
     this.#supply.stop(refusals.closed(this.#stats()))
-    gate.refuseAll()
+    gate.close()
     for (const slot of [...roster.slots]) {
       if (slot.state !== 'connecting' && slot.state !== 'closing') this.#supply.discard(slot, 'drain')
     }

@@ -1,6 +1,7 @@
 import { Redis, type RedisOptions } from 'ioredis'
-import { createStrictPool } from '../create.ts'
+import type { Pool } from '../pool.ts'
 import type { Factory, PoolOptions } from '../types.ts'
+import { openAdapter } from './adapter.ts'
 import type { RedisClient } from './ioredis/client.ts'
 import { clientFactory } from './ioredis/factory.ts'
 import { clientMaker } from './ioredis/options.ts'
@@ -12,9 +13,11 @@ const VALIDATE_AFTER_IDLE_MILLIS = 500
  * Makes a pool of ioredis clients, each with a connection of its own.
  *
  * Its clients never reconnect: a connection that dies is replaced. Options that would have it otherwise
- * (`retryStrategy`, `enableOfflineQueue`, `maxRetriesPerRequest`, …) are refused. Unless given, `keepAlive` is 10000,
- * `noDelay` is on, `connectTimeout` is 0, as `createTimeoutMillis` covers connecting and the handshake, and with
- * sentinels `sentinelCommandTimeout` is 2000.
+ * (`retryStrategy`, `enableOfflineQueue`, `maxRetriesPerRequest`, …) are refused; in a client that a function made,
+ * where they cannot be told from ioredis's defaults, they are replaced. The options of a pooled client are frozen.
+ *
+ * Unless given, `keepAlive` is 10000 ms, `noDelay` is on, `connectTimeout` is 0, as `createTimeoutMillis` covers the
+ * handshake, too, `maxLoadingRetryTime` is 200 ms and `sentinelCommandTimeout` 2000 ms.
  *
  * @param redis - options or URL as for `new Redis(…)`, or a function that makes a new client each time it is called
  * @param options - `validateAfterIdleMillis` is 500 unless given
@@ -23,12 +26,17 @@ const VALIDATE_AFTER_IDLE_MILLIS = 500
 export function createRedisPool<R extends RedisClient = Redis>(
   redis: RedisOptions | string | (() => R),
   options?: PoolOptions,
-): ReturnType<typeof createStrictPool<R>> {
-  const factory = redisFactory(redis)
-  const given = typeof options === 'object' && options !== null && !Array.isArray(options)
-  if (!given && options !== undefined && options !== null) return createStrictPool(factory, options)
-  const validateAfterIdleMillis = options?.validateAfterIdleMillis ?? VALIDATE_AFTER_IDLE_MILLIS
-  return createStrictPool(factory, { ...options, validateAfterIdleMillis })
+): Pool<R> {
+  return openAdapter(() => redisFactory(redis), withDefaults(options))
+}
+
+/** What is not an object of options is left for the pool to refuse. */
+function withDefaults(options: PoolOptions | undefined): PoolOptions | undefined {
+  if (options === undefined || options === null)
+    return { validateAfterIdleMillis: VALIDATE_AFTER_IDLE_MILLIS }
+  if (typeof options !== 'object' || Array.isArray(options)) return options
+  const { validateAfterIdleMillis = VALIDATE_AFTER_IDLE_MILLIS } = options
+  return { ...options, validateAfterIdleMillis }
 }
 
 /** @internal */

@@ -1,13 +1,12 @@
 import type { Socket } from 'node:net'
 import type { ConnectionOptions, TLSSocket } from 'node:tls'
-import { createStrictPool } from '../create.ts'
-import type { Factory, PoolOptions } from '../types.ts'
+import type { Pool } from '../pool.ts'
+import type { PoolOptions } from '../types.ts'
+import { openAdapter } from './adapter.ts'
 import { socketFactory } from './net/factory.ts'
 import { checkedTarget, type SocketTarget } from './net/target.ts'
 
 export type { SocketTarget }
-
-type SocketPool<S extends Socket> = ReturnType<typeof createStrictPool<S>>
 
 /**
  * Makes a pool of connected sockets, plain or TLS, TCP or Unix.
@@ -16,17 +15,17 @@ type SocketPool<S extends Socket> = ReturnType<typeof createStrictPool<S>>
  * (a login, a greeting to be read) is the borrower's; a server that speaks while a connection is idle spoils it.
  *
  * @param target - where to connect: `{ port }`, `{ host, port }` or `{ path }`, with `tls` if wanted
- * @throws PoolError `POOL_BAD_OPTIONS` that lists everything wrong with the target
+ * @throws PoolError `POOL_BAD_OPTIONS` that lists everything wrong with the target and the options
  */
 export function createSocketPool(
   target: SocketTarget & { tls: true | ConnectionOptions },
   options?: PoolOptions,
-): SocketPool<TLSSocket>
+): Pool<TLSSocket>
 export function createSocketPool(
   target: SocketTarget & { tls?: false | undefined },
   options?: PoolOptions,
-): SocketPool<Socket>
-export function createSocketPool(target: SocketTarget, options?: PoolOptions): SocketPool<Socket>
+): Pool<Socket>
+export function createSocketPool(target: SocketTarget, options?: PoolOptions): Pool<Socket>
 export function createSocketPool(target: SocketTarget, options?: PoolOptions): unknown {
-  return createStrictPool(socketFactory(checkedTarget(target)) as Factory<Socket>, options)
+  return openAdapter(() => socketFactory(checkedTarget(target)), options)
 }

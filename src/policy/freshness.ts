@@ -2,9 +2,6 @@ import type { ResolvedOptions } from '../options.ts'
 import type { Slot } from '../slot.ts'
 import type { DestroyReason } from '../types.ts'
 
-/** What to do with a connection before it is lent: lend it, let it prove itself, or destroy it for this reason. */
-export type Verdict = 'lend' | 'validate' | DestroyReason
-
 /** Is a connection that comes back, or is about to be lent, past its time? */
 export function expired<T>(slot: Slot<T>, now: number, generation: number): DestroyReason | undefined {
   if (slot.fault !== undefined) return slot.fault.reason
@@ -12,11 +9,9 @@ export function expired<T>(slot: Slot<T>, now: number, generation: number): Dest
   return now >= slot.retireAt ? 'lifetime' : undefined
 }
 
-/** Judges an idle connection at the moment of lending. */
-export function judge<T>(slot: Slot<T>, now: number, generation: number, options: ResolvedOptions): Verdict {
-  const over = expired(slot, now, generation)
-  if (over !== undefined) return over
-  return options.testOnBorrow || now - slot.idleSince >= options.validateAfterIdleMillis ? 'validate' : 'lend'
+/** Must an idle connection be validated before it is lent? */
+export function mustProve<T>(slot: Slot<T>, now: number, options: ResolvedOptions): boolean {
+  return options.testOnBorrow || now - slot.idleSince >= options.validateAfterIdleMillis
 }
 
 /**

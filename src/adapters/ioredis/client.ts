@@ -29,7 +29,11 @@ interface Queue {
 
 /** What the type of ioredis keeps private, and what it has no name for. Each is undefined if a version lacks it. */
 interface Innards {
-  readonly connector?: { stream?: Socket | undefined; disconnectTimeout?: number; connecting?: boolean }
+  readonly connector?: {
+    stream?: Socket | undefined
+    disconnectTimeout?: number
+    connectToSentinel?(...args: unknown[]): RedisClient
+  }
   readonly offlineQueue?: Queue
   readonly socketTimeoutTimer?: ReturnType<typeof setTimeout>
 }
@@ -60,17 +64,17 @@ export function isBusy(client: RedisClient): boolean {
  * has been emitted. Safe to call again.
  */
 export function sever(client: RedisClient): void {
-  if (client.status === 'end') return
   const stream = streamOf(client)
-  const { connector, socketTimeoutTimer } = innards(client)
+  const { offlineQueue, socketTimeoutTimer } = innards(client)
   forgive(client.commandQueue)
-  forgive(innards(client).offlineQueue)
+  forgive(offlineQueue)
   // Without a stream `disconnect` does no more than it should: it forbids a reconnect and calls a dial off. With one
   // it would half-close it and set a timer that holds the process; on a closed stream nothing would ever clear that.
   // ioredis calls it again by itself, when the close of the socket fails a command of the handshake.
-  if (connector !== undefined) connector.stream = undefined
-  client.disconnect()
+  forgetStream(client)
+  if (client.status !== 'end') client.disconnect()
   if (stream !== undefined) closeSocket(stream)
+  asked.get(client)?.sentinels.forEach(sever)
   // ioredis 5 leaves this one running.
   clearTimeout(socketTimeoutTimer)
 }
@@ -84,6 +88,49 @@ function forgive(queue: Queue | undefined): void {
     const { command } = queue.peekAt(index) as { command?: { promise?: Promise<unknown> } }
     command?.promise?.catch(() => {})
   }
+}
+
+interface Asked {
+  /** Clients that wait for the answer of a sentinel. */
+  readonly sentinels: Set<RedisClient>
+  lastError: unknown
+}
+
+const asked = new WeakMap<RedisClient, Asked>()
+
+/**
+ * Keeps hold of the clients by which ioredis asks sentinels for an address. It makes one for each question and ends
+ * it softly, so that a silent sentinel would keep a socket, and a timer the process, after the dial was called off.
+ */
+export function watchSentinels(client: RedisClient): void {
+  const { connector } = innards(client)
+  const connectToSentinel = connector?.connectToSentinel
+  if (connector === undefined || typeof connectToSentinel !== 'function') return
+  const ours: Asked = { sentinels: new Set(), lastError: undefined }
+  asked.set(client, ours)
+  connector.connectToSentinel = (...args) => {
+    const sentinel = connectToSentinel.apply(connector, args)
+    ours.sentinels.add(sentinel)
+    sentinel.on('error', error => {
+      ours.lastError = error
+    })
+    sentinel.once('end', () => {
+      ours.sentinels.delete(sentinel)
+      // See sever: ioredis calls `disconnect` on it once more.
+      forgetStream(sentinel)
+    })
+    return sentinel
+  }
+}
+
+/** Why the last sentinel did not answer. ioredis says no more than that the connection closed. */
+export function sentinelError(client: RedisClient): unknown {
+  return asked.get(client)?.lastError
+}
+
+function forgetStream(client: RedisClient): void {
+  const { connector } = innards(client)
+  if (connector !== undefined) connector.stream = undefined
 }
 
 /** The socket's timeout of `disconnect()` was copied when the client was made. */

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import { messageOf, PoolError } from '../../errors.ts'
 import { badOptions } from '../../options.ts'
 import { closeSocket, isHealthy } from '../../policy/sockets.ts'
-import { isRedisClient, type RedisClient, sever, streamOf } from './client.ts'
+import { isRedisClient, type RedisClient, sentinelError, sever, streamOf, watchSentinels } from './client.ts'
 import { forceOptions } from './options.ts'
 
 /** Clients that some pool of this process owns or has owned. */
@@ -36,6 +36,7 @@ function adopt<R extends RedisClient>(client: R): R {
   }
   taken.add(client)
   client.on('error', onFault)
+  watchSentinels(client)
   try {
     forceOptions(client)
   } catch (error) {
@@ -74,7 +75,9 @@ function onPeerClosed(this: Socket): void {
 
 function ready(client: RedisClient, signal: AbortSignal): Promise<void> {
   return new Promise<void>((resolve, reject) => {
+    let settled = false
     const settle = (): void => {
+      settled = true
       client.off('error', onError)
       client.off('ready', onReady)
       client.off('end', onEnd)
@@ -84,6 +87,8 @@ function ready(client: RedisClient, signal: AbortSignal): Promise<void> {
       settle()
       // Here and not where the promise is awaited: the socket must not outlive this tick.
       sever(client)
+      const deeper = sentinelError(client)
+      if (deeper !== undefined && error instanceof Error) error.cause ??= deeper
       reject(error)
     }
     const onEnd = (cause?: unknown): void =>
@@ -108,8 +113,8 @@ function ready(client: RedisClient, signal: AbortSignal): Promise<void> {
     else if (client.status === 'ready') onReady()
     else if (client.status === 'wait') {
       client.connect().catch((reason: unknown) => {
-        // The true cause has been an event before this. Without one it says no more than that the connection closed.
-        onEnd(reason)
+        // The true cause was an event before this. Without one, it says no more than that the connection closed.
+        if (!settled) onEnd(reason)
       })
     } else if (client.status !== 'connecting' && client.status !== 'connect') {
       onError(

@@ -9,6 +9,8 @@ const DISCONNECT_MILLIS = 100
 interface Forced {
   readonly value: unknown
   readonly why: string
+  /** It is ioredis's default as well, so that any other value is the user's wish, wherever it is found. */
+  readonly usual?: true
 }
 
 /** Options that a pooled client cannot do without. */
@@ -19,9 +21,9 @@ const FORCED: Readonly<Record<string, Forced>> = {
   },
   retryStrategy: {
     value: null,
-    why: 'a client that reconnects by itself silently loses WATCH, MULTI and whatever else its connection stood for; the pool replaces it',
+    why: 'a client that reconnects by itself loses its WATCH or MULTI without a word; the pool replaces it instead',
   },
-  reconnectOnError: { value: null, why: 'the pool replaces connections, they do not reconnect' },
+  reconnectOnError: { value: null, why: 'the pool replaces connections, they do not reconnect', usual: true },
   enableOfflineQueue: {
     value: false,
     why: 'a command on a dead connection must fail, not wait for a reconnect',
@@ -32,15 +34,16 @@ const FORCED: Readonly<Record<string, Forced>> = {
     why: 'a command may have run already; only its caller can tell',
   },
   maxRetriesPerRequest: { value: 0, why: 'there is no reconnect to wait for' },
-  enableAutoPipelining: {
-    value: false,
-    why: 'it moves commands past MULTI and WATCH of the same connection',
-  },
-  enableReadyCheck: { value: true, why: 'a server that is still loading its data must not be lent' },
+  enableAutoPipelining: { value: false, why: 'it moves commands past MULTI and WATCH', usual: true },
+  enableReadyCheck: { value: true, why: 'a server that still loads its data must not be lent', usual: true },
   disconnectTimeout: { value: DISCONNECT_MILLIS, why: 'it holds the process while a connection closes' },
   sentinelRetryStrategy: { value: null, why: 'the pool retries, with backoff, and knows its deadline' },
-  failoverDetector: { value: false, why: 'it opens a connection to every sentinel, for each pooled client' },
-  monitor: { value: false, why: 'a connection that monitors takes no commands' },
+  failoverDetector: {
+    value: false,
+    why: 'it connects to every sentinel, for each pooled client',
+    usual: true,
+  },
+  monitor: { value: false, why: 'a connection that monitors takes no commands', usual: true },
 }
 
 /** Options that the pool sets unless the user does. Times are in milliseconds. */
@@ -97,35 +100,36 @@ function named(user: unknown): Readonly<Record<string, unknown>> {
 }
 
 function conflicts(user: Readonly<Record<string, unknown>>): string[] {
-  return Object.entries(FORCED).flatMap(([name, { value, why }]) => {
+  return Object.entries(FORCED).flatMap(([name, forced]) => {
     const own = user[name]
-    const equal = own === undefined || own === value || own === String(value)
-    return equal ? [] : [conflict(name, own, value, why)]
+    return own === undefined || own === forced.value || own === String(forced.value)
+      ? []
+      : [conflict(name, own, forced)]
   })
 }
 
-function conflict(name: string, own: unknown, value: unknown, why: string): string {
-  const shown =
-    typeof own === 'string' ? JSON.stringify(own) : typeof own === 'object' && own ? 'an object' : own
-  const got = typeof own === 'function' ? 'a function' : String(shown)
-  return `${name} must be ${value} on a pooled client, got ${got}: ${why}; leave it out`
+function conflict(name: string, own: unknown, { value, why }: Forced): string {
+  return `${name} must be ${value} on a pooled client, got ${shown(own)}: ${why}`
+}
+
+function shown(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value)
+  if (typeof value === 'function') return 'a function'
+  return typeof value === 'object' && value !== null ? 'an object' : String(value)
 }
 
 /**
- * Gives a client that the user made the options that a pooled client needs, before it can have used others.
- * A value that is not ioredis's own default was chosen by the user, and is refused rather than rewritten.
+ * Gives a client that the user made the options that a pooled client needs, before it can have used others. Most of
+ * them cannot be told from ioredis's own defaults and are replaced; those that the user must have chosen are refused.
  *
  * @throws PoolError `POOL_BAD_OPTIONS` that lists every conflict
  */
 export function forceOptions(client: RedisClient): void {
   const options = client.options as Record<string, unknown>
-  // Private in the types; a version without it makes us refuse more than we need to.
-  const { defaultOptions = {} } = client.constructor as { defaultOptions?: Readonly<Record<string, unknown>> }
   const differing = Object.entries(FORCED).filter(([name, { value }]) => options[name] !== value)
   const issues = differing
-    .filter(([name]) => name !== 'lazyConnect' && options[name] !== undefined)
-    .filter(([name]) => options[name] !== defaultOptions[name] || Object.isFrozen(options))
-    .map(([name, { value, why }]) => conflict(name, options[name], value, why))
+    .filter(([name, { usual }]) => (usual && options[name] !== undefined) || Object.isFrozen(options))
+    .map(([name, forced]) => conflict(name, options[name], forced))
   if (issues.length > 0) throw badOptions(issues)
   for (const [name, { value }] of differing) options[name] = value
   setDisconnectTimeout(client, DISCONNECT_MILLIS)

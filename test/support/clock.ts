@@ -1,0 +1,80 @@
+import type { Clock, Timer } from '../../src/clock.ts'
+
+interface Pending {
+  readonly at: number
+  readonly order: number
+  readonly run: () => void
+}
+
+/** Lets every promise that can settle without time passing settle. */
+export const settle = (): Promise<void> => new Promise(resolve => setImmediate(resolve))
+
+/** A clock that stands still until the test moves it. Timers run one by one, each followed by what it set off. */
+export class FakeClock implements Clock {
+  #now = 1000
+  #order = 0
+  readonly #timers = new Set<Pending>()
+  readonly #turns: (() => void)[] = []
+
+  /** Timers that are set. */
+  get pending(): number {
+    return this.#timers.size
+  }
+
+  /** When each timer is due, for a message. */
+  describe(): string {
+    return [...this.#timers].map(timer => `in ${timer.at - this.#now} ms`).join(', ')
+  }
+
+  now(): number {
+    return this.#now
+  }
+
+  after(millis: number, run: () => void): Timer {
+    this.#order += 1
+    const timer: Pending = { at: this.#now + millis, order: this.#order, run }
+    this.#timers.add(timer)
+    return { cancel: () => void this.#timers.delete(timer), hold: () => {} }
+  }
+
+  turn(run: () => void): void {
+    this.#turns.push(run)
+  }
+
+  /** Moves time on; whatever becomes due on the way runs at its own time. */
+  async advance(millis: number): Promise<void> {
+    await settle()
+    const target = this.#now + millis
+    for (let next = this.#next(target); next !== undefined; next = this.#next(target)) {
+      this.#now = Math.max(this.#now, next.at)
+      await this.#fire(next)
+    }
+    this.#now = target
+    await settle()
+  }
+
+  /** The event loop stands still: time passes, and what was due meanwhile fires late, all in one go. */
+  async stall(millis: number): Promise<void> {
+    this.#now += millis
+    for (let next = this.#next(this.#now); next !== undefined; next = this.#next(this.#now)) await this.#fire(next)
+  }
+
+  async #fire(timer: Pending): Promise<void> {
+    this.#timers.delete(timer)
+    timer.run()
+    await settle()
+    for (const run of this.#turns.splice(0)) run()
+    await settle()
+  }
+
+  #next(until: number): Pending | undefined {
+    let first: Pending | undefined
+    for (const timer of this.#timers) {
+      if (timer.at > until) continue
+      if (first === undefined || timer.at < first.at || (timer.at === first.at && timer.order < first.order)) {
+        first = timer
+      }
+    }
+    return first
+  }
+}
