@@ -77,7 +77,7 @@ export class Lending<T> {
 
   /** Takes a lent connection back: to the next in the queue, to the idle ones, or to its end. */
   giveBack(slot: Slot<T>): void {
-    const { gate, roster, clock } = this.#house
+    const { gate, clock } = this.#house
     const now = clock.now()
     this.#tellRelease(slot, now)
     const end = this.#unfit(slot, now) ?? this.#leftDirty(slot)
@@ -85,8 +85,7 @@ export class Lending<T> {
     if (end !== undefined) this.supply.discard(slot, end.reason, end.detail)
     else if (this.#cleans) this.#clean(slot)
     else {
-      slot.idleSince = now
-      roster.move(slot, 'idle')
+      this.#rest(slot, now)
       if (gate.waiting > 0) this.serve()
     }
     this.#house.onChange()
@@ -131,20 +130,23 @@ export class Lending<T> {
   }
 
   #arrived(slot: Slot<T>): void {
-    const { options, roster, clock } = this.#house
-    const end = this.supply.isStopped ? CLOSED_POOL : this.#unfit(slot, clock.now())
+    const now = this.#house.clock.now()
+    const end = this.supply.isStopped ? CLOSED_POOL : this.#unfit(slot, now)
     if (end !== undefined) this.supply.discard(slot, end.reason, end.detail)
-    else if (options.testOnBorrow) roster.move(slot, 'idle')
+    else if (this.#house.options.testOnBorrow) this.#rest(slot, now)
     else this.#ready(slot)
     this.serve()
   }
 
   /** A connection that has just proved itself: to whoever is first in the queue, else it is idle. */
   #ready(slot: Slot<T>): void {
-    const { roster, gate, clock } = this.#house
-    slot.idleSince = clock.now()
-    roster.move(slot, 'idle')
-    if (gate.waiting > 0) this.#grant(slot)
+    this.#rest(slot, this.#house.clock.now())
+    if (this.#house.gate.waiting > 0) this.#grant(slot)
+  }
+
+  #rest(slot: Slot<T>, now: number): void {
+    slot.idleSince = now
+    this.#house.roster.move(slot, 'idle')
   }
 
   #grant(slot: Slot<T>): void {
@@ -199,9 +201,10 @@ export class Lending<T> {
   ): void {
     // The pool may have been closed by force meanwhile, and the connection with it.
     if (slot.state === from) {
-      const end = detail === undefined ? this.#unfit(slot, this.#house.clock.now()) : { reason, detail }
+      const now = this.#house.clock.now()
+      const end = detail === undefined ? this.#unfit(slot, now) : { reason, detail }
       if (end !== undefined) this.supply.discard(slot, end.reason, end.detail)
-      else if (from === 'resetting' && this.#house.options.testOnBorrow) this.#house.roster.move(slot, 'idle')
+      else if (from === 'resetting' && this.#house.options.testOnBorrow) this.#rest(slot, now)
       else this.#ready(slot)
     }
     this.serve()

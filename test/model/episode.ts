@@ -233,7 +233,9 @@ export class Episode {
     this.#last = 'misuse'
     const before = JSON.stringify(this.#pool.stats())
     const stranger = this.#world.factory.length === 0 ? undefined : undefined
-    const ended = this.#asks.findLast(ask => ask.state === 'ended' && !this.#lent.has(ask.connection as Connection))
+    const ended = this.#asks.findLast(
+      ask => ask.state === 'ended' && !this.#lent.has(ask.connection as Connection),
+    )
     const refused = this.#pool.release((ended?.connection ?? stranger) as Connection)
     await assert.rejects(refused, { code: 'POOL_NOT_BORROWED' })
     const after = this.#pool.stats()
@@ -247,7 +249,9 @@ export class Episode {
       assert.equal(this.#pool.borrowed, this.#holding.length, 'borrowed = loans that the model knows')
       this.#mostHeld = Math.max(this.#pool.max, this.#pool._insides.roster.held)
     } catch (error) {
-      throw new Error(`after ${this.#last}: ${(error as Error).message}\n${this.#pool.report()}`, { cause: error })
+      throw new Error(`after ${this.#last}: ${(error as Error).message}\n${this.#pool.report()}`, {
+        cause: error,
+      })
     }
   }
 
@@ -260,7 +264,8 @@ export class Episode {
     await closing
     assert.equal(this.#waiting.length, 0, 'nobody waits for a closed pool')
     // A create that ignored its signal may still bring a connection: it is closed on arrival.
-    while (this.#world.creates.length > 0) this.#answer(this.#world.creates, () => this.#world.connect(), false)
+    while (this.#world.creates.length > 0)
+      this.#answer(this.#world.creates, () => this.#world.connect(), false)
     await this.#clock.advance(3000)
     assert.equal(this.#world.opened, this.#world.closed, 'opened = closed at the end')
     assert.equal(this.#pool._insides.roster.slots.size, 0, 'no slot is left')

@@ -3,7 +3,15 @@ import type { Pool } from '../../src/pool.ts'
 import type { SlotState } from '../../src/slot.ts'
 import type { Connection, World } from './world.ts'
 
-const STATES: readonly SlotState[] = ['connecting', 'idle', 'validating', 'lent', 'resetting', 'closing', 'closed']
+const STATES: readonly SlotState[] = [
+  'connecting',
+  'idle',
+  'validating',
+  'lent',
+  'resetting',
+  'closing',
+  'closed',
+]
 
 /** The numbered invariants of the pool, as they stand in roster.ts, supply.ts and lending.ts. */
 export function assertInvariants(pool: Pool<Connection>, world: World, mostHeld: number, now: number): void {
@@ -11,18 +19,29 @@ export function assertInvariants(pool: Pool<Connection>, world: World, mostHeld:
   const slots = [...roster.slots]
   for (const state of STATES) {
     const counted = slots.filter(slot => slot.state === state).length
-    assert.equal(roster.census[state], counted, `1: the census says ${roster.census[state]} ${state}, there are ${counted}`)
+    assert.equal(
+      roster.census[state],
+      counted,
+      `1: the census says ${roster.census[state]} ${state}, there are ${counted}`,
+    )
   }
   const idle = roster.idleSlots()
   assert.equal(idle.length, roster.census.idle, '2: the idle list holds the idle slots')
-  assert.ok(idle.every(slot => slot.state === 'idle'), '2: and nothing else')
+  assert.ok(
+    idle.every(slot => slot.state === 'idle'),
+    '2: and nothing else',
+  )
   assert.ok(
     idle.every((slot, index) => index === 0 || (idle[index - 1]?.idleSince ?? 0) <= slot.idleSince),
     '2: longest idle first',
   )
   for (const slot of slots) {
     const known = slot.resource !== undefined && roster.lent(slot.resource) === slot
-    assert.equal(known, slot.state === 'lent', `3: slot ${slot.id} is ${slot.state} and known as lent: ${known}`)
+    assert.equal(
+      known,
+      slot.state === 'lent',
+      `3: slot ${slot.id} is ${slot.state} and known as lent: ${known}`,
+    )
   }
   assert.ok(roster.held <= mostHeld, `4: ${roster.held} permits held, ${mostHeld} allowed`)
   if (gate.waiting > 0) {
@@ -33,10 +52,16 @@ export function assertInvariants(pool: Pool<Connection>, world: World, mostHeld:
     )
     const served = gate.waiting - supply.incoming <= 0 || supply.spare <= 0
     const paused = supply.breaker.failures > 0
-    assert.ok(served || paused, `5: ${gate.waiting} wait, ${supply.incoming} on their way, ${supply.spare} permits free`)
+    assert.ok(
+      served || paused,
+      `5: ${gate.waiting} wait, ${supply.incoming} on their way, ${supply.spare} permits free`,
+    )
   }
   for (const waiter of gate.waiters()) {
-    assert.ok(waiter.deadline > now, `6: a waiter is still there ${now - waiter.deadline} ms after its deadline`)
+    assert.ok(
+      waiter.deadline > now,
+      `6: a waiter is still there ${now - waiter.deadline} ms after its deadline`,
+    )
   }
   const connected = slots.filter(slot => ['idle', 'validating', 'lent', 'resetting'].includes(slot.state))
   assert.equal(world.opened - world.closed, connected.length, '7: opened = closed + owned')

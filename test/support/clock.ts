@@ -56,7 +56,8 @@ export class FakeClock implements Clock {
   /** The event loop stands still: time passes, and what was due meanwhile fires late, all in one go. */
   async stall(millis: number): Promise<void> {
     this.#now += millis
-    for (let next = this.#next(this.#now); next !== undefined; next = this.#next(this.#now)) await this.#fire(next)
+    for (let next = this.#next(this.#now); next !== undefined; next = this.#next(this.#now))
+      await this.#fire(next)
   }
 
   async #fire(timer: Pending): Promise<void> {
@@ -71,7 +72,11 @@ export class FakeClock implements Clock {
     let first: Pending | undefined
     for (const timer of this.#timers) {
       if (timer.at > until) continue
-      if (first === undefined || timer.at < first.at || (timer.at === first.at && timer.order < first.order)) {
+      if (
+        first === undefined ||
+        timer.at < first.at ||
+        (timer.at === first.at && timer.order < first.order)
+      ) {
         first = timer
       }
     }
