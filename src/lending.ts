@@ -1,6 +1,6 @@
 import { attempt } from './deadline.ts'
 import { messageOf } from './errors.ts'
-import { log } from './log.ts'
+import { log, tracing } from './log.ts'
 import { expired, mustProve } from './policy/freshness.ts'
 import { isHealthy } from './policy/sockets.ts'
 import type { Fault, Slot } from './slot.ts'
@@ -57,20 +57,20 @@ export class Lending<T> {
     slot.loan += 1
     slot.lentAt = now
     totals.acquired += 1
-    if (log.lend.enabled) log.lend('%s #%d: lent, loan %d', options.name, slot.id, slot.loan)
+    if (tracing.loans) log.lend('%s #%d: lent, loan %d', options.name, slot.id, slot.loan)
     if (events.listenerCount('acquire') > 0) {
       events.announce('acquire', { pool: options.name, resource: slot.resource as T, waitedMillis })
     }
   }
 
   /** Serves whoever waits with what is idle, and sees to it that more is on its way. */
-  serve(): void {
-    const { gate, clock } = this.#house
-    while (gate.waiting > 0) {
-      const { validating, resetting } = this.#house.roster.census
-      const slot = this.take(clock.now(), gate.waiting - validating - resetting)
+  serve(now: number): void {
+    const { gate, roster } = this.#house
+    while (gate.waiting > 0 && roster.census.idle > 0) {
+      const { validating, resetting } = roster.census
+      const slot = this.take(now, gate.waiting - validating - resetting)
       if (slot === undefined) break
-      this.#grant(slot)
+      this.#grant(slot, now)
     }
     this.supply.provision()
   }
@@ -86,7 +86,7 @@ export class Lending<T> {
     else if (this.#cleans) this.#clean(slot)
     else {
       this.#rest(slot, now)
-      if (gate.waiting > 0) this.serve()
+      if (gate.waiting > 0) this.serve(now)
     }
     this.#house.onChange()
   }
@@ -101,7 +101,7 @@ export class Lending<T> {
   #tellRelease(slot: Slot<T>, now: number): void {
     const { events, options, totals } = this.#house
     totals.released += 1
-    if (log.lend.enabled) log.lend('%s #%d: back, loan %d', options.name, slot.id, slot.loan)
+    if (tracing.loans) log.lend('%s #%d: back, loan %d', options.name, slot.id, slot.loan)
     if (events.listenerCount('release') > 0) {
       const heldMillis = now - slot.lentAt
       events.announce('release', { pool: options.name, resource: slot.resource as T, heldMillis })
@@ -134,14 +134,14 @@ export class Lending<T> {
     const end = this.supply.isStopped ? CLOSED_POOL : this.#unfit(slot, now)
     if (end !== undefined) this.supply.discard(slot, end.reason, end.detail)
     else if (this.#house.options.testOnBorrow) this.#rest(slot, now)
-    else this.#ready(slot)
-    this.serve()
+    else this.#ready(slot, now)
+    this.serve(now)
   }
 
   /** A connection that has just proved itself: to whoever is first in the queue, else it is idle. */
-  #ready(slot: Slot<T>): void {
-    this.#rest(slot, this.#house.clock.now())
-    if (this.#house.gate.waiting > 0) this.#grant(slot)
+  #ready(slot: Slot<T>, now: number): void {
+    this.#rest(slot, now)
+    if (this.#house.gate.waiting > 0) this.#grant(slot, now)
   }
 
   #rest(slot: Slot<T>, now: number): void {
@@ -149,9 +149,8 @@ export class Lending<T> {
     this.#house.roster.move(slot, 'idle')
   }
 
-  #grant(slot: Slot<T>): void {
+  #grant(slot: Slot<T>, now: number): void {
     const waiter = this.#house.gate.take() as Waiter<T>
-    const now = this.#house.clock.now()
     this.lend(slot, now, now - waiter.since)
     waiter.grant(slot)
   }
@@ -199,15 +198,15 @@ export class Lending<T> {
     reason: DestroyReason,
     detail: string | undefined,
   ): void {
+    const now = this.#house.clock.now()
     // The pool may have been closed by force meanwhile, and the connection with it.
     if (slot.state === from) {
-      const now = this.#house.clock.now()
       const end = detail === undefined ? this.#unfit(slot, now) : { reason, detail }
       if (end !== undefined) this.supply.discard(slot, end.reason, end.detail)
       else if (from === 'resetting' && this.#house.options.testOnBorrow) this.#rest(slot, now)
-      else this.#ready(slot)
+      else this.#ready(slot, now)
     }
-    this.serve()
+    this.serve(now)
     this.#house.onChange()
   }
 }

@@ -6,7 +6,7 @@ import { type Departure, Gate } from './gate.ts'
 import { Lease } from './lease.ts'
 import { Lending } from './lending.ts'
 import { Lifecycle, type Patience } from './lifecycle.ts'
-import { log } from './log.ts'
+import { log, refreshTracing } from './log.ts'
 import { checkedBounds, type ResolvedOptions } from './options.ts'
 import * as refusals from './refusals.ts'
 import { readRequest } from './requests.ts'
@@ -64,6 +64,7 @@ export class Pool<T> extends PoolEmitter<T> {
     this.#lending = new Lending(this.#house)
     this.#lifecycle = new Lifecycle(this.#house, this.#lending.supply, () => this.stats())
     if (log.pool.enabled) log.pool('%s: made with %O', options.name, options)
+    refreshTracing()
     if (options.autostart) this.start()
   }
 
@@ -177,7 +178,7 @@ export class Pool<T> extends PoolEmitter<T> {
     for (const slot of this.#roster.idleSlots()) {
       if (slot.state === 'idle') supply.discard(slot, 'generation', reason)
     }
-    this.#lending.serve()
+    this.#lending.serve(this.#clock.now())
   }
 
   /** Changes the bounds. Surplus connections are destroyed: idle ones now, lent ones when they come back. */
@@ -191,7 +192,7 @@ export class Pool<T> extends PoolEmitter<T> {
       if (supply.spare >= 0) break
       if (slot.state === 'idle') supply.discard(slot, 'surplus')
     }
-    this.#lending.serve()
+    this.#lending.serve(this.#clock.now())
   }
 
   get name(): string {
@@ -276,9 +277,10 @@ export class Pool<T> extends PoolEmitter<T> {
     if (slot !== undefined) return Promise.resolve(wantsSlot ? slot : (slot.resource as T))
     const refusal = this.#refusal(request)
     if (refusal !== undefined) return Promise.reject(refusal)
-    const waiter = new Waiter<T>(request, this.#clock.now(), wantsSlot)
+    const now = this.#clock.now()
+    const waiter = new Waiter<T>(request, now, wantsSlot)
     this.#gate.enqueue(waiter)
-    this.#lending.serve()
+    this.#lending.serve(now)
     return waiter.promise
   }
 

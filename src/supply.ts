@@ -4,7 +4,7 @@ import type { Totals } from './diagnostics.ts'
 import { Engine } from './engine.ts'
 import type { PoolEmitter } from './events.ts'
 import type { Gate } from './gate.ts'
-import { log } from './log.ts'
+import { log, refreshTracing } from './log.ts'
 import type { ResolvedOptions } from './options.ts'
 import { Breaker } from './policy/breaker.ts'
 import { retirement } from './policy/freshness.ts'
@@ -167,6 +167,7 @@ export class Supply<T> {
     const { roster, options } = this.#house
     const slot = roster.add(this.generation, now)
     this.#dials.add(slot)
+    refreshTracing()
     if (log.create.enabled) log.create('%s #%d: connecting', options.name, slot.id)
     this.#engine.open(slot).then(opened => this.#ended(opened))
   }
