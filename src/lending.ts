@@ -113,7 +113,7 @@ export class Lending<T> {
     const over = expired(slot, now, this.supply.generation)
     if (over !== undefined) return slot.fault ?? { reason: over, detail: undefined }
     if (slot.socket !== undefined && !isHealthy(slot.socket)) return FOUND_CLOSED
-    return this.supply.spare < 0 ? SURPLUS : undefined
+    return this.supply.isOversized ? SURPLUS : undefined
   }
 
   /** Has the borrower left work unanswered? The next one would get the replies. */

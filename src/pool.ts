@@ -193,7 +193,7 @@ export class Pool<T> extends PoolEmitter<T> {
     this.#options.max = max
     const { supply } = this.#lending
     for (const slot of this.#roster.idleSlots()) {
-      if (supply.spare >= 0) break
+      if (!supply.isOversized) break
       if (slot.state === 'idle') supply.discard(slot, 'surplus')
     }
     this.#lending.serve(this.#clock.now())

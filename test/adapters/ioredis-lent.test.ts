@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { after, describe, test } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
-import { settledWithin } from '../support/factories.ts'
+import { eventually, settledWithin } from '../support/factories.ts'
 import { countSockets } from '../support/fds.ts'
 import { withRedis } from '../support/redis.ts'
 import { type Answer, butFor, handshake, startFakeRedis } from './fake-redis.ts'
@@ -241,14 +241,14 @@ for (const { name, Client } of versions) {
     })
 
     test('leaves no timer of a socketTimeout or a blockingTimeout behind', { skip }, async () => {
-      const before = heldTimers()
+      await eventually(() => heldTimers() === 0, { what: 'the timers of earlier tests are gone' })
       const options = { socketTimeout: 60_000, blockingTimeout: 60_000, commandTimeout: 60_000 }
       const { client, destroy } = await connect({ port: redis.server.port, ...options })
       void client.blpop('none', 0)
       await nextTurn()
-      assert.ok(heldTimers() > before)
+      assert.ok(heldTimers() > 0)
       await destroy()
-      assert.equal(heldTimers(), before)
+      assert.equal(heldTimers(), 0)
     })
   })
 }
