@@ -13,11 +13,7 @@ import { isPoolError } from '../../src/errors.ts'
 import { isHealthy } from '../../src/policy/sockets.ts'
 import type { Pool } from '../../src/pool.ts'
 import { eventually, settledWithin, turns } from '../support/factories.ts'
-import {
-  type FaultServerOptions,
-  startFaultServer,
-  startFaultServerProcess,
-} from '../support/fault-server.ts'
+import { type FaultServerOptions, startFaultServerProcess } from '../support/fault-server.ts'
 import { countSockets } from '../support/fds.ts'
 import { tlsCertificate } from '../support/tls.ts'
 import { noSignal, rejection } from './versions.ts'
