@@ -67,8 +67,7 @@ export class Lending<T> {
   serve(now: number): void {
     const { gate, roster } = this.#house
     while (gate.waiting > 0 && roster.census.idle > 0) {
-      const { validating, resetting } = roster.census
-      const slot = this.take(now, gate.waiting - validating - resetting)
+      const slot = this.take(now, gate.waiting - roster.census.validating)
       if (slot === undefined) break
       this.#grant(slot, now)
     }

@@ -89,6 +89,28 @@ test('a `use` that outlives a close by force ends quietly, with its own result',
   assert.equal(await using, 'done')
 })
 
+test('a validation and a reset that end after a close by force change nothing any more', async () => {
+  const { clock, pool, factory, reasons } = onFakeTime({ max: 2, testOnBorrow: true }, 'validate', 'reset')
+  const [idle, held] = await Promise.all([pool.acquire(), pool.acquire()])
+  pool.release(idle)
+  await settle()
+  factory.onReset.next('held')
+  pool.release(held)
+  factory.onValidate.next('held')
+  const waiting = rejection(pool.acquire())
+  const [validation, reset] = [await factory.onValidate.call(), await factory.onReset.call()]
+  const closing = rejection(pool.close({ timeoutMillis: 10 }))
+  await clock.advance(10)
+  assert.equal((await closing).code, 'POOL_DRAIN_TIMEOUT')
+  assert.equal((await waiting).code, 'POOL_CLOSED')
+  validation.ok()
+  reset.ok()
+  await settle()
+  assert.deepEqual(reasons, ['drain', 'drain'])
+  assert.equal(factory.ledger.open.size, 0)
+  assert.equal(factory.ledger.strayDestroys, 0)
+})
+
 test('clear empties an open pool for good and fills it up to min again', async () => {
   const { pool, factory } = onFakeTime({ max: 4, min: 2 })
   await settle()
