@@ -81,7 +81,7 @@ export class Pool<T> extends PoolEmitter<T> {
    */
   acquire(request?: number | AcquireOptions): Promise<T> {
     const slot = request === undefined ? this.#lendIdle() : undefined
-    if (slot !== undefined) return Promise.resolve(slot.resource as T)
+    if (slot !== undefined) return slot.served as Promise<T>
     return this.#enter(request, false) as Promise<T>
   }
 

@@ -7,6 +7,7 @@ import { eventually, settledWithin } from '../support/factories.ts'
 import { countSockets } from '../support/fds.ts'
 import { withRedis } from '../support/redis.ts'
 import { type Answer, butFor, handshake, startFakeRedis } from './fake-redis.ts'
+import { kernelStates } from './kernel.ts'
 import { factoryOf, heldTimers, noSignal, rejection, versions } from './versions.ts'
 
 const redis = await withRedis()
@@ -251,15 +252,4 @@ for (const { name, Client } of versions) {
       assert.equal(heldTimers(), 0)
     })
   })
-}
-
-/** The states in which the kernel has the sockets of this local port, whoever owns them. */
-async function kernelStates(port: number | undefined): Promise<string[]> {
-  const { readFile } = await import('node:fs/promises')
-  const table = await readFile('/proc/net/tcp', 'latin1').catch(() => '')
-  const suffix = `:${(port ?? 0).toString(16).toUpperCase().padStart(4, '0')}`
-  return table
-    .split('\n')
-    .map(line => line.trim().split(/\s+/))
-    .flatMap(([, local, , state]) => (local?.endsWith(suffix) && state !== undefined ? [state] : []))
 }

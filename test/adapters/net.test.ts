@@ -10,12 +10,13 @@ import { socketFactory } from '../../src/adapters/net/factory.ts'
 import { checkedTarget, type SocketTarget } from '../../src/adapters/net/target.ts'
 import { createSocketPool } from '../../src/adapters/net.ts'
 import { isPoolError } from '../../src/errors.ts'
-import { isHealthy } from '../../src/policy/sockets.ts'
+import { closeSocket, isHealthy } from '../../src/policy/sockets.ts'
 import type { Pool } from '../../src/pool.ts'
 import { eventually, settledWithin, turns } from '../support/factories.ts'
 import { type FaultServerOptions, startFaultServerProcess } from '../support/fault-server.ts'
 import { countSockets } from '../support/fds.ts'
 import { tlsCertificate } from '../support/tls.ts'
+import { kernelStates } from './kernel.ts'
 import { noSignal, rejection } from './versions.ts'
 
 const factoryOf = (target: SocketTarget) => socketFactory(checkedTarget(target))
@@ -70,8 +71,35 @@ for (const { kind, server: options, tls } of kinds) {
       await server.fin(0)
       await turns(5)
       assert.equal(factory.busy?.(socket), true)
+      const { localPort } = socket
       await factory.destroy(socket)
+      // A plain close leaves the kernel a connection in FIN_WAIT1 or LAST_ACK that nobody owns.
+      assert.deepEqual(await kernelStates(localPort), [])
       assert.equal(countSockets()?.tcp.CLOSE_WAIT ?? 0, 0)
+      await server.stop()
+    })
+
+    test('that is ended at any moment, twice, and in the middle of a write, crashes nothing', async () => {
+      const { server, target } = await start()
+      const factory = factoryOf(target)
+      const before = countSockets()?.sockets
+      for (let round = 0; round < 60; round += 1) {
+        const dial = new AbortController()
+        const made = Promise.resolve(factory.create(dial.signal)).then(
+          async socket => {
+            socket.write(Buffer.alloc((round % 3) * 2 ** 22))
+            await turns(round % 4)
+            if (round % 2) closeSocket(socket)
+            await factory.destroy(socket)
+          },
+          () => {},
+        )
+        await turns(round % 12)
+        if (round % 5 === 0) dial.abort()
+        await made
+      }
+      await turns(2)
+      assert.equal(countSockets()?.sockets, before)
       await server.stop()
     })
 
