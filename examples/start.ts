@@ -26,7 +26,8 @@ async function main(): Promise<number> {
   const redis = await findRedis()
   try {
     say(`Redis: ${redis.how}`)
-    say(`Now ${seconds} seconds of service on one pool, while the server kills its connections.\n`)
+    say(`Now ${seconds} seconds of service on one pool, while the server kills its connections.`)
+    say('')
     const findings = await runService({ url: redis.url, seconds, say })
     if (values.json) process.stdout.write(`${JSON.stringify({ redis: redis.how, ...findings }, null, 2)}\n`)
     say(`\nA busy moment, as pool.report() tells it:\n\n${findings.report}\n\n${tableOf(findings)}`)

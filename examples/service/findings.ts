@@ -8,9 +8,9 @@ import type { Troubles } from './troubles.ts'
 import type { VisitsResult } from './users.ts'
 
 /**
- * How old the news of a connection's death may be when it is lent. The server's answer to CLIENT KILL says that its
- * FIN has been sent; through the loopback and the kernel it is ours at once, but the event loop has to come round
- * once before anybody can know. A loan after this time is the pool's fault. Milliseconds.
+ * How long the death of a connection may be in flight. The server closes before it answers CLIENT KILL, so its FIN
+ * has then left; through the loopback it is in our kernel at once, and the next turn of the event loop hears of it.
+ * Milliseconds.
  */
 export const FIN_MILLIS = 2
 
@@ -21,7 +21,9 @@ export interface CutOffs {
   readonly whileLent: number
   /** Lent between the order to kill it and `FIN_MILLIS` after the server's answer. */
   readonly finInFlight: number
-  /** Lent although its death had been there to be known for longer: for how long, in milliseconds. */
+  /** Dead for longer when it was lent, as in a blocked loop that could not hear of it: how long, in milliseconds. */
+  readonly unheard: readonly number[]
+  /** Lent although the event loop had heard of its death: how long before, in milliseconds. */
   readonly lentDead: readonly number[]
   /** Failed without having been killed. */
   readonly unexplained: readonly string[]
@@ -111,18 +113,21 @@ export function findingsOf({ troubles, watch, ledger, hung, stats, ...rest }: Me
 /** Sets each failure against the kill of its connection. */
 export function judge(cutOff: Ledger['cutOff'], kills: readonly Kill[]): CutOffs {
   const killOf = new Map(kills.map(kill => [kill.name, kill]))
+  const unheard: number[] = []
   const lentDead: number[] = []
   const unexplained: string[] = []
   let whileLent = 0
   let finInFlight = 0
-  for (const { kind, connection, lentAt, message } of cutOff) {
+  for (const { kind, connection, loan, message } of cutOff) {
     const kill = killOf.get(connection)
-    if (kill === undefined) unexplained.push(`${kind} on ${connection || 'no connection'}: ${message}`)
-    else if (lentAt < kill.sentAt) whileLent += 1
-    else if (lentAt <= kill.answeredAt + FIN_MILLIS) finInFlight += 1
-    else lentDead.push(lentAt - kill.answeredAt)
+    if (kill === undefined || loan === undefined)
+      unexplained.push(`${kind} on ${connection || 'no connection'}: ${message}`)
+    else if (loan.at < kill.sentAt) whileLent += 1
+    else if (loan.at <= kill.answeredAt + FIN_MILLIS) finInFlight += 1
+    else if (loan.heardUntil <= kill.answeredAt + FIN_MILLIS) unheard.push(loan.at - kill.answeredAt)
+    else lentDead.push(loan.at - kill.answeredAt)
   }
-  return { total: cutOff.length, whileLent, finInFlight, lentDead, unexplained }
+  return { total: cutOff.length, whileLent, finInFlight, unheard, lentDead, unexplained }
 }
 
 function waitsOf(waits: readonly number[]): Waits {
@@ -163,7 +168,7 @@ export function brokenPromises(findings: Findings): string[] {
       unexplained.length === 0,
       `connections failed that nobody had killed: ${unexplained.slice(0, 5).join('; ')}`,
     ],
-    [lentDead.length === 0, `${lentDead.length} connections were dead when they were lent`],
+    [lentDead.length === 0, `${lentDead.length} connections were lent although they were known to be dead`],
     [
       owned.connects === owned.destroyed + owned.size,
       `${owned.connects} connections made, but ${owned.destroyed} destroyed and ${owned.size} owned`,

@@ -1,4 +1,5 @@
 import { now } from './clock.ts'
+import type { Loan } from './pool-watch.ts'
 
 /** What the service does with a connection. */
 export type Kind = 'read' | 'write' | 'count' | 'transfer' | 'push' | 'pop'
@@ -6,9 +7,9 @@ export type Kind = 'read' | 'write' | 'count' | 'transfer' | 'push' | 'pop'
 /** A piece of work whose connection failed under it. */
 export interface CutOff {
   readonly kind: Kind
-  /** The name of the connection, and when it was lent. */
+  /** The name of the connection. */
   readonly connection: string
-  readonly lentAt: number
+  readonly loan: Loan | undefined
   readonly message: string
 }
 

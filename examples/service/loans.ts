@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis'
 import { isPoolError, type Pool } from '../../src/index.ts'
 import type { Kind, Ledger } from './ledger.ts'
-import type { PoolWatch } from './pool-watch.ts'
+import type { Loan, PoolWatch } from './pool-watch.ts'
 
 /** How a piece of work ended. */
 export type Outcome<R> = { readonly ok: true; readonly value: R } | { readonly ok: false }
@@ -25,12 +25,12 @@ export class Loans {
     const ledger = this.#ledger
     const id = ledger.begin(kind)
     let connection = ''
-    let lentAt = Number.NaN
+    let loan: Loan | undefined
     try {
       const value = await this.#pool.use(client => {
         connection = client.options.connectionName ?? ''
         // Now, and not after a failure: the next loan of the same connection would overwrite it.
-        lentAt = this.#watch.lentAt(client)
+        loan = this.#watch.loan(client)
         return work(client)
       })
       ledger.served[kind] += 1
@@ -39,7 +39,7 @@ export class Loans {
       if (isPoolError(error)) ledger.refused.set(error.code, (ledger.refused.get(error.code) ?? 0) + 1)
       else if (!(error instanceof Error)) ledger.wrong.push(`${kind}: ${String(error)}`)
       else if (error.name === 'ReplyError') ledger.wrong.push(`${kind}: ${error.message}`)
-      else ledger.cutOff.push({ kind, connection, lentAt, message: error.message })
+      else ledger.cutOff.push({ kind, connection, loan, message: error.message })
       return { ok: false }
     } finally {
       ledger.end(id)

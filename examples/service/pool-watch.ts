@@ -4,6 +4,13 @@ import type { Redis } from 'ioredis'
 import type { DestroyReason, Pool } from '../../src/index.ts'
 import { now } from './clock.ts'
 
+/** A loan as its own `acquire` event tells it. Times of `now()`. */
+export interface Loan {
+  readonly at: number
+  /** What had reached our kernel by then, the event loop had heard of when the loan began. */
+  readonly heardUntil: number
+}
+
 /** Counts what the pool tells in its events, independently of the pool's own counters. */
 export class PoolWatch {
   connects = 0
@@ -11,7 +18,8 @@ export class PoolWatch {
   readonly destroys = new Map<DestroyReason, number>()
   /** How long each acquire that was served waited. Milliseconds. */
   readonly waits: number[] = []
-  readonly #lentAt = new WeakMap<Redis, number>()
+  readonly #loop = new LoopWatch()
+  readonly #loans = new WeakMap<Redis, Loan>()
 
   constructor(pool: Pool<Redis>) {
     pool.on('connect', () => {
@@ -23,7 +31,7 @@ export class PoolWatch {
     // Emitted in the very step in which the connection is lent: the borrower's own code runs later.
     pool.on('acquire', ({ resource, waitedMillis }) => {
       this.waits.push(waitedMillis)
-      this.#lentAt.set(resource, now())
+      this.#loans.set(resource, { at: now(), heardUntil: this.#loop.heardUntil })
     })
     pool.on('breaker', ({ state }) => {
       if (state === 'open') this.breakerOpened += 1
@@ -34,9 +42,37 @@ export class PoolWatch {
     return [...this.destroys.values()].reduce((sum, count) => sum + count, 0)
   }
 
-  /** When the current or last loan of this connection began. */
-  lentAt(client: Redis): number {
-    return this.#lentAt.get(client) ?? Number.NaN
+  /** The current or last loan of this connection. */
+  loan(client: Redis): Loan | undefined {
+    return this.#loans.get(client)
+  }
+
+  stop(): void {
+    this.#loop.stop()
+  }
+}
+
+/**
+ * Marks each turn of the event loop after it has looked for news from the network. Between two marks lies one whole
+ * look: what had come before the first of them was heard of before the second.
+ */
+class LoopWatch {
+  heardUntil = Number.NEGATIVE_INFINITY
+  #last = Number.NEGATIVE_INFINITY
+  #next: NodeJS.Immediate
+
+  constructor() {
+    const mark = (): void => {
+      this.heardUntil = this.#last
+      this.#last = now()
+      // Unreferenced: it runs once a turn, and does not make the loop turn.
+      this.#next = setImmediate(mark).unref()
+    }
+    this.#next = setImmediate(mark).unref()
+  }
+
+  stop(): void {
+    clearImmediate(this.#next)
   }
 }
 

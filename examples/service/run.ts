@@ -81,6 +81,7 @@ export async function runService({ url, seconds, say }: RunOptions): Promise<Fin
       report,
     })
   } finally {
+    watch.stop()
     sockets.stop()
     await killer.close()
   }

@@ -44,7 +44,11 @@ function whatThePoolDid({ pool }: Findings): Row[] {
     ['  wait: 99 of 100 less than', millis(waits.p99)],
     ['  wait: longest', millis(waits.max)],
     ['acquires timed out', totals.timeouts],
-    ['stalls of the loop noticed', stalls.count, `${millis(stalls.longestMillis)} at the longest`],
+    [
+      'stalls of the loop noticed',
+      stalls.count,
+      stalls.count === 0 ? 'none made a deadline late' : `${millis(stalls.longestMillis)} at the longest`,
+    ],
     ['breaker opened', times(pool.breakerOpened)],
   ]
 }
@@ -61,7 +65,6 @@ const REASONS: Readonly<Record<string, string>> = {
 
 function whatUsersNoticed({ noticed }: Findings): Row[] {
   const { served, cutOff, retried, givenUp, refused, hung } = noticed
-  const oldest = cutOff.lentDead.length === 0 ? '' : `, for up to ${millis(Math.max(...cutOff.lentDead))}`
   const refusals = Object.entries(refused).map(([code, count]) => `${count} ${code}`)
   return [
     [
@@ -73,8 +76,9 @@ function whatUsersNoticed({ noticed }: Findings): Row[] {
     ],
     ['failed, as their connection was killed', cutOff.total],
     ['  killed while it was lent', cutOff.whileLent],
-    ['  lent just as it was killed', cutOff.finInFlight, `its FIN was not older than ${FIN_MILLIS} ms`],
-    ['  dead when it was lent', cutOff.lentDead.length, `its FIN was older${oldest}`],
+    ['  lent just as it was killed', cutOff.finInFlight, `its FIN was at most ${FIN_MILLIS} ms old`],
+    ['  dead when lent, the loop had not heard', cutOff.unheard.length, agesOf(cutOff.unheard)],
+    ['  dead when lent, and it was known', cutOff.lentDead.length, agesOf(cutOff.lentDead)],
     ['  for no known reason', cutOff.unexplained.length],
     ['done again on another connection', retried, `${givenUp} given up`],
     ['refused by the pool', refusals.length === 0 ? 0 : refusals.join(', ')],
@@ -129,6 +133,10 @@ function bullets(lines: readonly string[]): string {
 
 function millis(value: number): string {
   return `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`
+}
+
+function agesOf(ages: readonly number[]): string {
+  return ages.length === 0 ? '' : `its FIN was up to ${millis(Math.max(...ages))} old`
 }
 
 function times(count: number): string {
