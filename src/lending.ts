@@ -76,17 +76,16 @@ export class Lending<T> {
 
   /** Takes a lent connection back: to the next in the queue, to the idle ones, or to its end. */
   giveBack(slot: Slot<T>): void {
-    const { gate, clock } = this.#house
-    const now = clock.now()
+    const now = this.#house.clock.now()
     this.#tellRelease(slot, now)
     const end = this.#unfit(slot, now) ?? this.#leftDirty(slot)
     if (end === undefined && this.supply.breaker.unproven) this.supply.breaker.proven()
     if (end !== undefined) this.supply.discard(slot, end.reason, end.detail)
     else if (this.#cleans) this.#clean(slot)
-    else {
+    else if (this.#house.options.testOnBorrow) {
       this.#rest(slot, now)
-      if (gate.waiting > 0) this.serve(now)
-    }
+      this.serve(now)
+    } else this.#ready(slot, now)
     this.#house.onChange()
   }
 

@@ -294,6 +294,7 @@ export class Pool<T> extends PoolEmitter<T> {
     if (supply.isDown) return refusals.unhealthy(this.stats(), supply.breaker.lastError)
     if (request.timeout === 0) return refusals.acquireTimeout(this.stats(), this.#phase(), 0, 0, undefined)
     const most = this.#options.maxWaitingClients
+    if (most === Number.POSITIVE_INFINITY) return undefined
     const served = supply.headroom > -most || this.#roster.census.idle > 0
     return served ? undefined : refusals.queueFull(this.stats(), most)
   }
