@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
 import { createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -183,6 +184,19 @@ describe('a failing connect', { skip: noProc }, () => {
       assert.equal(failed.cause, dial.signal.reason)
     }
     assert.equal((await failure({ port: silent.port }, dial.signal)).message, 'time is up')
+  })
+
+  test('called off between TCP and TLS does not go on for ever', async () => {
+    const dial = new AbortController()
+    const onSocket = (message: unknown): void => {
+      const { socket } = message as { socket: Socket }
+      // After the listeners of the adapter, before what it does next.
+      process.nextTick(() => socket.once('connect', () => dial.abort()))
+    }
+    subscribe('net.client.socket', onSocket)
+    const failed = failure({ host: '127.0.0.1', port: silent.port, tls }, dial.signal)
+    unsubscribe('net.client.socket', onSocket)
+    assert.equal((await settledWithin(failed, 1000)).state, 'fulfilled')
   })
 
   test('a thousand in a row leave no socket', { timeout: 60_000 }, async () => {
