@@ -50,6 +50,8 @@ const DOORS: Readonly<Record<string, readonly RegExp[]>> = {
   'node:net': [/^adapters\//],
   'node:tls': [/^adapters\//],
   'node:events': [/^events\.ts$/],
+  'node:fs': [/^outlet\.ts$/],
+  'node:tty': [/^outlet\.ts$/],
 }
 
 test('each dangerous thing has one door', () => {
