@@ -17,6 +17,8 @@ export const newTotals = (): Totals => ({
   released: 0,
   timeouts: 0,
   aborted: 0,
+  shed: 0,
+  leaks: 0,
 })
 
 /** The stalls of the event loop that the pool's timers ran into. */

@@ -29,6 +29,8 @@ export interface PoolErrorDetails {
   phase?: AcquirePhase
   waitedMillis?: number
   stalledMillis?: number
+  /** `POOL_SHED` by `earlyRefusal`: how long the wait would have been. */
+  estimatedMillis?: number
   /** `POOL_BAD_OPTIONS`: each thing that is wrong. */
   issues?: readonly string[]
 }
@@ -46,6 +48,7 @@ export class PoolError extends Error {
   declare readonly phase?: AcquirePhase
   declare readonly waitedMillis?: number
   declare readonly stalledMillis?: number
+  declare readonly estimatedMillis?: number
   declare readonly issues?: readonly string[]
 
   static {

@@ -71,6 +71,7 @@ export class Lending<T> {
   serve(now: number): void {
     const { gate, roster } = this.#house
     while (gate.waiting > 0 && roster.census.idle > 0) {
+      this.#sendAway(now)
       const proving = Math.max(roster.census.validating - this.supply.overdue, 0)
       const slot = this.take(now, gate.waiting - proving)
       // A hook that ran on the way may have sent the last waiter away.
@@ -148,7 +149,15 @@ export class Lending<T> {
   /** A connection that has just proved itself: to whoever is first in the queue, else it is idle. */
   #ready(slot: Slot<T>, now: number): void {
     this.#rest(slot, now)
-    if (this.#house.gate.waiting > 0) this.#grant(slot, now)
+    if (this.#house.gate.waiting === 0) return
+    this.#sendAway(now)
+    // A listener that was told of it may have asked for a connection itself, and got this one.
+    if (this.#house.gate.waiting > 0 && slot.state === 'idle') this.#grant(slot, now)
+  }
+
+  /** A connection is at hand: those who have waited too long for it go, where there is a shedder. */
+  #sendAway(now: number): void {
+    this.#house.gate.shedder?.dequeue(now)
   }
 
   #rest(slot: Slot<T>, now: number): void {
@@ -157,7 +166,9 @@ export class Lending<T> {
   }
 
   #grant(slot: Slot<T>, now: number): void {
-    const waiter = this.#house.gate.take() as Waiter<T>
+    const { gate } = this.#house
+    const waiter = gate.take() as Waiter<T>
+    gate.rate?.served(now, gate.waiting)
     this.lend(slot, now, now - waiter.since)
     waiter.grant(slot)
   }

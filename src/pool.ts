@@ -8,9 +8,11 @@ import { Lending } from './lending.ts'
 import { Lifecycle, type Patience } from './lifecycle.ts'
 import { log, refreshTracing } from './log.ts'
 import { checkedBounds, type ResolvedOptions } from './options.ts'
+import { ServiceRate } from './policy/service-rate.ts'
 import * as refusals from './refusals.ts'
 import { readRequest } from './requests.ts'
 import { Roster } from './roster.ts'
+import { Shedder } from './shedder.ts'
 import type { Slot } from './slot.ts'
 import type { House } from './supply.ts'
 import type { AcquireOptions, Factory, PoolStats } from './types.ts'
@@ -71,6 +73,10 @@ export class Pool<T> extends PoolEmitter<T> {
       onChange: () => this.#lifecycle.changed(),
     }
     this.#lending = new Lending(this.#house)
+    const stalledSince = (start: number): number => this.#stalls.since(start)
+    if (options.shedding !== undefined)
+      this.#gate.shedder = new Shedder(options.shedding, this.#gate, clock, onStall, stalledSince)
+    if (options.earlyRefusal) this.#gate.rate = new ServiceRate(stalledSince)
     this.#lifecycle = new Lifecycle(this.#house, this.#lending.supply)
     if (log.pool.enabled) log.pool('%s: made with %O', options.name, options)
     refreshTracing()
@@ -303,6 +309,14 @@ export class Pool<T> extends PoolEmitter<T> {
     const { supply } = this.#lending
     if (supply.isDown) return refusals.unhealthy(this.stats(), supply.breaker.lastError)
     if (request.timeout === 0) return refusals.acquireTimeout(this.stats(), this.#phase(), 0, 0, undefined)
+    if (this.#gate.rate !== undefined) {
+      const estimate = this.#gate.rate.estimate(this.#gate.ahead(request.priority))
+      if (estimate !== undefined && estimate > request.timeout && supply.headroom <= 0) {
+        this.#house.totals.shed += 1
+        this.announce('shed', { pool: this.name, waitedMillis: 0, estimatedMillis: estimate })
+        return refusals.hopeless(this.stats(), estimate, request.timeout)
+      }
+    }
     const most = this.#options.maxWaitingClients
     if (most === Number.POSITIVE_INFINITY) return undefined
     const served = supply.headroom > -most || this.#roster.census.idle > 0
@@ -326,6 +340,7 @@ export class Pool<T> extends PoolEmitter<T> {
     if (this.#crowd?.now !== now) this.#crowd = { now, stats: this.stats() }
     const { stats } = this.#crowd
     waiter.fail(withoutStack(() => this.#farewell(waiter, how, now - waiter.since, stats)))
+    if (how === 'shed') this.announce('shed', { pool: this.name, waitedMillis: now - waiter.since })
     supply.outwaited(waiter, now, how === 'aborted')
   }
 
@@ -335,6 +350,10 @@ export class Pool<T> extends PoolEmitter<T> {
     if (how === 'aborted') {
       totals.aborted += 1
       return refusals.aborted(stats, waited, waiter.signal?.reason)
+    }
+    if (how === 'shed') {
+      totals.shed += 1
+      return refusals.shed(stats, waited, this.#options.shedding?.targetMillis ?? 0)
     }
     totals.timeouts += 1
     const stalled = this.#stalls.since(waiter.since)

@@ -42,6 +42,27 @@ export function queueFull(stats: PoolStats, most: number): PoolError {
   return new PoolError('POOL_QUEUE_FULL', 'max waitingClients count exceeded', { ...of(stats), hint })
 }
 
+/** Sent away by CoDel, after some wait. */
+export function shed(stats: PoolStats, waitedMillis: number, targetMillis: number): PoolError {
+  return new PoolError(
+    'POOL_SHED',
+    `pool '${stats.name}' is overloaded and sheds load: this acquire had waited ${Math.round(waitedMillis)} ms, and ` +
+      `nobody has waited less than the target of ${targetMillis} ms for an interval ${numbersOf(stats)}. Tell the ` +
+      'caller to come back later; send less, shorten the work done on a connection, or raise max if the server can take it',
+    { ...of(stats), waitedMillis },
+  )
+}
+
+/** Not even let in. */
+export function hopeless(stats: PoolStats, estimatedMillis: number, timeout: number): PoolError {
+  return new PoolError(
+    'POOL_SHED',
+    `pool '${stats.name}' would have a connection in about ${Math.round(estimatedMillis)} ms, and this acquire has ` +
+      `only ${timeout} ms ${numbersOf(stats)}. Send less, shorten the work done on a connection, or raise max`,
+    { ...of(stats), waitedMillis: 0, estimatedMillis },
+  )
+}
+
 export function unhealthy(stats: PoolStats, cause: unknown): PoolError {
   return new PoolError(
     'POOL_UNHEALTHY',

@@ -21,6 +21,8 @@ export interface Factory<T> {
   socket?(resource: T): Socket | undefined
   /** Has the connection unanswered work? Then it is dirty on return, and its holder counts as alive. */
   busy?(resource: T): boolean
+  /** When the borrower last used the connection, on the clock of `performance.now()`. Not needed where there is a socket. */
+  lastUsed?(resource: T): number | undefined
   /** The server's idle limit in milliseconds, if it can be asked; called once per generation. */
   serverIdleTimeout?(resource: T): Promise<number | undefined>
 }
@@ -77,12 +79,23 @@ export interface PoolOptions {
   nested?: 'detect' | 'forbid' | 'reuse' | 'allow'
   /** How long a deadlock must stand without any sign of life before it is broken. Default 50. */
   deadlockGraceMillis?: number
-  /** Report a lease older than this. Default 0: off. */
+  /** Report a lease that has not been used for this long. Default 0: off. */
   leakThresholdMillis?: number
+  /** Destroy the connection of such a lease, so that its place is free again. Default false. */
+  leakReclaim?: boolean
   /** Which acquires have their stack taken. Default `'sampled'`. */
   captureStacks?: 'off' | 'sampled' | 'all'
   /** Shed load early (CoDel). Default: off. */
-  shedding?: { targetMillis?: number; intervalMillis?: number }
+  shedding?: {
+    /** Queue delay that is fine for a while. Default 50. */
+    targetMillis?: number
+    /** How long a while is. Default 2000. */
+    intervalMillis?: number
+    /** Who is served first while load is shed: the oldest (`'fifo'`, default) or the youngest. */
+    order?: 'fifo' | 'lifo'
+  }
+  /** Refuse an acquire at once if, at the rate of service seen, its deadline would come first. Default false. */
+  earlyRefusal?: boolean
   /** Appears in every error, event and metric. Default: generated. */
   name?: string
 }
@@ -142,6 +155,10 @@ export interface PoolStats {
     released: number
     timeouts: number
     aborted: number
+    /** Acquires refused by `shedding` or `earlyRefusal`. */
+    shed: number
+    /** Leases reported by `leakThresholdMillis`. */
+    leaks: number
   }
   /** Times that the event loop stood still for long enough to make a timer of the pool late. */
   stalls: { count: number; totalMillis: number; longestMillis: number }
@@ -156,7 +173,34 @@ export interface PoolEvents<T> {
   release: [event: { pool: string; resource: T; heldMillis: number }]
   destroy: [event: { pool: string; resource: T; reason: DestroyReason; detail?: string }]
   stall: [event: { pool: string; millis: number }]
+  shed: [event: { pool: string; waitedMillis: number; estimatedMillis?: number }]
+  leak: [event: LeakEvent<T>]
+  'leak-end': [
+    event: {
+      pool: string
+      resource: T
+      heldMillis: number
+      how: 'released' | 'destroyed' | 'reclaimed'
+    },
+  ]
   breaker: [event: { pool: string; state: 'open' | 'closed'; failures: number; error: unknown }]
+}
+
+/** A lease that looks forgotten. */
+export interface LeakEvent<T> {
+  pool: string
+  resource: T
+  /** Which connection and which of its loans, as in `report()`. */
+  connection: number
+  loan: number
+  heldMillis: number
+  /** Since it was last seen in use; the same as `heldMillis` where nothing tells of use. */
+  unusedMillis: number
+  /** Where it was taken, if that was noted; see `captureStacks`. */
+  stack?: string
+  /** Will the connection be destroyed and its place given to somebody else? */
+  reclaimed: boolean
+  stats: PoolStats
 }
 
 export type { PoolError }

@@ -3,7 +3,7 @@ import type { Fifo } from './fifo.ts'
 import type { Slot } from './slot.ts'
 
 /** Where a waiting acquire is: it leaves `waiting` once, and whoever moves it learns whether it was the one. */
-export type WaiterState = 'waiting' | 'granted' | 'expired' | 'aborted' | 'refused'
+export type WaiterState = 'waiting' | 'granted' | 'expired' | 'aborted' | 'refused' | 'shed'
 
 /** How an acquire wants to be served, once its options have been read. */
 export interface Request {
