@@ -6,7 +6,7 @@ import { expired, mustProve } from './policy/freshness.ts'
 import { isHealthy } from './policy/sockets.ts'
 import type { Fault, Slot } from './slot.ts'
 import { type House, Supply } from './supply.ts'
-import type { DestroyReason } from './types.ts'
+import type { DestroyReason, PoolEvents } from './types.ts'
 import type { Waiter } from './waiter.ts'
 
 /** A validation or reset that takes longer than this is not waited for alone: others are tried beside it. */
@@ -88,7 +88,7 @@ export class Lending<T> {
     const end = this.#unfit(slot, now) ?? this.#leftDirty(slot)
     // factory.busy may have ended the loan itself.
     if (slot.state !== 'lent' || slot.loan !== loan) return
-    this.#tellRelease(slot, now)
+    this.#tellRelease(slot, now, 'released')
     if (end === undefined && this.supply.breaker.unproven) this.supply.breaker.proven()
     if (end !== undefined) this.supply.discard(slot, end.reason, end.detail)
     else if (this.#cleans) this.#clean(slot)
@@ -101,15 +101,30 @@ export class Lending<T> {
 
   /** Ends a lent connection at its borrower's wish. */
   destroy(slot: Slot<T>): void {
-    this.#tellRelease(slot, this.#house.clock.now())
+    this.#tellRelease(slot, this.#house.clock.now(), 'destroyed')
     this.supply.discard(slot, 'user')
     this.#house.onChange()
   }
 
-  #tellRelease(slot: Slot<T>, now: number): void {
+  /** Ends a lent connection that its borrower seems to have forgotten. */
+  reclaim(slot: Slot<T>): void {
+    slot.isReclaimed = true
+    this.#tellRelease(slot, this.#house.clock.now(), 'reclaimed')
+    this.supply.discard(slot, 'leaked', 'its lease was forgotten')
+    this.#house.onChange()
+  }
+
+  #tellRelease(slot: Slot<T>, now: number, how: PoolEvents<T>['leak-end'][0]['how']): void {
     const { events, options, totals } = this.#house
     totals.released += 1
     if (tracing.loans) log.lend('%s #%d: back, loan %d', options.name, slot.id, slot.loan)
+    if (slot.isSuspect) {
+      slot.isSuspect = false
+      if (log.leak.enabled)
+        log.leak('%s #%d: loan %d was %s after all', options.name, slot.id, slot.loan, how)
+      const heldMillis = now - slot.lentAt
+      events.announce('leak-end', { pool: options.name, resource: slot.resource as T, heldMillis, how })
+    }
     if (events.listenerCount('release') > 0) {
       const heldMillis = now - slot.lentAt
       events.announce('release', { pool: options.name, resource: slot.resource as T, heldMillis })

@@ -8,6 +8,7 @@ import { Lending } from './lending.ts'
 import { Lifecycle, type Patience } from './lifecycle.ts'
 import { log, refreshTracing } from './log.ts'
 import { checkedBounds, type ResolvedOptions } from './options.ts'
+import { LeakWatch } from './policy/leak.ts'
 import { ServiceRate } from './policy/service-rate.ts'
 import * as refusals from './refusals.ts'
 import { readRequest } from './requests.ts'
@@ -39,6 +40,8 @@ export class Pool<T> extends PoolEmitter<T> {
   readonly #lending: Lending<T>
   readonly #lifecycle: Lifecycle<T>
   readonly #stalls = new Stalls()
+  /** Resources whose forgotten lease the pool has ended, and nobody else yet. */
+  readonly #reclaimed = new WeakSet<object>()
   /** The snapshot that the errors of one crowd of departures share. */
   #crowd: { readonly now: number; readonly stats: PoolStats } | undefined
   /** What an acquire without options asks for. */
@@ -73,9 +76,17 @@ export class Pool<T> extends PoolEmitter<T> {
       onChange: () => this.#lifecycle.changed(),
     }
     this.#lending = new Lending(this.#house)
+    const { leakThresholdMillis } = options
     const stalledSince = (start: number): number => this.#stalls.since(start)
     if (options.shedding !== undefined)
       this.#gate.shedder = new Shedder(options.shedding, this.#gate, clock, onStall, stalledSince)
+    if (leakThresholdMillis > 0) {
+      const onLeak = (slot: Slot<T>, unusedMillis: number): void => this.#leaked(slot, unusedMillis)
+      const isClosed = (): boolean => this.#lifecycle.state === 'closed'
+      const { roster } = this.#house
+      const house = { clock, roster, factory, onStall, stalledSince, isClosed, onLeak }
+      new LeakWatch(leakThresholdMillis, house).start()
+    }
     if (options.earlyRefusal) this.#gate.rate = new ServiceRate(stalledSince)
     this.#lifecycle = new Lifecycle(this.#house, this.#lending.supply)
     if (log.pool.enabled) log.pool('%s: made with %O', options.name, options)
@@ -114,6 +125,7 @@ export class Pool<T> extends PoolEmitter<T> {
     return new Lease(slot.resource as T, {
       stats: () => this.stats(),
       isCurrent: () => isCurrent(slot, loan),
+      isReclaimed: () => slot.isReclaimed && slot.loan === loan,
       end: how => (how === 'release' ? this.#lending.giveBack(slot) : this.#lending.destroy(slot)),
     })
   }
@@ -121,7 +133,7 @@ export class Pool<T> extends PoolEmitter<T> {
   /** Takes a connection back. Takes effect at once; rejects with `POOL_NOT_BORROWED` when it is not lent. */
   release(resource: T): Promise<void> {
     const slot = this.#roster.lent(resource)
-    if (slot === undefined) return Promise.reject(refusals.notBorrowed(this.stats(), 'release'))
+    if (slot === undefined) return this.#notLent(resource, 'release')
     this.#lending.giveBack(slot)
     this.tellNow()
     return DONE
@@ -130,7 +142,7 @@ export class Pool<T> extends PoolEmitter<T> {
   /** Takes a connection back and ends it. Takes effect at once; rejects with `POOL_NOT_BORROWED`. */
   destroy(resource: T): Promise<void> {
     const slot = this.#roster.lent(resource)
-    if (slot === undefined) return Promise.reject(refusals.notBorrowed(this.stats(), 'destroy'))
+    if (slot === undefined) return this.#notLent(resource, 'destroy')
     this.#lending.destroy(slot)
     this.tellNow()
     return DONE
@@ -371,6 +383,36 @@ export class Pool<T> extends PoolEmitter<T> {
     const { validating, connecting } = this.#roster.census
     if (validating > 0) return 'validate'
     return connecting > 0 || this.#lending.supply.breaker.failures > 0 ? 'connect' : 'queue'
+  }
+
+  /** A lease looks forgotten. */
+  #leaked(slot: Slot<T>, unusedMillis: number): void {
+    const { leakReclaim: reclaimed, name } = this.#options
+    const resource = slot.resource as T
+    slot.isSuspect = true
+    this.#house.totals.leaks += 1
+    const heldMillis = this.#clock.now() - slot.lentAt
+    const stack = slot.trace?.text
+    if (log.leak.enabled) {
+      const where = stack === undefined ? '' : `\n${stack}`
+      log.leak('%s #%d: loan %d not used for %d ms%s', name, slot.id, slot.loan, unusedMillis, where)
+    }
+    const { id: connection, loan } = slot
+    this.announce('leak', {
+      ...{ pool: name, resource, connection, loan, heldMillis, unusedMillis, reclaimed, stats: this.stats() },
+      ...(stack === undefined ? {} : { stack }),
+    })
+    // Whoever listens may end it in a better way.
+    this.tellNow()
+    if (!reclaimed || !isCurrent(slot, loan)) return
+    if (typeof resource === 'object' && resource !== null) this.#reclaimed.add(resource)
+    this.#lending.reclaim(slot)
+  }
+
+  #notLent(resource: T, what: 'release' | 'destroy'): Promise<void> {
+    // The first late release of a lease that was reclaimed is no mistake of whoever makes it.
+    if (this.#reclaimed.delete(resource as object)) return DONE
+    return Promise.reject(refusals.notBorrowed(this.stats(), what))
   }
 
   #stalled(millis: number): void {

@@ -64,6 +64,11 @@ export class Slot<T> {
   createdAt = 0
   idleSince = 0
   lentAt = 0
+  /** Where the current loan was taken, if that is known. */
+  trace: { readonly text: string } | undefined = undefined
+  /** Has the current loan been reported as forgotten, and ended by the pool? */
+  isSuspect = false
+  isReclaimed = false
   /** When its lifetime ends. */
   retireAt = Number.POSITIVE_INFINITY
   /** Neighbours in the list of idle slots. */

@@ -123,6 +123,7 @@ export type DestroyReason =
   | 'user'
   | 'drain'
   | 'surplus'
+  | 'leaked'
 
 /** A plain snapshot of a pool. Counters run since the pool was made. */
 export interface PoolStats {

@@ -22,6 +22,8 @@ export class Waiter<T> {
   readonly timeout: number
   readonly signal: AbortSignal | undefined
   readonly since: number
+  /** Where it was called, if that is known. */
+  trace: { readonly text: string } | undefined = undefined
   /** The waiters with the same timeout; see `Expiry`. */
   lane: Fifo<Waiter<T>> | undefined = undefined
   readonly #wantsSlot: boolean
