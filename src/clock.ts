@@ -36,6 +36,9 @@ export const systemClock: Clock = {
   },
 }
 
+/** The time of day, for people; nothing is measured with it. */
+export const timestamp = (): string => new Date().toISOString()
+
 /**
  * A timer this late did not lose the odd millisecond: the loop stood still. Well above the scheduling noise of a
  * loaded machine, well below any deadline worth setting.

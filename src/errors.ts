@@ -31,6 +31,8 @@ export interface PoolErrorDetails {
   stalledMillis?: number
   /** `POOL_SHED` by `earlyRefusal`: how long the wait would have been. */
   estimatedMillis?: number
+  /** Of a full pool's first timeout: who holds its connections, longest first. */
+  holders?: readonly string[]
   /** `POOL_BAD_OPTIONS`: each thing that is wrong. */
   issues?: readonly string[]
 }
@@ -49,6 +51,7 @@ export class PoolError extends Error {
   declare readonly waitedMillis?: number
   declare readonly stalledMillis?: number
   declare readonly estimatedMillis?: number
+  declare readonly holders?: readonly string[]
   declare readonly issues?: readonly string[]
 
   static {

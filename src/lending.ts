@@ -166,7 +166,6 @@ export class Lending<T> {
     this.#rest(slot, now)
     if (this.#house.gate.waiting === 0) return
     this.#sendAway(now)
-    // A listener that was told of it may have asked for a connection itself, and got this one.
     if (this.#house.gate.waiting > 0 && slot.state === 'idle') this.#grant(slot, now)
   }
 

@@ -1,7 +1,8 @@
 import type { Clock } from './clock.ts'
-import { type Insight, newTotals, reportOf, Stalls, statsOf } from './diagnostics.ts'
+import { newTotals, Stalls, statsOf } from './diagnostics.ts'
 import { type AcquirePhase, type PoolError, withoutStack } from './errors.ts'
 import { PoolEmitter } from './events.ts'
+import { holderInWords } from './findings.ts'
 import { type Departure, Gate } from './gate.ts'
 import { Lease } from './lease.ts'
 import { Lending } from './lending.ts'
@@ -11,12 +12,16 @@ import { checkedBounds, type ResolvedOptions } from './options.ts'
 import { LeakWatch } from './policy/leak.ts'
 import { ServiceRate } from './policy/service-rate.ts'
 import * as refusals from './refusals.ts'
+import { register } from './registry.ts'
+import { leasesOf, type PoolReport, type ReportInsight, reportOf } from './report.ts'
+import { inText } from './report-text.ts'
 import { readRequest } from './requests.ts'
 import { Roster } from './roster.ts'
 import { Shedder } from './shedder.ts'
 import type { Slot } from './slot.ts'
 import type { House } from './supply.ts'
-import type { AcquireOptions, Factory, PoolStats } from './types.ts'
+import { Troubles } from './troubles.ts'
+import type { AcquireOptions, Factory, PoolEvents, PoolStats } from './types.ts'
 import { type Request, Waiter } from './waiter.ts'
 
 /** @internal What tests put in place of time and chance. */
@@ -24,6 +29,9 @@ export interface Surroundings {
   readonly clock: Clock
   readonly random: () => number
 }
+
+/** An acquire timeout of a full pool lists the holders, unless one has done so this short a time ago. */
+const HOLDERS_MILLIS = 10_000
 
 const DONE: Promise<void> = Promise.resolve()
 
@@ -40,6 +48,10 @@ export class Pool<T> extends PoolEmitter<T> {
   readonly #lending: Lending<T>
   readonly #lifecycle: Lifecycle<T>
   readonly #stalls = new Stalls()
+  readonly #troubles = new Troubles()
+  readonly #leaks: LeakWatch<T> | undefined
+  /** When an acquire timeout last listed the holders. */
+  #holdersTold = Number.NEGATIVE_INFINITY
   /** Resources whose forgotten lease the pool has ended, and nobody else yet. */
   readonly #reclaimed = new WeakSet<object>()
   /** The snapshot that the errors of one crowd of departures share. */
@@ -85,12 +97,14 @@ export class Pool<T> extends PoolEmitter<T> {
       const isClosed = (): boolean => this.#lifecycle.state === 'closed'
       const { roster } = this.#house
       const house = { clock, roster, factory, onStall, stalledSince, isClosed, onLeak }
-      new LeakWatch(leakThresholdMillis, house).start()
+      this.#leaks = new LeakWatch(leakThresholdMillis, house)
+      this.#leaks.start()
     }
     if (options.earlyRefusal) this.#gate.rate = new ServiceRate(stalledSince)
     this.#lifecycle = new Lifecycle(this.#house, this.#lending.supply)
     if (log.pool.enabled) log.pool('%s: made with %O', options.name, options)
     refreshTracing()
+    register(this)
     if (options.autostart) this.start()
   }
 
@@ -269,7 +283,18 @@ export class Pool<T> extends PoolEmitter<T> {
 
   /** The state of the pool for a person: every lease, every waiter, every connection, what went wrong. */
   report(): string {
+    return inText(this.reportJson())
+  }
+
+  /** The same as plain data, for `JSON.stringify`. */
+  reportJson(): PoolReport {
     return reportOf(this.#insight(), this.#clock.now())
+  }
+
+  /** @internal Notes what goes wrong, for the report, and tells the listeners. */
+  override announce<K extends keyof PoolEvents<T> & string>(event: K, ...details: PoolEvents<T>[K]): void {
+    this.#troubles.note(event, details, this.#clock.now())
+    super.announce(event, ...details)
   }
 
   /** @internal Read by generic-pool's own test suite. */
@@ -375,7 +400,17 @@ export class Pool<T> extends PoolEmitter<T> {
       waited,
       stalled,
       this.#lending.supply.breaker.lastError,
+      this.#holders(),
     )
+  }
+
+  /** Who holds the connections of a full pool, oldest first; not again and again for each of a crowd. */
+  #holders(): string[] | undefined {
+    const now = this.#clock.now()
+    const isFull = this.#roster.census.lent >= this.#options.max
+    if (!isFull || now - this.#holdersTold < HOLDERS_MILLIS) return undefined
+    this.#holdersTold = now
+    return leasesOf(this.#insight(), now).map(holderInWords)
   }
 
   /** What keeps the first in the queue waiting. */
@@ -421,7 +456,7 @@ export class Pool<T> extends PoolEmitter<T> {
     this.announce('stall', { pool: this.name, millis })
   }
 
-  #insight(): Insight<T> {
+  #insight(): ReportInsight<T> {
     const { supply } = this.#lending
     return {
       options: this.#options,
@@ -432,6 +467,9 @@ export class Pool<T> extends PoolEmitter<T> {
       generation: supply.generation,
       totals: this.#house.totals,
       stalls: this.#stalls,
+      troubles: this.#troubles,
+      busy: this.#house.factory.busy?.bind(this.#house.factory),
+      unused: slot => this.#leaks?.unused(slot, this.#clock.now()),
     }
   }
 }

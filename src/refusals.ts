@@ -3,6 +3,8 @@ import type { PoolStats } from './types.ts'
 
 /** Every error that a pool gives to a caller, in one place, so that they speak with one voice: what, numbers, next step. */
 
+const MOST_HOLDERS = 5
+
 const of = (stats: PoolStats) => ({ pool: stats.name, stats })
 
 /** What an acquire was waiting for, and what to do about it. */
@@ -14,23 +16,38 @@ const NEXT_STEP: Readonly<Record<AcquirePhase, string>> = {
   validate: 'The connections at hand did not prove themselves in time. See whether factory.validate is slow',
 }
 
+/** The first of many, so that a message stays readable. */
+function few(holders: readonly string[]): string {
+  const first = holders.slice(0, MOST_HOLDERS).join('; ')
+  return holders.length > MOST_HOLDERS ? `${first}; and ${holders.length - MOST_HOLDERS} more` : first
+}
+
 export function acquireTimeout(
   stats: PoolStats,
   phase: AcquirePhase,
   waitedMillis: number,
   stalledMillis: number,
   cause: unknown,
+  holders?: readonly string[],
 ): PoolError {
   const stalled =
     stalledMillis > 0
       ? ` The event loop stood still for ${Math.round(stalledMillis)} ms of that: look for blocking code first.`
       : ''
+  const held = holders === undefined ? '' : ` Held, longest first: ${few(holders)}.`
   const why = cause === undefined ? '' : ` Last error while connecting: ${messageOf(cause)}.`
   return new PoolError(
     'POOL_ACQUIRE_TIMEOUT',
     `ResourceRequest timed out: pool '${stats.name}' had no connection within ${Math.round(waitedMillis)} ms, ` +
-      `phase ${phase} ${numbersOf(stats)}.${stalled}${why} ${NEXT_STEP[phase]}.`,
-    { ...of(stats), phase, waitedMillis, stalledMillis, ...(cause === undefined ? {} : { cause }) },
+      `phase ${phase} ${numbersOf(stats)}.${stalled}${why}${held} ${NEXT_STEP[phase]}.`,
+    {
+      ...of(stats),
+      phase,
+      waitedMillis,
+      stalledMillis,
+      ...(cause === undefined ? {} : { cause }),
+      ...(holders === undefined ? {} : { holders }),
+    },
   )
 }
 

@@ -51,6 +51,12 @@ export class LeakWatch<T> {
     this.#alarm.set(this.#lookedAt + this.#threshold)
   }
 
+  /** For how long the lease has not been seen in use, as far as the last look knows. */
+  unused(slot: Slot<T>, now: number): number | undefined {
+    const usage = this.#usage.get(slot)
+    return usage?.loan === slot.loan ? now - usage.usedAt : undefined
+  }
+
   #look(): void {
     if (this.#house.isClosed()) return
     const { clock, roster, stalledSince, onLeak } = this.#house

@@ -78,25 +78,31 @@ test('nobody comes back at all: a poll sheds those who wait, although nothing is
   assert.equal(pool.pending, 0)
 })
 
-test('a listener that asks for a connection while others are shed does not have one lent twice', async () => {
+test('listeners that ask for connections while others are shed do not have one lent twice', async () => {
   const { clock, pool } = poolOf({ shedding: SHEDDING, acquireTimeoutMillis: 60_000 })
   const held = await pool.acquire()
-  const got: unknown[] = []
-  pool.on('shed', () => void pool.acquire().then(resource => got.push(resource)))
+  let lent = 0
+  const work = async (): Promise<void> => {
+    const resource = await pool.acquire()
+    lent += 1
+    assert.equal(lent, 1)
+    clock.after(10, () => {
+      lent -= 1
+      void pool.release(resource)
+    })
+  }
+  let asked = 0
+  pool.on('shed', () => {
+    asked += 1
+    if (asked < 20) work().catch(() => {})
+  })
   const waits = [1, 2].map(() => rejection(pool.acquire()))
   await clock.advance(6100)
-  const served = pool.acquire().then(resource => got.push(resource))
-  await clock.advance(1)
   await pool.release(held)
-  await clock.advance(1)
+  await clock.advance(10_000)
   await Promise.all(waits)
-  assert.equal(pool.borrowed, 1)
-  while (pool.borrowed > 0) {
-    await pool.release(got.at(-1) as object)
-    await clock.advance(1)
-  }
-  await served
-  assert.equal(got.length, 3)
+  assert.ok(asked >= 2)
+  assert.deepEqual([pool.borrowed, pool.pending], [0, 0])
 })
 
 test('a waiter is not shed for the time that the event loop stood still', async () => {
