@@ -52,13 +52,11 @@ export function attempt<R>(
 /** p-timeout's timers, made to be fair after a stall. */
 function alarms({ clock, onStall }: Bounds) {
   return {
-    setTimeout(run: () => void, millis = 0): Alarm {
+    setTimeout: (run: () => void, millis: number): Alarm => {
       const alarm = new Alarm(clock, run, onStall)
       alarm.set(clock.now() + millis)
       return alarm
     },
-    clearTimeout(alarm: Alarm | undefined): void {
-      alarm?.clear()
-    },
+    clearTimeout: (alarm: Alarm | undefined): void => alarm?.clear(),
   } as unknown as { setTimeout: typeof setTimeout; clearTimeout: typeof clearTimeout }
 }

@@ -2,6 +2,11 @@ import { Alarm, type Clock } from './clock.ts'
 import { Fifo } from './fifo.ts'
 import type { Waiter } from './waiter.ts'
 
+/** A crowd that expires together does so in portions of so many milliseconds; the loop turns in between. */
+const PORTION_MILLIS = 8
+/** After so many, the clock is read again. */
+const MOST_BLIND = 256
+
 /** The waiters with one timeout: their deadlines come in the order in which they arrived. */
 class Lane<T> extends Fifo<Waiter<T>> {
   /** Not after the first deadline in the lane; it lags behind when waiters leave in time. */
@@ -27,12 +32,16 @@ class Lane<T> extends Fifo<Waiter<T>> {
 export class Expiry<T> {
   readonly #clock: Clock
   readonly #alarm: Alarm
-  readonly #expire: (waiter: Waiter<T>) => void
+  readonly #expire: (waiter: Waiter<T>, now: number) => void
   readonly #lanes = new Map<number, Lane<T>>()
   readonly #agenda: Lane<T>[] = []
   #waiting = 0
 
-  constructor(clock: Clock, onStall: (millis: number) => void, expire: (waiter: Waiter<T>) => void) {
+  constructor(
+    clock: Clock,
+    onStall: (millis: number) => void,
+    expire: (waiter: Waiter<T>, now: number) => void,
+  ) {
     this.#clock = clock
     this.#expire = expire
     this.#alarm = new Alarm(clock, () => this.#ring(), onStall)
@@ -65,16 +74,26 @@ export class Expiry<T> {
 
   #ring(): void {
     const now = this.#clock.now()
+    let left = MOST_BLIND
     for (let lane = this.#agenda.at(-1); lane !== undefined && lane.due <= now; lane = this.#agenda.at(-1)) {
       this.#agenda.pop()
       for (let first = lane.peek(); first !== undefined && first.deadline <= now; first = lane.peek()) {
-        this.#expire(first)
+        if (left === 0) {
+          if (this.#clock.now() - now > PORTION_MILLIS) break
+          left = MOST_BLIND
+        }
+        left -= 1
+        this.#expire(first, now)
       }
       const first = lane.peek()
       if (first === undefined) this.#lanes.delete(lane.timeout)
       else {
         lane.due = first.deadline
         this.#schedule(lane)
+      }
+      if (left === 0) {
+        this.#clock.turn(() => this.#ring())
+        return
       }
     }
     const next = this.#agenda.at(-1)

@@ -14,21 +14,23 @@ export class Gate<T> {
   readonly #lines: Fifo<Waiter<T>>[]
   readonly #expiry: Expiry<T>
   readonly #bySignal = new Map<AbortSignal, { waiters: Set<Waiter<T>>; onAbort: () => void }>()
-  readonly #onDeparture: (waiter: Waiter<T>, how: Departure) => void
+  readonly #clock: Clock
+  readonly #onDeparture: (waiter: Waiter<T>, how: Departure, now: number) => void
   /** Acquires that wait. */
   waiting = 0
 
-  /** @param onDeparture - fails the waiter, which has already left the queue */
+  /** @param onDeparture - fails the waiter, which has already left the queue; those of one crowd share one `now` */
   constructor(
     priorityRange: number,
     clock: Clock,
     onStall: (millis: number) => void,
-    onDeparture: (waiter: Waiter<T>, how: Departure) => void,
+    onDeparture: (waiter: Waiter<T>, how: Departure, now: number) => void,
   ) {
     this.#lines = Array.from({ length: priorityRange }, () => new Fifo<Waiter<T>>())
+    this.#clock = clock
     this.#onDeparture = onDeparture
-    this.#expiry = new Expiry(clock, onStall, waiter => {
-      if (this.#leave(waiter, 'expired')) onDeparture(waiter, 'expired')
+    this.#expiry = new Expiry(clock, onStall, (waiter, now) => {
+      if (this.#leave(waiter, 'expired')) onDeparture(waiter, 'expired', now)
     })
   }
 
@@ -69,7 +71,7 @@ export class Gate<T> {
   /** Sends a waiter away. @returns false if it had already left */
   refuse(waiter: Waiter<T>): boolean {
     if (!this.#leave(waiter, 'refused')) return false
-    this.#onDeparture(waiter, 'refused')
+    this.#onDeparture(waiter, 'refused', this.#clock.now())
     return true
   }
 
@@ -113,7 +115,10 @@ export class Gate<T> {
     }
     const waiters = new Set([waiter])
     const onAbort = (): void => {
-      for (const each of [...waiters]) if (this.#leave(each, 'aborted')) this.#onDeparture(each, 'aborted')
+      const now = this.#clock.now()
+      for (const each of [...waiters]) {
+        if (this.#leave(each, 'aborted')) this.#onDeparture(each, 'aborted', now)
+      }
     }
     this.#bySignal.set(signal, { waiters, onAbort })
     signal.addEventListener('abort', onAbort)

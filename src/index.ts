@@ -1,7 +1,8 @@
-export { createPool } from './create.ts'
+import { createPool } from './create.ts'
+import { Pool } from './pool.ts'
+
 export { type AcquirePhase, isPoolError, PoolError, type PoolErrorCode } from './errors.ts'
 export { Lease } from './lease.ts'
-export { Pool } from './pool.ts'
 export type {
   AcquireOptions,
   DestroyReason,
@@ -10,3 +11,7 @@ export type {
   PoolOptions,
   PoolStats,
 } from './types.ts'
+export { createPool, Pool }
+
+/** For `import genericPool from 'generic-pool'` with only the name of the package changed. */
+export default { createPool, Pool }

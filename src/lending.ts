@@ -84,11 +84,10 @@ export class Lending<T> {
   serve(now: number, settledAt = Number.NEGATIVE_INFINITY): void {
     const { gate, roster } = this.#house
     while (gate.waiting > 0 && roster.census.idle > 0) {
-      const { validating, resetting } = roster.census
       // Whoever came after the wait for the event loop began has to wait for the next.
       const isSettled = (gate.peek()?.since ?? now) <= settledAt
       const settled = isSettled ? settledAt : Number.NEGATIVE_INFINITY
-      const slot = this.take(now, gate.waiting - validating - resetting, settled)
+      const slot = this.take(now, gate.waiting - roster.census.validating, settled)
       if (slot === undefined) break
       this.#grant(slot, now)
     }
@@ -135,7 +134,7 @@ export class Lending<T> {
     const over = expired(slot, now, this.supply.generation, this.#house.limit.retireAfter)
     if (over !== undefined) return slot.fault ?? { reason: over, detail: undefined }
     if (slot.socket !== undefined && !isHealthy(slot.socket)) return FOUND_CLOSED
-    return this.supply.spare < 0 ? SURPLUS : undefined
+    return this.supply.isOversized ? SURPLUS : undefined
   }
 
   #arrived(slot: Slot<T>): void {

@@ -200,7 +200,7 @@ export const noLimit = (timeout: number | false): number =>
 /** Checks new bounds for `resize`. */
 export function checkedBounds(min: number, max: number): void {
   const issues = [...wrongWith('max', max), ...wrongWith('min', min)]
-  if (issues.length === 0) issues.push(...contradictions({ min, max }))
+  if (issues.length === 0 && min > max) issues.push(`min (${min}) must not be above max (${max})`)
   if (issues.length > 0) throw badOptions(issues)
 }
 

@@ -1,6 +1,6 @@
 import type { Clock } from './clock.ts'
 import { type Insight, newTotals, reportOf, Stalls, statsOf } from './diagnostics.ts'
-import type { AcquirePhase, PoolError } from './errors.ts'
+import { type AcquirePhase, type PoolError, withoutStack } from './errors.ts'
 import { PoolEmitter } from './events.ts'
 import { type Departure, Gate } from './gate.ts'
 import { Lease } from './lease.ts'
@@ -39,6 +39,8 @@ export class Pool<T> extends PoolEmitter<T> {
   readonly #lending: Lending<T>
   readonly #lifecycle: Lifecycle<T>
   readonly #stalls = new Stalls()
+  /** The snapshot that the errors of one crowd of departures share. */
+  #crowd: { readonly now: number; readonly stats: PoolStats } | undefined
   /** What an acquire without options asks for. */
   readonly #plain: Request
 
@@ -50,7 +52,9 @@ export class Pool<T> extends PoolEmitter<T> {
     this.#plain = { priority: 0, timeout: options.acquireTimeoutMillis, signal: undefined }
     this.#roster = new Roster()
     const onStall = (millis: number): void => this.#stalled(millis)
-    this.#gate = new Gate(options.priorityRange, clock, onStall, (waiter, how) => this.#departed(waiter, how))
+    this.#gate = new Gate(options.priorityRange, clock, onStall, (waiter, how, now) =>
+      this.#departed(waiter, how, now),
+    )
     this.#house = {
       factory,
       options,
@@ -83,7 +87,7 @@ export class Pool<T> extends PoolEmitter<T> {
    */
   acquire(request?: number | AcquireOptions): Promise<T> {
     const slot = request === undefined ? this.#lendIdle() : undefined
-    if (slot !== undefined) return Promise.resolve(slot.resource as T)
+    if (slot !== undefined) return slot.served as Promise<T>
     return this.#enter(request, false) as Promise<T>
   }
 
@@ -195,7 +199,7 @@ export class Pool<T> extends PoolEmitter<T> {
     this.#options.max = max
     const { supply } = this.#lending
     for (const slot of this.#roster.idleSlots()) {
-      if (supply.spare >= 0) break
+      if (!supply.isOversized) break
       if (slot.state === 'idle') supply.discard(slot, 'surplus')
     }
     this.#lending.serve(this.#clock.now())
@@ -312,23 +316,32 @@ export class Pool<T> extends PoolEmitter<T> {
   }
 
   /** A waiter has left the queue without a connection. */
-  #departed(waiter: Waiter<T>, how: Departure): void {
+  #departed(waiter: Waiter<T>, how: Departure, now: number): void {
     const { supply } = this.#lending
-    const { totals } = this.#house
-    const now = this.#clock.now()
-    const waited = now - waiter.since
-    if (how === 'expired') {
-      totals.timeouts += 1
-      const stalled = this.#stalls.since(waiter.since)
-      const { lastError } = supply.breaker
-      waiter.fail(refusals.acquireTimeout(this.stats(), this.#phase(), waited, stalled, lastError))
-    } else if (how === 'aborted') {
-      totals.aborted += 1
-      waiter.fail(refusals.aborted(this.stats(), waited, waiter.signal?.reason))
-    } else waiter.fail(refusals.closed(this.stats()))
+    if (this.#crowd?.now !== now) this.#crowd = { now, stats: this.stats() }
+    const { stats } = this.#crowd
+    waiter.fail(withoutStack(() => this.#farewell(waiter, how, now - waiter.since, stats)))
     supply.outwaited(waiter, now, how === 'aborted')
     supply.provision()
     this.#lifecycle.changed()
+  }
+
+  #farewell(waiter: Waiter<T>, how: Departure, waited: number, stats: PoolStats): PoolError {
+    const { totals } = this.#house
+    if (how === 'refused') return refusals.closed(stats)
+    if (how === 'aborted') {
+      totals.aborted += 1
+      return refusals.aborted(stats, waited, waiter.signal?.reason)
+    }
+    totals.timeouts += 1
+    const stalled = this.#stalls.since(waiter.since)
+    return refusals.acquireTimeout(
+      stats,
+      this.#phase(),
+      waited,
+      stalled,
+      this.#lending.supply.breaker.lastError,
+    )
   }
 
   /** What keeps the first in the queue waiting. */

@@ -45,6 +45,7 @@ export class Roster<T> {
     if (this.#byResource.has(resource)) return false
     this.#byResource.set(resource, slot)
     slot.resource = resource
+    slot.served = Promise.resolve(resource)
     return true
   }
 

@@ -47,6 +47,8 @@ export class Slot<T> {
   state: SlotState = 'connecting'
   /** Set by a successful create, and kept: a closed connection is still named in events. */
   resource: T | undefined = undefined
+  /** Fulfilled with the resource; made once, so that a loan from the idle list makes no promise of its own. */
+  served: Promise<T> | undefined = undefined
   /** Why there is no connection, when create failed. */
   failure: { readonly error: unknown } | undefined = undefined
   fault: Fault | undefined = undefined

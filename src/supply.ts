@@ -85,6 +85,11 @@ export class Supply<T> {
     return this.#house.options.max - this.#house.roster.held
   }
 
+  /** Are there more connections than `max` allows, those on their way out not counted? Only after `resize`. */
+  get isOversized(): boolean {
+    return this.#house.roster.size > this.#house.options.max
+  }
+
   /** Connections on their way to whoever waits. */
   get incoming(): number {
     const { validating, resetting } = this.#house.roster.census

@@ -43,13 +43,27 @@ function hasHandle(socket: Socket): boolean {
 export function closeSocket(socket: Socket): void {
   // While it is still connecting, Node would put the reset off until it is connected.
   if (socket.writableLength > 0 && !socket.connecting && !socket.destroyed) {
-    const raw = beneath.get(socket) ?? socket
-    try {
-      if (!raw.destroyed) raw.resetAndDestroy()
-    } catch {
-      // ERR_INVALID_HANDLE_TYPE: not TCP.
-    }
+    const raw = beneath.get(socket)
+    if (raw === undefined) reset(socket)
+    else raw.destroy = destroyByReset
   }
-  beneath.get(socket)?.destroy()
   socket.destroy()
+}
+
+/**
+ * Stands in for `destroy` of a raw socket, until the TLS socket above it calls that as it is destroyed itself. Never
+ * the raw socket first: Node 20 to 24 then frees the TLS state while its writes are in flight, and crashes.
+ */
+function destroyByReset(this: Socket): Socket {
+  Reflect.deleteProperty(this, 'destroy')
+  reset(this)
+  return this.destroy()
+}
+
+function reset(socket: Socket): void {
+  try {
+    socket.resetAndDestroy()
+  } catch {
+    // ERR_INVALID_HANDLE_TYPE: it is not TCP.
+  }
 }

@@ -27,9 +27,14 @@ export class Episode {
   readonly #pool: Pool<Connection>
   readonly #asks: Ask[] = []
   readonly #lent = new Set<Connection>()
+  /** How often the model knew what an acquire had to be given. */
+  predictions = 0
   readonly #range: number
   #mostHeld: number
+  /** Can the model know which idle connection comes next? */
+  readonly #predicts: boolean
   #asked = 0
+  #expected: { readonly ask: Ask; readonly connection: Connection } | undefined
   #last = 'made'
 
   constructor(chance: Chance) {
@@ -57,6 +62,8 @@ export class Episode {
       ...(chance.oneIn(4) ? { maxWaitingClients: chance.below(4) } : {}),
       name: 'model',
     }
+    // Where nothing but loans moves idle connections, the model knows which one comes next.
+    this.#predicts = !options.testOnBorrow && options.validateAfterIdleMillis === undefined
     this.#pool = openPool(this.#world.factory({ validate, reset: chance.oneIn(3) }), options, false, {
       clock: this.#clock,
       random: chance.next,
@@ -113,6 +120,7 @@ export class Episode {
         if (chance.oneIn(4)) this.#pool.purge('model')
         return
       case 12:
+        if (chance.oneIn(6)) return this.#stall()
         this.#last = 'advance'
         return this.#clock.advance(1 + chance.below(chance.oneIn(5) ? 120 : 8))
       default:
@@ -127,6 +135,7 @@ export class Episode {
     const abort = chance.oneIn(3) ? new AbortController() : undefined
     const timeoutMillis = chance.pick([undefined, undefined, 5, 40, false as const])
     const own = timeoutMillis ?? this.#pool._insides.options.acquireTimeoutMillis
+    const expected = this.#next()
     this.#asked += 1
     const ask: Ask = {
       order: this.#asked,
@@ -153,6 +162,27 @@ export class Episode {
         }, options)
       : this.#pool.acquire(options).then(served)
     done.catch(error => this.#refused(ask, error))
+    if (expected !== undefined) {
+      this.#expected = { ask, connection: expected }
+    }
+  }
+
+  /** What an acquire must be given at once: nobody waits, and this one is fit and next. */
+  #next(): Connection | undefined {
+    const { roster, supply, options } = this.#pool._insides
+    if (!this.#predicts || this.#waiting.length > 0 || roster.size > options.max) return undefined
+    const now = this.#clock.now()
+    const fit = roster
+      .idleSlots()
+      .filter(slot => slot.fault === undefined && !(slot.resource as Connection).socket.destroyed)
+      .filter(slot => slot.generation === supply.generation && now < slot.retireAt)
+    return (options.fifo ? fit.at(0) : fit.at(-1))?.resource
+  }
+
+  /** The loop stands still for longer than most deadlines. */
+  #stall(): Promise<void> {
+    this.#last = 'stall'
+    return this.#clock.stall(30 + this.#chance.below(200))
   }
 
   #served(ask: Ask, connection: Connection): void {
@@ -232,11 +262,10 @@ export class Episode {
   async #misuse(): Promise<void> {
     this.#last = 'misuse'
     const before = JSON.stringify(this.#pool.stats())
-    const stranger = this.#world.factory.length === 0 ? undefined : undefined
     const ended = this.#asks.findLast(
       ask => ask.state === 'ended' && !this.#lent.has(ask.connection as Connection),
     )
-    const refused = this.#pool.release((ended?.connection ?? stranger) as Connection)
+    const refused = this.#pool.release(ended?.connection as Connection)
     await assert.rejects(refused, { code: 'POOL_NOT_BORROWED' })
     const after = this.#pool.stats()
     assert.equal(JSON.stringify(after), before)
@@ -244,6 +273,12 @@ export class Episode {
 
   #check(): void {
     try {
+      if (this.#expected !== undefined) {
+        const { ask, connection } = this.#expected
+        this.predictions += 1
+        this.#expected = undefined
+        assert.equal(ask.connection, connection, `connection ${connection.id} was idle and next`)
+      }
       assertInvariants(this.#pool, this.#world, this.#mostHeld, this.#clock.now())
       assert.equal(this.#pool.pending, this.#waiting.length, 'pending = waiters that somebody awaits')
       assert.equal(this.#pool.borrowed, this.#holding.length, 'borrowed = loans that the model knows')

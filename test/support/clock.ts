@@ -15,6 +15,8 @@ export class FakeClock implements Clock {
   #order = 0
   readonly #timers = new Set<Pending>()
   readonly #turns: (() => void)[] = []
+  /** What the poll phase delivers once the loop turns again, before the immediates run. */
+  beforeTurns: () => void = () => {}
 
   /** Timers that are set. */
   get pending(): number {
@@ -28,6 +30,11 @@ export class FakeClock implements Clock {
 
   now(): number {
     return this.#now
+  }
+
+  /** How many timers have ever been set. */
+  get timersSet(): number {
+    return this.#order
   }
 
   after(millis: number, run: () => void): Timer {
@@ -63,6 +70,9 @@ export class FakeClock implements Clock {
   async #fire(timer: Pending): Promise<void> {
     this.#timers.delete(timer)
     timer.run()
+    await settle()
+    if (this.#turns.length === 0) return
+    this.beforeTurns()
     await settle()
     for (const run of this.#turns.splice(0)) run()
     await settle()

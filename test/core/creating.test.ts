@@ -1,0 +1,296 @@
+import assert from 'node:assert/strict'
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { EventEmitter } from 'node:events'
+import type { Socket } from 'node:net'
+import { test } from 'node:test'
+import { openPool } from '../../src/create.ts'
+import { createPool, isPoolError, type PoolError, type PoolOptions } from '../../src/index.ts'
+import type { Factory } from '../../src/types.ts'
+import { FakeSocket } from '../model/world.ts'
+import { FakeClock, settle } from '../support/clock.ts'
+import { type Connection, ScriptedFactory } from '../support/factories.ts'
+import { rejection } from '../support/rejection.ts'
+
+const refused = (): Error => Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' })
+
+function onFakeTime(options: PoolOptions, factory = new ScriptedFactory<Connection>(id => ({ id }))) {
+  const clock = new FakeClock()
+  const pool = openPool(factory, { name: 'test', ...options }, false, { clock, random: () => 0.5 })
+  return { clock, pool, factory }
+}
+
+test('a server that is down neither blocks the loop nor is hammered, and every caller learns why', async () => {
+  let creates = 0
+  const pool = createPool(
+    {
+      create: () => {
+        creates += 1
+        return Promise.reject(refused())
+      },
+      destroy: () => {},
+    },
+    { max: 20, acquireTimeoutMillis: 500 },
+  )
+  let ticks = 0
+  const interval = setInterval(() => {
+    ticks += 1
+  }, 10)
+  const started = performance.now()
+  const outcomes = await Promise.allSettled(Array.from({ length: 20 }, () => pool.acquire()))
+  const took = performance.now() - started
+  clearInterval(interval)
+  assert.ok(took >= 490 && took < 1500, `${took} ms`)
+  assert.ok(creates >= 20 && creates < 100, `${creates} creates`)
+  assert.ok(ticks > 20, `the interval fired ${ticks} times`)
+  for (const outcome of outcomes) {
+    assert.equal(outcome.status, 'rejected')
+    const error = outcome.reason as PoolError
+    assert.ok(isPoolError(error, 'POOL_ACQUIRE_TIMEOUT'))
+    assert.equal(error.name, 'TimeoutError')
+    assert.equal(error.phase, 'connect')
+    assert.equal((error.cause as { code: string }).code, 'ECONNREFUSED')
+  }
+  await pool.close()
+})
+
+test('an open breaker tells the real error at once, and one probe a second finds the server again', async () => {
+  const { clock, pool, factory } = onFakeTime({ max: 3, acquireTimeoutMillis: 200 })
+  const breaker: string[] = []
+  pool.on('breaker', event => breaker.push(event.state))
+  factory.onCreate.always({ rejects: refused() })
+  const first = Promise.allSettled([pool.acquire(), pool.acquire(), pool.acquire()])
+  await clock.advance(5000)
+  assert.ok((await first).every(({ status }) => status === 'rejected'))
+  const before = factory.onCreate.calls
+  await clock.advance(5000)
+  assert.equal(factory.onCreate.calls, before, 'nobody asks, nobody dials')
+
+  const probe = pool.acquire()
+  probe.catch(() => {})
+  await settle()
+  assert.equal(factory.onCreate.calls, before + 1, 'the first one to ask is the probe')
+  const error = await rejection(pool.acquire())
+  assert.equal(error.code, 'POOL_UNHEALTHY')
+  assert.equal((error.cause as Error).message, 'connect ECONNREFUSED')
+  assert.match(error.message, /ECONNREFUSED/)
+  assert.equal(pool.stats().breaker, 'open')
+
+  let calls = factory.onCreate.calls
+  for (let second = 0; second < 5; second += 1) {
+    pool.acquire({ timeoutMillis: 990 }).catch(() => {})
+    await clock.advance(1000)
+    assert.ok(factory.onCreate.calls - calls <= 2, `${factory.onCreate.calls - calls} probes in a second`)
+    calls = factory.onCreate.calls
+  }
+  factory.onCreate.always('ok')
+  await clock.advance(1000)
+  assert.ok(await pool.acquire())
+  assert.deepEqual(breaker, ['open', 'closed'])
+})
+
+test('callers are not refused by an open breaker while connections that work may come back', async () => {
+  const { clock, pool, factory } = onFakeTime({ max: 2 })
+  factory.onCreate.next('ok').always({ rejects: refused() })
+  const held = await pool.acquire()
+  const waiting = pool.acquire()
+  await clock.advance(100)
+  assert.equal(pool.stats().breaker, 'open')
+  const another = pool.acquire()
+  pool.release(held)
+  assert.equal(await waiting, held)
+  pool.release(held)
+  assert.equal(await another, held)
+})
+
+test('a connection that arrives after its deadline is destroyed, and its error says what to do', async () => {
+  const { clock, pool, factory } = onFakeTime({ createTimeoutMillis: 100, acquireTimeoutMillis: 150 })
+  factory.onCreate.next('held', { rejects: refused() })
+  const errors: unknown[] = []
+  pool.on('factoryCreateError', error => errors.push(error))
+  const asked = pool.acquire().catch(error => error)
+  const late = await factory.onCreate.call()
+  await clock.advance(100)
+  assert.ok(late.signal?.aborted, 'the hook is told')
+  assert.ok(isPoolError(errors[0], 'POOL_CONNECT_FAILED'))
+  assert.match((errors[0] as Error).message, /createTimeoutMillis/)
+  late.ok()
+  await clock.advance(1000)
+  await asked
+  assert.equal(factory.ledger.created.length, factory.ledger.destroyed.length + pool.size)
+  assert.equal(factory.ledger.strayDestroys, 0)
+})
+
+test('a dial whose demand has gone is not started', async () => {
+  const { clock, pool, factory } = onFakeTime({ max: 5 })
+  factory.onCreate.next({ rejects: refused() }).always('ok')
+  const caller = new AbortController()
+  const asked = pool.acquire({ signal: caller.signal }).catch(error => error.code)
+  await settle()
+  assert.equal(factory.onCreate.calls, 1)
+  caller.abort()
+  assert.equal(await asked, 'POOL_ABORTED')
+  await clock.advance(60_000)
+  assert.equal(factory.onCreate.calls, 1, 'the retry found nobody waiting')
+})
+
+test('callers wait on the pool, not on a dial: a connection that comes back serves the first in the queue', async () => {
+  const { pool, factory } = onFakeTime({ max: 2 })
+  const first = await pool.acquire()
+  factory.onCreate.next('held')
+  const second = pool.acquire()
+  const dial = await factory.onCreate.call()
+  pool.release(first)
+  assert.equal(await second, first)
+  dial.ok()
+  await settle()
+  assert.equal(pool.available, 1, 'the dial went on and is idle')
+})
+
+test('one hung dial does not hold up those who come after it', async () => {
+  const { clock, pool, factory } = onFakeTime({
+    max: 3,
+    acquireTimeoutMillis: 100,
+    createTimeoutMillis: 60_000,
+  })
+  factory.onCreate.next('hangs')
+  const unlucky = pool.acquire().catch(error => error.phase)
+  await clock.advance(100)
+  assert.equal(await unlucky, 'connect')
+  for (let asked = 0; asked < 10; asked += 1) pool.release(await pool.acquire())
+  assert.equal(factory.onCreate.calls, 2)
+})
+
+test('sockets never exceed max, those that are still closing included', async () => {
+  const { clock, pool, factory } = onFakeTime({ max: 2, destroyTimeoutMillis: 500 })
+  factory.onDestroy.next('held', 'hangs')
+  const [a, b] = [await pool.acquire(), await pool.acquire()]
+  pool.destroy(a)
+  pool.destroy(b)
+  const waiting = [pool.acquire(), pool.acquire()]
+  await settle()
+  assert.equal(factory.onCreate.calls, 2, 'no permit is free before a close has ended')
+  assert.equal(pool.size, 0)
+  assert.equal(pool.stats().closing, 2)
+  assert.equal(pool.spareResourceCapacity, 0)
+  ;(await factory.onDestroy.call()).ok()
+  assert.ok(await waiting[0])
+  const failed: unknown[] = []
+  pool.on('factoryDestroyError', error => failed.push(error))
+  await clock.advance(500)
+  assert.ok(await waiting[1], 'a close that hangs gives its permit back at its deadline')
+  assert.match((failed[0] as Error).message, /destroy timed out/)
+})
+
+test('min is restored after failures although nobody acquires', async () => {
+  const { clock, pool, factory } = onFakeTime({ min: 2, max: 2 })
+  await settle()
+  assert.equal(pool.available, 2)
+  factory.onCreate.next({ rejects: refused() }, { throws: refused() }, { rejects: refused() })
+  const lent = await pool.acquire()
+  pool.destroy(lent)
+  await clock.advance(2000)
+  assert.equal(pool.available, 2)
+})
+
+test('hooks and listeners run outside the context of the request that caused them', async () => {
+  const requests = new AsyncLocalStorage<string>()
+  const seen: (string | undefined)[] = []
+  const look = (): void => void seen.push(requests.getStore())
+  const factory: Factory<object> = {
+    create: async () => {
+      look()
+      return {}
+    },
+    validate: async () => {
+      look()
+      return true
+    },
+    reset: look,
+    destroy: look,
+    busy: () => false,
+  }
+  const pool = createPool(factory, {
+    max: 1,
+    testOnBorrow: true,
+    testOnReturn: true,
+    acquireTimeoutMillis: 500,
+  })
+  for (const event of ['connect', 'acquire', 'release', 'destroy'] as const) pool.on(event, look)
+  await requests.run('request', async () => {
+    const resource = await pool.acquire()
+    assert.equal(requests.getStore(), 'request', "the caller's own context is untouched")
+    const waiting = requests.run('another request', () =>
+      pool.acquire().then(got => {
+        assert.equal(requests.getStore(), 'another request')
+        return got
+      }),
+    )
+    await pool.release(resource)
+    await pool.destroy(await waiting)
+  })
+  await pool.close()
+  assert.ok(seen.length >= 10, `${seen.length} calls`)
+  assert.deepEqual(new Set(seen), new Set([undefined]))
+})
+
+test('a resource that the factory gives twice is refused, and the first borrower keeps it', async () => {
+  const one = { id: 1 }
+  const destroyed: unknown[] = []
+  const pool = createPool(
+    { create: async () => one, destroy: resource => void destroyed.push(resource) },
+    { max: 2, acquireTimeoutMillis: 60 },
+  )
+  const held = await pool.acquire()
+  const error = await rejection(pool.acquire())
+  assert.match((error.cause as Error).message, /already holds/)
+  assert.deepEqual(destroyed, [])
+  assert.ok(pool.isBorrowedResource(held))
+  await pool.release(held)
+  await pool.close()
+  assert.deepEqual(destroyed, [one])
+})
+
+test('a server that accepts and hangs up is not dialled as fast as it answers', async () => {
+  const clock = new FakeClock()
+  let creates = 0
+  const factory: Factory<FakeSocket> = {
+    create: () => {
+      creates += 1
+      const socket = new FakeSocket()
+      clock.after(1, () => {
+        socket.destroy()
+        socket.emit('close')
+      })
+      return socket
+    },
+    destroy: () => {},
+    socket: socket => socket as unknown as Socket,
+  }
+  const pool = openPool(factory, { min: 4, max: 4 }, false, { clock, random: () => 0.5 })
+  await clock.advance(10_000)
+  assert.ok(creates < 120, `${creates} dials in ten seconds`)
+  assert.ok(creates > 8, `${creates} dials: it must keep trying`)
+  assert.equal(pool.stats().totals.destroyed, creates - pool.size)
+})
+
+test('a listener that throws, rejects, or calls back into the pool harms nobody', async () => {
+  const warnings: string[] = []
+  const onWarning = (warning: Error): void => void warnings.push(warning.message)
+  process.on('warning', onWarning)
+  const pool = createPool({ create: async () => ({}), destroy: () => {} }, { max: 1 })
+  pool.on('connect', () => {
+    throw new Error('from a listener')
+  })
+  pool.on('acquire', async () => {
+    throw new Error('from an async listener')
+  })
+  pool.once('release', () => {
+    pool.acquire().then(resource => pool.release(resource))
+  })
+  for (let round = 0; round < 3; round += 1) await pool.use(() => {})
+  await pool.close()
+  await settle()
+  process.off('warning', onWarning)
+  assert.equal(warnings.filter(message => message.includes('listener')).length, 2, warnings.join('\n'))
+  assert.ok(pool instanceof EventEmitter)
+})

@@ -1,0 +1,211 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { openPool } from '../../src/create.ts'
+import type { PoolOptions } from '../../src/index.ts'
+import { FakeClock, settle } from '../support/clock.ts'
+import { type Connection, ScriptedFactory } from '../support/factories.ts'
+import { rejection } from '../support/rejection.ts'
+
+function onFakeTime(options: PoolOptions, ...hooks: ('validate' | 'reset')[]) {
+  const clock = new FakeClock()
+  const factory = new ScriptedFactory<Connection>(id => ({ id }), ...hooks)
+  const pool = openPool(factory, { name: 'test', ...options }, false, { clock, random: () => 0.5 })
+  const reasons: string[] = []
+  pool.on('destroy', event => reasons.push(event.reason))
+  return { clock, pool, factory, reasons }
+}
+
+test('drain serves those who wait, then waits for every loan, and lets nobody else in', async () => {
+  const { pool } = onFakeTime({ max: 1 })
+  const held = await pool.acquire()
+  const waiting = pool.acquire()
+  let drained = false
+  const draining = pool.drain().then(() => {
+    drained = true
+  })
+  assert.equal((await rejection(pool.acquire())).code, 'POOL_CLOSED')
+  pool.release(held)
+  assert.equal(await waiting, held)
+  await settle()
+  assert.equal(drained, false)
+  pool.release(held)
+  await draining
+  assert.equal(pool.stats().state, 'draining')
+})
+
+test('drain gives up on a loan that never ends, and says how many there are', async () => {
+  const { clock, pool } = onFakeTime({ max: 2, drainTimeoutMillis: 300 })
+  await pool.acquire()
+  const byDefault = rejection(pool.drain())
+  const asked = rejection(pool.drain({ timeoutMillis: 50 }))
+  await clock.advance(50)
+  assert.match((await asked).message, /after 50 ms: 1 connections are still lent/)
+  await clock.advance(250)
+  assert.equal((await byDefault).code, 'POOL_DRAIN_TIMEOUT')
+})
+
+test('close ends every connection, also those being made, and is the same however often it is called', async () => {
+  const { clock, pool, factory } = onFakeTime({ max: 3, min: 2, autostart: false })
+  factory.onCreate.always('held')
+  pool.acquire().catch(() => {})
+  const dials = [await factory.onCreate.call(), await factory.onCreate.call()]
+  dials[0]?.ok()
+  await settle()
+  const resource = factory.ledger.created[0] as Connection
+  const closing = pool.close()
+  assert.equal(pool.close(), closing)
+  pool.release(resource)
+  await settle()
+  assert.ok(dials[1]?.signal?.aborted, 'the dial is told that nobody wants it any more')
+  dials[1]?.ok()
+  await closing
+  assert.equal(factory.ledger.open.size, 0)
+  assert.equal(pool.stats().state, 'closed')
+  assert.equal(clock.pending, 0, clock.describe())
+})
+
+test('close at its deadline destroys what is still lent and rejects who still waits', async () => {
+  const { clock, pool, factory, reasons } = onFakeTime({ max: 1 })
+  const held = await pool.acquire()
+  const waiting = rejection(pool.acquire({ timeoutMillis: false }))
+  const closing = rejection(pool.close({ timeoutMillis: 100 }))
+  await clock.advance(100)
+  assert.equal((await closing).code, 'POOL_DRAIN_TIMEOUT')
+  assert.equal((await waiting).code, 'POOL_CLOSED')
+  assert.deepEqual(reasons, ['drain'])
+  assert.equal(factory.ledger.open.size, 0)
+  assert.equal((await rejection(pool.release(held))).code, 'POOL_NOT_BORROWED')
+})
+
+test('a `use` that outlives a close by force ends quietly, with its own result', async () => {
+  const { clock, pool } = onFakeTime({ max: 1 })
+  let finish: (value: string) => void = () => {}
+  const using = pool.use(() => new Promise<string>(resolve => (finish = resolve)))
+  await settle()
+  const closing = rejection(pool.close({ timeoutMillis: 100 }))
+  await clock.advance(100)
+  await closing
+  finish('done')
+  assert.equal(await using, 'done')
+})
+
+test('a validation and a reset that end after a close by force change nothing any more', async () => {
+  const { clock, pool, factory, reasons } = onFakeTime({ max: 2, testOnBorrow: true }, 'validate', 'reset')
+  const [idle, held] = await Promise.all([pool.acquire(), pool.acquire()])
+  pool.release(idle)
+  await settle()
+  factory.onReset.next('held')
+  pool.release(held)
+  factory.onValidate.next('held')
+  const waiting = rejection(pool.acquire())
+  const [validation, reset] = [await factory.onValidate.call(), await factory.onReset.call()]
+  const closing = rejection(pool.close({ timeoutMillis: 10 }))
+  await clock.advance(10)
+  assert.equal((await closing).code, 'POOL_DRAIN_TIMEOUT')
+  assert.equal((await waiting).code, 'POOL_CLOSED')
+  validation.ok()
+  reset.ok()
+  await settle()
+  assert.deepEqual(reasons, ['drain', 'drain'])
+  assert.equal(factory.ledger.open.size, 0)
+  assert.equal(factory.ledger.strayDestroys, 0)
+})
+
+test('clear empties an open pool for good and fills it up to min again', async () => {
+  const { pool, factory } = onFakeTime({ max: 4, min: 2 })
+  await settle()
+  const [a, b, c] = [await pool.acquire(), await pool.acquire(), await pool.acquire()]
+  for (const each of [a, b, c]) pool.release(each)
+  assert.equal(await pool.clear(), undefined)
+  assert.equal(pool.available, 0)
+  assert.equal(factory.ledger.destroyed.length, 3)
+  await settle()
+  assert.equal(pool.available, 2)
+  assert.ok(![a, b, c].includes(await pool.acquire()), 'none of those destroyed is lent again')
+})
+
+test('purge ends the idle at once, the lent on their return, and those on their way on arrival', async () => {
+  const { pool, factory, reasons } = onFakeTime({ max: 3 })
+  const lent = await pool.acquire()
+  const idle = await pool.acquire()
+  pool.release(idle)
+  const again = await pool.acquire()
+  factory.onCreate.next('held')
+  const waiting = pool.acquire()
+  const old = await factory.onCreate.call()
+  pool.release(again)
+  assert.equal(await waiting, again)
+  pool.release(again)
+  pool.purge('failover')
+  assert.deepEqual(reasons, ['generation'])
+  pool.release(lent)
+  old.ok()
+  await settle()
+  assert.deepEqual(reasons, ['generation', 'generation', 'generation'])
+  assert.equal(pool.size, 0)
+  assert.ok(await pool.acquire())
+})
+
+test('a smaller pool loses its idle connections now and its lent ones as they come back', async () => {
+  const { pool, reasons } = onFakeTime({ max: 4 })
+  const lent = await Promise.all([pool.acquire(), pool.acquire(), pool.acquire(), pool.acquire()])
+  pool.release(lent[0] as Connection)
+  pool.resize({ max: 1 })
+  assert.deepEqual(reasons, ['surplus'])
+  for (const each of lent.slice(1)) pool.release(each)
+  await settle()
+  assert.equal(pool.size, 1)
+  assert.equal(pool.max, 1)
+  assert.throws(() => pool.resize({ min: 2 }), { code: 'POOL_BAD_OPTIONS' })
+  pool.resize({ min: 3, max: 3 })
+  await settle()
+  assert.equal(pool.available, 3, 'a new min is met without anyone asking')
+})
+
+test('a larger pool serves those who wait at once', async () => {
+  const { pool } = onFakeTime({ max: 1 })
+  await pool.acquire()
+  const waiting = pool.acquire()
+  pool.resize({ max: 2 })
+  assert.ok(await waiting)
+})
+
+test('connections that have been idle too long are ended, down to min, the longest idle first', async () => {
+  const { clock, pool, factory, reasons } = onFakeTime({ max: 4, min: 1, softIdleTimeoutMillis: 1000 })
+  const lent = await Promise.all([pool.acquire(), pool.acquire(), pool.acquire()])
+  for (const each of lent) {
+    await clock.advance(10)
+    pool.release(each)
+  }
+  await clock.advance(5000)
+  assert.deepEqual(reasons, ['idle', 'idle'])
+  assert.deepEqual(factory.ledger.destroyed, lent.slice(0, 2))
+})
+
+test('lifetimes are spread by their jitter, and end idle connections and lent ones on their return', async () => {
+  const { clock, pool, reasons } = onFakeTime({ max: 2, maxLifetimeMillis: 1000, lifetimeJitter: 0.5 })
+  const [lent, idle] = await Promise.all([pool.acquire(), pool.acquire()])
+  pool.release(idle)
+  // Chance is fixed at one half: each lives for 1000 × (1 − 0.5 × 0.5) = 750 ms.
+  await clock.advance(740)
+  assert.deepEqual(reasons, [])
+  await clock.advance(600)
+  assert.deepEqual(reasons, ['lifetime'])
+  pool.release(lent)
+  assert.deepEqual(reasons, ['lifetime', 'lifetime'])
+})
+
+test('ready waits for min, not for ever, and says why it does not come', async () => {
+  const { clock, pool, factory } = onFakeTime({ max: 3, min: 2, autostart: false })
+  factory.onCreate.always({ rejects: new Error('no route to host') })
+  const failed = rejection(pool.ready({ timeoutMillis: 400 }))
+  await clock.advance(400)
+  const error = await failed
+  assert.equal(error.code, 'POOL_CONNECT_FAILED')
+  assert.match(error.message, /min=2.*no route to host/)
+  factory.onCreate.always('ok')
+  const ready = pool.ready()
+  await clock.advance(2000)
+  await ready
+  assert.equal(pool.available, 2)
+})

@@ -1,0 +1,106 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { createPool, PoolError, type PoolOptions } from '../../src/index.ts'
+
+const factory = { create: async () => ({}), destroy: async () => {} }
+
+function issuesOf(options: unknown, of: unknown = factory): readonly string[] {
+  try {
+    createPool(of as typeof factory, options as PoolOptions)
+  } catch (error) {
+    assert.ok(error instanceof PoolError)
+    assert.equal(error.code, 'POOL_BAD_OPTIONS')
+    for (const issue of error.issues ?? []) assert.ok(error.message.includes(issue), error.message)
+    return error.issues ?? []
+  }
+  return []
+}
+
+test('everything that is wrong is said in one error', () => {
+  const issues = issuesOf({
+    max: 2,
+    min: 5,
+    acquireTimeoutMillis: -5,
+    createTimeoutMillis: Number.NaN,
+    destroyTimeoutMillis: Number.POSITIVE_INFINITY,
+    maxWaitingClient: 3,
+    nested: 'maybe',
+    idleTimeoutMillis: 1000,
+    softIdleTimeoutMillis: 2000,
+    name: '',
+  })
+  assert.equal(issues.length, 8, issues.join('\n'))
+  const all = issues.join('\n')
+  for (const name of [
+    'min (5)',
+    'acquireTimeoutMillis',
+    'createTimeoutMillis',
+    'destroyTimeoutMillis',
+    'nested',
+  ]) {
+    assert.ok(all.includes(name), `${name} is missing:\n${all}`)
+  }
+  assert.match(all, /maxWaitingClient is not an option/)
+  assert.match(all, /softIdleTimeoutMillis \(2000\) must not be above idleTimeoutMillis \(1000\)/)
+})
+
+for (const [option, values] of Object.entries({
+  max: [0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY],
+  min: [-1, 0.5],
+  maxWaitingClients: [-1, Number.NaN],
+  acquireTimeoutMillis: [-1, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 31, 'abc', true],
+  createTimeoutMillis: [0, -1, '5'],
+  destroyTimeoutMillis: [-1, Number.POSITIVE_INFINITY],
+  lifetimeJitter: [-0.1, 1.1],
+  maxLifetimeMillis: [0, -1],
+  shedding: [true, {}.toString, { targetMillis: 100, intervalMillis: 50 }, { target: 1 }],
+  serverIdleTimeoutMillis: ['never', -1],
+  captureStacks: ['some'],
+  fifo: ['yes'],
+})) {
+  for (const value of values) {
+    test(`${option}: ${String(value)} is refused, not rewritten`, () => {
+      assert.equal(issuesOf({ [option]: value }).length, 1)
+    })
+  }
+}
+
+test('timeouts that contradict each other are refused', () => {
+  assert.match(
+    issuesOf({ validateTimeoutMillis: 500, acquireTimeoutMillis: 100 }).join(),
+    /validateTimeoutMillis/,
+  )
+  assert.match(
+    issuesOf({ idleTimeoutMillis: 5000, serverIdleTimeoutMillis: 1000 }).join(),
+    /server closes first/,
+  )
+})
+
+test('what a factory lacks is said together with what is wrong with the options', () => {
+  assert.equal(issuesOf({ testOnBorrow: true, max: 0 }, { create: 1, busy: 2 }).length, 5)
+  assert.equal(issuesOf(undefined, null).length, 1)
+  assert.equal(issuesOf('max: 5').length, 1)
+})
+
+test('odd values that generic-pool takes are taken as it takes them, but only among its own options', () => {
+  const warnings: unknown[] = []
+  const onWarning = (warning: Error & { code?: string }): void => void warnings.push(warning.code)
+  process.on('warning', onWarning)
+  const bounds = (options: unknown): number[] => {
+    const pool = createPool(factory, { autostart: false, ...(options as PoolOptions) })
+    return [pool.min, pool.max]
+  }
+  assert.deepEqual(bounds({ min: 5, max: 3 }), [3, 3])
+  assert.deepEqual(bounds({ min: 'asf', max: [] }), [0, 1])
+  assert.deepEqual(bounds({ min: '2', max: '4' }), [2, 4])
+  assert.deepEqual(bounds({ max: 2, idletimeoutMillis: 300_000, log: false }), [0, 2])
+  assert.equal(issuesOf({ min: 5, max: 3, name: 'ours' }).length, 1)
+  assert.equal(issuesOf({ min: 5, max: 3, log: true, priorityRange: 0 }).length, 3)
+  return new Promise<void>(resolve =>
+    setImmediate(() => {
+      process.off('warning', onWarning)
+      assert.deepEqual(warnings, Array(4).fill('LIFEGUARD_POOL_ODD_OPTIONS'))
+      resolve()
+    }),
+  )
+})

@@ -1,0 +1,73 @@
+import { atMost, hazard } from './hazard.ts'
+
+hazard(6, 'a listener that throws stops the dispatch', '06-listener-throws', {
+  theirs: {
+    crashes: /^unhandledRejection: listener of factoryCreateError$/m,
+    facts: { first: 'TimeoutError: ResourceRequest timed out' },
+  },
+  ours: {
+    facts: { first: 'fulfilled', second: 'fulfilled', available: 1, heard: fact => Number(fact) >= 4 },
+  },
+})
+
+hazard(9, 'use with a function that is not async leaks the loan', '09-use-with-a-plain-function', {
+  theirs: { facts: { returned: fact => String(fact).startsWith('TypeError'), borrowed: 2 } },
+  ours: { facts: { returned: 'result', threw: 'Error: business', borrowed: 0 } },
+})
+
+hazard(9, 'use destroys a healthy connection for an error of the business', '09-use-and-a-business-error', {
+  theirs: { facts: { used: 'Error: out of stock', destroyed: 1, available: 0 } },
+  ours: { facts: { used: 'Error: out of stock', destroyed: 0, available: 1 } },
+})
+
+hazard(10, 'a stale second release lends one connection to two', '10-stale-second-release', {
+  theirs: { facts: { second: 'fulfilled', shared: true } },
+  ours: { facts: { second: 'POOL_LEASE_ENDED', shared: false, third: 'POOL_ACQUIRE_TIMEOUT' } },
+})
+
+hazard(13, 'connections that nobody needs survive under trickle load', '13-surplus-under-trickle-load', {
+  theirs: { facts: { retired: atMost(2) } },
+  ours: { facts: { retired: 3 } },
+})
+
+hazard(
+  14,
+  'hooks, and the timers of a connection, run in the context of a request',
+  '14-context-of-the-requester',
+  {
+    theirs: {
+      facts: { create: 'request 1', timer: 'request 1', validate: 'request 1', destroy: 'request 1' },
+    },
+    ours: {
+      facts: {
+        create: 'nobody',
+        timer: 'nobody',
+        validate: 'nobody',
+        destroy: 'nobody',
+        fn: 'request 1',
+        after: 'request 1',
+      },
+    },
+  },
+)
+
+hazard(15, 'late promise callbacks corrupt the queue', '15-late-promises', {
+  theirs: { facts: { pending: -1, next: 'TimeoutError: ResourceRequest timed out' } },
+  ours: { facts: { pending: 0, next: 'fulfilled' } },
+})
+
+hazard(15, 'fake timers corrupt the queue', '15-fake-timers', {
+  theirs: { facts: { pending: -1, next: 'pending' } },
+  ours: { facts: { waiter: 'POOL_ACQUIRE_TIMEOUT', pending: 0, next: 'fulfilled' } },
+})
+
+hazard(
+  16,
+  'a hundred thousand timeouts at once stop the event loop',
+  '16-many-timeouts-at-once',
+  {
+    theirs: { facts: { expired: 100_000, longestStallMillis: fact => Number(fact) > 300 } },
+    ours: { facts: { expired: 100_000, pending: 0, longestStallMillis: atMost(250) } },
+  },
+  20_000,
+)

@@ -1,0 +1,44 @@
+import { spawn } from 'node:child_process'
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { BINARY_VARIABLE, ensureRedisBinary, MISSING_VARIABLE } from '../examples/support/redis-binary.ts'
+
+/*
+ * What `npm test` runs. Arguments that start with '-' go to `node --test`; the others choose files by a part of their
+ * path. LIFEGUARD_NODE names another node binary for the tests, for instance that of a newer version.
+ */
+
+const words = process.argv.slice(2)
+const flags = words.filter(word => word.startsWith('-'))
+const parts = words.filter(word => !word.startsWith('-'))
+
+// An explicit list: node 20 would not expand a pattern, and later versions find different files by themselves.
+const files = readdirSync(import.meta.dirname, { recursive: true, encoding: 'utf8' })
+  .filter(name => name.endsWith('.test.js'))
+  .filter(name => parts.length === 0 || parts.some(part => name.includes(part)))
+  .sort()
+  .map(name => join(import.meta.dirname, name))
+if (files.length === 0) {
+  process.stderr.write(`No test file matches ${parts.join(', ') || '*.test.js'} in ${import.meta.dirname}\n`)
+  process.exit(1)
+}
+
+// Once, here: parallel test files would race for the package manager.
+const binary = await ensureRedisBinary()
+if ('missing' in binary)
+  process.stderr.write(`Tests that need a redis-server are skipped: ${binary.missing}\n`)
+const outcome = 'path' in binary ? { [BINARY_VARIABLE]: binary.path } : { [MISSING_VARIABLE]: binary.missing }
+
+const node = process.env.LIFEGUARD_NODE || process.execPath
+const child = spawn(node, ['--test', '--test-reporter=spec', ...flags, ...files], {
+  stdio: 'inherit',
+  env: { ...process.env, ...outcome },
+})
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal))
+child.on('error', error => {
+  process.stderr.write(`${node} could not be started: ${error.message}\n`)
+  process.exitCode = 1
+})
+child.on('exit', code => {
+  process.exitCode = code ?? 1
+})
