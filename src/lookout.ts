@@ -180,5 +180,5 @@ export class Lookout<T> {
 }
 
 function mayGetTickets<T>(slot: Slot<T>, now: number): boolean {
-  return slot.loan === 0 && now - slot.createdAt < TICKETS_MILLIS && 'encrypted' in (slot.socket ?? {})
+  return now - slot.createdAt < TICKETS_MILLIS && 'encrypted' in (slot.socket ?? {})
 }
