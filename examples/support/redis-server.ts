@@ -39,6 +39,7 @@ export interface RedisServer {
 }
 
 const host = '127.0.0.1'
+
 async function freePort(): Promise<number> {
   const probe = createServer()
   probe.listen(0, host)

@@ -126,8 +126,9 @@ for (const { name, Client } of versions) {
       const states: ((client: Redis) => Promise<unknown>)[] = [
         client => client.subscribe('news'),
         async client => {
+          const ended = once(client, 'end')
           await admin.client('KILL', 'ID', await client.client('ID'))
-          await once(client, 'end')
+          await ended
         },
         async client => client.disconnect(),
         client => client.quit(),
@@ -179,8 +180,9 @@ for (const { name, Client } of versions) {
       const fake = await startFakeRedis()
       const { client, destroy } = await connect({ port: fake.port })
       const socket = client.stream
+      const closed = once(socket, 'close')
       for (const server of fake.sockets) server.write('+STRAY\r\n')
-      await once(socket, 'close')
+      await closed
       assert.equal((await rejection(client.get('x'))).message.length > 0, true)
       await destroy()
       await fake.stop()
@@ -195,8 +197,9 @@ for (const { name, Client } of versions) {
       }
       const fake = await startFakeRedis(closing)
       const { client } = await connect({ host: '127.0.0.1', port: fake.port })
+      const ended = once(client, 'end')
       const lost = [client.get('x'), client.set('x', Buffer.alloc(32 * 2 ** 20))].map(rejection)
-      await once(client, 'end')
+      await ended
       for (const { message } of await Promise.all(lost)) assert.match(message, /Connection is closed/)
       assert.equal(countSockets()?.tcp.CLOSE_WAIT ?? 0, 0)
       await fake.stop()

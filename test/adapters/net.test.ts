@@ -285,7 +285,7 @@ describe('createSocketPool', () => {
     }
     assert.match(
       issues({ port: 1, tls: 'yes', localAddress: 'here', lookup: 1, family: 5 }),
-      /(must be.*\n?){4}/,
+      /^tls must be .*\nlocalAddress must .*\nlookup must .*\nfamily must /,
     )
     for (const nothing of [undefined, null, 6379, 'localhost:1', []]) {
       assert.match(issues(nothing), /the target must be an object/)
