@@ -183,7 +183,11 @@ export class Lending<T> {
 
   /** Has an idle connection prove itself. Its idle age stays what it is. */
   refresh(slot: Slot<T>): Promise<void> {
-    return this.#check(slot, 'validating', () => prove(this.#house, slot))
+    return this.#check(slot, 'validating', async () => {
+      const fault = await prove(this.#house, slot)
+      if (fault === undefined) slot.provenAt = this.#house.clock.now()
+      return fault
+    })
   }
 
   /** Asks the server, over an idle connection, for its idle limit. */
@@ -214,7 +218,6 @@ export class Lending<T> {
     if (slot.state === from) {
       if (fault === undefined && from === 'validating') {
         limit.survived(now - slot.activeAt)
-        slot.provenAt = now
         slot.activeAt = now
       }
       const end = fault ?? this.#unfit(slot, now)
