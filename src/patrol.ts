@@ -24,6 +24,7 @@ export class Patrol<T> {
   readonly #alarm: Alarm
   #round: Iterator<Slot<T>> | undefined
   #startedAt = 0
+  #nextAt = 0
   #previousAt = 0
 
   constructor(house: House<T>, supply: Supply<T>) {
@@ -43,7 +44,8 @@ export class Patrol<T> {
 
   /** A round at once: one connection was found dead. */
   hurry(): void {
-    this.#round = undefined
+    // Also from within a round, which goes on: the next one starts at once.
+    this.#nextAt = Number.NEGATIVE_INFINITY
     this.#alarm.set(this.#house.clock.now() + 1)
   }
 
@@ -54,32 +56,38 @@ export class Patrol<T> {
       this.#round = roster.slots.values()
       this.#previousAt = this.#startedAt
       this.#startedAt = start
+      this.#nextAt = start + ROUND_MILLIS
       this.#house.limit.conclude(start)
     }
+    const round = this.#round
     for (let count = 1; ; count += 1) {
-      const { value: slot, done } = this.#round.next()
+      const { value: slot, done } = round.next()
       if (done) {
         this.#round = undefined
-        if (lookout.watched > 0)
-          this.#alarm.set(Math.max(this.#startedAt + ROUND_MILLIS, start + PAUSE_MILLIS))
+        if (lookout.watched > 0) this.#alarm.set(Math.max(this.#nextAt, start + PAUSE_MILLIS))
         return
       }
-      if (slot.watch !== undefined) this.#visit(slot, start)
-      if (count % STEP === 0 && clock.now() - start > BATCH_MILLIS) {
+      const hasEnded = slot.watch !== undefined && this.#visit(slot, start)
+      if ((hasEnded || count % STEP === 0) && clock.now() - start > BATCH_MILLIS) {
         this.#alarm.set(start + PAUSE_MILLIS)
         return
       }
     }
   }
 
-  #visit(slot: Slot<T>, now: number): void {
+  /** @returns whether the connection had to be ended */
+  #visit(slot: Slot<T>, now: number): boolean {
     if (slot.state === 'idle') {
       const fault = this.#house.lookout.inspect(slot, now)
-      if (fault !== undefined) this.#supply.discard(slot, fault.reason, fault.detail)
-    } else if (slot.state === 'lent') {
+      if (fault === undefined) return false
+      this.#supply.discard(slot, fault.reason, fault.detail)
+      return true
+    }
+    if (slot.state === 'lent') {
       noteTraffic(slot, now, Math.max(this.#previousAt, slot.lentAt))
       this.#guard(slot, now)
     }
+    return false
   }
 
   /**

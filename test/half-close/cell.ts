@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import type { Socket } from 'node:net'
+import { socketFactory } from '../../src/adapters/net/factory.ts'
+import { checkedTarget } from '../../src/adapters/net/target.ts'
 import { createSocketPool, type SocketTarget } from '../../src/adapters/net.ts'
-import type { Pool } from '../../src/index.ts'
+import { createPool, type Pool } from '../../src/index.ts'
 import type { PoolOptions } from '../../src/types.ts'
 import { turns } from '../support/factories.ts'
 import { type FaultServer, type FaultServerOptions, startFaultServer } from '../support/fault-server.ts'
@@ -14,6 +16,23 @@ export type Fault = 'fin' | 'rst' | 'dataThenFin' | 'write'
 export function strike(server: FaultServer, fault: Fault, index: number): void {
   if (fault === 'dataThenFin' || fault === 'write') server[fault](index, 'unasked')
   else server[fault](index)
+}
+
+/** As on Windows, or with a handle of an unknown kind: there is no descriptor to ask the kernel with. */
+export function blindPoolFor(server: FaultServer): Pool<Socket> {
+  const { host, port } = server
+  const factory = socketFactory(checkedTarget({ host, port }))
+  return createPool(
+    {
+      ...factory,
+      async create(signal) {
+        const socket = await factory.create(signal)
+        Object.defineProperty((socket as unknown as { _handle: object })._handle, 'fd', { value: -1 })
+        return socket
+      },
+    },
+    { fifo: false },
+  )
 }
 
 export function poolFor(server: FaultServer, options: PoolOptions = {}): Pool<Socket> {
@@ -60,10 +79,10 @@ export async function cell(
   fault: Fault,
   phase: Phase,
   tries: number,
-  options?: PoolOptions,
+  open: (server: FaultServer) => Pool<Socket> = poolFor,
 ): Promise<{ dead: number; pool: Pool<Socket> }> {
   const server = await startFaultServer(transport)
-  const pool = poolFor(server, options)
+  const pool = open(server)
   try {
     return { dead: await deadLent(pool, server, fault, phase, tries), pool }
   } finally {

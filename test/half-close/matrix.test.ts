@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import type { FaultServerOptions } from '../support/fault-server.ts'
-import { cell, type Fault } from './cell.ts'
+import { blindPoolFor, cell, type Fault, poolFor } from './cell.ts'
 import { afterFile, check, microtask, openPollPhase, type Phase, TRIES, timer } from './phases.ts'
 
 const FAULTS: readonly Fault[] = ['fin', 'rst', 'dataThenFin', 'write']
@@ -52,8 +52,20 @@ describe('a connection that dies while the loop is blocked is never lent', () =>
   tryAll(PLAIN, FAULTS, Object.keys(phases))
   tryAll(SECURE, ['fin', 'rst', 'dataThenFin'], ['a timer', 'the poll phase'])
 
+  for (const fault of FAULTS) {
+    for (const name of Object.keys(phases)) {
+      test(`${fault} where the kernel cannot be asked, in ${name}`, async () => {
+        const { dead, pool } = await cell({}, fault, (phases[name] as () => Phase)(), TRIES, blindPoolFor)
+        assert.equal(dead, 0, `${dead} of ${TRIES} dead connections were lent`)
+        const { kernel, looks, barriers } = pool.stats().halfClose
+        assert.equal(kernel, 'unavailable')
+        assert.ok(barriers >= TRIES && looks >= TRIES)
+      })
+    }
+  }
+
   test('with halfClose off they would be: the matrix can tell', async () => {
-    const { dead } = await cell({}, 'fin', timer, 20, { halfClose: 'off' })
+    const { dead } = await cell({}, 'fin', timer, 20, server => poolFor(server, { halfClose: 'off' }))
     assert.ok(dead > 15, `${dead} of 20`)
   })
 })
