@@ -7,10 +7,10 @@ export const GATE_MILLIS = 2
  * waits for something outside (`Atomics.wait`, `execSync`) cannot be back sooner. Measured on Linux: 0.02 ms.
  */
 const GAP_MILLIS = 0.015
-/** Looks that a millisecond pays for, 3 µs each: no more than 3 % of a core, however fast connections are lent. */
-const LOOKS_PER_MILLI = 10
-/** Looks that can be saved up: 3 ms. */
-const MOST_LOOKS = 1000
+/** Looks that a millisecond pays for, 3 µs each: no more than 2 % of a core, however fast connections are lent. */
+const LOOKS_PER_MILLI = 6
+/** Looks that can be saved up: a millisecond's worth. */
+const MOST_LOOKS = 300
 
 /** A pool that owns sockets. */
 export interface Member {
