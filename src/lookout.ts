@@ -136,6 +136,11 @@ export class Lookout<T> {
     return settledAt >= Math.max(slot.idleSince, suspectedAt ?? 0) ? undefined : 'barrier'
   }
 
+  /** Which turn of the event loop this is, if Node tells. */
+  turn(): number | undefined {
+    return this.#phase.turn
+  }
+
   /** One of the connections has been found dead. */
   suspect(kind: 'closed' | 'silent', now: number): void {
     if (!this.suspicion.raise(kind, now)) return
@@ -161,10 +166,10 @@ export class Lookout<T> {
   #look(slot: Slot<T>, now: number): KernelWord {
     const watch = slot.watch as SocketWatch
     if (watch.nature.unsolicited || !watch.hasHandle || mayGetTickets(slot, now)) return 'unknown'
-    this.findings.looks += 1
     const word = look(watch.socket)
+    if (word === 'unknown') this.findings.kernel = 'unavailable'
+    else this.findings.looks += 1
     if (word === 'healthy') slot.lookedAt = now
-    else if (word === 'unknown') this.findings.kernel = 'unavailable'
     return word
   }
 

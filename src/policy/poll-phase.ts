@@ -83,11 +83,15 @@ export class PollPhase {
     return goodAt >= this.#gapAt || !this.#affordsLook(now)
   }
 
+  get turn(): number | undefined {
+    return loopMetrics()?.loopCount
+  }
+
   /** Runs the function when everything that lies in the kernel now has been delivered: after one turn or two. */
   barrier(run: () => void): void {
     // Immediates that are set in the poll phase run before the next poll, all others after it.
-    const turns = loopMetrics()?.loopCount
-    const sinceMark = turns !== undefined && turns === this.#markedIn
+    const { turn } = this
+    const sinceMark = turn !== undefined && turn === this.#markedIn
     ;(sinceMark ? this.#next : this.#afterNext).push(run)
     this.#turn()
   }
