@@ -153,8 +153,8 @@ async function probes(): Promise<void> {
     const start = performance.now()
     for (let i = 0; i < rounds; i += 1) {
       await new Promise<void>(resolve => {
-        for (let k = 1; k < shared; k += 1) phase.barrier(() => {})
-        phase.barrier(resolve)
+        for (let k = 1; k < shared; k += 1) phase.barrier(() => {}, false)
+        phase.barrier(resolve, false)
       })
     }
     const each = ((performance.now() - start) / rounds / shared) * 1000
