@@ -58,6 +58,8 @@ export interface Insight<T> {
   readonly generation: number
   readonly totals: Totals
   readonly stalls: Stalls
+  readonly halfClose: PoolStats['halfClose']
+  readonly serverTimeout: PoolStats['serverTimeout']
 }
 
 export function statsOf<T>(insight: Insight<T>): PoolStats {
@@ -81,6 +83,8 @@ export function statsOf<T>(insight: Insight<T>): PoolStats {
     breaker: breaker.isOpen(options.max) ? 'open' : 'closed',
     createFailures: breaker.failures,
     totals: { ...insight.totals },
+    halfClose: { ...insight.halfClose, found: { ...insight.halfClose.found } },
+    serverTimeout: insight.serverTimeout,
     stalls: { count: stalls.count, totalMillis: stalls.totalMillis, longestMillis: stalls.longestMillis },
   }
 }
