@@ -58,9 +58,9 @@ export class Gate<T> {
   }
 
   /** Sends a waiter away. @returns false if it had already left */
-  refuse(waiter: Waiter<T>): boolean {
-    if (!this.#leave(waiter, 'refused')) return false
-    this.#onDeparture(waiter, 'refused', this.#clock.now())
+  refuse(waiter: Waiter<T>, how: 'refused' | 'deadlocked' = 'refused'): boolean {
+    if (!this.#leave(waiter, how)) return false
+    this.#onDeparture(waiter, how, this.#clock.now())
     return true
   }
 

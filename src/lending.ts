@@ -56,6 +56,7 @@ export class Lending<T> {
     roster.move(slot, 'lent')
     slot.loan += 1
     slot.lentAt = now
+    slot.trace = undefined
     totals.acquired += 1
     if (tracing.loans) log.lend('%s #%d: lent, loan %d', options.name, slot.id, slot.loan)
     if (events.listenerCount('acquire') > 0) {
@@ -97,8 +98,13 @@ export class Lending<T> {
   }
 
   #tellRelease(slot: Slot<T>, now: number): void {
-    const { events, options, totals } = this.#house
+    const { events, options, totals, nesting } = this.#house
     totals.released += 1
+    if (nesting !== undefined) {
+      nesting.ended(now)
+      slot.scope?.end()
+      slot.scope = undefined
+    }
     if (tracing.loans) log.lend('%s #%d: back, loan %d', options.name, slot.id, slot.loan)
     if (events.listenerCount('release') > 0) {
       const heldMillis = now - slot.lentAt
@@ -150,6 +156,8 @@ export class Lending<T> {
   #grant(slot: Slot<T>, now: number): void {
     const waiter = this.#house.gate.take() as Waiter<T>
     this.lend(slot, now, now - waiter.since)
+    slot.trace = waiter.trace
+    this.#house.nesting?.granted(waiter, slot, now)
     waiter.grant(slot)
   }
 

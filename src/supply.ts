@@ -9,6 +9,7 @@ import type { ResolvedOptions } from './options.ts'
 import { Breaker } from './policy/breaker.ts'
 import { retirement } from './policy/freshness.ts'
 import { watchSocket } from './policy/half-close.ts'
+import type { Nesting } from './policy/nested.ts'
 import { madeTwice, stillborn } from './refusals.ts'
 import type { Roster } from './roster.ts'
 import type { Slot } from './slot.ts'
@@ -26,6 +27,8 @@ export interface House<T> {
   readonly roster: Roster<T>
   readonly gate: Gate<T>
   readonly totals: Totals
+  /** Who holds what in which context; undefined under `nested: 'allow'`. */
+  readonly nesting: Nesting<T> | undefined
   /** Something has ended: a connection, a loan, a wait. */
   readonly onChange: () => void
 }
@@ -133,6 +136,9 @@ export class Supply<T> {
     const { roster, events, totals, options, clock, onChange } = this.#house
     roster.move(slot, 'closing')
     slot.unwatch?.()
+    // Still lent when the pool is closed by force.
+    slot.scope?.end()
+    slot.scope = undefined
     if (slot.loan === 0 && SICKLY.has(reason)) {
       const now = clock.now()
       if (now - slot.createdAt < STILLBORN_MILLIS) {

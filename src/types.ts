@@ -94,6 +94,11 @@ export interface AcquireOptions {
   signal?: AbortSignal
   /** Longest wait in milliseconds instead of `acquireTimeoutMillis`; 0: only what is idle now; `false`: no limit. */
   timeoutMillis?: number | false
+  /**
+   * Nobody who holds a connection waits for this acquire: work that was started and is left to itself. It starts a
+   * context of its own for the nested acquires of `nested`, as if it came from outside. Default false.
+   */
+  detached?: boolean
 }
 
 /** Why a connection was destroyed. */
@@ -141,6 +146,10 @@ export interface PoolStats {
     released: number
     timeouts: number
     aborted: number
+    /** Acquires seen to be made while their context held a connection of any pool. */
+    nested: number
+    /** Deadlocks broken by rejecting an acquire of this pool. */
+    deadlocks: number
   }
   /** Times that the event loop stood still for long enough to make a timer of the pool late. */
   stalls: { count: number; totalMillis: number; longestMillis: number }
@@ -155,6 +164,20 @@ export interface PoolEvents<T> {
   release: [event: { pool: string; resource: T; heldMillis: number }]
   destroy: [event: { pool: string; resource: T; reason: DestroyReason; detail?: string }]
   stall: [event: { pool: string; millis: number }]
+  /** Told once for each pair of call sites. Stacks as far as `captureStacks` has them, innermost lease first. */
+  nested: [
+    event: { pool: string; heldPools: string[]; heldStacks: string[]; waitStack: string; rule: string },
+  ]
+  deadlock: [
+    event: {
+      pool: string
+      pools: string[]
+      waitedMillis: number
+      heldStacks: string[]
+      waitStack: string
+      error: PoolError
+    },
+  ]
   breaker: [event: { pool: string; state: 'open' | 'closed'; failures: number; error: unknown }]
 }
 
