@@ -39,6 +39,8 @@ export class Waiter<T> {
   scope: Scope | undefined = undefined
   /** Set while it is known to wait inside the scope of a lease. */
   wait: Wait | undefined = undefined
+  /** What it is told when it is sent away to break a deadlock. */
+  sentence: PoolError | undefined = undefined
   #resolve!: (served: T | Slot<T>) => void
   #reject!: (error: PoolError) => void
 

@@ -4,9 +4,10 @@ import type { PoolError } from '../errors.ts'
 import type { PoolEmitter } from '../events.ts'
 import { log } from '../log.ts'
 import type { ResolvedOptions } from '../options.ts'
+import { isDetached } from '../requests.ts'
 import type { Roster } from '../roster.ts'
 import type { Slot } from '../slot.ts'
-import type { Factory, PoolStats } from '../types.ts'
+import type { AcquireOptions, Factory, PoolStats } from '../types.ts'
 import type { Waiter } from '../waiter.ts'
 import { attend, Bell } from './attend.ts'
 import { leasesOf, needsStacks } from './holders.ts'
@@ -28,8 +29,8 @@ export interface NestedHouse<T> {
   readonly totals: Totals
   readonly sampling: Sampling
   stats(): PoolStats
-  /** Sends a waiter away with this error. @returns false if it has left meanwhile */
-  reject(waiter: Waiter<T>, error: () => PoolError): boolean
+  /** Sends a waiter away with its sentence. @returns false if it has left meanwhile */
+  reject(waiter: Waiter<T>): boolean
 }
 
 /** Call sites whose nested acquires are looked at; after that, one in so many. */
@@ -102,7 +103,7 @@ export class Nesting<T> implements Member {
   queued(waiter: Waiter<T>, from: Entry): Promise<T | Slot<T>> {
     const { sampling, clock, options } = this.#house
     const outer = waiter.detached ? undefined : this.around
-    if (waiter.plain) {
+    if (waiter.call !== 'use') {
       waiter.scope = new Scope(this, outer, false)
       this.#storage.enterWith(waiter.scope)
     }
@@ -190,7 +191,8 @@ export class Nesting<T> implements Member {
     const waitedMillis = now - wait.since
     const details = { heldStacks, waitStack, pools, waitedMillis }
     const error = deadlock(this.#house.stats(), leases, drawing, details)
-    if (!this.#house.reject(waiter, () => error)) return false
+    waiter.sentence = error
+    if (!this.#house.reject(waiter)) return false
     this.#lastSign = now
     totals.deadlocks += 1
     if (log.pool.enabled) log.pool('%s', error.message)
@@ -199,7 +201,8 @@ export class Nesting<T> implements Member {
   }
 
   /** `'forbid'`: why this acquire must not be made. */
-  refusal(from: Entry): PoolError | undefined {
+  refusal(request: number | AcquireOptions | undefined, from: Entry): PoolError | undefined {
+    if (this.mode !== 'forbid' || isDetached(request)) return undefined
     const outer = this.around
     if (outer === undefined) return undefined
     const trace = new Trace(from)
