@@ -163,10 +163,12 @@ export class Lending<T> {
   }
 
   #grant(slot: Slot<T>, now: number): void {
-    const waiter = this.#house.gate.take() as Waiter<T>
+    const { gate, nesting } = this.#house
+    const urgent = nesting?.urgent()
+    const waiter = urgent === undefined ? (gate.take() as Waiter<T>) : gate.takeThis(urgent)
     this.lend(slot, now, now - waiter.since)
     slot.trace = waiter.trace
-    this.#house.nesting?.granted(waiter, slot, now)
+    nesting?.granted(waiter, slot, now)
     waiter.grant(slot)
   }
 

@@ -52,6 +52,8 @@ export class Nesting<T> implements Member {
   readonly #waiters = new WeakMap<Wait, Waiter<T>>()
   readonly #told = new Set<string>()
   #looks = 0
+  /** Who was in a knot that has been broken, and goes first. */
+  #freed: Waiter<T>[] = []
   /** When a connection last came or went, in milliseconds of the pool's clock. */
   #lastSign = Number.NEGATIVE_INFINITY
   #examining = false
@@ -129,6 +131,22 @@ export class Nesting<T> implements Member {
     this.#alarm.set(clock.now() + options.deadlockGraceMillis)
     this.#sight(outer, waiter.trace, from)
     return bell === undefined ? waiter.promise : attend(waiter.promise, bell, wait)
+  }
+
+  /**
+   * Who is served before all others. A knot has been broken: whoever stood in it holds connections, and gives them
+   * back once it is served. If the freed connection went to the first in the queue, that would tie the knot again.
+   */
+  urgent(): Waiter<T> | undefined {
+    if (this.#freed.length === 0) return undefined
+    let next = this.#freed.pop()
+    while (next !== undefined && next.gone) next = this.#freed.pop()
+    return next
+  }
+
+  goFirst(wait: Wait): void {
+    const waiter = this.#waiters.get(wait)
+    if (waiter !== undefined) this.#freed.push(waiter)
   }
 
   /** A waiter has got its connection. */
@@ -287,7 +305,9 @@ export class Nesting<T> implements Member {
       if (this.waits.size === 0) return
       for (const knot of provenKnots(this)) {
         const victim = youngest(knot)
-        if (victim !== undefined) victim.member.reject(victim, knot)
+        if (victim === undefined || !victim.member.reject(victim, knot)) continue
+        // Taken from the end: who has waited longest comes last.
+        for (const wait of knot.toSorted((a, b) => b.order - a.order)) wait.member.goFirst(wait)
       }
     })
   }

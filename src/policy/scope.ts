@@ -15,6 +15,8 @@ export interface Member {
   isBusy(slot: object): boolean
   /** May this wait be judged: is it older than the grace, and not about to end by itself? */
   isRipe(wait: Wait): boolean
+  /** Has the waiter served before all others. */
+  goFirst(wait: Wait): void
   /** Rejects the waiter. @returns false if it has left meanwhile */
   reject(wait: Wait, knot: readonly Wait[]): boolean
 }

@@ -17,6 +17,9 @@ const HOME = /\/policy\/stacks\.[jt]s$/.test(import.meta.url)
   ? new URL('..', import.meta.url).href
   : undefined
 
+/** What runs microtasks, when it is seen at all beneath them. */
+const MICROTASKS = 'node:internal/process/task_queues'
+
 /** V8's, beyond what the types of Node know. */
 interface Site {
   getFunctionName(): string | null
@@ -104,15 +107,15 @@ function framesOf(sites: readonly Site[]): Frame[] {
 function resumed(sites: readonly Site[]): number {
   const firstAsync = sites.findIndex(site => site.isAsync?.())
   let bottom = (firstAsync === -1 ? sites.length : firstAsync) - 1
-  let beneath: string | null = 'processTicksAndRejections'
+  let beneath: string = MICROTASKS
   for (; bottom >= 0; bottom -= 1) {
     const site = sites[bottom] as Site
     const url = site.getScriptNameOrSourceURL?.() ?? site.getFileName() ?? ''
     if (url !== '' && !url.startsWith('node:')) break
-    beneath = site.getFunctionName()
+    beneath = url
   }
   // Beneath a function that an event has called are Node's `emit`, `listOnTimeout` and the like.
-  return beneath === 'processTicksAndRejections' || beneath === 'runMicrotasks' ? bottom : -1
+  return beneath === MICROTASKS ? bottom : -1
 }
 
 const isOurs = (url: string): boolean =>
