@@ -11,7 +11,7 @@ import { checkedBounds, type ResolvedOptions } from './options.ts'
 import { Nesting } from './policy/nested.ts'
 import { Sampling } from './policy/sampling.ts'
 import * as refusals from './refusals.ts'
-import { isDetached, readRequest } from './requests.ts'
+import { readRequest } from './requests.ts'
 import { Roster } from './roster.ts'
 import type { Slot } from './slot.ts'
 import type { House } from './supply.ts'
@@ -102,7 +102,7 @@ export class Pool<T> extends PoolEmitter<T> {
     const slot = request === undefined ? this.#lendIdle() : undefined
     if (slot === undefined) return this.#enter(request, 'acquire', ACQUIRE) as Promise<T>
     if (this.#sampling.left > 0) slot.trace = this.#sampling.take(ACQUIRE)
-    if (this.#nesting !== undefined) this.#nesting.entered(slot, false, ACQUIRE)
+    if (this.#nesting !== undefined) this.#nesting.begin(slot, false, false, ACQUIRE)
     return slot.served as Promise<T>
   }
 
@@ -118,7 +118,9 @@ export class Pool<T> extends PoolEmitter<T> {
     if (this.#nesting === undefined) {
       return this.#run(slot ?? (this.#enter(request, 'use', USE) as Promise<Slot<T>>), work)
     }
-    return slot === undefined ? this.#runLater(work, request) : this.#runWithin(slot, false, work)
+    if (slot === undefined) return this.#runLater(work, request)
+    this.#nesting.begin(slot, true, false, USE)
+    return this.#nesting.within(slot, run<T, R>, this, slot, work)
   }
 
   /** Lends a connection as a one-shot token: `await using lease = await pool.lease()`. Rejects as {@link acquire}. */
@@ -128,7 +130,7 @@ export class Pool<T> extends PoolEmitter<T> {
     let slot = request === undefined ? this.#lendIdle() : undefined
     if (slot !== undefined) {
       if (this.#sampling.left > 0) slot.trace = this.#sampling.take(LEASE)
-      if (this.#nesting !== undefined) this.#nesting.entered(slot, false, LEASE)
+      if (this.#nesting !== undefined) this.#nesting.begin(slot, false, false, LEASE)
     } else slot = (await this.#enter(request, 'lease', LEASE)) as Slot<T>
     return this.#token(slot, slot.loan)
   }
@@ -317,7 +319,7 @@ export class Pool<T> extends PoolEmitter<T> {
     const slot = given === undefined ? undefined : this.#lendIdle()
     if (slot !== undefined) {
       if (this.#sampling.left > 0) slot.trace = this.#sampling.take(from)
-      if (call !== 'use') this.#nesting?.entered(slot, request.detached, from)
+      this.#nesting?.begin(slot, call === 'use', request.detached, from)
       return Promise.resolve(call === 'acquire' ? (slot.resource as T) : slot)
     }
     const refusal = this.#refusal(request)
@@ -351,12 +353,7 @@ export class Pool<T> extends PoolEmitter<T> {
     request: number | AcquireOptions | undefined,
   ): Promise<R> {
     const slot = (await this.#enter(request, 'use', USE)) as Slot<T>
-    return await this.#runWithin(slot, isDetached(request), work)
-  }
-
-  #runWithin<R>(slot: Slot<T>, detached: boolean, work: (resource: T) => R | PromiseLike<R>): Promise<R> {
-    const nesting = this.#nesting as Nesting<T>
-    return nesting.within(slot, detached, USE, run<T, R>, this, slot, work)
+    return await (this.#nesting as Nesting<T>).within(slot, run<T, R>, this, slot, work)
   }
 
   /** @internal */

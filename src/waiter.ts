@@ -35,7 +35,7 @@ export class Waiter<T> {
   readonly call: Call
   /** Where it was called, if that is known. */
   trace: Trace | undefined = undefined
-  /** The scope that a plain acquire has entered, for the lease that it waits for. */
+  /** The scope of the lease that it waits for. */
   scope: Scope | undefined = undefined
   /** Set while it is known to wait inside the scope of a lease. */
   wait: Wait | undefined = undefined

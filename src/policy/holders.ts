@@ -5,7 +5,7 @@ import type { Frame, Trace } from './stacks.ts'
 export type Trust = 'hints' | 'call' | 'chain'
 
 /** Scopes looked at from one waiter outwards. No sane task holds more; a polluted context may show hundreds. */
-const MOST_SCOPES = 64
+const MOST_SCOPES = 32
 
 /**
  * Which leases certainly cannot end before this acquire is served: the ones that its own line of execution holds.
@@ -82,5 +82,8 @@ function isHolder(
   return before < resumedAt
 }
 
-const count = (frames: readonly Frame[], func: string): number =>
-  frames.reduce((sum, frame) => (frame.begun && frame.func === func ? sum + 1 : sum), 0)
+function count(frames: readonly Frame[], func: string): number {
+  let found = 0
+  for (const frame of frames) if (frame.begun && frame.func === func) found += 1
+  return found
+}

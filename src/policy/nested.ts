@@ -33,9 +33,9 @@ export interface NestedHouse<T> {
   reject(waiter: Waiter<T>): boolean
 }
 
-/** Call sites whose nested acquires are looked at; after that, one in so many. */
-const MOST_LOOKS = 256
-const THEN_ONE_IN = 64
+/** Nested acquires whose stack is read at once; after that, one in so many. */
+const MOST_LOOKS = 1000
+const THEN_ONE_IN = 16
 /** Call sites that are remembered as told. */
 const MOST_SITES = 1000
 /** The share of time that the verdict may take: one in so many. */
@@ -77,38 +77,26 @@ export class Nesting<T> implements Member {
     return heldFrom(this.#storage.getStore())
   }
 
-  /** A plain acquire was served at once: from here on, its caller's context holds the lease. */
-  entered(slot: Slot<T>, detached: boolean, from: Entry): void {
+  /** An acquire was served at once. After a plain one its caller's context holds the lease from here on. */
+  begin(slot: Slot<T>, exact: boolean, detached: boolean, from: Entry): void {
     const outer = detached ? undefined : this.around
-    const scope = new Scope(this, outer, false)
+    const scope = new Scope(this, outer, exact)
     this.#bind(scope, slot)
-    this.#storage.enterWith(scope)
-    if (outer !== undefined) this.#sight(outer, slot.trace, from)
+    if (!exact) this.#storage.enterWith(scope)
+    if (outer !== undefined) scope.parent = this.#sight(outer, slot.trace, from)
   }
 
   /** Runs a function in the scope of its lease. */
-  within<A extends unknown[], R>(
-    slot: Slot<T>,
-    detached: boolean,
-    from: Entry,
-    run: (...args: A) => R,
-    ...args: A
-  ): R {
-    const outer = detached ? undefined : this.around
-    const scope = new Scope(this, outer, true)
-    this.#bind(scope, slot)
-    if (outer !== undefined) this.#sight(outer, slot.trace, from)
-    return this.#storage.run(scope, run, ...args)
+  within<A extends unknown[], R>(slot: Slot<T>, run: (...args: A) => R, ...args: A): R {
+    return this.#storage.run(slot.scope, run, ...args)
   }
 
   /** An acquire has to wait. @returns the promise for its caller */
   queued(waiter: Waiter<T>, from: Entry): Promise<T | Slot<T>> {
     const { sampling, clock, options } = this.#house
     const outer = waiter.detached ? undefined : this.around
-    if (waiter.call !== 'use') {
-      waiter.scope = new Scope(this, outer, false)
-      this.#storage.enterWith(waiter.scope)
-    }
+    waiter.scope = new Scope(this, outer, waiter.call === 'use')
+    if (!waiter.scope.exact) this.#storage.enterWith(waiter.scope)
     if (outer === undefined) return waiter.promise
     const asks = needsStacks(outer)
     if (sampling.shows || asks) waiter.trace ??= new Trace(from)
@@ -129,7 +117,7 @@ export class Nesting<T> implements Member {
     if (this.waits.size === 0) pool.members.add(this)
     this.waits.add(wait)
     this.#alarm.set(clock.now() + options.deadlockGraceMillis)
-    this.#sight(outer, waiter.trace, from)
+    waiter.scope.parent = this.#sight(outer, waiter.trace, from)
     return bell === undefined ? waiter.promise : attend(waiter.promise, bell, wait)
   }
 
@@ -140,7 +128,7 @@ export class Nesting<T> implements Member {
   urgent(): Waiter<T> | undefined {
     if (this.#freed.length === 0) return undefined
     let next = this.#freed.pop()
-    while (next !== undefined && next.gone) next = this.#freed.pop()
+    while (next?.gone) next = this.#freed.pop()
     return next
   }
 
@@ -243,26 +231,31 @@ export class Nesting<T> implements Member {
     if (this.waits.size === 0) shared().members.delete(this)
   }
 
-  /** Tells of a nested acquire, once for each pair of call sites. */
-  #sight(outer: Scope, known: Trace | undefined, from: Entry): void {
+  /**
+   * Tells of a nested acquire, once for each pair of call sites.
+   * @returns the innermost scope that is really around it, as far as that could be seen: without what the context only
+   *   happens to carry, chains stay short
+   */
+  #sight(outer: Scope, known: Trace | undefined, from: Entry): Scope | undefined {
     const { totals, sampling, events } = this.#house
     if (!outer.exact && !needsStacks(outer)) {
       // Where the lease was taken is not known: from now on it will be.
       sampling.nested()
-      return
+      return outer
     }
     this.#looks += 1
     if (this.#looks > MOST_LOOKS && this.#looks % THEN_ONE_IN !== 0) {
       if (outer.exact) totals.nested += 1
-      return
+      return outer
     }
     const trace = known ?? new Trace(from)
     const leases = leasesOf({ scope: outer, trace, chain: undefined }, 'call')
-    if (leases.length === 0) return
+    const [inner] = leases
+    if (inner === undefined) return undefined
     totals.nested += 1
     sampling.nested()
     const site = [trace, ...leases.map(lease => lease.trace)].map(each => each?.place ?? '').join(' ')
-    if (this.#told.has(site) || this.#told.size >= MOST_SITES) return
+    if (this.#told.has(site) || this.#told.size >= MOST_SITES) return outer.lease === inner ? outer : inner
     this.#told.add(site)
     const heldStacks = sampling.shows ? leases.map(lease => lease.trace?.text ?? '') : []
     const waitStack = sampling.shows ? trace.text : ''
@@ -277,6 +270,7 @@ export class Nesting<T> implements Member {
       )
     }
     events.announce('nested', { pool: this.name, heldPools, heldStacks, waitStack, rule: SIZING })
+    return outer.lease === inner ? outer : inner
   }
 
   #ring(): void {
