@@ -9,7 +9,9 @@ import { Lifecycle, type Patience } from './lifecycle.ts'
 import { log, refreshTracing } from './log.ts'
 import { checkedBounds, type ResolvedOptions } from './options.ts'
 import { Nesting } from './policy/nested.ts'
+import { endsAlone, unshare } from './policy/reuse.ts'
 import { Sampling } from './policy/sampling.ts'
+import type { Scope } from './policy/scope.ts'
 import * as refusals from './refusals.ts'
 import { readRequest } from './requests.ts'
 import { Roster } from './roster.ts'
@@ -99,6 +101,8 @@ export class Pool<T> extends PoolEmitter<T> {
   acquire(request?: number | AcquireOptions): Promise<T> {
     const refusal = this.#strict === undefined ? undefined : this.#strict.refusal(request, ACQUIRE)
     if (refusal !== undefined) return Promise.reject(refusal)
+    const share = this.#strict?.shared(request, false, ACQUIRE)
+    if (share !== undefined) return (share.slot as Slot<T>).served as Promise<T>
     const slot = request === undefined ? this.#lendIdle() : undefined
     if (slot === undefined) return this.#enter(request, 'acquire', ACQUIRE) as Promise<T>
     if (this.#sampling.left > 0) slot.trace = this.#sampling.take(ACQUIRE)
@@ -113,6 +117,9 @@ export class Pool<T> extends PoolEmitter<T> {
   use<R>(work: (resource: T) => R | PromiseLike<R>, request?: number | AcquireOptions): Promise<R> {
     const refusal = this.#strict === undefined ? undefined : this.#strict.refusal(request, USE)
     if (refusal !== undefined) return Promise.reject(refusal)
+    const share = this.#strict?.shared(request, true, USE)
+    if (share !== undefined)
+      return this.#strict?.within(share, runShared<T, R>, this, share, work) as Promise<R>
     const slot = request === undefined ? this.#lendIdle() : undefined
     if (slot !== undefined && this.#sampling.left > 0) slot.trace = this.#sampling.take(USE)
     if (this.#nesting === undefined) {
@@ -120,13 +127,15 @@ export class Pool<T> extends PoolEmitter<T> {
     }
     if (slot === undefined) return this.#runLater(work, request)
     this.#nesting.begin(slot, true, false, USE)
-    return this.#nesting.within(slot, run<T, R>, this, slot, work)
+    return this.#nesting.within(slot.scope, run<T, R>, this, slot, work)
   }
 
   /** Lends a connection as a one-shot token: `await using lease = await pool.lease()`. Rejects as {@link acquire}. */
   async lease(request?: number | AcquireOptions): Promise<Lease<T>> {
     const refusal = this.#strict === undefined ? undefined : this.#strict.refusal(request, LEASE)
     if (refusal !== undefined) throw refusal
+    const share = this.#strict?.shared(request, false, LEASE)
+    if (share !== undefined) return this.#token(share.slot as Slot<T>, (share.slot as Slot<T>).loan, share)
     let slot = request === undefined ? this.#lendIdle() : undefined
     if (slot !== undefined) {
       if (this.#sampling.left > 0) slot.trace = this.#sampling.take(LEASE)
@@ -135,11 +144,15 @@ export class Pool<T> extends PoolEmitter<T> {
     return this.#token(slot, slot.loan)
   }
 
-  #token(slot: Slot<T>, loan: number): Lease<T> {
+  #token(slot: Slot<T>, loan: number, share?: Scope): Lease<T> {
     return new Lease(slot.resource as T, {
       stats: () => this.stats(),
-      isCurrent: () => isCurrent(slot, loan),
-      end: how => (how === 'release' ? this.#lending.giveBack(slot) : this.#lending.destroy(slot)),
+      isCurrent: () => isCurrent(slot, loan) && (share === undefined || share.state === 'held'),
+      end: how => {
+        if (how === 'destroy') this.#lending.destroy(slot)
+        else if (share === undefined) this.#giveBack(slot)
+        else if (unshare(share)) this.#lending.giveBack(slot)
+      },
     })
   }
 
@@ -147,7 +160,9 @@ export class Pool<T> extends PoolEmitter<T> {
   release(resource: T): Promise<void> {
     const slot = this.#roster.lent(resource)
     if (slot === undefined) return Promise.reject(refusals.notBorrowed(this.stats(), 'release'))
-    this.#lending.giveBack(slot)
+    const share = slot.scope?.tip
+    if (share === undefined || share.exact) this.#giveBack(slot)
+    else if (unshare(share)) this.#lending.giveBack(slot)
     this.tellNow()
     return DONE
   }
@@ -353,7 +368,23 @@ export class Pool<T> extends PoolEmitter<T> {
     request: number | AcquireOptions | undefined,
   ): Promise<R> {
     const slot = (await this.#enter(request, 'use', USE)) as Slot<T>
-    return await (this.#nesting as Nesting<T>).within(slot, run<T, R>, this, slot, work)
+    return await (this.#nesting as Nesting<T>).within(slot.scope, run<T, R>, this, slot, work)
+  }
+
+  /** Ends a loan; its connection stays with whoever shares it. */
+  #giveBack(slot: Slot<T>): void {
+    if (this.#strict === undefined || endsAlone(slot.scope)) this.#lending.giveBack(slot)
+  }
+
+  /** @internal */
+  async _runShared<R>(share: Scope, work: (resource: T) => R | PromiseLike<R>): Promise<R> {
+    const slot = share.slot as Slot<T>
+    const { loan } = slot
+    try {
+      return await work(slot.resource as T)
+    } finally {
+      if (unshare(share) && isCurrent(slot, loan)) this.#lending.giveBack(slot)
+    }
   }
 
   /** @internal */
@@ -368,7 +399,7 @@ export class Pool<T> extends PoolEmitter<T> {
       return await work(slot.resource as T)
     } finally {
       // Unless the function has ended the loan itself.
-      if (isCurrent(slot, loan)) this.#lending.giveBack(slot)
+      if (isCurrent(slot, loan)) this.#giveBack(slot)
     }
   }
 
@@ -450,6 +481,12 @@ type Entry = (...args: never[]) => unknown
 
 const run = <T, R>(pool: Pool<T>, slot: Slot<T>, work: (resource: T) => R | PromiseLike<R>): Promise<R> =>
   pool._run(slot, work)
+
+const runShared = <T, R>(
+  pool: Pool<T>,
+  share: Scope,
+  work: (resource: T) => R | PromiseLike<R>,
+): Promise<R> => pool._runShared(share, work)
 
 /** Where our own frames end in a stack: kept here, as a subclass or a tool may put its own method in the place. */
 const { acquire: ACQUIRE, use: USE, lease: LEASE } = Pool.prototype

@@ -56,6 +56,11 @@ export function needsStacks(innermost: Scope | undefined): boolean {
   return false
 }
 
+/** Is what has called here started, and then awaited or called, by whoever runs in this scope? */
+export function isOfThisLine(scope: Scope, trace: Trace): boolean {
+  return scope.exact || isHolder(scope.trace, { trace, chain: undefined }, 'call', new Map())
+}
+
 /** @param runs - how many runs of each function have been accounted for, from the innermost lease outwards */
 function isHolder(
   taken: Trace | undefined,

@@ -12,6 +12,7 @@ import type { Waiter } from '../waiter.ts'
 import { attend, Bell } from './attend.ts'
 import { leasesOf, needsStacks } from './holders.ts'
 import { circle, deadlock, nestedAcquire, SIZING } from './nested-words.ts'
+import { share, shareable } from './reuse.ts'
 import type { Sampling } from './sampling.ts'
 import { heldFrom, type Member, Scope, shared, type Wait } from './scope.ts'
 import { Trace } from './stacks.ts'
@@ -87,8 +88,8 @@ export class Nesting<T> implements Member {
   }
 
   /** Runs a function in the scope of its lease. */
-  within<A extends unknown[], R>(slot: Slot<T>, run: (...args: A) => R, ...args: A): R {
-    return this.#storage.run(slot.scope, run, ...args)
+  within<A extends unknown[], R>(scope: Scope | undefined, run: (...args: A) => R, ...args: A): R {
+    return this.#storage.run(scope, run, ...args)
   }
 
   /** An acquire has to wait. @returns the promise for its caller */
@@ -204,6 +205,19 @@ export class Nesting<T> implements Member {
     if (log.pool.enabled) log.pool('%s', error.message)
     events.announce('deadlock', { pool: this.name, pools, waitedMillis, heldStacks, waitStack, error })
     return true
+  }
+
+  /** `'reuse'`: a further loan of the lease that the caller's line holds already, if there is one. */
+  shared(request: number | AcquireOptions | undefined, exact: boolean, from: Entry): Scope | undefined {
+    const { around } = this
+    if (this.mode !== 'reuse' || around === undefined || isDetached(request)) return undefined
+    const asked = new Trace(from)
+    const within = shareable(around, this, asked)
+    if (within === undefined) return undefined
+    this.#house.totals.nested += 1
+    const child = share(within, around, exact, asked)
+    if (!exact) this.#storage.enterWith(child)
+    return child
   }
 
   /** `'forbid'`: why this acquire must not be made. */

@@ -63,8 +63,11 @@ export class Scope {
   member: Member | undefined
   slot: object | undefined = undefined
   trace: Trace | undefined = undefined
-  /** Of a shared lease, the scope that works on it now. */
+  /** Of a shared lease, the further loan that works on it now; undefined: its own. */
   tip: Scope | undefined = undefined
+  /** Loans that share this lease under `nested: 'reuse'`, and whether its own has ended before them. */
+  shares = 0
+  over = false
 
   constructor(member: Member, parent: Scope | undefined, exact: boolean) {
     this.state = 'pending'
