@@ -62,6 +62,8 @@ export class Supply<T> {
   overdue = 0
   /** Whether the pool is closed: what still arrives is destroyed. */
   isStopped = false
+  /** No dial before this time, in milliseconds of the pool's clock. */
+  #restUntil = 0
   readonly #house: House<T>
   readonly #engine: Engine<T>
   readonly #retry: Alarm
@@ -126,6 +128,10 @@ export class Supply<T> {
       const missing = this.keepsMin ? options.min - roster.size : 0
       if (Math.max(gate.waiting - this.incoming, missing) <= 0 || this.spare <= 0) return
       const now = clock.now()
+      if (now < this.#restUntil) {
+        this.#retry.set(this.#restUntil)
+        return
+      }
       // While dials fail, also one that nobody counts on any more is the one that is allowed.
       const underWay = this.breaker.failures > 0 ? roster.census.connecting : this.#dials.size
       if (this.breaker.allowance(now) <= underWay) {
@@ -171,8 +177,8 @@ export class Supply<T> {
       totals.destroyed += 1
       // One that was never of use is replaced a moment later: whatever keeps making such connections, also a hook that
       // calls purge(), must not keep the loop from turning.
-      if (slot.loan === 0 && !this.isStopped) this.#retry.set(clock.now() + 1)
-      else this.provision()
+      if (slot.loan === 0) this.#restUntil = clock.now() + 1
+      this.provision()
       onChange()
     }
     outside(() => this.#engine.close(slot).then(closed))

@@ -19,7 +19,7 @@ function verdict(findings: Findings): string {
   const { unheard } = findings.noticed.cutOff
   if (unheard.length === 0) return 'Every promise was kept.'
   // Counts as broken once the pool asks the kernel before it lends; until then it knows what the loop has heard.
-  return `Every promise was kept, but for one that is still to come: ${unheard.length} connections were lent before the loop had heard of their death.`
+  return `Every promise was kept. One is still to come: dead connections lent before the loop had heard of it: ${unheard.length}.`
 }
 
 function whatHappened({ seconds, people, troubles }: Findings): Row[] {
