@@ -19,6 +19,8 @@ export const newTotals = (): Totals => ({
   aborted: 0,
   shed: 0,
   leaks: 0,
+  nested: 0,
+  deadlocks: 0,
 })
 
 /** The stalls of the event loop that the pool's timers ran into. */
@@ -61,6 +63,8 @@ export interface Insight<T> {
   readonly totals: Totals
   readonly stalls: Stalls
   readonly troubles: Troubles
+  readonly halfClose: PoolStats['halfClose']
+  readonly serverTimeout: PoolStats['serverTimeout']
 }
 
 export function statsOf<T>(insight: Insight<T>): PoolStats {
@@ -84,6 +88,8 @@ export function statsOf<T>(insight: Insight<T>): PoolStats {
     breaker: breaker.isOpen(options.max) ? 'open' : 'closed',
     createFailures: breaker.failures,
     totals: { ...insight.totals },
+    halfClose: { ...insight.halfClose, found: { ...insight.halfClose.found } },
+    serverTimeout: insight.serverTimeout,
     stalls: { count: stalls.count, totalMillis: stalls.totalMillis, longestMillis: stalls.longestMillis },
   }
 }

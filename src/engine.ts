@@ -85,9 +85,12 @@ export class Engine<T> {
   }
 
   #tooLate(resource: T): void {
-    // A factory that gives one promise to several dials: the connection has an owner already.
-    if (this.#premises.roster.owns(resource)) this.#onDestroyError(madeTwice(this.#premises.stats()))
-    else void this.discard(resource)
+    const { roster, stats, bounds } = this.#premises
+    // A turn later: a factory that gives one promise to several dials brings it to its owner in this very moment.
+    bounds.clock.turn(() => {
+      if (roster.owns(resource)) this.#onDestroyError(madeTwice(stats()))
+      else void this.discard(resource)
+    })
   }
 
   #destroy(slot: Slot<T>): Promise<void> {

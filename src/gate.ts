@@ -71,8 +71,9 @@ export class Gate<T> {
     return waiter
   }
 
-  /** The one who came first of those with the highest priority. */
+  /** Who would be taken next. */
   peek(): Waiter<T> | undefined {
+    if (this.waiting === 0) return undefined
     for (const line of this.#lines) {
       const waiter = line.peek()
       if (waiter !== undefined) return waiter
@@ -92,10 +93,18 @@ export class Gate<T> {
     this.#depart(crowd, 'shed')
   }
 
+  /** Takes one waiter out of its turn, who is then granted. */
+  takeThis(waiter: Waiter<T>): Waiter<T> {
+    waiter.state = 'granted'
+    this.#lines[waiter.priority]?.left()
+    this.#forget(waiter)
+    return waiter
+  }
+
   /** Sends a waiter away. @returns false if it had already left */
-  refuse(waiter: Waiter<T>): boolean {
+  refuse(waiter: Waiter<T>, how: 'refused' | 'deadlocked' = 'refused'): boolean {
     if (waiter.gone) return false
-    this.#depart([waiter], 'refused')
+    this.#depart([waiter], how)
     return true
   }
 

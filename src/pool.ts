@@ -1,5 +1,5 @@
 import type { Clock } from './clock.ts'
-import { newTotals, Stalls, statsOf } from './diagnostics.ts'
+import { newTotals, Stalls, statsOf, type Totals } from './diagnostics.ts'
 import { type AcquirePhase, type PoolError, withoutStack } from './errors.ts'
 import { PoolEmitter } from './events.ts'
 import { holderInWords } from './findings.ts'
@@ -8,9 +8,16 @@ import { Lease } from './lease.ts'
 import { Lending } from './lending.ts'
 import { Lifecycle, type Patience } from './lifecycle.ts'
 import { log, refreshTracing } from './log.ts'
+import { Lookout } from './lookout.ts'
 import { checkedBounds, type ResolvedOptions } from './options.ts'
 import { LeakWatch } from './policy/leak.ts'
+import { Nesting } from './policy/nested.ts'
+import { endsAlone, unshare } from './policy/reuse.ts'
+import { Sampling } from './policy/sampling.ts'
+import type { Scope } from './policy/scope.ts'
+import { ServerLimit } from './policy/server-limit.ts'
 import { ServiceRate } from './policy/service-rate.ts'
+import { whereTaken } from './provenance.ts'
 import * as refusals from './refusals.ts'
 import { register } from './registry.ts'
 import { leasesOf, type PoolReport, type ReportInsight, reportOf } from './report.ts'
@@ -22,7 +29,7 @@ import type { Slot } from './slot.ts'
 import type { House } from './supply.ts'
 import { Troubles } from './troubles.ts'
 import type { AcquireOptions, Factory, PoolEvents, PoolStats } from './types.ts'
-import { type Request, Waiter } from './waiter.ts'
+import { type Call, type Request, Waiter } from './waiter.ts'
 
 /** @internal What tests put in place of time and chance. */
 export interface Surroundings {
@@ -49,11 +56,16 @@ export class Pool<T> extends PoolEmitter<T> {
   readonly #lifecycle: Lifecycle<T>
   readonly #stalls = new Stalls()
   readonly #troubles = new Troubles()
-  readonly #leaks: LeakWatch<T> | undefined
+  #leaks: LeakWatch<T> | undefined
   /** When an acquire timeout last listed the holders. */
   #holdersTold = Number.NEGATIVE_INFINITY
   /** Resources whose forgotten lease the pool has ended, and nobody else yet. */
   readonly #reclaimed = new WeakSet<object>()
+  /** Who holds what in which context; undefined under `nested: 'allow'`. */
+  readonly #nesting: Nesting<T> | undefined
+  /** The same where a nested acquire is not simply served. */
+  readonly #strict: Nesting<T> | undefined
+  readonly #sampling: Sampling
   /** The snapshot that the errors of one crowd of departures share. */
   #crowd: { readonly now: number; readonly stats: PoolStats } | undefined
   /** What an acquire without options asks for. */
@@ -64,7 +76,8 @@ export class Pool<T> extends PoolEmitter<T> {
     super()
     this.#options = options
     this.#clock = clock
-    this.#plain = { priority: 0, timeout: options.acquireTimeoutMillis, signal: undefined }
+    this.#plain = { priority: 0, timeout: options.acquireTimeoutMillis, signal: undefined, detached: false }
+    this.#sampling = new Sampling(options)
     this.#roster = new Roster()
     const onStall = (millis: number): void => this.#stalled(millis)
     this.#gate = new Gate(options.priorityRange, clock, onStall, {
@@ -74,6 +87,9 @@ export class Pool<T> extends PoolEmitter<T> {
         this.#lifecycle.changed()
       },
     })
+    const totals = newTotals()
+    this.#nesting = options.nested === 'allow' ? undefined : this.#newNesting(factory, totals, onStall)
+    this.#strict = options.nested === 'detect' ? undefined : this.#nesting
     this.#house = {
       factory,
       options,
@@ -83,25 +99,18 @@ export class Pool<T> extends PoolEmitter<T> {
       events: this,
       roster: this.#roster,
       gate: this.#gate,
-      totals: newTotals(),
+      lookout: new Lookout(factory, options, clock),
+      limit: new ServerLimit(options.serverIdleTimeoutMillis, options.halfClose === 'on', () =>
+        this.#limitChanged(),
+      ),
+      totals,
+      nesting: this.#nesting,
       stats: () => this.stats(),
       onChange: () => this.#lifecycle.changed(),
     }
     this.#lending = new Lending(this.#house)
-    const { leakThresholdMillis } = options
-    const stalledSince = (start: number): number => this.#stalls.since(start)
-    if (options.shedding !== undefined)
-      this.#gate.shedder = new Shedder(options.shedding, this.#gate, clock, onStall, stalledSince)
-    if (leakThresholdMillis > 0) {
-      const onLeak = (slot: Slot<T>, unusedMillis: number): void => this.#leaked(slot, unusedMillis)
-      const isClosed = (): boolean => this.#lifecycle.state === 'closed'
-      const { roster } = this.#house
-      const house = { clock, roster, factory, onStall, stalledSince, isClosed, onLeak }
-      this.#leaks = new LeakWatch(leakThresholdMillis, house)
-      this.#leaks.start()
-    }
-    if (options.earlyRefusal) this.#gate.rate = new ServiceRate(stalledSince)
-    this.#lifecycle = new Lifecycle(this.#house, this.#lending.supply)
+    this.#lifecycle = new Lifecycle(this.#house, this.#lending)
+    this.#beCalm(factory)
     if (log.pool.enabled) log.pool('%s: made with %O', options.name, options)
     refreshTracing()
     register(this)
@@ -116,9 +125,15 @@ export class Pool<T> extends PoolEmitter<T> {
    *   `POOL_ABORTED`, `POOL_CLOSED` or `POOL_BAD_OPTIONS`
    */
   acquire(request?: number | AcquireOptions): Promise<T> {
+    const refusal = this.#strict === undefined ? undefined : this.#strict.refusal(request, ACQUIRE)
+    if (refusal !== undefined) return Promise.reject(refusal)
+    const share = this.#strict?.shared(request, false, ACQUIRE)
+    if (share !== undefined) return (share.slot as Slot<T>).served as Promise<T>
     const slot = request === undefined ? this.#lendIdle() : undefined
-    if (slot !== undefined) return slot.served as Promise<T>
-    return this.#enter(request, false) as Promise<T>
+    if (slot === undefined) return this.#enter(request, 'acquire', ACQUIRE) as Promise<T>
+    if (this.#sampling.left > 0) slot.trace = this.#sampling.take(ACQUIRE)
+    if (this.#nesting !== undefined) this.#nesting.begin(slot, false, false, ACQUIRE)
+    return slot.served as Promise<T>
   }
 
   /**
@@ -126,21 +141,45 @@ export class Pool<T> extends PoolEmitter<T> {
    * synchronous. Its failure is passed on and does not cost the connection, unless that is broken or dirty.
    */
   use<R>(work: (resource: T) => R | PromiseLike<R>, request?: number | AcquireOptions): Promise<R> {
+    const refusal = this.#strict === undefined ? undefined : this.#strict.refusal(request, USE)
+    if (refusal !== undefined) return Promise.reject(refusal)
+    const share = this.#strict?.shared(request, true, USE)
+    if (share !== undefined)
+      return this.#strict?.within(share, runShared<T, R>, this, share, work) as Promise<R>
     const slot = request === undefined ? this.#lendIdle() : undefined
-    return this.#run(slot ?? (this.#enter(request, true) as Promise<Slot<T>>), work)
+    if (slot !== undefined && this.#sampling.left > 0) slot.trace = this.#sampling.take(USE)
+    if (this.#nesting === undefined) {
+      return this.#run(slot ?? (this.#enter(request, 'use', USE) as Promise<Slot<T>>), work)
+    }
+    if (slot === undefined) return this.#runLater(work, request)
+    this.#nesting.begin(slot, true, false, USE)
+    return this.#nesting.within(slot.scope, run<T, R>, this, slot, work)
   }
 
   /** Lends a connection as a one-shot token: `await using lease = await pool.lease()`. Rejects as {@link acquire}. */
   async lease(request?: number | AcquireOptions): Promise<Lease<T>> {
-    const slot =
-      (request === undefined ? this.#lendIdle() : undefined) ??
-      ((await this.#enter(request, true)) as Slot<T>)
-    const loan = slot.loan
+    const refusal = this.#strict === undefined ? undefined : this.#strict.refusal(request, LEASE)
+    if (refusal !== undefined) throw refusal
+    const share = this.#strict?.shared(request, false, LEASE)
+    if (share !== undefined) return this.#token(share.slot as Slot<T>, (share.slot as Slot<T>).loan, share)
+    let slot = request === undefined ? this.#lendIdle() : undefined
+    if (slot !== undefined) {
+      if (this.#sampling.left > 0) slot.trace = this.#sampling.take(LEASE)
+      if (this.#nesting !== undefined) this.#nesting.begin(slot, false, false, LEASE)
+    } else slot = (await this.#enter(request, 'lease', LEASE)) as Slot<T>
+    return this.#token(slot, slot.loan)
+  }
+
+  #token(slot: Slot<T>, loan: number, share?: Scope): Lease<T> {
     return new Lease(slot.resource as T, {
       stats: () => this.stats(),
-      isCurrent: () => isCurrent(slot, loan),
+      isCurrent: () => isCurrent(slot, loan) && (share === undefined || share.state === 'held'),
       isReclaimed: () => slot.isReclaimed && slot.loan === loan,
-      end: how => (how === 'release' ? this.#lending.giveBack(slot) : this.#lending.destroy(slot)),
+      end: how => {
+        if (how === 'destroy') this.#lending.destroy(slot)
+        else if (share === undefined) this.#giveBack(slot)
+        else if (unshare(share)) this.#lending.giveBack(slot)
+      },
     })
   }
 
@@ -148,7 +187,9 @@ export class Pool<T> extends PoolEmitter<T> {
   release(resource: T): Promise<void> {
     const slot = this.#roster.lent(resource)
     if (slot === undefined) return this.#notLent(resource, 'release')
-    this.#lending.giveBack(slot)
+    const share = slot.scope?.tip
+    if (share === undefined || share.exact) this.#giveBack(slot)
+    else if (unshare(share)) this.#lending.giveBack(slot)
     this.tellNow()
     return DONE
   }
@@ -311,13 +352,13 @@ export class Pool<T> extends PoolEmitter<T> {
   #lendIdle(): Slot<T> | undefined {
     if (this.#gate.waiting > 0 || this.#lifecycle.state !== 'open') return undefined
     const now = this.#clock.now()
-    const slot = this.#lending.take(now, 0)
+    const slot = this.#lending.take(now, 0, Number.NEGATIVE_INFINITY)
     if (slot !== undefined) this.#lending.lend(slot, now, 0)
     return slot
   }
 
   /** The other path: options to read, somebody before us, or nothing at hand. */
-  #enter(given: number | AcquireOptions | undefined, wantsSlot: boolean): Promise<T | Slot<T>> {
+  #enter(given: number | AcquireOptions | undefined, call: Call, from: Entry): Promise<T | Slot<T>> {
     if (this.#lifecycle.state !== 'open') return Promise.reject(refusals.closed(this.stats()))
     let request: Request
     try {
@@ -329,23 +370,31 @@ export class Pool<T> extends PoolEmitter<T> {
     if (signal?.aborted) return Promise.reject(refusals.aborted(this.stats(), 0, signal.reason))
     this.start()
     const slot = given === undefined ? undefined : this.#lendIdle()
-    if (slot !== undefined) return Promise.resolve(wantsSlot ? slot : (slot.resource as T))
+    if (slot !== undefined) {
+      if (this.#sampling.left > 0) slot.trace = this.#sampling.take(from)
+      this.#nesting?.begin(slot, call === 'use', request.detached, from)
+      return Promise.resolve(call === 'acquire' ? (slot.resource as T) : slot)
+    }
     const refusal = this.#refusal(request)
     if (refusal !== undefined) return Promise.reject(refusal)
     // A hook that ran on the way may have aborted it.
     if (signal?.aborted) return Promise.reject(refusals.aborted(this.stats(), 0, signal.reason))
     const now = this.#clock.now()
-    const waiter = new Waiter<T>(request, now, wantsSlot)
+    const waiter = new Waiter<T>(request, now, call)
+    if (this.#sampling.left > 0) waiter.trace = this.#sampling.take(from)
+    else this.#sampling.waiting()
+    const served = this.#nesting === undefined ? waiter.promise : this.#nesting.queued(waiter, from)
     this.#gate.enqueue(waiter)
     this.#lending.serve(now)
-    return waiter.promise
+    return served
   }
 
   /** Why an acquire is not even let into the queue. */
   #refusal(request: Request): PoolError | undefined {
     const { supply } = this.#lending
     if (supply.isDown) return refusals.unhealthy(this.stats(), supply.breaker.lastError)
-    if (request.timeout === 0) return refusals.acquireTimeout(this.stats(), this.#phase(), 0, 0, undefined)
+    if (request.timeout === 0 && !this.#lending.isSettling)
+      return refusals.acquireTimeout(this.stats(), this.#phase(), 0, 0, undefined)
     if (this.#gate.rate !== undefined) {
       const estimate = this.#gate.rate.estimate(this.#gate.ahead(request.priority))
       if (estimate !== undefined && estimate > request.timeout && supply.headroom <= 0) {
@@ -360,6 +409,36 @@ export class Pool<T> extends PoolEmitter<T> {
     return served ? undefined : refusals.queueFull(this.stats(), most)
   }
 
+  /** `use` when the connection is not at hand. Async throughout, so that V8 can tell who awaits it. */
+  async #runLater<R>(
+    work: (resource: T) => R | PromiseLike<R>,
+    request: number | AcquireOptions | undefined,
+  ): Promise<R> {
+    const slot = (await this.#enter(request, 'use', USE)) as Slot<T>
+    return await (this.#nesting as Nesting<T>).within(slot.scope, run<T, R>, this, slot, work)
+  }
+
+  /** Ends a loan; its connection stays with whoever shares it. */
+  #giveBack(slot: Slot<T>): void {
+    if (this.#strict === undefined || endsAlone(slot.scope)) this.#lending.giveBack(slot)
+  }
+
+  /** @internal */
+  async _runShared<R>(share: Scope, work: (resource: T) => R | PromiseLike<R>): Promise<R> {
+    const slot = share.slot as Slot<T>
+    const { loan } = slot
+    try {
+      return await work(slot.resource as T)
+    } finally {
+      if (unshare(share) && isCurrent(slot, loan)) this.#lending.giveBack(slot)
+    }
+  }
+
+  /** @internal */
+  _run<R>(slot: Slot<T>, work: (resource: T) => R | PromiseLike<R>): Promise<R> {
+    return this.#run(slot, work)
+  }
+
   async #run<R>(lent: Slot<T> | Promise<Slot<T>>, work: (resource: T) => R | PromiseLike<R>): Promise<R> {
     const slot = lent instanceof Promise ? await lent : lent
     const loan = slot.loan
@@ -367,7 +446,7 @@ export class Pool<T> extends PoolEmitter<T> {
       return await work(slot.resource as T)
     } finally {
       // Unless the function has ended the loan itself.
-      if (isCurrent(slot, loan)) this.#lending.giveBack(slot)
+      if (isCurrent(slot, loan)) this.#giveBack(slot)
     }
   }
 
@@ -376,7 +455,8 @@ export class Pool<T> extends PoolEmitter<T> {
     const { supply } = this.#lending
     if (this.#crowd?.now !== now) this.#crowd = { now, stats: this.stats() }
     const { stats } = this.#crowd
-    waiter.fail(withoutStack(() => this.#farewell(waiter, how, now - waiter.since, stats)))
+    this.#nesting?.left(waiter)
+    waiter.fail(waiter.sentence ?? withoutStack(() => this.#farewell(waiter, how, now - waiter.since, stats)))
     if (how === 'shed') this.announce('shed', { pool: this.name, waitedMillis: now - waiter.since })
     supply.outwaited(waiter, now, how === 'aborted')
   }
@@ -420,6 +500,24 @@ export class Pool<T> extends PoolEmitter<T> {
     return connecting > 0 || this.#lending.supply.breaker.failures > 0 ? 'connect' : 'queue'
   }
 
+  /** What deals with overload and forgotten leases, as far as the options ask for it. */
+  #beCalm(factory: Factory<T>): void {
+    const { leakThresholdMillis, shedding, earlyRefusal } = this.#options
+    const { roster, clock, bounds } = this.#house
+    const stalledSince = (start: number): number => this.#stalls.since(start)
+    if (shedding !== undefined) {
+      this.#gate.shedder = new Shedder(shedding, this.#gate, clock, bounds.onStall, stalledSince)
+    }
+    if (earlyRefusal) this.#gate.rate = new ServiceRate(stalledSince)
+    if (leakThresholdMillis === 0) return
+    this.#leaks = new LeakWatch(leakThresholdMillis, {
+      ...{ clock, roster, factory, stalledSince, onStall: bounds.onStall },
+      isClosed: () => this.#lifecycle.state === 'closed',
+      onLeak: (slot, unusedMillis) => this.#leaked(slot, unusedMillis),
+    })
+    this.#leaks.start()
+  }
+
   /** A lease looks forgotten. */
   #leaked(slot: Slot<T>, unusedMillis: number): void {
     const { leakReclaim: reclaimed, name } = this.#options
@@ -427,7 +525,7 @@ export class Pool<T> extends PoolEmitter<T> {
     slot.isSuspect = true
     this.#house.totals.leaks += 1
     const heldMillis = this.#clock.now() - slot.lentAt
-    const stack = slot.trace?.text
+    const stack = whereTaken(slot)
     if (log.leak.enabled) {
       const where = stack === undefined ? '' : `\n${stack}`
       log.leak('%s #%d: loan %d not used for %d ms%s', name, slot.id, slot.loan, unusedMillis, where)
@@ -450,10 +548,32 @@ export class Pool<T> extends PoolEmitter<T> {
     return Promise.reject(refusals.notBorrowed(this.stats(), what))
   }
 
+  #newNesting(factory: Factory<T>, totals: Totals, onStall: (millis: number) => void): Nesting<T> {
+    const house = {
+      factory,
+      options: this.#options,
+      clock: this.#clock,
+      events: this,
+      roster: this.#roster,
+      totals,
+      sampling: this.#sampling,
+      stats: () => this.stats(),
+      reject: (waiter: Waiter<T>): boolean => this.#gate.refuse(waiter, 'deadlocked'),
+    }
+    return new Nesting<T>(house, onStall)
+  }
+
   #stalled(millis: number): void {
     if (!this.#stalls.add(this.#clock.now(), millis)) return
     if (log.stall.enabled) log.stall('%s: the event loop stood still for %d ms', this.name, millis)
     this.announce('stall', { pool: this.name, millis })
+  }
+
+  #limitChanged(): void {
+    // While the pool is being made, there is nothing to plan and nobody to tell.
+    if (this.#lifecycle === undefined) return
+    this.#lifecycle.sweep.plan()
+    this.announce('server-timeout', { pool: this.name, ...this.#house.limit.stats })
   }
 
   #insight(): ReportInsight<T> {
@@ -470,9 +590,25 @@ export class Pool<T> extends PoolEmitter<T> {
       troubles: this.#troubles,
       busy: this.#house.factory.busy?.bind(this.#house.factory),
       unused: slot => this.#leaks?.unused(slot, this.#clock.now()),
+      halfClose: this.#house.lookout.findings,
+      serverTimeout: this.#house.limit.stats,
     }
   }
 }
 
 /** Is this still the loan that the slot is lent for? */
 const isCurrent = <T>(slot: Slot<T>, loan: number): boolean => slot.loan === loan && slot.state === 'lent'
+
+type Entry = (...args: never[]) => unknown
+
+const run = <T, R>(pool: Pool<T>, slot: Slot<T>, work: (resource: T) => R | PromiseLike<R>): Promise<R> =>
+  pool._run(slot, work)
+
+const runShared = <T, R>(
+  pool: Pool<T>,
+  share: Scope,
+  work: (resource: T) => R | PromiseLike<R>,
+): Promise<R> => pool._runShared(share, work)
+
+/** Where our own frames end in a stack: kept here, as a subclass or a tool may put its own method in the place. */
+const { acquire: ACQUIRE, use: USE, lease: LEASE } = Pool.prototype

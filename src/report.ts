@@ -117,7 +117,7 @@ export function leasesOf<T>({ roster, busy, unused }: ReportInsight<T>, now: num
       ...known('unusedMillis', unused(slot)),
       ...known('busy', asked(busy, slot.resource as T)),
       suspect: slot.isSuspect,
-      ...known('nestedUnder', nestedUnder(slot)),
+      ...known('nestedUnder', nestedUnder(slot.scope?.parent)),
       ...known('stack', whereTaken(slot)),
     }))
 }
@@ -127,7 +127,7 @@ function waiterReport<T>(waiter: Waiter<T>, now: number): WaiterReport {
     waitedMillis: now - waiter.since,
     leftMillis: Number.isFinite(waiter.deadline) ? waiter.deadline - now : null,
     priority: waiter.priority,
-    ...known('nestedUnder', nestedUnder(waiter)),
+    ...known('nestedUnder', nestedUnder(waiter.wait?.scope)),
     ...known('stack', whereTaken(waiter)),
   }
 }

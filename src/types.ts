@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import type { PoolError } from './errors.ts'
+import type { SlotState } from './slot.ts'
 
 /**
  * How the pool makes, checks and ends the connections that it lends.
@@ -23,7 +24,9 @@ export interface Factory<T> {
   busy?(resource: T): boolean
   /** When the borrower last used the connection, on the clock of `performance.now()`. Not needed where there is a socket. */
   lastUsed?(resource: T): number | undefined
-  /** The server's idle limit in milliseconds, if it can be asked; called once per generation. */
+  /** May the server speak unasked on an idle connection (push messages, notices)? Asked once; else that is a fault. */
+  unsolicited?(resource: T): boolean
+  /** The server's idle limit in milliseconds (0: none), if it can be asked; called once per generation. */
   serverIdleTimeout?(resource: T): Promise<number | undefined>
 }
 
@@ -73,6 +76,10 @@ export interface PoolOptions {
   serverIdleTimeoutMillis?: number | 'auto' | 'none'
   /** Validate before lending once a connection has been idle this long. Default: off; adapters that validate: 500. */
   validateAfterIdleMillis?: number
+  /** Validate idle connections shortly before the server would close them, instead of retiring them. Default false. */
+  keepWarm?: boolean
+  /** How long a lent connection may stay open after its peer has closed its side; then it is reset. Default 5000. */
+  halfCloseGraceMillis?: number
   /** Detection of half-closed connections, where `factory.socket` tells the socket. Default `'on'`. */
   halfClose?: 'on' | 'off'
   /** What a nested acquire does. Default `'detect'`. */
@@ -108,6 +115,11 @@ export interface AcquireOptions {
   signal?: AbortSignal
   /** Longest wait in milliseconds instead of `acquireTimeoutMillis`; 0: only what is idle now; `false`: no limit. */
   timeoutMillis?: number | false
+  /**
+   * Nobody who holds a connection waits for this acquire: work that was started and is left to itself. It starts a
+   * context of its own for the nested acquires of `nested`, as if it came from outside. Default false.
+   */
+  detached?: boolean
 }
 
 /** Why a connection was destroyed. */
@@ -160,6 +172,31 @@ export interface PoolStats {
     shed: number
     /** Leases reported by `leakThresholdMillis`. */
     leaks: number
+    /** Acquires seen to be made while their context held a connection of any pool. */
+    nested: number
+    /** Deadlocks broken by rejecting an acquire of this pool. */
+    deadlocks: number
+  }
+  /** Detection of half-closed connections. */
+  halfClose: {
+    /** Whether the kernel can be asked, or only the event loop; `'off'` where no sockets are known. */
+    kernel: 'on' | 'unavailable' | 'off'
+    /** Looks at the kernel, waits for the event loop, and loans for which neither was needed. */
+    looks: number
+    barriers: number
+    gateSkips: number
+    /** Times that one dead connection made the other idle ones prove themselves. */
+    suspicions: number
+    /** Dead connections: told by their sockets, found when about to be lent, by the sweep, and while lent. */
+    found: { events: number; borrow: number; sweep: number; lent: number }
+  }
+  /** The server's idle limit as far as it is known, and the idle age at which connections retire because of it. */
+  serverTimeout: {
+    limitMillis: number | undefined
+    retireAfterMillis: number | undefined
+    source: 'given' | 'asked' | 'learned' | 'unknown'
+    /** Idle connections that the server has closed. */
+    closesSeen: number
   }
   /** Times that the event loop stood still for long enough to make a timer of the pool late. */
   stalls: { count: number; totalMillis: number; longestMillis: number }
@@ -173,6 +210,10 @@ export interface PoolEvents<T> {
   acquire: [event: { pool: string; resource: T; waitedMillis: number }]
   release: [event: { pool: string; resource: T; heldMillis: number }]
   destroy: [event: { pool: string; resource: T; reason: DestroyReason; detail?: string }]
+  /** A connection whose peer had gone was found, in this state. */
+  'half-close': [event: { pool: string; resource: T; state: SlotState; idleMillis?: number; detail: string }]
+  /** What is known of the server's idle limit has changed. */
+  'server-timeout': [event: { pool: string } & PoolStats['serverTimeout']]
   stall: [event: { pool: string; millis: number }]
   shed: [event: { pool: string; waitedMillis: number; estimatedMillis?: number }]
   leak: [event: LeakEvent<T>]
@@ -182,6 +223,20 @@ export interface PoolEvents<T> {
       resource: T
       heldMillis: number
       how: 'released' | 'destroyed' | 'reclaimed'
+    },
+  ]
+  /** Told once for each pair of call sites. Stacks as far as `captureStacks` has them, innermost lease first. */
+  nested: [
+    event: { pool: string; heldPools: string[]; heldStacks: string[]; waitStack: string; rule: string },
+  ]
+  deadlock: [
+    event: {
+      pool: string
+      pools: string[]
+      waitedMillis: number
+      heldStacks: string[]
+      waitStack: string
+      error: PoolError
     },
   ]
   breaker: [event: { pool: string; state: 'open' | 'closed'; failures: number; error: unknown }]

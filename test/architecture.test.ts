@@ -50,7 +50,7 @@ const DOORS: Readonly<Record<string, readonly RegExp[]>> = {
   'node:net': [/^adapters\//],
   'node:tls': [/^adapters\//],
   'node:events': [/^events\.ts$/],
-  'node:fs': [/^outlet\.ts$/],
+  'node:fs': [/^outlet\.ts$/, /^policy\/kernel\.ts$/],
   'node:tty': [/^outlet\.ts$/],
 }
 
