@@ -1,5 +1,6 @@
 import { attempt } from './deadline.ts'
 import { messageOf } from './errors.ts'
+import type { Leftover } from './handles.ts'
 import { log, tracing } from './log.ts'
 import { expired, mustProve } from './policy/freshness.ts'
 import { isHealthy } from './policy/sockets.ts'
@@ -54,12 +55,13 @@ export class Lending<T> {
   lend(slot: Slot<T>, now: number, waitedMillis: number): void {
     const { roster, options, events, totals } = this.#house
     roster.move(slot, 'lent')
+    roster.handOut(slot)
     slot.loan += 1
     slot.lentAt = now
     totals.acquired += 1
     if (tracing.loans) log.lend('%s #%d: lent, loan %d', options.name, slot.id, slot.loan)
     if (events.listenerCount('acquire') > 0) {
-      events.announce('acquire', { pool: options.name, resource: slot.resource as T, waitedMillis })
+      events.announce('acquire', { pool: options.name, resource: slot.lent as T, waitedMillis })
     }
   }
 
@@ -76,13 +78,14 @@ export class Lending<T> {
 
   /** Takes a lent connection back: to the next in the queue, to the idle ones, or to its end. */
   giveBack(slot: Slot<T>): void {
-    const { gate, clock } = this.#house
+    const { gate, clock, roster } = this.#house
     const now = clock.now()
     this.#tellRelease(slot, now)
-    const end = this.#unfit(slot, now) ?? this.#leftDirty(slot)
+    const left = roster.takeBack(slot)
+    const end = this.#unfit(slot, now) ?? this.#leftDirty(slot, left)
     if (end === undefined && this.supply.breaker.unproven) this.supply.breaker.proven()
     if (end !== undefined) this.supply.discard(slot, end.reason, end.detail)
-    else if (this.#cleans) this.#clean(slot)
+    else if (this.#cleans || left !== undefined) this.#clean(slot, left)
     else {
       this.#rest(slot, now)
       if (gate.waiting > 0) this.serve(now)
@@ -103,7 +106,7 @@ export class Lending<T> {
     if (tracing.loans) log.lend('%s #%d: back, loan %d', options.name, slot.id, slot.loan)
     if (events.listenerCount('release') > 0) {
       const heldMillis = now - slot.lentAt
-      events.announce('release', { pool: options.name, resource: slot.resource as T, heldMillis })
+      events.announce('release', { pool: options.name, resource: slot.lent as T, heldMillis })
     }
   }
 
@@ -115,9 +118,10 @@ export class Lending<T> {
     return this.supply.isOversized ? SURPLUS : undefined
   }
 
-  /** Has the borrower left work unanswered? The next one would get the replies. */
-  #leftDirty(slot: Slot<T>): Fault | undefined {
+  /** Has the borrower left what cannot be put right, or work unanswered? The next one would get the replies. */
+  #leftDirty(slot: Slot<T>, left: Leftover | undefined): Fault | undefined {
     const { factory } = this.#house
+    if (left !== undefined && left.undo === undefined) return { reason: 'dirty', detail: left.detail }
     if (factory.busy === undefined) return undefined
     try {
       return factory.busy(slot.resource as T)
@@ -159,10 +163,17 @@ export class Lending<T> {
     this.#prove(slot).then(detail => this.#proved(slot, 'validating', 'invalid', detail))
   }
 
-  /** What a connection goes through on its return: `factory.reset`, then `testOnReturn`. */
-  async #clean(slot: Slot<T>): Promise<void> {
+  /** What a connection goes through on its return: leftovers are undone, `factory.reset`, then `testOnReturn`. */
+  async #clean(slot: Slot<T>, left: Leftover | undefined): Promise<void> {
     const { factory, options, bounds, roster } = this.#house
     roster.move(slot, 'resetting')
+    if (left?.undo !== undefined) {
+      const undone = await attempt(left.undo, options.resetTimeoutMillis, bounds)
+      if (!undone.ok) {
+        this.#proved(slot, 'resetting', 'dirty', `${left.detail}, not undone: ${messageOf(undone.error)}`)
+        return
+      }
+    }
     if (factory.reset !== undefined) {
       const ended = await attempt(
         signal => factory.reset?.(slot.resource as T, signal),

@@ -3,6 +3,7 @@ import { type Insight, newTotals, reportOf, Stalls, statsOf } from './diagnostic
 import { type AcquirePhase, type PoolError, withoutStack } from './errors.ts'
 import { PoolEmitter } from './events.ts'
 import { type Departure, Gate } from './gate.ts'
+import { handlesOf } from './handles.ts'
 import { Lease } from './lease.ts'
 import { Lending } from './lending.ts'
 import { Lifecycle, type Patience } from './lifecycle.ts'
@@ -48,7 +49,7 @@ export class Pool<T> extends PoolEmitter<T> {
     this.#options = options
     this.#clock = clock
     this.#plain = { priority: 0, timeout: options.acquireTimeoutMillis, signal: undefined }
-    this.#roster = new Roster()
+    this.#roster = new Roster(handlesOf(factory))
     const onStall = (millis: number): void => this.#stalled(millis)
     this.#gate = new Gate(options.priorityRange, clock, onStall, (waiter, how, now) =>
       this.#departed(waiter, how, now),
@@ -81,7 +82,7 @@ export class Pool<T> extends PoolEmitter<T> {
    */
   acquire(request?: number | AcquireOptions): Promise<T> {
     const slot = request === undefined ? this.#lendIdle() : undefined
-    if (slot !== undefined) return slot.served as Promise<T>
+    if (slot !== undefined) return slot.served ?? Promise.resolve(slot.lent as T)
     return this.#enter(request, false) as Promise<T>
   }
 
@@ -101,7 +102,7 @@ export class Pool<T> extends PoolEmitter<T> {
       (request === undefined ? this.#lendIdle() : undefined) ??
       ((await this.#enter(request, true)) as Slot<T>)
     const loan = slot.loan
-    return new Lease(slot.resource as T, this.name, {
+    return new Lease(slot.lent as T, this.name, {
       isCurrent: () => isCurrent(slot, loan),
       end: how => (how === 'release' ? this.#lending.giveBack(slot) : this.#lending.destroy(slot)),
     })
@@ -278,7 +279,7 @@ export class Pool<T> extends PoolEmitter<T> {
     if (signal?.aborted) return Promise.reject(refusals.aborted(this.stats(), 0, signal.reason))
     this.start()
     const slot = given === undefined ? undefined : this.#lendIdle()
-    if (slot !== undefined) return Promise.resolve(wantsSlot ? slot : (slot.resource as T))
+    if (slot !== undefined) return Promise.resolve(wantsSlot ? slot : (slot.lent as T))
     const refusal = this.#refusal(request)
     if (refusal !== undefined) return Promise.reject(refusal)
     const now = this.#clock.now()
@@ -301,7 +302,7 @@ export class Pool<T> extends PoolEmitter<T> {
   async #run<R>(slot: Slot<T>, work: (resource: T) => R | PromiseLike<R>): Promise<R> {
     const loan = slot.loan
     try {
-      return await work(slot.resource as T)
+      return await work(slot.lent as T)
     } finally {
       // Unless the function has ended the loan itself.
       if (isCurrent(slot, loan)) this.#lending.giveBack(slot)

@@ -46,7 +46,7 @@ export class Waiter<T> {
   }
 
   grant(slot: Slot<T>): void {
-    this.#resolve(this.#wantsSlot ? slot : (slot.resource as T))
+    this.#resolve(this.#wantsSlot ? slot : (slot.lent as T))
   }
 
   fail(error: PoolError): void {
