@@ -155,6 +155,8 @@ export interface PoolEvents<T> {
   release: [event: { pool: string; resource: T; heldMillis: number }]
   destroy: [event: { pool: string; resource: T; reason: DestroyReason; detail?: string }]
   stall: [event: { pool: string; millis: number }]
+  /** Connections keep coming back soiled: once for each kind of leftover, at its second time or later. */
+  dirty: [event: { pool: string; left: string; times: number; stack: string }]
   breaker: [event: { pool: string; state: 'open' | 'closed'; failures: number; error: unknown }]
 }
 

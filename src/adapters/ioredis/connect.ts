@@ -4,6 +4,7 @@ import { badOptions } from '../../options.ts'
 import { closeSocket, isHealthy } from '../../policy/sockets.ts'
 import { isRedisClient, type RedisClient, sentinelError, sever, streamOf, watchSentinels } from './client.ts'
 import { forceOptions } from './options.ts'
+import { keepInfo } from './role.ts'
 
 /** Clients that some pool of this process owns or has owned. */
 const taken = new WeakSet<RedisClient>()
@@ -37,6 +38,7 @@ function adopt<R extends RedisClient>(client: R): R {
   taken.add(client)
   client.on('error', onFault)
   watchSentinels(client)
+  keepInfo(client)
   try {
     forceOptions(client)
   } catch (error) {
