@@ -61,7 +61,9 @@ export class Roster<T> {
   /** The slot whose resource, or handle, this is, if it is lent. */
   lent(resource: T): Slot<T> | undefined {
     const slot = this.#byResource.get(resource)
-    return slot !== undefined && slot.state === 'lent' && slot.lent === resource ? slot : undefined
+    if (slot === undefined || slot.state !== 'lent') return undefined
+    // The connection behind the handles is nobody's to give back.
+    return this.#handles === undefined || slot.lent === resource ? slot : undefined
   }
 
   /** A loan begins: makes its handle, if there are any. */

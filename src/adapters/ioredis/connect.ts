@@ -126,7 +126,7 @@ function ready(client: RedisClient, signal: AbortSignal): Promise<void> {
   })
 }
 
-function failed(client: RedisClient, what: string, cause: unknown): PoolError {
+export function failed(client: RedisClient, what: string, cause: unknown): PoolError {
   const { sentinels, name, path, host, port } = client.options as Record<string, unknown>
   const target = sentinels ? `'${name}' by way of its sentinels` : (path ?? `${host}:${port}`)
   const message = `connecting to Redis at ${target}: ${what}`

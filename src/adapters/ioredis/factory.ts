@@ -1,9 +1,10 @@
+import { messageOf } from '../../errors.ts'
 import { HANDLES, type Lender } from '../../handles.ts'
 import { isHealthy } from '../../policy/sockets.ts'
 import type { Factory } from '../../types.ts'
 import { checkBudget, forgetBudget } from './budget.ts'
 import { isBusy, type RedisClient, sentinelClient, sever, streamOf } from './client.ts'
-import { openClient } from './connect.ts'
+import { failed, openClient } from './connect.ts'
 import { watchReplies } from './failover.ts'
 import { Face } from './handle.ts'
 import { checkRole, refuseDeposed } from './role.ts'
@@ -61,7 +62,10 @@ async function openFit<R extends RedisClient>(
     if (side.isDeposed(client)) throw refuseDeposed(client)
     await checkRole(client, wantedRole(client, side))
     await checkBudget(client, side)
-    signal.throwIfAborted()
+    if (signal.aborted) {
+      const why = messageOf(signal.reason)
+      throw failed(client, `given up while the server was asked for its role (${why})`, signal.reason)
+    }
     return client
   } catch (error) {
     sever(client)
