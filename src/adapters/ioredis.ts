@@ -36,11 +36,19 @@ export function createRedisPool<R extends RedisClient = Redis>(
   redis: RedisOptions | string | (() => R),
   options?: RedisPoolOptions,
 ): Pool<R> {
+  return openRedisPool(side => redisFactory(redis, side), options)
+}
+
+/** @internal */
+export function openRedisPool<R extends RedisClient>(
+  makeFactory: (side: PoolSide) => Factory<R>,
+  options: RedisPoolOptions | undefined,
+): Pool<R> {
   const split = splitOptions(options)
   let side: PoolSide | undefined
   const pool = openAdapter(() => {
     side = new PoolSide(split.side())
-    return redisFactory(redis, side)
+    return makeFactory(side)
   }, withDefaults(split.pool))
   side?.attach(pool as unknown as Pool<never>)
   return pool

@@ -1,6 +1,6 @@
 import { messageOf } from '../../errors.ts'
 import type { RedisClient } from './client.ts'
-import type { Face } from './handle.ts'
+import type { Face } from './face.ts'
 
 /**
  * Replies by which a server says that it is not the primary any more, or not ready to be one. An EXEC that is refused

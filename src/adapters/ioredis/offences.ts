@@ -26,10 +26,19 @@ const MOST_LOOKS = 100
  */
 export class Offences {
   readonly #kinds = new Map<string, Kind>()
+  #unansweredKinds = 0
   readonly #tell: (offence: Offence) => void
 
   constructor(tell: (offence: Offence) => void) {
     this.#tell = tell
+  }
+
+  /**
+   * Whether each command is to be suspected, and not only those that leave something on the server: a command without
+   * an answer has cost a connection, and who sends such is not known yet.
+   */
+  get wantsSenders(): boolean {
+    return this.#unansweredKinds > 0
   }
 
   /** Something that may be left behind is being done. @returns the stack, if it is wanted */
@@ -40,8 +49,11 @@ export class Offences {
     return kind.looks <= MOST_LOOKS || kind.looks % 100 === 0 ? stackOf(within) : undefined
   }
 
-  /** It has been left behind, by the one whose stack this is. */
-  committed(left: string, stack: string | undefined): void {
+  /**
+   * It has been left behind, by the one whose stack this is.
+   * @param isOfSender - any command may be the one that leaves it
+   */
+  committed(left: string, stack: string | undefined, isOfSender = false): void {
     let kind = this.#kinds.get(left)
     if (kind === undefined) {
       if (this.#kinds.size >= MOST_KINDS) return
@@ -49,13 +61,20 @@ export class Offences {
       this.#kinds.set(left, kind)
     }
     kind.times += 1
+    if (kind.times === 1 && isOfSender) this.#unansweredKinds += 1
     if (kind.told || kind.times < 2 || stack === undefined) return
     kind.told = true
+    if (isOfSender) this.#unansweredKinds -= 1
     this.#tell({ left, times: kind.times, stack })
   }
 }
 
-/** The callers of a function, those inside ioredis left out. */
+const IOREDIS = /[\\/]ioredis(?:-\d+)?[\\/]built[\\/]/
+
+/** Where this package is. */
+const OURS = new URL('../../', import.meta.url).href
+
+/** The callers of a function, but for those in ioredis and in this package. */
 function stackOf(within: (...args: never[]) => unknown): string {
   const limit = Error.stackTraceLimit
   Error.stackTraceLimit = 20
@@ -63,7 +82,7 @@ function stackOf(within: (...args: never[]) => unknown): string {
     const holder: { stack?: string } = {}
     Error.captureStackTrace(holder, within)
     const lines = (holder.stack ?? '').split('\n').slice(1)
-    return lines.filter(line => !/[\\/]ioredis(?:-\d+)?[\\/]built[\\/]/.test(line)).join('\n')
+    return lines.filter(line => !IOREDIS.test(line) && !line.includes(OURS)).join('\n')
   } finally {
     Error.stackTraceLimit = limit
   }
