@@ -1,5 +1,6 @@
 import { attempt } from './deadline.ts'
 import { messageOf } from './errors.ts'
+import { insideHook } from './events.ts'
 import type { Leftover } from './handles.ts'
 import { log, tracing } from './log.ts'
 import { expired, mustProve } from './policy/freshness.ts'
@@ -8,6 +9,9 @@ import type { Fault, Slot } from './slot.ts'
 import { type House, Supply } from './supply.ts'
 import type { DestroyReason } from './types.ts'
 import type { Waiter } from './waiter.ts'
+
+/** A validation or reset that takes longer than this is not waited for alone: others are tried beside it. */
+const LONG_PROOF_MILLIS = 100
 
 const FOUND_CLOSED: Fault = { reason: 'half-closed', detail: 'its socket was found closed' }
 const SURPLUS: Fault = { reason: 'surplus', detail: undefined }
@@ -69,8 +73,10 @@ export class Lending<T> {
   serve(now: number): void {
     const { gate, roster } = this.#house
     while (gate.waiting > 0 && roster.census.idle > 0) {
-      const slot = this.take(now, gate.waiting - roster.census.validating)
-      if (slot === undefined) break
+      const proving = Math.max(roster.census.validating - this.supply.overdue, 0)
+      const slot = this.take(now, gate.waiting - proving)
+      // A hook that ran on the way may have sent the last waiter away.
+      if (slot === undefined || gate.waiting === 0) break
       this.#grant(slot, now)
     }
     this.supply.provision()
@@ -78,18 +84,20 @@ export class Lending<T> {
 
   /** Takes a lent connection back: to the next in the queue, to the idle ones, or to its end. */
   giveBack(slot: Slot<T>): void {
-    const { gate, clock, roster } = this.#house
-    const now = clock.now()
-    this.#tellRelease(slot, now)
-    const left = roster.takeBack(slot)
+    const now = this.#house.clock.now()
+    const { loan } = slot
+    const left = this.#house.roster.takeBack(slot)
     const end = this.#unfit(slot, now) ?? this.#leftDirty(slot, left)
+    // factory.busy may have ended the loan itself.
+    if (slot.state !== 'lent' || slot.loan !== loan) return
+    this.#tellRelease(slot, now)
     if (end === undefined && this.supply.breaker.unproven) this.supply.breaker.proven()
     if (end !== undefined) this.supply.discard(slot, end.reason, end.detail)
     else if (this.#cleans || left !== undefined) this.#clean(slot, left)
-    else {
+    else if (this.#house.options.testOnBorrow) {
       this.#rest(slot, now)
-      if (gate.waiting > 0) this.serve(now)
-    }
+      this.serve(now)
+    } else this.#ready(slot, now)
     this.#house.onChange()
   }
 
@@ -124,7 +132,7 @@ export class Lending<T> {
     if (left !== undefined && left.undo === undefined) return { reason: 'dirty', detail: left.detail }
     if (factory.busy === undefined) return undefined
     try {
-      return factory.busy(slot.resource as T)
+      return insideHook(() => factory.busy?.(slot.resource as T))
         ? { reason: 'dirty', detail: 'it came back with unanswered work' }
         : undefined
     } catch (error) {
@@ -160,33 +168,54 @@ export class Lending<T> {
 
   #validate(slot: Slot<T>): void {
     this.#house.roster.move(slot, 'validating')
-    this.#prove(slot).then(detail => this.#proved(slot, 'validating', 'invalid', detail))
+    const inTime = this.#expectSoon()
+    this.#prove(slot).then(detail => {
+      inTime()
+      this.#proved(slot, 'validating', 'invalid', detail)
+    })
+  }
+
+  /** Stops counting on a validation or reset that takes long. @returns to be called at its end */
+  #expectSoon(): () => void {
+    const { clock } = this.#house
+    const { supply } = this
+    let isOverdue = false
+    const timer = clock.after(LONG_PROOF_MILLIS, () => {
+      isOverdue = true
+      supply.overdue += 1
+      this.serve(clock.now())
+    })
+    return () => {
+      timer.cancel()
+      if (isOverdue) supply.overdue -= 1
+    }
+  }
+
+  #clean(slot: Slot<T>, left: Leftover | undefined): void {
+    this.#house.roster.move(slot, 'resetting')
+    const inTime = this.#expectSoon()
+    this.#restore(slot, left).then(fault => {
+      inTime()
+      this.#proved(slot, 'resetting', fault?.reason ?? 'dirty', fault?.detail)
+    })
   }
 
   /** What a connection goes through on its return: leftovers are undone, `factory.reset`, then `testOnReturn`. */
-  async #clean(slot: Slot<T>, left: Leftover | undefined): Promise<void> {
-    const { factory, options, bounds, roster } = this.#house
-    roster.move(slot, 'resetting')
+  async #restore(slot: Slot<T>, left: Leftover | undefined): Promise<Fault | undefined> {
+    const { factory, options, bounds } = this.#house
     if (left?.undo !== undefined) {
       const undone = await attempt(left.undo, options.resetTimeoutMillis, bounds)
-      if (!undone.ok) {
-        this.#proved(slot, 'resetting', 'dirty', `${left.detail}, not undone: ${messageOf(undone.error)}`)
-        return
-      }
+      if (!undone.ok)
+        return { reason: 'dirty', detail: `${left.detail}, not undone: ${messageOf(undone.error)}` }
     }
-    if (factory.reset !== undefined) {
-      const ended = await attempt(
-        signal => factory.reset?.(slot.resource as T, signal),
-        options.resetTimeoutMillis,
-        bounds,
-      )
-      if (!ended.ok) {
-        this.#proved(slot, 'resetting', 'dirty', `factory.reset failed: ${messageOf(ended.error)}`)
-        return
-      }
-    }
+    const reset = await attempt(
+      signal => factory.reset?.(slot.resource as T, signal),
+      options.resetTimeoutMillis,
+      bounds,
+    )
+    if (!reset.ok) return { reason: 'dirty', detail: `factory.reset failed: ${messageOf(reset.error)}` }
     const detail = options.testOnReturn ? await this.#prove(slot) : undefined
-    this.#proved(slot, 'resetting', 'invalid', detail)
+    return detail === undefined ? undefined : { reason: 'invalid', detail }
   }
 
   /** @returns what is wrong with the connection, in words */

@@ -51,9 +51,13 @@ export class Pool<T> extends PoolEmitter<T> {
     this.#plain = { priority: 0, timeout: options.acquireTimeoutMillis, signal: undefined }
     this.#roster = new Roster(handlesOf(factory))
     const onStall = (millis: number): void => this.#stalled(millis)
-    this.#gate = new Gate(options.priorityRange, clock, onStall, (waiter, how, now) =>
-      this.#departed(waiter, how, now),
-    )
+    this.#gate = new Gate(options.priorityRange, clock, onStall, {
+      onDeparture: (waiter, how, now) => this.#departed(waiter, how, now),
+      onDepartures: () => {
+        this.#lending.supply.provision()
+        this.#lifecycle.changed()
+      },
+    })
     this.#house = {
       factory,
       options,
@@ -64,10 +68,11 @@ export class Pool<T> extends PoolEmitter<T> {
       roster: this.#roster,
       gate: this.#gate,
       totals: newTotals(),
+      stats: () => this.stats(),
       onChange: () => this.#lifecycle.changed(),
     }
     this.#lending = new Lending(this.#house)
-    this.#lifecycle = new Lifecycle(this.#house, this.#lending.supply, () => this.stats())
+    this.#lifecycle = new Lifecycle(this.#house, this.#lending.supply)
     if (log.pool.enabled) log.pool('%s: made with %O', options.name, options)
     refreshTracing()
     if (options.autostart) this.start()
@@ -92,8 +97,7 @@ export class Pool<T> extends PoolEmitter<T> {
    */
   use<R>(work: (resource: T) => R | PromiseLike<R>, request?: number | AcquireOptions): Promise<R> {
     const slot = request === undefined ? this.#lendIdle() : undefined
-    if (slot !== undefined) return this.#run(slot, work)
-    return (this.#enter(request, true) as Promise<Slot<T>>).then(lent => this.#run(lent, work))
+    return this.#run(slot ?? (this.#enter(request, true) as Promise<Slot<T>>), work)
   }
 
   /** Lends a connection as a one-shot token: `await using lease = await pool.lease()`. Rejects as {@link acquire}. */
@@ -102,7 +106,8 @@ export class Pool<T> extends PoolEmitter<T> {
       (request === undefined ? this.#lendIdle() : undefined) ??
       ((await this.#enter(request, true)) as Slot<T>)
     const loan = slot.loan
-    return new Lease(slot.lent as T, this.name, {
+    return new Lease(slot.lent as T, {
+      stats: () => this.stats(),
       isCurrent: () => isCurrent(slot, loan),
       end: how => (how === 'release' ? this.#lending.giveBack(slot) : this.#lending.destroy(slot)),
     })
@@ -113,6 +118,7 @@ export class Pool<T> extends PoolEmitter<T> {
     const slot = this.#roster.lent(resource)
     if (slot === undefined) return Promise.reject(refusals.notBorrowed(this.stats(), 'release'))
     this.#lending.giveBack(slot)
+    this.tellNow()
     return DONE
   }
 
@@ -121,6 +127,7 @@ export class Pool<T> extends PoolEmitter<T> {
     const slot = this.#roster.lent(resource)
     if (slot === undefined) return Promise.reject(refusals.notBorrowed(this.stats(), 'destroy'))
     this.#lending.destroy(slot)
+    this.tellNow()
     return DONE
   }
 
@@ -184,12 +191,12 @@ export class Pool<T> extends PoolEmitter<T> {
       if (slot.state === 'idle') supply.discard(slot, 'generation', reason)
     }
     this.#lending.serve(this.#clock.now())
+    this.tellNow()
   }
 
   /** Changes the bounds. Surplus connections are destroyed: idle ones now, lent ones when they come back. */
   resize(bounds: { min?: number; max?: number }): void {
-    const { min = this.#options.min, max = this.#options.max } = bounds
-    checkedBounds(min, max)
+    const { min, max } = checkedBounds(bounds, this.#options)
     this.#options.min = min
     this.#options.max = max
     const { supply } = this.#lending
@@ -198,6 +205,7 @@ export class Pool<T> extends PoolEmitter<T> {
       if (slot.state === 'idle') supply.discard(slot, 'surplus')
     }
     this.#lending.serve(this.#clock.now())
+    this.tellNow()
   }
 
   get name(): string {
@@ -282,6 +290,8 @@ export class Pool<T> extends PoolEmitter<T> {
     if (slot !== undefined) return Promise.resolve(wantsSlot ? slot : (slot.lent as T))
     const refusal = this.#refusal(request)
     if (refusal !== undefined) return Promise.reject(refusal)
+    // A hook that ran on the way may have aborted it.
+    if (signal?.aborted) return Promise.reject(refusals.aborted(this.stats(), 0, signal.reason))
     const now = this.#clock.now()
     const waiter = new Waiter<T>(request, now, wantsSlot)
     this.#gate.enqueue(waiter)
@@ -295,11 +305,13 @@ export class Pool<T> extends PoolEmitter<T> {
     if (supply.isDown) return refusals.unhealthy(this.stats(), supply.breaker.lastError)
     if (request.timeout === 0) return refusals.acquireTimeout(this.stats(), this.#phase(), 0, 0, undefined)
     const most = this.#options.maxWaitingClients
+    if (most === Number.POSITIVE_INFINITY) return undefined
     const served = supply.headroom > -most || this.#roster.census.idle > 0
     return served ? undefined : refusals.queueFull(this.stats(), most)
   }
 
-  async #run<R>(slot: Slot<T>, work: (resource: T) => R | PromiseLike<R>): Promise<R> {
+  async #run<R>(lent: Slot<T> | Promise<Slot<T>>, work: (resource: T) => R | PromiseLike<R>): Promise<R> {
+    const slot = lent instanceof Promise ? await lent : lent
     const loan = slot.loan
     try {
       return await work(slot.lent as T)
@@ -316,8 +328,6 @@ export class Pool<T> extends PoolEmitter<T> {
     const { stats } = this.#crowd
     waiter.fail(withoutStack(() => this.#farewell(waiter, how, now - waiter.since, stats)))
     supply.outwaited(waiter, now, how === 'aborted')
-    supply.provision()
-    this.#lifecycle.changed()
   }
 
   #farewell(waiter: Waiter<T>, how: Departure, waited: number, stats: PoolStats): PoolError {

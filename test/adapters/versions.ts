@@ -5,6 +5,7 @@ import { clientMaker } from '../../src/adapters/ioredis/options.ts'
 import { openRedisPool, type RedisPoolOptions } from '../../src/adapters/ioredis.ts'
 import type { Pool } from '../../src/pool.ts'
 import type { Factory } from '../../src/types.ts'
+import { eventually } from '../support/factories.ts'
 
 /** The adapter with each version of ioredis that it supports. */
 export const versions = [
@@ -40,3 +41,7 @@ export async function rejection(promise: unknown): Promise<Error & { code?: stri
 /** Timers that hold the process. */
 export const heldTimers = (): number =>
   process.getActiveResourcesInfo().filter(name => name === 'Timeout').length
+
+/** Waits until those of earlier tests have run out. */
+export const noTimers = (): Promise<void> =>
+  eventually(() => heldTimers() === 0, { what: 'no timer holds the process' })

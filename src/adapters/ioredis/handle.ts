@@ -1,4 +1,3 @@
-import { leaseEnded } from '../../refusals.ts'
 import { type RedisClient, sever, streamOf } from './client.ts'
 import { isPlain } from './commands.ts'
 import type { Definitions, Script } from './definitions.ts'
@@ -45,7 +44,7 @@ export interface Handle extends Client {
   readonly [LOAN]: Loan
 }
 
-const ended = ({ face }: Loan, what: string) => leaseEnded(face.side.name, `redis.${what} was used`)
+const ended = ({ face }: Loan, what: string) => face.side.leaseEnded(`redis.${what} was used`)
 
 /** @throws PoolError `POOL_LEASE_ENDED` */
 function current(handle: Handle, what: string): LenderOf {

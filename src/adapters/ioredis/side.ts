@@ -2,6 +2,7 @@ import { systemClock } from '../../clock.ts'
 import { PoolError } from '../../errors.ts'
 import { log } from '../../log.ts'
 import type { Pool } from '../../pool.ts'
+import { leaseEnded } from '../../refusals.ts'
 import { abandon, type RedisClient } from './client.ts'
 import { Offences } from './offences.ts'
 import { type Address, isSameAddress, type SentinelTarget, SentinelWatch } from './sentinel-watch.ts'
@@ -56,6 +57,12 @@ export class PoolSide {
 
   get name(): string {
     return this.#pool?.name ?? 'redis'
+  }
+
+  /** For a handle that is used too late. */
+  leaseEnded(what: string): Error {
+    if (this.#pool === undefined) return new Error(`${what} after the end of its lease`)
+    return leaseEnded(this.#pool.stats(), what)
   }
 
   get max(): number {
