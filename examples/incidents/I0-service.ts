@@ -5,6 +5,7 @@ import genericPool from 'generic-pool'
 import { Redis } from 'ioredis'
 import { createRedisPool } from '../../src/adapters/ioredis.ts'
 import { createSocketPool } from '../../src/adapters/net.ts'
+import type { PoolEvents } from '../../src/index.ts'
 import { type Loans, nameCause, reportOf, serve } from './parts/serving.ts'
 
 /*
@@ -53,18 +54,24 @@ function pools(): Pools {
   return { redis: redisUrl === '-' ? undefined : redis, peers }
 }
 
+/** Why a connection was destroyed is the cause of the outage, if the server closed it. */
+function onDestroy({ pool, reason, detail = '' }: PoolEvents<unknown>['destroy'][0]): void {
+  if (reason === 'half-closed' || reason === 'dirty')
+    nameCause(`pool '${pool}', destroy, ${reason}: ${detail}`)
+}
+
 function guardedPools(): Pools {
   const redis = redisUrl === '-' ? undefined : createRedisPool(redisUrl, { max: MAX, name: 'redis' })
   const peers = createSocketPool(
     { host: '127.0.0.1', port: Number(port) },
     { max: MAX, name: 'peers', halfCloseGraceMillis: 500 },
   )
-  redis?.on('half-close', ({ pool, state, detail }) =>
-    nameCause(`half-close: pool '${pool}', ${state}: ${detail}`),
-  )
-  peers.on('half-close', ({ pool, state, detail }) =>
-    nameCause(`half-close: pool '${pool}', ${state}: ${detail}`),
-  )
+  redis?.on('server-timeout', ({ pool, limitMillis, source }) => {
+    nameCause(
+      `pool '${pool}', server-timeout: the server closes after ${limitMillis} ms of idling (${source})`,
+    )
+  })
+  for (const pool of [redis, peers]) pool?.on('destroy', onDestroy)
   return { redis, peers }
 }
 
@@ -131,10 +138,11 @@ function service({ redis, peers }: Pools) {
     upload(count: number): void {
       uploads = { running: count, failed: [] }
       for (const upload of times(count, () => peers.use(send))) {
-        upload.catch((error: Error) => {
-          uploads.running -= 1
-          uploads.failed.push(error.message)
-        })
+        upload
+          .catch((error: Error) => uploads.failed.push(error.message))
+          .finally(() => {
+            uploads.running -= 1
+          })
       }
     },
     uploads: () => uploads,
@@ -146,12 +154,12 @@ function service({ redis, peers }: Pools) {
 const UPLOAD_BYTES = 16 * 2 ** 20
 
 async function send(socket: Socket): Promise<void> {
-  const failed = once(socket, 'close').then(() => {
-    throw new Error('the connection was reset by the pool, or closed')
-  })
   socket.write('UPLOAD\n')
-  const sent = new Promise<void>(resolve => socket.write(Buffer.alloc(UPLOAD_BYTES), () => resolve()))
-  await Promise.race([sent, failed])
+  await new Promise<void>((resolve, reject) => {
+    socket.write(Buffer.alloc(UPLOAD_BYTES), error => (error ? reject(error) : resolve()))
+  })
+  // Of a socket that was destroyed meanwhile, Node says that the write is done.
+  if (socket.destroyed) throw new Error('the connection was reset before all was sent')
 }
 
 serve(service(side === 'with' ? guardedPools() : pools()))

@@ -32,7 +32,7 @@ export class Service {
   readonly pid: number
   readonly child: ChildProcess
   readonly #open = new Map<number, (message: Message & { type: 'answer' }) => void>()
-  #named: { text: string; at: number } | undefined
+  readonly #named: { text: string; at: number }[] = []
   #lastSeq = 0
 
   private constructor(child: ChildProcess) {
@@ -86,9 +86,10 @@ export class Service {
     }
   }
 
-  /** When and how the service first said what was wrong, if it did. */
-  named(faultAt: number): Named | undefined {
-    return this.#named && { text: this.#named.text, seconds: Math.max(this.#named.at - faultAt, 0) / 1000 }
+  /** When and how the service first said, after a fault, what was wrong, if it did. */
+  named(faultAt: number, about = ''): Named | undefined {
+    const first = this.#named.find(({ text, at }) => at >= faultAt && text.includes(about))
+    return first && { text: first.text, seconds: (first.at - faultAt) / 1000 }
   }
 
   /** Waits for the process to end by itself. @returns whether it did */
@@ -110,7 +111,7 @@ export class Service {
   }
 
   #heard(message: Message): void {
-    if (message.type === 'named') this.#named ??= message
+    if (message.type === 'named') this.#named.push(message)
     else this.#open.get(message.seq)?.(message)
   }
 }

@@ -28,7 +28,7 @@ export function hangUp(): void {
   process.disconnect()
 }
 
-/** The service has found out what is wrong. Only the first time counts. */
+/** The service has found out what is wrong. */
 export function nameCause(text: string): void {
   send({ type: 'named', text, at: wallClock() })
 }
