@@ -15,8 +15,11 @@ const MAX = 5
 const DEADLINE = 100
 const CHECK_EVERY_MILLIS = 4
 
+/** Where to connect, and as whom. */
+export type Target = Pick<RedisOptions, 'host' | 'port' | 'username' | 'password' | 'db'>
+
 /** As people write it today: every step is awaited, every failure is passed on. */
-function pool(options: RedisOptions): Loans<Redis> {
+function pool(options: Target): Loans<Redis> {
   const connect = async (): Promise<Redis> => {
     const client = new Redis(options)
     await once(client as EventEmitter, 'ready')
@@ -33,7 +36,7 @@ function pool(options: RedisOptions): Loans<Redis> {
   )
 }
 
-function guardedPool(options: RedisOptions): Loans<Redis> {
+function guardedPool(options: Target): Loans<Redis> {
   const guarded = createRedisPool(options, {
     name: 'health',
     max: MAX,
@@ -47,13 +50,13 @@ function guardedPool(options: RedisOptions): Loans<Redis> {
 }
 
 /** The service itself: the same on either pool. */
-function service(open: (options: RedisOptions) => Loans<Redis>) {
+function service(open: (options: Target) => Loans<Redis>) {
   let redis: Loans<Redis> | undefined
   let timer: NodeJS.Timeout | undefined
   let checks = 0
   let failed = 0
   return {
-    start(options: RedisOptions): void {
+    start(options: Target): void {
       const health = open(options)
       redis = health
       checks = 0

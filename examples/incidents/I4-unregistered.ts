@@ -1,10 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import type { RedisOptions } from 'ioredis'
 import { startEmbeddedRedis } from '../support/embedded-redis.ts'
 import { countSockets } from '../support/fds.ts'
 import { ensureRedisBinary, startRedis } from '../support/redis-server.ts'
 import { LATE_MILLIS, type Manner, startGate } from './I4-gate.ts'
-import type { Checked } from './I4-service.ts'
+import type { Checked, Target } from './I4-service.ts'
 import { playIfStarted } from './parts/alone.ts'
 import {
   harmOf,
@@ -36,7 +35,7 @@ import { Service, until, wallClock } from './parts/service.ts'
 interface Flavour {
   readonly name: string
   readonly manner: Manner
-  readonly options: RedisOptions
+  readonly options: Target
 }
 const FLAVOURS: readonly Flavour[] = [
   { name: 'handshake', manner: 'stranger', options: {} },

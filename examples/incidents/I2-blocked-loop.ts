@@ -1,0 +1,180 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { Redis } from 'ioredis'
+import { portCensus } from '../support/proc.ts'
+import { Balancer } from './I2-balancer.ts'
+import type { NodeState } from './I2-node.ts'
+import { playIfStarted } from './parts/alone.ts'
+import { harmOf, type Incident, orUnknown, type Seen, type Side, type Stage } from './parts/incident.ts'
+import { Service, wallClock } from './parts/service.ts'
+
+/*
+ * I2 · One synchronous call stops the loop, and the outage spreads to the next node.
+ *
+ * The post-mortem                                     What is printed here
+ * ------------------------------------------------    --------------------------------------------------------------
+ * urllib2, a synchronous client, in a coroutine       a handler sleeps in Atomics.wait until the third party answers
+ * OpenResty in front, which times out and closes      a small balancer with nginx's rules: timeouts and errors seen
+ * hundreds of CLOSE_WAITs on the node                 most connections to a node's port in CLOSE_WAIT, and their Recv-Q
+ * requests failed over to the next node, which fell   how often each node was taken out, and what users saw
+ *   the same way
+ *
+ * What the pool has to do with it: Node runs timers before it polls. After the block every acquire timeout and every
+ * PING timeout fires although the replies already lie in the kernel. Requests fail that had all they needed, healthy
+ * connections are thrown away, the balancer takes the node out, and its load goes to the other one.
+ *
+ * What no pool can do: answer while the loop stands still. The block here is shorter than the balancer's patience.
+ */
+
+const READS_A_PAGE = 12
+const PAGE_EVERY_MILLIS = 800
+const THIRD_PARTY_MILLIS = { healthy: 20, slow: 650 }
+const PATIENCE_MILLIS = 1500
+const FAIL_TIMEOUT_MILLIS = 2000
+const RELOAD_AFTER_MILLIS = 300
+const MOST_RELOADS = 3
+const PAGES = { full: { healthy: 1, slow: 6 }, small: { healthy: 1, slow: 2 } }
+const KEY = 'lifeguard-incident:I2'
+
+export const incident: Incident = { id: 'I2', title: 'a synchronous call blocks the loop', play }
+
+async function play(side: Side, stage: Stage): Promise<Seen> {
+  const { url } = stage.redis
+  const nodes = await Promise.all(
+    ['A', 'B'].map(name => Service.start('I2-node', [side, url, `node ${name}`])),
+  )
+  try {
+    const ports = await Promise.all(nodes.map(node => node.call<number>('port')))
+    const balancer = new Balancer(
+      ports.map((port, index) => ({ name: `node ${'AB'[index]}`, port })),
+      { patience: PATIENCE_MILLIS, failTimeout: FAIL_TIMEOUT_MILLIS },
+    )
+    const users = new Users(balancer)
+    const watch = new PortWatch(ports)
+    const { healthy, slow } = PAGES[stage.scale]
+    const thirdParty = (millis: number) => Promise.all(nodes.map(node => node.call('thirdParty', millis)))
+    await thirdParty(THIRD_PARTY_MILLIS.healthy)
+    // Connections for everybody, before anything is slow.
+    await users.open(2)
+    await users.visit(healthy)
+    const before = { ...users.seen }
+    stage.say(
+      `healthy: ${before.served} requests served, ${before.failed} failed; now the third party takes ${THIRD_PARTY_MILLIS.slow} ms`,
+    )
+    await thirdParty(THIRD_PARTY_MILLIS.slow)
+    const faultAt = wallClock()
+    const connectsBefore = await totalConnects(nodes)
+    await users.visit(slow)
+    const state = await Promise.all(nodes.map(node => node.call<NodeState>('state')))
+    const connects = state.reduce((sum, one) => sum + one.connects, 0) - connectsBefore
+    const served = users.seen.served - before.served
+    const failed = users.seen.failed - before.failed
+    watch.stop()
+    const error = state.flatMap(one => one.errors).sort(([, a], [, b]) => b - a)[0]
+    const outs = balancer.marked.filter(([, times]) => times > 0)
+    return {
+      rows: [
+        ['what users saw: served / failed', `${served} / ${failed}, ${users.reloads} pages reloaded`],
+        [
+          'balancer: timeouts, errors of nodes',
+          `${balancer.timeouts}, ${balancer.errors}${error ? ` (${error[1]} × ${error[0].slice(0, 60)})` : ''}`,
+        ],
+        [
+          'nodes taken out by the balancer',
+          outs.map(([name, times]) => `${name} ${times}×`).join(', ') || 'none',
+        ],
+        ['healthy connections replaced', connects],
+        [
+          'most CLOSE_WAIT at the ports of the nodes',
+          watch.most === undefined ? orUnknown(undefined) : `${watch.most}, ${watch.unread} bytes unread`,
+        ],
+      ],
+      harm: harmOf(
+        [failed > 0, `${failed} of ${served + failed} requests failed`],
+        [outs.length > 0, `${outs.map(([name]) => name).join(' and ')} taken out`],
+      ),
+      unharmed: `all ${served} requests served, no node taken out, ${connects} connections replaced`,
+      named: nodes.map(node => node.named(faultAt)).find(named => named !== undefined),
+      report: side === 'with' ? await nodes[0]?.call<string>('report') : undefined,
+    }
+  } finally {
+    await Promise.all(nodes.map(node => node.kill()))
+    await tidy(url)
+  }
+}
+
+async function totalConnects(nodes: readonly Service[]): Promise<number> {
+  const state = await Promise.all(nodes.map(node => node.call<NodeState>('state')))
+  return state.reduce((sum, { connects }) => sum + connects, 0)
+}
+
+/** People who open pages, and reload a page that came back broken, and so pay again. */
+class Users {
+  readonly seen = { served: 0, failed: 0 }
+  reloads = 0
+  readonly #balancer: Balancer
+
+  constructor(balancer: Balancer) {
+    this.#balancer = balancer
+  }
+
+  /** Pages at a steady rate, whatever becomes of them. Resolves when all is over. */
+  async visit(pages: number): Promise<void> {
+    const all: Promise<void>[] = []
+    for (let page = 0; page < pages; page++) {
+      all.push(this.#page())
+      await delay(PAGE_EVERY_MILLIS)
+    }
+    await Promise.all(all)
+  }
+
+  /** Pages one after the other. */
+  async open(pages: number): Promise<void> {
+    for (let page = 0; page < pages; page++) await this.#load()
+  }
+
+  async #page(): Promise<void> {
+    for (let loads = 0; !(await this.#load()) && loads < MOST_RELOADS; loads++) {
+      this.reloads += 1
+      await delay(RELOAD_AFTER_MILLIS)
+    }
+  }
+
+  /** What a page asks for at once. @returns whether all of it came */
+  async #load(): Promise<boolean> {
+    const paths = [...Array.from({ length: READS_A_PAGE }, () => '/read'), '/pay']
+    const statuses = await Promise.all(paths.map(path => this.#balancer.request(path)))
+    const failed = statuses.filter(status => status >= 400).length
+    this.seen.failed += failed
+    this.seen.served += statuses.length - failed
+    return failed === 0
+  }
+}
+
+/** Looks at the ports of the nodes from outside. */
+class PortWatch {
+  most: number | undefined
+  unread = 0
+  readonly #timer: NodeJS.Timeout
+
+  constructor(ports: readonly number[]) {
+    this.#timer = setInterval(() => {
+      for (const port of ports) {
+        const census = portCensus(port)
+        if (census === undefined) return
+        this.most = Math.max(this.most ?? 0, census.closeWait)
+        this.unread = Math.max(this.unread, census.unread)
+      }
+    }, 50)
+  }
+
+  stop(): void {
+    clearInterval(this.#timer)
+  }
+}
+
+async function tidy(url: string): Promise<void> {
+  const admin = new Redis(url)
+  await admin.del(KEY).finally(() => admin.disconnect())
+}
+
+await playIfStarted(incident, import.meta.url)
