@@ -11,7 +11,7 @@ interface State extends Upstream {
   marked: number
 }
 
-/** After the fashion of nginx: `proxy_next_upstream error timeout http_500`, `max_fails=1`. */
+/** After nginx's `proxy_next_upstream error timeout http_500` and `max_fails=1`; 502 when no node is left. */
 export interface BalancerOptions {
   /** How long a node may take to answer. Milliseconds. */
   readonly patience: number
