@@ -1,4 +1,5 @@
-import { createRequire } from 'node:module'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import genericPool from 'generic-pool'
 import { createPool as createLightningPool } from 'lightning-pool'
 import pTimeout from 'p-timeout'
@@ -116,10 +117,10 @@ export const CONTENDERS: Readonly<Record<string, (max: number) => Contender>> = 
 
 /** The version of each package that a table names. */
 export function versions(): Record<string, string> {
-  const require = createRequire(import.meta.url)
-  const found: Record<string, string> = {}
-  for (const name of ['generic-pool', 'lightning-pool', 'tarn', 'p-timeout']) {
-    found[name] = (require(`${name}/package.json`) as { version: string }).version
+  const version = (name: string): string => {
+    const file = join(import.meta.dirname, '../../node_modules', name, 'package.json')
+    return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version
   }
-  return found
+  const names = ['generic-pool', 'lightning-pool', 'tarn', 'sequelize-pool', 'p-timeout']
+  return Object.fromEntries(names.map(name => [name, version(name)]))
 }

@@ -54,9 +54,10 @@ export function eachTurn(run: () => void): () => void {
   return () => clearImmediate(next)
 }
 
-/** How many turns the event loop has begun; undefined where Node does not tell. 30 to 80 ns. */
-export function turnsBegun(): number | undefined {
-  return (performance.nodeTiming as { uvMetricsInfo?: { loopCount: number } }).uvMetricsInfo?.loopCount
+/** How many turns the event loop has begun, and how many events it has handled; undefined where Node does not tell. */
+export function loopMetrics(): { readonly loopCount: number; readonly events: number } | undefined {
+  const timing = performance.nodeTiming as { uvMetricsInfo?: { loopCount: number; events: number } }
+  return timing.uvMetricsInfo
 }
 
 /**

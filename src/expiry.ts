@@ -35,6 +35,8 @@ export class Expiry<T> {
   readonly #expire: (waiter: Waiter<T>, now: number) => void
   readonly #lanes = new Map<number, Lane<T>>()
   readonly #agenda: Lane<T>[] = []
+  /** Where the last waiter went: most go where the one before them went. */
+  #latest: Lane<T> | undefined
   #waiting = 0
 
   constructor(
@@ -48,7 +50,8 @@ export class Expiry<T> {
   }
 
   add(waiter: Waiter<T>): void {
-    let lane = this.#lanes.get(waiter.timeout)
+    let lane = this.#latest
+    if (lane?.timeout !== waiter.timeout) lane = this.#lanes.get(waiter.timeout)
     if (lane === undefined) {
       lane = new Lane(waiter.timeout, waiter.deadline)
       this.#lanes.set(waiter.timeout, lane)
@@ -56,14 +59,16 @@ export class Expiry<T> {
       // Never later than the alarm already is: an idle lane may still be on the agenda.
       this.#alarm.set(waiter.deadline)
     }
+    this.#latest = lane
     lane.push(waiter)
+    waiter.lane = lane
     this.#waiting += 1
     if (this.#waiting === 1) this.#alarm.hold(true)
   }
 
   /** A waiter has marked itself gone. */
   left(waiter: Waiter<T>): void {
-    this.#lanes.get(waiter.timeout)?.left()
+    waiter.lane?.left()
     this.#waiting -= 1
     if (this.#waiting === 0) this.#alarm.hold(false)
   }
@@ -86,8 +91,10 @@ export class Expiry<T> {
         this.#expire(first, now)
       }
       const first = lane.peek()
-      if (first === undefined) this.#lanes.delete(lane.timeout)
-      else {
+      if (first === undefined) {
+        this.#lanes.delete(lane.timeout)
+        if (this.#latest === lane) this.#latest = undefined
+      } else {
         lane.due = first.deadline
         this.#schedule(lane)
       }

@@ -48,14 +48,13 @@ export class Gate<T> {
   /** Takes the next waiter, who is then granted: the caller serves it in the same step. */
   take(): Waiter<T> | undefined {
     if (this.waiting === 0) return undefined
-    for (const line of this.#lines) {
-      const waiter = line.shift()
-      if (waiter === undefined) continue
-      waiter.state = 'granted'
-      this.#forget(waiter)
-      return waiter
-    }
-    return undefined
+    const lines = this.#lines
+    let waiter = lines[0]?.shift()
+    for (let line = 1; waiter === undefined && line < lines.length; line += 1) waiter = lines[line]?.shift()
+    if (waiter === undefined) return undefined
+    waiter.state = 'granted'
+    this.#forget(waiter)
+    return waiter
   }
 
   /** Who would be taken next. */

@@ -96,8 +96,7 @@ export class Lending<T> {
 
   /** Takes a lent connection back: to the next in the queue, to the idle ones, or to its end. */
   giveBack(slot: Slot<T>): void {
-    const { gate, clock } = this.#house
-    const now = clock.now()
+    const now = this.#house.clock.now()
     this.#tellRelease(slot, now)
     if (slot.watch === undefined) slot.activeAt = now
     else noteTraffic(slot, now)
@@ -105,10 +104,10 @@ export class Lending<T> {
     if (end === undefined && this.supply.breaker.unproven) this.supply.breaker.proven()
     if (end !== undefined) this.supply.discard(slot, end.reason, end.detail)
     else if (this.#cleans) this.#check(slot, 'resetting', () => clean(this.#house, slot))
-    else {
+    else if (this.#house.options.testOnBorrow) {
       this.#rest(slot, now)
-      if (gate.waiting > 0) this.serve(now)
-    }
+      this.serve(now)
+    } else this.#ready(slot, now, 'returned')
     this.#house.onChange()
   }
 
@@ -142,18 +141,21 @@ export class Lending<T> {
     const end = this.supply.isStopped ? CLOSED_POOL : this.#unfit(slot, now)
     if (end !== undefined) this.supply.discard(slot, end.reason, end.detail)
     else if (this.#house.options.testOnBorrow) this.#rest(slot, now)
-    else this.#ready(slot, now)
+    else this.#ready(slot, now, 'proved')
     this.serve(now)
   }
 
-  /** A connection that has just proved itself: to whoever is first in the queue, else it is idle. */
-  #ready(slot: Slot<T>, now: number, idleSince = now): void {
+  /** A connection that is new, has proved itself or came back: to whoever is first in the queue, else it is idle. */
+  #ready(slot: Slot<T>, now: number, how: 'proved' | 'returned', idleSince = now): void {
     this.#rest(slot, now, idleSince)
     if (this.#house.gate.waiting === 0) return
-    // The answer that proved it may have been its last, with the FIN right behind. More proof than that there is not.
-    const found = slot.loan === 0 ? undefined : this.#house.lookout.check(slot, now, now)
-    if (found === undefined || found === 'barrier') this.#grant(slot, now)
+    // Not before its first loan: a greeting that has come by now is for the borrower. Later, the answer that proved it
+    // may have been its last, with the FIN right behind.
+    const found = slot.loan === 0 ? undefined : this.#house.lookout.check(slot, now, Number.NEGATIVE_INFINITY)
+    if (found === undefined || (found === 'barrier' && how === 'proved')) this.#grant(slot, now)
+    else if (found === 'barrier') this.#settle(now)
     else this.supply.discard(slot, found.reason, found.detail)
+    if (found !== undefined && how === 'returned') this.supply.provision()
   }
 
   #rest(slot: Slot<T>, now: number, idleSince = now): void {
@@ -223,7 +225,7 @@ export class Lending<T> {
       const end = fault ?? this.#unfit(slot, now)
       if (end !== undefined) this.supply.discard(slot, end.reason, end.detail)
       else if (from === 'resetting' && options.testOnBorrow) this.#rest(slot, now)
-      else this.#ready(slot, now, idleSince)
+      else this.#ready(slot, now, 'proved', idleSince)
     }
     this.serve(now)
     onChange()

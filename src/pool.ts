@@ -97,8 +97,7 @@ export class Pool<T> extends PoolEmitter<T> {
    */
   use<R>(work: (resource: T) => R | PromiseLike<R>, request?: number | AcquireOptions): Promise<R> {
     const slot = request === undefined ? this.#lendIdle() : undefined
-    if (slot !== undefined) return this.#run(slot, work)
-    return (this.#enter(request, true) as Promise<Slot<T>>).then(lent => this.#run(lent, work))
+    return this.#run(slot ?? (this.#enter(request, true) as Promise<Slot<T>>), work)
   }
 
   /** Lends a connection as a one-shot token: `await using lease = await pool.lease()`. Rejects as {@link acquire}. */
@@ -301,11 +300,13 @@ export class Pool<T> extends PoolEmitter<T> {
     if (request.timeout === 0 && !this.#lending.isSettling)
       return refusals.acquireTimeout(this.stats(), this.#phase(), 0, 0, undefined)
     const most = this.#options.maxWaitingClients
+    if (most === Number.POSITIVE_INFINITY) return undefined
     const served = supply.headroom > -most || this.#roster.census.idle > 0
     return served ? undefined : refusals.queueFull(this.stats(), most)
   }
 
-  async #run<R>(slot: Slot<T>, work: (resource: T) => R | PromiseLike<R>): Promise<R> {
+  async #run<R>(lent: Slot<T> | Promise<Slot<T>>, work: (resource: T) => R | PromiseLike<R>): Promise<R> {
+    const slot = lent instanceof Promise ? await lent : lent
     const loan = slot.loan
     try {
       return await work(slot.resource as T)

@@ -59,9 +59,10 @@ export class Slot<T> {
   /** When a look at the kernel last found it good, and when it last answered a round trip. */
   lookedAt = 0
   provenAt = 0
-  /** When the server last heard of it, or it of the server, as far as is known; and the bytes of its socket by then. */
+  /** When there was last traffic, as far as is known, the bytes of its socket by then, and when they were last counted. */
   activeAt = 0
   bytes = 0
+  sampledAt = 0
   /** When its peer was first seen to have closed its side while the connection was lent; 0: it has not. */
   endedAt = 0
   /** Whether the event `half-close` has told of its end. */

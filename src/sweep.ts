@@ -57,7 +57,7 @@ export class Sweep<T> {
     if (!this.#started) return
     const { clock, options, limit, roster } = this.#house
     const now = clock.now()
-    const retireAt = now + retirePeriod(options, limit.retireAfter)
+    const retireAt = now + retirePeriod(options, limit.period)
     const askAt = this.owesQuestion && roster.alive > 0 ? now + ASK_AGAIN_MILLIS : Number.POSITIVE_INFINITY
     const next = Math.min(this.#evictAt, retireAt, askAt)
     if (Number.isFinite(next)) this.#alarm.set(next)

@@ -1,4 +1,5 @@
 import type { PoolError } from './errors.ts'
+import type { Fifo } from './fifo.ts'
 import type { Slot } from './slot.ts'
 
 /** Where a waiting acquire is: it leaves `waiting` once, and whoever moves it learns whether it was the one. */
@@ -21,6 +22,8 @@ export class Waiter<T> {
   readonly timeout: number
   readonly signal: AbortSignal | undefined
   readonly since: number
+  /** The waiters with the same timeout; see `Expiry`. */
+  lane: Fifo<Waiter<T>> | undefined = undefined
   readonly #wantsSlot: boolean
   #resolve!: (served: T | Slot<T>) => void
   #reject!: (error: PoolError) => void

@@ -10,7 +10,8 @@ import type { Answer, Kill, KillerData, Question } from './killer.ts'
  */
 
 const { url, prefix } = workerData as KillerData
-const admin = new Redis(url)
+// Few retries: a server that is gone for good ends the show, it does not hold it up.
+const admin = new Redis(url, { maxRetriesPerRequest: 3 })
 // Each command reports the failure of its own; without a listener ioredis would print them besides.
 admin.on('error', () => {})
 

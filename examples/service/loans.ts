@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import { isPoolError, type Pool } from '../../src/index.ts'
 import type { Kind, Ledger } from './ledger.ts'
@@ -7,6 +8,7 @@ import type { Loan, PoolWatch } from './pool-watch.ts'
 export type Outcome<R> = { readonly ok: true; readonly value: R } | { readonly ok: false }
 
 const MOST_ATTEMPTS = 5
+const REFUSED_PAUSE_MILLIS = 20
 
 /** Does the service's work on connections of the pool, and writes down how it ended. */
 export class Loans {
@@ -36,8 +38,11 @@ export class Loans {
       ledger.served[kind] += 1
       return { ok: true, value }
     } catch (error) {
-      if (isPoolError(error)) ledger.refused.set(error.code, (ledger.refused.get(error.code) ?? 0) + 1)
-      else if (!(error instanceof Error)) ledger.wrong.push(`${kind}: ${String(error)}`)
+      if (isPoolError(error)) {
+        ledger.refused.set(error.code, (ledger.refused.get(error.code) ?? 0) + 1)
+        // To come back at once would spin: a refusal takes no turn of the event loop.
+        await delay(REFUSED_PAUSE_MILLIS)
+      } else if (!(error instanceof Error)) ledger.wrong.push(`${kind}: ${String(error)}`)
       else if (error.name === 'ReplyError') ledger.wrong.push(`${kind}: ${error.message}`)
       else ledger.cutOff.push({ kind, connection, loan, message: error.message })
       return { ok: false }

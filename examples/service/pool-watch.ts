@@ -1,5 +1,3 @@
-import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import type { Socket } from 'node:net'
 import type { Redis } from 'ioredis'
 import type { DestroyReason, Pool } from '../../src/index.ts'
 import { now } from './clock.ts'
@@ -54,17 +52,18 @@ export class PoolWatch {
 
 /**
  * Marks each turn of the event loop after it has looked for news from the network. Between two marks lies one whole
- * look: what had come before the first of them was heard of before the second.
+ * look. It takes two to hear of a death: the first may find an answer that came before the FIN, and no more.
  */
 class LoopWatch {
   heardUntil = Number.NEGATIVE_INFINITY
-  #last = Number.NEGATIVE_INFINITY
+  #marks: [older: number, last: number] = [Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY]
   #next: NodeJS.Immediate
 
   constructor() {
     const mark = (): void => {
-      this.heardUntil = this.#last
-      this.#last = now()
+      const [older, last] = this.#marks
+      this.heardUntil = older
+      this.#marks = [last, now()]
       // Unreferenced: it runs once a turn, and does not make the loop turn.
       this.#next = setImmediate(mark).unref()
     }
@@ -73,29 +72,5 @@ class LoopWatch {
 
   stop(): void {
     clearImmediate(this.#next)
-  }
-}
-
-/** Follows every TCP and Unix socket that this thread opens as a client: Node itself tells of each. */
-export class SocketWatch {
-  readonly #sockets: Socket[] = []
-  readonly #onSocket = (message: unknown): void => {
-    this.#sockets.push((message as { socket: Socket }).socket)
-  }
-
-  constructor() {
-    subscribe('net.client.socket', this.#onSocket)
-  }
-
-  get opened(): number {
-    return this.#sockets.length
-  }
-
-  get closed(): number {
-    return this.#sockets.filter(socket => socket.closed).length
-  }
-
-  stop(): void {
-    unsubscribe('net.client.socket', this.#onSocket)
   }
 }

@@ -46,9 +46,9 @@ export function tooIdle<T>(slot: Slot<T>, now: number, options: ResolvedOptions,
 }
 
 /** How often idle connections are checked for their lifetime and the server's limit, in milliseconds. */
-export function retirePeriod(options: ResolvedOptions, retireAfter: number): number {
-  const shortest = Math.min(options.maxLifetimeMillis, retireAfter)
-  return Number.isFinite(shortest) ? Math.min(Math.max(shortest / 8, 25), 30_000) : shortest
+export function retirePeriod(options: ResolvedOptions, limitPeriod: number): number {
+  const period = Math.min(options.maxLifetimeMillis / 8, limitPeriod)
+  return Number.isFinite(period) ? Math.min(Math.max(period, 25), 30_000) : period
 }
 
 /** The period of the idle check, in milliseconds; `Infinity` when there is nothing to check. */

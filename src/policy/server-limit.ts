@@ -73,6 +73,12 @@ export class ServerLimit {
     }
   }
 
+  /** How often to look for connections that are to retire: often enough for none to use up the margin. */
+  get period(): number {
+    const limit = Math.min(this.#given, this.#asked, this.#learned)
+    return Number.isFinite(limit) ? (limit - this.retireAfter) / 4 : limit
+  }
+
   /** The server has answered; 0 and `Infinity` mean no limit, undefined that it would not say. */
   answered(limit: number | undefined): void {
     const known = typeof limit === 'number' && limit > 0

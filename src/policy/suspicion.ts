@@ -23,12 +23,13 @@ export class Suspicion {
 
   /** Since when a look must have found the connection good; undefined if one has. */
   since<T>(slot: Slot<T>): number | undefined {
-    const good = Math.max(slot.lookedAt, slot.provenAt, slot.idleSince)
-    return good < this.#closedAt ? this.#closedAt : undefined
+    // Mostly it came to rest after the last alarm.
+    if (slot.idleSince >= this.#closedAt) return undefined
+    return Math.max(slot.lookedAt, slot.provenAt) < this.#closedAt ? this.#closedAt : undefined
   }
 
   /** Must the connection answer a round trip before it is lent? */
   wantsAnswer<T>(slot: Slot<T>): boolean {
-    return Math.max(slot.provenAt, slot.idleSince) < this.#silentAt
+    return slot.idleSince < this.#silentAt && slot.provenAt < this.#silentAt
   }
 }

@@ -15,7 +15,8 @@ export function bytesOf<T>({ socket }: Slot<T>): number {
  * @param since - when it was last looked into, if later than the start of the loan: what was said, was said after that
  */
 export function noteTraffic<T>(slot: Slot<T>, now: number, since = slot.lentAt): void {
-  if (now - slot.activeAt < PRECISION_MILLIS) return
+  if (now - slot.sampledAt < PRECISION_MILLIS) return
+  slot.sampledAt = now
   const bytes = bytesOf(slot)
   if (bytes === slot.bytes) return
   slot.bytes = bytes

@@ -50,7 +50,7 @@ for (const { name, Client } of versions) {
       admin.disconnect()
     })
 
-    test('goes by the error that the server gives to a PING', async () => {
+    test('goes by the error that the server gives to a PING', async t => {
       const answers = {
         'NOPERM no permissions to run the ping command': true,
         'MISCONF Redis is configured to save RDB snapshots': true,
@@ -65,10 +65,10 @@ for (const { name, Client } of versions) {
       }
       for (const [error, expected] of Object.entries(answers)) {
         const fake = await startFakeRedis(butFor({ PING: `-${error}\r\n` }))
+        t.after(() => fake.stop())
         const { alive, destroy } = await connect({ port: fake.port })
         assert.equal(await alive(), expected, error)
         await destroy()
-        await fake.stop()
       }
     })
 
@@ -88,8 +88,9 @@ for (const { name, Client } of versions) {
       }
     })
 
-    test('does not wait for a server that went silent, nor leave an unhandled rejection', async () => {
+    test('does not wait for a server that went silent, nor leave an unhandled rejection', async t => {
       const fake = await startFakeRedis(silentFor('PING'))
+      t.after(() => fake.stop())
       const { alive, destroy } = await connect({ port: fake.port })
       const patience = new AbortController()
       const answer = alive(patience.signal)
@@ -98,7 +99,6 @@ for (const { name, Client } of versions) {
       assert.deepEqual(await settledWithin(answer, 100), { state: 'fulfilled', value: false })
       await destroy()
       assert.equal(await alive(), false)
-      await fake.stop()
     })
   })
 
@@ -156,28 +156,29 @@ for (const { name, Client } of versions) {
       }
     })
 
-    test('resets what cannot be delivered to a server that stopped reading', async () => {
+    test('resets what cannot be delivered to a server that stopped reading', async t => {
       const pausing: Answer = (command, socket) => {
         if (command[0] === 'GET') socket.pause()
         return handshake(command)
       }
       const fake = await startFakeRedis(pausing)
+      t.after(() => fake.stop())
       const { client, destroy } = await connect({ host: '127.0.0.1', port: fake.port })
       await client.get('x').catch(() => {})
       const unsent = client.set('x', Buffer.alloc(32 * 2 ** 20))
       assert.ok(client.stream.writableLength > 0)
-      const local = client.stream.localPort
+      const states = kernelStates(client.stream)
       await destroy()
       assert.match((await rejection(unsent)).message, /Connection is closed/)
       // A plain close leaves the kernel a connection in FIN_WAIT1 that nobody owns.
-      assert.deepEqual(await kernelStates(local), [])
-      await fake.stop()
+      assert.deepEqual(await states(), [])
     })
   })
 
   describe(`${name}: a connection on its own`, () => {
-    test('is closed after a reply that nobody asked for, instead of shifting the ones that follow', async () => {
+    test('is closed after a reply that nobody asked for, instead of shifting the ones that follow', async t => {
       const fake = await startFakeRedis()
+      t.after(() => fake.stop())
       const { client, destroy } = await connect({ port: fake.port })
       const socket = client.stream
       const closed = once(socket, 'close')
@@ -185,10 +186,9 @@ for (const { name, Client } of versions) {
       await closed
       assert.equal((await rejection(client.get('x'))).message.length > 0, true)
       await destroy()
-      await fake.stop()
     })
 
-    test('does not stay in CLOSE_WAIT because it has unsent data', async () => {
+    test('does not stay in CLOSE_WAIT because it has unsent data', async t => {
       const closing: Answer = (command, socket) => {
         if (command[0] !== 'GET') return handshake(command)
         socket.pause()
@@ -196,13 +196,13 @@ for (const { name, Client } of versions) {
         return undefined
       }
       const fake = await startFakeRedis(closing)
+      t.after(() => fake.stop())
       const { client } = await connect({ host: '127.0.0.1', port: fake.port })
       const ended = once(client, 'end')
       const lost = [client.get('x'), client.set('x', Buffer.alloc(32 * 2 ** 20))].map(rejection)
       await ended
       for (const { message } of await Promise.all(lost)) assert.match(message, /Connection is closed/)
       assert.equal(countSockets()?.tcp.CLOSE_WAIT ?? 0, 0)
-      await fake.stop()
     })
 
     test('keeps its options from the borrower, who can still do all that they allow', { skip }, async () => {

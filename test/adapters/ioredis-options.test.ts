@@ -92,13 +92,13 @@ for (const { name, Client } of versions) {
     })
 
     test('are the own of the user where they do no harm, and are read once', { skip }, async () => {
-      const options = { port: redis.server.port, keepAlive: 1, noDelay: false, connectTimeout: 5, db: 1 }
+      const options = { port: redis.server.port, keepAlive: 1, noDelay: false, connectTimeout: 5000, db: 1 }
       const factory = factoryOf(Client, options)
       Object.assign(options, { db: 99, retryStrategy: () => 1 })
       const client = await factory.create(noSignal())
       assert.deepEqual(
         [client.options.keepAlive, client.options.noDelay, client.options.connectTimeout, client.options.db],
-        [1, false, 5, 1],
+        [1, false, 5000, 1],
       )
       assert.equal(client.options.retryStrategy, null)
       await factory.destroy(client)

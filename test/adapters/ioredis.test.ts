@@ -142,6 +142,13 @@ for (const { name, Client } of versions) {
         const made = await Promise.resolve(factory.create(noSignal())).catch(() => undefined)
         if (made !== undefined) await factory.destroy(made)
       })
+      await withFake(handshake, async ({ port }) => {
+        const dead = new Client(port)
+        await once(dead, 'ready')
+        dead.stream.destroy()
+        assert.equal(dead.status, 'ready')
+        assert.ok(isPoolError(await failure(() => dead), 'POOL_CONNECT_FAILED'))
+      })
     })
 
     test('a dial called off at any moment leaves neither a socket nor a timer', async () => {
@@ -270,12 +277,18 @@ for (const { name, Client } of versions) {
           [{ reconnectOnError: () => true }, /reconnectOnError must be null .* got a function/],
           [{ failoverDetector: true }, /failoverDetector must be false/],
         ] as const) {
-          const error = await refusal(() => new Client({ port, ...options }))
+          const client = new Client({ port, ...options })
+          const error = await refusal(() => client)
           assert.ok(isPoolError(error, 'POOL_BAD_OPTIONS'))
           assert.match(error.message, issue)
+          await eventually(() => client.status === 'end')
         }
-        assert.match((await refusal(() => new Client.Cluster([{ port }]))).message, /not a cluster/)
-        assert.match((await refusal(async () => new Client(port))).message, /not a promise/)
+        const cluster = new Client.Cluster([{ port }])
+        assert.match((await refusal(() => cluster)).message, /not a cluster/)
+        await eventually(() => cluster.status === 'end')
+        const late = new Client(port)
+        assert.match((await refusal(async () => late)).message, /not a promise/)
+        await eventually(() => late.status === 'end')
         const ended = new Client(port, { lazyConnect: true })
         ended.disconnect()
         assert.match((await refusal(() => ended)).message, /is 'end'/)

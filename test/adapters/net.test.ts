@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
 import { createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -71,10 +72,10 @@ for (const { kind, server: options, tls } of kinds) {
       await server.fin(0)
       await turns(5)
       assert.equal(factory.busy?.(socket), true)
-      const { localPort } = socket
+      const states = kernelStates(socket)
       await factory.destroy(socket)
       // A plain close leaves the kernel a connection in FIN_WAIT1 or LAST_ACK that nobody owns.
-      assert.deepEqual(await kernelStates(localPort), [])
+      assert.deepEqual(await states(), [])
       assert.equal(countSockets()?.tcp.CLOSE_WAIT ?? 0, 0)
       await server.stop()
     })
@@ -183,6 +184,19 @@ describe('a failing connect', { skip: noProc }, () => {
       assert.equal(failed.cause, dial.signal.reason)
     }
     assert.equal((await failure({ port: silent.port }, dial.signal)).message, 'time is up')
+  })
+
+  test('called off between TCP and TLS does not go on for ever', async () => {
+    const dial = new AbortController()
+    const onSocket = (message: unknown): void => {
+      const { socket } = message as { socket: Socket }
+      // After the listeners of the adapter, before what it does next.
+      process.nextTick(() => socket.once('connect', () => dial.abort()))
+    }
+    subscribe('net.client.socket', onSocket)
+    const failed = failure({ host: '127.0.0.1', port: silent.port, tls }, dial.signal)
+    unsubscribe('net.client.socket', onSocket)
+    assert.equal((await settledWithin(failed, 1000)).state, 'fulfilled')
   })
 
   test('a thousand in a row leave no socket', { timeout: 60_000 }, async () => {
