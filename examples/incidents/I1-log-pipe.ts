@@ -85,7 +85,6 @@ async function playOne(way: string, { redis, scale, say }: Stage): Promise<Seen>
     const alive = later.served > 0
     const memory = alive ? await service.call<Memory>('memory') : undefined
     const report = way === 'sink' ? await service.call<string>('report') : undefined
-    const stuckIn = alive ? undefined : sleepsIn(service.pid)
     const ended = alive && (await endsByItself(service))
     const queued = memory?.queued ?? 0
     const rows: Row[] = [
@@ -95,7 +94,7 @@ async function playOne(way: string, { redis, scale, say }: Stage): Promise<Seen>
         'CLOSE_WAIT at its port, unread there',
         census ? `${census.closeWait}, ${census.unread} bytes` : orUnknown(undefined),
       ],
-      ['where its only thread is', alive ? 'in the event loop' : `stuck${stuckIn ? ` in ${stuckIn}` : ''}`],
+      ['where its only thread is', whereabouts(service, alive)],
       [
         'log kept in memory',
         alive
@@ -118,6 +117,7 @@ async function playOne(way: string, { redis, scale, say }: Stage): Promise<Seen>
         [alive && failed + later.failed > 0, `${failed + later.failed} heartbeats failed`],
         [queued > TOO_MUCH_BYTES, `${toMegabytes(queued)} MB of log in memory`],
         [alive && !ended, 'cannot end'],
+        [!alive && service.hasEnded, 'the process died'],
       ),
       unharmed: `${served + later.served} heartbeats served, ${memory?.dropped ?? 0} log lines dropped, ends by itself`,
       named: service.named(faultAt),
@@ -128,6 +128,13 @@ async function playOne(way: string, { redis, scale, say }: Stage): Promise<Seen>
     closeSync(stderr)
     await removeKey(redis.url, service.pid)
   }
+}
+
+function whereabouts(service: Service, alive: boolean): string {
+  if (alive) return 'in the event loop'
+  if (service.hasEnded) return 'the process has ended'
+  const symbol = sleepsIn(service.pid)
+  return symbol === undefined ? 'stuck' : `stuck, asleep in ${symbol}`
 }
 
 const toMegabytes = (bytes: number): string => (bytes / MEGABYTE).toFixed(0)

@@ -32,7 +32,7 @@ const LOGS: Readonly<Record<string, () => Log>> = {
     return line => debug(line)
   },
   /** As many loggers do by default. */
-  sync: () => line => void writeSync(2, `${line}\n`),
+  sync: () => line => writeAll(Buffer.from(`${line}\n`)),
   /** debug as before; only where it writes to is the pool's own sink. */
   sink() {
     createDebug.log = line => {
@@ -42,6 +42,21 @@ const LOGS: Readonly<Record<string, () => Log>> = {
     const debug = createDebug('heartbeat:sql')
     return line => debug(line)
   },
+}
+
+/**
+ * A pipe that some other part of the process has made non-blocking says EAGAIN once it is full. Synchronous loggers
+ * then sleep and try again (so does pino's sonic-boom): either way the only thread waits for a reader.
+ */
+function writeAll(line: Uint8Array): void {
+  for (let rest = line; rest.length > 0; ) {
+    try {
+      rest = rest.subarray(writeSync(2, rest))
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100)
+    }
+  }
 }
 
 function pool(): Loans<Redis> {

@@ -1,10 +1,11 @@
-import { objections, type Played, type Seen, type Side } from './incident.ts'
+import { type Named, objections, type Played, type Seen, type Side } from './incident.ts'
 
 const HEADLINE: Readonly<Record<Side, string>> = {
   without: 'without: as people write it today',
   with: 'with lifeguard-pool: the same service code',
 }
 const MOST_REPORT_LINES = 14
+const WIDTH = 112
 
 /** One run for a person. */
 export function linesOf(side: Side, seen: Seen): string[] {
@@ -12,9 +13,19 @@ export function linesOf(side: Side, seen: Seen): string[] {
   return [
     `  ${HEADLINE[side]}`,
     ...rows.map(([label, value]) => `    ${label.padEnd(46)} ${value}`),
-    ...(named ? [`    named after ${named.seconds.toFixed(2)} s: ${clip(named.text, 400)}`] : []),
+    ...(named ? namedLines(named) : []),
     ...(report ? reportLines(report) : []),
     `    => ${harm.length > 0 ? `SUFFERED: ${harm.join('; ')}` : `no harm: ${seen.unharmed}`}`,
+  ]
+}
+
+function namedLines({ seconds, text }: Named): string[] {
+  const [first = '', ...more] = text
+    .split('\n')
+    .flatMap(line => (line.length > WIDTH ? wrap(line, WIDTH) : [line]))
+  return [
+    `    named after ${seconds.toFixed(2)} s: ${first}`,
+    ...more.slice(0, MOST_REPORT_LINES).map(line => `      | ${line}`),
   ]
 }
 
@@ -24,7 +35,7 @@ function reportLines(report: string): string[] {
   const more = lines.length - shown.length
   return [
     '    pool.report():',
-    ...shown.map(line => `      | ${clip(line, 118)}`),
+    ...shown.map(line => `      | ${clip(line, WIDTH)}`),
     ...(more > 0 ? [`      | … ${more} more lines`] : []),
   ]
 }
