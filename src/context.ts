@@ -6,7 +6,10 @@ const neutral = new AsyncResource('LIFEGUARD_POOL')
 /**
  * Runs a function outside the `AsyncLocalStorage` context of the caller. A connection, its timers and its listeners
  * outlive the request that happened to cause them; inside its context they would carry that request's data for ever.
+ *
+ * Each run gets a resource of its own: what the function enters with `enterWith` stays on it, and does not become the
+ * context of everything that runs outside from then on.
  */
 export function outside<R>(run: () => R): R {
-  return neutral.runInAsyncScope(run)
+  return neutral.runInAsyncScope(() => new AsyncResource('LIFEGUARD_POOL').runInAsyncScope(run))
 }

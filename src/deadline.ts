@@ -1,6 +1,7 @@
 import pTimeout from 'p-timeout'
 import { Alarm, type Clock } from './clock.ts'
 import { outside } from './context.ts'
+import { insideHook } from './events.ts'
 
 /** How a hook ended. It always ends: by its own answer or by its deadline. */
 export type Outcome<R> =
@@ -31,22 +32,39 @@ export function attempt<R>(
   abort = new AbortController(),
 ): Promise<Outcome<R>> {
   return outside(() => {
-    const running = new Promise<R>(resolve => resolve(hook(abort.signal)))
+    const running = new Promise<R>(resolve => resolve(insideHook(() => hook(abort.signal))))
     return pTimeout<R, typeof TIMED_OUT>(running, {
       milliseconds: millis,
       fallback: () => TIMED_OUT,
       customTimers: alarms(bounds),
     }).then(
-      (value): Outcome<R> => {
-        if (value !== TIMED_OUT) return { ok: true, value: value as R }
-        const error = new DOMException(`timed out after ${millis} ms`, 'TimeoutError')
-        if (onLate !== undefined) running.then(onLate, () => {})
-        abort.abort(error)
-        return { ok: false, error, timedOut: true }
-      },
+      (value): Outcome<R> | Promise<Outcome<R>> =>
+        value === TIMED_OUT
+          ? callOff(running, millis, bounds, abort, onLate)
+          : { ok: true, value: value as R },
       (error: unknown): Outcome<R> => ({ ok: false, error, timedOut: false }),
     )
   })
+}
+
+/** The deadline has passed: tells the hook, and hears what it has to say to that, how far it has come for instance. */
+async function callOff<R>(
+  running: Promise<R>,
+  millis: number,
+  { clock }: Bounds,
+  abort: AbortController,
+  onLate: ((value: R) => void) | undefined,
+): Promise<Outcome<R>> {
+  let error: unknown = new DOMException(`timed out after ${millis} ms`, 'TimeoutError')
+  const answered = running.then(
+    value => onLate?.(value),
+    reason => {
+      error = reason
+    },
+  )
+  abort.abort(error)
+  await Promise.race([answered, new Promise<void>(resolve => clock.turn(resolve))])
+  return { ok: false, error, timedOut: true }
 }
 
 /** p-timeout's timers, made to be fair after a stall. */

@@ -1,9 +1,19 @@
 import genericPool, { type Pool as GenericPool } from 'generic-pool'
 import { attempt, type Bounds } from './deadline.ts'
-import { PoolError } from './errors.ts'
 import type { ResolvedOptions } from './options.ts'
+import { connectTimeout, destroyTimeout, madeTwice } from './refusals.ts'
+import type { Roster } from './roster.ts'
 import type { Slot } from './slot.ts'
-import type { Factory } from './types.ts'
+import type { Factory, PoolStats } from './types.ts'
+
+/** What the engine needs of the house. */
+interface Premises<T> {
+  readonly factory: Factory<T>
+  readonly options: ResolvedOptions
+  readonly bounds: Bounds
+  readonly roster: Roster<T>
+  readonly stats: () => PoolStats
+}
 
 /**
  * generic-pool behind one door. It makes connections and ends them; a connection is borrowed from it once, when it is
@@ -16,22 +26,13 @@ import type { Factory } from './types.ts'
  */
 export class Engine<T> {
   readonly #generic: GenericPool<Slot<T>>
-  readonly #factory: Factory<T>
-  readonly #options: ResolvedOptions
-  readonly #bounds: Bounds
+  readonly #premises: Premises<T>
   readonly #onDestroyError: (error: unknown) => void
   /** Slots for which generic-pool has not called create yet. */
   readonly #toOpen: Slot<T>[] = []
 
-  constructor(
-    factory: Factory<T>,
-    options: ResolvedOptions,
-    bounds: Bounds,
-    onDestroyError: (error: unknown) => void,
-  ) {
-    this.#factory = factory
-    this.#options = options
-    this.#bounds = bounds
+  constructor(premises: Premises<T>, onDestroyError: (error: unknown) => void) {
+    this.#premises = premises
     this.#onDestroyError = onDestroyError
     this.#generic = genericPool.createPool(
       { create: () => this.#create(), destroy: slot => this.#destroy(slot) },
@@ -54,45 +55,42 @@ export class Engine<T> {
 
   /** Ends a connection that no slot owns any more. */
   async discard(resource: T): Promise<void> {
-    const ended = await attempt(
-      () => this.#factory.destroy(resource),
-      this.#options.destroyTimeoutMillis,
-      this.#bounds,
-    )
+    const { factory, options, bounds, stats } = this.#premises
+    const ended = await attempt(() => factory.destroy(resource), options.destroyTimeoutMillis, bounds)
     if (ended.ok) return
-    this.#onDestroyError(
-      ended.timedOut
-        ? new Error(
-            `destroy timed out after ${this.#options.destroyTimeoutMillis} ms: pool '${this.#options.name}' ` +
-              'no longer counts the connection; see whether factory.destroy can hang, or raise destroyTimeoutMillis',
-          )
-        : ended.error,
-    )
+    const { destroyTimeoutMillis } = options
+    this.#onDestroyError(ended.timedOut ? destroyTimeout(stats(), destroyTimeoutMillis) : ended.error)
   }
 
   async #create(): Promise<Slot<T>> {
     const slot = this.#toOpen.shift()
     if (slot === undefined)
       throw new Error('lifeguard-pool bug: generic-pool creates more than it was asked for')
-    const { createTimeoutMillis, name } = this.#options
+    const { factory, options, bounds, stats } = this.#premises
     const made = await attempt(
-      signal => this.#factory.create(signal),
-      createTimeoutMillis,
-      this.#bounds,
-      late => void this.discard(late),
+      signal => factory.create(signal),
+      options.createTimeoutMillis,
+      bounds,
+      late => this.#tooLate(late),
       slot.dial,
     )
     if (made.ok) slot.resource = made.value
-    else if (made.timedOut) {
-      const error = new PoolError(
-        'POOL_CONNECT_FAILED',
-        `pool '${name}': connecting took longer than ${createTimeoutMillis} ms. If the server is merely slow, raise ` +
-          'createTimeoutMillis; if it accepts and stays silent, look at the server or at what stands in between',
-        { pool: name, cause: made.error },
-      )
-      slot.failure = { error }
-    } else slot.failure = { error: made.error }
+    else {
+      const { createTimeoutMillis } = options
+      slot.failure = {
+        error: made.timedOut ? connectTimeout(stats(), createTimeoutMillis, made.error) : made.error,
+      }
+    }
     return slot
+  }
+
+  #tooLate(resource: T): void {
+    const { roster, stats, bounds } = this.#premises
+    // A turn later: a factory that gives one promise to several dials brings it to its owner in this very moment.
+    bounds.clock.turn(() => {
+      if (roster.owns(resource)) this.#onDestroyError(madeTwice(stats()))
+      else void this.discard(resource)
+    })
   }
 
   #destroy(slot: Slot<T>): Promise<void> {

@@ -86,12 +86,17 @@ export function isPoolError(error: unknown, code?: PoolErrorCode): error is Pool
   return code === undefined ? error.code.startsWith('POOL_') : error.code === code
 }
 
-/** The message of whatever was thrown. */
-export function messageOf(error: unknown): string {
-  if (error instanceof AggregateError && error.message === '') {
-    return error.errors.map(messageOf).join('; ')
+/** The message of whatever was thrown. Never throws itself, whatever that was. */
+export function messageOf(error: unknown, depth = 0): string {
+  try {
+    // Happy eyeballs, for one, fails with an AggregateError whose own message is empty.
+    if (error instanceof AggregateError && error.message === '' && depth < 3) {
+      return error.errors.map(each => messageOf(each, depth + 1)).join('; ')
+    }
+    return error instanceof Error ? String(error.message) : String(error)
+  } catch {
+    return 'something that cannot be shown was thrown'
   }
-  return error instanceof Error ? error.message : String(error)
 }
 
 /** The numbers that every message carries. */

@@ -3,23 +3,62 @@ import { outside } from './context.ts'
 import { messageOf } from './errors.ts'
 import type { PoolEvents } from './types.ts'
 
-/** An emitter whose listeners cannot harm the pool, and run in nobody's context. */
+type Announcement<T> = {
+  [K in keyof PoolEvents<T>]: { event: K; details: PoolEvents<T>[K] }
+}[keyof PoolEvents<T>]
+
+let hooksRunning = 0
+
+/** Runs a hook of the user's. What it makes a pool announce is told after the step that called the hook. */
+export function insideHook<R>(hook: () => R): R {
+  hooksRunning += 1
+  try {
+    return hook()
+  } finally {
+    hooksRunning -= 1
+  }
+}
+
+/**
+ * An emitter whose listeners cannot harm the pool. They run in order, in nobody's context, and never in the middle of a
+ * step of the pool, so that they may call it as they like: at the end of the call that caused the event, or in a
+ * microtask of their own.
+ */
 export class PoolEmitter<T> extends EventEmitter<PoolEvents<T>> {
+  #announcements: Announcement<T>[] = []
+  #isDelivering = false
   #warned: Set<string> | undefined
 
-  /** @internal Tells the listeners. What they throw, or reject with, becomes one process warning an event. */
+  /** @internal Tells the listeners, soon. */
   announce<K extends keyof PoolEvents<T> & string>(event: K, ...details: PoolEvents<T>[K]): void {
     if (this.listenerCount(event) === 0) return
+    if (this.#announcements.length === 0) queueMicrotask(() => this.tellNow())
+    this.#announcements.push({ event, details } as Announcement<T>)
+  }
+
+  /** @internal A step has ended: tells what it announced, unless it was part of a larger one. */
+  tellNow(): void {
+    if (this.#announcements.length === 0 || this.#isDelivering || hooksRunning > 0) return
+    const announcements = this.#announcements
+    // What listeners set off is told in a further microtask.
+    this.#announcements = []
+    this.#isDelivering = true
     outside(() => {
-      for (const listener of this.rawListeners(event)) {
-        try {
-          const result: unknown = Reflect.apply(listener, this, details)
-          if (result instanceof Promise) result.catch(error => this.#listenerFailed(event, error))
-        } catch (error) {
-          this.#listenerFailed(event, error)
-        }
+      for (const { event, details } of announcements) {
+        for (const listener of this.rawListeners(event)) this.#call(event as string, listener, details)
       }
     })
+    this.#isDelivering = false
+  }
+
+  /** What a listener throws, or rejects with, becomes one process warning an event. */
+  #call(event: string, listener: (...details: never[]) => unknown, details: readonly unknown[]): void {
+    try {
+      const result: unknown = Reflect.apply(listener, this, details)
+      if (result instanceof Promise) result.catch(error => this.#listenerFailed(event, error))
+    } catch (error) {
+      this.#listenerFailed(event, error)
+    }
   }
 
   #listenerFailed(event: string, error: unknown): void {
@@ -28,10 +67,7 @@ export class PoolEmitter<T> extends EventEmitter<PoolEvents<T>> {
     this.#warned.add(event)
     process.emitWarning(
       `a listener of '${event}' failed: ${messageOf(error)}; later failures are not reported`,
-      {
-        type: 'LifeguardPoolWarning',
-        code: 'LIFEGUARD_POOL_LISTENER',
-      },
+      { type: 'LifeguardPoolWarning', code: 'LIFEGUARD_POOL_LISTENER' },
     )
   }
 }

@@ -1,11 +1,14 @@
 import { Alarm, type Clock } from './clock.ts'
 import { Fifo } from './fifo.ts'
+import { Heap } from './heap.ts'
 import type { Waiter } from './waiter.ts'
 
 /** A crowd that expires together does so in portions of so many milliseconds; the loop turns in between. */
 const PORTION_MILLIS = 8
 /** After so many, the clock is read again. */
 const MOST_BLIND = 256
+/** So many empty lanes are kept for those who come with the same timeout again. */
+const SPARE_LANES = 64
 
 /** The waiters with one timeout: their deadlines come in the order in which they arrived. */
 class Lane<T> extends Fifo<Waiter<T>> {
@@ -20,32 +23,36 @@ class Lane<T> extends Fifo<Waiter<T>> {
   }
 }
 
+/** What becomes of those whose time is up. */
+export interface ExpiryListener<T> {
+  expire(waiter: Waiter<T>, now: number): void
+  /** All that were due at this moment, or a portion of them, have expired. */
+  done(): void
+}
+
 /**
  * The deadlines of all waiters behind one timer, as Node keeps its own timers: a lane for each timeout, and the lanes
- * in order of what is due first. A pool has few timeouts, mostly one, so entering and leaving are O(1).
+ * in order of what is due first. A pool has few timeouts, mostly one, so entering and leaving are O(1); with a timeout
+ * of its own for every waiter they are O(log n).
  *
- *     agenda  [ due 5210 | due 1170 | due 1042 ]  ◄─ the alarm rings for the last one
- *     lane         │          │          └─ 1042 1044 1044 1051 …      (timeoutMillis: 250)
- *                  │          └─ 1170 1180 …                           (timeoutMillis: 400)
- *                  └─ 5210 5210 5233 …                                 (acquireTimeoutMillis: 5000)
+ *     agenda  due 1042 ─► 1042 1044 1044 1051 …      (timeoutMillis: 250)
+ *             due 1170 ─► 1170 1180 …                (timeoutMillis: 400)
+ *             due 5210 ─► 5210 5210 5233 …           (acquireTimeoutMillis: 5000)
  */
 export class Expiry<T> {
   readonly #clock: Clock
   readonly #alarm: Alarm
-  readonly #expire: (waiter: Waiter<T>, now: number) => void
+  readonly #listener: ExpiryListener<T>
   readonly #lanes = new Map<number, Lane<T>>()
-  readonly #agenda: Lane<T>[] = []
+  readonly #agenda = new Heap<Lane<T>>()
   /** Where the last waiter went: most go where the one before them went. */
   #latest: Lane<T> | undefined
   #waiting = 0
+  #empty = 0
 
-  constructor(
-    clock: Clock,
-    onStall: (millis: number) => void,
-    expire: (waiter: Waiter<T>, now: number) => void,
-  ) {
+  constructor(clock: Clock, onStall: (millis: number) => void, listener: ExpiryListener<T>) {
     this.#clock = clock
-    this.#expire = expire
+    this.#listener = listener
     this.#alarm = new Alarm(clock, () => this.#ring(), onStall)
   }
 
@@ -55,10 +62,10 @@ export class Expiry<T> {
     if (lane === undefined) {
       lane = new Lane(waiter.timeout, waiter.deadline)
       this.#lanes.set(waiter.timeout, lane)
-      this.#schedule(lane)
-      // Never later than the alarm already is: an idle lane may still be on the agenda.
+      this.#agenda.push(lane)
+      // Never later than the alarm already is: an empty lane may still be on the agenda.
       this.#alarm.set(waiter.deadline)
-    }
+    } else if (lane.live === 0) this.#empty -= 1
     this.#latest = lane
     lane.push(waiter)
     waiter.lane = lane
@@ -69,6 +76,7 @@ export class Expiry<T> {
   /** A waiter has marked itself gone. */
   left(waiter: Waiter<T>): void {
     waiter.lane?.left()
+    if (waiter.lane?.live === 0) this.#emptied()
     this.#waiting -= 1
     if (this.#waiting === 0) this.#alarm.hold(false)
   }
@@ -77,45 +85,62 @@ export class Expiry<T> {
     this.#alarm.clear()
   }
 
-  #ring(): void {
-    const now = this.#clock.now()
-    let left = MOST_BLIND
-    for (let lane = this.#agenda.at(-1); lane !== undefined && lane.due <= now; lane = this.#agenda.at(-1)) {
-      this.#agenda.pop()
-      for (let first = lane.peek(); first !== undefined && first.deadline <= now; first = lane.peek()) {
-        if (left === 0) {
-          if (this.#clock.now() - now > PORTION_MILLIS) break
-          left = MOST_BLIND
-        }
-        left -= 1
-        this.#expire(first, now)
-      }
-      const first = lane.peek()
-      if (first === undefined) {
-        this.#lanes.delete(lane.timeout)
-        if (this.#latest === lane) this.#latest = undefined
-      } else {
-        lane.due = first.deadline
-        this.#schedule(lane)
-      }
-      if (left === 0) {
-        this.#clock.turn(() => this.#ring())
-        return
-      }
-    }
-    const next = this.#agenda.at(-1)
-    if (next !== undefined) this.#alarm.set(next.due)
+  #emptied(): void {
+    this.#empty += 1
+    if (this.#empty <= SPARE_LANES || this.#empty * 2 <= this.#lanes.size) return
+    this.#agenda.retain(lane => lane.live > 0)
+    for (const lane of this.#lanes.values()) if (lane.live === 0) this.#lanes.delete(lane.timeout)
+    this.#latest = undefined
+    this.#empty = 0
   }
 
-  /** Puts a lane on the agenda, which is kept latest first so that the next one is taken from the end. */
-  #schedule(lane: Lane<T>): void {
-    let low = 0
-    let high = this.#agenda.length
-    while (low < high) {
-      const middle = (low + high) >>> 1
-      if ((this.#agenda[middle] as Lane<T>).due > lane.due) low = middle + 1
-      else high = middle
+  #ring(): void {
+    const now = this.#clock.now()
+    const end = now + PORTION_MILLIS
+    let inTime = true
+    for (
+      let lane = this.#agenda.first();
+      inTime && lane !== undefined && lane.due <= now;
+      lane = this.#agenda.first()
+    ) {
+      inTime = this.#expire(lane, now, end)
+      // Read again: expiring the last one may have cleared the agenda of empty lanes, this one among them.
+      if (this.#agenda.first() !== lane) continue
+      this.#agenda.pop()
+      const first = lane.peek()
+      if (first === undefined) this.#drop(lane)
+      else {
+        lane.due = first.deadline
+        this.#agenda.push(lane)
+      }
     }
-    this.#agenda.splice(low, 0, lane)
+    this.#listener.done()
+    if (!inTime) this.#clock.turn(() => this.#ring())
+    else this.#setAlarm()
+  }
+
+  /** @returns false when the portion is used up */
+  #expire(lane: Lane<T>, now: number, end: number): boolean {
+    let count = 0
+    for (let first = lane.peek(); first !== undefined && first.deadline <= now; first = lane.peek()) {
+      if (count === MOST_BLIND) {
+        if (this.#clock.now() > end) return false
+        count = 0
+      }
+      count += 1
+      this.#listener.expire(first, now)
+    }
+    return true
+  }
+
+  #drop(lane: Lane<T>): void {
+    this.#lanes.delete(lane.timeout)
+    if (this.#latest === lane) this.#latest = undefined
+    this.#empty -= 1
+  }
+
+  #setAlarm(): void {
+    const next = this.#agenda.first()
+    if (next !== undefined) this.#alarm.set(next.due)
   }
 }

@@ -6,6 +6,14 @@ import type { Waiter, WaiterState } from './waiter.ts'
 /** Why a waiter left without a connection. */
 export type Departure = Exclude<WaiterState, 'waiting' | 'granted'>
 
+/** Sees out those who leave without a connection. */
+export interface Doorman<T> {
+  /** Fails the waiter, which has already left the queue. Those of one crowd share one `now`. */
+  onDeparture(waiter: Waiter<T>, how: Departure, now: number): void
+  /** One or more have left. */
+  onDepartures(): void
+}
+
 /**
  * The queue of acquires: by priority, then in order of arrival. Entering, leaving and being served are O(1), also
  * with a hundred thousand waiters; one timer serves all deadlines, one listener serves all waiters of a signal.
@@ -15,22 +23,19 @@ export class Gate<T> {
   readonly #expiry: Expiry<T>
   readonly #bySignal = new Map<AbortSignal, { waiters: Set<Waiter<T>>; onAbort: () => void }>()
   readonly #clock: Clock
-  readonly #onDeparture: (waiter: Waiter<T>, how: Departure, now: number) => void
+  readonly #doorman: Doorman<T>
   /** Acquires that wait. */
   waiting = 0
 
-  /** @param onDeparture - fails the waiter, which has already left the queue; those of one crowd share one `now` */
-  constructor(
-    priorityRange: number,
-    clock: Clock,
-    onStall: (millis: number) => void,
-    onDeparture: (waiter: Waiter<T>, how: Departure, now: number) => void,
-  ) {
+  constructor(priorityRange: number, clock: Clock, onStall: (millis: number) => void, doorman: Doorman<T>) {
     this.#lines = Array.from({ length: priorityRange }, () => new Fifo<Waiter<T>>())
     this.#clock = clock
-    this.#onDeparture = onDeparture
-    this.#expiry = new Expiry(clock, onStall, (waiter, now) => {
-      if (this.#leave(waiter, 'expired')) onDeparture(waiter, 'expired', now)
+    this.#doorman = doorman
+    this.#expiry = new Expiry(clock, onStall, {
+      expire: (waiter, now) => {
+        if (this.#leave(waiter, 'expired')) doorman.onDeparture(waiter, 'expired', now)
+      },
+      done: () => doorman.onDepartures(),
     })
   }
 
@@ -69,20 +74,26 @@ export class Gate<T> {
 
   /** Sends a waiter away. @returns false if it had already left */
   refuse(waiter: Waiter<T>): boolean {
-    if (!this.#leave(waiter, 'refused')) return false
-    this.#onDeparture(waiter, 'refused', this.#clock.now())
+    if (waiter.gone) return false
+    this.#depart([waiter], 'refused')
     return true
   }
 
   /** Sends everybody away, for good: nobody enters any more. */
   close(): void {
-    for (const waiter of this.waiters()) this.refuse(waiter)
+    this.#depart(this.waiters(), 'refused')
     this.#expiry.stop()
   }
 
   /** Everybody who waits, in the order in which they will be served. */
   waiters(): Waiter<T>[] {
     return this.#lines.flatMap(line => [...line])
+  }
+
+  #depart(crowd: readonly Waiter<T>[], how: Departure): void {
+    const now = this.#clock.now()
+    for (const each of crowd) if (this.#leave(each, how)) this.#doorman.onDeparture(each, how, now)
+    this.#doorman.onDepartures()
   }
 
   /** @returns false if the waiter had already left */
@@ -114,10 +125,7 @@ export class Gate<T> {
     }
     const waiters = new Set([waiter])
     const onAbort = (): void => {
-      const now = this.#clock.now()
-      for (const each of [...waiters]) {
-        if (this.#leave(each, 'aborted')) this.#onDeparture(each, 'aborted', now)
-      }
+      this.#depart([...waiters], 'aborted')
     }
     this.#bySignal.set(signal, { waiters, onAbort })
     signal.addEventListener('abort', onAbort)

@@ -1,7 +1,9 @@
 import { leaseEnded } from './refusals.ts'
+import type { PoolStats } from './types.ts'
 
 /** What a lease needs from its pool. */
 export interface LeaseEnd {
+  stats(): PoolStats
   isCurrent(): boolean
   end(how: 'release' | 'destroy'): void
 }
@@ -13,19 +15,17 @@ export interface LeaseEnd {
  */
 export class Lease<T> {
   readonly #resource: T
-  readonly #pool: string
   readonly #loan: LeaseEnd
 
   /** @internal */
-  constructor(resource: T, pool: string, loan: LeaseEnd) {
+  constructor(resource: T, loan: LeaseEnd) {
     this.#resource = resource
-    this.#pool = pool
     this.#loan = loan
   }
 
   /** The connection. @throws PoolError `POOL_LEASE_ENDED` after the end of the lease */
   get resource(): T {
-    if (!this.#loan.isCurrent()) throw leaseEnded(this.#pool, 'lease.resource was used')
+    if (!this.#loan.isCurrent()) throw leaseEnded(this.#loan.stats(), 'lease.resource was used')
     return this.#resource
   }
 
@@ -50,7 +50,7 @@ export class Lease<T> {
   }
 
   async #end(how: 'release' | 'destroy'): Promise<void> {
-    if (!this.#loan.isCurrent()) throw leaseEnded(this.#pool, `${how} was called`)
+    if (!this.#loan.isCurrent()) throw leaseEnded(this.#loan.stats(), `${how} was called`)
     this.#loan.end(how)
   }
 }

@@ -7,6 +7,9 @@ import type { Fault, Slot } from './slot.ts'
 import { type House, Supply } from './supply.ts'
 import type { Waiter } from './waiter.ts'
 
+/** A validation or reset that takes longer than this is not waited for alone: others are tried beside it. */
+const LONG_PROOF_MILLIS = 100
+
 const FOUND_CLOSED: Fault = { reason: 'half-closed', detail: 'its socket was found closed' }
 const SURPLUS: Fault = { reason: 'surplus', detail: undefined }
 const CLOSED_POOL: Fault = { reason: 'drain', detail: undefined }
@@ -87,8 +90,10 @@ export class Lending<T> {
       // Whoever came after the wait for the event loop began has to wait for the next.
       const isSettled = (gate.peek()?.since ?? now) <= settledAt
       const settled = isSettled ? settledAt : Number.NEGATIVE_INFINITY
-      const slot = this.take(now, gate.waiting - roster.census.validating, settled)
-      if (slot === undefined) break
+      const proving = Math.max(roster.census.validating - this.supply.overdue, 0)
+      const slot = this.take(now, gate.waiting - proving, settled)
+      // A hook that ran on the way may have sent the last waiter away.
+      if (slot === undefined || gate.waiting === 0) break
       this.#grant(slot, now)
     }
     this.supply.provision()
@@ -97,10 +102,13 @@ export class Lending<T> {
   /** Takes a lent connection back: to the next in the queue, to the idle ones, or to its end. */
   giveBack(slot: Slot<T>): void {
     const now = this.#house.clock.now()
-    this.#tellRelease(slot, now)
+    const { loan } = slot
     if (slot.watch === undefined) slot.activeAt = now
     else noteTraffic(slot, now)
     const end = this.#unfit(slot, now) ?? leftDirty(this.#house, slot)
+    // factory.busy may have ended the loan itself.
+    if (slot.state !== 'lent' || slot.loan !== loan) return
+    this.#tellRelease(slot, now)
     if (end === undefined && this.supply.breaker.unproven) this.supply.breaker.proven()
     if (end !== undefined) this.supply.discard(slot, end.reason, end.detail)
     else if (this.#cleans) this.#check(slot, 'resetting', () => clean(this.#house, slot))
@@ -205,7 +213,27 @@ export class Lending<T> {
     slot.watch?.yield()
     const idleSince = slot.state === 'idle' ? slot.idleSince : undefined
     this.#house.roster.move(slot, state)
-    return proof().then(fault => this.#proved(slot, state, fault, idleSince))
+    const inTime = this.#expectSoon()
+    return proof().then(fault => {
+      inTime()
+      this.#proved(slot, state, fault, idleSince)
+    })
+  }
+
+  /** Stops counting on a validation or reset that takes long. @returns to be called at its end */
+  #expectSoon(): () => void {
+    const { clock } = this.#house
+    const { supply } = this
+    let isOverdue = false
+    const timer = clock.after(LONG_PROOF_MILLIS, () => {
+      isOverdue = true
+      supply.overdue += 1
+      this.serve(clock.now())
+    })
+    return () => {
+      timer.cancel()
+      if (isOverdue) supply.overdue -= 1
+    }
   }
 
   #proved(

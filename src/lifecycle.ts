@@ -10,7 +10,7 @@ import { Upkeep } from './upkeep.ts'
 
 /** How long a call may take, in milliseconds, instead of the option that is its default. */
 export interface Patience {
-  timeoutMillis?: number
+  timeoutMillis?: number | false
 }
 
 /** The life of a pool: open → draining → closed; what starts it, and what ends it in bounded time. */
@@ -20,16 +20,14 @@ export class Lifecycle<T> {
   readonly #house: House<T>
   readonly #supply: Supply<T>
   readonly #patrol: Patrol<T>
-  readonly #stats: () => PoolStats
   readonly #watchers = new Set<() => void>()
   #started = false
   #clearing = 0
   #closing: Promise<void> | undefined
 
-  constructor(house: House<T>, lending: Lending<T>, stats: () => PoolStats) {
+  constructor(house: House<T>, lending: Lending<T>) {
     this.#house = house
     this.#supply = lending.supply
-    this.#stats = stats
     const upkeep = new Upkeep(lending)
     this.sweep = new Sweep(house, lending, upkeep)
     this.#patrol = new Patrol(house, lending.supply)
@@ -54,21 +52,24 @@ export class Lifecycle<T> {
     const settled = await this.#until(() => isReady() || this.state !== 'open', millis)
     if (isReady()) return
     throw settled
-      ? refusals.closed(this.#stats())
-      : refusals.notReady(this.#stats(), millis, this.#supply.breaker.lastError)
+      ? refusals.closed(this.#house.stats())
+      : refusals.notReady(this.#house.stats(), millis, this.#supply.breaker.lastError)
   }
 
   async drain(patience: Patience): Promise<void> {
-    const { options, roster, gate } = this.#house
+    await this.#drain(this.#millis(patience, this.#house.options.drainTimeoutMillis))
+  }
+
+  async #drain(millis: number): Promise<void> {
+    const { roster, gate } = this.#house
     const { census } = roster
-    const millis = this.#millis(patience, options.drainTimeoutMillis)
     if (this.state === 'open') this.state = 'draining'
     this.#keepMin()
     this.sweep.stop()
     this.changed()
     const isDrained = (): boolean => gate.waiting === 0 && census.lent === 0 && census.resetting === 0
     if (await this.#until(isDrained, millis)) return
-    throw refusals.drainTimeout(this.#stats(), millis, 'drain', 'It stays draining.')
+    throw refusals.drainTimeout(this.#house.stats(), millis, 'drain', 'It stays draining.')
   }
 
   async clear(): Promise<void> {
@@ -80,13 +81,22 @@ export class Lifecycle<T> {
     // Bounded: every dial ends by its own deadline, and so does every close.
     await this.#until(() => !dials.some(slot => slot.state === 'connecting'), Number.POSITIVE_INFINITY)
     this.#discardIdle()
-    await Promise.all([...slots].map(slot => slot.closed))
+    const closing = [...slots].filter(slot => slot.state === 'closing')
+    await this.#until(() => closing.every(slot => slot.state === 'closed'), Number.POSITIVE_INFINITY)
     this.#clearing -= 1
     this.#keepMin()
   }
 
   close(patience: Patience): Promise<void> {
-    this.#closing ??= this.#close(patience)
+    if (this.#closing === undefined) {
+      let millis: number
+      try {
+        millis = this.#millis(patience, this.#house.options.drainTimeoutMillis)
+      } catch (error) {
+        return Promise.reject(error)
+      }
+      this.#closing = this.#close(millis)
+    }
     return this.#closing
   }
 
@@ -97,17 +107,16 @@ export class Lifecycle<T> {
     if (this.sweep.owesQuestion && this.sweep.planned === null) this.sweep.plan()
   }
 
-  async #close(patience: Patience): Promise<void> {
-    const { clock, options, roster, gate } = this.#house
-    const millis = this.#millis(patience, options.drainTimeoutMillis)
+  async #close(millis: number): Promise<void> {
+    const { clock, roster, gate } = this.#house
     const deadline = clock.now() + millis
-    const drained = await this.drain({ timeoutMillis: millis }).then(
+    const drained = await this.#drain(millis).then(
       () => true,
       () => false,
     )
-    const before = this.#stats()
+    const before = this.#house.stats()
     this.state = 'closed'
-    this.#supply.stop(refusals.closed(this.#stats()))
+    this.#supply.stop(refusals.closed(this.#house.stats()))
     gate.close()
     for (const slot of [...roster.slots]) {
       if (slot.state !== 'connecting' && slot.state !== 'closing') this.#supply.discard(slot, 'drain')
@@ -133,11 +142,13 @@ export class Lifecycle<T> {
     }
   }
 
-  #millis({ timeoutMillis }: Patience, otherwise: number): number {
+  #millis(patience: Patience | null, otherwise: number): number {
+    const timeoutMillis = patience?.timeoutMillis
     if (timeoutMillis === undefined) return otherwise
+    if (timeoutMillis === false) return Number.POSITIVE_INFINITY
     if (typeof timeoutMillis === 'number' && timeoutMillis >= 0) return timeoutMillis
     throw badOptions(
-      [`timeoutMillis must be milliseconds ≥ 0, got ${String(timeoutMillis)}`],
+      [`timeoutMillis must be milliseconds ≥ 0, or false, got ${String(timeoutMillis)}`],
       this.#house.options.name,
     )
   }

@@ -1,5 +1,6 @@
 import type { Clock } from './clock.ts'
 import { messageOf } from './errors.ts'
+import { insideHook } from './events.ts'
 import type { ResolvedOptions } from './options.ts'
 import { SocketWatch, type Watcher } from './policy/half-close.ts'
 import { type KernelWord, look } from './policy/kernel.ts'
@@ -65,14 +66,15 @@ export class Lookout<T> {
     if (!this.#isOn) return undefined
     const resource = slot.resource as T
     try {
-      const socket = this.#factory.socket?.(resource)
-      if (typeof socket?.on !== 'function') return undefined
+      const socket = insideHook(() => this.#factory.socket?.(resource)) ?? undefined
+      if (socket === undefined) return undefined
+      if (typeof socket.on !== 'function') throw new TypeError('factory.socket gave no socket')
       const lentRaw = (socket as unknown) === resource
-      const unsolicited = this.#factory.unsolicited?.(resource) === true
+      const unsolicited = insideHook(() => this.#factory.unsolicited?.(resource)) === true
       slot.socket = socket
       slot.watch = new SocketWatch(socket, { lentRaw, unsolicited }, this.#watcher(slot, onFault))
     } catch (error) {
-      return { reason: 'broken', detail: `factory.socket or factory.unsolicited threw: ${messageOf(error)}` }
+      return { reason: 'broken', detail: `factory.socket or factory.unsolicited failed: ${messageOf(error)}` }
     }
     slot.bytes = bytesOf(slot)
     this.findings.kernel = slot.watch.isLookable ? 'on' : 'unavailable'

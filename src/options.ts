@@ -197,11 +197,17 @@ function withDefaults(input: PoolOptions): ResolvedOptions {
 export const noLimit = (timeout: number | false): number =>
   timeout === false ? Number.POSITIVE_INFINITY : timeout
 
-/** Checks new bounds for `resize`. */
-export function checkedBounds(min: number, max: number): void {
+/** New bounds for `resize`, checked; what is left out stays as it is. */
+export function checkedBounds(
+  given: { min?: number; max?: number } | null,
+  options: ResolvedOptions,
+): { min: number; max: number } {
+  const { min = options.min, max = options.max, ...others } = given ?? {}
   const issues = [...wrongWith('max', max), ...wrongWith('min', min)]
+  for (const name of Object.keys(others)) issues.push(`${name} is nothing that can be resized`)
   if (issues.length === 0 && min > max) issues.push(`min (${min}) must not be above max (${max})`)
-  if (issues.length > 0) throw badOptions(issues)
+  if (issues.length > 0) throw badOptions(issues, options.name)
+  return { min, max }
 }
 
 function wrongWith(name: string, value: unknown): string[] {

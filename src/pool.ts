@@ -52,9 +52,13 @@ export class Pool<T> extends PoolEmitter<T> {
     this.#plain = { priority: 0, timeout: options.acquireTimeoutMillis, signal: undefined }
     this.#roster = new Roster()
     const onStall = (millis: number): void => this.#stalled(millis)
-    this.#gate = new Gate(options.priorityRange, clock, onStall, (waiter, how, now) =>
-      this.#departed(waiter, how, now),
-    )
+    this.#gate = new Gate(options.priorityRange, clock, onStall, {
+      onDeparture: (waiter, how, now) => this.#departed(waiter, how, now),
+      onDepartures: () => {
+        this.#lending.supply.provision()
+        this.#lifecycle.changed()
+      },
+    })
     this.#house = {
       factory,
       options,
@@ -69,10 +73,11 @@ export class Pool<T> extends PoolEmitter<T> {
       limit: new ServerLimit(options.serverIdleTimeoutMillis, options.halfClose === 'on', () =>
         this.#limitChanged(),
       ),
+      stats: () => this.stats(),
       onChange: () => this.#lifecycle.changed(),
     }
     this.#lending = new Lending(this.#house)
-    this.#lifecycle = new Lifecycle(this.#house, this.#lending, () => this.stats())
+    this.#lifecycle = new Lifecycle(this.#house, this.#lending)
     if (log.pool.enabled) log.pool('%s: made with %O', options.name, options)
     refreshTracing()
     if (options.autostart) this.start()
@@ -106,7 +111,8 @@ export class Pool<T> extends PoolEmitter<T> {
       (request === undefined ? this.#lendIdle() : undefined) ??
       ((await this.#enter(request, true)) as Slot<T>)
     const loan = slot.loan
-    return new Lease(slot.resource as T, this.name, {
+    return new Lease(slot.resource as T, {
+      stats: () => this.stats(),
       isCurrent: () => isCurrent(slot, loan),
       end: how => (how === 'release' ? this.#lending.giveBack(slot) : this.#lending.destroy(slot)),
     })
@@ -117,6 +123,7 @@ export class Pool<T> extends PoolEmitter<T> {
     const slot = this.#roster.lent(resource)
     if (slot === undefined) return Promise.reject(refusals.notBorrowed(this.stats(), 'release'))
     this.#lending.giveBack(slot)
+    this.tellNow()
     return DONE
   }
 
@@ -125,6 +132,7 @@ export class Pool<T> extends PoolEmitter<T> {
     const slot = this.#roster.lent(resource)
     if (slot === undefined) return Promise.reject(refusals.notBorrowed(this.stats(), 'destroy'))
     this.#lending.destroy(slot)
+    this.tellNow()
     return DONE
   }
 
@@ -188,12 +196,12 @@ export class Pool<T> extends PoolEmitter<T> {
       if (slot.state === 'idle') supply.discard(slot, 'generation', reason)
     }
     this.#lending.serve(this.#clock.now())
+    this.tellNow()
   }
 
   /** Changes the bounds. Surplus connections are destroyed: idle ones now, lent ones when they come back. */
   resize(bounds: { min?: number; max?: number }): void {
-    const { min = this.#options.min, max = this.#options.max } = bounds
-    checkedBounds(min, max)
+    const { min, max } = checkedBounds(bounds, this.#options)
     this.#options.min = min
     this.#options.max = max
     const { supply } = this.#lending
@@ -202,6 +210,7 @@ export class Pool<T> extends PoolEmitter<T> {
       if (slot.state === 'idle') supply.discard(slot, 'surplus')
     }
     this.#lending.serve(this.#clock.now())
+    this.tellNow()
   }
 
   get name(): string {
@@ -286,6 +295,8 @@ export class Pool<T> extends PoolEmitter<T> {
     if (slot !== undefined) return Promise.resolve(wantsSlot ? slot : (slot.resource as T))
     const refusal = this.#refusal(request)
     if (refusal !== undefined) return Promise.reject(refusal)
+    // A hook that ran on the way may have aborted it.
+    if (signal?.aborted) return Promise.reject(refusals.aborted(this.stats(), 0, signal.reason))
     const now = this.#clock.now()
     const waiter = new Waiter<T>(request, now, wantsSlot)
     this.#gate.enqueue(waiter)
@@ -323,8 +334,6 @@ export class Pool<T> extends PoolEmitter<T> {
     const { stats } = this.#crowd
     waiter.fail(withoutStack(() => this.#farewell(waiter, how, now - waiter.since, stats)))
     supply.outwaited(waiter, now, how === 'aborted')
-    supply.provision()
-    this.#lifecycle.changed()
   }
 
   #farewell(waiter: Waiter<T>, how: Departure, waited: number, stats: PoolStats): PoolError {

@@ -1,5 +1,6 @@
 import { attempt } from './deadline.ts'
 import { messageOf } from './errors.ts'
+import { insideHook } from './events.ts'
 import { log } from './log.ts'
 import type { Fault, Slot } from './slot.ts'
 import type { House } from './supply.ts'
@@ -60,7 +61,7 @@ export function leftDirty<T>({ factory }: House<T>, slot: Slot<T>): Fault | unde
   if (left !== undefined) return { reason: 'dirty', detail: left }
   if (factory.busy === undefined) return undefined
   try {
-    return factory.busy(slot.resource as T)
+    return insideHook(() => factory.busy?.(slot.resource as T))
       ? { reason: 'dirty', detail: 'it came back with unanswered work' }
       : undefined
   } catch (error) {

@@ -78,12 +78,12 @@ export function notBorrowed(stats: PoolStats, what: 'release' | 'destroy'): Pool
   )
 }
 
-export function leaseEnded(pool: string, what: string): PoolError {
+export function leaseEnded(stats: PoolStats, what: string): PoolError {
   return new PoolError(
     'POOL_LEASE_ENDED',
-    `${what} after the end of its lease on pool '${pool}': the connection may be lent to somebody else by now. ` +
-      'Keep the work inside the lease, or take a new one',
-    { pool },
+    `${what} after the end of its lease on pool '${stats.name}' ${numbersOf(stats)}: the connection may be lent to ` +
+      'somebody else by now. Keep the work inside the lease, or take a new one',
+    of(stats),
   )
 }
 
@@ -106,20 +106,37 @@ export function notReady(stats: PoolStats, millis: number, cause: unknown): Pool
   )
 }
 
-export function stillborn(pool: string, detail: string): PoolError {
+export function connectTimeout(stats: PoolStats, millis: number, cause: unknown): PoolError {
   return new PoolError(
     'POOL_CONNECT_FAILED',
-    `pool '${pool}': a connection just made did not live to be lent: ${detail}. Does the server, or a proxy in ` +
-      'front of it, refuse this client after accepting it?',
-    { pool },
+    `pool '${stats.name}': connecting took longer than ${millis} ms ${numbersOf(stats)}. If the server is merely slow, ` +
+      'raise createTimeoutMillis; if it accepts and stays silent, look at the server or at what stands in between',
+    { ...of(stats), cause },
   )
 }
 
-export function madeTwice(pool: string): PoolError {
+export function stillborn(stats: PoolStats, detail: string): PoolError {
   return new PoolError(
     'POOL_CONNECT_FAILED',
-    `pool '${pool}': factory.create gave a resource that the pool already holds. Two borrowers would share one ` +
-      'connection; make a new one on every call',
-    { pool },
+    `pool '${stats.name}': a connection just made did not live to be lent: ${detail} ${numbersOf(stats)}. Does the ` +
+      'server, or a proxy in front of it, refuse this client after accepting it?',
+    of(stats),
+  )
+}
+
+export function madeTwice(stats: PoolStats): PoolError {
+  return new PoolError(
+    'POOL_CONNECT_FAILED',
+    `pool '${stats.name}': factory.create gave a resource that the pool already holds ${numbersOf(stats)}. Two ` +
+      'borrowers would share one connection; make a new one on every call',
+    of(stats),
+  )
+}
+
+/** generic-pool's users look for its text; no caller gets this one, it goes to `factoryDestroyError`. */
+export function destroyTimeout(stats: PoolStats, millis: number): Error {
+  return new Error(
+    `destroy timed out after ${millis} ms: pool '${stats.name}' no longer counts the connection ${numbersOf(stats)}. See ` +
+      'whether factory.destroy can hang, or raise destroyTimeoutMillis',
   )
 }

@@ -15,7 +15,8 @@ export function readRequest(
 ): Request {
   if (given === undefined || given === null) return plain
   if (typeof given !== 'object') return { ...plain, priority: lineOf(given, options.priorityRange) }
-  const { priority, signal, timeoutMillis } = given
+  const { priority, timeoutMillis } = given
+  const signal = given.signal ?? undefined
   const issues: string[] = []
   for (const name of Object.keys(given))
     if (!KNOWN.has(name)) issues.push(`${name} is not an option of acquire`)
@@ -38,6 +39,7 @@ const isMillis = (value: unknown): boolean =>
 
 /** As in generic-pool: no number means the highest priority, one out of range the lowest. */
 function lineOf(priority: unknown, range: number): number {
-  const line = Math.trunc(Number(priority)) || 0
+  const line =
+    typeof priority === 'number' || typeof priority === 'string' ? Math.trunc(Number(priority)) || 0 : 0
   return line < 0 || line >= range ? range - 1 : line
 }

@@ -49,6 +49,11 @@ export class Roster<T> {
     return true
   }
 
+  /** Does this resource belong to a slot, in whatever state? */
+  owns(resource: T): boolean {
+    return this.#byResource.has(resource)
+  }
+
   /** The slot whose resource this is, if it is lent. */
   lent(resource: T): Slot<T> | undefined {
     const slot = this.#byResource.get(resource)
@@ -57,8 +62,9 @@ export class Roster<T> {
 
   /** Moves a slot; keeps the idle list and the names in step. */
   move(slot: Slot<T>, to: SlotState): void {
-    if (slot.state === 'idle') this.#unlink(slot)
+    const wasIdle = slot.state === 'idle'
     move(slot, to, this.census)
+    if (wasIdle) this.#unlink(slot)
     if (to === 'idle') this.#append(slot)
     else if (to === 'closing') this.#byResource.delete(slot.resource as T)
     else if (to === 'closed') {

@@ -1,4 +1,5 @@
 import { Alarm, type Clock } from './clock.ts'
+import { outside } from './context.ts'
 import type { Bounds } from './deadline.ts'
 import { demise } from './demise.ts'
 import type { Totals } from './diagnostics.ts'
@@ -15,7 +16,7 @@ import { closeSocket } from './policy/sockets.ts'
 import { madeTwice, stillborn } from './refusals.ts'
 import type { Roster } from './roster.ts'
 import type { Slot } from './slot.ts'
-import type { DestroyReason, Factory } from './types.ts'
+import type { DestroyReason, Factory, PoolStats } from './types.ts'
 import type { Waiter } from './waiter.ts'
 
 /** What the parts of one pool share. */
@@ -31,6 +32,7 @@ export interface House<T> {
   readonly totals: Totals
   readonly lookout: Lookout<T>
   readonly limit: ServerLimit
+  readonly stats: () => PoolStats
   /** Something has ended: a connection, a loan, a wait. */
   readonly onChange: () => void
 }
@@ -57,8 +59,12 @@ export class Supply<T> {
   generation = 0
   /** Whether `min` is kept: the pool has been started and neither drains nor is being cleared. */
   keepsMin = false
+  /** Validations and resets that take so long that nobody counts on them any more. */
+  overdue = 0
   /** Whether the pool is closed: what still arrives is destroyed. */
   isStopped = false
+  /** No dial before this time, in milliseconds of the pool's clock. */
+  #restUntil = 0
   /** Whether the idle connections wait for the event loop to tell which of them are alive. */
   settling = false
   readonly #house: House<T>
@@ -73,7 +79,7 @@ export class Supply<T> {
     this.#house = house
     this.#onArrival = onArrival
     this.breaker = new Breaker(house.random)
-    this.#engine = new Engine(house.factory, house.options, house.bounds, error => {
+    this.#engine = new Engine(house, error => {
       house.totals.destroyErrors += 1
       house.events.announce('factoryDestroyError', error)
     })
@@ -94,7 +100,12 @@ export class Supply<T> {
   get incoming(): number {
     const { validating, resetting } = this.#house.roster.census
     const settling = this.settling ? this.#house.roster.census.idle : 0
-    return this.#dials.size + validating + resetting + settling
+    return this.#dials.size + validating + resetting + settling - this.overdue
+  }
+
+  /** Is a dial put off on purpose? */
+  get isPausing(): boolean {
+    return this.#retry.isSet
   }
 
   /** Is nobody served, and nobody going to be soon? Connections in use may still come back. */
@@ -103,25 +114,32 @@ export class Supply<T> {
     return (
       this.breaker.isOpen(options.max) &&
       roster.alive === 0 &&
-      (this.#dials.size > 0 || clock.now() < this.breaker.retryAt)
+      (roster.census.connecting > 0 || clock.now() < this.breaker.retryAt)
     )
   }
 
   /** How many more acquires can count on a connection without waiting for a loan to end. */
   get headroom(): number {
-    const dialable = this.breaker.failures > 0 ? Math.max(1 - this.#dials.size, 0) : Number.POSITIVE_INFINITY
+    const { connecting } = this.#house.roster.census
+    const dialable = this.breaker.failures > 0 ? Math.max(1 - connecting, 0) : Number.POSITIVE_INFINITY
     return this.incoming + Math.min(Math.max(this.spare, 0), dialable) - this.#house.gate.waiting
   }
 
   /** Starts as many dials as waiters and `min` call for and permits and breaker allow. */
   provision(): void {
     const { clock, options, roster, gate } = this.#house
-    for (;;) {
+    while (!this.isStopped) {
       const missing = this.keepsMin ? options.min - roster.size : 0
       if (Math.max(gate.waiting - this.incoming, missing) <= 0 || this.spare <= 0) return
       const now = clock.now()
-      if (this.breaker.allowance(now) <= this.#dials.size) {
-        if (this.#dials.size === 0) this.#retry.set(this.breaker.retryAt)
+      if (now < this.#restUntil) {
+        this.#retry.set(this.#restUntil)
+        return
+      }
+      // While dials fail, also one that nobody counts on any more is the one that is allowed.
+      const underWay = this.breaker.failures > 0 ? roster.census.connecting : this.#dials.size
+      if (this.breaker.allowance(now) <= underWay) {
+        if (underWay === 0) this.#retry.set(this.breaker.retryAt)
         return
       }
       this.#dial(now)
@@ -130,6 +148,7 @@ export class Supply<T> {
 
   /** A waiter has left in vain. A dial that it has outwaited is not worth the next one's trust. */
   outwaited(waiter: Waiter<T>, now: number, impatient: boolean): void {
+    if (this.breaker.failures > 0 || this.#dials.size === 0) return
     const [oldest] = this.#dials
     const waited = now - waiter.since
     if (oldest === undefined || (impatient && waited < IMPATIENT_MILLIS)) return
@@ -146,7 +165,7 @@ export class Supply<T> {
     demise(this.#house, slot, { reason, detail }, from, now)
     if (slot.loan === 0 && SICKLY.has(reason)) {
       if (now - slot.createdAt < STILLBORN_MILLIS) {
-        this.#failed(stillborn(options.name, detail ?? reason), slot.startedAt, now, true)
+        this.#failed(stillborn(this.#house.stats(), detail ?? reason), slot.startedAt, now, true)
       }
     }
     if (log.destroy.enabled) log.destroy('%s #%d: %s %s', options.name, slot.id, reason, detail ?? '')
@@ -156,14 +175,18 @@ export class Supply<T> {
       reason,
       ...(detail === undefined ? {} : { detail }),
     })
-    this.#engine.close(slot).then(() => {
+    const closed = (): void => {
       // Whatever factory.destroy did, or could not do in its time.
       if (slot.watch !== undefined) closeSocket(slot.watch.socket)
       roster.move(slot, 'closed')
       totals.destroyed += 1
+      // One that was never of use is replaced a moment later: whatever keeps making such connections, also a hook that
+      // calls purge(), must not keep the loop from turning.
+      if (slot.loan === 0) this.#restUntil = clock.now() + 1
       this.provision()
       onChange()
-    })
+    }
+    outside(() => this.#engine.close(slot).then(closed))
   }
 
   /** Connections made before this moment are not lent again; those on their way are destroyed when they arrive. */
@@ -177,7 +200,9 @@ export class Supply<T> {
     this.isStopped = true
     this.keepsMin = false
     this.#retry.clear()
-    for (const slot of this.#house.roster.slots) if (slot.state === 'connecting') slot.dial.abort(reason)
+    outside(() => {
+      for (const slot of this.#house.roster.slots) if (slot.state === 'connecting') slot.dial.abort(reason)
+    })
   }
 
   #dial(now: number): void {
@@ -186,7 +211,7 @@ export class Supply<T> {
     this.#dials.add(slot)
     refreshTracing()
     if (log.create.enabled) log.create('%s #%d: connecting', options.name, slot.id)
-    this.#engine.open(slot).then(opened => this.#ended(opened))
+    outside(() => this.#engine.open(slot).then(opened => this.#ended(opened)))
   }
 
   /** A create has ended, well or badly. */
@@ -196,14 +221,17 @@ export class Supply<T> {
     this.#dials.delete(slot)
     const resource = slot.resource as T
     if (slot.failure === undefined && !roster.name(slot, resource))
-      slot.failure = { error: madeTwice(options.name) }
+      slot.failure = { error: madeTwice(this.#house.stats()) }
     if (slot.failure !== undefined) {
       roster.move(slot, 'closed')
       this.#engine.close(slot)
-      totals.createErrors += 1
-      this.#failed(slot.failure.error, slot.startedAt, now, false)
-      events.announce('factoryCreateError', slot.failure.error)
-      this.provision()
+      // A dial that the closing pool called off has not failed.
+      if (!this.isStopped) {
+        totals.createErrors += 1
+        this.#failed(slot.failure.error, slot.startedAt, now, false)
+        events.announce('factoryCreateError', slot.failure.error)
+        this.provision()
+      }
       onChange()
       return
     }

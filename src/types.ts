@@ -5,8 +5,9 @@ import type { SlotState } from './slot.ts'
 /**
  * How the pool makes, checks and ends the connections that it lends.
  *
- * Every hook may be synchronous or not, may throw, reject or never settle: the pool bounds each by its deadline and
- * runs it outside the `AsyncLocalStorage` context of whoever asked for a connection.
+ * Every hook that does something may be synchronous or not, may throw, reject or never settle: the pool bounds each by
+ * its deadline and runs it outside the `AsyncLocalStorage` context of whoever asked for a connection. `socket` and `busy`
+ * are plain questions, answered at once; a throw means that the connection is broken, or dirty.
  */
 export interface Factory<T> {
   /** Makes one connection. The signal is aborted when `createTimeoutMillis` has passed or the pool is closed. */

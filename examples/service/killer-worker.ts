@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import { parentPort, workerData } from 'node:worker_threads'
 import { Redis } from 'ioredis'
@@ -36,9 +37,20 @@ async function kill(count: number): Promise<Kill[]> {
   return (await Promise.all(kills)).flat()
 }
 
+/** Until the server has closed the connection: a stand-in in our own process can then be stopped at once. */
+async function leave(): Promise<void> {
+  const ended = once(admin, 'end')
+  await admin.quit()
+  await ended
+}
+
 async function answer(question: Question): Promise<Answer> {
   try {
     if (question.what === 'count') return { id: question.id, count: (await connections()).length }
+    if (question.what === 'leave') {
+      await leave()
+      return { id: question.id }
+    }
     await delay(question.afterMillis)
     return { id: question.id, kills: await kill(question.count) }
   } catch (error) {

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 
 /** A connection that the server was told to kill. It did so between the two times (of `now()`). */
@@ -8,6 +9,8 @@ export interface Kill {
   readonly answeredAt: number
 }
 
+const LEAVE_MILLIS = 1000
+
 export interface KillerData {
   readonly url: string
   readonly prefix: string
@@ -16,6 +19,7 @@ export interface KillerData {
 export type Question =
   | { readonly id: number; readonly what: 'kill'; readonly count: number; readonly afterMillis: number }
   | { readonly id: number; readonly what: 'count' }
+  | { readonly id: number; readonly what: 'leave' }
 
 export interface Answer {
   readonly id: number
@@ -56,7 +60,12 @@ export class Killer {
     return count
   }
 
+  /** Takes leave of the server, if that still answers, and ends the thread. */
   async close(): Promise<void> {
+    const limit = new AbortController()
+    const left = this.#ask({ id: ++this.#lastId, what: 'leave' })
+    await Promise.race([left, delay(LEAVE_MILLIS, undefined, { signal: limit.signal })]).catch(() => {})
+    limit.abort()
     await this.#worker.terminate()
   }
 

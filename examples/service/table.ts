@@ -19,7 +19,7 @@ function verdict(findings: Findings): string {
   const { unheard } = findings.noticed.cutOff
   if (unheard.length === 0) return 'Every promise was kept.'
   // Counts as broken once the pool asks the kernel before it lends; until then it knows what the loop has heard.
-  return `Every promise was kept, but for one that is still to come: ${unheard.length} connections were lent before the loop had heard of their death.`
+  return `Every promise was kept. One is still to come: dead connections lent before the loop had heard of it: ${unheard.length}.`
 }
 
 function whatHappened({ seconds, people, troubles }: Findings): Row[] {
@@ -143,7 +143,9 @@ function millis(value: number): string {
 }
 
 function agesOf(ages: readonly number[]): string {
-  return ages.length === 0 ? '' : `its FIN was up to ${millis(Math.max(...ages))} old`
+  if (ages.length === 0) return ''
+  // Not Math.max(...ages): there may be more than a call takes arguments.
+  return `its FIN was up to ${millis(ages.reduce((a, b) => Math.max(a, b)))} old`
 }
 
 function times(count: number): string {

@@ -54,13 +54,13 @@ export class Troublemaker {
 
   /** Half of the connections are killed while the event loop stands still and cannot hear of it. */
   async block(): Promise<void> {
-    const killing = this.kill(Math.ceil(this.#pool.max / 2), BLOCK_MILLIS / 3)
     // In the middle of an answer's arrival, as in a request handler that computes: the worst place, as timers that
     // are due run before the news from the network.
     await this.#pool
       .use(client => client.ping())
       // Killed just now: its end comes from the network as well.
       .catch(() => {})
+    const killing = this.kill(Math.ceil(this.#pool.max / 2), BLOCK_MILLIS / 3)
     const begin = now()
     while (now() - begin < BLOCK_MILLIS);
     const end = now()

@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
+import { eventually } from '../support/factories.ts'
 
 /** A server that speaks as much RESP as a handshake needs, and for the rest says what the test wants. */
 export interface FakeRedis {
@@ -58,6 +59,17 @@ export async function startFakeRedis(answer: Answer = handshake): Promise<FakeRe
       server.close()
       await once(server, 'close')
     },
+  }
+}
+
+/** Runs with a server, and sees that no connection to it is left. */
+export async function withFake(answer: Answer, run: (fake: FakeRedis) => Promise<void>): Promise<void> {
+  const fake = await startFakeRedis(answer)
+  try {
+    await run(fake)
+    await eventually(() => fake.sockets.size === 0, { what: 'all connections are closed' })
+  } finally {
+    await fake.stop()
   }
 }
 

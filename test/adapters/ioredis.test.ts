@@ -6,8 +6,8 @@ import { isPoolError } from '../../src/errors.ts'
 import { eventually } from '../support/factories.ts'
 import { withRedis } from '../support/redis.ts'
 import { tlsCertificate, tlsKey } from '../support/tls.ts'
-import { type Answer, bulk, butFor, type FakeRedis, handshake, startFakeRedis } from './fake-redis.ts'
-import { factoryOf, heldTimers, noSignal, rejection, versions } from './versions.ts'
+import { type Answer, bulk, butFor, handshake, startFakeRedis, withFake } from './fake-redis.ts'
+import { factoryOf, heldTimers, noSignal, noTimers, rejection, versions } from './versions.ts'
 
 const redis = await withRedis({ databases: '4', unixsocketperm: '777' }, { unixsocket: true })
 const guarded = await withRedis({ requirepass: 'open' })
@@ -17,16 +17,6 @@ after(async () => {
 })
 
 const { skip } = redis
-
-async function withFake(answer: Answer, run: (fake: FakeRedis) => Promise<void>): Promise<void> {
-  const fake = await startFakeRedis(answer)
-  try {
-    await run(fake)
-    await eventually(() => fake.sockets.size === 0, { what: 'all connections are closed' })
-  } finally {
-    await fake.stop()
-  }
-}
 
 for (const { name, Client } of versions) {
   describe(`${name}: connecting`, () => {
@@ -108,12 +98,12 @@ for (const { name, Client } of versions) {
     test('a server that closes during the handshake is reported, and leaves no timer', async () => {
       const close: Answer = (_, socket) => void socket.end()
       await withFake(close, async ({ port }) => {
-        const before = heldTimers()
+        await noTimers()
         const error = await failure({ port })
         assert.ok(isPoolError(error, 'POOL_CONNECT_FAILED'))
         assert.match(error.message, /the connection was closed after TCP was connected, with no reply/)
         await nextTurn()
-        assert.equal(heldTimers(), before)
+        assert.equal(heldTimers(), 0)
       })
     })
 
@@ -154,7 +144,7 @@ for (const { name, Client } of versions) {
     test('a dial called off at any moment leaves neither a socket nor a timer', async () => {
       await withFake(handshake, async fake => {
         const factory = factoryOf(Client, { host: '127.0.0.1', port: fake.port })
-        const timers = heldTimers()
+        await noTimers()
         const moments: (() => Promise<unknown>)[] = [
           () => new Promise(resolve => process.nextTick(resolve)),
           () => new Promise(queueMicrotask as (run: (value: unknown) => void) => void),
@@ -172,7 +162,7 @@ for (const { name, Client } of versions) {
             await made
           }
         }
-        assert.equal(heldTimers(), timers)
+        assert.equal(heldTimers(), 0)
         const aborted = new AbortController()
         aborted.abort(new Error('too late'))
         const { accepted } = fake
@@ -210,101 +200,26 @@ for (const { name, Client } of versions) {
           const client = await factory.create(noSignal())
           assert.equal(client.stream.remotePort, master.port)
           await factory.destroy(client)
-          const before = heldTimers()
+          await noTimers()
           const refused = await failure(at(1))
           assert.match(refused.message, /All sentinels are unreachable/)
           assert.match(String(refused.cause), /ECONNREFUSED/)
-          assert.equal(heldTimers(), before)
+          assert.equal(heldTimers(), 0)
         })
       })
       await withFake(
         () => undefined,
         async ({ port, sockets }) => {
           const dial = new AbortController()
-          const before = heldTimers()
+          await noTimers()
           const failed = failure({ sentinels: [{ host: '127.0.0.1', port }], name: 'mymaster' }, dial.signal)
           await eventually(() => sockets.size === 1)
           dial.abort()
           assert.match((await failed).message, /'mymaster' by way of its sentinels: given up/)
           await eventually(() => sockets.size === 0)
-          assert.equal(heldTimers(), before)
+          assert.equal(heldTimers(), 0)
         },
       )
-    })
-  })
-
-  describe(`${name}: a client that the user makes`, () => {
-    const made = (make: () => unknown) => factoryOf(Client, make)
-    const refusal = (make: () => unknown) => rejection(made(make).create(noSignal()))
-
-    test('is taken whether it waits, connects or is ready', { skip }, async () => {
-      const { port } = redis.server
-      const ready = new Client(port)
-      await once(ready, 'ready')
-      const connected = new Client(port)
-      await once(connected, 'connect')
-      for (const client of [new Client(port, { lazyConnect: true }), new Client(port), connected, ready]) {
-        const factory = made(() => client)
-        assert.equal(await factory.create(noSignal()), client)
-        assert.equal(client.options.retryStrategy, null)
-        await factory.destroy(client)
-        assert.equal(client.status, 'end')
-      }
-    })
-
-    test('reports its errors as any other', async () => {
-      assert.equal((await refusal(() => new Client(1, '127.0.0.1'))).code, 'ECONNREFUSED')
-      assert.match((await refusal(() => assert.fail('of the user'))).message, /of the user/)
-    })
-
-    test('is refused if a pool has it already, and stays usable there', { skip }, async () => {
-      const client = new Client(redis.server.port)
-      const factory = made(() => client)
-      await factory.create(noSignal())
-      assert.match((await refusal(() => client)).message, /a client that a pool has already/)
-      assert.equal(await client.ping(), 'PONG')
-      await factory.destroy(client)
-    })
-
-    test('is closed when it is refused', async () => {
-      await withFake(handshake, async ({ port }) => {
-        for (const [options, issue] of [
-          [{ enableAutoPipelining: true }, /enableAutoPipelining must be false .* got true/],
-          [
-            { monitor: true, enableReadyCheck: false },
-            /enableReadyCheck must be true.*; monitor must be false/,
-          ],
-          [{ reconnectOnError: () => true }, /reconnectOnError must be null .* got a function/],
-          [{ failoverDetector: true }, /failoverDetector must be false/],
-        ] as const) {
-          const client = new Client({ port, ...options })
-          const error = await refusal(() => client)
-          assert.ok(isPoolError(error, 'POOL_BAD_OPTIONS'))
-          assert.match(error.message, issue)
-          await eventually(() => client.status === 'end')
-        }
-        const cluster = new Client.Cluster([{ port }])
-        assert.match((await refusal(() => cluster)).message, /not a cluster/)
-        await eventually(() => cluster.status === 'end')
-        const late = new Client(port)
-        assert.match((await refusal(async () => late)).message, /not a promise/)
-        await eventually(() => late.status === 'end')
-        const ended = new Client(port, { lazyConnect: true })
-        ended.disconnect()
-        assert.match((await refusal(() => ended)).message, /is 'end'/)
-        for (const other of [undefined, null, 'redis://h', {}, new EventTarget()]) {
-          assert.match((await refusal(() => other)).message, /must return an ioredis client, not/)
-        }
-      })
-    })
-
-    test('that keeps reconnecting is refused and does so no more', async () => {
-      const client = new Client(1, '127.0.0.1', { retryStrategy: () => 60_000 })
-      client.on('error', () => {})
-      await new Promise(resolve => client.once('reconnecting', () => resolve(undefined)))
-      const before = heldTimers()
-      assert.match((await refusal(() => client)).message, /is 'reconnecting'/)
-      assert.equal(heldTimers(), before - 1)
     })
   })
 }

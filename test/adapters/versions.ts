@@ -3,6 +3,7 @@ import { Redis as Redis5 } from 'ioredis-5'
 import { clientFactory } from '../../src/adapters/ioredis/factory.ts'
 import { clientMaker } from '../../src/adapters/ioredis/options.ts'
 import type { Factory } from '../../src/types.ts'
+import { eventually } from '../support/factories.ts'
 
 /** The adapter with each version of ioredis that it supports. */
 export const versions = [
@@ -32,3 +33,7 @@ export async function rejection(promise: unknown): Promise<Error & { code?: stri
 /** Timers that hold the process. */
 export const heldTimers = (): number =>
   process.getActiveResourcesInfo().filter(name => name === 'Timeout').length
+
+/** Waits until those of earlier tests have run out. */
+export const noTimers = (): Promise<void> =>
+  eventually(() => heldTimers() === 0, { what: 'no timer holds the process' })

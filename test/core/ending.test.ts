@@ -125,7 +125,7 @@ test('clear empties an open pool for good and fills it up to min again', async (
 })
 
 test('purge ends the idle at once, the lent on their return, and those on their way on arrival', async () => {
-  const { pool, factory, reasons } = onFakeTime({ max: 3 })
+  const { clock, pool, factory, reasons } = onFakeTime({ max: 3 })
   const lent = await pool.acquire()
   const idle = await pool.acquire()
   pool.release(idle)
@@ -143,7 +143,9 @@ test('purge ends the idle at once, the lent on their return, and those on their 
   await settle()
   assert.deepEqual(reasons, ['generation', 'generation', 'generation'])
   assert.equal(pool.size, 0)
-  assert.ok(await pool.acquire())
+  const asked = pool.acquire()
+  await clock.advance(2)
+  assert.ok(await asked)
 })
 
 test('a smaller pool loses its idle connections now and its lent ones as they come back', async () => {

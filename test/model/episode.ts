@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { openPool } from '../../src/create.ts'
 import type { Pool } from '../../src/pool.ts'
 import type { PoolOptions } from '../../src/types.ts'
-import { FakeClock, settle } from '../support/clock.ts'
+import { FakeClock } from '../support/clock.ts'
 import type { Chance } from '../support/random.ts'
 import { assertInvariants } from './invariants.ts'
 import { type Call, type Connection, World } from './world.ts'
@@ -73,7 +73,7 @@ export class Episode {
   async run(steps: number): Promise<void> {
     for (let step = 0; step < steps; step += 1) {
       await this.#step()
-      await settle()
+      await this.#clock.advance(0)
       this.#check()
     }
     await this.#end()

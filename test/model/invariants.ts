@@ -51,7 +51,7 @@ export function assertInvariants(pool: Pool<Connection>, world: World, mostHeld:
       `5: ${gate.waiting} wait although ${fit.length} are idle`,
     )
     const served = gate.waiting - supply.incoming <= 0 || supply.spare <= 0
-    const paused = supply.breaker.failures > 0
+    const paused = supply.breaker.failures > 0 || supply.isPausing
     assert.ok(
       served || paused,
       `5: ${gate.waiting} wait, ${supply.incoming} on their way, ${supply.spare} permits free`,

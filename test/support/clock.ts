@@ -50,14 +50,14 @@ export class FakeClock implements Clock {
 
   /** Moves time on; whatever becomes due on the way runs at its own time. */
   async advance(millis: number): Promise<void> {
-    await settle()
+    await this.#turn()
     const target = this.#now + millis
     for (let next = this.#next(target); next !== undefined; next = this.#next(target)) {
       this.#now = Math.max(this.#now, next.at)
       await this.#fire(next)
     }
     this.#now = target
-    await settle()
+    await this.#turn()
   }
 
   /** The event loop stands still: time passes, and what was due meanwhile fires late, all in one go. */
@@ -70,12 +70,18 @@ export class FakeClock implements Clock {
   async #fire(timer: Pending): Promise<void> {
     this.#timers.delete(timer)
     timer.run()
+    await this.#turn()
+  }
+
+  /** Microtasks, then a turn of the loop for as long as somebody asks for one. */
+  async #turn(): Promise<void> {
     await settle()
-    if (this.#turns.length === 0) return
-    this.beforeTurns()
-    await settle()
-    for (const run of this.#turns.splice(0)) run()
-    await settle()
+    while (this.#turns.length > 0) {
+      this.beforeTurns()
+      await settle()
+      for (const run of this.#turns.splice(0)) run()
+      await settle()
+    }
   }
 
   #next(until: number): Pending | undefined {

@@ -141,6 +141,9 @@ function progress(client: RedisClient): string {
       : 'after TCP was connected, during the TLS handshake'
   }
   if (stream.bytesRead === 0) return 'after TCP was connected, with no reply to the handshake'
-  const loading = client.commandQueue.length === 0 ? ', while the server was loading its data' : ''
+  const loading =
+    client.status === 'connect' && client.commandQueue.length === 0
+      ? ', while the server was loading its data'
+      : ''
   return `after ${stream.bytesRead} bytes of reply to the handshake${loading}`
 }
