@@ -13,12 +13,11 @@ import { type Loans, nameCause, reportOf, serve } from './parts/serving.ts'
 
 const [, , side, redisUrl = '', node = ''] = process.argv
 /** The same limits on either side. Milliseconds. */
-const LIMITS = { max: 32, acquireTimeoutMillis: 500, testOnBorrow: true }
-const PING_MILLIS = 250
+const LIMITS = { max: 32, acquireTimeoutMillis: 800, testOnBorrow: true }
+const PING_MILLIS = 500
 
-let connects = 0
+let thrownAway = 0
 const newClient = (): Redis => {
-  connects += 1
   const client = new Redis(redisUrl, { lazyConnect: true })
   client.on('error', () => {})
   return client
@@ -33,7 +32,10 @@ function pool(): Loans<Redis> {
         await client.connect()
         return client
       },
-      destroy: async client => client.disconnect(),
+      async destroy(client) {
+        thrownAway += 1
+        client.disconnect()
+      },
       validate: client =>
         Promise.race([client.ping(), delay(PING_MILLIS, 'too late', { ref: false })]).then(
           answer => answer === 'PONG',
@@ -46,6 +48,9 @@ function pool(): Loans<Redis> {
 
 function guardedPool(): Loans<Redis> {
   const guarded = createRedisPool(newClient, { ...LIMITS, name: node, validateTimeoutMillis: PING_MILLIS })
+  guarded.on('destroy', () => {
+    thrownAway += 1
+  })
   guarded.on('stall', ({ pool: name, millis }) => {
     nameCause(`pool '${name}', stall: the event loop stood still for ${Math.round(millis)} ms`)
   })
@@ -87,7 +92,7 @@ server.listen(0, '127.0.0.1')
 await once(server, 'listening')
 
 export interface NodeState {
-  readonly connects: number
+  readonly thrownAway: number
   readonly errors: readonly (readonly [message: string, count: number])[]
 }
 
@@ -96,6 +101,6 @@ serve({
   thirdParty(millis: number) {
     thirdPartyMillis = millis
   },
-  state: (): NodeState => ({ connects, errors: [...errors] }),
+  state: (): NodeState => ({ thrownAway, errors: [...errors] }),
   report: () => reportOf(redis),
 })
