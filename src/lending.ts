@@ -27,6 +27,7 @@ export class Lending<T> {
   readonly #cleans: boolean
   /** Since when a waiter waits for the event loop to have delivered what the kernel holds; undefined: none does. */
   #settlingSince: number | undefined
+  #settlingIn: number | undefined
 
   constructor(house: House<T>) {
     this.#house = house
@@ -181,12 +182,19 @@ export class Lending<T> {
   /** Serves again once the event loop has delivered what the kernel holds now. */
   #settle(now: number): void {
     this.supply.settling = true
-    if (this.#settlingSince !== undefined) return
+    const turn = this.#house.lookout.turn()
+    if (this.#settlingSince !== undefined) {
+      // The poll phase that is waited for is still to come: what lies in the kernel by now counts as well.
+      if (turn !== undefined && turn === this.#settlingIn) this.#settlingSince = now
+      return
+    }
     this.#settlingSince = now
+    this.#settlingIn = turn
     this.#house.lookout.barrier(() => {
+      const settledAt = this.#settlingSince
       this.#settlingSince = undefined
       this.supply.settling = false
-      this.serve(this.#house.clock.now(), now)
+      this.serve(this.#house.clock.now(), settledAt)
       this.#house.onChange()
     })
   }

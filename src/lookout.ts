@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import type { Clock } from './clock.ts'
 import { messageOf } from './errors.ts'
 import { insideHook } from './events.ts'
@@ -40,6 +41,8 @@ export class Lookout<T> {
   /** Idle slots that came to rest in this turn: their sockets are made to flow at its end, unless they are lent again. */
   #restless: Slot<T>[] = []
   #watched = 0
+  /** Whether there are sockets on which data may lie in front of a FIN: TLS has records of its own. */
+  #mayHide = false
 
   constructor(factory: Factory<T>, options: ResolvedOptions, clock: Clock) {
     this.#factory = factory
@@ -77,6 +80,7 @@ export class Lookout<T> {
       return { reason: 'broken', detail: `factory.socket or factory.unsolicited failed: ${messageOf(error)}` }
     }
     slot.bytes = bytesOf(slot)
+    if (slot.watch.nature.unsolicited || isSecure(slot.watch.socket)) this.#mayHide = true
     this.findings.kernel = slot.watch.isLookable ? 'on' : 'unavailable'
     this.#watched += 1
     if (this.#watched === 1) this.#phase.join(this)
@@ -136,6 +140,11 @@ export class Lookout<T> {
     return settledAt >= Math.max(slot.idleSince, suspectedAt ?? 0) ? undefined : 'barrier'
   }
 
+  /** Which turn of the event loop this is, if Node tells. */
+  turn(): number | undefined {
+    return this.#phase.turn
+  }
+
   /** One of the connections has been found dead. */
   suspect(kind: 'closed' | 'silent', now: number): void {
     if (!this.suspicion.raise(kind, now)) return
@@ -146,7 +155,7 @@ export class Lookout<T> {
   /** Everything that the kernel holds now has been delivered when the function runs. */
   barrier(run: () => void): void {
     this.findings.barriers += 1
-    this.#phase.barrier(run)
+    this.#phase.barrier(run, this.#mayHide)
   }
 
   /** The sweep's look at an idle connection. */
@@ -161,10 +170,10 @@ export class Lookout<T> {
   #look(slot: Slot<T>, now: number): KernelWord {
     const watch = slot.watch as SocketWatch
     if (watch.nature.unsolicited || !watch.hasHandle || mayGetTickets(slot, now)) return 'unknown'
-    this.findings.looks += 1
     const word = look(watch.socket)
+    if (word === 'unknown') this.findings.kernel = 'unavailable'
+    else this.findings.looks += 1
     if (word === 'healthy') slot.lookedAt = now
-    else if (word === 'unknown') this.findings.kernel = 'unavailable'
     return word
   }
 
@@ -182,5 +191,7 @@ export class Lookout<T> {
 }
 
 function mayGetTickets<T>(slot: Slot<T>, now: number): boolean {
-  return now - slot.createdAt < TICKETS_MILLIS && 'encrypted' in (slot.socket ?? {})
+  return now - slot.createdAt < TICKETS_MILLIS && slot.socket !== undefined && isSecure(slot.socket)
 }
+
+const isSecure = (socket: Socket): boolean => 'encrypted' in socket

@@ -41,9 +41,8 @@ export class PollPhase {
   #paidUntil = Number.NEGATIVE_INFINITY
   readonly #members = new Set<Member>()
   #stop: (() => void) | undefined
-  /** Who waits for one turn, and for two. */
-  #next: (() => void)[] = []
-  #afterNext: (() => void)[] = []
+  /** Who waits for the next turn, the one after it, and so on. */
+  readonly #waiting: (() => void)[][] = []
   #turning = false
 
   constructor(clock: Clock) {
@@ -83,12 +82,23 @@ export class PollPhase {
     return goodAt >= this.#gapAt || !this.#affordsLook(now)
   }
 
-  /** Runs the function when everything that lies in the kernel now has been delivered: after one turn or two. */
-  barrier(run: () => void): void {
+  get turn(): number | undefined {
+    return loopMetrics()?.loopCount
+  }
+
+  /**
+   * Runs the function when everything that lies in the kernel now has been delivered: after one turn or two.
+   *
+   * @param mayHide - data that is no fault may lie in front of a FIN, which then takes a poll phase of its own: libuv
+   *   stops reading when the kernel has had less than it asked for
+   */
+  barrier(run: () => void, mayHide: boolean): void {
     // Immediates that are set in the poll phase run before the next poll, all others after it.
-    const turns = loopMetrics()?.loopCount
-    const sinceMark = turns !== undefined && turns === this.#markedIn
-    ;(sinceMark ? this.#next : this.#afterNext).push(run)
+    const { turn } = this
+    const sinceMark = turn !== undefined && turn === this.#markedIn
+    const turns = (sinceMark ? 1 : 2) + (mayHide ? 1 : 0)
+    while (this.#waiting.length < turns) this.#waiting.push([])
+    this.#waiting[turns - 1]?.push(run)
     this.#turn()
   }
 
@@ -97,10 +107,8 @@ export class PollPhase {
     this.#turning = true
     this.#clock.turn(() => {
       this.#turning = false
-      const due = this.#next
-      this.#next = this.#afterNext
-      this.#afterNext = []
-      if (this.#next.length > 0) this.#turn()
+      const due = this.#waiting.shift() ?? []
+      if (this.#waiting.length > 0) this.#turn()
       for (const run of due) run()
     })
   }
