@@ -2,7 +2,6 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { portCensus } from '../support/proc.ts'
 import { Balancer, type Upstream } from './I2-balancer.ts'
-import { startDistance } from './I2-distance.ts'
 import type { NodeState } from './I2-node.ts'
 import { playIfStarted } from './parts/alone.ts'
 import { harmOf, type Incident, orUnknown, type Seen, type Side, type Stage } from './parts/incident.ts'
@@ -42,8 +41,9 @@ const KEY = 'lifeguard-incident:I2'
 export const incident: Incident = { id: 'I2', title: 'a synchronous call blocks the loop', play }
 
 async function play(side: Side, stage: Stage): Promise<Seen> {
-  const distance = await startDistance(stage.redis.url, ONE_WAY_MILLIS)
-  const words = (name: string) => [side, distance.url, `node ${name}`]
+  const distance = await Service.start('I2-distance', [stage.redis.url, String(ONE_WAY_MILLIS)])
+  const url = await distance.call<string>('url')
+  const words = (name: string) => [side, url, `node ${name}`]
   const nodes = await Promise.all(['A', 'B'].map(name => Service.start('I2-node', words(name))))
   try {
     const ports = await Promise.all(nodes.map(node => node.call<number>('port')))
@@ -99,7 +99,7 @@ async function play(side: Side, stage: Stage): Promise<Seen> {
     }
   } finally {
     await Promise.all(nodes.map(node => node.kill()))
-    await distance.stop()
+    await distance.kill()
     await tidy(stage.redis.url)
   }
 }
@@ -156,7 +156,7 @@ class Users {
   }
 }
 
-/** Looks at the ports of the nodes from outside. */
+/** Looks at the ports of the nodes from outside, in the middle of each block. */
 class PortWatch {
   most: number | undefined
   unread = 0
@@ -164,13 +164,11 @@ class PortWatch {
 
   constructor(ports: readonly number[]) {
     this.#timer = setInterval(() => {
-      for (const port of ports) {
-        const census = portCensus(port)
-        if (census === undefined) return
-        this.most = Math.max(this.most ?? 0, census.closeWait)
-        this.unread = Math.max(this.unread, census.unread)
-      }
-    }, 50)
+      const census = portCensus(...ports)
+      if (census === undefined) return
+      this.most = Math.max(this.most ?? 0, census.closeWait)
+      this.unread = Math.max(this.unread, census.unread)
+    }, PAGE_EVERY_MILLIS / 2)
   }
 
   stop(): void {
