@@ -1,4 +1,4 @@
-import { AsyncResource } from 'node:async_hooks'
+import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks'
 
 /** Made when the package is loaded, so that it carries nobody's request. */
 const neutral = new AsyncResource('LIFEGUARD_POOL')
@@ -13,3 +13,6 @@ const neutral = new AsyncResource('LIFEGUARD_POOL')
 export function outside<R>(run: () => R): R {
   return neutral.runInAsyncScope(() => new AsyncResource('LIFEGUARD_POOL').runInAsyncScope(run))
 }
+
+/** A value that async contexts carry along. */
+export const newStorage = <S>(): AsyncLocalStorage<S> => new AsyncLocalStorage<S>()

@@ -2,6 +2,8 @@ import { messageOf, numbersOf } from './errors.ts'
 import type { Gate } from './gate.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Breaker } from './policy/breaker.ts'
+import { heldFrom, type Scope } from './policy/scope.ts'
+import type { Trace } from './policy/stacks.ts'
 import type { Roster } from './roster.ts'
 import type { PoolStats } from './types.ts'
 
@@ -17,6 +19,8 @@ export const newTotals = (): Totals => ({
   released: 0,
   timeouts: 0,
   aborted: 0,
+  nested: 0,
+  deadlocks: 0,
 })
 
 /** The stalls of the event loop that the pool's timers ran into. */
@@ -119,11 +123,12 @@ export function reportOf<T>(insight: Insight<T>, now: number): string {
     lines,
     'leases, oldest first',
     lent,
-    slot => `#${slot.id} held for ${age(now, slot.lentAt)}, loan ${slot.loan}`,
+    slot =>
+      `#${slot.id} held for ${age(now, slot.lentAt)}, loan ${slot.loan}${around(slot.scope?.parent)}${where(slot.trace)}`,
   )
   section(lines, 'waiters, in order', gate.waiters(), waiter => {
     const left = Number.isFinite(waiter.deadline) ? `${age(waiter.deadline, now)} left` : 'no deadline'
-    return `waits for ${age(now, waiter.since)}, priority ${waiter.priority}, ${left}`
+    return `waits for ${age(now, waiter.since)}, priority ${waiter.priority}, ${left}${around(waiter.wait?.scope)}${where(waiter.trace)}`
   })
   section(lines, 'connections', slots, slot => {
     const since = slot.state === 'connecting' ? slot.startedAt : slot.createdAt
@@ -133,6 +138,19 @@ export function reportOf<T>(insight: Insight<T>, now: number): string {
   })
   return lines.join('\n')
 }
+
+/** The leases that this context held already, from the innermost outwards. */
+function around(outer: Scope | undefined): string {
+  const held: string[] = []
+  for (let scope = heldFrom(outer); scope !== undefined; scope = heldFrom(scope.parent)) {
+    held.push(scope.exact ? `'${scope.member?.name}'` : `'${scope.member?.name}' (as its context says)`)
+  }
+  if (held.length > 4) held.splice(3, held.length - 3, `${held.length - 3} more`)
+  return held.length === 0 ? '' : `, nested under a lease of ${held.join(', ')}`
+}
+
+const where = (trace: Trace | undefined): string =>
+  trace === undefined || trace.text === '' ? '' : `\n${trace.text.replaceAll(/^ {4}/gm, '        ')}`
 
 function section<E>(lines: string[], title: string, entries: readonly E[], line: (entry: E) => string): void {
   if (entries.length === 0) return

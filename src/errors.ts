@@ -31,6 +31,12 @@ export interface PoolErrorDetails {
   stalledMillis?: number
   /** `POOL_BAD_OPTIONS`: each thing that is wrong. */
   issues?: readonly string[]
+  /** `POOL_DEADLOCK`, `POOL_NESTED_ACQUIRE`: where the leases that this context holds were taken, innermost first. */
+  heldStacks?: readonly string[]
+  /** Where the acquire was called. */
+  waitStack?: string
+  /** `POOL_DEADLOCK`: the pools of the knot. `POOL_NESTED_ACQUIRE`: those that this context holds leases of. */
+  pools?: readonly string[]
 }
 
 /**
@@ -47,6 +53,9 @@ export class PoolError extends Error {
   declare readonly waitedMillis?: number
   declare readonly stalledMillis?: number
   declare readonly issues?: readonly string[]
+  declare readonly heldStacks?: readonly string[]
+  declare readonly waitStack?: string
+  declare readonly pools?: readonly string[]
 
   static {
     // Before any error takes its stack, whose first line has the name.

@@ -72,10 +72,18 @@ export class Gate<T> {
     return undefined
   }
 
+  /** Takes one waiter out of its turn, who is then granted. */
+  takeThis(waiter: Waiter<T>): Waiter<T> {
+    waiter.state = 'granted'
+    this.#lines[waiter.priority]?.left()
+    this.#forget(waiter)
+    return waiter
+  }
+
   /** Sends a waiter away. @returns false if it had already left */
-  refuse(waiter: Waiter<T>): boolean {
+  refuse(waiter: Waiter<T>, how: 'refused' | 'deadlocked' = 'refused'): boolean {
     if (waiter.gone) return false
-    this.#depart([waiter], 'refused')
+    this.#depart([waiter], how)
     return true
   }
 

@@ -77,6 +77,7 @@ export class Lending<T> {
     roster.move(slot, 'lent')
     slot.loan += 1
     slot.lentAt = now
+    slot.trace = undefined
     totals.acquired += 1
     if (tracing.loans) log.lend('%s #%d: lent, loan %d', options.name, slot.id, slot.loan)
     if (events.listenerCount('acquire') > 0) {
@@ -128,8 +129,13 @@ export class Lending<T> {
   }
 
   #tellRelease(slot: Slot<T>, now: number): void {
-    const { events, options, totals } = this.#house
+    const { events, options, totals, nesting } = this.#house
     totals.released += 1
+    if (nesting !== undefined) {
+      nesting.ended(now)
+      slot.scope?.end()
+      slot.scope = undefined
+    }
     if (tracing.loans) log.lend('%s #%d: back, loan %d', options.name, slot.id, slot.loan)
     if (events.listenerCount('release') > 0) {
       const heldMillis = now - slot.lentAt
@@ -174,8 +180,12 @@ export class Lending<T> {
   }
 
   #grant(slot: Slot<T>, now: number): void {
-    const waiter = this.#house.gate.take() as Waiter<T>
+    const { gate, nesting } = this.#house
+    const urgent = nesting?.urgent()
+    const waiter = urgent === undefined ? (gate.take() as Waiter<T>) : gate.takeThis(urgent)
     this.lend(slot, now, now - waiter.since)
+    slot.trace = waiter.trace
+    nesting?.granted(waiter, slot, now)
     waiter.grant(slot)
   }
 

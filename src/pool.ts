@@ -1,5 +1,5 @@
 import type { Clock } from './clock.ts'
-import { type Insight, newTotals, reportOf, Stalls, statsOf } from './diagnostics.ts'
+import { type Insight, newTotals, reportOf, Stalls, statsOf, type Totals } from './diagnostics.ts'
 import { type AcquirePhase, type PoolError, withoutStack } from './errors.ts'
 import { PoolEmitter } from './events.ts'
 import { type Departure, Gate } from './gate.ts'
@@ -9,6 +9,10 @@ import { Lifecycle, type Patience } from './lifecycle.ts'
 import { log, refreshTracing } from './log.ts'
 import { Lookout } from './lookout.ts'
 import { checkedBounds, type ResolvedOptions } from './options.ts'
+import { Nesting } from './policy/nested.ts'
+import { endsAlone, unshare } from './policy/reuse.ts'
+import { Sampling } from './policy/sampling.ts'
+import type { Scope } from './policy/scope.ts'
 import { ServerLimit } from './policy/server-limit.ts'
 import * as refusals from './refusals.ts'
 import { readRequest } from './requests.ts'
@@ -16,7 +20,7 @@ import { Roster } from './roster.ts'
 import type { Slot } from './slot.ts'
 import type { House } from './supply.ts'
 import type { AcquireOptions, Factory, PoolStats } from './types.ts'
-import { type Request, Waiter } from './waiter.ts'
+import { type Call, type Request, Waiter } from './waiter.ts'
 
 /** @internal What tests put in place of time and chance. */
 export interface Surroundings {
@@ -39,6 +43,11 @@ export class Pool<T> extends PoolEmitter<T> {
   readonly #lending: Lending<T>
   readonly #lifecycle: Lifecycle<T>
   readonly #stalls = new Stalls()
+  /** Who holds what in which context; undefined under `nested: 'allow'`. */
+  readonly #nesting: Nesting<T> | undefined
+  /** The same where a nested acquire is not simply served. */
+  readonly #strict: Nesting<T> | undefined
+  readonly #sampling: Sampling
   /** The snapshot that the errors of one crowd of departures share. */
   #crowd: { readonly now: number; readonly stats: PoolStats } | undefined
   /** What an acquire without options asks for. */
@@ -49,7 +58,8 @@ export class Pool<T> extends PoolEmitter<T> {
     super()
     this.#options = options
     this.#clock = clock
-    this.#plain = { priority: 0, timeout: options.acquireTimeoutMillis, signal: undefined }
+    this.#plain = { priority: 0, timeout: options.acquireTimeoutMillis, signal: undefined, detached: false }
+    this.#sampling = new Sampling(options)
     this.#roster = new Roster()
     const onStall = (millis: number): void => this.#stalled(millis)
     this.#gate = new Gate(options.priorityRange, clock, onStall, {
@@ -59,6 +69,9 @@ export class Pool<T> extends PoolEmitter<T> {
         this.#lifecycle.changed()
       },
     })
+    const totals = newTotals()
+    this.#nesting = options.nested === 'allow' ? undefined : this.#newNesting(factory, totals, onStall)
+    this.#strict = options.nested === 'detect' ? undefined : this.#nesting
     this.#house = {
       factory,
       options,
@@ -68,11 +81,12 @@ export class Pool<T> extends PoolEmitter<T> {
       events: this,
       roster: this.#roster,
       gate: this.#gate,
-      totals: newTotals(),
       lookout: new Lookout(factory, options, clock),
       limit: new ServerLimit(options.serverIdleTimeoutMillis, options.halfClose === 'on', () =>
         this.#limitChanged(),
       ),
+      totals,
+      nesting: this.#nesting,
       stats: () => this.stats(),
       onChange: () => this.#lifecycle.changed(),
     }
@@ -91,9 +105,15 @@ export class Pool<T> extends PoolEmitter<T> {
    *   `POOL_ABORTED`, `POOL_CLOSED` or `POOL_BAD_OPTIONS`
    */
   acquire(request?: number | AcquireOptions): Promise<T> {
+    const refusal = this.#strict === undefined ? undefined : this.#strict.refusal(request, ACQUIRE)
+    if (refusal !== undefined) return Promise.reject(refusal)
+    const share = this.#strict?.shared(request, false, ACQUIRE)
+    if (share !== undefined) return (share.slot as Slot<T>).served as Promise<T>
     const slot = request === undefined ? this.#lendIdle() : undefined
-    if (slot !== undefined) return slot.served as Promise<T>
-    return this.#enter(request, false) as Promise<T>
+    if (slot === undefined) return this.#enter(request, 'acquire', ACQUIRE) as Promise<T>
+    if (this.#sampling.left > 0) slot.trace = this.#sampling.take(ACQUIRE)
+    if (this.#nesting !== undefined) this.#nesting.begin(slot, false, false, ACQUIRE)
+    return slot.served as Promise<T>
   }
 
   /**
@@ -101,20 +121,44 @@ export class Pool<T> extends PoolEmitter<T> {
    * synchronous. Its failure is passed on and does not cost the connection, unless that is broken or dirty.
    */
   use<R>(work: (resource: T) => R | PromiseLike<R>, request?: number | AcquireOptions): Promise<R> {
+    const refusal = this.#strict === undefined ? undefined : this.#strict.refusal(request, USE)
+    if (refusal !== undefined) return Promise.reject(refusal)
+    const share = this.#strict?.shared(request, true, USE)
+    if (share !== undefined)
+      return this.#strict?.within(share, runShared<T, R>, this, share, work) as Promise<R>
     const slot = request === undefined ? this.#lendIdle() : undefined
-    return this.#run(slot ?? (this.#enter(request, true) as Promise<Slot<T>>), work)
+    if (slot !== undefined && this.#sampling.left > 0) slot.trace = this.#sampling.take(USE)
+    if (this.#nesting === undefined) {
+      return this.#run(slot ?? (this.#enter(request, 'use', USE) as Promise<Slot<T>>), work)
+    }
+    if (slot === undefined) return this.#runLater(work, request)
+    this.#nesting.begin(slot, true, false, USE)
+    return this.#nesting.within(slot.scope, run<T, R>, this, slot, work)
   }
 
   /** Lends a connection as a one-shot token: `await using lease = await pool.lease()`. Rejects as {@link acquire}. */
   async lease(request?: number | AcquireOptions): Promise<Lease<T>> {
-    const slot =
-      (request === undefined ? this.#lendIdle() : undefined) ??
-      ((await this.#enter(request, true)) as Slot<T>)
-    const loan = slot.loan
+    const refusal = this.#strict === undefined ? undefined : this.#strict.refusal(request, LEASE)
+    if (refusal !== undefined) throw refusal
+    const share = this.#strict?.shared(request, false, LEASE)
+    if (share !== undefined) return this.#token(share.slot as Slot<T>, (share.slot as Slot<T>).loan, share)
+    let slot = request === undefined ? this.#lendIdle() : undefined
+    if (slot !== undefined) {
+      if (this.#sampling.left > 0) slot.trace = this.#sampling.take(LEASE)
+      if (this.#nesting !== undefined) this.#nesting.begin(slot, false, false, LEASE)
+    } else slot = (await this.#enter(request, 'lease', LEASE)) as Slot<T>
+    return this.#token(slot, slot.loan)
+  }
+
+  #token(slot: Slot<T>, loan: number, share?: Scope): Lease<T> {
     return new Lease(slot.resource as T, {
       stats: () => this.stats(),
-      isCurrent: () => isCurrent(slot, loan),
-      end: how => (how === 'release' ? this.#lending.giveBack(slot) : this.#lending.destroy(slot)),
+      isCurrent: () => isCurrent(slot, loan) && (share === undefined || share.state === 'held'),
+      end: how => {
+        if (how === 'destroy') this.#lending.destroy(slot)
+        else if (share === undefined) this.#giveBack(slot)
+        else if (unshare(share)) this.#lending.giveBack(slot)
+      },
     })
   }
 
@@ -122,7 +166,9 @@ export class Pool<T> extends PoolEmitter<T> {
   release(resource: T): Promise<void> {
     const slot = this.#roster.lent(resource)
     if (slot === undefined) return Promise.reject(refusals.notBorrowed(this.stats(), 'release'))
-    this.#lending.giveBack(slot)
+    const share = slot.scope?.tip
+    if (share === undefined || share.exact) this.#giveBack(slot)
+    else if (unshare(share)) this.#lending.giveBack(slot)
     this.tellNow()
     return DONE
   }
@@ -280,7 +326,7 @@ export class Pool<T> extends PoolEmitter<T> {
   }
 
   /** The other path: options to read, somebody before us, or nothing at hand. */
-  #enter(given: number | AcquireOptions | undefined, wantsSlot: boolean): Promise<T | Slot<T>> {
+  #enter(given: number | AcquireOptions | undefined, call: Call, from: Entry): Promise<T | Slot<T>> {
     if (this.#lifecycle.state !== 'open') return Promise.reject(refusals.closed(this.stats()))
     let request: Request
     try {
@@ -292,16 +338,23 @@ export class Pool<T> extends PoolEmitter<T> {
     if (signal?.aborted) return Promise.reject(refusals.aborted(this.stats(), 0, signal.reason))
     this.start()
     const slot = given === undefined ? undefined : this.#lendIdle()
-    if (slot !== undefined) return Promise.resolve(wantsSlot ? slot : (slot.resource as T))
+    if (slot !== undefined) {
+      if (this.#sampling.left > 0) slot.trace = this.#sampling.take(from)
+      this.#nesting?.begin(slot, call === 'use', request.detached, from)
+      return Promise.resolve(call === 'acquire' ? (slot.resource as T) : slot)
+    }
     const refusal = this.#refusal(request)
     if (refusal !== undefined) return Promise.reject(refusal)
     // A hook that ran on the way may have aborted it.
     if (signal?.aborted) return Promise.reject(refusals.aborted(this.stats(), 0, signal.reason))
     const now = this.#clock.now()
-    const waiter = new Waiter<T>(request, now, wantsSlot)
+    const waiter = new Waiter<T>(request, now, call)
+    if (this.#sampling.left > 0) waiter.trace = this.#sampling.take(from)
+    else this.#sampling.waiting()
+    const served = this.#nesting === undefined ? waiter.promise : this.#nesting.queued(waiter, from)
     this.#gate.enqueue(waiter)
     this.#lending.serve(now)
-    return waiter.promise
+    return served
   }
 
   /** Why an acquire is not even let into the queue. */
@@ -316,6 +369,36 @@ export class Pool<T> extends PoolEmitter<T> {
     return served ? undefined : refusals.queueFull(this.stats(), most)
   }
 
+  /** `use` when the connection is not at hand. Async throughout, so that V8 can tell who awaits it. */
+  async #runLater<R>(
+    work: (resource: T) => R | PromiseLike<R>,
+    request: number | AcquireOptions | undefined,
+  ): Promise<R> {
+    const slot = (await this.#enter(request, 'use', USE)) as Slot<T>
+    return await (this.#nesting as Nesting<T>).within(slot.scope, run<T, R>, this, slot, work)
+  }
+
+  /** Ends a loan; its connection stays with whoever shares it. */
+  #giveBack(slot: Slot<T>): void {
+    if (this.#strict === undefined || endsAlone(slot.scope)) this.#lending.giveBack(slot)
+  }
+
+  /** @internal */
+  async _runShared<R>(share: Scope, work: (resource: T) => R | PromiseLike<R>): Promise<R> {
+    const slot = share.slot as Slot<T>
+    const { loan } = slot
+    try {
+      return await work(slot.resource as T)
+    } finally {
+      if (unshare(share) && isCurrent(slot, loan)) this.#lending.giveBack(slot)
+    }
+  }
+
+  /** @internal */
+  _run<R>(slot: Slot<T>, work: (resource: T) => R | PromiseLike<R>): Promise<R> {
+    return this.#run(slot, work)
+  }
+
   async #run<R>(lent: Slot<T> | Promise<Slot<T>>, work: (resource: T) => R | PromiseLike<R>): Promise<R> {
     const slot = lent instanceof Promise ? await lent : lent
     const loan = slot.loan
@@ -323,7 +406,7 @@ export class Pool<T> extends PoolEmitter<T> {
       return await work(slot.resource as T)
     } finally {
       // Unless the function has ended the loan itself.
-      if (isCurrent(slot, loan)) this.#lending.giveBack(slot)
+      if (isCurrent(slot, loan)) this.#giveBack(slot)
     }
   }
 
@@ -332,7 +415,8 @@ export class Pool<T> extends PoolEmitter<T> {
     const { supply } = this.#lending
     if (this.#crowd?.now !== now) this.#crowd = { now, stats: this.stats() }
     const { stats } = this.#crowd
-    waiter.fail(withoutStack(() => this.#farewell(waiter, how, now - waiter.since, stats)))
+    this.#nesting?.left(waiter)
+    waiter.fail(waiter.sentence ?? withoutStack(() => this.#farewell(waiter, how, now - waiter.since, stats)))
     supply.outwaited(waiter, now, how === 'aborted')
   }
 
@@ -359,6 +443,21 @@ export class Pool<T> extends PoolEmitter<T> {
     const { validating, connecting } = this.#roster.census
     if (validating > 0) return 'validate'
     return connecting > 0 || this.#lending.supply.breaker.failures > 0 ? 'connect' : 'queue'
+  }
+
+  #newNesting(factory: Factory<T>, totals: Totals, onStall: (millis: number) => void): Nesting<T> {
+    const house = {
+      factory,
+      options: this.#options,
+      clock: this.#clock,
+      events: this,
+      roster: this.#roster,
+      totals,
+      sampling: this.#sampling,
+      stats: () => this.stats(),
+      reject: (waiter: Waiter<T>): boolean => this.#gate.refuse(waiter, 'deadlocked'),
+    }
+    return new Nesting<T>(house, onStall)
   }
 
   #stalled(millis: number): void {
@@ -393,3 +492,17 @@ export class Pool<T> extends PoolEmitter<T> {
 
 /** Is this still the loan that the slot is lent for? */
 const isCurrent = <T>(slot: Slot<T>, loan: number): boolean => slot.loan === loan && slot.state === 'lent'
+
+type Entry = (...args: never[]) => unknown
+
+const run = <T, R>(pool: Pool<T>, slot: Slot<T>, work: (resource: T) => R | PromiseLike<R>): Promise<R> =>
+  pool._run(slot, work)
+
+const runShared = <T, R>(
+  pool: Pool<T>,
+  share: Scope,
+  work: (resource: T) => R | PromiseLike<R>,
+): Promise<R> => pool._runShared(share, work)
+
+/** Where our own frames end in a stack: kept here, as a subclass or a tool may put its own method in the place. */
+const { acquire: ACQUIRE, use: USE, lease: LEASE } = Pool.prototype

@@ -2,7 +2,7 @@ import { badOptions, LONGEST_MILLIS, noLimit, type ResolvedOptions } from './opt
 import type { AcquireOptions } from './types.ts'
 import type { Request } from './waiter.ts'
 
-const KNOWN = new Set(['priority', 'signal', 'timeoutMillis'])
+const KNOWN = new Set(['priority', 'signal', 'timeoutMillis', 'detached'])
 
 /**
  * Reads what an acquire was asked with: generic-pool's priority number, or {@link AcquireOptions}.
@@ -15,12 +15,13 @@ export function readRequest(
 ): Request {
   if (given === undefined || given === null) return plain
   if (typeof given !== 'object') return { ...plain, priority: lineOf(given, options.priorityRange) }
-  const { priority, timeoutMillis } = given
+  const { priority, timeoutMillis, detached } = given
   const signal = given.signal ?? undefined
   const issues: string[] = []
   for (const name of Object.keys(given))
     if (!KNOWN.has(name)) issues.push(`${name} is not an option of acquire`)
   if (signal !== undefined && !(signal instanceof AbortSignal)) issues.push('signal must be an AbortSignal')
+  if (detached !== undefined && typeof detached !== 'boolean') issues.push('detached must be true or false')
   if (timeoutMillis !== undefined && timeoutMillis !== false && !isMillis(timeoutMillis)) {
     issues.push(
       `timeoutMillis must be milliseconds from 0 to ${LONGEST_MILLIS}, or false, got ${String(timeoutMillis)}`,
@@ -31,6 +32,7 @@ export function readRequest(
     priority: lineOf(priority, options.priorityRange),
     timeout: timeoutMillis === undefined ? plain.timeout : Math.ceil(noLimit(timeoutMillis)),
     signal,
+    detached: detached === true,
   }
 }
 
@@ -43,3 +45,7 @@ function lineOf(priority: unknown, range: number): number {
     typeof priority === 'number' || typeof priority === 'string' ? Math.trunc(Number(priority)) || 0 : 0
   return line < 0 || line >= range ? range - 1 : line
 }
+
+/** Is this request marked as nobody's wait? */
+export const isDetached = (given: number | AcquireOptions | undefined): boolean =>
+  typeof given === 'object' && given !== null && given.detached === true

@@ -1,5 +1,7 @@
 import type { Socket } from 'node:net'
 import type { SocketWatch } from './policy/half-close.ts'
+import type { Scope } from './policy/scope.ts'
+import type { Trace } from './policy/stacks.ts'
 import type { DestroyReason } from './types.ts'
 
 /**
@@ -79,6 +81,9 @@ export class Slot<T> {
   createdAt = 0
   idleSince = 0
   lentAt = 0
+  /** Where the current loan was taken, if that is known, and the scope that holds it. */
+  trace: Trace | undefined = undefined
+  scope: Scope | undefined = undefined
   /** When its lifetime ends. */
   retireAt = Number.POSITIVE_INFINITY
   /** Neighbours in the list of idle slots. */

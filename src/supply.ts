@@ -11,6 +11,7 @@ import type { Lookout } from './lookout.ts'
 import type { ResolvedOptions } from './options.ts'
 import { Breaker } from './policy/breaker.ts'
 import { retirement } from './policy/freshness.ts'
+import type { Nesting } from './policy/nested.ts'
 import type { ServerLimit } from './policy/server-limit.ts'
 import { closeSocket } from './policy/sockets.ts'
 import { madeTwice, stillborn } from './refusals.ts'
@@ -32,6 +33,8 @@ export interface House<T> {
   readonly totals: Totals
   readonly lookout: Lookout<T>
   readonly limit: ServerLimit
+  /** Who holds what in which context; undefined under `nested: 'allow'`. */
+  readonly nesting: Nesting<T> | undefined
   readonly stats: () => PoolStats
   /** Something has ended: a connection, a loan, a wait. */
   readonly onChange: () => void
@@ -163,6 +166,9 @@ export class Supply<T> {
     lookout.forget(slot)
     const now = clock.now()
     demise(this.#house, slot, { reason, detail }, from, now)
+    // Still lent when the pool is closed by force.
+    slot.scope?.end()
+    slot.scope = undefined
     if (slot.loan === 0 && SICKLY.has(reason)) {
       if (now - slot.createdAt < STILLBORN_MILLIS) {
         this.#failed(stillborn(this.#house.stats(), detail ?? reason), slot.startedAt, now, true)

@@ -102,6 +102,11 @@ export interface AcquireOptions {
   signal?: AbortSignal
   /** Longest wait in milliseconds instead of `acquireTimeoutMillis`; 0: only what is idle now; `false`: no limit. */
   timeoutMillis?: number | false
+  /**
+   * Nobody who holds a connection waits for this acquire: work that was started and is left to itself. It starts a
+   * context of its own for the nested acquires of `nested`, as if it came from outside. Default false.
+   */
+  detached?: boolean
 }
 
 /** Why a connection was destroyed. */
@@ -149,6 +154,10 @@ export interface PoolStats {
     released: number
     timeouts: number
     aborted: number
+    /** Acquires seen to be made while their context held a connection of any pool. */
+    nested: number
+    /** Deadlocks broken by rejecting an acquire of this pool. */
+    deadlocks: number
   }
   /** Detection of half-closed connections. */
   halfClose: {
@@ -188,6 +197,20 @@ export interface PoolEvents<T> {
   /** What is known of the server's idle limit has changed. */
   'server-timeout': [event: { pool: string } & PoolStats['serverTimeout']]
   stall: [event: { pool: string; millis: number }]
+  /** Told once for each pair of call sites. Stacks as far as `captureStacks` has them, innermost lease first. */
+  nested: [
+    event: { pool: string; heldPools: string[]; heldStacks: string[]; waitStack: string; rule: string },
+  ]
+  deadlock: [
+    event: {
+      pool: string
+      pools: string[]
+      waitedMillis: number
+      heldStacks: string[]
+      waitStack: string
+      error: PoolError
+    },
+  ]
   breaker: [event: { pool: string; state: 'open' | 'closed'; failures: number; error: unknown }]
 }
 

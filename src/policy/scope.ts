@@ -1,0 +1,117 @@
+import type { AsyncLocalStorage } from 'node:async_hooks'
+import { newStorage } from '../context.ts'
+import type { Trace } from './stacks.ts'
+
+/** What the verdict asks of a pool. Pools of other copies of this package answer the same questions. */
+export interface Member {
+  readonly name: string
+  /** Connections that are lent. */
+  readonly lent: number
+  /** Acquires of this pool that wait while their context holds a lease, oldest first. */
+  readonly waits: Set<Wait>
+  /** Can the pool serve somebody without a lease being ended, or has it done so within its grace? */
+  canMove(): boolean
+  /** Has the connection unanswered work, as far as the factory can tell? */
+  isBusy(slot: object): boolean
+  /** May this wait be judged: is it older than the grace, and not about to end by itself? */
+  isRipe(wait: Wait): boolean
+  /** Has the waiter served before all others. */
+  goFirst(wait: Wait): void
+  /** Rejects the waiter. @returns false if it has left meanwhile */
+  reject(wait: Wait, knot: readonly Wait[]): boolean
+}
+
+/** One acquire that waits while its context holds leases. */
+export interface Wait {
+  readonly member: Member
+  /** The innermost scope around it. */
+  readonly scope: Scope
+  /** Where it was asked for. */
+  readonly trace: Trace | undefined
+  /** Who awaits it, looked up when it matters; `undefined` before. */
+  chain: Pick<Trace, 'frames'> | undefined
+  /** Has {@link chain} looked up, by the time the loop has turned. */
+  readonly ask: (() => void) | undefined
+  readonly since: number
+  /** A number that grows with every wait of the process. */
+  readonly order: number
+}
+
+export type ScopeState = 'pending' | 'held' | 'ended'
+
+/**
+ * What an async context knows of one lease: that it was taken here, and which were held around it.
+ *
+ *     context of a request ──► scope ──parent──► scope ──parent──► …      from the innermost lease outwards
+ *                                │ lease           │
+ *                                ▼                 ▼
+ *                              slot              slot
+ *
+ * A context can outlive its leases by far. So a scope lets go of everything when its lease ends, a new one hangs
+ * itself on the nearest that is still held, and contexts that live long keep one ended scope at most.
+ */
+export class Scope {
+  state: ScopeState
+  parent: Scope | undefined
+  /**
+   * True for `use`: its function, and what that starts, runs in this scope and nobody else does. After a plain acquire
+   * also the caller of whoever has asked finds itself in the scope: the context is only a hint then.
+   */
+  readonly exact: boolean
+  /** The scope whose lease is held here: itself, but for a nested loan under `nested: 'reuse'`. */
+  lease: Scope
+  member: Member | undefined
+  slot: object | undefined = undefined
+  trace: Trace | undefined = undefined
+  /** Of a shared lease, the further loan that works on it now; undefined: its own. */
+  tip: Scope | undefined = undefined
+  /** Loans that share this lease under `nested: 'reuse'`, and whether its own has ended before them. */
+  shares = 0
+  over = false
+
+  constructor(member: Member, parent: Scope | undefined, exact: boolean) {
+    this.state = 'pending'
+    this.member = member
+    this.parent = parent
+    this.exact = exact
+    this.lease = this
+  }
+
+  begin(slot: object): void {
+    this.slot = slot
+    this.state = 'held'
+  }
+
+  end(): void {
+    this.state = 'ended'
+    this.member = undefined
+    this.slot = undefined
+    this.trace = undefined
+    this.tip = undefined
+    if (this.parent !== undefined) this.parent = heldFrom(this.parent)
+  }
+}
+
+/** The first scope from here outwards whose lease is held; what has ended on the way there is forgotten. */
+export function heldFrom(scope: Scope | undefined): Scope | undefined {
+  while (scope !== undefined && scope.state !== 'held') scope = scope.parent
+  if (scope?.parent !== undefined && scope.parent.state !== 'held') scope.parent = heldFrom(scope.parent)
+  return scope
+}
+
+/** What all copies of this package in one process share. The key names the shape: change both together. */
+interface Shared {
+  readonly storage: AsyncLocalStorage<Scope | undefined>
+  /** Pools in which somebody waits while holding a lease; others cannot be part of a knot. */
+  readonly members: Set<Member>
+  waits: number
+}
+
+const KEY = Symbol.for('lifeguard-pool.nested.v1')
+
+/** Made with the first pool that wants it: `nested: 'allow'` alone never switches context tracking on. */
+export function shared(): Shared {
+  const holder = globalThis as { [KEY]?: Shared }
+  holder[KEY] ??= { storage: newStorage(), members: new Set(), waits: 0 }
+  return holder[KEY]
+}

@@ -1,0 +1,130 @@
+/**
+ * The verdict: which waiters are deadlocked? Pure; pools, leases and waiters are told apart by identity alone.
+ *
+ * **Facts.** A *still* pool is full, has nothing in flight (no create, validation, reset or close) and has shown no
+ * sign of life for its grace; every other pool is live. Of each still pool we know how many leases it has lent. Of
+ * each waiter that may be judged we know the pool that it waits for and the leases that cannot end before it is
+ * served. Any other waiter, and any lease that no judged waiter blocks, is live.
+ *
+ * **Definition.** Live is the least set for which
+ *   (a) a lease is live when every judged waiter that blocks it is live (several: all of them must be served),
+ *   (b) a still pool is live when at least one of its leases is,
+ *   (c) a judged waiter is live when the pool that it waits for is.
+ * Deadlocked are the waiters that are not live.
+ *
+ * **Why (c).** A line of execution that does not wait ends its lease some time. Its connection then serves one waiter
+ * after another: whoever gets it no longer waits, so (for all that can be known) ends that lease, too.
+ *
+ * **Sound.** Suppose a deadlocked waiter were served without outside help, and take the first one. Its pool is still,
+ * so a lease of that pool must have ended before. By (b) none of its leases is live, so by (a) each is blocked by a
+ * waiter that is not live, which would have had to be served earlier: it was not the first.
+ * **Complete.** If no waiter of a set can ever be served, none of them is derivable: by induction over the derivation,
+ * each rule adds only what moves when all else goes well.
+ *
+ * Cost: O(waiters + blocked leases); a waiter is looked at once, a lease once for each waiter that blocks it.
+ */
+export interface Judged<W, L, P> {
+  readonly waiter: W
+  readonly pool: P
+  readonly blocks: readonly L[]
+}
+
+export function deadlocked<W, L, P>(
+  judged: readonly Judged<W, L, P>[],
+  /** Leases lent by each still pool. */
+  lent: ReadonlyMap<P, number>,
+  poolOf: (lease: L) => P | undefined,
+  /** Leases whose holder shows signs of life. */
+  lively: ReadonlySet<L>,
+): Judged<W, L, P>[] {
+  const blockers = new Map<L, number>()
+  const queues = new Map<P, Judged<W, L, P>[]>()
+  for (const each of judged) {
+    // A pool that can move serves it: live from the start, by (c), and it blocks nothing, by (a).
+    if (!lent.has(each.pool)) continue
+    const queue = queues.get(each.pool)
+    if (queue === undefined) queues.set(each.pool, [each])
+    else queue.push(each)
+    for (const lease of each.blocks) blockers.set(lease, (blockers.get(lease) ?? 0) + 1)
+  }
+  const free = new Map(lent)
+  for (const lease of blockers.keys()) {
+    const pool = poolOf(lease)
+    if (pool === undefined || lively.has(lease)) continue
+    const left = free.get(pool)
+    if (left !== undefined) free.set(pool, left - 1)
+  }
+  const live: P[] = []
+  for (const [pool, leases] of free) if (leases > 0) live.push(pool)
+  const dead = new Map(queues)
+  for (let pool = live.pop(); pool !== undefined; pool = live.pop()) {
+    const queue = dead.get(pool)
+    if (queue === undefined) continue
+    dead.delete(pool)
+    for (const { blocks } of queue) {
+      for (const lease of blocks) {
+        const left = (blockers.get(lease) as number) - 1
+        blockers.set(lease, left)
+        const owner = left === 0 ? poolOf(lease) : undefined
+        if (owner !== undefined) live.push(owner)
+      }
+    }
+  }
+  return [...dead.values()].flat()
+}
+
+/**
+ * The knots among deadlocked waiters: cycles of pools, each of which waits for the next, and that depend on nothing
+ * outside. To reject a waiter elsewhere would cost a caller and free nobody: it merely stands behind a knot.
+ *
+ * Strongly connected components without an edge out of them, after Tarjan; an edge leads from the pool of a blocked
+ * lease to the pool that its waiter waits for.
+ */
+export function knots<W, L, P>(
+  dead: readonly Judged<W, L, P>[],
+  poolOf: (lease: L) => P | undefined,
+): Judged<W, L, P>[][] {
+  const waitsFor = new Map<P, Set<P>>()
+  for (const { pool, blocks } of dead) {
+    for (const lease of blocks) {
+      const owner = poolOf(lease)
+      if (owner === undefined) continue
+      const targets = waitsFor.get(owner)
+      if (targets === undefined) waitsFor.set(owner, new Set([pool]))
+      else targets.add(pool)
+    }
+  }
+  return cycles(waitsFor).map(cycle =>
+    dead.filter(({ pool, blocks }) => {
+      const inside = (lease: L): boolean => cycle.has(poolOf(lease) as P)
+      return cycle.has(pool) && blocks.some(inside)
+    }),
+  )
+}
+
+/** The terminal strongly connected components of a graph. */
+function cycles<P>(edges: ReadonlyMap<P, ReadonlySet<P>>): Set<P>[] {
+  const index = new Map<P, number>()
+  const low = new Map<P, number>()
+  const open: P[] = []
+  const closed = new Map<P, Set<P>>()
+  const visit = (pool: P): void => {
+    const mine = index.size
+    index.set(pool, mine)
+    let lowest = mine
+    open.push(pool)
+    for (const target of edges.get(pool) ?? []) {
+      if (!index.has(target)) visit(target)
+      if (!closed.has(target)) lowest = Math.min(lowest, low.get(target) ?? (index.get(target) as number))
+    }
+    low.set(pool, lowest)
+    if (lowest < mine) return
+    const component = new Set(open.splice(open.indexOf(pool)))
+    for (const each of component) closed.set(each, component)
+  }
+  for (const pool of edges.keys()) if (!index.has(pool)) visit(pool)
+  return [...new Set(closed.values())].filter(component => {
+    const targets = [...component].flatMap(pool => [...(edges.get(pool) ?? [])])
+    return targets.length > 0 && targets.every(target => component.has(target))
+  })
+}

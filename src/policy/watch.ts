@@ -1,0 +1,75 @@
+import { leasesOf, type Trust } from './holders.ts'
+import { type Member, type Scope, shared, type Wait } from './scope.ts'
+import { deadlocked, type Judged, knots } from './verdict.ts'
+
+/** Stacks read in one turn of the event loop: some 10 µs each. */
+const PORTION = 200
+
+/** A suspicion to be examined: the waiters that are deadlocked if every hint is true. */
+export type Suspects = readonly Wait[]
+
+const NOBODY = { frames: [] }
+
+type Case = Judged<Wait, Scope, Member>
+
+const poolOf = (lease: Scope): Member | undefined => lease.member
+
+/** The deadlocked waiters of the process, over all pools and copies of this package. */
+function dead(trust: Trust): Case[] {
+  const judged: Case[] = []
+  const still = new Map<Member, number>()
+  for (const member of shared().members) {
+    if (member.canMove()) continue
+    still.set(member, member.lent)
+    for (const wait of member.waits) {
+      if (!member.isRipe(wait)) continue
+      const blocks = leasesOf(wait, trust)
+      if (blocks.length > 0) judged.push({ waiter: wait, pool: member, blocks })
+    }
+  }
+  const quiet = deadlocked(judged, still, poolOf, new Set<Scope>())
+  if (quiet.length === 0) return quiet
+  // The factory is asked about these leases only, and only now: a lease with work under way is a sign of life.
+  const lively = new Set<Scope>()
+  for (const { blocks } of quiet) {
+    for (const lease of blocks) {
+      if (!lively.has(lease) && lease.slot !== undefined && lease.member?.isBusy(lease.slot))
+        lively.add(lease)
+    }
+  }
+  return lively.size === 0 ? quiet : deadlocked(judged, still, poolOf, lively)
+}
+
+/** The cheap question, for every few milliseconds: could there be a knot that this pool is part of? */
+export function suspects(member: Member): Suspects {
+  const found = dead('hints')
+  return found.some(({ pool }) => pool === member) ? found.map(({ waiter }) => waiter) : []
+}
+
+/**
+ * Has the stacks of the next few suspects read, and asks who awaits them.
+ * @returns those that are left for the next turn
+ */
+export function prepare(waits: Suspects): Suspects {
+  for (const wait of waits.slice(0, PORTION)) {
+    wait.trace?.frames
+    // Until it has been answered, nobody is known to await it.
+    wait.chain = NOBODY
+    wait.ask?.()
+  }
+  return waits.slice(PORTION)
+}
+
+/** The knots of which this pool is part, once the suspects are prepared; each with its waiters. */
+export function provenKnots(member: Member): Wait[][] {
+  return knots(dead('chain'), poolOf)
+    .filter(knot => knot.some(({ pool }) => pool === member))
+    .map(knot => knot.map(({ waiter }) => waiter))
+}
+
+/** Whom it costs least: the one that has waited the shortest. */
+export const youngest = (knot: readonly Wait[]): Wait | undefined =>
+  knot.reduce<Wait | undefined>(
+    (last, wait) => (last === undefined || wait.order > last.order ? wait : last),
+    undefined,
+  )
