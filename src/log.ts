@@ -1,6 +1,35 @@
+import { formatWithOptions } from 'node:util'
 import createDebug from 'debug'
+import { LogSink } from './sink.ts'
 
-const channel = (name: string) => createDebug(`lifeguard-pool:${name}`)
+/** What debug writes with unless its user has put something else in its place. */
+const debugsOwn = createDebug.log
+/** Set before we came? debug's own is the one that writes to stderr and formats on the way. */
+const wasReplaced = !/process\.stderr\.write/.test(String(debugsOwn))
+
+/** Where the library's own lines go: never blocking, never growing, never holding the process. */
+export const sink = new LogSink({}, 'lifeguard-pool: ')
+
+/** In the place of debug's own, which has Node keep in memory without bound what nobody reads. */
+function write(this: unknown, ...args: unknown[]): void {
+  if (createDebug.log !== debugsOwn || wasReplaced) {
+    Reflect.apply(createDebug.log, this, args)
+    return
+  }
+  if (sink.isFull) {
+    sink.drop()
+    return
+  }
+  // debug's types do not have it: what DEBUG_COLORS, DEBUG_DEPTH and the like ask for.
+  const { inspectOpts = {} } = createDebug as { inspectOpts?: object }
+  sink.write(`${formatWithOptions(inspectOpts, ...args)}\n`)
+}
+
+function channel(name: string): createDebug.Debugger {
+  const debug = createDebug(`lifeguard-pool:${name}`)
+  debug.log = write
+  return debug
+}
 
 /**
  * Whether loans are traced. debug's own `enabled` is a getter that costs as much as a tenth of a loan, so the answer
@@ -20,4 +49,6 @@ export const log = {
   validate: channel('validate'),
   destroy: channel('destroy'),
   stall: channel('stall'),
+  leak: channel('leak'),
+  shed: channel('shed'),
 }

@@ -50,7 +50,8 @@ const DOORS: Readonly<Record<string, readonly RegExp[]>> = {
   'node:net': [/^adapters\//],
   'node:tls': [/^adapters\//],
   'node:events': [/^events\.ts$/],
-  'node:fs': [/^policy\/kernel\.ts$/],
+  'node:fs': [/^policy\/kernel\.ts$/, /^outlet\.ts$/],
+  'node:tty': [/^outlet\.ts$/],
 }
 
 test('each dangerous thing has one door', () => {
