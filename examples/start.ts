@@ -1,40 +1,40 @@
 import { parseArgs } from 'node:util'
-import { brokenPromises } from './service/findings.ts'
-import { runService } from './service/run.ts'
-import { tableOf } from './service/table.ts'
-import { findRedis } from './support/redis-server.ts'
+import { incident as i0 } from './incidents/I0-half-closed.ts'
+import { incident as i1 } from './incidents/I1-log-pipe.ts'
+import { incident as i2 } from './incidents/I2-blocked-loop.ts'
+import { incident as i3 } from './incidents/I3-nested.ts'
+import { incident as i4 } from './incidents/I4-unregistered.ts'
+import { playAll } from './incidents/parts/play.ts'
+import { runDemo } from './service/demo.ts'
 
 /*
- * What `npm start` runs: a small service on one pool, whose connections the server kills all the while.
+ * What `npm start` runs: five outages, each without the pool and with it.
  *
- *   --seconds N   how long; default 20
- *   --json        the findings as JSON on stdout; all else on stderr
+ *   npm start                      all of them
+ *   npm start -- I3 I4             some of them
+ *   npm start -- service           instead, a small service on one pool, whose connections are killed all the while
+ *     --seconds N                    how long; default 20
+ *   --json                         the findings as JSON on stdout; all else on stderr
  *
- * Exit code: 0 if every promise was kept, 1 if one was broken, 2 if it could not be tried.
+ * Exit code: 0 if all went as it must, 1 if not, 2 if it could not be tried.
  */
 
+const INCIDENTS = [i0, i1, i2, i3, i4]
+
 async function main(): Promise<number> {
-  const { values } = parseArgs({
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
     options: { seconds: { type: 'string', default: '20' }, json: { type: 'boolean', default: false } },
   })
-  const seconds = Number(values.seconds)
-  if (!(seconds >= 2 && seconds <= 3600)) throw new Error('--seconds must be a number from 2 to 3600')
-  const say = (line: string): void => {
-    const stream = values.json ? process.stderr : process.stdout
-    stream.write(`${line.trimEnd()}\n`)
+  const { json } = values
+  const words = positionals.map(word => word.toUpperCase())
+  if (words.includes('SERVICE')) return runDemo({ seconds: Number(values.seconds), json })
+  const unknown = words.find(word => INCIDENTS.every(({ id }) => id !== word))
+  if (unknown !== undefined) {
+    throw new Error(`no incident '${unknown}': ${INCIDENTS.map(({ id }) => id).join(', ')}, or 'service'`)
   }
-  const redis = await findRedis()
-  try {
-    say(`Redis: ${redis.how}`)
-    say(`Now ${seconds} seconds of service on one pool, while the server kills its connections.`)
-    say('')
-    const findings = await runService({ url: redis.url, seconds, say })
-    if (values.json) process.stdout.write(`${JSON.stringify({ redis: redis.how, ...findings }, null, 2)}\n`)
-    say(`\nA busy moment, as pool.report() tells it:\n\n${findings.report}\n\n${tableOf(findings)}`)
-    return brokenPromises(findings).length === 0 ? 0 : 1
-  } finally {
-    await redis.stop()
-  }
+  const chosen = INCIDENTS.filter(({ id }) => words.length === 0 || words.includes(id))
+  return playAll(chosen, { json, scale: process.env.LIFEGUARD_SCALE === 'small' ? 'small' : 'full' })
 }
 
 main().then(

@@ -52,6 +52,7 @@ const DOORS: Readonly<Record<string, readonly RegExp[]>> = {
   'node:events': [/^events\.ts$/],
   'node:fs': [/^outlet\.ts$/, /^policy\/kernel\.ts$/],
   'node:tty': [/^outlet\.ts$/],
+  'node:tty': [/^outlet\.ts$/],
 }
 
 test('each dangerous thing has one door', () => {

@@ -41,11 +41,11 @@ function start(words: string[], variables: Record<string, string>): Promise<Ende
   })
 }
 
-describe('npm start', { concurrency: true }, () => {
+describe('npm start -- service', { concurrency: true }, () => {
   test('on a real server: connections are killed all the while, and no promise is broken', {
     skip: real.skip,
   }, async () => {
-    const { code, stdout, stderr } = await start(['--seconds', '4', '--json'], {
+    const { code, stdout, stderr } = await start(['service', '--seconds', '4', '--json'], {
       [BINARY_VARIABLE]: real.path,
     })
     assert.equal(code, 0, stderr)
@@ -67,7 +67,7 @@ describe('npm start', { concurrency: true }, () => {
   })
 
   test('on the stand-in, where there is no Redis: it says so, and a person can read the rest', async () => {
-    const { code, stdout, stderr } = await start(['--seconds', '4'], { [MISSING_VARIABLE]: NONE })
+    const { code, stdout, stderr } = await start(['service', '--seconds', '4'], { [MISSING_VARIABLE]: NONE })
     assert.equal(code, 0, stdout + stderr)
     assert.match(stdout, /^Redis: the small stand-in .*No redis-server, by order of a test\./)
     for (const second of [1, 2, 3, 4]) {

@@ -1,0 +1,48 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { until } from '../support/processes.ts'
+
+/** Longest that any of the examples may take. */
+const LIMIT_MILLIS = 60_000
+
+/** An example that runs as a child process, and what it has said so far. */
+export class Example {
+  stdout = ''
+  stderr = ''
+  readonly child: ChildProcess
+  /** Its exit code, once it has ended and all its output is here. */
+  readonly ended: Promise<number | null>
+
+  /** @param file - below `examples`, without its extension */
+  constructor(file: string, words: readonly string[] = [], env: Readonly<Record<string, string>> = {}) {
+    const script = fileURLToPath(new URL(`../../examples/${file}.js`, import.meta.url))
+    // `npm test` may have named a server: an example is to find the one that it is given.
+    const { REDIS_URL, ...rest } = process.env
+    this.child = spawn(process.execPath, [script, ...words], {
+      env: { ...rest, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: LIMIT_MILLIS,
+      killSignal: 'SIGKILL',
+    })
+    this.child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+      this.stdout += text
+    })
+    this.child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.stderr += text
+    })
+    this.ended = new Promise((resolve, reject) => {
+      this.child.on('error', reject)
+      this.child.on('close', code => resolve(code))
+    })
+  }
+
+  /** Waits until it has said that. */
+  async says(pattern: RegExp): Promise<RegExpExecArray> {
+    await until(() => pattern.test(this.stdout), `${pattern} in ${this.stdout} ${this.stderr}`)
+    return pattern.exec(this.stdout) as RegExpExecArray
+  }
+
+  terminate(): void {
+    this.child.kill('SIGTERM')
+  }
+}
