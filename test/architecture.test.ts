@@ -50,8 +50,7 @@ const DOORS: Readonly<Record<string, readonly RegExp[]>> = {
   'node:net': [/^adapters\//],
   'node:tls': [/^adapters\//],
   'node:events': [/^events\.ts$/],
-  'node:fs': [/^outlet\.ts$/, /^policy\/kernel\.ts$/],
-  'node:tty': [/^outlet\.ts$/],
+  'node:fs': [/^policy\/kernel\.ts$/, /^outlet\.ts$/],
   'node:tty': [/^outlet\.ts$/],
 }
 
