@@ -26,7 +26,10 @@ test('the first timeout of a full pool says who holds it, longest first, and the
   await clock.advance(1000)
   const errors = await Promise.all(crowd)
   const [first, ...others] = errors
-  assert.match(first?.message ?? '', /Held, longest first: #1 for 1800 ms at \S+report\.test\.js:\d+:\d+; #2 for 1700 ms .*; and 3 more\./)
+  assert.match(
+    first?.message ?? '',
+    /Held, longest first: #1 for 1800 ms at \S+report\.test\.js:\d+:\d+; #2 for 1700 ms .*; and 3 more\./,
+  )
   assert.equal(first?.holders?.length, 8)
   assert.ok((first?.message.length ?? 0) < 1500)
   assert.ok(others.every(error => error.holders === undefined))
