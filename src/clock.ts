@@ -69,6 +69,8 @@ export function loopMetrics(): { readonly loopCount: number; readonly events: nu
  */
 export const STALL_MILLIS = 25
 
+/** So many turns in a row, each of them a stall, are waited for: a loop that is always late must judge all the same. */
+const MOST_YIELDS = 3
 /** How long a moment of mercy is. */
 const MERCY_MILLIS = 5
 const none = (): boolean => false
@@ -142,12 +144,24 @@ export class Alarm {
     if (late >= STALL_MILLIS) {
       this.#onStall(late)
       this.#yielding = true
-      this.#clock.turn(() => {
-        if (!this.#yielding) return
-        this.#yielding = false
-        this.#judge()
-      })
+      this.#yield(now, MOST_YIELDS)
     } else this.#judge()
+  }
+
+  #yield(since: number, left: number): void {
+    this.#clock.turn(() => {
+      if (!this.#yielding) return
+      const now = this.#clock.now()
+      const late = now - since
+      // What was delivered in this very turn may have stopped the loop again.
+      if (late >= STALL_MILLIS && left > 1) {
+        this.#onStall(late)
+        this.#yield(now, left - 1)
+        return
+      }
+      this.#yielding = false
+      this.#judge()
+    })
   }
 
   #judge(): void {
