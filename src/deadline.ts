@@ -13,8 +13,8 @@ export interface Bounds {
   readonly clock: Clock
   /** Told of each stall of the event loop that a deadline ran into. */
   readonly onStall: (millis: number) => void
-  /** The last stall, and when it ended. */
-  readonly stalls: { readonly last: { readonly until: number } | undefined }
+  /** The last stall, and when it ended; for how many milliseconds since some time the loop stood still. */
+  readonly stalls: { readonly last: { readonly until: number } | undefined; since(start: number): number }
 }
 
 /** So often a deadline is granted anew after a stall: one that comes again and again must not make hooks immortal. */

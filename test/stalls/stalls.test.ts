@@ -54,7 +54,8 @@ describe('the event loop stands still, longer than any deadline, again and again
     block(1000)
     await turns(5)
     const { totals, validating, size } = pool.stats()
-    assert.equal(validating, 0)
+    // One of them is asked for the server's idle limit.
+    assert.ok(validating <= 1, `${validating} are being validated`)
     assert.equal(size, 20)
     assert.equal(totals.created, before.created)
     await pool.close()
@@ -73,6 +74,25 @@ function fakePool(max: number) {
   }
   return { clock, factory, pool: openPool(factory, options, false, { clock, random: () => 0 }) }
 }
+
+test('time for which the loop stood still does not make idle connections stale, all at once', async () => {
+  const clock = new FakeClock()
+  const factory = scripted('validate')
+  const options = {
+    max: 10,
+    validateAfterIdleMillis: 500,
+    idleTimeoutMillis: 100_000,
+    evictionRunIntervalMillis: 200,
+  }
+  const pool = openPool(factory, options, false, { clock, random: () => 0 })
+  const held = await Promise.all(Array.from({ length: 10 }, () => pool.acquire()))
+  for (const each of held) await pool.release(each)
+  await clock.advance(100)
+  await clock.stall(1000)
+  const before = factory.onValidate.calls
+  await Promise.all(held.map(() => pool.acquire()))
+  assert.equal(factory.onValidate.calls, before)
+})
 
 test('a create that needs further round trips after the stall gets its time anew', async () => {
   const { clock, factory, pool } = fakePool(1)
