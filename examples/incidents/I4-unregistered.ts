@@ -37,9 +37,10 @@ interface Flavour {
   readonly manner: Manner
   readonly options: Target
 }
+const PASSWORD = 'right'
 const FLAVOURS: readonly Flavour[] = [
   { name: 'handshake', manner: 'stranger', options: {} },
-  { name: 'AUTH', manner: 'through', options: { username: 'nobody', password: 'wrong' } },
+  { name: 'AUTH', manner: 'through', options: { password: 'wrong' } },
   { name: 'SELECT', manner: 'through', options: { db: 99 } },
   { name: 'late arrival', manner: 'late', options: {} },
 ]
@@ -117,7 +118,7 @@ async function check(
   const gate = await startGate(redisPort, manner)
   try {
     const faultAt = wallClock()
-    await service.call('start', { host: '127.0.0.1', port: gate.port, ...options })
+    await service.call('start', { host: '127.0.0.1', port: gate.port, password: PASSWORD, ...options })
     // A leak that is large enough to be seen need not take the whole machine.
     await until(() => gate.open >= enough, millis)
     const { checks, owned, report } = await service.call<Checked>('stop')
@@ -148,7 +149,9 @@ function slowest(all: readonly (Named | undefined)[]): Named | undefined {
 }
 
 async function ownRedis(): Promise<{ port: number; stop(): Promise<void> }> {
-  return 'path' in (await ensureRedisBinary()) ? startRedis() : startEmbeddedRedis()
+  return 'path' in (await ensureRedisBinary())
+    ? startRedis({ requirepass: PASSWORD })
+    : startEmbeddedRedis({ password: PASSWORD })
 }
 
 await playIfStarted(incident, import.meta.url)
