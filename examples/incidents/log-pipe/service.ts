@@ -12,7 +12,8 @@ import { writeSync } from 'node:fs'
 import { createPool } from '../../../src/index.ts'
 
 const [way = 'guarded', cycles = '1000000'] = process.argv.slice(2)
-const line = (cycle: number): string => `SELECT * FROM heartbeats WHERE id = ${cycle} -- took 3 ms, 1 row, ok\n`
+const line = (cycle: number): string =>
+  `SELECT * FROM heartbeats WHERE id = ${cycle} -- took 3 ms, 1 row, ok\n`
 const say: Record<string, (cycle: number) => void> = {
   plain: cycle => process.stderr.write(line(cycle)),
   sync: cycle => writeSync(2, line(cycle)),
