@@ -8,6 +8,7 @@ export type PoolErrorCode =
   | 'POOL_NESTED_ACQUIRE'
   | 'POOL_DEADLOCK'
   | 'POOL_CONNECT_FAILED'
+  | 'POOL_FAILOVER'
   | 'POOL_UNHEALTHY'
   | 'POOL_ABORTED'
   | 'POOL_CLOSED'

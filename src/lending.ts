@@ -75,13 +75,14 @@ export class Lending<T> {
     const { roster, options, events, totals } = this.#house
     slot.watch?.yield()
     roster.move(slot, 'lent')
+    roster.handOut(slot)
     slot.loan += 1
     slot.lentAt = now
     slot.trace = undefined
     totals.acquired += 1
     if (tracing.loans) log.lend('%s #%d: lent, loan %d', options.name, slot.id, slot.loan)
     if (events.listenerCount('acquire') > 0) {
-      events.announce('acquire', { pool: options.name, resource: slot.resource as T, waitedMillis })
+      events.announce('acquire', { pool: options.name, resource: slot.lent as T, waitedMillis })
     }
   }
 
@@ -107,14 +108,16 @@ export class Lending<T> {
     const { loan } = slot
     if (slot.watch === undefined) slot.activeAt = now
     else noteTraffic(slot, now)
-    const end = this.#unfit(slot, now) ?? leftDirty(this.#house, slot)
+    const left = this.#house.roster.takeBack(slot)
+    const end = this.#unfit(slot, now) ?? leftDirty(this.#house, slot, left)
     // factory.busy may have ended the loan itself.
     if (slot.state !== 'lent' || slot.loan !== loan) return
     this.#tellRelease(slot, now)
     if (end === undefined && this.supply.breaker.unproven) this.supply.breaker.proven()
     if (end !== undefined) this.supply.discard(slot, end.reason, end.detail)
-    else if (this.#cleans) this.#check(slot, 'resetting', () => clean(this.#house, slot))
-    else if (this.#house.options.testOnBorrow) {
+    else if (this.#cleans || left !== undefined) {
+      this.#check(slot, 'resetting', () => clean(this.#house, slot, left))
+    } else if (this.#house.options.testOnBorrow) {
       this.#rest(slot, now)
       this.serve(now)
     } else this.#ready(slot, now, 'returned')
@@ -139,7 +142,7 @@ export class Lending<T> {
     if (tracing.loans) log.lend('%s #%d: back, loan %d', options.name, slot.id, slot.loan)
     if (events.listenerCount('release') > 0) {
       const heldMillis = now - slot.lentAt
-      events.announce('release', { pool: options.name, resource: slot.resource as T, heldMillis })
+      events.announce('release', { pool: options.name, resource: slot.lent as T, heldMillis })
     }
   }
 

@@ -3,6 +3,7 @@ import { type Insight, newTotals, reportOf, Stalls, statsOf, type Totals } from 
 import { type AcquirePhase, type PoolError, withoutStack } from './errors.ts'
 import { PoolEmitter } from './events.ts'
 import { type Departure, Gate } from './gate.ts'
+import { handlesOf } from './handles.ts'
 import { Lease } from './lease.ts'
 import { Lending } from './lending.ts'
 import { Lifecycle, type Patience } from './lifecycle.ts'
@@ -60,7 +61,7 @@ export class Pool<T> extends PoolEmitter<T> {
     this.#clock = clock
     this.#plain = { priority: 0, timeout: options.acquireTimeoutMillis, signal: undefined, detached: false }
     this.#sampling = new Sampling(options)
-    this.#roster = new Roster()
+    this.#roster = new Roster(handlesOf(factory))
     const onStall = (millis: number): void => this.#stalled(millis)
     this.#gate = new Gate(options.priorityRange, clock, onStall, {
       onDeparture: (waiter, how, now) => this.#departed(waiter, how, now),
@@ -108,12 +109,12 @@ export class Pool<T> extends PoolEmitter<T> {
     const refusal = this.#strict === undefined ? undefined : this.#strict.refusal(request, ACQUIRE)
     if (refusal !== undefined) return Promise.reject(refusal)
     const share = this.#strict?.shared(request, false, ACQUIRE)
-    if (share !== undefined) return (share.slot as Slot<T>).served as Promise<T>
+    if (share !== undefined) return promiseOf(share.slot as Slot<T>)
     const slot = request === undefined ? this.#lendIdle() : undefined
     if (slot === undefined) return this.#enter(request, 'acquire', ACQUIRE) as Promise<T>
     if (this.#sampling.left > 0) slot.trace = this.#sampling.take(ACQUIRE)
     if (this.#nesting !== undefined) this.#nesting.begin(slot, false, false, ACQUIRE)
-    return slot.served as Promise<T>
+    return promiseOf(slot)
   }
 
   /**
@@ -151,7 +152,7 @@ export class Pool<T> extends PoolEmitter<T> {
   }
 
   #token(slot: Slot<T>, loan: number, share?: Scope): Lease<T> {
-    return new Lease(slot.resource as T, {
+    return new Lease(slot.lent as T, {
       stats: () => this.stats(),
       isCurrent: () => isCurrent(slot, loan) && (share === undefined || share.state === 'held'),
       end: how => {
@@ -341,7 +342,7 @@ export class Pool<T> extends PoolEmitter<T> {
     if (slot !== undefined) {
       if (this.#sampling.left > 0) slot.trace = this.#sampling.take(from)
       this.#nesting?.begin(slot, call === 'use', request.detached, from)
-      return Promise.resolve(call === 'acquire' ? (slot.resource as T) : slot)
+      return Promise.resolve(call === 'acquire' ? (slot.lent as T) : slot)
     }
     const refusal = this.#refusal(request)
     if (refusal !== undefined) return Promise.reject(refusal)
@@ -388,7 +389,7 @@ export class Pool<T> extends PoolEmitter<T> {
     const slot = share.slot as Slot<T>
     const { loan } = slot
     try {
-      return await work(slot.resource as T)
+      return await work(slot.lent as T)
     } finally {
       if (unshare(share) && isCurrent(slot, loan)) this.#lending.giveBack(slot)
     }
@@ -403,7 +404,7 @@ export class Pool<T> extends PoolEmitter<T> {
     const slot = lent instanceof Promise ? await lent : lent
     const loan = slot.loan
     try {
-      return await work(slot.resource as T)
+      return await work(slot.lent as T)
     } finally {
       // Unless the function has ended the loan itself.
       if (isCurrent(slot, loan)) this.#giveBack(slot)
@@ -489,6 +490,9 @@ export class Pool<T> extends PoolEmitter<T> {
     }
   }
 }
+
+/** What a loan gives to its borrower: made once per connection, or once per loan where each has a handle of its own. */
+const promiseOf = <T>(slot: Slot<T>): Promise<T> => slot.served ?? Promise.resolve(slot.lent as T)
 
 /** Is this still the loan that the slot is lent for? */
 const isCurrent = <T>(slot: Slot<T>, loan: number): boolean => slot.loan === loan && slot.state === 'lent'

@@ -1,6 +1,7 @@
 import { attempt } from './deadline.ts'
 import { messageOf } from './errors.ts'
 import { insideHook } from './events.ts'
+import type { Leftover } from './handles.ts'
 import { log } from './log.ts'
 import type { Fault, Slot } from './slot.ts'
 import type { House } from './supply.ts'
@@ -22,11 +23,20 @@ export async function prove<T>(house: House<T>, slot: Slot<T>): Promise<Fault | 
 }
 
 /**
- * What a connection goes through on its return: `factory.reset`, then `testOnReturn`.
+ * What a connection goes through on its return: leftovers are undone, `factory.reset`, then `testOnReturn`.
  * @returns what is wrong with it
  */
-export async function clean<T>(house: House<T>, slot: Slot<T>): Promise<Fault | undefined> {
+export async function clean<T>(
+  house: House<T>,
+  slot: Slot<T>,
+  left: Leftover | undefined,
+): Promise<Fault | undefined> {
   const { factory, options, bounds } = house
+  if (left?.undo !== undefined) {
+    const undone = await attempt(left.undo, options.resetTimeoutMillis, bounds)
+    if (!undone.ok)
+      return { reason: 'dirty', detail: `${left.detail}, not undone: ${messageOf(undone.error)}` }
+  }
   if (factory.reset !== undefined) {
     const ended = await attempt(
       signal => factory.reset?.(slot.resource as T, signal),
@@ -55,10 +65,15 @@ export async function askLimit<T>(house: House<T>, slot: Slot<T>): Promise<Fault
   return { reason: 'invalid', detail: 'the server did not answer when it was asked for its idle limit' }
 }
 
-/** Has the borrower left work unanswered? The next one would get the replies. */
-export function leftDirty<T>({ factory }: House<T>, slot: Slot<T>): Fault | undefined {
-  const left = slot.watch?.scrub()
-  if (left !== undefined) return { reason: 'dirty', detail: left }
+/** Has the borrower left what cannot be put right, or work unanswered? The next one would get the replies. */
+export function leftDirty<T>(
+  { factory }: House<T>,
+  slot: Slot<T>,
+  left: Leftover | undefined,
+): Fault | undefined {
+  const scrubbed = slot.watch?.scrub()
+  if (scrubbed !== undefined) return { reason: 'dirty', detail: scrubbed }
+  if (left !== undefined && left.undo === undefined) return { reason: 'dirty', detail: left.detail }
   if (factory.busy === undefined) return undefined
   try {
     return insideHook(() => factory.busy?.(slot.resource as T))

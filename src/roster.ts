@@ -1,3 +1,4 @@
+import type { Handles, Leftover } from './handles.ts'
 import { type Census, move, newCensus, Slot, type SlotState } from './slot.ts'
 
 /**
@@ -14,7 +15,12 @@ export class Roster<T> {
   readonly #byResource = new Map<T, Slot<T>>()
   #longestIdle: Slot<T> | undefined
   #latestIdle: Slot<T> | undefined
+  readonly #handles: Handles<T> | undefined
   #made = 0
+
+  constructor(handles?: Handles<T>) {
+    this.#handles = handles
+  }
 
   /** Connections that the pool owns or makes; those closing are not counted. */
   get size(): number {
@@ -45,7 +51,10 @@ export class Roster<T> {
     if (this.#byResource.has(resource)) return false
     this.#byResource.set(resource, slot)
     slot.resource = resource
-    slot.served = Promise.resolve(resource)
+    if (this.#handles === undefined) {
+      slot.lent = resource
+      slot.served = Promise.resolve(resource)
+    }
     return true
   }
 
@@ -54,15 +63,35 @@ export class Roster<T> {
     return this.#byResource.has(resource)
   }
 
-  /** The slot whose resource this is, if it is lent. */
+  /** The slot whose resource, or handle, this is, if it is lent. */
   lent(resource: T): Slot<T> | undefined {
     const slot = this.#byResource.get(resource)
-    return slot !== undefined && slot.state === 'lent' ? slot : undefined
+    if (slot === undefined || slot.state !== 'lent') return undefined
+    // The connection behind the handles is nobody's to give back.
+    return this.#handles === undefined || slot.lent === resource ? slot : undefined
+  }
+
+  /** A loan begins: makes its handle, if there are any. */
+  handOut(slot: Slot<T>): void {
+    if (this.#handles === undefined) return
+    const handle = this.#handles.lend(slot.resource as T)
+    slot.lent = handle
+    this.#byResource.set(handle, slot)
+  }
+
+  /** A loan ends: its handle is good for nothing from now on. @returns what the borrower left behind */
+  takeBack(slot: Slot<T>): Leftover | undefined {
+    if (this.#handles === undefined) return undefined
+    // The slot keeps the handle: whoever was granted the loan and gets to it only now is to have one that refuses.
+    const handle = slot.lent as T
+    return this.#byResource.delete(handle) ? this.#handles.unlend(slot.resource as T, handle) : undefined
   }
 
   /** Moves a slot; keeps the idle list and the names in step. */
   move(slot: Slot<T>, to: SlotState): void {
     const wasIdle = slot.state === 'idle'
+    // A loan that somebody else than its borrower ends, as a forced close does.
+    if (slot.state === 'lent' && to === 'closing') this.takeBack(slot)
     move(slot, to, this.census)
     if (wasIdle) this.#unlink(slot)
     if (to === 'idle') this.#append(slot)

@@ -49,7 +49,12 @@ export class Slot<T> {
   state: SlotState = 'connecting'
   /** Set by a successful create, and kept: a closed connection is still named in events. */
   resource: T | undefined = undefined
-  /** Fulfilled with the resource; made once, so that a loan from the idle list makes no promise of its own. */
+  /** What its borrower has: the resource, or the handle of this loan. */
+  lent: T | undefined = undefined
+  /**
+   * Fulfilled with the resource; made once, so that a loan from the idle list makes no promise of its own. Not there
+   * where each loan has a handle.
+   */
   served: Promise<T> | undefined = undefined
   /** Why there is no connection, when create failed. */
   failure: { readonly error: unknown } | undefined = undefined

@@ -211,6 +211,8 @@ export interface PoolEvents<T> {
       error: PoolError
     },
   ]
+  /** Connections keep coming back soiled: once for each kind of leftover, at its second time or later. */
+  dirty: [event: { pool: string; left: string; times: number; stack: string }]
   breaker: [event: { pool: string; state: 'open' | 'closed'; failures: number; error: unknown }]
 }
 

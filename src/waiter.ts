@@ -66,7 +66,7 @@ export class Waiter<T> {
   }
 
   grant(slot: Slot<T>): void {
-    this.#resolve(this.call === 'acquire' ? (slot.resource as T) : slot)
+    this.#resolve(this.call === 'acquire' ? (slot.lent as T) : slot)
   }
 
   fail(error: PoolError): void {

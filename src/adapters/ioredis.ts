@@ -5,12 +5,20 @@ import { openAdapter } from './adapter.ts'
 import type { RedisClient } from './ioredis/client.ts'
 import { clientFactory } from './ioredis/factory.ts'
 import { clientMaker } from './ioredis/options.ts'
+import { type RedisPoolOptions, splitOptions } from './ioredis/pool-options.ts'
+import { PoolSide } from './ioredis/side.ts'
+
+export type { RedisPoolOptions }
 
 /** Idle time after which a connection is asked for a PING before it is lent. Milliseconds. */
 const VALIDATE_AFTER_IDLE_MILLIS = 500
 
 /**
  * Makes a pool of ioredis clients, each with a connection of its own.
+ *
+ * What it lends is a handle: a `Redis` in every respect, but for one loan. After that each use of it is refused with
+ * `POOL_LEASE_ENDED`, also by way of a pipeline, a transaction or a stream made from it. A connection on which
+ * something was left behind (an open MULTI, a subscription, commands without an answer, …) is not lent again.
  *
  * Its clients never reconnect: a connection that dies is replaced. Options that would have it otherwise
  * (`retryStrategy`, `enableOfflineQueue`, `maxRetriesPerRequest`, …) are refused; in a client that a function made,
@@ -20,14 +28,30 @@ const VALIDATE_AFTER_IDLE_MILLIS = 500
  * handshake, too, `maxLoadingRetryTime` is 200 ms and `sentinelCommandTimeout` 2000 ms.
  *
  * @param redis - options or URL as for `new Redis(…)`, or a function that makes a new client each time it is called
- * @param options - `validateAfterIdleMillis` is 500 unless given
+ * @param options - of the pool, and `instances`, `role` and `cleanCommands`; `validateAfterIdleMillis` is 500 unless
+ *   given
  * @throws PoolError `POOL_BAD_OPTIONS` that lists every option at fault, and why
  */
 export function createRedisPool<R extends RedisClient = Redis>(
   redis: RedisOptions | string | (() => R),
-  options?: PoolOptions,
+  options?: RedisPoolOptions,
 ): Pool<R> {
-  return openAdapter(() => redisFactory(redis), withDefaults(options))
+  return openRedisPool(side => redisFactory(redis, side), options)
+}
+
+/** @internal */
+export function openRedisPool<R extends RedisClient>(
+  makeFactory: (side: PoolSide) => Factory<R>,
+  options: RedisPoolOptions | undefined,
+): Pool<R> {
+  const split = splitOptions(options)
+  let side: PoolSide | undefined
+  const pool = openAdapter(() => {
+    side = new PoolSide(split.side())
+    return makeFactory(side)
+  }, withDefaults(split.pool))
+  side?.attach(pool as unknown as Pool<never>)
+  return pool
 }
 
 /** What is not an object of options is left for the pool to refuse. */
@@ -42,8 +66,10 @@ function withDefaults(options: PoolOptions | undefined): PoolOptions | undefined
 /** @internal */
 export function redisFactory<R extends RedisClient = Redis>(
   redis: RedisOptions | string | (() => R),
+  side?: PoolSide,
 ): Factory<R> {
   return clientFactory(
     typeof redis === 'function' ? redis : (clientMaker(Redis, redis) as unknown as () => R),
+    side,
   )
 }

@@ -2,6 +2,8 @@ import { Redis as Redis6 } from 'ioredis'
 import { Redis as Redis5 } from 'ioredis-5'
 import { clientFactory } from '../../src/adapters/ioredis/factory.ts'
 import { clientMaker } from '../../src/adapters/ioredis/options.ts'
+import { openRedisPool, type RedisPoolOptions } from '../../src/adapters/ioredis.ts'
+import type { Pool } from '../../src/pool.ts'
 import type { Factory } from '../../src/types.ts'
 import { eventually } from '../support/factories.ts'
 
@@ -15,6 +17,12 @@ export const versions = [
 /** What `createRedisPool` makes of options, a URL or a function, for this version. */
 export function factoryOf(Client: typeof Redis6, redis: unknown): Factory<Redis6> {
   return clientFactory(typeof redis === 'function' ? (redis as () => Redis6) : clientMaker(Client, redis))
+}
+
+/** What `createRedisPool` makes of options, a URL or a function, for this version. */
+export function poolOf(Client: typeof Redis6, redis: unknown, options?: RedisPoolOptions): Pool<Redis6> {
+  const make = typeof redis === 'function' ? (redis as () => Redis6) : clientMaker(Client, redis)
+  return openRedisPool(side => clientFactory(make, side), options)
 }
 
 /** A signal that nobody aborts. */

@@ -60,6 +60,8 @@ export class Episode {
       ...(chance.oneIn(3) ? { maxLifetimeMillis: 150 } : {}),
       ...(validate && chance.oneIn(3) ? { validateAfterIdleMillis: 12 } : {}),
       ...(chance.oneIn(4) ? { maxWaitingClients: chance.below(4) } : {}),
+      // All asks of an episode share one context: every one would count as nested. test/nested has programs of its own.
+      nested: 'allow',
       name: 'model',
     }
     // Where nothing but loans moves idle connections, the model knows which one comes next.

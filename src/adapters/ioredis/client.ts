@@ -30,13 +30,18 @@ interface Queue {
 
 /** What the type of ioredis keeps private, and what it has no name for. Each is undefined if a version lacks it. */
 interface Innards {
-  readonly connector?: {
-    stream?: Socket | undefined
-    disconnectTimeout?: number
-    connectToSentinel?(...args: unknown[]): RedisClient
-  }
+  readonly connector?: Connector
   readonly offlineQueue?: Queue
+  flushQueue?(error: Error): void
   readonly socketTimeoutTimer?: ReturnType<typeof setTimeout>
+}
+
+interface Connector {
+  stream?: Socket | undefined
+  disconnectTimeout?: number
+  /** Called with what the server tells of itself; false closes the connection. */
+  check?(info: Readonly<Record<string, string | undefined>>): boolean
+  connectToSentinel?(...args: unknown[]): RedisClient
 }
 
 const innards = (client: RedisClient): Innards => client as unknown as Innards
@@ -53,6 +58,8 @@ export function isRedisClient(value: unknown): value is RedisClient {
 export function streamOf(client: RedisClient): Socket | undefined {
   return (client.stream as Socket | undefined) ?? innards(client).connector?.stream
 }
+
+export const connectorOf = (client: RedisClient): Connector | undefined => innards(client).connector
 
 /** Has the client commands without an answer? */
 export function isBusy(client: RedisClient): boolean {
@@ -78,6 +85,13 @@ export function sever(client: RedisClient): void {
   asked.get(client)?.sentinels.forEach(sever)
   // ioredis 5 leaves this one running.
   clearTimeout(socketTimeoutTimer)
+}
+
+/** Ends the client as {@link sever} does; its commands are rejected at once, and with this error. */
+export function abandon(client: RedisClient, error: Error): void {
+  forgive(client.commandQueue)
+  innards(client).flushQueue?.call(client, error)
+  sever(client)
 }
 
 /**
@@ -132,6 +146,14 @@ export function sentinelError(client: RedisClient): unknown {
 function forgetStream(client: RedisClient): void {
   const { connector } = innards(client)
   if (connector !== undefined) connector.stream = undefined
+}
+
+/** Makes a client to a sentinel, as ioredis would do to ask it for an address, but for these options. */
+export function sentinelClient(client: RedisClient, endpoint: unknown, options: object): RedisClient {
+  const { connector } = innards(client)
+  // Not the method of this very connector: its clients belong to the one that asks, and end with it.
+  const prototype: Connector = Object.getPrototypeOf(connector)
+  return prototype.connectToSentinel?.call(connector, endpoint, options) as RedisClient
 }
 
 /** The socket's timeout of `disconnect()` was copied when the client was made. */

@@ -4,6 +4,7 @@ import { badOptions } from '../../options.ts'
 import { closeSocket, isHealthy } from '../../policy/sockets.ts'
 import { isRedisClient, type RedisClient, sentinelError, sever, streamOf, watchSentinels } from './client.ts'
 import { forceOptions } from './options.ts'
+import { keepInfo } from './role.ts'
 
 /** Clients that some pool of this process owns or has owned. */
 const taken = new WeakSet<RedisClient>()
@@ -37,6 +38,7 @@ function adopt<R extends RedisClient>(client: R): R {
   taken.add(client)
   client.on('error', onFault)
   watchSentinels(client)
+  keepInfo(client)
   try {
     forceOptions(client)
   } catch (error) {
@@ -124,7 +126,7 @@ function ready(client: RedisClient, signal: AbortSignal): Promise<void> {
   })
 }
 
-function failed(client: RedisClient, what: string, cause: unknown): PoolError {
+export function failed(client: RedisClient, what: string, cause: unknown): PoolError {
   const { sentinels, name, path, host, port } = client.options as Record<string, unknown>
   const target = sentinels ? `'${name}' by way of its sentinels` : (path ?? `${host}:${port}`)
   const message = `connecting to Redis at ${target}: ${what}`

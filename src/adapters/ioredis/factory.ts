@@ -1,7 +1,15 @@
+import { messageOf } from '../../errors.ts'
+import { HANDLES, type Lender } from '../../handles.ts'
 import { isHealthy } from '../../policy/sockets.ts'
 import type { Factory } from '../../types.ts'
-import { isBusy, type RedisClient, sever, streamOf } from './client.ts'
-import { openClient } from './connect.ts'
+import { checkBudget, forgetBudget } from './budget.ts'
+import { isBusy, type RedisClient, sentinelClient, sever, streamOf } from './client.ts'
+import { failed, openClient } from './connect.ts'
+import { Face } from './face.ts'
+import { watchReplies } from './failover.ts'
+import { checkRole, refuseDeposed } from './role.ts'
+import type { SentinelTarget } from './sentinel-watch.ts'
+import { PoolSide, type WantedRole } from './side.ts'
 
 /**
  * Errors to a PING that a connection in good order gives, and a new one would give as well: no permission, a server
@@ -10,15 +18,77 @@ import { openClient } from './connect.ts'
  */
 const ALIVE = /^(?:NOPERM|MISCONF|BUSY|ERR unknown command)\b/
 
-/** What the pool needs to make, check and end ioredis clients. */
-export function clientFactory<R extends RedisClient>(make: () => R): Factory<R> {
+/** What the pool needs to make, lend, check and end ioredis clients. */
+export function clientFactory<R extends RedisClient>(
+  make: () => R,
+  side = new PoolSide(),
+): Factory<R> & Lender<R> {
+  const faces = new WeakMap<R, Face>()
   return {
-    create: signal => openClient(make, signal),
-    destroy: endClient,
+    async create(signal) {
+      const { epoch } = side
+      const client = await side.dial(signal, signal => openFit(make, side, signal))
+      const face = new Face(client, side)
+      faces.set(client, face)
+      if (wantedRole(client, side) === 'primary') watchReplies(client, face, epoch)
+      side.opened(client, sentinelsOf(client))
+      return client
+    },
+    async destroy(client) {
+      side.closed(client)
+      if (side.clients.size === 0) forgetBudget(side)
+      await endClient(client)
+    },
     validate: isAlive,
     socket: streamOf,
     busy: isBusy,
     serverIdleTimeout: askIdleTimeout,
+    [HANDLES]: {
+      lend: client => (faces.get(client) as Face).lend() as unknown as R,
+      unlend: (client, handle) => (faces.get(client) as Face).unlend(handle),
+    },
+  }
+}
+
+/** Makes a client whose server is the right one. */
+async function openFit<R extends RedisClient>(
+  make: () => R,
+  side: PoolSide,
+  signal: AbortSignal,
+): Promise<R> {
+  const client = await openClient(make, signal)
+  const giveUp = (): void => sever(client)
+  signal.addEventListener('abort', giveUp)
+  try {
+    if (side.isDeposed(client)) throw refuseDeposed(client)
+    await checkRole(client, wantedRole(client, side))
+    await checkBudget(client, side)
+    if (signal.aborted) {
+      const why = messageOf(signal.reason)
+      throw failed(client, `given up while the server was asked for its role (${why})`, signal.reason)
+    }
+    return client
+  } catch (error) {
+    sever(client)
+    throw error
+  } finally {
+    signal.removeEventListener('abort', giveUp)
+  }
+}
+
+/** Unless the user says so: what the options for ioredis ask for. `readOnly` is for replicas, and good on a primary. */
+function wantedRole(client: RedisClient, side: PoolSide): WantedRole {
+  const { sentinels, role, readOnly } = client.options as Record<string, unknown>
+  return side.options.role ?? (sentinels && role === 'slave' ? 'replica' : readOnly ? 'any' : 'primary')
+}
+
+function sentinelsOf(client: RedisClient): SentinelTarget | undefined {
+  const { sentinels, name } = client.options as { sentinels?: unknown; name?: unknown }
+  if (!Array.isArray(sentinels)) return undefined
+  return {
+    name: String(name),
+    endpoints: sentinels,
+    dial: endpoint => sentinelClient(client, endpoint, { lazyConnect: true }),
   }
 }
 

@@ -73,14 +73,32 @@ export function clientMaker<R extends RedisClient>(Client: RedisClass<R>, given:
   if (issues.length > 0) throw badOptions(issues)
   const forced = Object.fromEntries(Object.entries(FORCED).map(([name, { value }]) => [name, value]))
   const Layered = Client as unknown as new (...layers: readonly unknown[]) => R
-  const make = (): R => new Layered(forced, user, DEFAULTS)
+  let own: object
   try {
     // Does not connect, and is dropped: a URL that cannot be read is refused now, and not by every acquire.
-    make()
+    own = { ...new Layered({ lazyConnect: true }, user).options, lazyConnect: false }
   } catch (error) {
     throw badOptions([`ioredis refuses the options: ${messageOf(error)}`])
   }
-  return make
+  return () => {
+    const client = new Layered(forced, user, DEFAULTS)
+    ownOptions.set(client, own)
+    return client
+  }
+}
+
+/** The options of clients as they would be without the pool. */
+const ownOptions = new WeakMap<RedisClient, object>()
+
+/**
+ * An ordinary client with the options that the user gave: it connects by itself, reconnects, and is his to close. What
+ * the pool forces is for clients that it can replace.
+ */
+export function duplicateOf(client: RedisClient, override: object | undefined): unknown {
+  const { duplicate } = client as unknown as { duplicate: (override?: object) => unknown }
+  const options = ownOptions.get(client) ?? client.options
+  // ioredis reads no more than the options of the client that it duplicates.
+  return duplicate.call(Object.create(client, { options: { value: options } }), override)
 }
 
 /** What is wrong with the first argument itself. */
@@ -126,6 +144,7 @@ function shown(value: unknown): string {
  */
 export function forceOptions(client: RedisClient): void {
   const options = client.options as Record<string, unknown>
+  if (!ownOptions.has(client)) ownOptions.set(client, { ...options })
   const differing = Object.entries(FORCED).filter(([name, { value }]) => options[name] !== value)
   const issues = differing
     .filter(([name, { usual }]) => (usual && options[name] !== undefined) || Object.isFrozen(options))

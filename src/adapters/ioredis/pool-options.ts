@@ -1,0 +1,53 @@
+import { badOptions } from '../../options.ts'
+import type { PoolOptions } from '../../types.ts'
+import { NO_SIDE_OPTIONS, type SideOptions, type WantedRole } from './side.ts'
+
+/** Options of a pool of Redis clients: those of any pool, and some about Redis. */
+export interface RedisPoolOptions extends PoolOptions {
+  /**
+   * How many processes have a pool like this one. With it the pool can tell, when it first connects, whether all of
+   * them together may ask for more clients than the server takes (`maxclients`): then there is a process warning.
+   */
+  instances?: number
+  /**
+   * Whose connections are lent. `'primary'` (default) refuses those to a replica; `'replica'` (default where the
+   * options for ioredis say `role: 'slave'`) those to a primary; `'any'` (default with `readOnly`) none.
+   */
+  role?: WantedRole
+  /**
+   * Commands that leave no trace on their connection, of a module for example. A connection that carried a command
+   * that is not known is closed when it comes back. Case does not matter.
+   */
+  cleanCommands?: readonly string[]
+}
+
+const ROLES: readonly unknown[] = ['primary', 'replica', 'any']
+
+/** The options of the adapter, and those that are left for the pool. What is no object is left for the pool to refuse. */
+export function splitOptions(given: RedisPoolOptions | undefined): {
+  readonly side: () => SideOptions
+  readonly pool: PoolOptions | undefined
+} {
+  if (given === undefined || given === null || typeof given !== 'object' || Array.isArray(given)) {
+    return { side: () => NO_SIDE_OPTIONS, pool: given }
+  }
+  const { instances, role, cleanCommands, ...pool } = given
+  return { side: () => checked(instances, role, cleanCommands), pool }
+}
+
+function checked(instances: unknown, role: unknown, cleanCommands: unknown): SideOptions {
+  const issues: string[] = []
+  if (instances !== undefined && !(Number.isInteger(instances) && (instances as number) >= 1))
+    issues.push(`instances must be a whole number ≥ 1, got ${String(instances)}`)
+  if (role !== undefined && !ROLES.includes(role))
+    issues.push(`role must be 'primary', 'replica' or 'any', got ${String(role)}`)
+  const isList = Array.isArray(cleanCommands) && cleanCommands.every(name => typeof name === 'string')
+  if (cleanCommands !== undefined && !isList)
+    issues.push(`cleanCommands must be a list of names of commands, got ${String(cleanCommands)}`)
+  if (issues.length > 0) throw badOptions(issues)
+  return {
+    instances: instances as number | undefined,
+    role: role as WantedRole | undefined,
+    cleanCommands: new Set(((cleanCommands ?? []) as string[]).map(name => name.toLowerCase())),
+  }
+}

@@ -1,0 +1,148 @@
+import { systemClock } from '../../clock.ts'
+import { PoolError } from '../../errors.ts'
+import { log } from '../../log.ts'
+import type { Pool } from '../../pool.ts'
+import { leaseEnded } from '../../refusals.ts'
+import { abandon, type RedisClient } from './client.ts'
+import { Offences } from './offences.ts'
+import { type Address, isSameAddress, type SentinelTarget, SentinelWatch } from './sentinel-watch.ts'
+
+/** Which role a server must have for its connections to be lent. */
+export type WantedRole = 'primary' | 'replica' | 'any'
+
+/** Options of the adapter itself, resolved. */
+export interface SideOptions {
+  readonly instances: number | undefined
+  readonly role: WantedRole | undefined
+  /** In lower case. */
+  readonly cleanCommands: ReadonlySet<string>
+}
+
+export const NO_SIDE_OPTIONS: SideOptions = {
+  instances: undefined,
+  role: undefined,
+  cleanCommands: new Set(),
+}
+
+/**
+ * Purges because of a reply come no faster than this, in milliseconds: where a server's role cannot be asked, each new
+ * connection to a demoted one would have the pool purged again.
+ */
+const CALM_MILLIS = 1000
+
+/** What the clients of one pool share, and the way from them to the pool. */
+export class PoolSide {
+  readonly options: SideOptions
+  readonly offences: Offences
+  readonly clients = new Set<RedisClient>()
+  /** Connections dialled under an earlier number lead to a server that has been found to be the wrong one. */
+  epoch = 0
+  readonly #dials = new Set<AbortController>()
+  #pool: Pool<never> | undefined
+  #purgedAt = Number.NEGATIVE_INFINITY
+  #watch: SentinelWatch | undefined
+  #deposed: Address | undefined
+
+  constructor(options: SideOptions = NO_SIDE_OPTIONS) {
+    this.options = options
+    this.offences = new Offences(offence => {
+      this.#pool?.announce('dirty', { pool: this.name, ...offence })
+    })
+  }
+
+  /** The pool is made after its factory. */
+  attach(pool: Pool<never>): void {
+    this.#pool = pool
+  }
+
+  get name(): string {
+    return this.#pool?.name ?? 'redis'
+  }
+
+  /** For a handle that is used too late. */
+  leaseEnded(what: string): Error {
+    if (this.#pool === undefined) return new Error(`${what} after the end of its lease`)
+    return leaseEnded(this.#pool.stats(), what)
+  }
+
+  get max(): number {
+    return this.#pool?.max ?? 0
+  }
+
+  /** Runs a dial that is called off when the sentinels say that it may lead to the wrong server. */
+  async dial<R>(signal: AbortSignal, run: (signal: AbortSignal) => Promise<R>): Promise<R> {
+    const dial = new AbortController()
+    const onAbort = (): void => dial.abort(signal.reason)
+    signal.addEventListener('abort', onAbort)
+    if (signal.aborted) onAbort()
+    this.#dials.add(dial)
+    try {
+      return await run(dial.signal)
+    } finally {
+      this.#dials.delete(dial)
+      signal.removeEventListener('abort', onAbort)
+    }
+  }
+
+  /** A client is connected. The sentinels are listened to as long as there are any. */
+  opened(client: RedisClient, sentinels: SentinelTarget | undefined): void {
+    this.clients.add(client)
+    client.once('end', () => this.closed(client))
+    if (sentinels === undefined) return
+    this.#watch ??= new SentinelWatch(sentinels, (to, from) => this.#switched(to, from))
+    this.#watch.start()
+  }
+
+  closed(client: RedisClient): void {
+    if (!this.clients.delete(client) || this.clients.size > 0) return
+    this.#watch?.stop()
+    this.#watch = undefined
+  }
+
+  /** Does the client lead to the server that the sentinels have replaced? Some of them learn of that later. */
+  isDeposed(client: RedisClient): boolean {
+    return this.#deposed !== undefined && isSameAddress(remoteOf(client), this.#deposed)
+  }
+
+  /**
+   * A connection of this epoch has been told that its server is not what it was. Whoever is first has the pool purged;
+   * the others that lost the same server say nothing new.
+   */
+  failedOver(epoch: number, reason: string): void {
+    const now = systemClock.now()
+    if (epoch !== this.epoch || now - this.#purgedAt < CALM_MILLIS) return
+    this.#purgedAt = now
+    this.#newEpoch(reason)
+  }
+
+  /**
+   * The connections that are lent are cut, and not waited for: the old primary may hang, and hold its borrowers for
+   * ever; or live on behind a partition, and take writes that will be lost.
+   */
+  #switched(to: Address, from: Address | undefined): void {
+    this.#deposed = from
+    const reason = `the sentinels have made ${to.host}:${to.port} the primary`
+    const error = new PoolError(
+      'POOL_FAILOVER',
+      `pool '${this.name}': the connection was cut, as ${reason}. A command that was under way may have run on the old ` +
+        'one, and may be lost there; see whether it can be repeated, and take a new connection',
+      { pool: this.name },
+    )
+    for (const dial of this.#dials) dial.abort(error)
+    this.#newEpoch(reason)
+    for (const client of [...this.clients]) {
+      if (!isSameAddress(remoteOf(client), to)) abandon(client, error)
+    }
+  }
+
+  #newEpoch(reason: string): void {
+    this.epoch += 1
+    if (log.pool.enabled) log.pool('%s: failover: %s', this.name, reason)
+    this.#pool?.purge(reason)
+  }
+}
+
+function remoteOf(client: RedisClient): Address {
+  const { remoteAddress = '', remotePort = 0 } = client.stream
+  return { host: remoteAddress.replace(/^::ffff:/, ''), port: remotePort }
+}
