@@ -36,6 +36,9 @@ export const systemClock: Clock = {
   },
 }
 
+/** The time of day, for people; nothing is measured with it. */
+export const timestamp = (): string => new Date().toISOString()
+
 /**
  * Runs once in every turn of the event loop, in the check phase, in nobody's context. An unref'd immediate: it neither
  * wakes the loop nor keeps the process alive, so an idle process pays nothing for it.

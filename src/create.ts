@@ -47,7 +47,15 @@ function factoryIssues(factory: unknown, options: PoolOptions | undefined): stri
   for (const hook of ['create', 'destroy']) {
     if (typeof hooks[hook] !== 'function') issues.push(`factory.${hook} must be a function`)
   }
-  for (const hook of ['validate', 'reset', 'socket', 'busy', 'unsolicited', 'serverIdleTimeout']) {
+  for (const hook of [
+    'validate',
+    'reset',
+    'socket',
+    'busy',
+    'lastUsed',
+    'unsolicited',
+    'serverIdleTimeout',
+  ]) {
     if (hooks[hook] !== undefined && typeof hooks[hook] !== 'function') {
       issues.push(`factory.${hook} must be a function, or left out`)
     }

@@ -30,6 +30,10 @@ export interface PoolErrorDetails {
   phase?: AcquirePhase
   waitedMillis?: number
   stalledMillis?: number
+  /** `POOL_SHED` by `earlyRefusal`: how long the wait would have been. */
+  estimatedMillis?: number
+  /** Of a full pool's first timeout: who holds its connections, longest first. */
+  holders?: readonly string[]
   /** `POOL_BAD_OPTIONS`: each thing that is wrong. */
   issues?: readonly string[]
   /** `POOL_DEADLOCK`, `POOL_NESTED_ACQUIRE`: where the leases that this context holds were taken, innermost first. */
@@ -53,6 +57,8 @@ export class PoolError extends Error {
   declare readonly phase?: AcquirePhase
   declare readonly waitedMillis?: number
   declare readonly stalledMillis?: number
+  declare readonly estimatedMillis?: number
+  declare readonly holders?: readonly string[]
   declare readonly issues?: readonly string[]
   declare readonly heldStacks?: readonly string[]
   declare readonly waitStack?: string

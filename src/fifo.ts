@@ -38,6 +38,21 @@ export class Fifo<E extends { readonly gone: boolean }> {
     return entry
   }
 
+  /** Takes the last entry that has not left. The caller marks it gone. */
+  pop(): E | undefined {
+    for (;;) {
+      if (this.#entries.length <= this.#head) {
+        this.#reset()
+        return undefined
+      }
+      const entry = this.#entries.pop()
+      if (entry === undefined || entry.gone) continue
+      this.live -= 1
+      if (this.live === 0) this.#reset()
+      return entry
+    }
+  }
+
   /** One entry has marked itself gone. */
   left(): void {
     this.live -= 1

@@ -1,6 +1,8 @@
 import type { Clock } from './clock.ts'
 import { Expiry } from './expiry.ts'
 import { Fifo } from './fifo.ts'
+import type { ServiceRate } from './policy/service-rate.ts'
+import type { Shedder } from './shedder.ts'
 import type { Waiter, WaiterState } from './waiter.ts'
 
 /** Why a waiter left without a connection. */
@@ -26,6 +28,9 @@ export class Gate<T> {
   readonly #doorman: Doorman<T>
   /** Acquires that wait. */
   waiting = 0
+  /** Sheds load, and measures the service, where the options ask for it. */
+  shedder: Shedder<T> | undefined
+  rate: ServiceRate | undefined
 
   constructor(priorityRange: number, clock: Clock, onStall: (millis: number) => void, doorman: Doorman<T>) {
     this.#lines = Array.from({ length: priorityRange }, () => new Fifo<Waiter<T>>())
@@ -46,6 +51,7 @@ export class Gate<T> {
   enqueue(waiter: Waiter<T>): void {
     this.#lines[waiter.priority]?.push(waiter)
     this.waiting += 1
+    if (this.waiting === 1) this.shedder?.begin(waiter.since)
     this.#expiry.add(waiter)
     if (waiter.signal !== undefined) this.#listen(waiter, waiter.signal)
   }
@@ -54,8 +60,11 @@ export class Gate<T> {
   take(): Waiter<T> | undefined {
     if (this.waiting === 0) return undefined
     const lines = this.#lines
-    let waiter = lines[0]?.shift()
-    for (let line = 1; waiter === undefined && line < lines.length; line += 1) waiter = lines[line]?.shift()
+    const youngest = this.shedder?.takesYoungest === true
+    let waiter: Waiter<T> | undefined
+    for (let line = 0; waiter === undefined && line < lines.length; line += 1) {
+      waiter = youngest ? lines[line]?.pop() : lines[line]?.shift()
+    }
     if (waiter === undefined) return undefined
     waiter.state = 'granted'
     this.#forget(waiter)
@@ -70,6 +79,18 @@ export class Gate<T> {
       if (waiter !== undefined) return waiter
     }
     return undefined
+  }
+
+  /** How many are served before one who comes now with that priority. */
+  ahead(priority: number): number {
+    let count = 0
+    for (let line = 0; line <= priority; line += 1) count += this.#lines[line]?.live ?? 0
+    return count
+  }
+
+  /** Sends those away whom the shedder has chosen. */
+  shed(crowd: readonly Waiter<T>[]): void {
+    this.#depart(crowd, 'shed')
   }
 
   /** Takes one waiter out of its turn, who is then granted. */
@@ -91,11 +112,17 @@ export class Gate<T> {
   close(): void {
     this.#depart(this.waiters(), 'refused')
     this.#expiry.stop()
+    this.shedder?.stop()
   }
 
   /** Everybody who waits, in the order in which they will be served. */
   waiters(): Waiter<T>[] {
     return this.#lines.flatMap(line => [...line])
+  }
+
+  /** Those of that priority, or of any, in order of arrival. */
+  inOrder(priority: number): Iterable<Waiter<T>> {
+    return priority < this.#lines.length ? (this.#lines[priority] as Fifo<Waiter<T>>) : this.waiters()
   }
 
   #depart(crowd: readonly Waiter<T>[], how: Departure): void {

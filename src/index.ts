@@ -3,10 +3,12 @@ import { Pool } from './pool.ts'
 
 export { type AcquirePhase, isPoolError, PoolError, type PoolErrorCode } from './errors.ts'
 export { Lease } from './lease.ts'
+export type { ConnectionReport, LeaseReport, PoolReport, WaiterReport } from './report.ts'
 export type {
   AcquireOptions,
   DestroyReason,
   Factory,
+  LeakEvent,
   PoolEvents,
   PoolOptions,
   PoolStats,

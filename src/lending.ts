@@ -5,6 +5,7 @@ import { noteTraffic } from './policy/traffic.ts'
 import { askLimit, clean, leftDirty, prove } from './proof.ts'
 import type { Fault, Slot } from './slot.ts'
 import { type House, Supply } from './supply.ts'
+import type { PoolEvents } from './types.ts'
 import type { Waiter } from './waiter.ts'
 
 /** A validation or reset that takes longer than this is not waited for alone: others are tried beside it. */
@@ -90,6 +91,7 @@ export class Lending<T> {
   serve(now: number, settledAt = Number.NEGATIVE_INFINITY): void {
     const { gate, roster } = this.#house
     while (gate.waiting > 0 && roster.census.idle > 0) {
+      this.#sendAway(now)
       // Whoever came after the wait for the event loop began has to wait for the next.
       const isSettled = (gate.peek()?.since ?? now) <= settledAt
       const settled = isSettled ? settledAt : Number.NEGATIVE_INFINITY
@@ -112,7 +114,7 @@ export class Lending<T> {
     const end = this.#unfit(slot, now) ?? leftDirty(this.#house, slot, left)
     // factory.busy may have ended the loan itself.
     if (slot.state !== 'lent' || slot.loan !== loan) return
-    this.#tellRelease(slot, now)
+    this.#tellRelease(slot, now, 'released')
     if (end === undefined && this.supply.breaker.unproven) this.supply.breaker.proven()
     if (end !== undefined) this.supply.discard(slot, end.reason, end.detail)
     else if (this.#cleans || left !== undefined) {
@@ -126,12 +128,20 @@ export class Lending<T> {
 
   /** Ends a lent connection at its borrower's wish. */
   destroy(slot: Slot<T>): void {
-    this.#tellRelease(slot, this.#house.clock.now())
+    this.#tellRelease(slot, this.#house.clock.now(), 'destroyed')
     this.supply.discard(slot, 'user')
     this.#house.onChange()
   }
 
-  #tellRelease(slot: Slot<T>, now: number): void {
+  /** Ends a lent connection that its borrower seems to have forgotten. */
+  reclaim(slot: Slot<T>): void {
+    slot.isReclaimed = true
+    this.#tellRelease(slot, this.#house.clock.now(), 'reclaimed')
+    this.supply.discard(slot, 'leaked', 'its lease was forgotten')
+    this.#house.onChange()
+  }
+
+  #tellRelease(slot: Slot<T>, now: number, how: PoolEvents<T>['leak-end'][0]['how']): void {
     const { events, options, totals, nesting } = this.#house
     totals.released += 1
     if (nesting !== undefined) {
@@ -140,6 +150,13 @@ export class Lending<T> {
       slot.scope = undefined
     }
     if (tracing.loans) log.lend('%s #%d: back, loan %d', options.name, slot.id, slot.loan)
+    if (slot.isSuspect) {
+      slot.isSuspect = false
+      if (log.leak.enabled)
+        log.leak('%s #%d: loan %d was %s after all', options.name, slot.id, slot.loan, how)
+      const heldMillis = now - slot.lentAt
+      events.announce('leak-end', { pool: options.name, resource: slot.resource as T, heldMillis, how })
+    }
     if (events.listenerCount('release') > 0) {
       const heldMillis = now - slot.lentAt
       events.announce('release', { pool: options.name, resource: slot.lent as T, heldMillis })
@@ -163,10 +180,17 @@ export class Lending<T> {
     this.serve(now)
   }
 
+  /** A connection is at hand: those who have waited too long for it go, where there is a shedder. */
+  #sendAway(now: number): void {
+    this.#house.gate.shedder?.dequeue(now)
+  }
+
   /** A connection that is new, has proved itself or came back: to whoever is first in the queue, else it is idle. */
   #ready(slot: Slot<T>, now: number, how: 'proved' | 'returned', idleSince = now): void {
     this.#rest(slot, now, idleSince)
     if (this.#house.gate.waiting === 0) return
+    this.#sendAway(now)
+    if (this.#house.gate.waiting === 0 || slot.state !== 'idle') return
     // Not before its first loan: a greeting that has come by now is for the borrower. Later, the answer that proved it
     // may have been its last, with the FIN right behind.
     const found = slot.loan === 0 ? undefined : this.#house.lookout.check(slot, now, Number.NEGATIVE_INFINITY)
@@ -186,6 +210,7 @@ export class Lending<T> {
     const { gate, nesting } = this.#house
     const urgent = nesting?.urgent()
     const waiter = urgent === undefined ? (gate.take() as Waiter<T>) : gate.takeThis(urgent)
+    gate.rate?.served(now, gate.waiting)
     this.lend(slot, now, now - waiter.since)
     slot.trace = waiter.trace
     nesting?.granted(waiter, slot, now)

@@ -32,7 +32,11 @@ export interface ResolvedOptions {
   readonly deadlockGraceMillis: number
   readonly leakThresholdMillis: number
   readonly captureStacks: 'off' | 'sampled' | 'all'
-  readonly shedding: { readonly targetMillis: number; readonly intervalMillis: number } | undefined
+  readonly leakReclaim: boolean
+  readonly shedding:
+    | { readonly targetMillis: number; readonly intervalMillis: number; readonly order: 'fifo' | 'lifo' }
+    | undefined
+  readonly earlyRefusal: boolean
   readonly name: string
 }
 
@@ -98,9 +102,11 @@ const OURS: Readonly<Record<string, Rule>> = {
   nested: oneOf('detect', 'forbid', 'reuse', 'allow'),
   deadlockGraceMillis: millis(0),
   leakThresholdMillis: millis(0),
+  leakReclaim: flag,
   captureStacks: oneOf('off', 'sampled', 'all'),
+  earlyRefusal: flag,
   shedding: {
-    want: '{ targetMillis, intervalMillis }, both milliseconds ≥ 1, the target below the interval',
+    want: '{ targetMillis, intervalMillis }, both milliseconds ≥ 1, the target below the interval, order "fifo" or "lifo"',
     ok: isShedding,
   },
   name: text,
@@ -188,7 +194,10 @@ function withDefaults(input: PoolOptions): ResolvedOptions {
     shedding: input.shedding && {
       targetMillis: input.shedding.targetMillis ?? 50,
       intervalMillis: input.shedding.intervalMillis ?? 2000,
+      order: input.shedding.order ?? 'fifo',
     },
+    earlyRefusal: input.earlyRefusal ?? false,
+    leakReclaim: input.leakReclaim ?? false,
     name: input.name ?? `pool-${poolsMade}`,
   }
 }
@@ -260,6 +269,9 @@ function contradictions(input: Readonly<Record<string, unknown>>): string[] {
     acquireTimeoutMillis: acquire,
   } = input
   const issues: string[] = []
+  if (input.leakReclaim === true && !input.leakThresholdMillis) {
+    issues.push('leakReclaim needs a leakThresholdMillis')
+  }
   const above = (a: string, x: unknown, b: string, y: unknown, why: string): void => {
     if (isNumber(x) && isNumber(y) && x > y) issues.push(`${a} (${x}) must not be above ${b} (${y}): ${why}`)
   }
@@ -280,12 +292,18 @@ function contradictions(input: Readonly<Record<string, unknown>>): string[] {
 
 function isShedding(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false
-  const { targetMillis = 50, intervalMillis = 2000, ...unknown } = value as Record<string, unknown>
+  const {
+    targetMillis = 50,
+    intervalMillis = 2000,
+    order = 'fifo',
+    ...unknown
+  } = value as Record<string, unknown>
   return (
     Object.keys(unknown).length === 0 &&
     millis(1).ok(targetMillis) &&
     millis(1).ok(intervalMillis) &&
-    (targetMillis as number) < (intervalMillis as number)
+    (targetMillis as number) < (intervalMillis as number) &&
+    (order === 'fifo' || order === 'lifo')
   )
 }
 

@@ -1,4 +1,4 @@
-import { closeSync, constants, fstatSync, openSync, readFileSync, writeSync } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, readFileSync, readlinkSync, writeSync } from 'node:fs'
 import { isatty } from 'node:tty'
 
 /** Where lines leave the process. It takes what there is room for at this moment, and never waits for more. */
@@ -140,15 +140,29 @@ function handleOf(fd: StandardFd): StreamHandle | undefined {
 }
 
 function flagsOf(fd: StandardFd): number | undefined {
-  try {
-    const flags = /^flags:\s*([0-7]+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1'))?.[1]
-    return flags === undefined ? undefined : Number.parseInt(flags, 8)
-  } catch {
-    return undefined
-  }
+  const flags = /^flags:\s*([0-7]+)$/m.exec(textOf(`/proc/self/fdinfo/${fd}`))?.[1]
+  return flags === undefined ? undefined : Number.parseInt(flags, 8)
 }
 
 const isNonBlocking = (fd: StandardFd): boolean => ((flagsOf(fd) ?? 0) & O_NONBLOCK) !== 0
+
+/** What a file of /proc says; nothing where there is none. */
+export function textOf(path: string): string {
+  try {
+    return readFileSync(path, 'latin1')
+  } catch {
+    return ''
+  }
+}
+
+/** Where a link of /proc leads; nothing where there is none. */
+export function linkOf(path: string): string {
+  try {
+    return readlinkSync(path)
+  } catch {
+    return ''
+  }
+}
 
 /**
  * Adds text to a file, made if there is none. Does not wait, also if the file is a named pipe that nobody reads.

@@ -1,7 +1,8 @@
 import type { Clock } from './clock.ts'
-import { type Insight, newTotals, reportOf, Stalls, statsOf, type Totals } from './diagnostics.ts'
+import { newTotals, Stalls, statsOf, type Totals } from './diagnostics.ts'
 import { type AcquirePhase, type PoolError, withoutStack } from './errors.ts'
 import { PoolEmitter } from './events.ts'
+import { holderInWords } from './findings.ts'
 import { type Departure, Gate } from './gate.ts'
 import { handlesOf } from './handles.ts'
 import { Lease } from './lease.ts'
@@ -10,17 +11,25 @@ import { Lifecycle, type Patience } from './lifecycle.ts'
 import { log, refreshTracing } from './log.ts'
 import { Lookout } from './lookout.ts'
 import { checkedBounds, type ResolvedOptions } from './options.ts'
+import { LeakWatch } from './policy/leak.ts'
 import { Nesting } from './policy/nested.ts'
 import { endsAlone, unshare } from './policy/reuse.ts'
 import { Sampling } from './policy/sampling.ts'
 import type { Scope } from './policy/scope.ts'
 import { ServerLimit } from './policy/server-limit.ts'
+import { ServiceRate } from './policy/service-rate.ts'
+import { whereTaken } from './provenance.ts'
 import * as refusals from './refusals.ts'
+import { register } from './registry.ts'
+import { leasesOf, type PoolReport, type ReportInsight, reportOf } from './report.ts'
+import { inText } from './report-text.ts'
 import { readRequest } from './requests.ts'
 import { Roster } from './roster.ts'
+import { Shedder } from './shedder.ts'
 import type { Slot } from './slot.ts'
 import type { House } from './supply.ts'
-import type { AcquireOptions, Factory, PoolStats } from './types.ts'
+import { Troubles } from './troubles.ts'
+import type { AcquireOptions, Factory, PoolEvents, PoolStats } from './types.ts'
 import { type Call, type Request, Waiter } from './waiter.ts'
 
 /** @internal What tests put in place of time and chance. */
@@ -28,6 +37,9 @@ export interface Surroundings {
   readonly clock: Clock
   readonly random: () => number
 }
+
+/** An acquire timeout of a full pool lists the holders, unless one has done so this short a time ago. */
+const HOLDERS_MILLIS = 10_000
 
 const DONE: Promise<void> = Promise.resolve()
 
@@ -44,6 +56,12 @@ export class Pool<T> extends PoolEmitter<T> {
   readonly #lending: Lending<T>
   readonly #lifecycle: Lifecycle<T>
   readonly #stalls = new Stalls()
+  readonly #troubles = new Troubles()
+  #leaks: LeakWatch<T> | undefined
+  /** When an acquire timeout last listed the holders. */
+  #holdersTold = Number.NEGATIVE_INFINITY
+  /** Resources whose forgotten lease the pool has ended, and nobody else yet. */
+  readonly #reclaimed = new WeakSet<object>()
   /** Who holds what in which context; undefined under `nested: 'allow'`. */
   readonly #nesting: Nesting<T> | undefined
   /** The same where a nested acquire is not simply served. */
@@ -93,8 +111,10 @@ export class Pool<T> extends PoolEmitter<T> {
     }
     this.#lending = new Lending(this.#house)
     this.#lifecycle = new Lifecycle(this.#house, this.#lending)
+    this.#beCalm(factory)
     if (log.pool.enabled) log.pool('%s: made with %O', options.name, options)
     refreshTracing()
+    register(this)
     if (options.autostart) this.start()
   }
 
@@ -155,6 +175,7 @@ export class Pool<T> extends PoolEmitter<T> {
     return new Lease(slot.lent as T, {
       stats: () => this.stats(),
       isCurrent: () => isCurrent(slot, loan) && (share === undefined || share.state === 'held'),
+      isReclaimed: () => slot.isReclaimed && slot.loan === loan,
       end: how => {
         if (how === 'destroy') this.#lending.destroy(slot)
         else if (share === undefined) this.#giveBack(slot)
@@ -166,7 +187,7 @@ export class Pool<T> extends PoolEmitter<T> {
   /** Takes a connection back. Takes effect at once; rejects with `POOL_NOT_BORROWED` when it is not lent. */
   release(resource: T): Promise<void> {
     const slot = this.#roster.lent(resource)
-    if (slot === undefined) return Promise.reject(refusals.notBorrowed(this.stats(), 'release'))
+    if (slot === undefined) return this.#notLent(resource, 'release')
     const share = slot.scope?.tip
     if (share === undefined || share.exact) this.#giveBack(slot)
     else if (unshare(share)) this.#lending.giveBack(slot)
@@ -177,7 +198,7 @@ export class Pool<T> extends PoolEmitter<T> {
   /** Takes a connection back and ends it. Takes effect at once; rejects with `POOL_NOT_BORROWED`. */
   destroy(resource: T): Promise<void> {
     const slot = this.#roster.lent(resource)
-    if (slot === undefined) return Promise.reject(refusals.notBorrowed(this.stats(), 'destroy'))
+    if (slot === undefined) return this.#notLent(resource, 'destroy')
     this.#lending.destroy(slot)
     this.tellNow()
     return DONE
@@ -304,7 +325,18 @@ export class Pool<T> extends PoolEmitter<T> {
 
   /** The state of the pool for a person: every lease, every waiter, every connection, what went wrong. */
   report(): string {
+    return inText(this.reportJson())
+  }
+
+  /** The same as plain data, for `JSON.stringify`. */
+  reportJson(): PoolReport {
     return reportOf(this.#insight(), this.#clock.now())
+  }
+
+  /** @internal Notes what goes wrong, for the report, and tells the listeners. */
+  override announce<K extends keyof PoolEvents<T> & string>(event: K, ...details: PoolEvents<T>[K]): void {
+    this.#troubles.note(event, details, this.#clock.now())
+    super.announce(event, ...details)
   }
 
   /** @internal Read by generic-pool's own test suite. */
@@ -366,6 +398,14 @@ export class Pool<T> extends PoolEmitter<T> {
     if (supply.isDown) return refusals.unhealthy(this.stats(), supply.breaker.lastError)
     if (request.timeout === 0 && !this.#lending.isSettling)
       return refusals.acquireTimeout(this.stats(), this.#phase(), 0, 0, undefined)
+    if (this.#gate.rate !== undefined) {
+      const estimate = this.#gate.rate.estimate(this.#gate.ahead(request.priority))
+      if (estimate !== undefined && estimate > request.timeout && supply.headroom <= 0) {
+        this.#house.totals.shed += 1
+        this.announce('shed', { pool: this.name, waitedMillis: 0, estimatedMillis: estimate })
+        return refusals.hopeless(this.stats(), estimate, request.timeout)
+      }
+    }
     const most = this.#options.maxWaitingClients
     if (most === Number.POSITIVE_INFINITY) return undefined
     const served = supply.headroom > -most || this.#roster.census.idle > 0
@@ -420,6 +460,7 @@ export class Pool<T> extends PoolEmitter<T> {
     const { stats } = this.#crowd
     this.#nesting?.left(waiter)
     waiter.fail(waiter.sentence ?? withoutStack(() => this.#farewell(waiter, how, now - waiter.since, stats)))
+    if (how === 'shed') this.announce('shed', { pool: this.name, waitedMillis: now - waiter.since })
     supply.outwaited(waiter, now, how === 'aborted')
   }
 
@@ -430,6 +471,10 @@ export class Pool<T> extends PoolEmitter<T> {
       totals.aborted += 1
       return refusals.aborted(stats, waited, waiter.signal?.reason)
     }
+    if (how === 'shed') {
+      totals.shed += 1
+      return refusals.shed(stats, waited, this.#options.shedding?.targetMillis ?? 0)
+    }
     totals.timeouts += 1
     const stalled = this.#stalls.since(waiter.since)
     return refusals.acquireTimeout(
@@ -438,7 +483,17 @@ export class Pool<T> extends PoolEmitter<T> {
       waited,
       stalled,
       this.#lending.supply.breaker.lastError,
+      this.#holders(),
     )
+  }
+
+  /** Who holds the connections of a full pool, oldest first; not again and again for each of a crowd. */
+  #holders(): string[] | undefined {
+    const now = this.#clock.now()
+    const isFull = this.#roster.census.lent >= this.#options.max
+    if (!isFull || now - this.#holdersTold < HOLDERS_MILLIS) return undefined
+    this.#holdersTold = now
+    return leasesOf(this.#insight(), now).map(holderInWords)
   }
 
   /** What keeps the first in the queue waiting. */
@@ -446,6 +501,54 @@ export class Pool<T> extends PoolEmitter<T> {
     const { validating, connecting } = this.#roster.census
     if (validating > 0) return 'validate'
     return connecting > 0 || this.#lending.supply.breaker.failures > 0 ? 'connect' : 'queue'
+  }
+
+  /** What deals with overload and forgotten leases, as far as the options ask for it. */
+  #beCalm(factory: Factory<T>): void {
+    const { leakThresholdMillis, shedding, earlyRefusal } = this.#options
+    const { roster, clock, bounds } = this.#house
+    const stalledSince = (start: number): number => this.#stalls.since(start)
+    if (shedding !== undefined) {
+      this.#gate.shedder = new Shedder(shedding, this.#gate, clock, bounds.onStall, stalledSince)
+    }
+    if (earlyRefusal) this.#gate.rate = new ServiceRate(stalledSince)
+    if (leakThresholdMillis === 0) return
+    this.#leaks = new LeakWatch(leakThresholdMillis, {
+      ...{ clock, roster, factory, stalledSince, onStall: bounds.onStall },
+      isClosed: () => this.#lifecycle.state === 'closed',
+      onLeak: (slot, unusedMillis) => this.#leaked(slot, unusedMillis),
+    })
+    this.#leaks.start()
+  }
+
+  /** A lease looks forgotten. */
+  #leaked(slot: Slot<T>, unusedMillis: number): void {
+    const { leakReclaim: reclaimed, name } = this.#options
+    const resource = slot.resource as T
+    slot.isSuspect = true
+    this.#house.totals.leaks += 1
+    const heldMillis = this.#clock.now() - slot.lentAt
+    const stack = whereTaken(slot)
+    if (log.leak.enabled) {
+      const where = stack === undefined ? '' : `\n${stack}`
+      log.leak('%s #%d: loan %d not used for %d ms%s', name, slot.id, slot.loan, unusedMillis, where)
+    }
+    const { id: connection, loan } = slot
+    this.announce('leak', {
+      ...{ pool: name, resource, connection, loan, heldMillis, unusedMillis, reclaimed, stats: this.stats() },
+      ...(stack === undefined ? {} : { stack }),
+    })
+    // Whoever listens may end it in a better way.
+    this.tellNow()
+    if (!reclaimed || !isCurrent(slot, loan)) return
+    if (typeof resource === 'object' && resource !== null) this.#reclaimed.add(resource)
+    this.#lending.reclaim(slot)
+  }
+
+  #notLent(resource: T, what: 'release' | 'destroy'): Promise<void> {
+    // The first late release of a lease that was reclaimed is no mistake of whoever makes it.
+    if (this.#reclaimed.delete(resource as object)) return DONE
+    return Promise.reject(refusals.notBorrowed(this.stats(), what))
   }
 
   #newNesting(factory: Factory<T>, totals: Totals, onStall: (millis: number) => void): Nesting<T> {
@@ -476,7 +579,7 @@ export class Pool<T> extends PoolEmitter<T> {
     this.announce('server-timeout', { pool: this.name, ...this.#house.limit.stats })
   }
 
-  #insight(): Insight<T> {
+  #insight(): ReportInsight<T> {
     const { supply } = this.#lending
     return {
       options: this.#options,
@@ -487,6 +590,9 @@ export class Pool<T> extends PoolEmitter<T> {
       generation: supply.generation,
       totals: this.#house.totals,
       stalls: this.#stalls,
+      troubles: this.#troubles,
+      busy: this.#house.factory.busy?.bind(this.#house.factory),
+      unused: slot => this.#leaks?.unused(slot, this.#clock.now()),
       halfClose: this.#house.lookout.findings,
       serverTimeout: this.#house.limit.stats,
     }

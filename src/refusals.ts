@@ -3,6 +3,8 @@ import type { PoolStats } from './types.ts'
 
 /** Every error that a pool gives to a caller, in one place, so that they speak with one voice: what, numbers, next step. */
 
+const MOST_HOLDERS = 5
+
 const of = (stats: PoolStats) => ({ pool: stats.name, stats })
 
 /** What an acquire was waiting for, and what to do about it. */
@@ -14,23 +16,38 @@ const NEXT_STEP: Readonly<Record<AcquirePhase, string>> = {
   validate: 'The connections at hand did not prove themselves in time. See whether factory.validate is slow',
 }
 
+/** The first of many, so that a message stays readable. */
+function few(holders: readonly string[]): string {
+  const first = holders.slice(0, MOST_HOLDERS).join('; ')
+  return holders.length > MOST_HOLDERS ? `${first}; and ${holders.length - MOST_HOLDERS} more` : first
+}
+
 export function acquireTimeout(
   stats: PoolStats,
   phase: AcquirePhase,
   waitedMillis: number,
   stalledMillis: number,
   cause: unknown,
+  holders?: readonly string[],
 ): PoolError {
   const stalled =
     stalledMillis > 0
       ? ` The event loop stood still for ${Math.round(stalledMillis)} ms of that: look for blocking code first.`
       : ''
+  const held = holders === undefined ? '' : ` Held, longest first: ${few(holders)}.`
   const why = cause === undefined ? '' : ` Last error while connecting: ${messageOf(cause)}.`
   return new PoolError(
     'POOL_ACQUIRE_TIMEOUT',
     `ResourceRequest timed out: pool '${stats.name}' had no connection within ${Math.round(waitedMillis)} ms, ` +
-      `phase ${phase} ${numbersOf(stats)}.${stalled}${why} ${NEXT_STEP[phase]}.`,
-    { ...of(stats), phase, waitedMillis, stalledMillis, ...(cause === undefined ? {} : { cause }) },
+      `phase ${phase} ${numbersOf(stats)}.${stalled}${why}${held} ${NEXT_STEP[phase]}.`,
+    {
+      ...of(stats),
+      phase,
+      waitedMillis,
+      stalledMillis,
+      ...(cause === undefined ? {} : { cause }),
+      ...(holders === undefined ? {} : { holders }),
+    },
   )
 }
 
@@ -40,6 +57,27 @@ export function queueFull(stats: PoolStats, most: number): PoolError {
     `pool '${stats.name}' has ${most} waiting already, as maxWaitingClients allows ${numbersOf(stats)}. Slow the ` +
     'callers down, raise max, or raise maxWaitingClients if the wait is acceptable'
   return new PoolError('POOL_QUEUE_FULL', 'max waitingClients count exceeded', { ...of(stats), hint })
+}
+
+/** Sent away by CoDel, after some wait. */
+export function shed(stats: PoolStats, waitedMillis: number, targetMillis: number): PoolError {
+  return new PoolError(
+    'POOL_SHED',
+    `pool '${stats.name}' is overloaded and sheds load: this acquire had waited ${Math.round(waitedMillis)} ms, and ` +
+      `nobody has waited less than the target of ${targetMillis} ms for an interval ${numbersOf(stats)}. Tell the ` +
+      'caller to come back later; send less, shorten the work done on a connection, or raise max if the server can take it',
+    { ...of(stats), waitedMillis },
+  )
+}
+
+/** Not even let in. */
+export function hopeless(stats: PoolStats, estimatedMillis: number, timeout: number): PoolError {
+  return new PoolError(
+    'POOL_SHED',
+    `pool '${stats.name}' would have a connection in about ${Math.round(estimatedMillis)} ms, and this acquire has ` +
+      `only ${timeout} ms ${numbersOf(stats)}. Send less, shorten the work done on a connection, or raise max`,
+    { ...of(stats), waitedMillis: 0, estimatedMillis },
+  )
 }
 
 export function unhealthy(stats: PoolStats, cause: unknown): PoolError {

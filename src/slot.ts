@@ -89,6 +89,9 @@ export class Slot<T> {
   /** Where the current loan was taken, if that is known, and the scope that holds it. */
   trace: Trace | undefined = undefined
   scope: Scope | undefined = undefined
+  /** Has the current loan been reported as forgotten, and ended by the pool? */
+  isSuspect = false
+  isReclaimed = false
   /** When its lifetime ends. */
   retireAt = Number.POSITIVE_INFINITY
   /** Neighbours in the list of idle slots. */

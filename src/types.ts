@@ -22,6 +22,8 @@ export interface Factory<T> {
   socket?(resource: T): Socket | undefined
   /** Has the connection unanswered work? Then it is dirty on return, and its holder counts as alive. */
   busy?(resource: T): boolean
+  /** When the borrower last used the connection, on the clock of `performance.now()`. Not needed where there is a socket. */
+  lastUsed?(resource: T): number | undefined
   /** May the server speak unasked on an idle connection (push messages, notices)? Asked once; else that is a fault. */
   unsolicited?(resource: T): boolean
   /** The server's idle limit in milliseconds (0: none), if it can be asked; called once per generation. */
@@ -84,12 +86,23 @@ export interface PoolOptions {
   nested?: 'detect' | 'forbid' | 'reuse' | 'allow'
   /** How long a deadlock must stand without any sign of life before it is broken. Default 50. */
   deadlockGraceMillis?: number
-  /** Report a lease older than this. Default 0: off. */
+  /** Report a lease that has not been used for this long. Default 0: off. */
   leakThresholdMillis?: number
+  /** Destroy the connection of such a lease, so that its place is free again. Default false. */
+  leakReclaim?: boolean
   /** Which acquires have their stack taken. Default `'sampled'`. */
   captureStacks?: 'off' | 'sampled' | 'all'
   /** Shed load early (CoDel). Default: off. */
-  shedding?: { targetMillis?: number; intervalMillis?: number }
+  shedding?: {
+    /** Queue delay that is fine for a while. Default 50. */
+    targetMillis?: number
+    /** How long a while is. Default 2000. */
+    intervalMillis?: number
+    /** Who is served first while load is shed: the oldest (`'fifo'`, default) or the youngest. */
+    order?: 'fifo' | 'lifo'
+  }
+  /** Refuse an acquire at once if, at the rate of service seen, its deadline would come first. Default false. */
+  earlyRefusal?: boolean
   /** Appears in every error, event and metric. Default: generated. */
   name?: string
 }
@@ -122,6 +135,7 @@ export type DestroyReason =
   | 'user'
   | 'drain'
   | 'surplus'
+  | 'leaked'
 
 /** A plain snapshot of a pool. Counters run since the pool was made. */
 export interface PoolStats {
@@ -154,6 +168,10 @@ export interface PoolStats {
     released: number
     timeouts: number
     aborted: number
+    /** Acquires refused by `shedding` or `earlyRefusal`. */
+    shed: number
+    /** Leases reported by `leakThresholdMillis`. */
+    leaks: number
     /** Acquires seen to be made while their context held a connection of any pool. */
     nested: number
     /** Deadlocks broken by rejecting an acquire of this pool. */
@@ -197,6 +215,16 @@ export interface PoolEvents<T> {
   /** What is known of the server's idle limit has changed. */
   'server-timeout': [event: { pool: string } & PoolStats['serverTimeout']]
   stall: [event: { pool: string; millis: number }]
+  shed: [event: { pool: string; waitedMillis: number; estimatedMillis?: number }]
+  leak: [event: LeakEvent<T>]
+  'leak-end': [
+    event: {
+      pool: string
+      resource: T
+      heldMillis: number
+      how: 'released' | 'destroyed' | 'reclaimed'
+    },
+  ]
   /** Told once for each pair of call sites. Stacks as far as `captureStacks` has them, innermost lease first. */
   nested: [
     event: { pool: string; heldPools: string[]; heldStacks: string[]; waitStack: string; rule: string },
@@ -214,6 +242,23 @@ export interface PoolEvents<T> {
   /** Connections keep coming back soiled: once for each kind of leftover, at its second time or later. */
   dirty: [event: { pool: string; left: string; times: number; stack: string }]
   breaker: [event: { pool: string; state: 'open' | 'closed'; failures: number; error: unknown }]
+}
+
+/** A lease that looks forgotten. */
+export interface LeakEvent<T> {
+  pool: string
+  resource: T
+  /** Which connection and which of its loans, as in `report()`. */
+  connection: number
+  loan: number
+  heldMillis: number
+  /** Since it was last seen in use; the same as `heldMillis` where nothing tells of use. */
+  unusedMillis: number
+  /** Where it was taken, if that was noted; see `captureStacks`. */
+  stack?: string
+  /** Will the connection be destroyed and its place given to somebody else? */
+  reclaimed: boolean
+  stats: PoolStats
 }
 
 export type { PoolError }

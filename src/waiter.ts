@@ -5,7 +5,7 @@ import type { Trace } from './policy/stacks.ts'
 import type { Slot } from './slot.ts'
 
 /** Where a waiting acquire is: it leaves `waiting` once, and whoever moves it learns whether it was the one. */
-export type WaiterState = 'waiting' | 'granted' | 'expired' | 'aborted' | 'refused' | 'deadlocked'
+export type WaiterState = 'waiting' | 'granted' | 'expired' | 'aborted' | 'refused' | 'shed' | 'deadlocked'
 
 /** How an acquire wants to be served, once its options have been read. */
 export interface Request {

@@ -39,6 +39,7 @@ test('every entry point can be required and imported', async () => {
   for (const [entry, name] of [
     ['lifeguard-pool/ioredis', 'createRedisPool'],
     ['lifeguard-pool/net', 'createSocketPool'],
+    ['lifeguard-pool/diagnostics', 'installReportSignal'],
   ]) {
     assert.equal(await child(`console.log(typeof require('${entry}').${name})`, 'commonjs'), 'function')
     assert.equal(

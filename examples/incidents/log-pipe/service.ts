@@ -3,7 +3,7 @@
  * says a few lines about each, and wants to end.
  *
  *     node service.js plain       lines by process.stderr.write, as debug does it: kept in memory, can never end
- *     node service.js sync        lines by fs.writeSync, as many loggers do it: stops dead once the pipe is full
+ *     node service.js sync        lines by fs.writeSync, as synchronous loggers do it: stops dead once the pipe is full
  *     node service.js guarded     lines by the pool's own DEBUG=lifeguard-pool:* output
  *
  * Its last word, and its pulse every second, go to stdout as JSON.
@@ -16,7 +16,7 @@ const line = (cycle: number): string =>
   `SELECT * FROM heartbeats WHERE id = ${cycle} -- took 3 ms, 1 row, ok\n`
 const say: Record<string, (cycle: number) => void> = {
   plain: cycle => process.stderr.write(line(cycle)),
-  sync: cycle => writeSync(2, line(cycle)),
+  sync: cycle => writeAndWait(line(cycle)),
   guarded: () => {},
 }
 const speak = say[way]
@@ -39,6 +39,19 @@ for (let cycle = 0; cycle < most; cycle += 1) {
 }
 await pool.close()
 pulse(most)
+
+/** As synchronous loggers do it (sonic-boom, under pino): a full pipe is waited for, and the event loop with it. */
+function writeAndWait(text: string): void {
+  for (;;) {
+    try {
+      writeSync(2, text)
+      return
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100)
+    }
+  }
+}
 
 function pulse(done: number): void {
   const { rss } = process.memoryUsage()

@@ -1,30 +1,72 @@
-/*
- * Runs the service of incident I1 three times, each with a stderr that nobody reads: with plain debug-like output, with
- * a synchronous logger, and guarded. Prints what became of each.
- */
-import { spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { closeSync, constants, mkdtempSync, openSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 /** What became of one run. */
 export interface Outcome {
+  /** Did the process end by itself? */
   readonly ended: boolean
-  readonly lastWord: string
+  /** What it said last on stdout. */
+  readonly lastWord: Pulse | undefined
+}
+
+/** What the service says of itself. */
+export interface Pulse {
+  readonly way: string
+  readonly done: number
+  readonly seconds: number
+  readonly rssMiB: number
+  readonly highestMiB: number
+  readonly queuedMiB: number
+}
+
+/** A real pipe, as a shell, sshd or a supervisor makes it; Node itself would give a child a socket. */
+export interface Pipe {
+  /** For the child. */
+  readonly fd: number
+  /** For us, with an open description of its own: a child may change the flags of the one that it is given. */
+  readonly reader: number
+  close(): void
+}
+
+export function makePipe(): Pipe {
+  const folder = mkdtempSync(join(tmpdir(), 'lifeguard-'))
+  const path = join(folder, 'pipe')
+  execFileSync('mkfifo', [path])
+  const reader = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
+  const fd = openSync(path, constants.O_WRONLY)
+  rmSync(folder, { recursive: true })
+  return {
+    fd,
+    reader,
+    close: () => {
+      closeSync(fd)
+      closeSync(reader)
+    },
+  }
 }
 
 /**
- * @param cycles - how many loans
- * @param patience - after so many milliseconds without a word, or an end after the last one, it counts as stuck
+ * Runs the service of incident I1 with a stderr that nobody reads.
+ *
+ * @param stderr - a pipe, or `'socket'`
+ * @param patience - after so many milliseconds without a word it counts as stuck, and is killed
  */
-export function runUnread(way: string, cycles: number, patience: number): Promise<Outcome> {
+export function runUnread(
+  way: 'plain' | 'sync' | 'guarded',
+  cycles: number,
+  patience: number,
+  stderr: number | 'socket',
+): Promise<Outcome> {
   const child = spawn(process.execPath, [join(import.meta.dirname, 'service.js'), way, String(cycles)], {
-    // A shell's pipe, as sshd or a process supervisor makes it: Node itself would give the child a socket.
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['ignore', 'pipe', stderr === 'socket' ? 'pipe' : stderr],
     env: { ...process.env, DEBUG: way === 'guarded' ? 'lifeguard-pool:*' : '' },
   })
-  return watch(child, patience)
+  return outcomeOf(child, patience)
 }
 
-function watch(child: ReturnType<typeof spawn>, patience: number): Promise<Outcome> {
+function outcomeOf(child: ChildProcess, patience: number): Promise<Outcome> {
   return new Promise(resolve => {
     let words = ''
     let ended = true
@@ -38,9 +80,13 @@ function watch(child: ReturnType<typeof spawn>, patience: number): Promise<Outco
       clearTimeout(timer)
       timer = setTimeout(stuck, patience)
     })
-    child.on('close', () => {
+    child.on('exit', () => {
       clearTimeout(timer)
-      resolve({ ended, lastWord: words.trimEnd().split('\n').at(-1) ?? '' })
+      child.stderr?.destroy()
+    })
+    child.on('close', () => {
+      const last = words.trimEnd().split('\n').at(-1)
+      resolve({ ended, lastWord: last ? (JSON.parse(last) as Pulse) : undefined })
     })
   })
 }

@@ -1,0 +1,37 @@
+import { messageOf } from '../errors.ts'
+import { sink } from '../log.ts'
+import { appendNow } from '../outlet.ts'
+import { type ReportSignalOptions, reportAll } from './reports.ts'
+
+/**
+ * Has the process write the reports of all its pools when it gets a signal: `kill -USR2 <pid>`. Never blocks, also if
+ * stderr is a pipe that nobody reads. A loop that stands still answers only once it runs again.
+ *
+ * @param signal - not SIGUSR1, which starts Node's debugger
+ * @returns takes it back
+ */
+export function installReportSignal(
+  signal: NodeJS.Signals = 'SIGUSR2',
+  options: ReportSignalOptions = {},
+): () => void {
+  const { file } = options
+  if (file !== undefined && (typeof file !== 'string' || file === '')) {
+    throw new TypeError('file must be the path of a file')
+  }
+  const onSignal = (): void => write(reportAll(), file)
+  process.on(signal, onSignal)
+  return () => process.off(signal, onSignal)
+}
+
+function write(reports: readonly string[], file: string | undefined): void {
+  if (file !== undefined) {
+    try {
+      appendNow(file, `${reports.join('\n')}\n`)
+      return
+    } catch (error) {
+      sink.write(`lifeguard-pool: the report cannot be written to ${file}: ${messageOf(error)}\n`)
+    }
+  }
+  // One by one: what the sink has no room for is dropped by pools.
+  for (const report of reports) sink.write(`${report}\n`)
+}

@@ -1,0 +1,40 @@
+/** Weight of a new sample: an eighth, as TCP smooths its round trips (RFC 6298). */
+const WEIGHT = 1 / 8
+/** Fewer samples than this say nothing. */
+const ENOUGH = 16
+
+/** How fast a queue is served, seen only while somebody waits: the mean time from one hand-over to the next. */
+export class ServiceRate {
+  /** Milliseconds; a moving mean. */
+  #between = 0
+  #samples = 0
+  #lastAt = 0
+  #hadBacklog = false
+  readonly #stalledSince: (start: number) => number
+
+  /** @param stalledSince - for how many milliseconds since then the event loop stood still: nobody's fault */
+  constructor(stalledSince: (start: number) => number) {
+    this.#stalledSince = stalledSince
+  }
+
+  /**
+   * Somebody has been served.
+   * @param waiting - how many still wait
+   */
+  served(now: number, waiting: number): void {
+    // Without a backlog the time since the last one was spent waiting for customers.
+    if (this.#hadBacklog) {
+      const stalled = this.#stalledSince(this.#lastAt)
+      const between = Math.max(now - this.#lastAt - stalled, 0)
+      this.#between += (between - this.#between) * (this.#samples === 0 ? 1 : WEIGHT)
+      this.#samples += 1
+    }
+    this.#lastAt = now
+    this.#hadBacklog = waiting > 0
+  }
+
+  /** @returns how long one will wait with so many in front, in milliseconds; undefined while too little is known */
+  estimate(ahead: number): number | undefined {
+    return this.#samples < ENOUGH || !this.#hadBacklog ? undefined : (ahead + 1) * this.#between
+  }
+}

@@ -1,0 +1,60 @@
+/**
+ * Controlled delay (CoDel; Nichols and Jacobson, "Controlling Queue Delay", 2012, RFC 8289), in the form that Elixir's
+ * DBConnection gave it for pools: it looks at the smallest queue delay of each interval. A burst brings that back to
+ * nothing as it drains; only a queue that stands, because more is asked for than can be served, keeps it above the
+ * target. From then on waiters older than twice the target are dropped where they would have been served, until an
+ * interval has seen a delay within the target.
+ *
+ * Two deviations: a queue that was empty counts as a delay of nothing as soon as somebody joins it, and time for which
+ * the event loop stood still is not counted as waiting (the caller sees to that).
+ */
+export class Codel {
+  /** Is there a standing queue? */
+  isSlow = false
+  readonly #target: number
+  readonly #interval: number
+  /** The smallest delay of the current interval, in milliseconds. */
+  #least = 0
+  #intervalEnds = Number.NEGATIVE_INFINITY
+
+  constructor(targetMillis: number, intervalMillis: number) {
+    this.#target = targetMillis
+    this.#interval = intervalMillis
+  }
+
+  /**
+   * Somebody is about to be served, and the one in front has waited so long.
+   * @returns the age above which waiters are dropped
+   */
+  dequeue(now: number, delay: number): number {
+    if (now >= this.#intervalEnds) {
+      // The first of an interval is never dropped: what came of the last one may have ended meanwhile.
+      this.#begin(now, delay, this.#least > this.#target)
+      return Number.POSITIVE_INFINITY
+    }
+    const limit = this.isSlow ? 2 * this.#target : Number.POSITIVE_INFINITY
+    if (delay <= limit && delay < this.#least) this.#least = delay
+    return limit
+  }
+
+  /** Nobody waits. */
+  emptied(): void {
+    this.#least = 0
+  }
+
+  /**
+   * Nobody has been served since the last look, an interval ago, and the one in front has waited so long.
+   * @returns the age above which waiters are dropped
+   */
+  stuck(now: number, delay: number): number {
+    if (now < this.#intervalEnds) return Number.POSITIVE_INFINITY
+    this.#begin(now, delay, this.#least > this.#target)
+    return this.isSlow ? 2 * this.#target : Number.POSITIVE_INFINITY
+  }
+
+  #begin(now: number, delay: number, isSlow: boolean): void {
+    this.isSlow = isSlow
+    this.#least = delay
+    this.#intervalEnds = now + this.#interval
+  }
+}

@@ -1,0 +1,26 @@
+import { heldFrom, type Scope } from './policy/scope.ts'
+import type { Trace } from './policy/stacks.ts'
+
+/** The most that are named of a deep nesting. */
+const MOST = 4
+
+/** The stack with which a lease or a waiting acquire was asked for, if that was noted. */
+export function whereTaken({ trace }: { readonly trace: Trace | undefined }): string | undefined {
+  return trace === undefined || trace.text === '' ? undefined : trace.text
+}
+
+/** The line of a stack that names the user's file. */
+export function callSite(stack: string | undefined): string | undefined {
+  const frames = stack?.split('\n').filter(line => line.trimStart().startsWith('at ')) ?? []
+  return (frames.find(line => !/\/node_modules\/|\(node:/.test(line)) ?? frames[0])?.trim()
+}
+
+/** The pools of which a context held a lease already, from the innermost outwards. */
+export function nestedUnder(outer: Scope | undefined): string[] | undefined {
+  const held: string[] = []
+  for (let scope = heldFrom(outer); scope !== undefined; scope = heldFrom(scope.parent)) {
+    held.push(scope.exact ? `'${scope.member?.name}'` : `'${scope.member?.name}' (as its context says)`)
+  }
+  if (held.length > MOST) held.splice(MOST - 1, held.length - MOST + 1, `${held.length - MOST + 1} more`)
+  return held.length === 0 ? undefined : held
+}

@@ -1,0 +1,39 @@
+import type { PoolReport } from './report.ts'
+
+/** What can be asked of any pool of the process. */
+export interface Reporting {
+  readonly name: string
+  report(): string
+  reportJson(): PoolReport
+}
+
+/** One list for all copies of this package in the process. */
+const KEY = Symbol.for('lifeguard-pool:pools')
+const holder = globalThis as { [KEY]?: Set<WeakRef<Reporting>> }
+
+/** Kept weakly: a pool that nobody else holds is not kept alive by being listed. */
+function pools(): Set<WeakRef<Reporting>> {
+  holder[KEY] ??= new Set()
+  return holder[KEY]
+}
+
+/** Above this number the list is swept of pools that are gone; it doubles with those that are not. */
+let sweepAbove = 64
+
+export function register(pool: Reporting): void {
+  const list = pools()
+  if (list.size >= sweepAbove) sweepAbove = Math.max(64, 2 * livePools().length)
+  list.add(new WeakRef(pool))
+}
+
+/** All pools of the process, oldest first; closed ones as long as somebody holds them. */
+export function livePools(): Reporting[] {
+  const list = pools()
+  const live: Reporting[] = []
+  for (const ref of list) {
+    const pool = ref.deref()
+    if (pool === undefined) list.delete(ref)
+    else live.push(pool)
+  }
+  return live
+}

@@ -1,0 +1,92 @@
+import { numbersOf } from './errors.ts'
+import type { ConnectionReport, PoolReport } from './report.ts'
+
+const MOST_LINES = 50
+const ms = (millis: number): string => `${Math.round(millis)} ms`
+
+/** A report for a person: who holds what, since when, from where; who waits; every connection; what went wrong. */
+export function inText(report: PoolReport): string {
+  const { stats, connecting } = report
+  const { totals, stalls } = stats
+  const lines = [
+    `pool '${stats.name}' is ${stats.state} ${numbersOf(stats)}`,
+    `  so far: ${totals.acquired} acquires, ${totals.timeouts} timed out, ${totals.shed} shed, ${totals.created} ` +
+      `connections made, ${totals.createErrors} failed, ${totals.destroyed} closed; generation ${stats.generation}`,
+  ]
+  section(lines, 'what it looks like', report.findings, finding => finding)
+  if (stalls.count > 0) {
+    lines.push(
+      `  the event loop stood still ${stalls.count} times, ${ms(stalls.totalMillis)} in all, ` +
+        `${ms(stalls.longestMillis)} at the longest`,
+    )
+    section(lines, 'last stalls', report.stalls, stall => `${ms(stall.millis)}, ${ms(stall.agoMillis)} ago`)
+  }
+  if (connecting.failures > 0) {
+    lines.push(
+      `  connecting fails: ${connecting.failures} times in a row, breaker ${connecting.breaker}, next try in ` +
+        `${ms(connecting.retryInMillis ?? 0)}, last: ${connecting.lastError}`,
+    )
+  }
+  section(lines, 'leases, oldest first', report.leases, lease => {
+    const used = lease.unusedMillis === undefined ? '' : `, last used ${ms(lease.unusedMillis)} ago`
+    const work = lease.busy === undefined ? '' : lease.busy ? ', at work' : ', nothing under way'
+    const suspect = lease.suspect ? ', looks FORGOTTEN' : ''
+    return `#${lease.connection} held for ${ms(lease.heldMillis)}, loan ${lease.loan}${used}${work}${suspect}${origin(lease)}`
+  })
+  section(
+    lines,
+    'waiters, in order',
+    report.waiters,
+    waiter => {
+      const left = waiter.leftMillis === null ? 'no deadline' : `${ms(waiter.leftMillis)} left`
+      return `waits for ${ms(waiter.waitedMillis)}, priority ${waiter.priority}, ${left}${origin(waiter)}`
+    },
+    report.waitersOmitted,
+  )
+  section(lines, 'connections', report.connections, connectionLine)
+  section(
+    lines,
+    'what went wrong last',
+    report.troubles,
+    ({ what, times, agoMillis }) => `${ms(agoMillis)} ago${times > 1 ? `, ${times} times` : ''}: ${what}`,
+  )
+  return lines.join('\n')
+}
+
+function connectionLine(connection: ConnectionReport): string {
+  const { id, state, ageMillis, idleMillis, loans, fault, socket } = connection
+  const parts = [
+    state === 'connecting'
+      ? `connecting for ${ms(ageMillis)}`
+      : `${state}, ${ms(ageMillis)} old, lent ${loans} times`,
+  ]
+  if (idleMillis !== undefined) parts.push(`idle for ${ms(idleMillis)}`)
+  if (fault !== undefined) parts.push(fault)
+  if (socket !== undefined) {
+    if (socket.local !== undefined) parts.push(`${socket.local} → ${socket.remote ?? '?'}`)
+    if (socket.state !== undefined) parts.push(socket.state)
+    if (socket.unreadBytes) parts.push(`${socket.unreadBytes} B unread`)
+    if (socket.unsentBytes) parts.push(`${socket.unsentBytes} B unsent`)
+    parts.push(`read ${socket.bytesRead} B, wrote ${socket.bytesWritten} B`)
+  }
+  return `#${id} ${parts.join(', ')}`
+}
+
+function origin({ nestedUnder, stack }: { nestedUnder?: string[]; stack?: string }): string {
+  const around = nestedUnder === undefined ? '' : `, nested under a lease of ${nestedUnder.join(', ')}`
+  return `${around}${stack === undefined ? '' : `\n${stack.replaceAll(/^\s*/gm, '        ')}`}`
+}
+
+function section<E>(
+  lines: string[],
+  title: string,
+  entries: readonly E[],
+  line: (entry: E) => string,
+  omitted = 0,
+): void {
+  if (entries.length === 0) return
+  lines.push(`  ${title} (${entries.length + omitted}):`)
+  for (const entry of entries.slice(0, MOST_LINES)) lines.push(`    ${line(entry)}`)
+  const more = Math.max(entries.length - MOST_LINES, 0) + omitted
+  if (more > 0) lines.push(`    … and ${more} more`)
+}

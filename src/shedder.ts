@@ -1,0 +1,93 @@
+import { Alarm, type Clock } from './clock.ts'
+import type { ResolvedOptions } from './options.ts'
+import { Codel } from './policy/shedding.ts'
+import type { Waiter } from './waiter.ts'
+
+/** What the shedder needs of the queue. */
+export interface Queue<T> {
+  readonly waiting: number
+  /** The one who is served next, in order of arrival. */
+  peek(): Waiter<T> | undefined
+  /** Those of that priority, or of any, oldest first. */
+  inOrder(priority: number): Iterable<Waiter<T>>
+  /** Sends these away. */
+  shed(crowd: readonly Waiter<T>[]): void
+}
+
+/** Applies {@link Codel} to the queue of a pool. All of it is O(1) a waiter, and nothing at all while nobody waits. */
+export class Shedder<T> {
+  readonly #codel: Codel
+  readonly #lifo: boolean
+  readonly #queue: Queue<T>
+  readonly #interval: number
+  readonly #clock: Clock
+  readonly #poll: Alarm
+  readonly #stalledSince: (start: number) => number
+  #served = false
+
+  constructor(
+    options: NonNullable<ResolvedOptions['shedding']>,
+    queue: Queue<T>,
+    clock: Clock,
+    onStall: (millis: number) => void,
+    stalledSince: (start: number) => number,
+  ) {
+    this.#codel = new Codel(options.targetMillis, options.intervalMillis)
+    this.#lifo = options.order === 'lifo'
+    this.#interval = options.intervalMillis
+    this.#queue = queue
+    this.#clock = clock
+    this.#stalledSince = stalledSince
+    this.#poll = new Alarm(clock, () => this.#look(), onStall)
+  }
+
+  /** Is the youngest to be served first? Only while there is a standing queue. */
+  get takesYoungest(): boolean {
+    return this.#lifo && this.#codel.isSlow
+  }
+
+  /** Somebody joins an empty queue. */
+  begin(now: number): void {
+    this.#codel.emptied()
+    if (!this.#poll.isSet) this.#poll.set(now + this.#interval)
+  }
+
+  /** A connection is at hand. Sends away those who have waited too long for it. */
+  dequeue(now: number): void {
+    this.#served = true
+    const first = this.#queue.peek()
+    if (first === undefined) return
+    const limit = this.#codel.dequeue(now, this.#delay(first, now))
+    if (this.#delay(first, now) > limit) this.#shed(now, limit, first.priority)
+  }
+
+  stop(): void {
+    this.#poll.clear()
+  }
+
+  /** Connections that do not come back at all never come to {@link dequeue}. */
+  #look(): void {
+    const first = this.#queue.peek()
+    if (first === undefined) return
+    const now = this.#clock.now()
+    if (!this.#served)
+      this.#shed(now, this.#codel.stuck(now, this.#delay(first, now)), Number.POSITIVE_INFINITY)
+    this.#served = false
+    this.#poll.set(now + this.#interval)
+  }
+
+  #shed(now: number, limit: number, priority: number): void {
+    if (limit === Number.POSITIVE_INFINITY) return
+    const crowd: Waiter<T>[] = []
+    for (const waiter of this.#queue.inOrder(priority)) {
+      if (this.#delay(waiter, now) > limit) crowd.push(waiter)
+      else if (priority < Number.POSITIVE_INFINITY) break
+    }
+    this.#queue.shed(crowd)
+  }
+
+  /** Whoever waited because the event loop stood still did not wait for us. */
+  #delay(waiter: Waiter<T>, now: number): number {
+    return now - waiter.since - this.#stalledSince(waiter.since)
+  }
+}
