@@ -21,8 +21,8 @@ import { Service, until, wallClock } from './parts/service.ts'
  *
  * The post-mortem                                     What is printed here
  * ------------------------------------------------    --------------------------------------------------------------
- * accept() succeeded, registration threw, the catch   connecting succeeds; then the answer is no Redis at all, AUTH or
- *   logged and carried on                               SELECT fails, or the connection comes after the deadline
+ * accept() succeeded, registration threw, the catch   connecting succeeds; then the answer is no Redis at all, AUTH,
+ *   logged and carried on                               SELECT or the init hook fails, or it comes too late
  * the socket existed, no one watched it               accepted and still open, says the server, beside what the pool
  *                                                       believes to own
  * health checks every few seconds made it grow        health checks every 4 ms; fds of the service before and after
@@ -42,6 +42,7 @@ const FLAVOURS: readonly Flavour[] = [
   { name: 'handshake', manner: 'stranger', options: {} },
   { name: 'AUTH', manner: 'through', options: { password: 'wrong' } },
   { name: 'SELECT', manner: 'through', options: { db: 99 } },
+  { name: 'init hook', manner: 'through', options: { looks: true } },
   { name: 'late arrival', manner: 'late', options: {} },
 ]
 const SIZES = { full: { millis: 800, enough: 150 }, small: { millis: 300, enough: 30 } }
