@@ -48,6 +48,7 @@ function factoryIssues(factory: unknown, options: PoolOptions | undefined): stri
     if (typeof hooks[hook] !== 'function') issues.push(`factory.${hook} must be a function`)
   }
   for (const hook of [
+    'prepare',
     'validate',
     'reset',
     'socket',

@@ -68,7 +68,7 @@ export class Engine<T> {
       throw new Error('lifeguard-pool bug: generic-pool creates more than it was asked for')
     const { factory, options, bounds, stats } = this.#premises
     const made = await attempt(
-      signal => factory.create(signal),
+      signal => (factory.prepare === undefined ? factory.create(signal) : this.#make(signal)),
       options.createTimeoutMillis,
       bounds,
       late => this.#tooLate(late),
@@ -84,6 +84,21 @@ export class Engine<T> {
     return slot
   }
 
+  /** create, then prepare. A connection that is made but does not get through the rest, or not in time, is closed. */
+  async #make(signal: AbortSignal): Promise<T> {
+    const { factory } = this.#premises
+    const resource = await factory.create(signal)
+    // Too late: it is closed by whoever gives up the create.
+    if (signal.aborted) return resource
+    try {
+      await Promise.race([factory.prepare?.(resource, signal), aborted(signal)])
+    } catch (error) {
+      void this.discard(resource)
+      throw error
+    }
+    return resource
+  }
+
   #tooLate(resource: T): void {
     const { roster, stats, bounds } = this.#premises
     // A turn later: a factory that gives one promise to several dials brings it to its owner in this very moment.
@@ -97,4 +112,11 @@ export class Engine<T> {
     slot.closed ??= slot.failure === undefined ? this.discard(slot.resource as T) : Promise.resolve()
     return slot.closed
   }
+}
+
+/** Rejects when the signal is aborted. */
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+  })
 }

@@ -365,6 +365,8 @@ export class Pool<T> extends PoolEmitter<T> {
     const now = this.#clock.now()
     const slot = this.#lending.take(now, 0, Number.NEGATIVE_INFINITY)
     if (slot !== undefined) this.#lending.lend(slot, now, 0)
+    // Before the work starts that `use` runs in this very call.
+    this.tellNow()
     return slot
   }
 

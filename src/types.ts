@@ -12,6 +12,11 @@ import type { SlotState } from './slot.ts'
 export interface Factory<T> {
   /** Makes one connection. The signal is aborted when `createTimeoutMillis` has passed or the pool is closed. */
   create(signal: AbortSignal): T | Promise<T>
+  /**
+   * Makes a new connection ready to be lent, once: a handshake, a SELECT, a schema. Part of the create and its deadline;
+   * when it fails, the pool closes the connection, which `create` itself would have to see to.
+   */
+  prepare?(resource: T, signal: AbortSignal): void | Promise<void>
   /** Ends one connection. Bounded by `destroyTimeoutMillis`; until it settles, the connection counts against `max`. */
   destroy(resource: T): void | Promise<void>
   /** Is the connection usable? Anything but a truthy answer, a throw or the deadline means: no, destroy it. */

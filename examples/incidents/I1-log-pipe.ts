@@ -36,8 +36,8 @@ import { Service, wallClock } from './parts/service.ts'
  */
 
 const SIZES = {
-  full: { heartbeats: 1000, afterwards: 100 },
-  small: { heartbeats: 200, afterwards: 20 },
+  full: { heartbeats: 2000, afterwards: 100 },
+  small: { heartbeats: 400, afterwards: 20 },
 }
 const CONCURRENCY = 20
 /** The proxy's. Milliseconds. */

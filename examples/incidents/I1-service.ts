@@ -17,7 +17,7 @@ const [, , way = '', redisUrl = ''] = process.argv
 const KEY = `lifeguard-incident:I1:${process.pid}`
 /** What one heartbeat says: a good many statements with their arguments, as ORMs print them. */
 const STATEMENTS = Array.from(
-  { length: 60 },
+  { length: 15 },
   (_, row) => `SELECT * FROM heartbeat WHERE node = ${row} ${'/* … */'.repeat(50)}`,
 )
 

@@ -45,7 +45,6 @@ async function play(side: Side, stage: Stage): Promise<Seen> {
     const answered = () => service.call<number>('singlesServed')
     await until(async () => (await answered()) === singles, 1500, 25)
     const later = await answered()
-    const report = side === 'with' ? await service.call<string>('report') : undefined
     if (later > 0) await service.call('tidy')
     const after =
       settledAt === undefined
@@ -66,7 +65,6 @@ async function play(side: Side, stage: Stage): Promise<Seen> {
       ),
       unharmed: `${served} of ${tasks} served, ${failed.length} sacrificed; ${later} of ${singles} later requests served`,
       named: service.named(faultAt),
-      report,
     }
   } finally {
     // It is stuck; only the process that was started here is ended, by its id.

@@ -1,8 +1,8 @@
 import genericPool from 'generic-pool'
 import { Redis } from 'ioredis'
 import { createRedisPool } from '../../src/adapters/ioredis.ts'
-import { isPoolError } from '../../src/index.ts'
-import { type Loans, nameCause, reportOf, serve } from './parts/serving.ts'
+import { isPoolError, type PoolError } from '../../src/index.ts'
+import { type Loans, nameCause, serve } from './parts/serving.ts'
 
 /*
  * The service of I3. Arguments: the side, the URL of Redis, the size of the pool.
@@ -42,6 +42,20 @@ export interface Progress {
   readonly pending: number
 }
 
+/** The message draws the circle; the stacks say in which lines of code it is closed. */
+function circleOf({ message, heldStacks = [], waitStack = '' }: PoolError): string {
+  const firstLine = (stack: string) =>
+    stack
+      .split('\n')
+      .find(line => line.includes('I3-service'))
+      ?.trim() ?? stack
+  return [
+    message,
+    ...heldStacks.map(stack => `held ${firstLine(stack)}`),
+    `asked ${firstLine(waitStack)}`,
+  ].join('\n')
+}
+
 /** The service itself: the same on either pool. */
 function service(redis: Loans<Redis>) {
   let inside = 0
@@ -77,7 +91,7 @@ function service(redis: Loans<Redis>) {
           },
           (error: Error) => {
             failed.push(error.message)
-            if (isPoolError(error, 'POOL_DEADLOCK')) nameCause(error.message)
+            if (isPoolError(error, 'POOL_DEADLOCK')) nameCause(circleOf(error))
           },
         )
       }
@@ -103,7 +117,6 @@ function service(redis: Loans<Redis>) {
       borrowed: redis.borrowed,
       pending: redis.pending,
     }),
-    report: () => reportOf(redis),
     /** Leaves nothing on a server that may be the user's. */
     tidy: () => redis.use(client => client.del(KEY)),
   }

@@ -15,14 +15,23 @@ const MAX = 5
 const DEADLINE = 100
 const CHECK_EVERY_MILLIS = 4
 
-/** Where to connect, and as whom. */
-export type Target = Pick<RedisOptions, 'host' | 'port' | 'username' | 'password' | 'db'>
+/** Where to connect, and as whom; and whether the service wants to look at the schema before it works. */
+export type Target = Pick<RedisOptions, 'host' | 'port' | 'username' | 'password' | 'db'> & {
+  looks?: boolean
+}
+
+/** The init hook: there is no schema, so it throws. */
+async function lookAtSchema(client: Redis): Promise<void> {
+  const version = Number(await client.get('schema:version'))
+  if (version < 1) throw new Error('init hook: the schema is missing')
+}
 
 /** As people write it today: every step is awaited, every failure is passed on. */
-function pool(options: Target): Loans<Redis> {
+function pool({ looks, ...options }: Target): Loans<Redis> {
   const connect = async (): Promise<Redis> => {
     const client = new Redis(options)
     await once(client as EventEmitter, 'ready')
+    if (looks) await lookAtSchema(client)
     return client
   }
   const deadline = () =>
@@ -36,12 +45,13 @@ function pool(options: Target): Loans<Redis> {
   )
 }
 
-function guardedPool(options: Target): Loans<Redis> {
+function guardedPool({ looks, ...options }: Target): Loans<Redis> {
   const guarded = createRedisPool(options, {
     name: 'health',
     max: MAX,
     acquireTimeoutMillis: DEADLINE,
     createTimeoutMillis: DEADLINE,
+    ...(looks ? { prepare: lookAtSchema } : {}),
   })
   guarded.on('factoryCreateError', (error: unknown) =>
     nameCause(`port ${options.port}, factoryCreateError: ${error instanceof Error ? error.message : error}`),

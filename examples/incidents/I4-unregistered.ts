@@ -21,8 +21,8 @@ import { Service, until, wallClock } from './parts/service.ts'
  *
  * The post-mortem                                     What is printed here
  * ------------------------------------------------    --------------------------------------------------------------
- * accept() succeeded, registration threw, the catch   connecting succeeds; then the answer is no Redis at all, AUTH or
- *   logged and carried on                               SELECT fails, or the connection comes after the deadline
+ * accept() succeeded, registration threw, the catch   connecting succeeds; then the answer is no Redis at all, AUTH,
+ *   logged and carried on                               SELECT or the init hook fails, or it comes too late
  * the socket existed, no one watched it               accepted and still open, says the server, beside what the pool
  *                                                       believes to own
  * health checks every few seconds made it grow        health checks every 4 ms; fds of the service before and after
@@ -37,10 +37,12 @@ interface Flavour {
   readonly manner: Manner
   readonly options: Target
 }
+const PASSWORD = 'right'
 const FLAVOURS: readonly Flavour[] = [
   { name: 'handshake', manner: 'stranger', options: {} },
-  { name: 'AUTH', manner: 'through', options: { username: 'nobody', password: 'wrong' } },
+  { name: 'AUTH', manner: 'through', options: { password: 'wrong' } },
   { name: 'SELECT', manner: 'through', options: { db: 99 } },
+  { name: 'init hook', manner: 'through', options: { looks: true } },
   { name: 'late arrival', manner: 'late', options: {} },
 ]
 const SIZES = { full: { millis: 800, enough: 150 }, small: { millis: 300, enough: 30 } }
@@ -117,7 +119,7 @@ async function check(
   const gate = await startGate(redisPort, manner)
   try {
     const faultAt = wallClock()
-    await service.call('start', { host: '127.0.0.1', port: gate.port, ...options })
+    await service.call('start', { host: '127.0.0.1', port: gate.port, password: PASSWORD, ...options })
     // A leak that is large enough to be seen need not take the whole machine.
     await until(() => gate.open >= enough, millis)
     const { checks, owned, report } = await service.call<Checked>('stop')
@@ -148,7 +150,9 @@ function slowest(all: readonly (Named | undefined)[]): Named | undefined {
 }
 
 async function ownRedis(): Promise<{ port: number; stop(): Promise<void> }> {
-  return 'path' in (await ensureRedisBinary()) ? startRedis() : startEmbeddedRedis()
+  return 'path' in (await ensureRedisBinary())
+    ? startRedis({ requirepass: PASSWORD })
+    : startEmbeddedRedis({ password: PASSWORD })
 }
 
 await playIfStarted(incident, import.meta.url)

@@ -5,8 +5,6 @@ import { readFileSync, readlinkSync } from 'node:fs'
  * nothing. Everything is undefined where there is no /proc.
  */
 
-export const hasProc = process.platform === 'linux'
-
 function read(path: string): string | undefined {
   try {
     return readFileSync(path, 'latin1')

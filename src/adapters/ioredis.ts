@@ -28,7 +28,7 @@ const VALIDATE_AFTER_IDLE_MILLIS = 500
  * handshake, too, `maxLoadingRetryTime` is 200 ms and `sentinelCommandTimeout` 2000 ms.
  *
  * @param redis - options or URL as for `new Redis(…)`, or a function that makes a new client each time it is called
- * @param options - of the pool, and `instances`, `role` and `cleanCommands`; `validateAfterIdleMillis` is 500 unless
+ * @param options - of the pool, and `instances`, `role`, `cleanCommands` and `prepare`; `validateAfterIdleMillis` is 500 unless
  *   given
  * @throws PoolError `POOL_BAD_OPTIONS` that lists every option at fault, and why
  */
@@ -48,7 +48,10 @@ export function openRedisPool<R extends RedisClient>(
   let side: PoolSide | undefined
   const pool = openAdapter(() => {
     side = new PoolSide(split.side())
-    return makeFactory(side)
+    const factory = makeFactory(side)
+    if (split.prepare !== undefined)
+      factory.prepare = split.prepare as unknown as NonNullable<Factory<R>['prepare']>
+    return factory
   }, withDefaults(split.pool))
   side?.attach(pool as unknown as Pool<never>)
   return pool

@@ -6,7 +6,7 @@ const FIRST_LOANS = 1000
 /** Loans whose stack is taken after a nested acquire has been seen, so that the next one shows both. */
 const AFTER_NESTED = 1024
 /** In a pool that lets callers wait, the stack of one loan in so many is taken, for the report. */
-const ONE_IN_WAITS = 8
+const ONE_IN_WAITS = 256
 
 /** Decides whose stack is taken: 2 to 3 µs each, several times a loan. */
 export class Sampling {

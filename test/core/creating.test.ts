@@ -8,7 +8,7 @@ import { createPool, isPoolError, type PoolError, type PoolOptions } from '../..
 import type { Factory } from '../../src/types.ts'
 import { FakeSocket } from '../model/world.ts'
 import { FakeClock, settle } from '../support/clock.ts'
-import { type Connection, ScriptedFactory } from '../support/factories.ts'
+import { type Connection, ScriptedFactory, scripted } from '../support/factories.ts'
 import { rejection } from '../support/rejection.ts'
 
 const refused = (): Error => Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' })
@@ -293,4 +293,32 @@ test('a listener that throws, rejects, or calls back into the pool harms nobody'
   process.off('warning', onWarning)
   assert.equal(warnings.filter(message => message.includes('listener')).length, 2, warnings.join('\n'))
   assert.ok(pool instanceof EventEmitter)
+})
+
+test('a connection whose preparation throws, hangs or is called off is closed, and counts as a failed create', async () => {
+  const clock = new FakeClock()
+  const factory = scripted()
+  const ways: (() => void | Promise<void>)[] = [
+    () => {
+      throw new Error('init hook threw')
+    },
+    () => Promise.reject(new Error('init hook rejected')),
+    () => new Promise<never>(() => {}),
+    () => {},
+  ]
+  const errors: string[] = []
+  const hooks: Factory<Connection> = {
+    create: () => factory.create(),
+    prepare: () => ways.shift()?.(),
+    destroy: resource => factory.destroy(resource),
+  }
+  const options = { max: 1, createTimeoutMillis: 100, acquireTimeoutMillis: 1000 }
+  const pool = openPool(hooks, options, false, { clock, random: () => 0.5 })
+  pool.on('factoryCreateError', error => errors.push((error as Error).message))
+  const asked = pool.acquire()
+  await clock.advance(500)
+  assert.equal((await asked).id, 3)
+  assert.equal(factory.ledger.open.size, 1, 'the three before it are closed')
+  assert.equal(factory.ledger.strayDestroys, 0)
+  assert.match(errors.join('\n'), /threw\n.*rejected\n.*longer than 100 ms/)
 })

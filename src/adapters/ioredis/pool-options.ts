@@ -1,3 +1,4 @@
+import type { Redis } from 'ioredis'
 import { badOptions } from '../../options.ts'
 import type { PoolOptions } from '../../types.ts'
 import { NO_SIDE_OPTIONS, type SideOptions, type WantedRole } from './side.ts'
@@ -19,6 +20,11 @@ export interface RedisPoolOptions extends PoolOptions {
    * that is not known is closed when it comes back. Case does not matter.
    */
   cleanCommands?: readonly string[]
+  /**
+   * Makes a new client ready to be lent, once, within `createTimeoutMillis`: loads a library, asks for a setting. When
+   * it fails, the connection is closed and counts as a failed create.
+   */
+  prepare?(client: Redis, signal: AbortSignal): void | Promise<void>
 }
 
 const ROLES: readonly unknown[] = ['primary', 'replica', 'any']
@@ -27,12 +33,13 @@ const ROLES: readonly unknown[] = ['primary', 'replica', 'any']
 export function splitOptions(given: RedisPoolOptions | undefined): {
   readonly side: () => SideOptions
   readonly pool: PoolOptions | undefined
+  readonly prepare: RedisPoolOptions['prepare']
 } {
   if (given === undefined || given === null || typeof given !== 'object' || Array.isArray(given)) {
-    return { side: () => NO_SIDE_OPTIONS, pool: given }
+    return { side: () => NO_SIDE_OPTIONS, pool: given, prepare: undefined }
   }
-  const { instances, role, cleanCommands, ...pool } = given
-  return { side: () => checked(instances, role, cleanCommands), pool }
+  const { instances, role, cleanCommands, prepare, ...pool } = given
+  return { side: () => checked(instances, role, cleanCommands), pool, prepare }
 }
 
 function checked(instances: unknown, role: unknown, cleanCommands: unknown): SideOptions {
