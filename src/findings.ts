@@ -17,6 +17,7 @@ export function findingsIn(report: PoolReport): string[] {
     ...nested(report),
     ...full(report),
     ...halfClosed(report),
+    ...hungUp(report),
     ...overloaded(report),
   ]
 }
@@ -90,6 +91,18 @@ function halfClosed({ connections, stats }: PoolReport): string[] {
     found.push(`All places are taken by ${stats.closing} connections that do not finish closing.`)
   }
   return found
+}
+
+function hungUp({ troubles, stats }: PoolReport): string[] {
+  const closed = troubles.filter(({ what }) => what.includes('half-closed'))
+  const times = closed.reduce((sum, trouble) => sum + trouble.times, 0)
+  if (times === 0) return []
+  const { limitMillis } = stats.serverTimeout
+  const limit = limitMillis === undefined ? '' : ` Its idle limit seems to be ${ms(limitMillis)}.`
+  return [
+    `The server, or something on the way to it, has closed ${times} connections of late; each was noticed, closed here, ` +
+      `too, and not lent.${limit} Compare its idle timeout, and those of proxies, with idleTimeoutMillis.`,
+  ]
 }
 
 function overloaded({ stats }: PoolReport): string[] {

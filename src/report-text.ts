@@ -27,12 +27,14 @@ export function inText(report: PoolReport): string {
         `${ms(connecting.retryInMillis ?? 0)}, last: ${connecting.lastError}`,
     )
   }
+  let origin = origins()
   section(lines, 'leases, oldest first', report.leases, lease => {
     const used = lease.unusedMillis === undefined ? '' : `, last used ${ms(lease.unusedMillis)} ago`
     const work = lease.busy === undefined ? '' : lease.busy ? ', at work' : ', nothing under way'
     const suspect = lease.suspect ? ', looks FORGOTTEN' : ''
     return `#${lease.connection} held for ${ms(lease.heldMillis)}, loan ${lease.loan}${used}${work}${suspect}${origin(lease)}`
   })
+  origin = origins()
   section(
     lines,
     'waiters, in order',
@@ -72,9 +74,16 @@ function connectionLine(connection: ConnectionReport): string {
   return `#${id} ${parts.join(', ')}`
 }
 
-function origin({ nestedUnder, stack }: { nestedUnder?: string[]; stack?: string }): string {
-  const around = nestedUnder === undefined ? '' : `, nested under a lease of ${nestedUnder.join(', ')}`
-  return `${around}${stack === undefined ? '' : `\n${stack.replaceAll(/^\s*/gm, '        ')}`}`
+/** Says where leases and waiters come from; many in a row come from the same place. */
+function origins(): (from: { nestedUnder?: string[]; stack?: string }) => string {
+  let last: string | undefined
+  return ({ nestedUnder, stack }) => {
+    const around = nestedUnder === undefined ? '' : `, nested under a lease of ${nestedUnder.join(', ')}`
+    if (stack === undefined) return around
+    if (stack === last) return `${around}, from the same place`
+    last = stack
+    return `${around}\n${stack.replaceAll(/^\s*/gm, '        ')}`
+  }
 }
 
 function section<E>(
