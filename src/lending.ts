@@ -155,7 +155,7 @@ export class Lending<T> {
       if (log.leak.enabled)
         log.leak('%s #%d: loan %d was %s after all', options.name, slot.id, slot.loan, how)
       const heldMillis = now - slot.lentAt
-      events.announce('leak-end', { pool: options.name, resource: slot.resource as T, heldMillis, how })
+      events.announce('leak-end', { pool: options.name, resource: slot.lent as T, heldMillis, how })
     }
     if (events.listenerCount('release') > 0) {
       const heldMillis = now - slot.lentAt

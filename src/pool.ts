@@ -534,7 +534,7 @@ export class Pool<T> extends PoolEmitter<T> {
   /** A lease looks forgotten. */
   #leaked(slot: Slot<T>, unusedMillis: number): void {
     const { leakReclaim: reclaimed, name } = this.#options
-    const resource = slot.resource as T
+    const resource = slot.lent as T
     slot.isSuspect = true
     this.#house.totals.leaks += 1
     const heldMillis = this.#clock.now() - slot.lentAt

@@ -1,0 +1,51 @@
+import assert from 'node:assert/strict'
+import { after, describe, test } from 'node:test'
+import { createRedisPool } from '../../src/adapters/ioredis.ts'
+import { createPool, type LeakEvent } from '../../src/index.ts'
+import { CountingFactory, eventually } from '../support/factories.ts'
+import { withRedis } from '../support/redis.ts'
+import { callSites } from './leak-sites.ts'
+
+const redis = await withRedis()
+after(() => redis.stop())
+
+for (const captureStacks of ['all', 'sampled'] as const) {
+  test(`one of fifty concurrent call sites forgets to release: it is named with file and line (${captureStacks})`, async () => {
+    const pool = createPool(new CountingFactory(), { max: 60, leakThresholdMillis: 200, captureStacks })
+    const leaks: LeakEvent<unknown>[] = []
+    pool.on('leak', event => leaks.push(event))
+    const sites = callSites(pool, 37)
+    await Promise.all(sites.map(site => site()))
+    const over = performance.now() + 450
+    while (performance.now() < over) await Promise.all(sites.map((site, index) => index !== 37 && site()))
+    await eventually(() => leaks.length > 0)
+    assert.deepEqual(
+      leaks.map(leak => /site-\d+\.js:\d+/.exec(leak.stack ?? '')?.[0]),
+      ['site-37.js:4'],
+    )
+    assert.match(pool.report(), /1 of 1 leases look forgotten: #\d+ for .* at .*site37.*site-37\.js:4/)
+    await pool.close({ timeoutMillis: 10 }).catch(() => {})
+  })
+}
+
+describe('on a real Redis', { skip: redis.skip }, () => {
+  test('a long BLPOP and a subscriber that is talked to are no leak; a client left lying is one', async () => {
+    const pool = createRedisPool(redis.url, { max: 4, leakThresholdMillis: 200, captureStacks: 'all' })
+    const leaks: unknown[] = []
+    pool.on('leak', event => leaks.push(event.resource))
+    const blocked = pool.use(client => client.blpop(redis.key('nothing'), 2))
+    const lying = await pool.acquire()
+    const working = await pool.acquire()
+    const over = performance.now() + 1500
+    while (performance.now() < over) {
+      await working.ping()
+      await new Promise(resolve => setTimeout(resolve, 50))
+    }
+    assert.ok(leaks.length === 1 && leaks[0] === lying, `${leaks.length} leaks`)
+    assert.equal(await blocked, null)
+    assert.equal(leaks.length, 1)
+    await pool.release(lying)
+    await pool.release(working)
+    await pool.close()
+  })
+})
