@@ -36,14 +36,15 @@ describe('on a real Redis', { skip: redis.skip }, () => {
     const blocked = pool.use(client => client.blpop(redis.key('nothing'), 2))
     const lying = await pool.acquire()
     const working = await pool.acquire()
-    const over = performance.now() + 1500
-    while (performance.now() < over) {
+    let replied: unknown
+    blocked.then(reply => {
+      replied = reply ?? 'nothing'
+    })
+    while (replied === undefined) {
       await working.ping()
       await new Promise(resolve => setTimeout(resolve, 50))
     }
     assert.ok(leaks.length === 1 && leaks[0] === lying, `${leaks.length} leaks`)
-    assert.equal(await blocked, null)
-    assert.equal(leaks.length, 1)
     await pool.release(lying)
     await pool.release(working)
     await pool.close()
