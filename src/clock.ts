@@ -69,6 +69,12 @@ export function loopMetrics(): { readonly loopCount: number; readonly events: nu
  */
 export const STALL_MILLIS = 25
 
+/** So many turns in a row, each of them a stall, are waited for: a loop that is always late must judge all the same. */
+const MOST_YIELDS = 3
+/** How long a moment of mercy is. */
+const MERCY_MILLIS = 5
+const none = (): boolean => false
+
 /**
  * One timer that can be set earlier again and again, and that does not judge in haste: when it fires late, because
  * the loop stood still, it lets the poll phase run first. Node runs due timers before it polls, so at that moment
@@ -78,16 +84,24 @@ export class Alarm {
   readonly #clock: Clock
   readonly #ring: () => void
   readonly #onStall: (millis: number) => void
+  readonly #mercy: (now: number) => boolean
   #timer: Timer | undefined
   #held = false
   #at = Number.POSITIVE_INFINITY
   #firesAt = 0
   #yielding = false
 
-  constructor(clock: Clock, ring: () => void, onStall: (millis: number) => void) {
+  /** @param mercy - asked before it rings: is it too early to judge, for a moment more? */
+  constructor(
+    clock: Clock,
+    ring: () => void,
+    onStall: (millis: number) => void,
+    mercy: (now: number) => boolean = none,
+  ) {
     this.#clock = clock
     this.#ring = ring
     this.#onStall = onStall
+    this.#mercy = mercy
   }
 
   get isSet(): boolean {
@@ -115,10 +129,9 @@ export class Alarm {
     this.#yielding = false
   }
 
-  #arm(): void {
+  #arm(now = this.#clock.now(), at = this.#at): void {
     this.#timer?.cancel()
-    const now = this.#clock.now()
-    const delay = Math.min(Math.max(Math.ceil(this.#at - now), 1), LONGEST_MILLIS)
+    const delay = Math.min(Math.max(Math.ceil(at - now), 1), LONGEST_MILLIS)
     this.#firesAt = now + delay
     this.#timer = this.#clock.after(delay, () => this.#fire())
     if (this.#held) this.#timer.hold(true)
@@ -131,20 +144,35 @@ export class Alarm {
     if (late >= STALL_MILLIS) {
       this.#onStall(late)
       this.#yielding = true
-      this.#clock.turn(() => {
-        if (!this.#yielding) return
-        this.#yielding = false
-        this.#judge()
-      })
+      this.#yield(now, MOST_YIELDS)
     } else this.#judge()
+  }
+
+  #yield(since: number, left: number): void {
+    this.#clock.turn(() => {
+      if (!this.#yielding) return
+      const now = this.#clock.now()
+      const late = now - since
+      // What was delivered in this very turn may have stopped the loop again.
+      if (late >= STALL_MILLIS && left > 1) {
+        this.#onStall(late)
+        this.#yield(now, left - 1)
+        return
+      }
+      this.#yielding = false
+      this.#judge()
+    })
   }
 
   #judge(): void {
     // Not yet: the delay was capped, a timer may fire a fraction early, or the alarm was cleared and set anew.
-    if (this.#clock.now() < this.#at) {
-      this.#arm()
-      return
-    }
+    const now = this.#clock.now()
+    if (now < this.#at) this.#arm(now)
+    else if (this.#mercy(now)) this.#arm(now, now + MERCY_MILLIS)
+    else this.#end()
+  }
+
+  #end(): void {
     this.#at = Number.POSITIVE_INFINITY
     this.#ring()
   }

@@ -13,7 +13,12 @@ export interface Bounds {
   readonly clock: Clock
   /** Told of each stall of the event loop that a deadline ran into. */
   readonly onStall: (millis: number) => void
+  /** The last stall, and when it ended; for how many milliseconds since some time the loop stood still. */
+  readonly stalls: { readonly last: { readonly until: number } | undefined; since(start: number): number }
 }
+
+/** So often a deadline is granted anew after a stall: one that comes again and again must not make hooks immortal. */
+const MOST_GRANTS = 3
 
 const TIMED_OUT = Symbol('timed out')
 
@@ -21,7 +26,9 @@ const TIMED_OUT = Symbol('timed out')
  * Runs a hook of the user's and never fails: a throw, a rejection and the deadline are outcomes.
  * The hook runs in nobody's context, and its signal is aborted when the deadline has passed.
  *
- * @param millis - the deadline; it waits for the poll phase after a stall, see {@link Alarm}
+ * @param millis - the deadline; it waits for the poll phase after a stall, see {@link Alarm}, and is then
+ *   granted anew, a few times at the most: how much of it was lost is not known, and a handshake of several round trips,
+ *   or a command that was not even sent yet, may have had nothing of it
  * @param onLate - owns the value of a hook that succeeds after its deadline
  */
 export function attempt<R>(
@@ -68,11 +75,21 @@ async function callOff<R>(
 }
 
 /** p-timeout's timers, made to be fair after a stall. */
-function alarms({ clock, onStall }: Bounds) {
+function alarms({ clock, onStall, stalls }: Bounds) {
   return {
     setTimeout: (run: () => void, millis: number): Alarm => {
-      const alarm = new Alarm(clock, run, onStall)
-      alarm.set(clock.now() + millis)
+      let from = clock.now()
+      let grants = MOST_GRANTS
+      const isEarly = (now: number): boolean => {
+        const until = stalls.last?.until ?? from
+        if (until > from && grants > 0) {
+          from = until
+          grants -= 1
+        }
+        return now < from + millis
+      }
+      const alarm = new Alarm(clock, run, onStall, isEarly)
+      alarm.set(from + millis)
       return alarm
     },
     clearTimeout: (alarm: Alarm | undefined): void => alarm?.clear(),

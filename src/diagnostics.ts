@@ -43,6 +43,10 @@ export class Stalls {
     return true
   }
 
+  get last(): { readonly until: number; readonly millis: number } | undefined {
+    return this.recent.at(-1)
+  }
+
   /** How many milliseconds since then the loop stood still. */
   since(start: number): number {
     return this.recent.reduce(

@@ -50,10 +50,23 @@ export class Expiry<T> {
   #waiting = 0
   #empty = 0
 
-  constructor(clock: Clock, onStall: (millis: number) => void, listener: ExpiryListener<T>) {
+  constructor(
+    clock: Clock,
+    onStall: (millis: number) => void,
+    mercy: (since: number, now: number) => boolean,
+    listener: ExpiryListener<T>,
+  ) {
     this.#clock = clock
     this.#listener = listener
-    this.#alarm = new Alarm(clock, () => this.#ring(), onStall)
+    this.#alarm = new Alarm(
+      clock,
+      () => this.#ring(),
+      onStall,
+      now => {
+        const first = this.#agenda.first()?.peek()
+        return first !== undefined && first.deadline <= now && mercy(first.since, now)
+      },
+    )
   }
 
   add(waiter: Waiter<T>): void {

@@ -32,11 +32,18 @@ export class Gate<T> {
   shedder: Shedder<T> | undefined
   rate: ServiceRate | undefined
 
-  constructor(priorityRange: number, clock: Clock, onStall: (millis: number) => void, doorman: Doorman<T>) {
+  /** @param mercy - is it too early to judge one who has waited since then, as the event loop stood still meanwhile? */
+  constructor(
+    priorityRange: number,
+    clock: Clock,
+    onStall: (millis: number) => void,
+    mercy: (since: number, now: number) => boolean,
+    doorman: Doorman<T>,
+  ) {
     this.#lines = Array.from({ length: priorityRange }, () => new Fifo<Waiter<T>>())
     this.#clock = clock
     this.#doorman = doorman
-    this.#expiry = new Expiry(clock, onStall, {
+    this.#expiry = new Expiry(clock, onStall, mercy, {
       expire: (waiter, now) => {
         if (this.#leave(waiter, 'expired')) doorman.onDeparture(waiter, 'expired', now)
       },

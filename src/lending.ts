@@ -48,7 +48,7 @@ export class Lending<T> {
     for (let slot = roster.idle(this.#fifo); slot !== undefined; slot = roster.idle(this.#fifo)) {
       let end = this.#unfit(slot, now)
       if (end === undefined) {
-        if (mustProve(slot, now, options) || lookout.suspicion.wantsAnswer(slot)) {
+        if (mustProve(slot, now, options, this.#house.bounds.stalls) || lookout.suspicion.wantsAnswer(slot)) {
           if (validations <= 0) return undefined
           validations -= 1
           this.refresh(slot)

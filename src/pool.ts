@@ -1,3 +1,4 @@
+import { Aftermath } from './aftermath.ts'
 import type { Clock } from './clock.ts'
 import { newTotals, Stalls, statsOf, type Totals } from './diagnostics.ts'
 import { type AcquirePhase, type PoolError, withoutStack } from './errors.ts'
@@ -56,6 +57,7 @@ export class Pool<T> extends PoolEmitter<T> {
   readonly #lending: Lending<T>
   readonly #lifecycle: Lifecycle<T>
   readonly #stalls = new Stalls()
+  readonly #aftermath: Aftermath<T>
   readonly #troubles = new Troubles()
   #leaks: LeakWatch<T> | undefined
   /** When an acquire timeout last listed the holders. */
@@ -81,7 +83,8 @@ export class Pool<T> extends PoolEmitter<T> {
     this.#sampling = new Sampling(options)
     this.#roster = new Roster(handlesOf(factory))
     const onStall = (millis: number): void => this.#stalled(millis)
-    this.#gate = new Gate(options.priorityRange, clock, onStall, {
+    const mercy = (since: number, now: number): boolean => this.#aftermath.lasts(since, now)
+    this.#gate = new Gate(options.priorityRange, clock, onStall, mercy, {
       onDeparture: (waiter, how, now) => this.#departed(waiter, how, now),
       onDepartures: () => {
         this.#lending.supply.provision()
@@ -96,7 +99,7 @@ export class Pool<T> extends PoolEmitter<T> {
       options,
       clock,
       random,
-      bounds: { clock, onStall },
+      bounds: { clock, onStall, stalls: this.#stalls },
       events: this,
       roster: this.#roster,
       gate: this.#gate,
@@ -111,6 +114,7 @@ export class Pool<T> extends PoolEmitter<T> {
     }
     this.#lending = new Lending(this.#house)
     this.#lifecycle = new Lifecycle(this.#house, this.#lending)
+    this.#aftermath = new Aftermath(this.#house, this.#stalls)
     this.#beCalm(factory)
     if (log.pool.enabled) log.pool('%s: made with %O', options.name, options)
     refreshTracing()
@@ -346,7 +350,13 @@ export class Pool<T> extends PoolEmitter<T> {
 
   /** @internal For the model test, which asserts the invariants. */
   get _insides() {
-    return { roster: this.#roster, gate: this.#gate, supply: this.#lending.supply, options: this.#options }
+    return {
+      roster: this.#roster,
+      gate: this.#gate,
+      supply: this.#lending.supply,
+      options: this.#options,
+      stalls: this.#stalls,
+    }
   }
 
   /** The fast path: nobody waits, and an idle connection is fit to be lent. */
@@ -568,6 +578,7 @@ export class Pool<T> extends PoolEmitter<T> {
 
   #stalled(millis: number): void {
     if (!this.#stalls.add(this.#clock.now(), millis)) return
+    this.#aftermath.begin()
     if (log.stall.enabled) log.stall('%s: the event loop stood still for %d ms', this.name, millis)
     this.announce('stall', { pool: this.name, millis })
   }

@@ -24,10 +24,17 @@ export function outstays<T>(slot: Slot<T>, now: number, retireAfter: number): bo
 }
 
 /** Must an idle connection be validated before it is lent? */
-export function mustProve<T>(slot: Slot<T>, now: number, options: ResolvedOptions): boolean {
-  return (
-    options.testOnBorrow || now - Math.max(slot.idleSince, slot.provenAt) >= options.validateAfterIdleMillis
-  )
+export function mustProve<T>(
+  slot: Slot<T>,
+  now: number,
+  options: ResolvedOptions,
+  stalls: { since(start: number): number },
+): boolean {
+  if (options.testOnBorrow) return true
+  const since = Math.max(slot.idleSince, slot.provenAt)
+  const limit = options.validateAfterIdleMillis
+  // After a stall all connections would look stale, and be asked all at once.
+  return now - since >= limit && now - since - stalls.since(since) >= limit
 }
 
 /**
