@@ -37,6 +37,30 @@ export const systemClock: Clock = {
 }
 
 /**
+ * Runs once in every turn of the event loop, in the check phase, in nobody's context. An unref'd immediate: it neither
+ * wakes the loop nor keeps the process alive, so an idle process pays nothing for it.
+ *
+ * @returns ends it
+ */
+export function eachTurn(run: () => void): () => void {
+  let next: NodeJS.Immediate | undefined
+  const turn = (): void => {
+    next = setImmediate(turn).unref()
+    run()
+  }
+  outside(() => {
+    next = setImmediate(turn).unref()
+  })
+  return () => clearImmediate(next)
+}
+
+/** How many turns the event loop has begun, and how many events it has handled; undefined where Node does not tell. */
+export function loopMetrics(): { readonly loopCount: number; readonly events: number } | undefined {
+  const timing = performance.nodeTiming as { uvMetricsInfo?: { loopCount: number; events: number } }
+  return timing.uvMetricsInfo
+}
+
+/**
  * A timer this late did not lose the odd millisecond: the loop stood still. Well above the scheduling noise of a
  * loaded machine, well below any deadline worth setting.
  */

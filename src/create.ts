@@ -47,13 +47,13 @@ function factoryIssues(factory: unknown, options: PoolOptions | undefined): stri
   for (const hook of ['create', 'destroy']) {
     if (typeof hooks[hook] !== 'function') issues.push(`factory.${hook} must be a function`)
   }
-  for (const hook of ['validate', 'reset', 'socket', 'busy', 'serverIdleTimeout']) {
+  for (const hook of ['validate', 'reset', 'socket', 'busy', 'unsolicited', 'serverIdleTimeout']) {
     if (hooks[hook] !== undefined && typeof hooks[hook] !== 'function') {
       issues.push(`factory.${hook} must be a function, or left out`)
     }
   }
   if (hooks.validate === undefined) {
-    for (const option of ['testOnBorrow', 'testOnReturn', 'validateAfterIdleMillis'] as const) {
+    for (const option of ['testOnBorrow', 'testOnReturn', 'validateAfterIdleMillis', 'keepWarm'] as const) {
       if (options?.[option]) issues.push(`${option} needs a factory.validate`)
     }
   }

@@ -62,6 +62,8 @@ export interface Insight<T> {
   readonly generation: number
   readonly totals: Totals
   readonly stalls: Stalls
+  readonly halfClose: PoolStats['halfClose']
+  readonly serverTimeout: PoolStats['serverTimeout']
 }
 
 export function statsOf<T>(insight: Insight<T>): PoolStats {
@@ -85,6 +87,8 @@ export function statsOf<T>(insight: Insight<T>): PoolStats {
     breaker: breaker.isOpen(options.max) ? 'open' : 'closed',
     createFailures: breaker.failures,
     totals: { ...insight.totals },
+    halfClose: { ...insight.halfClose, found: { ...insight.halfClose.found } },
+    serverTimeout: insight.serverTimeout,
     stalls: { count: stalls.count, totalMillis: stalls.totalMillis, longestMillis: stalls.longestMillis },
   }
 }

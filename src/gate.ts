@@ -62,6 +62,16 @@ export class Gate<T> {
     return waiter
   }
 
+  /** Who would be taken next. */
+  peek(): Waiter<T> | undefined {
+    if (this.waiting === 0) return undefined
+    for (const line of this.#lines) {
+      const waiter = line.peek()
+      if (waiter !== undefined) return waiter
+    }
+    return undefined
+  }
+
   /** Takes one waiter out of its turn, who is then granted. */
   takeThis(waiter: Waiter<T>): Waiter<T> {
     waiter.state = 'granted'

@@ -1,12 +1,10 @@
-import { attempt } from './deadline.ts'
-import { messageOf } from './errors.ts'
-import { insideHook } from './events.ts'
 import { log, tracing } from './log.ts'
 import { expired, mustProve } from './policy/freshness.ts'
 import { isHealthy } from './policy/sockets.ts'
+import { noteTraffic } from './policy/traffic.ts'
+import { askLimit, clean, leftDirty, prove } from './proof.ts'
 import type { Fault, Slot } from './slot.ts'
 import { type House, Supply } from './supply.ts'
-import type { DestroyReason } from './types.ts'
 import type { Waiter } from './waiter.ts'
 
 /** A validation or reset that takes longer than this is not waited for alone: others are tried beside it. */
@@ -27,6 +25,9 @@ export class Lending<T> {
   readonly #house: House<T>
   readonly #fifo: boolean
   readonly #cleans: boolean
+  /** Since when a waiter waits for the event loop to have delivered what the kernel holds; undefined: none does. */
+  #settlingSince: number | undefined
+  #settlingIn: number | undefined
 
   constructor(house: House<T>) {
     this.#house = house
@@ -37,26 +38,42 @@ export class Lending<T> {
 
   /**
    * The next idle connection that is fit to be lent at this moment; those that are not are destroyed, or sent to be
-   * validated, on the way.
+   * validated, on the way. Check and hand-over are one step: the caller lends it before anything else can happen.
    * @param validations - how many may be sent
+   * @param settledAt - what the kernel held by then has been delivered
    */
-  take(now: number, validations: number): Slot<T> | undefined {
-    const { roster, options } = this.#house
+  take(now: number, validations: number, settledAt: number): Slot<T> | undefined {
+    const { roster, options, lookout } = this.#house
     for (let slot = roster.idle(this.#fifo); slot !== undefined; slot = roster.idle(this.#fifo)) {
-      const end = this.#unfit(slot, now)
-      if (end !== undefined) this.supply.discard(slot, end.reason, end.detail)
-      else if (!mustProve(slot, now, options)) return slot
-      else if (validations <= 0) return undefined
-      else {
-        validations -= 1
-        this.#validate(slot)
+      let end = this.#unfit(slot, now)
+      if (end === undefined) {
+        if (mustProve(slot, now, options) || lookout.suspicion.wantsAnswer(slot)) {
+          if (validations <= 0) return undefined
+          validations -= 1
+          this.refresh(slot)
+          continue
+        }
+        const found = slot.watch === undefined ? undefined : lookout.check(slot, now, settledAt)
+        if (found === undefined) return slot
+        if (found === 'barrier') {
+          this.#settle(now)
+          return undefined
+        }
+        end = found
       }
+      this.supply.discard(slot, end.reason, end.detail)
     }
     return undefined
   }
 
+  /** Can somebody who will not wait be served all the same, once the event loop has turned? */
+  get isSettling(): boolean {
+    return this.#settlingSince !== undefined && this.#house.roster.census.idle > 0
+  }
+
   lend(slot: Slot<T>, now: number, waitedMillis: number): void {
     const { roster, options, events, totals } = this.#house
+    slot.watch?.yield()
     roster.move(slot, 'lent')
     slot.loan += 1
     slot.lentAt = now
@@ -69,11 +86,14 @@ export class Lending<T> {
   }
 
   /** Serves whoever waits with what is idle, and sees to it that more is on its way. */
-  serve(now: number): void {
+  serve(now: number, settledAt = Number.NEGATIVE_INFINITY): void {
     const { gate, roster } = this.#house
     while (gate.waiting > 0 && roster.census.idle > 0) {
+      // Whoever came after the wait for the event loop began has to wait for the next.
+      const isSettled = (gate.peek()?.since ?? now) <= settledAt
+      const settled = isSettled ? settledAt : Number.NEGATIVE_INFINITY
       const proving = Math.max(roster.census.validating - this.supply.overdue, 0)
-      const slot = this.take(now, gate.waiting - proving)
+      const slot = this.take(now, gate.waiting - proving, settled)
       // A hook that ran on the way may have sent the last waiter away.
       if (slot === undefined || gate.waiting === 0) break
       this.#grant(slot, now)
@@ -85,17 +105,19 @@ export class Lending<T> {
   giveBack(slot: Slot<T>): void {
     const now = this.#house.clock.now()
     const { loan } = slot
-    const end = this.#unfit(slot, now) ?? this.#leftDirty(slot)
+    if (slot.watch === undefined) slot.activeAt = now
+    else noteTraffic(slot, now)
+    const end = this.#unfit(slot, now) ?? leftDirty(this.#house, slot)
     // factory.busy may have ended the loan itself.
     if (slot.state !== 'lent' || slot.loan !== loan) return
     this.#tellRelease(slot, now)
     if (end === undefined && this.supply.breaker.unproven) this.supply.breaker.proven()
     if (end !== undefined) this.supply.discard(slot, end.reason, end.detail)
-    else if (this.#cleans) this.#clean(slot)
+    else if (this.#cleans) this.#check(slot, 'resetting', () => clean(this.#house, slot))
     else if (this.#house.options.testOnBorrow) {
       this.#rest(slot, now)
       this.serve(now)
-    } else this.#ready(slot, now)
+    } else this.#ready(slot, now, 'returned')
     this.#house.onChange()
   }
 
@@ -123,23 +145,10 @@ export class Lending<T> {
 
   /** Why a connection must not be lent, or lent again, whatever state it is in. */
   #unfit(slot: Slot<T>, now: number): Fault | undefined {
-    const over = expired(slot, now, this.supply.generation)
+    const over = expired(slot, now, this.supply.generation, this.#house.limit.retireAfter)
     if (over !== undefined) return slot.fault ?? { reason: over, detail: undefined }
     if (slot.socket !== undefined && !isHealthy(slot.socket)) return FOUND_CLOSED
     return this.supply.isOversized ? SURPLUS : undefined
-  }
-
-  /** Has the borrower left work unanswered? The next one would get the replies. */
-  #leftDirty(slot: Slot<T>): Fault | undefined {
-    const { factory } = this.#house
-    if (factory.busy === undefined) return undefined
-    try {
-      return insideHook(() => factory.busy?.(slot.resource as T))
-        ? { reason: 'dirty', detail: 'it came back with unanswered work' }
-        : undefined
-    } catch (error) {
-      return { reason: 'dirty', detail: `factory.busy threw: ${messageOf(error)}` }
-    }
   }
 
   #arrived(slot: Slot<T>): void {
@@ -147,19 +156,27 @@ export class Lending<T> {
     const end = this.supply.isStopped ? CLOSED_POOL : this.#unfit(slot, now)
     if (end !== undefined) this.supply.discard(slot, end.reason, end.detail)
     else if (this.#house.options.testOnBorrow) this.#rest(slot, now)
-    else this.#ready(slot, now)
+    else this.#ready(slot, now, 'proved')
     this.serve(now)
   }
 
-  /** A connection that has just proved itself: to whoever is first in the queue, else it is idle. */
-  #ready(slot: Slot<T>, now: number): void {
-    this.#rest(slot, now)
-    if (this.#house.gate.waiting > 0) this.#grant(slot, now)
+  /** A connection that is new, has proved itself or came back: to whoever is first in the queue, else it is idle. */
+  #ready(slot: Slot<T>, now: number, how: 'proved' | 'returned', idleSince = now): void {
+    this.#rest(slot, now, idleSince)
+    if (this.#house.gate.waiting === 0) return
+    // Not before its first loan: a greeting that has come by now is for the borrower. Later, the answer that proved it
+    // may have been its last, with the FIN right behind.
+    const found = slot.loan === 0 ? undefined : this.#house.lookout.check(slot, now, Number.NEGATIVE_INFINITY)
+    if (found === undefined || (found === 'barrier' && how === 'proved')) this.#grant(slot, now)
+    else if (found === 'barrier') this.#settle(now)
+    else this.supply.discard(slot, found.reason, found.detail)
+    if (found !== undefined && how === 'returned') this.supply.provision()
   }
 
-  #rest(slot: Slot<T>, now: number): void {
-    slot.idleSince = now
+  #rest(slot: Slot<T>, now: number, idleSince = now): void {
+    slot.idleSince = idleSince
     this.#house.roster.move(slot, 'idle')
+    this.#house.lookout.rest(slot, now)
   }
 
   #grant(slot: Slot<T>, now: number): void {
@@ -172,12 +189,52 @@ export class Lending<T> {
     waiter.grant(slot)
   }
 
-  #validate(slot: Slot<T>): void {
-    this.#house.roster.move(slot, 'validating')
+  /** Serves again once the event loop has delivered what the kernel holds now. */
+  #settle(now: number): void {
+    this.supply.settling = true
+    const turn = this.#house.lookout.turn()
+    if (this.#settlingSince !== undefined) {
+      // The poll phase that is waited for is still to come: what lies in the kernel by now counts as well.
+      if (turn !== undefined && turn === this.#settlingIn) this.#settlingSince = now
+      return
+    }
+    this.#settlingSince = now
+    this.#settlingIn = turn
+    this.#house.lookout.barrier(() => {
+      const settledAt = this.#settlingSince
+      this.#settlingSince = undefined
+      this.supply.settling = false
+      this.serve(this.#house.clock.now(), settledAt)
+      this.#house.onChange()
+    })
+  }
+
+  /** Has an idle connection prove itself. Its idle age stays what it is. */
+  refresh(slot: Slot<T>): Promise<void> {
+    return this.#check(slot, 'validating', async () => {
+      const fault = await prove(this.#house, slot)
+      if (fault === undefined) slot.provenAt = this.#house.clock.now()
+      return fault
+    })
+  }
+
+  /** Asks the server, over an idle connection, for its idle limit. */
+  ask(slot: Slot<T>): Promise<void> {
+    return this.#check(slot, 'validating', () => askLimit(this.#house, slot))
+  }
+
+  #check(
+    slot: Slot<T>,
+    state: 'validating' | 'resetting',
+    proof: () => Promise<Fault | undefined>,
+  ): Promise<void> {
+    slot.watch?.yield()
+    const idleSince = slot.state === 'idle' ? slot.idleSince : undefined
+    this.#house.roster.move(slot, state)
     const inTime = this.#expectSoon()
-    this.#prove(slot).then(detail => {
+    return proof().then(fault => {
       inTime()
-      this.#proved(slot, 'validating', 'invalid', detail)
+      this.#proved(slot, state, fault, idleSince)
     })
   }
 
@@ -197,56 +254,26 @@ export class Lending<T> {
     }
   }
 
-  #clean(slot: Slot<T>): void {
-    this.#house.roster.move(slot, 'resetting')
-    const inTime = this.#expectSoon()
-    this.#restore(slot).then(fault => {
-      inTime()
-      this.#proved(slot, 'resetting', fault?.reason ?? 'dirty', fault?.detail)
-    })
-  }
-
-  /** What a connection goes through on its return: `factory.reset`, then `testOnReturn`. */
-  async #restore(slot: Slot<T>): Promise<Fault | undefined> {
-    const { factory, options, bounds } = this.#house
-    const reset = await attempt(
-      signal => factory.reset?.(slot.resource as T, signal),
-      options.resetTimeoutMillis,
-      bounds,
-    )
-    if (!reset.ok) return { reason: 'dirty', detail: `factory.reset failed: ${messageOf(reset.error)}` }
-    const detail = options.testOnReturn ? await this.#prove(slot) : undefined
-    return detail === undefined ? undefined : { reason: 'invalid', detail }
-  }
-
-  /** @returns what is wrong with the connection, in words */
-  async #prove(slot: Slot<T>): Promise<string | undefined> {
-    const { factory, options, bounds } = this.#house
-    const ended = await attempt(
-      signal => factory.validate?.(slot.resource as T, signal),
-      options.validateTimeoutMillis,
-      bounds,
-    )
-    if (log.validate.enabled) log.validate('%s #%d: %O', options.name, slot.id, ended)
-    if (!ended.ok) return `factory.validate failed: ${messageOf(ended.error)}`
-    return ended.value ? undefined : 'factory.validate said no'
-  }
-
   #proved(
     slot: Slot<T>,
     from: 'validating' | 'resetting',
-    reason: DestroyReason,
-    detail: string | undefined,
+    fault: Fault | undefined,
+    idleSince: number | undefined,
   ): void {
-    const now = this.#house.clock.now()
+    const { clock, limit, options, onChange } = this.#house
+    const now = clock.now()
     // The pool may have been closed by force meanwhile, and the connection with it.
     if (slot.state === from) {
-      const end = detail === undefined ? this.#unfit(slot, now) : { reason, detail }
+      if (fault === undefined && from === 'validating') {
+        limit.survived(now - slot.activeAt)
+        slot.activeAt = now
+      }
+      const end = fault ?? this.#unfit(slot, now)
       if (end !== undefined) this.supply.discard(slot, end.reason, end.detail)
-      else if (from === 'resetting' && this.#house.options.testOnBorrow) this.#rest(slot, now)
-      else this.#ready(slot, now)
+      else if (from === 'resetting' && options.testOnBorrow) this.#rest(slot, now)
+      else this.#ready(slot, now, 'proved', idleSince)
     }
     this.serve(now)
-    this.#house.onChange()
+    onChange()
   }
 }

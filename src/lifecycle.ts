@@ -1,9 +1,12 @@
 import { Alarm } from './clock.ts'
+import type { Lending } from './lending.ts'
 import { badOptions } from './options.ts'
+import { Patrol } from './patrol.ts'
 import * as refusals from './refusals.ts'
 import type { House, Supply } from './supply.ts'
 import { Sweep } from './sweep.ts'
 import type { PoolStats } from './types.ts'
+import { Upkeep } from './upkeep.ts'
 
 /** How long a call may take, in milliseconds, instead of the option that is its default. */
 export interface Patience {
@@ -16,15 +19,22 @@ export class Lifecycle<T> {
   readonly sweep: Sweep<T>
   readonly #house: House<T>
   readonly #supply: Supply<T>
+  readonly #patrol: Patrol<T>
   readonly #watchers = new Set<() => void>()
   #started = false
   #clearing = 0
   #closing: Promise<void> | undefined
 
-  constructor(house: House<T>, supply: Supply<T>) {
+  constructor(house: House<T>, lending: Lending<T>) {
     this.#house = house
-    this.#supply = supply
-    this.sweep = new Sweep(house, supply)
+    this.#supply = lending.supply
+    const upkeep = new Upkeep(lending)
+    this.sweep = new Sweep(house, lending, upkeep)
+    this.#patrol = new Patrol(house, lending.supply)
+    house.lookout.onSuspicion = kind => {
+      if (kind === 'closed') this.#patrol.hurry()
+      else if (house.factory.validate !== undefined) upkeep.validate(house.roster.idleSlots())
+    }
   }
 
   start(): void {
@@ -93,6 +103,8 @@ export class Lifecycle<T> {
   /** Something has ended: a connection, a loan, a wait. Whoever waits for such a thing looks again. */
   changed(): void {
     for (const check of this.#watchers) check()
+    if (this.#house.lookout.watched > 0 && this.#patrol.isResting) this.#patrol.start()
+    if (this.sweep.owesQuestion && this.sweep.planned === null) this.sweep.plan()
   }
 
   async #close(millis: number): Promise<void> {

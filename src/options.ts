@@ -25,6 +25,8 @@ export interface ResolvedOptions {
   readonly lifetimeJitter: number
   readonly serverIdleTimeoutMillis: number | 'auto' | 'none'
   readonly validateAfterIdleMillis: number
+  readonly keepWarm: boolean
+  readonly halfCloseGraceMillis: number
   readonly halfClose: 'on' | 'off'
   readonly nested: 'detect' | 'forbid' | 'reuse' | 'allow'
   readonly deadlockGraceMillis: number
@@ -90,6 +92,8 @@ const OURS: Readonly<Record<string, Rule>> = {
   lifetimeJitter: { want: 'a number from 0 to 1', ok: value => isNumber(value) && value >= 0 && value <= 1 },
   serverIdleTimeoutMillis: either(millis(1), oneOf('auto', 'none')),
   validateAfterIdleMillis: millis(0),
+  keepWarm: flag,
+  halfCloseGraceMillis: millis(1),
   halfClose: oneOf('on', 'off'),
   nested: oneOf('detect', 'forbid', 'reuse', 'allow'),
   deadlockGraceMillis: millis(0),
@@ -174,6 +178,8 @@ function withDefaults(input: PoolOptions): ResolvedOptions {
     lifetimeJitter: input.lifetimeJitter ?? 0.25,
     serverIdleTimeoutMillis: input.serverIdleTimeoutMillis ?? 'auto',
     validateAfterIdleMillis: input.validateAfterIdleMillis ?? Number.POSITIVE_INFINITY,
+    keepWarm: input.keepWarm ?? false,
+    halfCloseGraceMillis: input.halfCloseGraceMillis ?? 5000,
     halfClose: input.halfClose ?? 'on',
     nested: input.nested ?? 'detect',
     deadlockGraceMillis: input.deadlockGraceMillis ?? 50,
@@ -261,6 +267,11 @@ function contradictions(input: Readonly<Record<string, unknown>>): string[] {
   above('idleTimeoutMillis', idle, 'maxLifetimeMillis', lifetime, 'it would never apply')
   above('idleTimeoutMillis', idle, 'serverIdleTimeoutMillis', server, 'the server closes first')
   above('validateTimeoutMillis', validate, 'acquireTimeoutMillis', acquire, 'no acquire would live to see it')
+  if (input.keepWarm === true && server === 'none') {
+    issues.push(
+      "keepWarm has no meaning with serverIdleTimeoutMillis 'none': there is no limit to stay below",
+    )
+  }
   if (isNumber(input.min) && isNumber(input.max) && input.max < 1 && input.min > input.max) {
     issues.push(`min (${input.min}) must not be above max (${input.max})`)
   }

@@ -7,11 +7,13 @@ import { Lease } from './lease.ts'
 import { Lending } from './lending.ts'
 import { Lifecycle, type Patience } from './lifecycle.ts'
 import { log, refreshTracing } from './log.ts'
+import { Lookout } from './lookout.ts'
 import { checkedBounds, type ResolvedOptions } from './options.ts'
 import { Nesting } from './policy/nested.ts'
 import { endsAlone, unshare } from './policy/reuse.ts'
 import { Sampling } from './policy/sampling.ts'
 import type { Scope } from './policy/scope.ts'
+import { ServerLimit } from './policy/server-limit.ts'
 import * as refusals from './refusals.ts'
 import { readRequest } from './requests.ts'
 import { Roster } from './roster.ts'
@@ -79,13 +81,17 @@ export class Pool<T> extends PoolEmitter<T> {
       events: this,
       roster: this.#roster,
       gate: this.#gate,
+      lookout: new Lookout(factory, options, clock),
+      limit: new ServerLimit(options.serverIdleTimeoutMillis, options.halfClose === 'on', () =>
+        this.#limitChanged(),
+      ),
       totals,
       nesting: this.#nesting,
       stats: () => this.stats(),
       onChange: () => this.#lifecycle.changed(),
     }
     this.#lending = new Lending(this.#house)
-    this.#lifecycle = new Lifecycle(this.#house, this.#lending.supply)
+    this.#lifecycle = new Lifecycle(this.#house, this.#lending)
     if (log.pool.enabled) log.pool('%s: made with %O', options.name, options)
     refreshTracing()
     if (options.autostart) this.start()
@@ -314,7 +320,7 @@ export class Pool<T> extends PoolEmitter<T> {
   #lendIdle(): Slot<T> | undefined {
     if (this.#gate.waiting > 0 || this.#lifecycle.state !== 'open') return undefined
     const now = this.#clock.now()
-    const slot = this.#lending.take(now, 0)
+    const slot = this.#lending.take(now, 0, Number.NEGATIVE_INFINITY)
     if (slot !== undefined) this.#lending.lend(slot, now, 0)
     return slot
   }
@@ -355,7 +361,8 @@ export class Pool<T> extends PoolEmitter<T> {
   #refusal(request: Request): PoolError | undefined {
     const { supply } = this.#lending
     if (supply.isDown) return refusals.unhealthy(this.stats(), supply.breaker.lastError)
-    if (request.timeout === 0) return refusals.acquireTimeout(this.stats(), this.#phase(), 0, 0, undefined)
+    if (request.timeout === 0 && !this.#lending.isSettling)
+      return refusals.acquireTimeout(this.stats(), this.#phase(), 0, 0, undefined)
     const most = this.#options.maxWaitingClients
     if (most === Number.POSITIVE_INFINITY) return undefined
     const served = supply.headroom > -most || this.#roster.census.idle > 0
@@ -459,6 +466,13 @@ export class Pool<T> extends PoolEmitter<T> {
     this.announce('stall', { pool: this.name, millis })
   }
 
+  #limitChanged(): void {
+    // While the pool is being made, there is nothing to plan and nobody to tell.
+    if (this.#lifecycle === undefined) return
+    this.#lifecycle.sweep.plan()
+    this.announce('server-timeout', { pool: this.name, ...this.#house.limit.stats })
+  }
+
   #insight(): Insight<T> {
     const { supply } = this.#lending
     return {
@@ -470,6 +484,8 @@ export class Pool<T> extends PoolEmitter<T> {
       generation: supply.generation,
       totals: this.#house.totals,
       stalls: this.#stalls,
+      halfClose: this.#house.lookout.findings,
+      serverTimeout: this.#house.limit.stats,
     }
   }
 }

@@ -85,11 +85,17 @@ export class Roster<T> {
     return found
   }
 
+  /** Mostly at the end; a connection that was validated in passing goes back to where its idle age puts it. */
   #append(slot: Slot<T>): void {
-    slot.previous = this.#latestIdle
-    if (this.#latestIdle === undefined) this.#longestIdle = slot
-    else this.#latestIdle.next = slot
-    this.#latestIdle = slot
+    let before = this.#latestIdle
+    while (before !== undefined && before.idleSince > slot.idleSince) before = before.previous
+    const after = before === undefined ? this.#longestIdle : before.next
+    slot.previous = before
+    slot.next = after
+    if (before === undefined) this.#longestIdle = slot
+    else before.next = slot
+    if (after === undefined) this.#latestIdle = slot
+    else after.previous = slot
   }
 
   #unlink(slot: Slot<T>): void {

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import type { SocketWatch } from './policy/half-close.ts'
 import type { Scope } from './policy/scope.ts'
 import type { Trace } from './policy/stacks.ts'
 import type { DestroyReason } from './types.ts'
@@ -54,8 +55,22 @@ export class Slot<T> {
   failure: { readonly error: unknown } | undefined = undefined
   fault: Fault | undefined = undefined
   socket: Socket | undefined = undefined
-  /** Ends the pool's interest in the socket's events. */
-  unwatch: (() => void) | undefined = undefined
+  watch: SocketWatch | undefined = undefined
+  /** Whether it is on the list of those whose sockets are made to flow at the end of the turn. */
+  restless = false
+  /** When a look at the kernel last found it good, and when it last answered a round trip. */
+  lookedAt = 0
+  provenAt = 0
+  /** When there was last traffic, as far as is known, the bytes of its socket by then, and when they were last counted. */
+  activeAt = 0
+  bytes = 0
+  sampledAt = 0
+  /** When its peer was first seen to have closed its side while the connection was lent; 0: it has not. */
+  endedAt = 0
+  /** Whether the event `half-close` has told of its end. */
+  told = false
+  /** By how much it retires early, as a share from 0 to 1 of the usual spread. */
+  spread = 0
   /** Settles once the connection is closed or given up; set when closing starts. */
   closed: Promise<void> | undefined = undefined
   /** Aborts the create that is under way. */

@@ -1,17 +1,19 @@
 import { Alarm, type Clock } from './clock.ts'
 import { outside } from './context.ts'
 import type { Bounds } from './deadline.ts'
+import { demise } from './demise.ts'
 import type { Totals } from './diagnostics.ts'
 import { Engine } from './engine.ts'
-import { messageOf } from './errors.ts'
-import { insideHook, type PoolEmitter } from './events.ts'
+import type { PoolEmitter } from './events.ts'
 import type { Gate } from './gate.ts'
 import { log, refreshTracing } from './log.ts'
+import type { Lookout } from './lookout.ts'
 import type { ResolvedOptions } from './options.ts'
 import { Breaker } from './policy/breaker.ts'
 import { retirement } from './policy/freshness.ts'
-import { watchSocket } from './policy/half-close.ts'
 import type { Nesting } from './policy/nested.ts'
+import type { ServerLimit } from './policy/server-limit.ts'
+import { closeSocket } from './policy/sockets.ts'
 import { madeTwice, stillborn } from './refusals.ts'
 import type { Roster } from './roster.ts'
 import type { Slot } from './slot.ts'
@@ -29,6 +31,8 @@ export interface House<T> {
   readonly roster: Roster<T>
   readonly gate: Gate<T>
   readonly totals: Totals
+  readonly lookout: Lookout<T>
+  readonly limit: ServerLimit
   /** Who holds what in which context; undefined under `nested: 'allow'`. */
   readonly nesting: Nesting<T> | undefined
   readonly stats: () => PoolStats
@@ -44,7 +48,7 @@ const IMPATIENT_MILLIS = 50
 /** A connection that dies within this time, never lent, is as good as a failed create: without a pause for breath, a
  * server that accepts and hangs up would be dialled as fast as it answers. */
 const STILLBORN_MILLIS = 1000
-const SICKLY: ReadonlySet<DestroyReason> = new Set(['half-closed', 'broken', 'invalid'])
+const SICKLY: ReadonlySet<DestroyReason> = new Set(['half-closed', 'broken', 'invalid', 'dirty'])
 
 /**
  * Makes connections when they are needed, and ends them.
@@ -64,6 +68,8 @@ export class Supply<T> {
   isStopped = false
   /** No dial before this time, in milliseconds of the pool's clock. */
   #restUntil = 0
+  /** Whether the idle connections wait for the event loop to tell which of them are alive. */
+  settling = false
   readonly #house: House<T>
   readonly #engine: Engine<T>
   readonly #retry: Alarm
@@ -96,7 +102,8 @@ export class Supply<T> {
   /** Connections on their way to whoever waits. */
   get incoming(): number {
     const { validating, resetting } = this.#house.roster.census
-    return this.#dials.size + validating + resetting - this.overdue
+    const settling = this.settling ? this.#house.roster.census.idle : 0
+    return this.#dials.size + validating + resetting + settling - this.overdue
   }
 
   /** Is a dial put off on purpose? */
@@ -153,14 +160,16 @@ export class Supply<T> {
 
   /** Ends a connection. Its permit returns when the close has settled or timed out. */
   discard(slot: Slot<T>, reason: DestroyReason, detail?: string): void {
-    const { roster, events, totals, options, clock, onChange } = this.#house
+    const { roster, events, totals, options, clock, onChange, lookout } = this.#house
+    const from = slot.state
     roster.move(slot, 'closing')
-    slot.unwatch?.()
+    lookout.forget(slot)
+    const now = clock.now()
+    demise(this.#house, slot, { reason, detail }, from, now)
     // Still lent when the pool is closed by force.
     slot.scope?.end()
     slot.scope = undefined
     if (slot.loan === 0 && SICKLY.has(reason)) {
-      const now = clock.now()
       if (now - slot.createdAt < STILLBORN_MILLIS) {
         this.#failed(stillborn(this.#house.stats(), detail ?? reason), slot.startedAt, now, true)
       }
@@ -173,6 +182,8 @@ export class Supply<T> {
       ...(detail === undefined ? {} : { detail }),
     })
     const closed = (): void => {
+      // Whatever factory.destroy did, or could not do in its time.
+      if (slot.watch !== undefined) closeSocket(slot.watch.socket)
       roster.move(slot, 'closed')
       totals.destroyed += 1
       // One that was never of use is replaced a moment later: whatever keeps making such connections, also a hook that
@@ -233,13 +244,15 @@ export class Supply<T> {
     totals.created += 1
     slot.createdAt = now
     slot.idleSince = now
+    slot.activeAt = now
+    slot.spread = this.#house.random()
     slot.retireAt = retirement(now, options, this.#house.random)
     this.#forgetOvertaken(slot, now)
     if (this.breaker.isOpen(options.max)) this.#tellBreaker('closed')
     this.breaker.succeeded()
     if (log.create.enabled) log.create('%s #%d: connected', options.name, slot.id)
     events.announce('connect', { pool: options.name, resource, millis: now - slot.startedAt })
-    this.#watch(slot, resource)
+    this.#watch(slot)
     this.#onArrival(slot)
     onChange()
   }
@@ -248,6 +261,7 @@ export class Supply<T> {
     const { options } = this.#house
     const wasOpen = this.breaker.isOpen(options.max)
     this.breaker.failed(error, startedAt, now, untried)
+    if (!untried) this.#house.limit.refused(now)
     if (log.create.enabled)
       log.create('%s: failed, %d in a row: %O', options.name, this.breaker.failures, error)
     if (!wasOpen && this.breaker.isOpen(options.max)) this.#tellBreaker('open')
@@ -272,22 +286,11 @@ export class Supply<T> {
     }
   }
 
-  #watch(slot: Slot<T>, resource: T): void {
-    const { factory, options } = this.#house
-    if (options.halfClose === 'off' || factory.socket === undefined) return
-    try {
-      slot.socket = insideHook(() => factory.socket?.(resource)) ?? undefined
-      if (slot.socket === undefined) return
-      if (typeof slot.socket.on !== 'function') throw new TypeError('factory.socket gave no socket')
-    } catch (error) {
-      slot.socket = undefined
-      slot.fault = { reason: 'broken', detail: `factory.socket failed: ${messageOf(error)}` }
-      return
-    }
-    slot.unwatch = watchSocket(slot.socket, (reason, detail) => {
-      slot.fault ??= { reason, detail }
+  #watch(slot: Slot<T>): void {
+    const wrong = this.#house.lookout.watch(slot, fault => {
       // Lent or under way: the boundary that it comes to next will see the mark.
-      if (slot.state === 'idle') this.discard(slot, slot.fault.reason, slot.fault.detail)
+      if (slot.state === 'idle') this.discard(slot, fault.reason, fault.detail)
     })
+    slot.fault ??= wrong
   }
 }

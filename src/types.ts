@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import type { PoolError } from './errors.ts'
+import type { SlotState } from './slot.ts'
 
 /**
  * How the pool makes, checks and ends the connections that it lends.
@@ -21,7 +22,9 @@ export interface Factory<T> {
   socket?(resource: T): Socket | undefined
   /** Has the connection unanswered work? Then it is dirty on return, and its holder counts as alive. */
   busy?(resource: T): boolean
-  /** The server's idle limit in milliseconds, if it can be asked; called once per generation. */
+  /** May the server speak unasked on an idle connection (push messages, notices)? Asked once; else that is a fault. */
+  unsolicited?(resource: T): boolean
+  /** The server's idle limit in milliseconds (0: none), if it can be asked; called once per generation. */
   serverIdleTimeout?(resource: T): Promise<number | undefined>
 }
 
@@ -71,6 +74,10 @@ export interface PoolOptions {
   serverIdleTimeoutMillis?: number | 'auto' | 'none'
   /** Validate before lending once a connection has been idle this long. Default: off; adapters that validate: 500. */
   validateAfterIdleMillis?: number
+  /** Validate idle connections shortly before the server would close them, instead of retiring them. Default false. */
+  keepWarm?: boolean
+  /** How long a lent connection may stay open after its peer has closed its side; then it is reset. Default 5000. */
+  halfCloseGraceMillis?: number
   /** Detection of half-closed connections, where `factory.socket` tells the socket. Default `'on'`. */
   halfClose?: 'on' | 'off'
   /** What a nested acquire does. Default `'detect'`. */
@@ -152,6 +159,27 @@ export interface PoolStats {
     /** Deadlocks broken by rejecting an acquire of this pool. */
     deadlocks: number
   }
+  /** Detection of half-closed connections. */
+  halfClose: {
+    /** Whether the kernel can be asked, or only the event loop; `'off'` where no sockets are known. */
+    kernel: 'on' | 'unavailable' | 'off'
+    /** Looks at the kernel, waits for the event loop, and loans for which neither was needed. */
+    looks: number
+    barriers: number
+    gateSkips: number
+    /** Times that one dead connection made the other idle ones prove themselves. */
+    suspicions: number
+    /** Dead connections: told by their sockets, found when about to be lent, by the sweep, and while lent. */
+    found: { events: number; borrow: number; sweep: number; lent: number }
+  }
+  /** The server's idle limit as far as it is known, and the idle age at which connections retire because of it. */
+  serverTimeout: {
+    limitMillis: number | undefined
+    retireAfterMillis: number | undefined
+    source: 'given' | 'asked' | 'learned' | 'unknown'
+    /** Idle connections that the server has closed. */
+    closesSeen: number
+  }
   /** Times that the event loop stood still for long enough to make a timer of the pool late. */
   stalls: { count: number; totalMillis: number; longestMillis: number }
 }
@@ -164,6 +192,10 @@ export interface PoolEvents<T> {
   acquire: [event: { pool: string; resource: T; waitedMillis: number }]
   release: [event: { pool: string; resource: T; heldMillis: number }]
   destroy: [event: { pool: string; resource: T; reason: DestroyReason; detail?: string }]
+  /** A connection whose peer had gone was found, in this state. */
+  'half-close': [event: { pool: string; resource: T; state: SlotState; idleMillis?: number; detail: string }]
+  /** What is known of the server's idle limit has changed. */
+  'server-timeout': [event: { pool: string } & PoolStats['serverTimeout']]
   stall: [event: { pool: string; millis: number }]
   /** Told once for each pair of call sites. Stacks as far as `captureStacks` has them, innermost lease first. */
   nested: [

@@ -143,7 +143,9 @@ function millis(value: number): string {
 }
 
 function agesOf(ages: readonly number[]): string {
-  return ages.length === 0 ? '' : `its FIN was up to ${millis(Math.max(...ages))} old`
+  if (ages.length === 0) return ''
+  // Not Math.max(...ages): there may be more than a call takes arguments.
+  return `its FIN was up to ${millis(ages.reduce((a, b) => Math.max(a, b)))} old`
 }
 
 function times(count: number): string {

@@ -3,15 +3,31 @@ import type { Slot } from '../slot.ts'
 import type { DestroyReason } from '../types.ts'
 
 /** Is a connection that comes back, or is about to be lent, past its time? */
-export function expired<T>(slot: Slot<T>, now: number, generation: number): DestroyReason | undefined {
+export function expired<T>(
+  slot: Slot<T>,
+  now: number,
+  generation: number,
+  retireAfter: number,
+): DestroyReason | undefined {
   if (slot.fault !== undefined) return slot.fault.reason
   if (slot.generation !== generation) return 'generation'
-  return now >= slot.retireAt ? 'lifetime' : undefined
+  if (now >= slot.retireAt) return 'lifetime'
+  return now - slot.activeAt >= retireAfter ? 'server-timeout' : undefined
+}
+
+/** How far the retirements of connections that came to rest together are spread: a quarter of the limit. */
+const SPREAD = 0.25
+
+/** Must an idle connection retire now, lest the server closes it? Each a little earlier than the limit demands. */
+export function outstays<T>(slot: Slot<T>, now: number, retireAfter: number): boolean {
+  return now - slot.activeAt >= retireAfter * (1 - SPREAD * slot.spread)
 }
 
 /** Must an idle connection be validated before it is lent? */
 export function mustProve<T>(slot: Slot<T>, now: number, options: ResolvedOptions): boolean {
-  return options.testOnBorrow || now - slot.idleSince >= options.validateAfterIdleMillis
+  return (
+    options.testOnBorrow || now - Math.max(slot.idleSince, slot.provenAt) >= options.validateAfterIdleMillis
+  )
 }
 
 /**
@@ -29,11 +45,17 @@ export function tooIdle<T>(slot: Slot<T>, now: number, options: ResolvedOptions,
   return idle > options.idleTimeoutMillis || (spare && soft > 0 && idle > soft)
 }
 
+/** How often idle connections are checked for their lifetime and the server's limit, in milliseconds. */
+export function retirePeriod(options: ResolvedOptions, limitPeriod: number): number {
+  const period = Math.min(options.maxLifetimeMillis / 8, limitPeriod)
+  return Number.isFinite(period) ? Math.min(Math.max(period, 25), 30_000) : period
+}
+
 /** The period of the idle check, in milliseconds; `Infinity` when there is nothing to check. */
 export function idleCheckPeriod(options: ResolvedOptions): number {
   if (options.evictionRunIntervalMillis > 0) return options.evictionRunIntervalMillis
   const soft = options.softIdleTimeoutMillis > 0 ? options.softIdleTimeoutMillis : Number.POSITIVE_INFINITY
-  const shortest = Math.min(soft, options.idleTimeoutMillis, options.maxLifetimeMillis)
+  const shortest = Math.min(soft, options.idleTimeoutMillis)
   // Half the shortest limit: nothing outlives its limit by more than half of it.
   return Number.isFinite(shortest) ? Math.max(shortest / 2, 10) : shortest
 }

@@ -17,6 +17,7 @@ export interface RedisClient {
   connect(): Promise<unknown>
   disconnect(): void
   ping(): Promise<unknown>
+  call(command: string, ...args: string[]): Promise<unknown>
   on(event: string, listener: (...args: unknown[]) => void): unknown
   once(event: string, listener: (...args: unknown[]) => void): unknown
   off(event: string, listener: (...args: unknown[]) => void): unknown

@@ -18,6 +18,7 @@ export function clientFactory<R extends RedisClient>(make: () => R): Factory<R> 
     validate: isAlive,
     socket: streamOf,
     busy: isBusy,
+    serverIdleTimeout: askIdleTimeout,
   }
 }
 
@@ -56,6 +57,25 @@ async function isAlive(client: RedisClient, signal: AbortSignal): Promise<boolea
       (error: unknown) => answered(isReplyError(error) && ALIVE.test(error.message)),
     )
   })
+}
+
+/**
+ * The `timeout` of the server's configuration. Managed services deny CONFIG or rename it: the rejection means that the
+ * pool has to learn. (No hook says that a server may speak unasked: ioredis hands no push message to anybody but the
+ * subscriber of a channel, so on an idle connection they are traces of its last borrower.)
+ *
+ * @returns milliseconds; 0: none; undefined if the answer cannot be read
+ */
+async function askIdleTimeout(client: RedisClient): Promise<number | undefined> {
+  const reply = await client.call('CONFIG', 'GET', 'timeout')
+  // Pairs in a flat array, or with RESP3's own mapping a map or an object.
+  const seconds = Array.isArray(reply)
+    ? reply[reply.findIndex(entry => String(entry) === 'timeout') + 1]
+    : reply instanceof Map
+      ? reply.get('timeout')
+      : (reply as { timeout?: unknown } | null)?.timeout
+  const millis = Number(seconds ?? Number.NaN) * 1000
+  return Number.isFinite(millis) ? millis : undefined
 }
 
 function isReplyError(error: unknown): error is Error {

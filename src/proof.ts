@@ -1,0 +1,70 @@
+import { attempt } from './deadline.ts'
+import { messageOf } from './errors.ts'
+import { insideHook } from './events.ts'
+import { log } from './log.ts'
+import type { Fault, Slot } from './slot.ts'
+import type { House } from './supply.ts'
+
+/**
+ * Has a connection validate itself, within its deadline.
+ * @returns what is wrong with it
+ */
+export async function prove<T>(house: House<T>, slot: Slot<T>): Promise<Fault | undefined> {
+  const { factory, options, bounds } = house
+  const ended = await attempt(
+    signal => factory.validate?.(slot.resource as T, signal),
+    options.validateTimeoutMillis,
+    bounds,
+  )
+  if (log.validate.enabled) log.validate('%s #%d: %O', options.name, slot.id, ended)
+  if (!ended.ok) return { reason: 'invalid', detail: `factory.validate failed: ${messageOf(ended.error)}` }
+  return ended.value ? undefined : { reason: 'invalid', detail: 'factory.validate said no' }
+}
+
+/**
+ * What a connection goes through on its return: `factory.reset`, then `testOnReturn`.
+ * @returns what is wrong with it
+ */
+export async function clean<T>(house: House<T>, slot: Slot<T>): Promise<Fault | undefined> {
+  const { factory, options, bounds } = house
+  if (factory.reset !== undefined) {
+    const ended = await attempt(
+      signal => factory.reset?.(slot.resource as T, signal),
+      options.resetTimeoutMillis,
+      bounds,
+    )
+    if (!ended.ok) return { reason: 'dirty', detail: `factory.reset failed: ${messageOf(ended.error)}` }
+  }
+  return options.testOnReturn ? prove(house, slot) : undefined
+}
+
+/**
+ * Asks the server for its idle limit, over a connection that nobody else uses meanwhile.
+ * @returns what is wrong with the connection: a refusal is an answer, silence is not
+ */
+export async function askLimit<T>(house: House<T>, slot: Slot<T>): Promise<Fault | undefined> {
+  const { factory, options, bounds, limit } = house
+  const ended = await attempt(
+    async () => factory.serverIdleTimeout?.(slot.resource as T),
+    options.validateTimeoutMillis,
+    bounds,
+  )
+  if (log.validate.enabled) log.validate('%s: the idle limit of the server: %O', options.name, ended)
+  limit.answered(ended.ok ? ended.value : undefined)
+  if (ended.ok || !ended.timedOut) return undefined
+  return { reason: 'invalid', detail: 'the server did not answer when it was asked for its idle limit' }
+}
+
+/** Has the borrower left work unanswered? The next one would get the replies. */
+export function leftDirty<T>({ factory }: House<T>, slot: Slot<T>): Fault | undefined {
+  const left = slot.watch?.scrub()
+  if (left !== undefined) return { reason: 'dirty', detail: left }
+  if (factory.busy === undefined) return undefined
+  try {
+    return insideHook(() => factory.busy?.(slot.resource as T))
+      ? { reason: 'dirty', detail: 'it came back with unanswered work' }
+      : undefined
+  } catch (error) {
+    return { reason: 'dirty', detail: `factory.busy threw: ${messageOf(error)}` }
+  }
+}
