@@ -335,3 +335,17 @@ never(
   },
   { nested: 0 },
 )
+
+never('two runs of one function, of which the second inherits the context of the first', async world => {
+  const pool = world.pool({ max: 2 })
+  async function job(index: number): Promise<void> {
+    if (index === 1) await world.sleep(1)
+    const first = await pool.acquire()
+    if (index === 1) {
+      const second = await pool.acquire()
+      await pool.release(second)
+    } else await world.sleep(LONG)
+    await pool.release(first)
+  }
+  await Promise.all([job(0), job(1)])
+})
