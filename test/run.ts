@@ -34,8 +34,9 @@ const outcome = 'path' in binary ? { [BINARY_VARIABLE]: binary.path } : { [MISSI
  * node 20 and 22; from 24 on it is one per test and does not see a file that a forgotten handle keeps alive, but there
  * a SIGTERM makes the runner report what was still running.
  */
-const fileMillis = 180_000
-const totalMillis = 600_000
+const patience = process.env.LIFEGUARD_LONG ? 10 : 1
+const fileMillis = patience * 180_000
+const totalMillis = patience * 600_000
 
 const node = process.env.LIFEGUARD_NODE || process.execPath
 const child = spawn(

@@ -44,7 +44,8 @@ const VERDICT_SHARE = 20
 
 /** Nested acquires of one pool: who holds what, who is told, and who is sent away when all else has stopped. */
 export class Nesting<T> implements Member {
-  readonly waits = new Set<Wait>()
+  /** Acquires of this pool that wait inside a lease. */
+  readonly #waits = new Set<Wait>()
   /** Whether an acquire may have to be answered otherwise than by lending: `'forbid'` and `'reuse'`. */
   readonly mode: ResolvedOptions['nested']
   readonly #house: NestedHouse<T>
@@ -102,21 +103,25 @@ export class Nesting<T> implements Member {
     const asks = needsStacks(outer)
     if (sampling.shows || asks) waiter.trace ??= new Trace(from)
     const bell = asks ? new Bell() : undefined
-    const pool = shared()
-    pool.waits += 1
+    const all = shared()
+    all.waits += 1
     const wait: Wait = {
       member: this,
+      leases: leasesOf({ scope: outer, trace: undefined, chain: undefined }, 'hints'),
       scope: outer,
       trace: waiter.trace,
       chain: undefined,
       ask: bell?.ring,
       since: waiter.since,
-      order: pool.waits,
+      order: all.waits,
     }
     waiter.wait = wait
     this.#waiters.set(wait, waiter)
-    if (this.waits.size === 0) pool.members.add(this)
-    this.waits.add(wait)
+    this.#waits.add(wait)
+    for (const lease of wait.leases) {
+      lease.waits ??= new Set()
+      lease.waits.add(wait)
+    }
     this.#alarm.set(clock.now() + options.deadlockGraceMillis)
     waiter.scope.parent = this.#sight(outer, waiter.trace, from)
     return bell === undefined ? waiter.promise : attend(waiter.promise, bell, wait)
@@ -164,6 +169,17 @@ export class Nesting<T> implements Member {
       roster.held < options.max ||
       clock.now() - this.#lastSign < options.deadlockGraceMillis
     )
+  }
+
+  *leases(): Generator<Scope> {
+    for (const slot of this.#house.roster.slots) if (slot.scope !== undefined) yield slot.scope
+  }
+
+  isStuck(): boolean {
+    for (const slot of this.#house.roster.slots) {
+      if (slot.state === 'lent' && (slot.scope?.waits?.size ?? 0) === 0) return false
+    }
+    return true
   }
 
   isBusy(slot: object): boolean {
@@ -240,9 +256,9 @@ export class Nesting<T> implements Member {
   }
 
   #forget(wait: Wait): void {
-    this.waits.delete(wait)
+    this.#waits.delete(wait)
     this.#waiters.delete(wait)
-    if (this.waits.size === 0) shared().members.delete(this)
+    for (const lease of wait.leases) lease.waits?.delete(wait)
   }
 
   /**
@@ -288,7 +304,7 @@ export class Nesting<T> implements Member {
   }
 
   #ring(): void {
-    if (this.waits.size === 0) return
+    if (this.#waits.size === 0) return
     const { clock, options } = this.#house
     const before = clock.now()
     if (!this.#examining && !this.canMove()) {
@@ -310,7 +326,7 @@ export class Nesting<T> implements Member {
         return
       }
       this.#examining = false
-      if (this.waits.size === 0) return
+      if (this.#waits.size === 0) return
       for (const knot of provenKnots(this)) {
         const victim = youngest(knot)
         if (victim === undefined || !victim.member.reject(victim, knot)) continue

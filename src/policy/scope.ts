@@ -7,8 +7,10 @@ export interface Member {
   readonly name: string
   /** Connections that are lent. */
   readonly lent: number
-  /** Acquires of this pool that wait while their context holds a lease, oldest first. */
-  readonly waits: Set<Wait>
+  /** What is lent, as far as its scope is known. */
+  leases(): Iterable<Scope>
+  /** Is every lease of a context that waits for something? If not, no knot can hold the pool. */
+  isStuck(): boolean
   /** Can the pool serve somebody without a lease being ended, or has it done so within its grace? */
   canMove(): boolean
   /** Has the connection unanswered work, as far as the factory can tell? */
@@ -24,6 +26,8 @@ export interface Member {
 /** One acquire that waits while its context holds leases. */
 export interface Wait {
   readonly member: Member
+  /** The leases around it, by the hint of its context. */
+  readonly leases: readonly Scope[]
   /** The innermost scope around it. */
   readonly scope: Scope
   /** Where it was asked for. */
@@ -63,6 +67,8 @@ export class Scope {
   member: Member | undefined
   slot: object | undefined = undefined
   trace: Trace | undefined = undefined
+  /** Acquires that wait inside this lease, by the hint of their context. */
+  waits: Set<Wait> | undefined = undefined
   /** Of a shared lease, the further loan that works on it now; undefined: its own. */
   tip: Scope | undefined = undefined
   /** Loans that share this lease under `nested: 'reuse'`, and whether its own has ended before them. */
@@ -88,6 +94,7 @@ export class Scope {
     this.slot = undefined
     this.trace = undefined
     this.tip = undefined
+    this.waits = undefined
     if (this.parent !== undefined) this.parent = heldFrom(this.parent)
   }
 }
@@ -102,8 +109,6 @@ export function heldFrom(scope: Scope | undefined): Scope | undefined {
 /** What all copies of this package in one process share. The key names the shape: change both together. */
 interface Shared {
   readonly storage: AsyncLocalStorage<Scope | undefined>
-  /** Pools in which somebody waits while holding a lease; others cannot be part of a knot. */
-  readonly members: Set<Member>
   waits: number
 }
 
@@ -112,6 +117,6 @@ const KEY = Symbol.for('lifeguard-pool.nested.v1')
 /** Made with the first pool that wants it: `nested: 'allow'` alone never switches context tracking on. */
 export function shared(): Shared {
   const holder = globalThis as { [KEY]?: Shared }
-  holder[KEY] ??= { storage: newStorage(), members: new Set(), waits: 0 }
+  holder[KEY] ??= { storage: newStorage(), waits: 0 }
   return holder[KEY]
 }

@@ -1,5 +1,5 @@
 import { leasesOf, type Trust } from './holders.ts'
-import { type Member, type Scope, shared, type Wait } from './scope.ts'
+import type { Member, Scope, Wait } from './scope.ts'
 import { deadlocked, type Judged, knots } from './verdict.ts'
 
 /** Stacks read in one turn of the event loop: some 10 µs each. */
@@ -12,22 +12,35 @@ const NOBODY = { frames: [] }
 
 type Case = Judged<Wait, Scope, Member>
 
+const isHeld = (lease: Scope): boolean => lease.state === 'held'
 const poolOf = (lease: Scope): Member | undefined => lease.member
 
-/** The deadlocked waiters of the process, over all pools and copies of this package. */
-function dead(trust: Trust): Case[] {
-  const judged: Case[] = []
+/**
+ * The deadlocked waiters on whom this pool's waiters depend, over all pools and copies of this package: from its leases
+ * to whoever waits while holding them, to the pools that those wait for, and so on. Most often the first lease that
+ * nobody waits with ends the search.
+ */
+function dead(from: Member, trust: Trust): Case[] {
+  const judged = new Map<Wait, Case>()
   const still = new Map<Member, number>()
-  for (const member of shared().members) {
-    if (member.canMove()) continue
+  const toVisit = [from]
+  for (let member = toVisit.pop(); member !== undefined; member = toVisit.pop()) {
+    if (still.has(member) || member.canMove() || !member.isStuck()) {
+      if (member === from && !still.has(member)) return []
+      continue
+    }
     still.set(member, member.lent)
-    for (const wait of member.waits) {
-      if (!member.isRipe(wait)) continue
-      const blocks = leasesOf(wait, trust)
-      if (blocks.length > 0) judged.push({ waiter: wait, pool: member, blocks })
+    for (const lease of member.leases()) {
+      for (const wait of lease.waits ?? []) {
+        if (judged.has(wait) || !wait.member.isRipe(wait)) continue
+        const blocks = trust === 'hints' ? wait.leases.filter(isHeld) : leasesOf(wait, trust)
+        judged.set(wait, { waiter: wait, pool: wait.member, blocks })
+        toVisit.push(wait.member)
+      }
     }
   }
-  const quiet = deadlocked(judged, still, poolOf, new Set<Scope>())
+  const cases = [...judged.values()]
+  const quiet = deadlocked(cases, still, poolOf, new Set<Scope>())
   if (quiet.length === 0) return quiet
   // The factory is asked about these leases only, and only now: a lease with work under way is a sign of life.
   const lively = new Set<Scope>()
@@ -37,12 +50,12 @@ function dead(trust: Trust): Case[] {
         lively.add(lease)
     }
   }
-  return lively.size === 0 ? quiet : deadlocked(judged, still, poolOf, lively)
+  return lively.size === 0 ? quiet : deadlocked(cases, still, poolOf, lively)
 }
 
 /** The cheap question, for every few milliseconds: could there be a knot that this pool is part of? */
 export function suspects(member: Member): Suspects {
-  const found = dead('hints')
+  const found = dead(member, 'hints')
   return found.some(({ pool }) => pool === member) ? found.map(({ waiter }) => waiter) : []
 }
 
@@ -62,7 +75,7 @@ export function prepare(waits: Suspects): Suspects {
 
 /** The knots of which this pool is part, once the suspects are prepared; each with its waiters. */
 export function provenKnots(member: Member): Wait[][] {
-  return knots(dead('chain'), poolOf)
+  return knots(dead(member, 'chain'), poolOf)
     .filter(knot => knot.some(({ pool }) => pool === member))
     .map(knot => knot.map(({ waiter }) => waiter))
 }

@@ -9,7 +9,10 @@ import { tlsCertificate, tlsKey } from '../support/tls.ts'
 import { type Answer, handshake, startFakeRedis } from './fake-redis.ts'
 import { poolOf, rejection, versions } from './versions.ts'
 
-const redis = await withRedis({ unixsocketperm: '777' }, { unixsocket: true })
+const redis = await withRedis(
+  { unixsocketperm: '777', 'repl-diskless-sync-delay': '0' },
+  { unixsocket: true },
+)
 after(() => redis.stop())
 const { skip } = redis
 

@@ -1,0 +1,351 @@
+import assert from 'node:assert/strict'
+import { EventEmitter } from 'node:events'
+import { test } from 'node:test'
+import type { Pool } from '../../src/index.ts'
+import { endings, GRACE, type Thing, tally, World } from './world.ts'
+
+/*
+ * What must never be taken for a deadlock. Each case runs a thousand times at once on one clock, each time on pools of
+ * its own, with sleeps that differ from run to run.
+ */
+
+const TIMES = 1000
+const LONG = 4 * GRACE
+
+type Case = (world: World, run: number) => Promise<unknown>
+
+function never(
+  danger: string,
+  oneCase: Case,
+  { time = 3000, nested }: { time?: number; nested?: number } = {},
+) {
+  test(danger, async () => {
+    const world = new World()
+    const ended = endings(Array.from({ length: TIMES }, (_, run) => oneCase(world, run)))
+    await world.clock.advance(time)
+    assert.deepEqual(tally(await ended), { done: TIMES })
+    assert.deepEqual(world.deadlocks, [])
+    if (nested !== undefined) assert.equal(world.nested, nested)
+  })
+}
+
+/** A service that takes a connection when it starts, and then serves requests, which inherit its context. */
+async function service(
+  world: World,
+  pool: Pool<Thing>,
+  take: () => Promise<Thing>,
+  handle: (index: number) => Promise<void>,
+): Promise<void> {
+  const events = new EventEmitter()
+  const served: Promise<void>[] = []
+  const kept = await take()
+  events.on('request', index => served.push(handle(index)))
+  for (let index = 0; index < 5; index += 1) {
+    await world.sleep(7)
+    events.emit('request', index)
+  }
+  await world.sleep(LONG)
+  await pool.release(kept)
+  await world.sleep(LONG)
+  await Promise.all(served)
+}
+
+never(
+  'a start-up lease, and one request that waits for the only connection',
+  async (world, run) => {
+    const pool = world.pool()
+    const request = async (): Promise<void> => {
+      if (run % 2 === 0) await pool.use(() => world.sleep(1))
+      else {
+        const thing = await pool.acquire()
+        await world.sleep(1)
+        await pool.release(thing)
+      }
+    }
+    await service(
+      world,
+      pool,
+      () => pool.acquire(),
+      async index => {
+        if (index === 0) await request()
+      },
+    )
+  },
+  { nested: 0 },
+)
+
+never(
+  'a start-up lease taken by a helper, and requests that go through the same helper',
+  async world => {
+    const pool = world.pool({ max: 2 })
+    async function connect(): Promise<Thing> {
+      const thing = await pool.acquire()
+      await world.sleep(0.1)
+      return thing
+    }
+    await service(world, pool, connect, async () => {
+      await world.sleep(1)
+      const thing = await connect()
+      await world.sleep(20)
+      await pool.release(thing)
+    })
+  },
+  { nested: 0 },
+)
+
+never(
+  'a start-up lease by lease(), requests that hold one connection and take a second from another full pool',
+  async world => {
+    const pool = world.pool({ max: 2 })
+    const other = world.pool()
+    const lease = await pool.lease()
+    const events = new EventEmitter()
+    const served: Promise<void>[] = []
+    const keep = other.acquire()
+    events.on('request', () => served.push(other.use(() => pool.use(() => world.sleep(1)))))
+    await world.sleep(1)
+    events.emit('request')
+    events.emit('request')
+    await world.sleep(LONG)
+    await other.release(await keep)
+    await world.sleep(LONG)
+    await lease.release()
+    await Promise.all(served)
+  },
+)
+
+never(
+  'a start-up lease whose holder starts the requests itself, without awaiting them',
+  async (world, run) => {
+    const pool = world.pool()
+    const served: Promise<void>[] = []
+    async function handle(): Promise<void> {
+      if (run % 2 === 0) await world.sleep(1)
+      const thing = await pool.acquire()
+      await world.sleep(1)
+      await pool.release(thing)
+    }
+    const kept = await pool.acquire()
+    for (let index = 0; index < 3; index += 1) {
+      await world.sleep(5)
+      served.push(handle())
+    }
+    await world.sleep(LONG)
+    await pool.release(kept)
+    await Promise.all(served)
+  },
+)
+
+never(
+  'a consumer that starts a job for each message, and whose context wanders from job to job',
+  async (world, run) => {
+    const pool = world.pool({ max: 1 + (run % 4) })
+    const jobs: Promise<void>[] = []
+    async function job(index: number): Promise<void> {
+      if (run % 3 === 0 && index % 2 === 0) await world.sleep(1)
+      const thing = await pool.acquire()
+      await world.sleep(LONG + run / 1000)
+      await pool.release(thing)
+    }
+    for (let index = 0; index < 8; index += 1) {
+      await world.sleep(10)
+      jobs.push(job(index))
+    }
+    await Promise.all(jobs)
+  },
+)
+
+never('a task started and awaited later, while its starter waits for a connection', async world => {
+  const pool = world.pool()
+  async function load(millis: number): Promise<void> {
+    const thing = await pool.acquire()
+    await world.sleep(millis)
+    await pool.release(thing)
+  }
+  const first = load(LONG)
+  await world.sleep(1)
+  const mine = await pool.acquire()
+  await pool.release(mine)
+  await first
+})
+
+never('fire-and-forget children, while their parent works on its connection', async (world, run) => {
+  const pool = world.pool()
+  let child: Promise<void> | undefined
+  await pool.use(async thing => {
+    thing.busy = true
+    child = pool.use(() => world.sleep(1))
+    await world.sleep(LONG + (run % 50))
+    thing.busy = false
+  })
+  await child
+})
+
+never('fire-and-forget children, whose parent ends within the grace', async (world, run) => {
+  const pool = world.pool()
+  let child: Promise<void> | undefined
+  await pool.use(async () => {
+    child = pool.use(() => world.sleep(1))
+    await world.sleep(GRACE * (run / TIMES) * 0.95)
+  })
+  await child
+})
+
+never(
+  'fire-and-forget children that carry the mark, while their parent sleeps: use',
+  async world => {
+    const pool = world.pool()
+    let child: Promise<void> | undefined
+    await pool.use(async () => {
+      child = pool.use(() => world.sleep(1), { detached: true })
+      await world.sleep(LONG)
+    })
+    await child
+  },
+  { nested: 0 },
+)
+
+never(
+  'fire-and-forget children that carry the mark, while their parent sleeps: acquire',
+  async (world, run) => {
+    const pool = world.pool()
+    let child: Promise<void> | undefined
+    async function start(): Promise<void> {
+      const thing = await pool.acquire({ detached: true })
+      await world.sleep(1)
+      await pool.release(thing)
+    }
+    if (run % 2 === 0) {
+      await pool.use(async () => {
+        child = start()
+        await world.sleep(LONG)
+      })
+    } else {
+      const thing = await pool.acquire()
+      child = start()
+      await world.sleep(LONG)
+      await pool.release(thing)
+    }
+    await child
+  },
+  { nested: 0 },
+)
+
+never('a branch of Promise.all waits for a sibling that will release', async (world, run) => {
+  const pool = world.pool({ max: 2 })
+  const branch = async (millis: number): Promise<void> => {
+    if (run % 3 === 0) return pool.use(() => world.sleep(millis))
+    if (run % 3 === 1) await world.sleep(1)
+    const thing = await pool.acquire()
+    await world.sleep(millis)
+    await pool.release(thing)
+  }
+  const parent = async (): Promise<void> => {
+    await Promise.all([branch(LONG), branch(1)])
+  }
+  if (run % 2 === 0) await pool.use(parent)
+  else {
+    const thing = await pool.acquire()
+    await parent()
+    await pool.release(thing)
+  }
+})
+
+never('branches of Promise.all without a parent wait for each other', async (world, run) => {
+  const pool = world.pool()
+  async function branch(index: number): Promise<void> {
+    if (run % 2 === 0 && index % 2 === 1) await world.sleep(1)
+    const thing = await pool.acquire()
+    await world.sleep(LONG)
+    await pool.release(thing)
+  }
+  await Promise.all([branch(0), branch(1), branch(2), branch(3)])
+})
+
+never(
+  'a lease that was released before the nested acquire',
+  async (world, run) => {
+    const pool = world.pool()
+    const hog = async (): Promise<void> => {
+      const thing = await pool.acquire()
+      await world.sleep(LONG)
+      await pool.release(thing)
+    }
+    const first = await pool.acquire()
+    await pool.release(first)
+    const other = world.sleep(1).then(hog)
+    await world.sleep(2)
+    if (run % 2 === 0) await pool.use(() => {})
+    else await pool.release(await pool.acquire())
+    await other
+  },
+  { nested: 0 },
+)
+
+never('a context that holds one pool and waits for another that still moves', async world => {
+  const slow = world.pool({ max: 1 })
+  const pool = world.pool({ max: 1 })
+  const crowd = Array.from({ length: 6 }, () => slow.use(() => world.sleep(GRACE * 0.9)))
+  const alone = slow.use(() => world.sleep(LONG))
+  await pool.use(() => slow.use(() => {}))
+  await Promise.all([...crowd, alone])
+})
+
+never('a waiter whose own deadline is about to pass is left to it', async (world, run) => {
+  const pool = world.pool({ acquireTimeoutMillis: 2 * GRACE - 1 })
+  await pool.use(async () => {
+    const code = await pool.acquire(run % 2 === 0 ? undefined : { timeoutMillis: GRACE + 5 }).then(
+      () => 'served',
+      error => error.code,
+    )
+    assert.equal(code, 'POOL_ACQUIRE_TIMEOUT')
+  })
+})
+
+never('a lease handed to another context and released there', async (world, run) => {
+  const pool = world.pool()
+  const channel = new EventEmitter()
+  const released = new Promise<void>(resolve => {
+    channel.once('thing', async (thing: Thing) => {
+      await world.sleep(run % 2 === 0 ? 5 : LONG)
+      await pool.release(thing)
+      resolve()
+    })
+  })
+  const thing = await pool.acquire()
+  channel.emit('thing', thing)
+  if (run % 2 === 0) await pool.use(() => {})
+  else {
+    await released
+    await pool.use(() => world.sleep(LONG))
+  }
+})
+
+never(
+  'a loop of tasks in one context, each with a connection of its own',
+  async world => {
+    const pool = world.pool()
+    const other = pool.use(() => world.sleep(LONG))
+    for (let round = 0; round < 5; round += 1) {
+      const thing = await pool.acquire()
+      await world.sleep(1)
+      await pool.release(thing)
+    }
+    await other
+  },
+  { nested: 0 },
+)
+
+never('two runs of one function, of which the second inherits the context of the first', async world => {
+  const pool = world.pool({ max: 2 })
+  async function job(index: number): Promise<void> {
+    if (index === 1) await world.sleep(1)
+    const first = await pool.acquire()
+    if (index === 1) {
+      const second = await pool.acquire()
+      await pool.release(second)
+    } else await world.sleep(LONG)
+    await pool.release(first)
+  }
+  await Promise.all([job(0), job(1)])
+})

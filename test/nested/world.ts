@@ -1,0 +1,63 @@
+import { openPool } from '../../src/create.ts'
+import { createPool, type Pool, type PoolError } from '../../src/index.ts'
+import type { Factory, PoolOptions } from '../../src/types.ts'
+import { JumpingClock } from '../support/nested-clock.ts'
+
+export interface Thing {
+  readonly id: number
+  busy: boolean
+}
+
+/** The grace of all pools here unless a test says otherwise. */
+export const GRACE = 50
+
+/** Pools on one clock that the test moves. */
+export class World {
+  readonly clock = new JumpingClock()
+  readonly sleep = this.clock.sleep
+  /** Deadlocks that any pool of this world has told of. */
+  deadlocks: string[][] = []
+  nested = 0
+  #made = 0
+
+  factory(): Factory<Thing> {
+    return {
+      create: async () => {
+        this.#made += 1
+        return { id: this.#made, busy: false }
+      },
+      destroy: () => {},
+      busy: thing => thing.busy,
+    }
+  }
+
+  pool(options: PoolOptions = {}, factory: Factory<Thing> = this.factory()): Pool<Thing> {
+    const given = { deadlockGraceMillis: GRACE, ...options }
+    const pool = openPool(factory, given, true, { clock: this.clock, random: Math.random })
+    pool.on('deadlock', ({ pools }) => this.deadlocks.push(pools))
+    pool.on('nested', () => {
+      this.nested += 1
+    })
+    return pool
+  }
+}
+
+/** How each ended: its value, or the code of its error. */
+export const endings = (promises: readonly Promise<unknown>[]): Promise<unknown[]> =>
+  Promise.all(
+    promises.map(promise =>
+      promise.then(
+        value => value ?? 'done',
+        (error: PoolError) => error.code ?? error,
+      ),
+    ),
+  )
+
+/** How many of each. */
+export function tally(values: readonly unknown[]): Record<string, number> {
+  const counts: Record<string, number> = {}
+  for (const value of values) counts[String(value)] = (counts[String(value)] ?? 0) + 1
+  return counts
+}
+
+export { createPool }
