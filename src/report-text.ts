@@ -2,6 +2,8 @@ import { numbersOf } from './errors.ts'
 import type { ConnectionReport, PoolReport } from './report.ts'
 
 const MOST_LINES = 50
+/** Sentences are broken at this column. */
+const WIDTH = 112
 const ms = (millis: number): string => `${Math.round(millis)} ms`
 
 /** A report for a person: who holds what, since when, from where; who waits; every connection; what went wrong. */
@@ -13,7 +15,7 @@ export function inText(report: PoolReport): string {
     `  so far: ${totals.acquired} acquires, ${totals.timeouts} timed out, ${totals.shed} shed, ${totals.created} ` +
       `connections made, ${totals.createErrors} failed, ${totals.destroyed} closed; generation ${stats.generation}`,
   ]
-  section(lines, 'what it looks like', report.findings, finding => finding)
+  section(lines, 'what it looks like', report.findings, inParagraph)
   if (stalls.count > 0) {
     lines.push(
       `  the event loop stood still ${stalls.count} times, ${ms(stalls.totalMillis)} in all, ` +
@@ -53,6 +55,20 @@ export function inText(report: PoolReport): string {
     ({ what, times, agoMillis }) => `${ms(agoMillis)} ago${times > 1 ? `, ${times} times` : ''}: ${what}`,
   )
   return lines.join('\n')
+}
+
+/** Sentences, broken at spaces; what follows is indented. */
+function inParagraph(text: string): string {
+  let line = ''
+  const lines: string[] = []
+  for (const word of text.split(' ')) {
+    if (line !== '' && line.length + word.length >= WIDTH) {
+      lines.push(line)
+      line = ''
+    }
+    line = line === '' ? word : `${line} ${word}`
+  }
+  return [...lines, line].join('\n      ')
 }
 
 function connectionLine(connection: ConnectionReport): string {

@@ -71,7 +71,7 @@ test('the report tells every lease, waiter, dial, connection and trouble, in tex
   assert.deepEqual(json.troubles, [
     { what: 'connecting failed: connect ECONNREFUSED', times: 1, agoMillis: 300 },
   ])
-  const text = pool.report()
+  const text = pool.report().replaceAll(/\n {6}(?=\S)/g, ' ')
   for (const part of [
     "pool 'p' is open (total=3, max=3",
     '1 of 2 leases look forgotten: #1 for 1500 ms, unused for 1500 ms at ',
