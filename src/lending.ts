@@ -208,7 +208,7 @@ export class Lending<T> {
 
   #grant(slot: Slot<T>, now: number): void {
     const { gate, nesting } = this.#house
-    const urgent = nesting?.urgent()
+    const urgent = nesting?.judge.urgent()
     const waiter = urgent === undefined ? (gate.take() as Waiter<T>) : gate.takeThis(urgent)
     gate.rate?.served(now, gate.waiting)
     this.lend(slot, now, now - waiter.since)
