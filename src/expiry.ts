@@ -1,6 +1,6 @@
 import { Alarm, type Clock } from './clock.ts'
-import { Fifo } from './fifo.ts'
 import { Heap } from './heap.ts'
+import { Lane } from './line.ts'
 import type { Waiter } from './waiter.ts'
 
 /** A crowd that expires together does so in portions of so many milliseconds; the loop turns in between. */
@@ -9,19 +9,6 @@ const PORTION_MILLIS = 8
 const MOST_BLIND = 256
 /** So many empty lanes are kept for those who come with the same timeout again. */
 const SPARE_LANES = 64
-
-/** The waiters with one timeout: their deadlines come in the order in which they arrived. */
-class Lane<T> extends Fifo<Waiter<T>> {
-  /** Not after the first deadline in the lane; it lags behind when waiters leave in time. */
-  due: number
-  readonly timeout: number
-
-  constructor(timeout: number, due: number) {
-    super()
-    this.timeout = timeout
-    this.due = due
-  }
-}
 
 /** What becomes of those whose time is up. */
 export interface ExpiryListener<T> {
@@ -63,33 +50,35 @@ export class Expiry<T> {
       () => this.#ring(),
       onStall,
       now => {
-        const first = this.#agenda.first()?.peek()
+        const first = this.#agenda.first()?.first
         return first !== undefined && first.deadline <= now && mercy(first.since, now)
       },
     )
   }
 
-  add(waiter: Waiter<T>): void {
+  add(waiter: Waiter<T>, timeout: number): void {
     let lane = this.#latest
-    if (lane?.timeout !== waiter.timeout) lane = this.#lanes.get(waiter.timeout)
+    if (lane?.timeout !== timeout) lane = this.#lanes.get(timeout)
     if (lane === undefined) {
-      lane = new Lane(waiter.timeout, waiter.deadline)
-      this.#lanes.set(waiter.timeout, lane)
+      const due = waiter.since + timeout
+      lane = new Lane<T>(timeout, due)
+      this.#lanes.set(timeout, lane)
       this.#agenda.push(lane)
       // Never later than the alarm already is: an empty lane may still be on the agenda.
-      this.#alarm.set(waiter.deadline)
-    } else if (lane.live === 0) this.#empty -= 1
+      this.#alarm.set(due)
+    } else if (lane.first === undefined) this.#empty -= 1
     this.#latest = lane
     lane.push(waiter)
-    waiter.lane = lane
     this.#waiting += 1
     if (this.#waiting === 1) this.#alarm.hold(true)
   }
 
-  /** A waiter has marked itself gone. */
-  left(waiter: Waiter<T>): void {
-    waiter.lane?.left()
-    if (waiter.lane?.live === 0) this.#emptied()
+  /** A waiter leaves, for whatever reason. */
+  remove(waiter: Waiter<T>): void {
+    const { lane } = waiter
+    if (lane === undefined) return
+    lane.remove(waiter)
+    if (lane.first === undefined) this.#emptied()
     this.#waiting -= 1
     if (this.#waiting === 0) this.#alarm.hold(false)
   }
@@ -101,8 +90,8 @@ export class Expiry<T> {
   #emptied(): void {
     this.#empty += 1
     if (this.#empty <= SPARE_LANES || this.#empty * 2 <= this.#lanes.size) return
-    this.#agenda.retain(lane => lane.live > 0)
-    for (const lane of this.#lanes.values()) if (lane.live === 0) this.#lanes.delete(lane.timeout)
+    this.#agenda.retain(lane => lane.first !== undefined)
+    for (const lane of this.#lanes.values()) if (lane.first === undefined) this.#lanes.delete(lane.timeout)
     this.#latest = undefined
     this.#empty = 0
   }
@@ -120,7 +109,7 @@ export class Expiry<T> {
       // Read again: expiring the last one may have cleared the agenda of empty lanes, this one among them.
       if (this.#agenda.first() !== lane) continue
       this.#agenda.pop()
-      const first = lane.peek()
+      const { first } = lane
       if (first === undefined) this.#drop(lane)
       else {
         lane.due = first.deadline
@@ -135,7 +124,7 @@ export class Expiry<T> {
   /** @returns false when the portion is used up */
   #expire(lane: Lane<T>, now: number, end: number): boolean {
     let count = 0
-    for (let first = lane.peek(); first !== undefined && first.deadline <= now; first = lane.peek()) {
+    for (let { first } = lane; first !== undefined && first.deadline <= now; first = lane.first) {
       if (count === MOST_BLIND) {
         if (this.#clock.now() > end) return false
         count = 0

@@ -31,7 +31,7 @@ import type { Slot } from './slot.ts'
 import type { House } from './supply.ts'
 import { Troubles } from './troubles.ts'
 import type { AcquireOptions, Factory, PoolEvents, PoolStats } from './types.ts'
-import { type Call, type Request, Waiter } from './waiter.ts'
+import { type Call, newPending, type Request, Waiter } from './waiter.ts'
 
 /** @internal What tests put in place of time and chance. */
 export interface Surroundings {
@@ -393,11 +393,12 @@ export class Pool<T> extends PoolEmitter<T> {
     // A hook that ran on the way may have aborted it.
     if (signal?.aborted) return Promise.reject(refusals.aborted(this.stats(), 0, signal.reason))
     const now = this.#clock.now()
+    const promise = newPending<T | Slot<T>>()
     const waiter = new Waiter<T>(request, now, call)
-    if (this.#sampling.left > 0) waiter.trace = this.#sampling.take(from)
+    if (this.#sampling.left > 0) waiter.own.trace = this.#sampling.take(from)
     else this.#sampling.waiting()
-    const served = this.#nesting === undefined ? waiter.promise : this.#nesting.queued(waiter, from)
-    this.#gate.enqueue(waiter)
+    const served = this.#nesting === undefined ? promise : this.#nesting.queued(waiter, promise, from)
+    this.#gate.enqueue(waiter, request)
     this.#lending.serve(now)
     return served
   }
@@ -469,7 +470,10 @@ export class Pool<T> extends PoolEmitter<T> {
     if (this.#crowd?.now !== now) this.#crowd = { now, stats: this.stats() }
     const { stats } = this.#crowd
     this.#nesting?.left(waiter)
-    waiter.fail(waiter.sentence ?? withoutStack(() => this.#farewell(waiter, how, now - waiter.since, stats)))
+    waiter.fail(
+      waiter.particulars.sentence ??
+        withoutStack(() => this.#farewell(waiter, how, now - waiter.since, stats)),
+    )
     if (how === 'shed') this.announce('shed', { pool: this.name, waitedMillis: now - waiter.since })
     supply.outwaited(waiter, now, how === 'aborted')
   }
@@ -479,7 +483,7 @@ export class Pool<T> extends PoolEmitter<T> {
     if (how === 'refused') return refusals.closed(stats)
     if (how === 'aborted') {
       totals.aborted += 1
-      return refusals.aborted(stats, waited, waiter.signal?.reason)
+      return refusals.aborted(stats, waited, waiter.particulars.signal?.reason)
     }
     if (how === 'shed') {
       totals.shed += 1

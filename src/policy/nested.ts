@@ -59,10 +59,12 @@ export class Nesting<T> {
   /** An acquire was served at once. After a plain one its caller's context holds the lease from here on. */
   begin(slot: Slot<T>, exact: boolean, detached: boolean, from: Entry): void {
     const outer = detached ? undefined : this.around
-    const scope = new Scope(this.judge, outer, exact)
+    const parent = outer === undefined ? undefined : this.#sightings.see(outer, slot.trace, from)
+    // A plain lease whose stack was not taken can never be proved to be held by whoever waits: it needs no scope.
+    if (!exact && slot.trace === undefined) return
+    const scope = new Scope(this.judge, parent, exact)
     this.#bind(scope, slot)
     if (!exact) this.#storage.enterWith(scope)
-    if (outer !== undefined) scope.parent = this.#sightings.see(outer, slot.trace, from)
   }
 
   /** Runs a function in the scope of its lease. */
@@ -71,42 +73,48 @@ export class Nesting<T> {
   }
 
   /** An acquire has to wait. @returns the promise for its caller */
-  queued(waiter: Waiter<T>, from: Entry): Promise<T | Slot<T>> {
+  queued(waiter: Waiter<T>, promise: Promise<T | Slot<T>>, from: Entry): Promise<T | Slot<T>> {
     const { sampling } = this.#house
-    const outer = waiter.detached ? undefined : this.around
-    waiter.scope = new Scope(this.judge, outer, waiter.call === 'use')
-    if (!waiter.scope.exact) this.#storage.enterWith(waiter.scope)
-    if (outer === undefined) return waiter.promise
+    const outer = waiter.particulars.detached ? undefined : this.around
+    const { call, trace } = waiter.particulars
+    const exact = call === 'use'
+    if (outer === undefined && !exact && trace === undefined) return promise
+    const scope = new Scope(this.judge, outer, exact)
+    waiter.own.scope = scope
+    if (!exact) this.#storage.enterWith(scope)
+    if (outer === undefined) return promise
     const asks = needsStacks(outer)
-    if (sampling.shows || asks) waiter.trace ??= new Trace(from)
+    if (sampling.shows || asks) waiter.own.trace ??= new Trace(from)
     const bell = asks ? new Bell() : undefined
     this.#shared.waits += 1
     const wait: Wait = {
       member: this.judge,
       leases: leasesOf({ scope: outer, trace: undefined, chain: undefined }, 'hints'),
       scope: outer,
-      trace: waiter.trace,
+      trace: waiter.own.trace,
       chain: undefined,
       ask: bell?.ring,
       since: waiter.since,
       order: this.#shared.waits,
     }
     this.judge.watch(wait, waiter)
-    waiter.scope.parent = this.#sightings.see(outer, waiter.trace, from)
-    return bell === undefined ? waiter.promise : attend(waiter.promise, bell, wait)
+    scope.parent = this.#sightings.see(outer, waiter.own.trace, from)
+    return bell === undefined ? promise : attend(promise, bell, wait)
   }
 
   /** A waiter has got its connection. */
   granted(waiter: Waiter<T>, slot: Slot<T>, now: number): void {
     this.judge.lastSign = now
-    if (waiter.scope !== undefined) this.#bind(waiter.scope, slot)
-    if (waiter.wait !== undefined) this.judge.forget(waiter.wait)
+    const { scope, wait } = waiter.particulars
+    if (scope !== undefined) this.#bind(scope, slot)
+    if (wait !== undefined) this.judge.forget(wait)
   }
 
   /** A waiter has left without. */
   left(waiter: Waiter<T>): void {
-    waiter.scope?.end()
-    if (waiter.wait !== undefined) this.judge.forget(waiter.wait)
+    const { scope, wait } = waiter.particulars
+    scope?.end()
+    if (wait !== undefined) this.judge.forget(wait)
   }
 
   /** A loan has ended. */
