@@ -1,6 +1,7 @@
 import type { Clock } from './clock.ts'
 import { Expiry } from './expiry.ts'
 import { Line } from './line.ts'
+import type { ResolvedOptions } from './options.ts'
 import type { ServiceRate } from './policy/service-rate.ts'
 import type { Shedder } from './shedder.ts'
 import type { Request, Waiter, WaiterState } from './waiter.ts'
@@ -35,13 +36,16 @@ export class Gate<T> {
 
   /** @param mercy - is it too early to judge one who has waited since then, as the event loop stood still meanwhile? */
   constructor(
-    priorityRange: number,
+    { priorityRange, acquireTimeoutMillis }: Pick<ResolvedOptions, 'priorityRange' | 'acquireTimeoutMillis'>,
     clock: Clock,
     onStall: (millis: number) => void,
     mercy: (since: number, now: number) => boolean,
     doorman: Doorman<T>,
   ) {
-    this.#lines = Array.from({ length: priorityRange }, () => new Line<T>())
+    this.#lines = Array.from(
+      { length: priorityRange },
+      (_, priority) => new Line<T>(priority, acquireTimeoutMillis),
+    )
     this.#first = this.#lines[0] as Line<T>
     this.#clock = clock
     this.#doorman = doorman
@@ -58,11 +62,11 @@ export class Gate<T> {
   }
 
   enqueue(waiter: Waiter<T>, { priority, timeout, signal }: Request): void {
-    if (priority === 0) this.#first.push(waiter)
-    else this.#lines[priority]?.push(waiter)
+    const line = priority === 0 ? this.#first : (this.#lines[priority] as Line<T>)
+    line.push(waiter)
     this.waiting += 1
-    if (this.waiting === 1) this.shedder?.begin(waiter.since)
-    this.#expiry.add(waiter, timeout)
+    if (this.waiting === 1) this.#occupied(waiter)
+    this.#expiry.add(waiter, line, timeout)
     if (signal !== undefined) this.#listen(waiter, signal)
   }
 
@@ -140,12 +144,18 @@ export class Gate<T> {
     return true
   }
 
+  /** Somebody joins an empty queue. */
+  #occupied(first: Waiter<T>): void {
+    this.shedder?.begin(first.since)
+    this.#expiry.hold(true)
+  }
+
   #remove(waiter: Waiter<T>): void {
-    const { priority, signal } = waiter.particulars
-    if (priority === 0) this.#first.remove(waiter)
-    else this.#lines[priority]?.remove(waiter)
+    const { lane, signal } = waiter.particulars
+    waiter.line?.remove(waiter)
     this.waiting -= 1
-    this.#expiry.remove(waiter)
+    if (this.waiting === 0) this.#expiry.hold(false)
+    if (lane !== undefined) this.#expiry.leave(lane, waiter)
     if (signal === undefined) return
     const group = this.#bySignal.get(signal)
     if (group?.waiters.delete(waiter) && group.waiters.size === 0) {

@@ -84,7 +84,7 @@ export class Pool<T> extends PoolEmitter<T> {
     this.#roster = new Roster(handlesOf(factory))
     const onStall = (millis: number): void => this.#stalled(millis)
     const mercy = (since: number, now: number): boolean => this.#aftermath.lasts(since, now)
-    this.#gate = new Gate(options.priorityRange, clock, onStall, mercy, {
+    this.#gate = new Gate(options, clock, onStall, mercy, {
       onDeparture: (waiter, how, now) => this.#departed(waiter, how, now),
       onDepartures: () => {
         this.#lending.supply.provision()

@@ -126,7 +126,7 @@ function waiterReport<T>(waiter: Waiter<T>, now: number): WaiterReport {
   return {
     waitedMillis: Math.max(now - waiter.since, 0),
     leftMillis: Number.isFinite(waiter.deadline) ? waiter.deadline - now : null,
-    priority: waiter.particulars.priority,
+    priority: waiter.priority,
     ...known('nestedUnder', nestedUnder(waiter.particulars.wait?.scope)),
     ...known('stack', whereTaken(waiter.particulars)),
   }

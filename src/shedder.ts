@@ -58,7 +58,7 @@ export class Shedder<T> {
     const first = this.#queue.peek()
     if (first === undefined) return
     const limit = this.#codel.dequeue(now, this.#delay(first, now))
-    if (this.#delay(first, now) > limit) this.#shed(now, limit, first.particulars.priority)
+    if (this.#delay(first, now) > limit) this.#shed(now, limit, first.priority)
   }
 
   stop(): void {

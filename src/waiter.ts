@@ -1,5 +1,5 @@
 import type { PoolError } from './errors.ts'
-import type { Lane } from './line.ts'
+import type { Lane, Line } from './line.ts'
 import type { Scope, Wait } from './policy/scope.ts'
 import type { Trace } from './policy/stacks.ts'
 import type { Slot } from './slot.ts'
@@ -21,11 +21,14 @@ export interface Request {
 export type Call = 'acquire' | 'lease' | 'use'
 
 /** What most waiters do not have: kept apart, as there may be a hundred thousand of them. */
-class Particulars {
-  priority = 0
+class Particulars<T = unknown> {
   signal: AbortSignal | undefined = undefined
   detached = false
   call: Call = 'acquire'
+  /** Its companions, if its timeout is not the pool's. */
+  lane: Lane<T> | undefined = undefined
+  earlier: Waiter<T> | undefined = undefined
+  later: Waiter<T> | undefined = undefined
   /** Where it was called, if that is known. */
   trace: Trace | undefined = undefined
   /** The scope of the lease that it waits for. */
@@ -36,7 +39,7 @@ class Particulars {
   sentence: PoolError | undefined = undefined
 }
 
-const NONE: Readonly<Particulars> = Object.freeze(new Particulars())
+const NONE: Readonly<Particulars<never>> = Object.freeze(new Particulars<never>())
 
 type Resolve = (value: unknown) => void
 
@@ -48,28 +51,24 @@ const keep = (resolve: Resolve): void => {
 /** A promise for the next {@link Waiter} that is made. One function for all: a closure for each would cost as much again. */
 export const newPending = <R>(): Promise<R> => new Promise<R>(keep as (resolve: (value: R) => void) => void)
 
-/** One acquire that waits: 96 bytes, and its promise some 150. */
+/** One acquire that waits: 80 bytes, and its promise some 150. */
 export class Waiter<T> {
   state: WaiterState = 'waiting'
   /** Since when, in whole milliseconds of the pool's clock: a fraction would take 16 bytes more. */
   readonly since: number
-  /** Neighbours in the queue, and in the lane of those with the same timeout; see `Gate` and `Expiry`. */
+  /** The queue of its priority, and its neighbours there. */
+  line: Line<T> | undefined = undefined
   next: Waiter<T> | undefined = undefined
   previous: Waiter<T> | undefined = undefined
-  later: Waiter<T> | undefined = undefined
-  earlier: Waiter<T> | undefined = undefined
-  lane: Lane<T> | undefined = undefined
-  #particulars: Particulars | undefined
+  #particulars: Particulars<T> | undefined = undefined
   readonly #resolve: Resolve
 
   /** Fulfils or rejects the latest promise of {@link newPending}. */
-  constructor({ priority, signal, detached }: Request, now: number, call: Call) {
+  constructor({ signal, detached }: Request, now: number, call: Call) {
     this.since = Math.ceil(now)
     this.#resolve = latest
-    this.#particulars = undefined
-    if (call === 'acquire' && priority === 0 && signal === undefined && !detached) return
+    if (call === 'acquire' && signal === undefined && !detached) return
     const own = this.own
-    own.priority = priority
     own.signal = signal
     own.detached = detached
     own.call = call
@@ -79,18 +78,22 @@ export class Waiter<T> {
     return this.state !== 'waiting'
   }
 
+  get priority(): number {
+    return this.line?.priority ?? 0
+  }
+
   get deadline(): number {
-    return this.since + (this.lane?.timeout ?? 0)
+    return this.since + (this.particulars.lane ?? (this.line as Line<T>)).timeout
   }
 
   /** What is particular about it, to be read. */
-  get particulars(): Readonly<Particulars> {
+  get particulars(): Readonly<Particulars<T>> {
     return this.#particulars ?? NONE
   }
 
   /** The same, to be written. */
-  get own(): Particulars {
-    this.#particulars ??= new Particulars()
+  get own(): Particulars<T> {
+    this.#particulars ??= new Particulars<T>()
     return this.#particulars
   }
 
