@@ -20,8 +20,9 @@ export interface Clock {
 }
 
 export const systemClock: Clock = {
-  // Bound: by way of `globalThis`, a getter of Node's, each of the two reads of a loan takes 10 ns more.
-  now: performance.now.bind(performance),
+  // By way of `globalThis`, a getter of Node's, each of the two reads of a loan takes 10 ns more. Not bound: fake timers
+  // replace this together with `setTimeout`.
+  now: () => performance.now(),
   after(millis, run) {
     const timer = outside(() => setTimeout(run, millis).unref())
     return {
