@@ -1,4 +1,4 @@
-import { Alarm, type Clock } from './clock.ts'
+import { Alarm, type Clock, type Lateness } from './clock.ts'
 import { Fifo } from './fifo.ts'
 import { Heap } from './heap.ts'
 import type { Waiter } from './waiter.ts'
@@ -7,12 +7,14 @@ import type { Waiter } from './waiter.ts'
 const PORTION_MILLIS = 8
 /** After so many, the clock is read again. */
 const MOST_BLIND = 256
+/** Those who are spared are looked at again after so many milliseconds. */
+const SPARED_MILLIS = 5
 /** So many empty lanes are kept for those who come with the same timeout again. */
 const SPARE_LANES = 64
 
 /** The waiters with one timeout: their deadlines come in the order in which they arrived. */
 class Lane<T> extends Fifo<Waiter<T>> {
-  /** Not after the first deadline in the lane; it lags behind when waiters leave in time. */
+  /** Not after the first deadline in the lane, but for those who are spared; it lags behind when waiters leave in time. */
   due: number
   readonly timeout: number
 
@@ -43,6 +45,7 @@ export class Expiry<T> {
   readonly #clock: Clock
   readonly #alarm: Alarm
   readonly #listener: ExpiryListener<T>
+  readonly #mercy: (waiter: Waiter<T>, now: number) => boolean
   readonly #lanes = new Map<number, Lane<T>>()
   readonly #agenda = new Heap<Lane<T>>()
   /** Where the last waiter went: most go where the one before them went. */
@@ -50,23 +53,17 @@ export class Expiry<T> {
   #waiting = 0
   #empty = 0
 
+  /** @param mercy - is it too early to judge one whose time is up? */
   constructor(
     clock: Clock,
-    onStall: (millis: number) => void,
-    mercy: (since: number, now: number) => boolean,
+    onStall: Lateness,
+    mercy: (waiter: Waiter<T>, now: number) => boolean,
     listener: ExpiryListener<T>,
   ) {
     this.#clock = clock
     this.#listener = listener
-    this.#alarm = new Alarm(
-      clock,
-      () => this.#ring(),
-      onStall,
-      now => {
-        const first = this.#agenda.first()?.peek()
-        return first !== undefined && first.deadline <= now && mercy(first.since, now)
-      },
-    )
+    this.#mercy = mercy
+    this.#alarm = new Alarm(clock, () => this.#ring(), onStall)
   }
 
   add(waiter: Waiter<T>): void {
@@ -123,7 +120,7 @@ export class Expiry<T> {
       const first = lane.peek()
       if (first === undefined) this.#drop(lane)
       else {
-        lane.due = first.deadline
+        lane.due = first.deadline > now ? first.deadline : now + SPARED_MILLIS
         this.#agenda.push(lane)
       }
     }
@@ -135,13 +132,14 @@ export class Expiry<T> {
   /** @returns false when the portion is used up */
   #expire(lane: Lane<T>, now: number, end: number): boolean {
     let count = 0
-    for (let first = lane.peek(); first !== undefined && first.deadline <= now; first = lane.peek()) {
+    for (const waiter of lane) {
+      if (waiter.deadline > now) break
       if (count === MOST_BLIND) {
         if (this.#clock.now() > end) return false
         count = 0
       }
       count += 1
-      this.#listener.expire(first, now)
+      if (!this.#mercy(waiter, now)) this.#listener.expire(waiter, now)
     }
     return true
   }

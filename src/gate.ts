@@ -1,4 +1,4 @@
-import type { Clock } from './clock.ts'
+import type { Clock, Lateness } from './clock.ts'
 import { Expiry } from './expiry.ts'
 import { Fifo } from './fifo.ts'
 import type { ServiceRate } from './policy/service-rate.ts'
@@ -32,12 +32,12 @@ export class Gate<T> {
   shedder: Shedder<T> | undefined
   rate: ServiceRate | undefined
 
-  /** @param mercy - is it too early to judge one who has waited since then, as the event loop stood still meanwhile? */
+  /** @param mercy - is it too early to judge one whose time is up, as the event loop stood still meanwhile? */
   constructor(
     priorityRange: number,
     clock: Clock,
-    onStall: (millis: number) => void,
-    mercy: (since: number, now: number) => boolean,
+    onStall: Lateness,
+    mercy: (waiter: Waiter<T>, now: number) => boolean,
     doorman: Doorman<T>,
   ) {
     this.#lines = Array.from({ length: priorityRange }, () => new Fifo<Waiter<T>>())

@@ -1,4 +1,4 @@
-import { Alarm, type Clock } from './clock.ts'
+import { Alarm, type Clock, type Lateness } from './clock.ts'
 import type { ResolvedOptions } from './options.ts'
 import { Codel } from './policy/shedding.ts'
 import type { Waiter } from './waiter.ts'
@@ -29,7 +29,7 @@ export class Shedder<T> {
     options: NonNullable<ResolvedOptions['shedding']>,
     queue: Queue<T>,
     clock: Clock,
-    onStall: (millis: number) => void,
+    onStall: Lateness,
     stalledSince: (start: number) => number,
   ) {
     this.#codel = new Codel(options.targetMillis, options.intervalMillis)

@@ -203,7 +203,7 @@ export interface PoolStats {
     /** Idle connections that the server has closed. */
     closesSeen: number
   }
-  /** Times that the event loop stood still for long enough to make a timer of the pool late. */
+  /** Times that a turn of the event loop took 25 ms or more, while the pool was there. */
   stalls: { count: number; totalMillis: number; longestMillis: number }
 }
 

@@ -1,4 +1,4 @@
-import { Alarm, type Clock } from '../clock.ts'
+import { Alarm, type Clock, type Lateness } from '../clock.ts'
 import type { Totals } from '../diagnostics.ts'
 import type { PoolError } from '../errors.ts'
 import type { PoolEmitter } from '../events.ts'
@@ -60,7 +60,7 @@ export class Nesting<T> implements Member {
   #lastSign = Number.NEGATIVE_INFINITY
   #examining = false
 
-  constructor(house: NestedHouse<T>, onStall: (millis: number) => void) {
+  constructor(house: NestedHouse<T>, onStall: Lateness) {
     this.#house = house
     this.mode = house.options.nested
     this.#alarm = new Alarm(house.clock, () => this.#ring(), onStall)
