@@ -1,4 +1,5 @@
 import type { Gate } from './gate.ts'
+import { sink } from './log.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Breaker } from './policy/breaker.ts'
 import type { Roster } from './roster.ts'
@@ -63,5 +64,6 @@ export function statsOf<T>(insight: Insight<T>): PoolStats {
     halfClose: { ...insight.halfClose, found: { ...insight.halfClose.found } },
     serverTimeout: insight.serverTimeout,
     stalls: { count: stalls.count, totalMillis: stalls.totalMillis, longestMillis: stalls.longestMillis },
+    log: { written: sink.written, dropped: sink.dropped, waiting: sink.waiting },
   }
 }

@@ -474,6 +474,7 @@ export class Pool<T> extends PoolEmitter<T> {
     const { stats } = this.#crowd
     this.#nesting?.left(waiter)
     waiter.fail(waiter.sentence ?? withoutStack(() => this.#farewell(waiter, how, now - waiter.since, stats)))
+    if (how === 'expired') this.#troubles.add('timeout', 'an acquire timed out', now)
     if (how === 'shed') this.announce('shed', { pool: this.name, waitedMillis: now - waiter.since })
     supply.outwaited(waiter, now, how === 'aborted')
   }

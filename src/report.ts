@@ -22,7 +22,7 @@ export interface PoolReport {
   /** Every connection, those being made and closed included. */
   connections: ConnectionReport[]
   connecting: { failures: number; breaker: 'open' | 'closed'; lastError?: string; retryInMillis?: number }
-  /** What went wrong last. */
+  /** What went wrong last, newest first; kept for good, a few of each kind. */
   troubles: { what: string; times: number; agoMillis: number }[]
   /** The last stalls of the event loop, oldest first. */
   stalls: { agoMillis: number; millis: number }[]

@@ -205,6 +205,8 @@ export interface PoolStats {
   }
   /** Times that a turn of the event loop took 25 ms or more, while the pool was there. */
   stalls: { count: number; totalMillis: number; longestMillis: number }
+  /** Lines of the library's own output, by `DEBUG` and report signals, of the whole process. */
+  log: { written: number; dropped: number; waiting: number }
 }
 
 /** The events of a pool and what their listeners get. */
