@@ -61,7 +61,11 @@ export class Fifo<E extends { readonly gone: boolean }> {
   }
 
   *[Symbol.iterator](): Generator<E> {
-    for (const entry of this.#entries) if (entry !== undefined && !entry.gone) yield entry
+    const entries = this.#entries
+    for (let at = this.#head; at < entries.length; at += 1) {
+      const entry = entries[at]
+      if (entry !== undefined && !entry.gone) yield entry
+    }
   }
 
   #reset(): void {

@@ -78,7 +78,7 @@ export class Gate<T> {
     return waiter
   }
 
-  /** Who would be taken next. */
+  /** The oldest of the highest priority. */
   peek(): Waiter<T> | undefined {
     if (this.waiting === 0) return undefined
     for (const line of this.#lines) {
@@ -88,10 +88,22 @@ export class Gate<T> {
     return undefined
   }
 
+  /** Who has waited longest, of whatever priority. */
+  oldest(): Waiter<T> | undefined {
+    let oldest: Waiter<T> | undefined
+    for (const line of this.#lines) {
+      const waiter = line.peek()
+      if (waiter !== undefined && (oldest === undefined || waiter.since < oldest.since)) oldest = waiter
+    }
+    return oldest
+  }
+
   /** How many are served before one who comes now with that priority. */
   ahead(priority: number): number {
     let count = 0
-    for (let line = 0; line <= priority; line += 1) count += this.#lines[line]?.live ?? 0
+    // The youngest goes first, in its line.
+    const last = this.shedder?.takesYoungest === true ? priority - 1 : priority
+    for (let line = 0; line <= last; line += 1) count += this.#lines[line]?.live ?? 0
     return count
   }
 
@@ -127,9 +139,9 @@ export class Gate<T> {
     return this.#lines.flatMap(line => [...line])
   }
 
-  /** Those of that priority, or of any, in order of arrival. */
-  inOrder(priority: number): Iterable<Waiter<T>> {
-    return priority < this.#lines.length ? (this.#lines[priority] as Fifo<Waiter<T>>) : this.waiters()
+  /** Those who wait, by priority, each line in order of arrival. */
+  get lines(): readonly Iterable<Waiter<T>>[] {
+    return this.#lines
   }
 
   #depart(crowd: readonly Waiter<T>[], how: Departure): void {

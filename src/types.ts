@@ -103,7 +103,7 @@ export interface PoolOptions {
     targetMillis?: number
     /** How long a while is. Default 2000. */
     intervalMillis?: number
-    /** Who is served first while load is shed: the oldest (`'fifo'`, default) or the youngest. */
+    /** Who is served first while load is shed: the youngest (`'lifo'`, default) or the oldest. */
     order?: 'fifo' | 'lifo'
   }
   /** Refuse an acquire at once if, at the rate of service seen, its deadline would come first. Default false. */
