@@ -84,7 +84,9 @@ export class Shedder<T> {
         crowd.push(waiter)
       }
     }
-    if (crowd.length > 0) this.#queue.shed(crowd)
+    if (crowd.length === 0) return
+    if (this.#lifo) this.#codel.dropped()
+    this.#queue.shed(crowd)
   }
 
   /** Whoever waited because the event loop stood still did not wait for us. */

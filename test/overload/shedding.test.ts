@@ -46,6 +46,13 @@ describe('twice the load that can be served, for 30 s', () => {
     })
   }
 
+  test('the youngest first does not swing between shedding and not, interval by interval', async () => {
+    const { fates } = await overload({ shedding: { ...SHEDDING, order: 'lifo' } }, 2)
+    const late = fates.filter(fate => fate.at > 3 * SHEDDING.intervalMillis)
+    const longest = Math.max(...late.map(fate => fate.waited))
+    assert.ok(longest < 3 * SHEDDING.targetMillis, `${longest} ms`)
+  })
+
   test('the youngest is served first by default while load is shed, as it measures better', async () => {
     const { median } = await overload({ shedding: SHEDDING }, 2)
     assert.ok(median < SHEDDING.targetMillis / 2, `median ${median} ms`)
