@@ -2,6 +2,8 @@
  * Draws docs/codel.svg: a service behind a pool of ten connections, 20 ms of work each, gets twice the load that it can
  * serve for 30 s, from second 5 on. Simulated on an injected clock, with and without shedding.
  *
+ * Prints the table of docs/overload.md, too.
+ *
  *     node .build/bench/codel.js
  */
 import { writeFileSync } from 'node:fs'
@@ -52,6 +54,26 @@ const size = `width="${WIDTH}" height="${top}" viewBox="0 0 ${WIDTH} ${top}"`
 const font = 'font-family="system-ui, sans-serif" font-size="11" fill="#222"'
 const svg = `<svg xmlns="http://www.w3.org/2000/svg" ${size} ${font}>\n<rect width="100%" height="100%" fill="#fff"/>\n${parts.join('\n')}\n</svg>\n`
 writeFileSync(join(import.meta.dirname, '../../docs/codel.svg'), svg)
+
+// The table of docs/overload.md: 30 s of it, and nothing else.
+const ROWS: readonly (readonly [string, PoolOptions])[] = [
+  ...SCENES.slice(0, 3),
+  ['early refusal, deadline 200 ms', { earlyRefusal: true, acquireTimeoutMillis: 200 }],
+]
+for (const [name, options] of ROWS) {
+  const { fates, median, served, capacity } = await simulate({
+    options,
+    connections: 10,
+    serviceMillis: 20,
+    offered: () => 2,
+    millis: 30_000,
+    random: new Chance(7).next,
+  })
+  const { told } = summary(fates)
+  process.stdout.write(
+    `| ${name} | ${Math.round(median)} ms | ${((100 * served) / capacity).toFixed(1)} % | ${told} ms |\n`,
+  )
+}
 
 function quantile(waits: readonly number[], share: number): number {
   const sorted = waits.toSorted((a, b) => a - b)

@@ -12,8 +12,8 @@ export type StandardFd = 1 | 2
 
 /** Linux: the flag of an open file description, as /proc shows it (octal). */
 const O_NONBLOCK = 0o4000
-/** For how long the flags of a description shared with other processes are believed. Milliseconds. */
-const FLAGS_HOLD_MILLIS = 10
+/** For how long the flags of a description shared with other processes are believed: a look takes 15 µs. Milliseconds. */
+const FLAGS_HOLD_MILLIS = 1
 
 const streamOf = (fd: StandardFd): NodeJS.WriteStream => (fd === 1 ? process.stdout : process.stderr)
 
