@@ -120,7 +120,8 @@ export class Expiry<T> {
       const first = lane.peek()
       if (first === undefined) this.#drop(lane)
       else {
-        lane.due = first.deadline > now ? first.deadline : now + SPARED_MILLIS
+        // What a used up portion has left over goes on in the next turn.
+        lane.due = inTime && first.deadline <= now ? now + SPARED_MILLIS : first.deadline
         this.#agenda.push(lane)
       }
     }
