@@ -1,6 +1,6 @@
 import { Aftermath } from './aftermath.ts'
-import type { Clock } from './clock.ts'
-import { newTotals, Stalls, statsOf, type Totals } from './diagnostics.ts'
+import type { Clock, Lateness } from './clock.ts'
+import { newTotals, statsOf, type Totals } from './diagnostics.ts'
 import { type AcquirePhase, type PoolError, withoutStack } from './errors.ts'
 import { PoolEmitter } from './events.ts'
 import { holderInWords } from './findings.ts'
@@ -19,6 +19,7 @@ import { Sampling } from './policy/sampling.ts'
 import type { Scope } from './policy/scope.ts'
 import { ServerLimit } from './policy/server-limit.ts'
 import { ServiceRate } from './policy/service-rate.ts'
+import { stallMeterOf } from './policy/stall-meter.ts'
 import { whereTaken } from './provenance.ts'
 import * as refusals from './refusals.ts'
 import { register } from './registry.ts'
@@ -28,6 +29,7 @@ import { readRequest } from './requests.ts'
 import { Roster } from './roster.ts'
 import { Shedder } from './shedder.ts'
 import type { Slot } from './slot.ts'
+import { Stalls } from './stalls.ts'
 import type { House } from './supply.ts'
 import { Troubles } from './troubles.ts'
 import type { AcquireOptions, Factory, PoolEvents, PoolStats } from './types.ts'
@@ -56,7 +58,7 @@ export class Pool<T> extends PoolEmitter<T> {
   readonly #gate: Gate<T>
   readonly #lending: Lending<T>
   readonly #lifecycle: Lifecycle<T>
-  readonly #stalls = new Stalls()
+  readonly #stalls: Stalls
   readonly #aftermath: Aftermath<T>
   readonly #troubles = new Troubles()
   #leaks: LeakWatch<T> | undefined
@@ -82,8 +84,9 @@ export class Pool<T> extends PoolEmitter<T> {
     this.#plain = { priority: 0, timeout: options.acquireTimeoutMillis, signal: undefined, detached: false }
     this.#sampling = new Sampling(options)
     this.#roster = new Roster(handlesOf(factory))
-    const onStall = (millis: number): void => this.#stalled(millis)
-    const mercy = (since: number, now: number): boolean => this.#aftermath.lasts(since, now)
+    this.#stalls = new Stalls(stallMeterOf(clock), millis => this.#stalled(millis))
+    const onStall = (millis: number): boolean => this.#stalls.late(millis)
+    const mercy = (waiter: Waiter<T>, now: number): boolean => this.#aftermath.lasts(waiter, now)
     this.#gate = new Gate(options, clock, onStall, mercy, {
       onDeparture: (waiter, how, now) => this.#departed(waiter, how, now),
       onDepartures: () => {
@@ -327,6 +330,7 @@ export class Pool<T> extends PoolEmitter<T> {
 
   /** The same as plain data, for `JSON.stringify`. */
   reportJson(): PoolReport {
+    this.#stalls.look()
     return reportOf(this.#insight(), this.#clock.now())
   }
 
@@ -467,6 +471,7 @@ export class Pool<T> extends PoolEmitter<T> {
       waiter.particulars.sentence ??
         withoutStack(() => this.#farewell(waiter, how, now - waiter.since, stats)),
     )
+    if (how === 'expired') this.#troubles.add('timeout', 'an acquire timed out', now)
     if (how === 'shed') this.announce('shed', { pool: this.name, waitedMillis: now - waiter.since })
     supply.outwaited(waiter, now, how === 'aborted')
   }
@@ -558,7 +563,7 @@ export class Pool<T> extends PoolEmitter<T> {
     return Promise.reject(refusals.notBorrowed(this.stats(), what))
   }
 
-  #newNesting(factory: Factory<T>, totals: Totals, onStall: (millis: number) => void): Nesting<T> {
+  #newNesting(factory: Factory<T>, totals: Totals, onStall: Lateness): Nesting<T> {
     const house = {
       factory,
       options: this.#options,
@@ -574,7 +579,6 @@ export class Pool<T> extends PoolEmitter<T> {
   }
 
   #stalled(millis: number): void {
-    if (!this.#stalls.add(this.#clock.now(), millis)) return
     this.#aftermath.begin()
     if (log.stall.enabled) log.stall('%s: the event loop stood still for %d ms', this.name, millis)
     this.announce('stall', { pool: this.name, millis })

@@ -1,4 +1,4 @@
-import { Alarm } from '../clock.ts'
+import { Alarm, type Lateness } from '../clock.ts'
 import { log } from '../log.ts'
 import type { Slot } from '../slot.ts'
 import type { Waiter } from '../waiter.ts'
@@ -24,7 +24,7 @@ export class Judge<T> implements Member {
   lastSign = Number.NEGATIVE_INFINITY
   #examining = false
 
-  constructor(house: NestedHouse<T>, onStall: (millis: number) => void) {
+  constructor(house: NestedHouse<T>, onStall: Lateness) {
     this.#house = house
     this.#alarm = new Alarm(house.clock, () => this.#ring(), onStall)
   }
@@ -110,7 +110,11 @@ export class Judge<T> implements Member {
     const grace = options.deadlockGraceMillis
     const now = clock.now()
     const waiter = this.#waiters.get(wait)
-    return now - wait.since >= grace && waiter !== undefined && waiter.deadline - now > grace
+    return (
+      now - wait.since >= grace &&
+      waiter !== undefined &&
+      waiter.deadline(options.acquireTimeoutMillis) - now > grace
+    )
   }
 
   reject(wait: Wait, knot: readonly Wait[]): boolean {

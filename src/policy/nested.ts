@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.ts'
+import type { Clock, Lateness } from '../clock.ts'
 import type { Totals } from '../diagnostics.ts'
 import type { PoolError } from '../errors.ts'
 import type { PoolEmitter } from '../events.ts'
@@ -44,7 +44,7 @@ export class Nesting<T> {
   readonly #shared = shared()
   readonly #storage = this.#shared.storage
 
-  constructor(house: NestedHouse<T>, onStall: (millis: number) => void) {
+  constructor(house: NestedHouse<T>, onStall: Lateness) {
     this.#house = house
     this.mode = house.options.nested
     this.judge = new Judge(house, onStall)
