@@ -210,11 +210,11 @@ export class Lending<T> {
 
   #grant(slot: Slot<T>, now: number, first?: Waiter<T>): void {
     const { gate, nesting } = this.#house
-    const urgent = nesting?.urgent() ?? (first?.gone === false ? first : undefined)
+    const urgent = nesting?.judge.urgent() ?? (first?.gone === false ? first : undefined)
     const waiter = urgent === undefined ? (gate.take() as Waiter<T>) : gate.takeThis(urgent)
     gate.rate?.served(now, gate.waiting)
-    this.lend(slot, now, now - waiter.since)
-    slot.trace = waiter.trace
+    this.lend(slot, now, Math.max(now - waiter.since, 0))
+    slot.trace = waiter.particulars.trace
     nesting?.granted(waiter, slot, now)
     waiter.grant(slot)
   }

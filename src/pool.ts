@@ -33,7 +33,7 @@ import { Stalls } from './stalls.ts'
 import type { House } from './supply.ts'
 import { Troubles } from './troubles.ts'
 import type { AcquireOptions, Factory, PoolEvents, PoolStats } from './types.ts'
-import { type Call, type Request, Waiter } from './waiter.ts'
+import { type Call, newPending, type Request, Waiter } from './waiter.ts'
 
 /** @internal What tests put in place of time and chance. */
 export interface Surroundings {
@@ -87,7 +87,7 @@ export class Pool<T> extends PoolEmitter<T> {
     this.#stalls = new Stalls(stallMeterOf(clock), millis => this.#stalled(millis))
     const onStall = (millis: number): boolean => this.#stalls.late(millis)
     const mercy = (waiter: Waiter<T>, now: number): boolean => this.#aftermath.lasts(waiter, now)
-    this.#gate = new Gate(options.priorityRange, clock, onStall, mercy, {
+    this.#gate = new Gate(options, clock, onStall, mercy, {
       onDeparture: (waiter, how, now) => this.#departed(waiter, how, now),
       onDepartures: () => {
         this.#lending.supply.provision()
@@ -397,11 +397,12 @@ export class Pool<T> extends PoolEmitter<T> {
     // A hook that ran on the way may have aborted it.
     if (signal?.aborted) return Promise.reject(refusals.aborted(this.stats(), 0, signal.reason))
     const now = this.#clock.now()
+    const promise = newPending<T | Slot<T>>()
     const waiter = new Waiter<T>(request, now, call)
-    if (this.#sampling.left > 0) waiter.trace = this.#sampling.take(from)
+    if (this.#sampling.left > 0) waiter.own.trace = this.#sampling.take(from)
     else this.#sampling.waiting()
-    const served = this.#nesting === undefined ? waiter.promise : this.#nesting.queued(waiter, from)
-    this.#gate.enqueue(waiter)
+    const served = this.#nesting === undefined ? promise : this.#nesting.queued(waiter, promise, from)
+    this.#gate.enqueue(waiter, request)
     this.#lending.serve(now)
     return served
   }
@@ -473,7 +474,10 @@ export class Pool<T> extends PoolEmitter<T> {
     if (this.#crowd?.now !== now) this.#crowd = { now, stats: this.stats() }
     const { stats } = this.#crowd
     this.#nesting?.left(waiter)
-    waiter.fail(waiter.sentence ?? withoutStack(() => this.#farewell(waiter, how, now - waiter.since, stats)))
+    waiter.fail(
+      waiter.particulars.sentence ??
+        withoutStack(() => this.#farewell(waiter, how, now - waiter.since, stats)),
+    )
     if (how === 'expired') this.#troubles.add('timeout', 'an acquire timed out', now)
     if (how === 'shed') this.announce('shed', { pool: this.name, waitedMillis: now - waiter.since })
     supply.outwaited(waiter, now, how === 'aborted')
@@ -484,7 +488,7 @@ export class Pool<T> extends PoolEmitter<T> {
     if (how === 'refused') return refusals.closed(stats)
     if (how === 'aborted') {
       totals.aborted += 1
-      return refusals.aborted(stats, waited, waiter.signal?.reason)
+      return refusals.aborted(stats, waited, waiter.particulars.signal?.reason)
     }
     if (how === 'shed') {
       totals.shed += 1
