@@ -67,7 +67,12 @@ export class Nesting<T> {
     if (!exact) this.#storage.enterWith(scope)
   }
 
-  /** Runs a function in the scope of its lease. */
+  /** What runs from here on in this microtask, and what it sets off, is in the scope. */
+  enter(scope: Scope | undefined): void {
+    this.#storage.enterWith(scope)
+  }
+
+  /** Runs a function in a scope. */
   within<A extends unknown[], R>(scope: Scope | undefined, run: (...args: A) => R, ...args: A): R {
     return this.#storage.run(scope, run, ...args)
   }
@@ -78,7 +83,7 @@ export class Nesting<T> {
     const outer = waiter.particulars.detached ? undefined : this.around
     const { call, trace } = waiter.particulars
     const exact = call === 'use'
-    if (outer === undefined && !exact && trace === undefined) return promise
+    if (outer === undefined && (exact || trace === undefined)) return promise
     const scope = new Scope(this.judge, outer, exact)
     waiter.own.scope = scope
     if (!exact) this.#storage.enterWith(scope)
@@ -105,8 +110,9 @@ export class Nesting<T> {
   /** A waiter has got its connection. */
   granted(waiter: Waiter<T>, slot: Slot<T>, now: number): void {
     this.judge.lastSign = now
-    const { scope, wait } = waiter.particulars
+    const { scope, wait, call } = waiter.particulars
     if (scope !== undefined) this.#bind(scope, slot)
+    else if (call === 'use') this.#bind(new Scope(this.judge, undefined, true), slot)
     if (wait !== undefined) this.judge.forget(wait)
   }
 

@@ -277,7 +277,7 @@ test('the context of use reaches across timers, immediates, microtasks and emitt
           }),
       ),
     ])
-    await eventually(() => pool.pending === 1)
+    await eventually(() => pool.pending === 1 && pool.borrowed === 1)
     await world.clock.advance(SOON)
     assert.deepEqual(await ended, ['POOL_DEADLOCK'], name)
   }
