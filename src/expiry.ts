@@ -136,7 +136,8 @@ export class Expiry<T> {
   /** @returns false when the portion is used up */
   #expire(crowd: Crowd<T>, now: number, end: number): boolean {
     let count = 0
-    for (let waiter = crowd.soonest, next: typeof waiter; waiter !== undefined; waiter = next) {
+    let next: Waiter<T> | undefined
+    for (let waiter = crowd.soonest; waiter !== undefined && !waiter.gone; waiter = next) {
       if (waiter.since + crowd.timeout > now) break
       next = crowd.after(waiter)
       if (count === MOST_BLIND) {
