@@ -26,8 +26,12 @@ export function clientFactory<R extends RedisClient>(
   const faces = new WeakMap<R, Face>()
   return {
     async create(signal) {
-      const { epoch } = side
-      const client = await side.dial(signal, signal => openFit(make, side, signal))
+      let { epoch } = side
+      const client = await side.dial(signal, signal => {
+        // It may begin again, after a switch.
+        epoch = side.epoch
+        return openFit(make, side, signal)
+      })
       const face = new Face(client, side)
       faces.set(client, face)
       if (wantedRole(client, side) === 'primary') watchReplies(client, face, epoch)

@@ -38,7 +38,8 @@ const LONGEST_PAUSE = 2000
 export class SentinelWatch {
   readonly #target: SentinelTarget
   readonly #onSwitch: (to: Address, from: Address | undefined) => void
-  #running = false
+  /** The walk from sentinel to sentinel that is under way. */
+  #walk: object | undefined
   #client: SentinelClient | undefined
   #pause: Timer | undefined
   #wake: (() => void) | undefined
@@ -49,27 +50,33 @@ export class SentinelWatch {
     this.#onSwitch = onSwitch
   }
 
+  /** The primary, as far as the sentinels have been heard. */
+  get master(): Address | undefined {
+    return this.#master
+  }
+
   start(): void {
-    if (this.#running) return
-    this.#running = true
-    void this.#run()
+    if (this.#walk !== undefined) return
+    this.#walk = {}
+    void this.#run(this.#walk)
   }
 
   stop(): void {
-    this.#running = false
+    this.#walk = undefined
     this.#pause?.cancel()
     this.#wake?.()
     if (this.#client !== undefined) sever(this.#client)
   }
 
-  async #run(): Promise<void> {
+  async #run(walk: object): Promise<void> {
     let pause = FIRST_PAUSE
-    while (this.#running) {
+    // It may have been stopped, and started anew, while this one was waiting.
+    while (this.#walk === walk) {
       for (const endpoint of this.#target.endpoints) {
-        if (!this.#running) return
+        if (this.#walk !== walk) return
         if (await this.#listen(endpoint)) pause = FIRST_PAUSE
       }
-      if (this.#running) await this.#sleep(pause)
+      if (this.#walk === walk) await this.#sleep(pause)
       pause = Math.min(pause * 2, LONGEST_PAUSE)
     }
   }
