@@ -134,7 +134,7 @@ export class PoolSide {
     this.clients.add(client)
     client.once('end', () => this.closed(client))
     if (sentinels === undefined) return
-    this.#watch ??= new SentinelWatch(sentinels, (to, from) => this.#switched(to, from))
+    this.#watch ??= new SentinelWatch(sentinels, (to, from) => this.#switched(to, from, sentinels.toPrimary))
     this.#watch.start()
   }
 
@@ -144,7 +144,10 @@ export class PoolSide {
 
   /** The sentinels are listened to as long as there is something to hear for. */
   #rest(): void {
-    if (this.clients.size === 0 && this.#awaiting.size === 0) this.#watch?.stop()
+    if (this.clients.size > 0 || this.#awaiting.size > 0) return
+    this.#watch?.stop()
+    // Who listens no more cannot know that it has not been made primary again.
+    this.#deposed = undefined
   }
 
   /** Does the client lead to the server that the sentinels have replaced? Some of them learn of that later. */
@@ -165,12 +168,16 @@ export class PoolSide {
 
   /**
    * The connections that are lent are cut, and not waited for: the old primary may hang, and hold its borrowers for
-   * ever; or live on behind a partition, and take writes that will be lost.
+   * ever; or live on behind a partition, and take writes that will be lost. Those to replicas may be finished.
    */
-  #switched(to: Address, from: Address | undefined): void {
+  #switched(to: Address, from: Address | undefined, toPrimary: boolean): void {
     this.#deposed = from
     this.#switches += 1
     const reason = `the sentinels have made ${to.host}:${to.port} the primary`
+    if (!toPrimary) {
+      this.#newEpoch(reason)
+      return
+    }
     const error = new PoolError(
       'POOL_FAILOVER',
       `pool '${this.name}': the connection was cut, as ${reason}. A command that was under way may have run on the old ` +
