@@ -6,7 +6,7 @@ import type { Redis } from 'ioredis'
 import { isPoolError } from '../../src/errors.ts'
 import { eventually, settledWithin } from '../support/factories.ts'
 import { withRedis } from '../support/redis.ts'
-import { bulk, handshake, startFakeRedis } from './fake-redis.ts'
+import { type Answer, bulk, handshake, startFakeRedis } from './fake-redis.ts'
 import { poolOf, rejection, versions } from './versions.ts'
 
 const redis = await withRedis()
@@ -164,14 +164,19 @@ for (const { name, Client } of versions) {
   })
 
   describe(`${name}: dangers of sentinels`, () => {
-    test('a primary that was replaced, and made primary again unheard, is not refused for ever', async () => {
-      const servers = await Promise.all([startFakeRedis(), startFakeRedis()])
-      let master = 0
+    /** A sentinel that says what the test wants, and tells those that subscribe. */
+    const startFakeSentinel = async (master: () => number, replicas: () => number[] = () => []) => {
       const listeners: ((message: string) => void)[] = []
-      const sentinel = await startFakeRedis(([command = '', ...args], socket) => {
+      const fake = await startFakeRedis(([command = '', ...args], socket) => {
         if (command === 'SENTINEL') {
-          if (args[0]?.toLowerCase() !== 'get-master-addr-by-name') return '*0\r\n'
-          return `*2\r\n${bulk(host)}${bulk(String(servers[master]?.port))}`
+          const what = args[0]?.toLowerCase()
+          if (what === 'get-master-addr-by-name') return `*2\r\n${bulk(host)}${bulk(String(master()))}`
+          if (what !== 'slaves') return '*0\r\n'
+          const entries = replicas().map(port => {
+            const fields = ['ip', host, 'port', String(port), 'flags', 'slave']
+            return `*${fields.length}\r\n${fields.map(bulk).join('')}`
+          })
+          return `*${entries.length}\r\n${entries.join('')}`
         }
         if (command === 'SUBSCRIBE') {
           listeners.push(message =>
@@ -183,27 +188,64 @@ for (const { name, Client } of versions) {
         if (command === 'HELLO') return "-ERR unknown command 'HELLO'\r\n"
         return handshake([command, ...args])
       })
-      const pool = poolOf(
-        Client,
-        { sentinels: [{ host, port: sentinel.port }], name: 'flapping' },
-        { acquireTimeoutMillis: 2000 },
-      )
+      return { fake, listeners }
+    }
+
+    test('a primary that was replaced, and made primary again unheard, is not refused for ever', async () => {
+      const [a, b] = await Promise.all([startFakeRedis(), startFakeRedis()])
+      let master = a.port
+      const { fake, listeners } = await startFakeSentinel(() => master)
+      const sentinels = [{ host, port: fake.port }]
+      const pool = poolOf(Client, { sentinels, name: 'flapping' }, { acquireTimeoutMillis: 2000 })
       try {
         const portOf = () => pool.use(async client => client.stream.remotePort)
-        assert.equal(await portOf(), servers[0]?.port)
+        assert.equal(await portOf(), a.port)
         await eventually(() => listeners.length === 1)
-        master = 1
-        listeners[0]?.(`flapping ${host} ${servers[0]?.port} ${host} ${servers[1]?.port}`)
+        master = b.port
+        // Right behind the answer to the question who is the primary: that is older, and must not undo it.
+        listeners[0]?.(`flapping ${host} ${a.port} ${host} ${b.port}`)
         await eventually(() => pool.stats().generation === 1)
-        assert.equal(await portOf(), servers[1]?.port)
+        assert.equal(await portOf(), b.port)
+        assert.equal(pool.stats().generation, 1)
         // The last connection goes, and with it the watch.
         await pool.clear()
-        await eventually(() => sentinel.sockets.size === 0)
-        master = 0
-        assert.equal(await portOf(), servers[0]?.port)
+        await eventually(() => fake.sockets.size === 0)
+        master = a.port
+        assert.equal(await portOf(), a.port)
       } finally {
         await pool.close()
-        await Promise.all([sentinel, ...servers].map(server => server.stop()))
+        await Promise.all([fake, a, b].map(server => server.stop()))
+      }
+    })
+
+    test('a switch does not cut who reads from a replica, and the old primary may be one from then on', async () => {
+      const asReplica: Answer = command =>
+        command[0] === 'INFO' ? bulk('role:slave\r\nloading:0\r\n') : handshake(command)
+      const [a, b] = await Promise.all([startFakeRedis(asReplica), startFakeRedis(asReplica)])
+      let replicas = [b.port]
+      const { fake, listeners } = await startFakeSentinel(
+        () => a.port,
+        () => replicas,
+      )
+      const sentinels = [{ host, port: fake.port }]
+      const pool = poolOf(
+        Client,
+        { sentinels, name: 'readers', role: 'slave' },
+        { max: 2, acquireTimeoutMillis: 2000 },
+      )
+      try {
+        const reader = await pool.acquire()
+        await eventually(() => listeners.length === 1)
+        replicas = [a.port]
+        listeners[0]?.(`readers ${host} ${a.port} ${host} 1`)
+        await eventually(() => pool.stats().generation === 1)
+        assert.equal(await reader.ping(), 'PONG')
+        assert.equal(await pool.use(async client => client.stream.remotePort), a.port)
+        await pool.release(reader)
+        assert.equal(pool.available, 1, 'it was of the old generation')
+      } finally {
+        await pool.close()
+        await Promise.all([fake, a, b].map(server => server.stop()))
       }
     })
   })
