@@ -163,6 +163,23 @@ for (const { name, Client } of versions) {
     })
   })
 
+  describe(`${name}: dangers of validation`, () => {
+    test('a server that had closed the connection before it was asked is not called silent', async () => {
+      const fake = await startFakeRedis()
+      const pool = poolOf(Client, { port: fake.port }, { validateAfterIdleMillis: 0 })
+      const ends: string[] = []
+      pool.on('destroy', ({ reason }) => ends.push(reason))
+      pool.on('half-close', ({ state }) => ends.push(`half-close while ${state}`))
+      await pool.use(client => client.ping())
+      // Its FIN is in the kernel when the PING is sent, and nobody has heard of it yet.
+      for (const socket of fake.sockets) socket.destroy()
+      assert.equal(await pool.use(client => client.ping()), 'PONG')
+      assert.deepEqual(ends, ['half-close while validating', 'half-closed'])
+      await pool.close()
+      await fake.stop()
+    })
+  })
+
   describe(`${name}: dangers of sentinels`, () => {
     /** A sentinel that says what the test wants, and tells those that subscribe. */
     const startFakeSentinel = async (master: () => number, replicas: () => number[] = () => []) => {
