@@ -57,11 +57,11 @@ for (const { name, Client } of versions) {
     })
 
     test('a command that timed out is still to be answered, and its answer goes to nobody', async () => {
-      const pool = poolOf(Client, { port: redis.server.port, commandTimeout: 30 })
+      const pool = poolOf(Client, { port: redis.server.port, commandTimeout: 200 })
       const admin = new Client(redis.url)
       await pool.use(client => client.set(redis.key('late'), 'late'))
       const client = await pool.acquire()
-      await admin.call('CLIENT', 'PAUSE', '150', 'ALL')
+      await admin.call('CLIENT', 'PAUSE', '500', 'ALL')
       assert.match((await rejection(client.get(redis.key('late')))).message, /timed out/)
       await pool.release(client)
       await admin.ping()
