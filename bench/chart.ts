@@ -1,4 +1,4 @@
-import type { Measured } from './table.ts'
+type Measured = { scene: string; contender: string; unit: string; median: number; ratio: number | undefined }
 
 interface Run {
   readonly machine: string

@@ -1,11 +1,12 @@
-import { CONTENDERS } from './contenders.ts'
-import { SCENES } from './scenes.ts'
+import { SCENES } from './scenes/index.ts'
 
-/* One contender in one scene, in a process of its own: AsyncLocalStorage slows every promise of its process. */
+/*
+ * One contender in one scene, in a process of its own: AsyncLocalStorage slows every promise of its process on Node 20
+ * and 22, those of other pools, too.
+ */
 
-const [contender = '', scene = '', quick = ''] = process.argv.slice(2)
-const make = CONTENDERS[contender]
+const [scene = '', contender = '', quick = ''] = process.argv.slice(2)
 const found = SCENES[scene]
-if (make === undefined || found === undefined) throw new Error(`no such bench: ${contender} / ${scene}`)
-const figure = await found.run(make(found.max), quick === 'quick')
-process.stdout.write(JSON.stringify(figure), () => process.exit(0))
+if (found === undefined) throw new Error(`no such scene: ${scene}`)
+const figures = await found.run(contender, quick === 'quick')
+process.stdout.write(`\n${JSON.stringify(figures)}\n`, () => process.exit(0))

@@ -1,0 +1,55 @@
+import { POOLS, poolOf } from '../contenders/pools.ts'
+import type { Scene } from './scene.ts'
+import { perOperation } from './timing.ts'
+
+const work = async (): Promise<void> => {}
+
+/** Many workers, each lending and returning in a loop. */
+function cycles(group: string, viaUse: boolean, workers: number, max: number): [string, Scene] {
+  const row = `${group}, ${workers} ${workers === 1 ? 'worker' : 'workers'}, max ${max}`
+  const telling = max === 10
+  const quick = telling && (!viaUse || workers === 10)
+  return [
+    row,
+    {
+      group,
+      contenders: POOLS,
+      rounds: 5,
+      ...(quick ? { quickRounds: 3 } : {}),
+      eachNode: telling,
+      async run(contender) {
+        const pool = poolOf(contender, { max })
+        const cost = await perOperation(async count => {
+          const each = Math.ceil(count / workers)
+          const lend = async (): Promise<void> => {
+            for (let done = 0; done < each; done += 1) {
+              const resource = await pool.acquire()
+              pool.release(resource)
+            }
+          }
+          const use = async (): Promise<void> => {
+            for (let done = 0; done < each; done += 1) await pool.use(work)
+          }
+          await Promise.all(Array.from({ length: workers }, viaUse ? use : lend))
+        }, workers * 20)
+        return [{ row, unit: 'ns', ...cost }]
+      },
+    },
+  ]
+}
+
+const LENDING = 'acquire+release'
+const USING = 'use'
+
+export const CYCLES: Readonly<Record<string, Scene>> = Object.fromEntries([
+  cycles(LENDING, false, 1, 1),
+  cycles(LENDING, false, 1, 10),
+  cycles(LENDING, false, 10, 10),
+  cycles(LENDING, false, 100, 10),
+  cycles(LENDING, false, 1000, 100),
+  cycles(USING, true, 1, 1),
+  cycles(USING, true, 1, 10),
+  cycles(USING, true, 10, 10),
+  cycles(USING, true, 100, 10),
+  cycles(USING, true, 1000, 100),
+])
