@@ -87,7 +87,8 @@ export async function measure(name: string, scene: Scene, plan: Plan, progress: 
     [
       ...[...cells.values()].filter(cell => cell.row === row).map(tidy),
       ...[...failed]
-        .filter(([contender]) => !cells.has(JSON.stringify([row, contender])))
+        // Given up before it showed anything.
+        .filter(([contender]) => ![...cells.values()].some(cell => cell.contender === contender))
         .map(([contender, why]) => ({ ...common, row, unit, contender, values: [], failed: why })),
     ].toSorted((a, b) => places(a) - places(b)),
   )

@@ -11,7 +11,11 @@ export function shown(value: number, unit: string): string {
   const digits =
     Math.abs(size) >= 100 || (unit === '' && Number.isInteger(size)) ? 0 : Math.abs(size) >= 10 ? 1 : 2
   const text = size.toFixed(digits).replace(/\B(?=(\d{3})+(?!\d))(?<!\.\d*)/g, ' ')
-  return name === '' ? text : name === '×' || name === '/s' ? `${text}${name}` : `${text} ${name}`
+  return name === ''
+    ? text
+    : name === '×' || name === '/s' || name === '%'
+      ? `${text}${name}`
+      : `${text} ${name}`
 }
 
 export interface Style {

@@ -4,6 +4,8 @@ import { GROWTH } from './growth.ts'
 import { GUARD_SCENES } from './guards.ts'
 import { MEMORY } from './memory.ts'
 import { QUEUE } from './queue.ts'
+import { RECOVERY } from './recovery.ts'
+import { REDIS_SCENES } from './redis.ts'
 import type { Scene } from './scene.ts'
 import { SOCKETS } from './sockets.ts'
 
@@ -16,4 +18,6 @@ export const SCENES: Readonly<Record<string, Scene>> = {
   ...GROWTH,
   ...MEMORY,
   ...SOCKETS,
+  ...REDIS_SCENES,
+  ...RECOVERY,
 }

@@ -1,5 +1,5 @@
 /** What a figure counts. Less is better, except for `/s`. */
-export type Unit = 'ns' | 'µs' | 'ms' | 's' | 'B' | '/s' | '×' | ''
+export type Unit = 'ns' | 'µs' | 'ms' | 's' | 'B' | '/s' | '%' | '×' | ''
 
 /** One measured figure: a row of a table. */
 export interface Figure {
