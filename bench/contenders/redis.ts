@@ -44,7 +44,7 @@ function lending(pool: Lender): RedisContender {
   }
 }
 
-async function connected(url: string, options: RedisOptions): Promise<Redis> {
+async function connected(url: string, options: Omit<RedisOptions, 'replyMapping'>): Promise<Redis> {
   const client = new Redis(url, { ...options, lazyConnect: true })
   client.on('error', () => {})
   await client.connect()

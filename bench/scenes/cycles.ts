@@ -14,7 +14,7 @@ function cycles(group: string, viaUse: boolean, workers: number, max: number): [
     {
       group,
       contenders: POOLS,
-      rounds: 5,
+      rounds: telling ? 5 : 3,
       ...(quick ? { quickRounds: 3 } : {}),
       eachNode: telling,
       async run(contender) {

@@ -12,7 +12,7 @@ function guards(workers: number): [string, Scene] {
     {
       group: 'guards, each alone',
       contenders: GUARDS,
-      rounds: 5,
+      rounds: 3,
       async run(contender) {
         const server = await silentServer()
         const pool = guardedPool(contender, server.port, 10)

@@ -34,12 +34,12 @@ async function timed(count: number, run: (count: number) => Promise<unknown>): P
   }
 }
 
-const WARM_UP_MICROS = 120_000
-const BATCH_NANOS = 20e6
-const BATCHES = 7
+const WARM_UP_MICROS = 100_000
+const BATCH_NANOS = 15e6
+const BATCHES = 6
 
 /**
- * What one operation costs, warmed up: the second cheapest of seven batches of about 20 ms each, as other processes only
+ * What one operation costs, warmed up: the second cheapest of six batches of about 15 ms each, as other processes only
  * ever make it dearer. Each batch has minor collections in it.
  *
  * @param run - does the operation so many times
