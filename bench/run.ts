@@ -1,3 +1,4 @@
+import { writeDocs } from './docs.ts'
 import type { Run } from './figures.ts'
 import { nodeBinary } from './nodes.ts'
 import { commandLine } from './options.ts'
@@ -60,5 +61,5 @@ process.stdout.write(
 const part = only !== undefined || against !== undefined
 const name = part ? 'part' : nodes !== undefined ? 'nodes' : quick ? 'quick' : 'latest'
 if (from === undefined) save(name, measured)
-if (has('write-docs')) await (await import('./docs.ts')).writeDocs()
+if (has('write-docs')) writeDocs()
 process.stdout.write(`${Math.round((performance.now() - started) / 1000)} s in all\n`)

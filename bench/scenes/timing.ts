@@ -36,7 +36,8 @@ async function timed(count: number, run: (count: number) => Promise<unknown>): P
 
 const WARM_UP_MICROS = 100_000
 const BATCH_NANOS = 15e6
-const BATCHES = 6
+/** More of them for a profile, which is to show this and not the start of the process. */
+const BATCHES = Number(process.env.BENCH_BATCHES ?? 6)
 
 /**
  * What one operation costs, warmed up: the second cheapest of six batches of about 15 ms each, as other processes only
