@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import type { Cell } from './figures.ts'
 import type { Progress } from './progress.ts'
+import { fileOf } from './scenes/index.ts'
 import type { Figure, Scene } from './scenes/scene.ts'
 
 const execute = promisify(execFile)
@@ -35,7 +36,8 @@ export const baseOf = (scene: Scene): string => scene.base ?? 'generic-pool'
 
 async function once(name: string, scene: Scene, contender: string, plan: Plan): Promise<Figure[]> {
   const flags = ['--expose-gc', '--no-warnings', ...(scene.flags ?? [])]
-  const args = [join(import.meta.dirname, 'child.js'), name, contender, plan.quick ? 'quick' : 'full']
+  const child = join(import.meta.dirname, 'child.js')
+  const args = [child, fileOf(name), name, contender, plan.quick ? 'quick' : 'full']
   const { stdout } = await execute(plan.node, [...flags, ...args], {
     timeout: scene.patience ?? PATIENCE_MILLIS,
     maxBuffer: 1e8,

@@ -3,6 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
+import { fileOf } from './scenes/index.ts'
 import type { Figure } from './scenes/scene.ts'
 import { markdown } from './table.ts'
 
@@ -31,7 +32,7 @@ const flags = ['--cpu-prof', '--cpu-prof-interval=500', `--cpu-prof-dir=${folder
 const child = join(import.meta.dirname, 'child.js')
 const { stdout } = await promisify(execFile)(
   process.execPath,
-  [...flags, child, scene, contender, 'full'],
+  [...flags, child, fileOf(scene), scene, contender, 'full'],
   // The start of the process is to be lost beside it.
   { env: { ...process.env, BENCH_BATCHES: '200' } },
 )

@@ -77,4 +77,4 @@ const latency: Scene = {
   },
 }
 
-export const BURSTS: Readonly<Record<string, Scene>> = { 'create storm': storm, latency }
+export const SCENES: Readonly<Record<string, Scene>> = { 'create storm': storm, latency }

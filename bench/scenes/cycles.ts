@@ -41,7 +41,7 @@ function cycles(group: string, viaUse: boolean, workers: number, max: number): [
 const LENDING = 'acquire+release'
 const USING = 'use'
 
-export const CYCLES: Readonly<Record<string, Scene>> = Object.fromEntries([
+export const SCENES: Readonly<Record<string, Scene>> = Object.fromEntries([
   cycles(LENDING, false, 1, 1),
   cycles(LENDING, false, 1, 10),
   cycles(LENDING, false, 10, 10),

@@ -79,4 +79,4 @@ async function handOff(
   return ((end - start) * 1000) / count
 }
 
-export const GROWTH: Readonly<Record<string, Scene>> = { 'growth: idle': bySize, 'growth: waiting': byQueue }
+export const SCENES: Readonly<Record<string, Scene>> = { 'growth: idle': bySize, 'growth: waiting': byQueue }

@@ -36,4 +36,4 @@ function guards(workers: number): [string, Scene] {
   ]
 }
 
-export const GUARD_SCENES: Readonly<Record<string, Scene>> = Object.fromEntries([guards(1), guards(50)])
+export const SCENES: Readonly<Record<string, Scene>> = Object.fromEntries([guards(1), guards(50)])

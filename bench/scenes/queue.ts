@@ -101,7 +101,7 @@ const allAborted: Scene = {
   },
 }
 
-export const QUEUE: Readonly<Record<string, Scene>> = {
+export const SCENES: Readonly<Record<string, Scene>> = {
   'queue: served': { ...served, quickRounds: 1 },
   'queue: all time out': allTimeOut,
   'queue: all aborted': allAborted,

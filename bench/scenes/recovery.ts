@@ -104,4 +104,4 @@ const restart: Scene = {
   },
 }
 
-export const RECOVERY: Readonly<Record<string, Scene>> = { 'Redis: restart': restart }
+export const SCENES: Readonly<Record<string, Scene>> = { 'Redis: restart': restart }

@@ -95,7 +95,7 @@ const loans: Scene = {
   },
 }
 
-export const REDIS_SCENES: Readonly<Record<string, Scene>> = {
+export const SCENES: Readonly<Record<string, Scene>> = {
   'Redis: GET, 50 callers': {
     ...endToEnd(5, redis => load('GET, 50 callers', 50, () => redis.get(KEY))),
     quickRounds: 2,

@@ -78,4 +78,4 @@ const sockets: Scene = {
   },
 }
 
-export const SOCKETS: Readonly<Record<string, Scene>> = { '10 000 connections': sockets }
+export const SCENES: Readonly<Record<string, Scene>> = { '10 000 connections': sockets }
