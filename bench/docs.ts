@@ -64,7 +64,7 @@ function replaced(page: string, name: string, content: string): string {
   return `${page.slice(0, from + start.length)}\n\n${content.trim()}\n\n${page.slice(to)}`
 }
 
-function rewrite(file: string, parts: Readonly<Record<string, string>>): void {
+export function rewrite(file: string, parts: Readonly<Record<string, string>>): void {
   const path = join(ROOT, file)
   let page = readFileSync(path, 'utf8')
   for (const [name, content] of Object.entries(parts)) page = replaced(page, name, content)

@@ -14,6 +14,8 @@ export interface Plan {
   /** The binary of Node. */
   readonly node: string
   readonly quick: boolean
+  /** Leave out the contenders that tell least. */
+  readonly few?: boolean
   /** Instead of the scene's own. */
   readonly rounds?: number | undefined
   /** Only these contenders, and the base. */
@@ -24,11 +26,11 @@ export const roundsOf = (scene: Scene, { quick, rounds }: Plan): number =>
   rounds ?? (quick ? (scene.quickRounds ?? scene.rounds) : scene.rounds)
 
 /** Few contenders, and the telling ones, when it has to be quick. */
-const QUICK = /^(?!generic-pool \+ p-timeout|tarn|sequelize-pool)/
+const TELLING = /^(?!generic-pool \+ p-timeout|tarn|sequelize-pool)/
 
-export function contendersOf(scene: Scene, { quick, against }: Plan): string[] {
+export function contendersOf(scene: Scene, { few, against }: Plan): string[] {
   const wanted = (name: string): boolean =>
-    against === undefined ? !quick || QUICK.test(name) : against.includes(name) || name === baseOf(scene)
+    against === undefined ? !few || TELLING.test(name) : against.includes(name) || name === baseOf(scene)
   return scene.contenders.filter(wanted)
 }
 

@@ -30,6 +30,7 @@ const { has, listOf, textOf } = commandLine([
 const quick = has('quick')
 const [only, against, nodes, from] = [textOf('only'), listOf('against'), listOf('nodes'), textOf('from')]
 const rounds = textOf('rounds') === undefined ? undefined : Number(textOf('rounds'))
+const few = quick || (nodes !== undefined && only === undefined)
 const started = performance.now()
 
 function chosen(): Scenes {
@@ -43,7 +44,7 @@ async function runs(): Promise<Run[]> {
   if (from !== undefined) return resultsOf(from)
   const all: Run[] = []
   for (const version of nodes ?? [undefined]) {
-    all.push(await runScenes(chosen(), { node: await nodeBinary(version), quick, rounds, against }))
+    all.push(await runScenes(chosen(), { node: await nodeBinary(version), quick, few, rounds, against }))
   }
   return all
 }
@@ -59,7 +60,7 @@ process.stdout.write(
   '\nTimes in ns are CPU time. In brackets: the median of the ratios to generic-pool, or to the first column, round by round, and least–most.\n',
 )
 const part = only !== undefined || against !== undefined
-const name = part ? 'part' : nodes !== undefined ? 'nodes' : quick ? 'quick' : 'latest'
+const name = part ? 'part' : quick ? 'quick' : nodes !== undefined ? 'nodes' : 'latest'
 if (from === undefined) save(name, measured)
 if (has('write-docs')) writeDocs()
 process.stdout.write(`${Math.round((performance.now() - started) / 1000)} s in all\n`)
