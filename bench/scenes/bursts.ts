@@ -1,6 +1,6 @@
 import { POOLS, poolOf } from '../contenders/pools.ts'
 import type { Figure, Scene } from './scene.ts'
-import { cpuMicros, quantile, turn } from './timing.ts'
+import { callers, cpuMicros, quantile, turn } from './timing.ts'
 
 const STORM = 1000
 const CREATE_MILLIS = 5
@@ -21,13 +21,11 @@ const storm: Scene = {
       }
       const pool = poolOf(contender, { max: STORM, createMillis: CREATE_MILLIS, made })
       const [start, cpu] = [performance.now(), cpuMicros()]
-      await Promise.all(
-        Array.from({ length: STORM }, async () => {
-          const resource = await pool.acquire()
-          await new Promise(resolve => setTimeout(resolve, HOLD_MILLIS))
-          pool.release(resource)
-        }),
-      )
+      await callers(STORM, async () => {
+        const resource = await pool.acquire()
+        await new Promise(resolve => setTimeout(resolve, HOLD_MILLIS))
+        pool.release(resource)
+      })
       const title = `max ${STORM}, ${STORM} acquires at once, ${CREATE_MILLIS} ms a create`
       figures.splice(0)
       figures.push(
@@ -61,7 +59,7 @@ const latency: Scene = {
             pool.release(resource)
           }
         }
-        await Promise.all(Array.from({ length: workers }, loop))
+        await callers(workers, loop)
         return waits
       }
       await run(10_000)

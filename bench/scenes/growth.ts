@@ -1,6 +1,6 @@
 import { poolOf } from '../contenders/pools.ts'
 import type { Figure, Scene } from './scene.ts'
-import { cpuMicros, perOperation, turn } from './timing.ts'
+import { callers, cpuMicros, perOperation, turn } from './timing.ts'
 
 const SIZES = [1, 10, 100, 1000, 10_000]
 const QUEUES = [0, 10, 100, 1000, 10_000, 100_000]
@@ -19,7 +19,7 @@ function slope(figures: readonly Figure[], row: string): Figure {
 const bySize: Scene = {
   group: GROUP,
   contenders: CONTENDERS,
-  rounds: 3,
+  rounds: 2,
   async run(contender) {
     const figures: Figure[] = []
     for (const max of SIZES) {
@@ -27,7 +27,7 @@ const bySize: Scene = {
       const lent: Awaited<ReturnType<typeof pool.acquire>>[] = []
       for (let at = 0; at < max; at += 100) {
         const batch = Math.min(100, max - at)
-        lent.push(...(await Promise.all(Array.from({ length: batch }, () => pool.acquire()))))
+        lent.push(...(await callers(batch, () => pool.acquire())))
       }
       for (const each of lent) pool.release(each)
       await turn()
@@ -44,7 +44,7 @@ const bySize: Scene = {
 const byQueue: Scene = {
   group: GROUP,
   contenders: CONTENDERS,
-  rounds: 3,
+  rounds: 2,
   async run(contender) {
     const figures: Figure[] = []
     for (const waiters of QUEUES) {
@@ -75,7 +75,7 @@ async function handOff(
       pool.release(resource)
     }
   }
-  await Promise.all(Array.from({ length: waiters + 1 }, worker))
+  await callers(waiters + 1, worker)
   return ((end - start) * 1000) / count
 }
 

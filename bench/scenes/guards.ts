@@ -1,6 +1,6 @@
 import { GUARDS, guardedPool, silentServer } from '../contenders/guards.ts'
 import type { Scene } from './scene.ts'
-import { perOperation, turn } from './timing.ts'
+import { callers, perOperation, turn } from './timing.ts'
 
 /** Loans between two turns of the event loop: a busy service has some per turn, and half-close detection counts turns. */
 const A_TURN = 20
@@ -27,7 +27,7 @@ function guards(workers: number): [string, Scene] {
               if (done % A_TURN === 0) await turn()
             }
           }
-          await Promise.all(Array.from({ length: workers }, lend))
+          await callers(workers, lend)
         }, 1000)
         server.stop()
         return [{ row, unit: 'ns', ...cost }]

@@ -1,6 +1,6 @@
 import { POOLS, poolOf, WITH_DEADLINE } from '../contenders/pools.ts'
 import type { Figure, Scene } from './scene.ts'
-import { cpuMicros, heapUsed, longestPause, turn } from './timing.ts'
+import { cpuMicros, elsewhere, heapUsed, longestPause, turn } from './timing.ts'
 
 const crowdOf = (quick: boolean): number => (quick ? 10_000 : 100_000)
 const inWords = (count: number): string => String(count).replace(/\B(?=(\d{3})+$)/g, ' ')
@@ -16,11 +16,11 @@ const served: Scene = {
     const crowd = crowdOf(quick)
     const figures: Figure[] = []
     const pool = poolOf(contender, { max: 1, timeoutMillis: 60_000 })
-    const held = await pool.acquire()
+    const held = await elsewhere(() => pool.acquire())
     const waiting = new Array<Promise<unknown> | undefined>(crowd).fill(undefined)
     // The first time is for warming up; memory is looked at between asking and handing over.
     for (const measured of [false, true]) {
-      const resource = measured ? await pool.acquire() : held
+      const resource = measured ? await elsewhere(() => pool.acquire()) : held
       const before = heapUsed()
       let start = cpuMicros()
       for (let asked = 0; asked < crowd; asked += 1) waiting[asked] = pool.acquire()
@@ -55,10 +55,11 @@ const allTimeOut: Scene = {
   contenders: WITH_DEADLINE,
   base: 'generic-pool + timeout',
   rounds: 3,
+  patience: 10_000,
   async run(contender, quick) {
     const crowd = crowdOf(quick)
     const pool = poolOf(contender, { max: 1, timeoutMillis: TIMEOUT_MILLIS })
-    await pool.acquire()
+    await elsewhere(() => pool.acquire())
     const pause = await longestPause(async () => {
       const outcomes: Promise<unknown>[] = []
       const end = performance.now() + TIMEOUT_MILLIS * 0.9
@@ -81,7 +82,7 @@ const allAborted: Scene = {
   async run(contender, quick) {
     const crowd = crowdOf(quick)
     const pool = poolOf(contender, { max: 1, timeoutMillis: 60_000 })
-    await pool.acquire()
+    await elsewhere(() => pool.acquire())
     const caller = new AbortController()
     const outcomes: Promise<unknown>[] = []
     for (let asked = 0; asked < crowd; asked += 1) {

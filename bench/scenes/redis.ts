@@ -1,6 +1,6 @@
 import { IOREDIS_LENDERS, REDIS, type RedisContender, redisContender } from '../contenders/redis.ts'
 import type { Figure, Scene } from './scene.ts'
-import { cpuMicros, perOperation, quantile, turn } from './timing.ts'
+import { callers, cpuMicros, perOperation, quantile, turn } from './timing.ts'
 
 const KEY = 'lifeguard-bench:value'
 const BASE = 'generic-pool + ioredis'
@@ -11,11 +11,12 @@ const url = (): string => process.env.BENCH_REDIS ?? 'redis://127.0.0.1:6379'
 /** Callers in a loop for a while: how many are answered, what each costs this process, how long each waits. */
 async function load(
   title: string,
-  callers: number,
+  count: number,
   ask: (caller: number) => Promise<unknown>,
+  measuredMillis = MEASURED_MILLIS,
 ): Promise<Figure[]> {
   const start = performance.now() + WARM_UP_MILLIS
-  const end = start + MEASURED_MILLIS
+  const end = start + measuredMillis
   const waits: number[] = []
   let cpu = 0
   const loop = async (caller: number): Promise<void> => {
@@ -27,10 +28,10 @@ async function load(
       else waits.push((now - asked) * 1000)
     }
   }
-  await Promise.all(Array.from({ length: callers }, (_, caller) => loop(caller)))
+  await callers(count, loop)
   const used = cpuMicros() - cpu
   return [
-    { row: `${title}: answers`, unit: '/s', value: (waits.length * 1000) / MEASURED_MILLIS },
+    { row: `${title}: answers`, unit: '/s', value: (waits.length * 1000) / measuredMillis },
     { row: `${title}: CPU of the client`, unit: 'µs', value: used / waits.length },
     { row: `${title}: p50`, unit: 'µs', value: quantile(waits, 0.5) },
     { row: `${title}: p99`, unit: 'µs', value: quantile(waits, 0.99) },
@@ -40,12 +41,12 @@ async function load(
 /** GETs of twenty callers while five others wait for a job that does not come. */
 async function besideBlpop(redis: RedisContender): Promise<Figure[]> {
   let over = false
-  const workers = Array.from({ length: 5 }, async (_, worker) => {
+  const workers = callers(5, async worker => {
     while (!over) await redis.blpop(`lifeguard-bench:none:${worker}`, 0.1)
   })
-  const figures = await load('GET, 20 callers, beside 5 in BLPOP', 20, () => redis.get(KEY))
+  const figures = await load('GET, 20 callers, beside 5 in BLPOP', 20, () => redis.get(KEY), 1200)
   over = true
-  await Promise.all(workers)
+  await workers
   return figures.filter(({ row }) => !row.includes('CPU'))
 }
 

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import { guardedPool, type SocketPool, silentServer } from '../contenders/guards.ts'
 import type { Figure, Scene } from './scene.ts'
-import { cpuMicros, heapUsed, longestPause, perOperation, turn } from './timing.ts'
+import { callers, cpuMicros, heapUsed, longestPause, perOperation, turn } from './timing.ts'
 
 /** Of the 10 000 as many as this process may have open. */
 function most(): number {
@@ -17,7 +17,7 @@ async function fill(pool: SocketPool, count: number): Promise<void> {
   // A listen queue is short.
   while (lent.length < count) {
     const batch = Math.min(200, count - lent.length)
-    lent.push(...(await Promise.all(Array.from({ length: batch }, () => pool.acquire()))))
+    lent.push(...(await callers(batch, () => pool.acquire())))
   }
   for (const socket of lent) await pool.release(socket)
   await turn()
