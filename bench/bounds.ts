@@ -71,7 +71,10 @@ export function writeBounds(bounds: Bounds): void {
 
 /** What a bound is about, in one line. */
 export function inWords({ row, scene, to, above, ...bound }: Bound): string {
-  const what = row.includes(scene) || scene.startsWith(row) ? row : `${scene}: ${row}`
+  const [head = '', ...rest] = scene.split(': ')
+  const own = rest.join(': ')
+  // Not everything twice: a scene is often called what its row is.
+  const what = row.includes(scene) ? row : row.startsWith(own) ? `${head}: ${row}` : `${scene}: ${row}`
   const beside = to !== undefined ? `, to ${to}` : above !== undefined ? `, above ${above}` : ''
   return `${what}${bound.contender === undefined ? '' : ` (${bound.contender})`}${beside}`
 }
