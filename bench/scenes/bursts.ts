@@ -10,7 +10,7 @@ const HOLD_MILLIS = 1
 const storm: Scene = {
   group: 'create storm',
   contenders: POOLS.filter(name => name !== 'floor'),
-  rounds: 3,
+  rounds: 2,
   async run(contender) {
     const figures: Figure[] = []
     // Once to get warm, as a service in its second storm.
@@ -42,7 +42,7 @@ const storm: Scene = {
 const latency: Scene = {
   group: 'latency of an acquire',
   contenders: POOLS,
-  rounds: 3,
+  rounds: 2,
   async run(contender) {
     const figures: Figure[] = []
     for (const workers of [1, 10, 100]) {

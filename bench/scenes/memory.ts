@@ -9,7 +9,7 @@ const MANY = 10_000
 const connections: Scene = {
   group: 'memory',
   contenders: POOLS,
-  rounds: 3,
+  rounds: 2,
   async run(contender) {
     const lent: Awaited<ReturnType<ReturnType<typeof poolOf>['acquire']>>[] = new Array(MANY)
     const pool = poolOf(contender, { max: MANY, timeoutMillis: 60_000 })
@@ -79,7 +79,7 @@ async function verify(): Promise<void> {
 const garbage: Scene = {
   group: 'memory',
   contenders: POOLS,
-  rounds: 3,
+  rounds: 2,
   flags: ['--min-semi-space-size=128', '--max-semi-space-size=128'],
   async run(contender) {
     await verify()
@@ -93,7 +93,7 @@ const garbage: Scene = {
         }
       }
       const all = (total: number) => () => callers(workers, () => loop(Math.ceil(total / workers)))
-      await all(100_000)()
+      await all(40_000)()
       return (await allocated(all(count))) / count
     }
     return [

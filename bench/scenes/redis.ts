@@ -74,7 +74,7 @@ const loans: Scene = {
   group: 'Redis, a loan without a command',
   contenders: IOREDIS_LENDERS,
   base: BASE,
-  rounds: 5,
+  rounds: 3,
   redis: true,
   async run(contender) {
     const redis = await redisContender(contender, url())
@@ -98,10 +98,10 @@ const loans: Scene = {
 
 export const SCENES: Readonly<Record<string, Scene>> = {
   'Redis: GET, 50 callers': {
-    ...endToEnd(5, redis => load('GET, 50 callers', 50, () => redis.get(KEY))),
+    ...endToEnd(4, redis => load('GET, 50 callers', 50, () => redis.get(KEY))),
     quickRounds: 2,
   },
-  'Redis: GET, 10 callers': endToEnd(5, redis => load('GET, 10 callers', 10, () => redis.get(KEY))),
+  'Redis: GET, 10 callers': endToEnd(4, redis => load('GET, 10 callers', 10, () => redis.get(KEY))),
   'Redis: transactions': endToEnd(3, transactions, REDIS.slice(1)),
   'Redis: beside BLPOP': endToEnd(3, besideBlpop),
   'Redis: loans': loans,
