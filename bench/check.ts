@@ -11,8 +11,8 @@ import {
 import { nodeBinary, versionOf } from './nodes.ts'
 import { commandLine } from './options.ts'
 import { resultsOf } from './results.ts'
+import { runScenes } from './runner.ts'
 import { SCENES } from './scenes/index.ts'
-import { runScenes } from './session.ts'
 import { markdown, shown } from './table.ts'
 
 /*

@@ -3,7 +3,7 @@ import type { Run } from './figures.ts'
 import { nodeBinary } from './nodes.ts'
 import { commandLine } from './options.ts'
 import { resultsOf, save } from './results.ts'
-import { runScenes, type Scenes, scenesNamed } from './session.ts'
+import { runScenes, type Scenes, scenesNamed } from './runner.ts'
 import { nodesTable, tables } from './table.ts'
 
 /*
