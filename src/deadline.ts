@@ -1,6 +1,7 @@
 import pTimeout from 'p-timeout'
 import { Alarm, type Clock, type Lateness } from './clock.ts'
 import { outside } from './context.ts'
+import { withoutStack } from './errors.ts'
 import { insideHook } from './events.ts'
 import type { Stalls } from './stalls.ts'
 
@@ -41,11 +42,13 @@ export function attempt<R>(
   bounds.stalls.begin()
   return outside(() => {
     const running = new Promise<R>(resolve => resolve(insideHook(() => hook(abort.signal))))
-    return pTimeout<R, typeof TIMED_OUT>(running, {
+    const options = {
       milliseconds: millis,
-      fallback: () => TIMED_OUT,
+      fallback: (): typeof TIMED_OUT => TIMED_OUT,
       customTimers: alarms(bounds),
-    }).then(
+    } as const
+    // It makes an error for each call, which is never seen here: with its stack, twice as dear as all the rest.
+    return withoutStack(() => pTimeout<R, typeof TIMED_OUT>(running, options)).then(
       (value): Outcome<R> | Promise<Outcome<R>> =>
         value === TIMED_OUT
           ? callOff(running, millis, bounds, abort, onLate)

@@ -74,6 +74,7 @@ export class Engine<T> {
       late => this.#tooLate(late),
       slot.dial,
     )
+    slot.dial = undefined
     if (made.ok) slot.resource = made.value
     else {
       const { createTimeoutMillis } = options

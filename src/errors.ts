@@ -82,7 +82,7 @@ export class PoolError extends Error {
  * Makes an error without a stack: where a timer or a signal ends a wait, the stack shows our own frames and nothing of
  * the caller's, and costs more than all the rest when a hundred thousand waits end at once.
  */
-export function withoutStack<E extends Error>(make: () => E): E {
+export function withoutStack<R>(make: () => R): R {
   const limit = Error.stackTraceLimit
   Error.stackTraceLimit = 0
   try {

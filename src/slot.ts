@@ -78,8 +78,8 @@ export class Slot<T> {
   spread = 0
   /** Settles once the connection is closed or given up; set when closing starts. */
   closed: Promise<void> | undefined = undefined
-  /** Aborts the create that is under way. */
-  readonly dial = new AbortController()
+  /** Aborts the create that is under way; it takes more room than all the rest. */
+  dial: AbortController | undefined = new AbortController()
   /** The number of the current or last loan. A token that names another one is stale. */
   loan = 0
   /** When the connection was made, became idle, and was lent, in milliseconds of the pool's clock. */

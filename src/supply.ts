@@ -207,7 +207,7 @@ export class Supply<T> {
     this.keepsMin = false
     this.#retry.clear()
     outside(() => {
-      for (const slot of this.#house.roster.slots) if (slot.state === 'connecting') slot.dial.abort(reason)
+      for (const slot of this.#house.roster.slots) if (slot.state === 'connecting') slot.dial?.abort(reason)
     })
   }
 
