@@ -8,7 +8,7 @@ import type { Roster } from '../roster.ts'
 import type { Slot } from '../slot.ts'
 import type { AcquireOptions, Factory, PoolStats } from '../types.ts'
 import type { Waiter } from '../waiter.ts'
-import { attend, Bell } from './attend.ts'
+import { attend, Bell, handOver } from './attend.ts'
 import { leasesOf, needsStacks } from './holders.ts'
 import { Judge } from './judge.ts'
 import { nestedAcquire } from './nested-words.ts'
@@ -62,7 +62,9 @@ export class Nesting<T> {
     const scope = new Scope(this.judge, outer, exact)
     this.#bind(scope, slot)
     if (!exact) this.#storage.enterWith(scope)
-    if (outer !== undefined) scope.parent = this.#sightings.see(outer, slot.trace, from)
+    if (outer === undefined) return
+    scope.parent = this.#sightings.see(outer, slot, slot.lentAt, from)
+    scope.trace = slot.trace
   }
 
   /** Runs a function in the scope of its lease. */
@@ -73,10 +75,15 @@ export class Nesting<T> {
   /** An acquire has to wait. @returns the promise for its caller */
   queued(waiter: Waiter<T>, from: Entry): Promise<T | Slot<T>> {
     const { sampling } = this.#house
-    const outer = waiter.detached ? undefined : this.around
-    waiter.scope = new Scope(this.judge, outer, waiter.call === 'use')
-    if (!waiter.scope.exact) this.#storage.enterWith(waiter.scope)
-    if (outer === undefined) return waiter.promise
+    const { promise } = waiter
+    const hint = waiter.detached ? undefined : this.around
+    const scope = new Scope(this.judge, hint, waiter.call === 'use')
+    waiter.scope = scope
+    if (!scope.exact) this.#storage.enterWith(scope)
+    const outer = hint === undefined ? undefined : this.#sightings.see(hint, waiter, waiter.since, from)
+    scope.parent = outer
+    if (outer === undefined)
+      return waiter.trace === undefined || scope.exact ? promise : handOver(promise, scope)
     const asks = needsStacks(outer)
     if (sampling.shows || asks) waiter.trace ??= new Trace(from)
     const bell = asks ? new Bell() : undefined
@@ -92,8 +99,8 @@ export class Nesting<T> {
       order: this.#shared.waits,
     }
     this.judge.watch(wait, waiter)
-    waiter.scope.parent = this.#sightings.see(outer, waiter.trace, from)
-    return bell === undefined ? waiter.promise : attend(waiter.promise, bell, wait)
+    if (bell !== undefined) return attend(promise, bell, wait, scope)
+    return waiter.trace === undefined || scope.exact ? promise : handOver(promise, scope)
   }
 
   /** A waiter has got its connection. */

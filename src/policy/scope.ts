@@ -67,6 +67,8 @@ export class Scope {
   member: Member | undefined
   slot: object | undefined = undefined
   trace: Trace | undefined = undefined
+  /** Who awaited the acquire as it was served, from inner to outer; of plain loans whose stack was taken. */
+  owners: Trace | undefined = undefined
   /** Acquires that wait inside this lease, by the hint of their context. */
   waits: Set<Wait> | undefined = undefined
   /** Of a shared lease, the further loan that works on it now; undefined: its own. */
@@ -93,6 +95,7 @@ export class Scope {
     this.member = undefined
     this.slot = undefined
     this.trace = undefined
+    this.owners = undefined
     this.tip = undefined
     this.waits = undefined
     if (this.parent !== undefined) this.parent = heldFrom(this.parent)

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { AsyncResource } from 'node:async_hooks'
 import { EventEmitter } from 'node:events'
 import { test } from 'node:test'
 import type { Pool } from '../../src/index.ts'
@@ -35,14 +36,20 @@ async function service(
   pool: Pool<Thing>,
   take: () => Promise<Thing>,
   handle: (index: number) => Promise<void>,
+  from: 'outside' | 'itself' = 'outside',
 ): Promise<void> {
   const events = new EventEmitter()
   const served: Promise<void>[] = []
   const kept = await take()
-  events.on('request', index => served.push(handle(index)))
+  // As a server's handle does: the listener runs in the context in which it was made.
+  const listener = AsyncResource.bind((index: number) => void served.push(handle(index)))
+  events.on('request', from === 'outside' ? listener : index => served.push(handle(index)))
   for (let index = 0; index < 5; index += 1) {
-    await world.sleep(7)
-    events.emit('request', index)
+    if (from === 'outside') world.clock.after(7 * (index + 1), () => void events.emit('request', index))
+    else {
+      await world.sleep(7)
+      events.emit('request', index)
+    }
   }
   await world.sleep(LONG)
   await pool.release(kept)
@@ -73,6 +80,16 @@ never(
   },
   { nested: 0 },
 )
+
+never('a start-up lease, and requests that its holder emits itself', async (world, run) => {
+  const pool = world.pool()
+  const handle = async (index: number): Promise<void> => {
+    if (index !== run % 5) return
+    if (run % 2 === 0) await world.sleep(1)
+    await pool.release(await pool.acquire())
+  }
+  await service(world, pool, () => pool.acquire(), handle, 'itself')
+})
 
 never(
   'a start-up lease taken by a helper, and requests that go through the same helper',
