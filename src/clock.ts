@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks'
 import { outside } from './context.ts'
 import { LONGEST_MILLIS } from './options.ts'
 
@@ -19,7 +20,8 @@ export interface Clock {
 }
 
 export const systemClock: Clock = {
-  now: () => performance.now(),
+  // Bound: by way of `globalThis`, a getter of Node's, each of the two reads of a loan takes 10 ns more.
+  now: performance.now.bind(performance),
   after(millis, run) {
     const timer = outside(() => setTimeout(run, millis).unref())
     return {

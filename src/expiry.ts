@@ -1,6 +1,6 @@
 import { Alarm, type Clock } from './clock.ts'
-import { Fifo } from './fifo.ts'
 import { Heap } from './heap.ts'
+import { type Crowd, Lane, Line } from './line.ts'
 import type { Waiter } from './waiter.ts'
 
 /** A crowd that expires together does so in portions of so many milliseconds; the loop turns in between. */
@@ -10,19 +10,6 @@ const MOST_BLIND = 256
 /** So many empty lanes are kept for those who come with the same timeout again. */
 const SPARE_LANES = 64
 
-/** The waiters with one timeout: their deadlines come in the order in which they arrived. */
-class Lane<T> extends Fifo<Waiter<T>> {
-  /** Not after the first deadline in the lane; it lags behind when waiters leave in time. */
-  due: number
-  readonly timeout: number
-
-  constructor(timeout: number, due: number) {
-    super()
-    this.timeout = timeout
-    this.due = due
-  }
-}
-
 /** What becomes of those whose time is up. */
 export interface ExpiryListener<T> {
   expire(waiter: Waiter<T>, now: number): void
@@ -31,7 +18,7 @@ export interface ExpiryListener<T> {
 }
 
 /**
- * The deadlines of all waiters behind one timer, as Node keeps its own timers: a lane for each timeout, and the lanes
+ * The deadlines of all waiters behind one timer, as Node keeps its own timers: a crowd for each timeout, and the crowds
  * in order of what is due first. A pool has few timeouts, mostly one, so entering and leaving are O(1); with a timeout
  * of its own for every waiter they are O(log n).
  *
@@ -44,10 +31,9 @@ export class Expiry<T> {
   readonly #alarm: Alarm
   readonly #listener: ExpiryListener<T>
   readonly #lanes = new Map<number, Lane<T>>()
-  readonly #agenda = new Heap<Lane<T>>()
+  readonly #agenda = new Heap<Crowd<T>>()
   /** Where the last waiter went: most go where the one before them went. */
   #latest: Lane<T> | undefined
-  #waiting = 0
   #empty = 0
 
   constructor(
@@ -63,35 +49,51 @@ export class Expiry<T> {
       () => this.#ring(),
       onStall,
       now => {
-        const first = this.#agenda.first()?.peek()
+        const first = this.#agenda.first()?.soonest
         return first !== undefined && first.deadline <= now && mercy(first.since, now)
       },
     )
   }
 
-  add(waiter: Waiter<T>): void {
-    let lane = this.#latest
-    if (lane?.timeout !== waiter.timeout) lane = this.#lanes.get(waiter.timeout)
-    if (lane === undefined) {
-      lane = new Lane(waiter.timeout, waiter.deadline)
-      this.#lanes.set(waiter.timeout, lane)
-      this.#agenda.push(lane)
-      // Never later than the alarm already is: an empty lane may still be on the agenda.
-      this.#alarm.set(waiter.deadline)
-    } else if (lane.live === 0) this.#empty -= 1
-    this.#latest = lane
-    lane.push(waiter)
-    waiter.lane = lane
-    this.#waiting += 1
-    if (this.#waiting === 1) this.#alarm.hold(true)
+  add(waiter: Waiter<T>, line: Line<T>, timeout: number): void {
+    if (timeout !== line.timeout) {
+      this.#join(waiter, timeout)
+      return
+    }
+    line.soonest ??= waiter
+    if (!line.isPlanned) this.#plan(line, waiter.since + timeout)
   }
 
-  /** A waiter has marked itself gone. */
-  left(waiter: Waiter<T>): void {
-    waiter.lane?.left()
-    if (waiter.lane?.live === 0) this.#emptied()
-    this.#waiting -= 1
-    if (this.#waiting === 0) this.#alarm.hold(false)
+  /** Whether the process is kept alive for those who wait. */
+  hold(held: boolean): void {
+    this.#alarm.hold(held)
+  }
+
+  /** One with a timeout of its own joins those who have the same. */
+  #join(waiter: Waiter<T>, timeout: number): void {
+    let lane = this.#latest
+    if (lane?.timeout !== timeout) lane = this.#lanes.get(timeout)
+    if (lane === undefined) {
+      lane = new Lane<T>(timeout)
+      this.#lanes.set(timeout, lane)
+      this.#plan(lane, waiter.since + timeout)
+    } else if (lane.soonest === undefined) this.#empty -= 1
+    this.#latest = lane
+    lane.push(waiter)
+  }
+
+  /** It leaves them, for whatever reason. */
+  leave(lane: Lane<T>, waiter: Waiter<T>): void {
+    lane.remove(waiter)
+    if (lane.soonest === undefined) this.#emptied()
+  }
+
+  #plan(crowd: Crowd<T>, due: number): void {
+    crowd.due = due
+    if (crowd instanceof Line) crowd.isPlanned = true
+    this.#agenda.push(crowd)
+    // Never later than the alarm already is: an empty crowd may still be on the agenda.
+    this.#alarm.set(due)
   }
 
   stop(): void {
@@ -101,8 +103,8 @@ export class Expiry<T> {
   #emptied(): void {
     this.#empty += 1
     if (this.#empty <= SPARE_LANES || this.#empty * 2 <= this.#lanes.size) return
-    this.#agenda.retain(lane => lane.live > 0)
-    for (const lane of this.#lanes.values()) if (lane.live === 0) this.#lanes.delete(lane.timeout)
+    this.#agenda.retain(crowd => crowd instanceof Line || crowd.soonest !== undefined)
+    for (const lane of this.#lanes.values()) if (lane.soonest === undefined) this.#lanes.delete(lane.timeout)
     this.#latest = undefined
     this.#empty = 0
   }
@@ -112,19 +114,19 @@ export class Expiry<T> {
     const end = now + PORTION_MILLIS
     let inTime = true
     for (
-      let lane = this.#agenda.first();
-      inTime && lane !== undefined && lane.due <= now;
-      lane = this.#agenda.first()
+      let crowd = this.#agenda.first();
+      inTime && crowd !== undefined && crowd.due <= now;
+      crowd = this.#agenda.first()
     ) {
-      inTime = this.#expire(lane, now, end)
+      inTime = this.#expire(crowd, now, end)
       // Read again: expiring the last one may have cleared the agenda of empty lanes, this one among them.
-      if (this.#agenda.first() !== lane) continue
+      if (this.#agenda.first() !== crowd) continue
       this.#agenda.pop()
-      const first = lane.peek()
-      if (first === undefined) this.#drop(lane)
+      const { soonest } = crowd
+      if (soonest === undefined) this.#drop(crowd)
       else {
-        lane.due = first.deadline
-        this.#agenda.push(lane)
+        crowd.due = soonest.deadline
+        this.#agenda.push(crowd)
       }
     }
     this.#listener.done()
@@ -133,9 +135,9 @@ export class Expiry<T> {
   }
 
   /** @returns false when the portion is used up */
-  #expire(lane: Lane<T>, now: number, end: number): boolean {
+  #expire(crowd: Crowd<T>, now: number, end: number): boolean {
     let count = 0
-    for (let first = lane.peek(); first !== undefined && first.deadline <= now; first = lane.peek()) {
+    for (let first = crowd.soonest; first !== undefined && first.deadline <= now; first = crowd.soonest) {
       if (count === MOST_BLIND) {
         if (this.#clock.now() > end) return false
         count = 0
@@ -146,9 +148,13 @@ export class Expiry<T> {
     return true
   }
 
-  #drop(lane: Lane<T>): void {
-    this.#lanes.delete(lane.timeout)
-    if (this.#latest === lane) this.#latest = undefined
+  #drop(crowd: Crowd<T>): void {
+    if (crowd instanceof Line) {
+      crowd.isPlanned = false
+      return
+    }
+    this.#lanes.delete(crowd.timeout)
+    if (this.#latest === crowd) this.#latest = undefined
     this.#empty -= 1
   }
 

@@ -1,9 +1,10 @@
 import type { Clock } from './clock.ts'
 import { Expiry } from './expiry.ts'
-import { Fifo } from './fifo.ts'
+import { Line } from './line.ts'
+import type { ResolvedOptions } from './options.ts'
 import type { ServiceRate } from './policy/service-rate.ts'
 import type { Shedder } from './shedder.ts'
-import type { Waiter, WaiterState } from './waiter.ts'
+import type { Request, Waiter, WaiterState } from './waiter.ts'
 
 /** Why a waiter left without a connection. */
 export type Departure = Exclude<WaiterState, 'waiting' | 'granted'>
@@ -21,7 +22,8 @@ export interface Doorman<T> {
  * with a hundred thousand waiters; one timer serves all deadlines, one listener serves all waiters of a signal.
  */
 export class Gate<T> {
-  readonly #lines: Fifo<Waiter<T>>[]
+  readonly #lines: Line<T>[]
+  readonly #first: Line<T>
   readonly #expiry: Expiry<T>
   readonly #bySignal = new Map<AbortSignal, { waiters: Set<Waiter<T>>; onAbort: () => void }>()
   readonly #clock: Clock
@@ -34,13 +36,17 @@ export class Gate<T> {
 
   /** @param mercy - is it too early to judge one who has waited since then, as the event loop stood still meanwhile? */
   constructor(
-    priorityRange: number,
+    { priorityRange, acquireTimeoutMillis }: Pick<ResolvedOptions, 'priorityRange' | 'acquireTimeoutMillis'>,
     clock: Clock,
     onStall: (millis: number) => void,
     mercy: (since: number, now: number) => boolean,
     doorman: Doorman<T>,
   ) {
-    this.#lines = Array.from({ length: priorityRange }, () => new Fifo<Waiter<T>>())
+    this.#lines = Array.from(
+      { length: priorityRange },
+      (_, priority) => new Line<T>(priority, acquireTimeoutMillis),
+    )
+    this.#first = this.#lines[0] as Line<T>
     this.#clock = clock
     this.#doorman = doorman
     this.#expiry = new Expiry(clock, onStall, mercy, {
@@ -55,43 +61,36 @@ export class Gate<T> {
     return this.#lines.length
   }
 
-  enqueue(waiter: Waiter<T>): void {
-    this.#lines[waiter.priority]?.push(waiter)
+  enqueue(waiter: Waiter<T>, { priority, timeout, signal }: Request): void {
+    const line = priority === 0 ? this.#first : (this.#lines[priority] as Line<T>)
+    line.push(waiter)
     this.waiting += 1
-    if (this.waiting === 1) this.shedder?.begin(waiter.since)
-    this.#expiry.add(waiter)
-    if (waiter.signal !== undefined) this.#listen(waiter, waiter.signal)
+    if (this.waiting === 1) this.#occupied(waiter)
+    this.#expiry.add(waiter, line, timeout)
+    if (signal !== undefined) this.#listen(waiter, signal)
   }
 
   /** Takes the next waiter, who is then granted: the caller serves it in the same step. */
   take(): Waiter<T> | undefined {
-    if (this.waiting === 0) return undefined
-    const lines = this.#lines
-    const youngest = this.shedder?.takesYoungest === true
-    let waiter: Waiter<T> | undefined
-    for (let line = 0; waiter === undefined && line < lines.length; line += 1) {
-      waiter = youngest ? lines[line]?.pop() : lines[line]?.shift()
-    }
-    if (waiter === undefined) return undefined
-    waiter.state = 'granted'
-    this.#forget(waiter)
-    return waiter
+    const waiter = this.shedder?.takesYoungest === true ? this.#youngest() : this.peek()
+    return waiter === undefined ? undefined : this.takeThis(waiter)
   }
 
-  /** Who would be taken next. */
+  /** Who would be taken next, in order of arrival. */
   peek(): Waiter<T> | undefined {
     if (this.waiting === 0) return undefined
-    for (const line of this.#lines) {
-      const waiter = line.peek()
-      if (waiter !== undefined) return waiter
-    }
-    return undefined
+    const { first } = this.#first
+    return first ?? this.#lines.find(line => line.first !== undefined)?.first
+  }
+
+  #youngest(): Waiter<T> | undefined {
+    return this.#lines.find(line => line.last !== undefined)?.last
   }
 
   /** How many are served before one who comes now with that priority. */
   ahead(priority: number): number {
     let count = 0
-    for (let line = 0; line <= priority; line += 1) count += this.#lines[line]?.live ?? 0
+    for (let line = 0; line <= priority; line += 1) count += this.#lines[line]?.length ?? 0
     return count
   }
 
@@ -103,8 +102,7 @@ export class Gate<T> {
   /** Takes one waiter out of its turn, who is then granted. */
   takeThis(waiter: Waiter<T>): Waiter<T> {
     waiter.state = 'granted'
-    this.#lines[waiter.priority]?.left()
-    this.#forget(waiter)
+    this.#remove(waiter)
     return waiter
   }
 
@@ -129,7 +127,7 @@ export class Gate<T> {
 
   /** Those of that priority, or of any, in order of arrival. */
   inOrder(priority: number): Iterable<Waiter<T>> {
-    return priority < this.#lines.length ? (this.#lines[priority] as Fifo<Waiter<T>>) : this.waiters()
+    return priority < this.#lines.length ? (this.#lines[priority] as Line<T>) : this.waiters()
   }
 
   #depart(crowd: readonly Waiter<T>[], how: Departure): void {
@@ -142,19 +140,27 @@ export class Gate<T> {
   #leave(waiter: Waiter<T>, how: Departure): boolean {
     if (waiter.gone) return false
     waiter.state = how
-    this.#lines[waiter.priority]?.left()
-    this.#forget(waiter)
+    this.#remove(waiter)
     return true
   }
 
-  #forget(waiter: Waiter<T>): void {
+  /** Somebody joins an empty queue. */
+  #occupied(first: Waiter<T>): void {
+    this.shedder?.begin(first.since)
+    this.#expiry.hold(true)
+  }
+
+  #remove(waiter: Waiter<T>): void {
+    const { lane, signal } = waiter.particulars
+    waiter.line?.remove(waiter)
     this.waiting -= 1
-    this.#expiry.left(waiter)
-    if (waiter.signal === undefined) return
-    const group = this.#bySignal.get(waiter.signal)
+    if (this.waiting === 0) this.#expiry.hold(false)
+    if (lane !== undefined) this.#expiry.leave(lane, waiter)
+    if (signal === undefined) return
+    const group = this.#bySignal.get(signal)
     if (group?.waiters.delete(waiter) && group.waiters.size === 0) {
-      waiter.signal.removeEventListener('abort', group.onAbort)
-      this.#bySignal.delete(waiter.signal)
+      signal.removeEventListener('abort', group.onAbort)
+      this.#bySignal.delete(signal)
     }
   }
 

@@ -211,8 +211,8 @@ export class Lending<T> {
     const urgent = nesting?.judge.urgent()
     const waiter = urgent === undefined ? (gate.take() as Waiter<T>) : gate.takeThis(urgent)
     gate.rate?.served(now, gate.waiting)
-    this.lend(slot, now, now - waiter.since)
-    slot.trace = waiter.trace
+    this.lend(slot, now, Math.max(now - waiter.since, 0))
+    slot.trace = waiter.particulars.trace
     nesting?.granted(waiter, slot, now)
     waiter.grant(slot)
   }

@@ -32,7 +32,7 @@ import type { Slot } from './slot.ts'
 import type { House } from './supply.ts'
 import { Troubles } from './troubles.ts'
 import type { AcquireOptions, Factory, PoolEvents, PoolStats } from './types.ts'
-import { type Call, type Request, Waiter } from './waiter.ts'
+import { type Call, newPending, type Request, Waiter } from './waiter.ts'
 
 /** @internal What tests put in place of time and chance. */
 export interface Surroundings {
@@ -85,7 +85,7 @@ export class Pool<T> extends PoolEmitter<T> {
     this.#roster = new Roster(handlesOf(factory))
     const onStall = (millis: number): void => this.#stalled(millis)
     const mercy = (since: number, now: number): boolean => this.#aftermath.lasts(since, now)
-    this.#gate = new Gate(options.priorityRange, clock, onStall, mercy, {
+    this.#gate = new Gate(options, clock, onStall, mercy, {
       onDeparture: (waiter, how, now) => this.#departed(waiter, how, now),
       onDepartures: () => {
         this.#lending.supply.provision()
@@ -411,11 +411,12 @@ export class Pool<T> extends PoolEmitter<T> {
     // A hook that ran on the way may have aborted it.
     if (signal?.aborted) return Promise.reject(refusals.aborted(this.stats(), 0, signal.reason))
     const now = this.#clock.now()
+    const promise = newPending<T | Slot<T>>()
     const waiter = new Waiter<T>(request, now, call)
-    if (this.#sampling.affords(now)) waiter.trace = this.#sampling.take(from, now)
+    if (this.#sampling.affords(now)) waiter.own.trace = this.#sampling.take(from, now)
     else this.#sampling.waiting()
-    const served = this.#nesting === undefined ? waiter.promise : this.#nesting.queued(waiter, from)
-    this.#gate.enqueue(waiter)
+    const served = this.#nesting === undefined ? promise : this.#nesting.queued(waiter, promise, from)
+    this.#gate.enqueue(waiter, request)
     this.#lending.serve(now)
     return served
   }
@@ -487,7 +488,10 @@ export class Pool<T> extends PoolEmitter<T> {
     if (this.#crowd?.now !== now) this.#crowd = { now, stats: this.stats() }
     const { stats } = this.#crowd
     this.#nesting?.left(waiter)
-    waiter.fail(waiter.sentence ?? withoutStack(() => this.#farewell(waiter, how, now - waiter.since, stats)))
+    waiter.fail(
+      waiter.particulars.sentence ??
+        withoutStack(() => this.#farewell(waiter, how, now - waiter.since, stats)),
+    )
     if (how === 'shed') this.announce('shed', { pool: this.name, waitedMillis: now - waiter.since })
     supply.outwaited(waiter, now, how === 'aborted')
   }
@@ -497,7 +501,7 @@ export class Pool<T> extends PoolEmitter<T> {
     if (how === 'refused') return refusals.closed(stats)
     if (how === 'aborted') {
       totals.aborted += 1
-      return refusals.aborted(stats, waited, waiter.signal?.reason)
+      return refusals.aborted(stats, waited, waiter.particulars.signal?.reason)
     }
     if (how === 'shed') {
       totals.shed += 1

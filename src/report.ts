@@ -124,11 +124,11 @@ export function leasesOf<T>({ roster, busy, unused }: ReportInsight<T>, now: num
 
 function waiterReport<T>(waiter: Waiter<T>, now: number): WaiterReport {
   return {
-    waitedMillis: now - waiter.since,
+    waitedMillis: Math.max(now - waiter.since, 0),
     leftMillis: Number.isFinite(waiter.deadline) ? waiter.deadline - now : null,
     priority: waiter.priority,
-    ...known('nestedUnder', nestedUnder(waiter.wait?.scope)),
-    ...known('stack', whereTaken(waiter)),
+    ...known('nestedUnder', nestedUnder(waiter.particulars.wait?.scope)),
+    ...known('stack', whereTaken(waiter.particulars)),
   }
 }
 

@@ -131,9 +131,9 @@ export class Supply<T> {
   /** Starts as many dials as waiters and `min` call for and permits and breaker allow. */
   provision(): void {
     const { clock, options, roster, gate } = this.#house
-    while (!this.isStopped) {
+    while (!this.isStopped && this.spare > 0) {
       const missing = this.keepsMin ? options.min - roster.size : 0
-      if (Math.max(gate.waiting - this.incoming, missing) <= 0 || this.spare <= 0) return
+      if (Math.max(gate.waiting - this.incoming, missing) <= 0) return
       const now = clock.now()
       if (now < this.#restUntil) {
         this.#retry.set(this.#restUntil)

@@ -57,6 +57,7 @@ export function leasesOf(asking: Asking, trust: Trust): Scope[] {
       if (!isHolder(scope, line, claims)) continue
     }
     found.push(lease)
+    if (trust !== 'hints' && scope.isDetached) break
   }
   return found
 }
@@ -82,13 +83,28 @@ export function firstKnown(scope: Scope | undefined): Scope | undefined {
   return scope
 }
 
-/** The first scope from here outwards that is of this call's line: the context only happens to carry the others. */
-export function surrounding(scope: Scope | undefined, asked: Trace | undefined): Scope | undefined {
+/**
+ * The first scope from here outwards that may be of this call's line. What the stack of the call speaks against is left
+ * out, and all that the context has shown before: the function that took the lease is there, but only called now, or at
+ * the same statement again. So is what cannot be known yet; without a stack that is all but the exact scopes.
+ */
+export function enclosing(outer: Scope | undefined, asked: Trace | undefined): Scope | undefined {
   const line = begun(asked)
-  while (scope !== undefined && !scope.exact && !isHolder(scope, line, new Set()))
-    scope = heldFrom(scope.parent)
-  return scope
+  let first = outer
+  let looked = 0
+  for (let scope = outer; scope !== undefined; scope = heldFrom(scope.parent)) {
+    looked += 1
+    if (looked > MOST_SCOPES) return undefined
+    if (scope.exact || isHolder(scope, line, new Set())) break
+    if (asked === undefined || scope.owners === undefined || isSeen(scope.owners, asked))
+      first = heldFrom(scope.parent)
+  }
+  return first
 }
+
+/** Does one of the functions that awaited a lease occur in the stack of this call? */
+const isSeen = (owners: Trace, asked: Trace): boolean =>
+  owners.frames.some(owner => !owner.joins && countOf(asked.frames, owner.func) > 0)
 
 /** @param claims - which runs have been found to hold a lease of which statement, from the innermost outwards */
 function isHolder(scope: Scope, line: readonly Frame[], claims: Set<string>): boolean {

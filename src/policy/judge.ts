@@ -40,7 +40,7 @@ export class Judge<T> implements Member {
   /** An acquire waits inside leases: from now on there may be a knot. */
   watch(wait: Wait, waiter: Waiter<T>): void {
     const { clock, options } = this.#house
-    waiter.wait = wait
+    waiter.own.wait = wait
     this.#waiters.set(wait, waiter)
     this.#waits.add(wait)
     for (const lease of wait.leases) {
@@ -126,7 +126,7 @@ export class Judge<T> implements Member {
     const waitedMillis = now - wait.since
     const details = { heldStacks, waitStack, pools, waitedMillis }
     const error = deadlock(this.#house.stats(), leases, drawing, details)
-    waiter.sentence = error
+    waiter.own.sentence = error
     if (!this.#house.reject(waiter)) return false
     this.lastSign = now
     totals.deadlocks += 1

@@ -14,7 +14,7 @@ import { Judge } from './judge.ts'
 import { nestedAcquire } from './nested-words.ts'
 import { share, shareable } from './reuse.ts'
 import type { Sampling } from './sampling.ts'
-import { heldFrom, Scope, shared, type Wait } from './scope.ts'
+import { heldFrom, isSpent, Scope, shared, type Wait } from './scope.ts'
 import { Sightings } from './sightings.ts'
 import { Trace } from './stacks.ts'
 
@@ -58,13 +58,13 @@ export class Nesting<T> {
 
   /** An acquire was served at once. After a plain one its caller's context holds the lease from here on. */
   begin(slot: Slot<T>, exact: boolean, detached: boolean, from: Entry): void {
-    const outer = detached ? undefined : this.around
-    const scope = new Scope(this.judge, outer, exact)
+    const hint = this.#storage.getStore()
+    // A plain lease whose stack was not taken can never be proved to be held by whoever waits: it needs no scope.
+    if (!exact && slot.trace === undefined && isSpent(hint)) return
+    const scope = new Scope(this.judge, undefined, exact)
+    if (hint !== undefined) this.#enclose(scope, hint, detached, slot, slot.lentAt, from)
     this.#bind(scope, slot)
     if (!exact) this.#storage.enterWith(scope)
-    if (outer === undefined) return
-    scope.parent = this.#sightings.see(outer, slot, slot.lentAt, from)
-    scope.trace = slot.trace
   }
 
   /** Runs a function in the scope of its lease. */
@@ -73,26 +73,28 @@ export class Nesting<T> {
   }
 
   /** An acquire has to wait. @returns the promise for its caller */
-  queued(waiter: Waiter<T>, from: Entry): Promise<T | Slot<T>> {
+  queued(waiter: Waiter<T>, promise: Promise<T | Slot<T>>, from: Entry): Promise<T | Slot<T>> {
     const { sampling } = this.#house
-    const { promise } = waiter
-    const hint = waiter.detached ? undefined : this.around
-    const scope = new Scope(this.judge, hint, waiter.call === 'use')
-    waiter.scope = scope
-    if (!scope.exact) this.#storage.enterWith(scope)
-    const outer = hint === undefined ? undefined : this.#sightings.see(hint, waiter, waiter.since, from)
-    scope.parent = outer
-    if (outer === undefined)
-      return waiter.trace === undefined || scope.exact ? promise : handOver(promise, scope)
+    const { call, trace, detached } = waiter.particulars
+    const exact = call === 'use'
+    const hint = this.#storage.getStore()
+    if (!exact && trace === undefined && isSpent(hint)) return promise
+    const scope = new Scope(this.judge, undefined, exact)
+    const { own } = waiter
+    own.scope = scope
+    if (hint !== undefined) this.#enclose(scope, hint, detached, own, waiter.since, from)
+    if (!exact) this.#storage.enterWith(scope)
+    const outer = detached ? undefined : scope.parent
+    if (outer === undefined) return exact || own.trace === undefined ? promise : handOver(promise, scope)
     const asks = needsStacks(outer)
-    if (sampling.shows || asks) waiter.trace ??= new Trace(from)
+    if (sampling.shows || asks) own.trace ??= new Trace(from)
     const bell = asks ? new Bell() : undefined
     this.#shared.waits += 1
     const wait: Wait = {
       member: this.judge,
       leases: leasesOf({ scope: outer, trace: undefined, chain: undefined }, 'hints'),
       scope: outer,
-      trace: waiter.trace,
+      trace: own.trace,
       chain: undefined,
       ask: bell?.ring,
       since: waiter.since,
@@ -100,20 +102,22 @@ export class Nesting<T> {
     }
     this.judge.watch(wait, waiter)
     if (bell !== undefined) return attend(promise, bell, wait, scope)
-    return waiter.trace === undefined || scope.exact ? promise : handOver(promise, scope)
+    return exact || own.trace === undefined ? promise : handOver(promise, scope)
   }
 
   /** A waiter has got its connection. */
   granted(waiter: Waiter<T>, slot: Slot<T>, now: number): void {
     this.judge.lastSign = now
-    if (waiter.scope !== undefined) this.#bind(waiter.scope, slot)
-    if (waiter.wait !== undefined) this.judge.forget(waiter.wait)
+    const { scope, wait } = waiter.particulars
+    if (scope !== undefined) this.#bind(scope, slot)
+    if (wait !== undefined) this.judge.forget(wait)
   }
 
   /** A waiter has left without. */
   left(waiter: Waiter<T>): void {
-    waiter.scope?.end()
-    if (waiter.wait !== undefined) this.judge.forget(waiter.wait)
+    const { scope, wait } = waiter.particulars
+    scope?.end()
+    if (wait !== undefined) this.judge.forget(wait)
   }
 
   /** A loan has ended. */
@@ -145,6 +149,25 @@ export class Nesting<T> {
     this.#house.totals.nested += 1
     const shows = this.#house.sampling.shows
     return nestedAcquire(this.#house.stats(), leases, shows ? trace : undefined)
+  }
+
+  /** Which scopes are around a new one, as far as the context knows it, and the stack of this call. */
+  #enclose(
+    scope: Scope,
+    hint: Scope,
+    detached: boolean,
+    asking: { trace: Trace | undefined },
+    now: number,
+    from: Entry,
+  ): void {
+    const outer = heldFrom(hint)
+    if (outer === undefined) return
+    if (!detached) scope.parent = this.#sightings.see(outer, asking, now, from)
+    else if (!scope.exact) {
+      // Whoever has called this, and finds itself in the scope as well, still holds what it held.
+      scope.parent = outer
+      scope.isDetached = true
+    }
   }
 
   #bind(scope: Scope, slot: Slot<T>): void {

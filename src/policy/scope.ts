@@ -69,6 +69,8 @@ export class Scope {
   trace: Trace | undefined = undefined
   /** Who awaited the acquire as it was served, from inner to outer; of plain loans whose stack was taken. */
   owners: Trace | undefined = undefined
+  /** Is whoever runs in this scope awaited by nobody further out? Only the context leads there. */
+  isDetached = false
   /** Acquires that wait inside this lease, by the hint of their context. */
   waits: Set<Wait> | undefined = undefined
   /** Of a shared lease, the further loan that works on it now; undefined: its own. */
@@ -107,6 +109,12 @@ export function heldFrom(scope: Scope | undefined): Scope | undefined {
   while (scope !== undefined && scope.state !== 'held') scope = scope.parent
   if (scope?.parent !== undefined && scope.parent.state !== 'held') scope.parent = heldFrom(scope.parent)
   return scope
+}
+
+/** Has a context nothing to tell, now or later? */
+export function isSpent(scope: Scope | undefined): boolean {
+  while (scope?.state === 'ended') scope = scope.parent
+  return scope === undefined
 }
 
 /** What all copies of this package in one process share. The key names the shape: change both together. */

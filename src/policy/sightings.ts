@@ -1,5 +1,5 @@
 import { log } from '../log.ts'
-import { firstKnown, leasesOf, needsStacks, surrounding } from './holders.ts'
+import { enclosing, firstKnown, leasesOf, needsStacks } from './holders.ts'
 import type { NestedHouse } from './nested.ts'
 import { SIZING } from './nested-words.ts'
 import type { Scope } from './scope.ts'
@@ -28,8 +28,8 @@ export class Sightings<T> {
    *
    * @param hint - the innermost scope that the context shows
    * @param asking - its stack is taken if need be
-   * @returns the innermost scope that is of this line. What the context only happens to carry is left out for good:
-   *   chains stay short, and a lease that ends does not make way for one that is another's
+   * @returns the innermost scope that may be of this line. What the context only happens to carry is left out for
+   *   good: chains stay short, and a lease that ends does not make way for one that is another's
    */
   see(hint: Scope, asking: { trace: Trace | undefined }, now: number, from: Entry): Scope | undefined {
     const { totals } = this.#house
@@ -45,19 +45,19 @@ export class Sightings<T> {
     }
     const { sampling } = this.#house
     if (asking.trace === undefined && sampling.affords(now)) asking.trace = sampling.take(from, now)
-    // Without a stack nothing but an exact scope counts: a miss at worst.
-    const outer = surrounding(known, asking.trace)
-    if (outer === undefined) return undefined
-    totals.nested += 1
-    if (asking.trace !== undefined) this.#tell(outer, asking.trace)
+    const outer = enclosing(known, asking.trace)
+    if (outer !== undefined && asking.trace !== undefined && this.#tell(outer, asking.trace))
+      totals.nested += 1
     return outer
   }
 
-  #tell(outer: Scope, trace: Trace): void {
+  /** @returns whether leases are held around this call */
+  #tell(outer: Scope, trace: Trace): boolean {
     const { sampling, events } = this.#house
     const leases = leasesOf({ scope: outer, trace, chain: undefined }, 'call')
+    if (leases.length === 0) return false
     const site = [trace, ...leases.map(lease => lease.trace)].map(each => each?.place ?? '').join(' ')
-    if (this.#told.has(site) || this.#told.size >= MOST_SITES) return
+    if (this.#told.has(site) || this.#told.size >= MOST_SITES) return true
     this.#told.add(site)
     const heldStacks = sampling.shows ? leases.map(lease => lease.trace?.text ?? '') : []
     const waitStack = sampling.shows ? trace.text : ''
@@ -78,5 +78,6 @@ export class Sightings<T> {
       waitStack,
       rule: SIZING,
     })
+    return true
   }
 }

@@ -1,0 +1,95 @@
+import type { Waiter } from './waiter.ts'
+
+/** Waiters with one timeout: their deadlines come in the order in which they arrived. */
+export interface Crowd<T> {
+  readonly timeout: number
+  /** Whose deadline comes first. */
+  readonly soonest: Waiter<T> | undefined
+  /** Not after the first deadline; it lags behind when waiters leave in time. */
+  due: number
+}
+
+/**
+ * The waiters of one priority, in order of arrival. They are the links themselves, so each enters and leaves at once
+ * from anywhere and leaves nothing behind; a queue of marked entries would keep those alive that have been served.
+ *
+ * Those with the pool's own timeout, mostly all, are a {@link Crowd} as they stand: their deadlines come in order.
+ */
+export class Line<T> implements Crowd<T> {
+  first: Waiter<T> | undefined = undefined
+  last: Waiter<T> | undefined = undefined
+  length = 0
+  soonest: Waiter<T> | undefined = undefined
+  due = Number.POSITIVE_INFINITY
+  /** Whether {@link Crowd.due} is being looked after. */
+  isPlanned = false
+  readonly timeout: number
+  readonly priority: number
+
+  constructor(priority: number, timeout: number) {
+    this.priority = priority
+    this.timeout = timeout
+  }
+
+  push(waiter: Waiter<T>): void {
+    const { last } = this
+    waiter.line = this
+    waiter.previous = last
+    this.last = waiter
+    if (last === undefined) this.first = waiter
+    else last.next = waiter
+    this.length += 1
+  }
+
+  remove(waiter: Waiter<T>): void {
+    const { previous, next } = waiter
+    if (waiter === this.soonest) {
+      // Each waiter is passed once: O(1) on average.
+      let soonest = next
+      while (soonest !== undefined && soonest.particulars.lane !== undefined) soonest = soonest.next
+      this.soonest = soonest
+    }
+    if (previous === undefined) this.first = next
+    else previous.next = next
+    if (next === undefined) this.last = previous
+    else next.previous = previous
+    waiter.previous = undefined
+    waiter.next = undefined
+    this.length -= 1
+  }
+
+  *[Symbol.iterator](): Generator<Waiter<T>> {
+    for (let waiter = this.first; waiter !== undefined; waiter = waiter.next) yield waiter
+  }
+}
+
+/** The waiters with a timeout of their own that is the same, of whatever priority; linked in the same way. */
+export class Lane<T> implements Crowd<T> {
+  soonest: Waiter<T> | undefined = undefined
+  #latest: Waiter<T> | undefined = undefined
+  due = 0
+  readonly timeout: number
+
+  constructor(timeout: number) {
+    this.timeout = timeout
+  }
+
+  push(waiter: Waiter<T>): void {
+    const { own } = waiter
+    own.lane = this
+    own.earlier = this.#latest
+    if (this.#latest === undefined) this.soonest = waiter
+    else this.#latest.own.later = waiter
+    this.#latest = waiter
+  }
+
+  remove(waiter: Waiter<T>): void {
+    const { own } = waiter
+    if (own.earlier === undefined) this.soonest = own.later
+    else own.earlier.own.later = own.later
+    if (own.later === undefined) this.#latest = own.earlier
+    else own.later.own.earlier = own.earlier
+    own.earlier = undefined
+    own.later = undefined
+  }
+}
