@@ -33,6 +33,7 @@ const MOST_SCOPES = 32
  * 1. It is the same function, and those further out stand where they stood: they cannot have moved while they awaited.
  * 2. It stands at another statement than before. At the same one it may be another run of the function, one that has
  *    inherited the context; unless the context cannot have strayed (see {@link isKept}): then it went round in a loop.
+ *    Or it still waits there, in a `Promise.all`, for the branch that took the lease.
  * 3. No lease further in was taken at the same statement by that very run: what is left is another run's.
  * 4. The stack of the call that took the lease shows no other run of the function than those that await it.
  *
@@ -113,10 +114,13 @@ function isHolder(scope: Scope, line: readonly Frame[], claims: Set<string>): bo
   const owners = awaiting.frames
   const kept = isKept(taken, owners)
   for (const [at, owner] of owners.entries()) {
-    if (owner.joins || (!kept && strays(taken, owner, owners, at))) continue
+    if (owner.joins || strays(taken, owner, owners, at)) continue
     for (const [depth, frame] of line.entries()) {
       if (frame.func !== owner.func || !endsLike(line, depth + 1, owners, at + 1)) continue
-      if (!kept && isSameStatement(frame, owner, taken)) continue
+      if (isSameStatement(frame, owner, taken)) {
+        const joined = joins(owners.slice(0, at)) && joins(line.slice(0, depth))
+        if (!kept || joined) continue
+      }
       const claim = `${depth} ${owner.place}`
       if (!kept && claims.has(claim)) continue
       claims.add(claim)
@@ -138,10 +142,9 @@ function isKept(taken: Trace, owners: readonly Frame[]): boolean {
   return called.length === 1 || countOf(owners, resumed.func) >= countOf(called, resumed.func)
 }
 
-/** Rule 4: did another run of this function see the scope, one that called, and does not await the loan? */
+/** Rule 4: does the scope show in the context of another run of this function, one that does not await the loan? */
 function strays(taken: Trace, owner: Frame, owners: readonly Frame[], at: number): boolean {
-  const called = taken.frames.filter(frame => !frame.async)
-  return countOf(called, owner.func) > countOf(owners.slice(at), owner.func)
+  return countOf(taken.frames, owner.func) > countOf(owners.slice(at), owner.func)
 }
 
 /** Rule 2. Of a call and an `await` in one statement V8 tells different places, so each is compared with its like. */
@@ -158,6 +161,8 @@ function endsLike(line: readonly Frame[], from: number, owners: readonly Frame[]
   }
   return true
 }
+
+const joins = (frames: readonly Frame[]): boolean => frames.some(frame => frame.joins)
 
 const countOf = (frames: readonly Frame[], func: string): number =>
   frames.reduce((count, frame) => count + (frame.func === func ? 1 : 0), 0)
