@@ -1,3 +1,4 @@
+import { habitOf } from './habits.ts'
 import { heldFrom, type Scope, type Wait } from './scope.ts'
 import type { Frame, Trace } from './stacks.ts'
 
@@ -35,7 +36,8 @@ const MOST_SCOPES = 32
  *    inherited the context; unless the context cannot have strayed (see {@link isKept}): then it went round in a loop.
  *    Or it still waits there, in a `Promise.all`, for the branch that took the lease.
  * 3. No lease further in was taken at the same statement by that very run: what is left is another run's.
- * 4. The stack of the call that took the lease shows no other run of the function than those that await it.
+ * 4. It is the function that took the lease, or one to which such leases are known to be returned (see `Habit`).
+ * 5. The stack of the call that took the lease shows no other run of the function than those that await it.
  *
  * Where a stack does not tell (not taken, cut off by a callback), the lease counts as free to end: a deadlock that is
  * missed ends with the acquire's deadline, a false alarm is a bug that the pool has added.
@@ -113,7 +115,9 @@ function isHolder(scope: Scope, line: readonly Frame[], claims: Set<string>): bo
   if (awaiting === undefined || taken === undefined) return false
   const owners = awaiting.frames
   const kept = isKept(taken, owners)
-  for (const [at, owner] of owners.entries()) {
+  const habit = habitOf(awaiting)
+  if (habit?.handedOn) return false
+  for (const [at, owner] of owners.slice(0, 1 + (habit?.outermost ?? 0)).entries()) {
     if (owner.joins || strays(taken, owner, owners, at)) continue
     for (const [depth, frame] of line.entries()) {
       if (frame.func !== owner.func || !endsLike(line, depth + 1, owners, at + 1)) continue
@@ -142,7 +146,7 @@ function isKept(taken: Trace, owners: readonly Frame[]): boolean {
   return called.length === 1 || countOf(owners, resumed.func) >= countOf(called, resumed.func)
 }
 
-/** Rule 4: does the scope show in the context of another run of this function, one that does not await the loan? */
+/** Rule 5: does the scope show in the context of another run of this function, one that does not await the loan? */
 function strays(taken: Trace, owner: Frame, owners: readonly Frame[], at: number): boolean {
   return countOf(taken.frames, owner.func) > countOf(owners.slice(at), owner.func)
 }

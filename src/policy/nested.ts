@@ -9,6 +9,7 @@ import type { Slot } from '../slot.ts'
 import type { AcquireOptions, Factory, PoolStats } from '../types.ts'
 import type { Waiter } from '../waiter.ts'
 import { attend, Bell, handOver } from './attend.ts'
+import { learn } from './habits.ts'
 import { leasesOf, needsStacks } from './holders.ts'
 import { Judge } from './judge.ts'
 import { nestedAcquire } from './nested-words.ts'
@@ -43,6 +44,7 @@ export class Nesting<T> {
   readonly #sightings: Sightings<T>
   readonly #shared = shared()
   readonly #storage = this.#shared.storage
+  #releases = 0
 
   constructor(house: NestedHouse<T>, onStall: (millis: number) => void) {
     this.#house = house
@@ -121,8 +123,11 @@ export class Nesting<T> {
   }
 
   /** A loan has ended. */
-  ended(now: number): void {
+  ended(now: number, scope: Scope | undefined): void {
     this.judge.lastSign = now
+    if (scope?.owners === undefined) return
+    this.#releases += 1
+    learn(scope, this.#releases)
   }
 
   /** `'reuse'`: a further loan of the lease that the caller's line holds already, if there is one. */

@@ -1,5 +1,6 @@
 import type { AsyncLocalStorage } from 'node:async_hooks'
 import { newStorage } from '../context.ts'
+import type { Habit } from './habits.ts'
 import type { Trace } from './stacks.ts'
 
 /** What the verdict asks of a pool. Pools of other copies of this package answer the same questions. */
@@ -121,13 +122,15 @@ export function isSpent(scope: Scope | undefined): boolean {
 interface Shared {
   readonly storage: AsyncLocalStorage<Scope | undefined>
   waits: number
+  /** By the statement that takes a lease. */
+  readonly habits: Map<string, Habit>
 }
 
-const KEY = Symbol.for('lifeguard-pool.nested.v1')
+const KEY = Symbol.for('lifeguard-pool.nested.v2')
 
 /** Made with the first pool that wants it: `nested: 'allow'` alone never switches context tracking on. */
 export function shared(): Shared {
   const holder = globalThis as { [KEY]?: Shared }
-  holder[KEY] ??= { storage: newStorage(), waits: 0 }
+  holder[KEY] ??= { storage: newStorage(), waits: 0, habits: new Map() }
   return holder[KEY]
 }

@@ -353,6 +353,71 @@ never(
   { nested: 0 },
 )
 
+never('a caller that has given up on a job, and asks itself, while the job works on', async (world, run) => {
+  const pool = world.pool({ max: 1 + (run % 2) })
+  const jobs: Promise<void>[] = []
+  async function job(): Promise<void> {
+    const thing = await pool.acquire()
+    await world.sleep(LONG)
+    await pool.release(thing)
+  }
+  async function impatient(): Promise<void> {
+    const mine = job()
+    jobs.push(mine)
+    if (run % 4 < 2) await Promise.race([mine, world.sleep(10)])
+    else
+      await Promise.all([mine, world.sleep(10).then(() => Promise.reject(new Error('no')))]).catch(() => {})
+    await pool.release(await pool.acquire())
+  }
+  if (run % 3 === 0) await world.sleep(1)
+  await Promise.all([impatient(), impatient()])
+  await Promise.all(jobs)
+})
+
+never(
+  'a job whose context the next one inherits, and which has given its first lease back',
+  async (world, run) => {
+    const pool = world.pool({ max: 2 })
+    const jobs: Promise<void>[] = []
+    async function handle(index: number): Promise<void> {
+      const first = await pool.acquire()
+      if (index === 0) await world.sleep(LONG)
+      await pool.release(first)
+      await world.sleep(1)
+      const second = await pool.acquire()
+      await world.sleep(index === 1 ? LONG : 1)
+      await pool.release(second)
+    }
+    for (let index = 0; index < 4; index += 1) {
+      jobs.push(handle(index))
+      await world.sleep(2 + run / TIMES)
+    }
+    await Promise.all(jobs)
+  },
+)
+
+never('connections that are kept for a session, and given back by another request', async (world, run) => {
+  const pool = world.pool()
+  const sessions: Thing[] = []
+  const open = async (): Promise<void> => void sessions.push(await pool.acquire())
+  const close = (): Promise<void> => pool.release(sessions.pop() as Thing)
+  // As a service has been used before.
+  await open()
+  world.clock.after(1, () => void close())
+  await world.sleep(2)
+  async function request(): Promise<void> {
+    if (run % 2 === 0) await world.sleep(1)
+    await open()
+    world.clock.after(
+      LONG,
+      AsyncResource.bind(() => void close()),
+    )
+    await world.sleep(1)
+    await pool.release(await pool.acquire())
+  }
+  await request()
+})
+
 never('two runs of one function, of which the second inherits the context of the first', async world => {
   const pool = world.pool({ max: 2 })
   async function job(index: number): Promise<void> {
