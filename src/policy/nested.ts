@@ -100,6 +100,7 @@ export class Nesting<T> {
       chain: undefined,
       ask: bell?.ring,
       since: waiter.since,
+      look: undefined,
       order: this.#shared.waits,
     }
     this.judge.watch(wait, waiter)

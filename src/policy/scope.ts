@@ -38,6 +38,8 @@ export interface Wait {
   /** Has {@link chain} looked up, by the time the loop has turned. */
   readonly ask: (() => void) | undefined
   readonly since: number
+  /** The last look at the waiters that came across it. */
+  look: object | undefined
   /** A number that grows with every wait of the process. */
   readonly order: number
 }
