@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { createPool } from '../src/index.ts'
-import { medianOf } from './table.ts'
+import { medianOf } from './figures.ts'
 
 /*
  * What nested detection costs: node .build/bench/nested.js

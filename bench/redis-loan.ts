@@ -1,50 +1,106 @@
 import { cpus } from 'node:os'
+import genericPool from 'generic-pool'
 import { Redis as Redis6 } from 'ioredis'
 import { Redis as Redis5 } from 'ioredis-5'
 import { startRedis } from '../examples/support/redis-server.ts'
-import { createRedisPool } from '../src/adapters/ioredis.ts'
+import { createRedisPool, redisFactory } from '../src/adapters/ioredis.ts'
+import { HANDLES } from '../src/handles.ts'
 import { createPool } from '../src/index.ts'
 
 /*
- * node .build/bench/redis-loan.js [--rounds 9]      (after npm run compile)
+ * node .build/bench/redis-loan.js [--rounds 15] [--only loan]      (after npm run compile)
  *
- * What the handle of a loan costs: a loan of a client with its handle beside a loan of the bare client from the same
- * core, and each kind of command by way of a handle beside the same client without. Server and client share a machine.
- * Both contenders run in turn in each round; medians over the rounds, in microseconds.
+ * What the handle of a loan costs: a loan with it beside a loan of the same client from the same core without; a GET
+ * by way of this pool beside one by way of generic-pool with plain ioredis clients; and each kind of command on a
+ * handle beside the same on its client. The contenders run in turn in each round. CPU time of this process, user and
+ * system, in microseconds: the least of the rounds, as whatever else the machine does can only add to it.
  */
 
 type Client = Redis6
 
-const at = process.argv.indexOf('--rounds')
-const rounds = at < 0 ? 9 : Number(process.argv[at + 1])
+const option = (name: string): string | undefined => {
+  const at = process.argv.indexOf(`--${name}`)
+  return at < 0 ? undefined : process.argv[at + 1]
+}
+const rounds = Number(option('rounds') ?? 15)
+const only = option('only') ?? ''
 const key = 'bench:redis-loan'
 
-async function micros(count: number, run: (count: number) => Promise<unknown>): Promise<number> {
-  const start = performance.now()
-  await run(count)
-  return ((performance.now() - start) * 1000) / count
+/** Does something so many times. */
+type Task = (count: number) => Promise<unknown>
+
+async function micros(count: number, task: Task): Promise<number> {
+  const before = process.cpuUsage()
+  await task(count)
+  const { user, system } = process.cpuUsage(before)
+  return (user + system) / count
 }
 
-const median = (values: number[]): number => values.sort((a, b) => a - b)[values.length >> 1] as number
+/** The least of the rounds for each of two tasks. */
+async function compare(what: string, count: number, base: Task, ours: Task): Promise<void> {
+  if (!what.includes(only)) return
+  let [bare, own] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY]
+  for (let round = 0; round < rounds; round += 1) {
+    // Whoever comes second finds caches and heap as the first has left them.
+    const isFirst = round % 2 === 0
+    const first = await micros(count, isFirst ? base : ours)
+    const second = await micros(count, isFirst ? ours : base)
+    bare = Math.min(bare, isFirst ? first : second)
+    own = Math.min(own, isFirst ? second : first)
+  }
+  const more = own - bare
+  const share = `${more < 0 ? '' : '+'}${((more / bare) * 100).toFixed(1)} %`
+  const cells = [bare.toFixed(2), own.toFixed(2), more.toFixed(2), share]
+  console.log(what.padEnd(46) + cells.map(cell => cell.padStart(10)).join(''))
+}
+
+/** What every pool here has. */
+interface AnyPool {
+  acquire(): PromiseLike<Client>
+  release(client: Client): unknown
+  use(work: (client: Client) => Promise<unknown> | undefined): PromiseLike<unknown>
+}
+
+const loans =
+  (pool: AnyPool): Task =>
+  async count => {
+    for (let loan = 0; loan < count; loan += 1) pool.release(await pool.acquire())
+  }
+
+const uses =
+  (pool: AnyPool): Task =>
+  async count => {
+    for (let loan = 0; loan < count; loan += 1) await pool.use(() => undefined)
+  }
+
+/** So many callers at a time, each with a client of its own. */
+const gets =
+  (pool: AnyPool, callers: number): Task =>
+  async count => {
+    const caller = async () => {
+      for (let got = 0; got < count / callers; got += 1) await pool.use(client => client.get(key))
+    }
+    await Promise.all(Array.from({ length: callers }, caller))
+  }
 
 /** Commands, each sent and awaited `count` times. */
 const COMMANDS: Record<string, { count: number; run: (client: Client, count: number) => Promise<unknown> }> =
   {
     'GET, one after the other': {
-      count: 5000,
+      count: 3000,
       run: async (client, count) => {
         for (let sent = 0; sent < count; sent += 1) await client.get(key)
       },
     },
     'GET, 100 at once': {
-      count: 20_000,
+      count: 10_000,
       run: async (client, count) => {
         for (let sent = 0; sent < count; sent += 100)
           await Promise.all(Array.from({ length: 100 }, () => client.get(key)))
       },
     },
     'GET in a pipeline of 100': {
-      count: 30_000,
+      count: 20_000,
       run: async (client, count) => {
         for (let sent = 0; sent < count; sent += 100) {
           const pipeline = client.pipeline()
@@ -54,7 +110,7 @@ const COMMANDS: Record<string, { count: number; run: (client: Client, count: num
       },
     },
     'WATCH, MULTI, SET, EXEC': {
-      count: 2000,
+      count: 1500,
       run: async (client, count) => {
         for (let sent = 0; sent < count; sent += 1) {
           await client.watch(key)
@@ -63,72 +119,51 @@ const COMMANDS: Record<string, { count: number; run: (client: Client, count: num
       },
     },
     'CLIENT ID (a command that is looked at)': {
-      count: 5000,
+      count: 3000,
       run: async (client, count) => {
         for (let sent = 0; sent < count; sent += 1) await client.client('ID')
       },
     },
   }
 
-interface Pair {
-  readonly bare: number[]
-  readonly handle: number[]
-}
-
-function row(what: string, { bare, handle }: Pair): string {
-  const [without, beside] = [median(bare), median(handle)]
-  return `${what.padEnd(44)}${without.toFixed(2).padStart(9)}${beside.toFixed(2).padStart(9)}${(beside - without).toFixed(2).padStart(9)}`
-}
-
 const server = await startRedis()
 console.log(
-  `node ${process.version}, ${cpus()[0]?.model.trim()}, Redis on loopback; µs, median of ${rounds} rounds`,
+  `node ${process.version}, ${cpus().length} × ${cpus()[0]?.model.trim()}, Redis on loopback; µs of CPU time, least of ${rounds} rounds`,
 )
+const heading = (what: string, base: string, ours: string): void =>
+  console.log(`\n${what.padEnd(46)}${[base, ours, 'more', ''].map(cell => cell.padStart(10)).join('')}`)
+
 for (const [version, Redis] of [
   ['ioredis 5', Redis5 as unknown as typeof Redis6],
   ['ioredis 6', Redis6],
 ] as const) {
-  const pool = createRedisPool(() => new Redis(server.url), { fifo: false })
-  const bare = createPool(
-    { create: async () => new Redis(server.url), destroy: async client => client.disconnect() },
-    { fifo: false, validateAfterIdleMillis: 0 },
+  const options = { fifo: false, max: 10 }
+  const make = () => new Redis(server.url)
+  const pool = createRedisPool(make, options)
+  const withoutHandles = { ...redisFactory(make), [HANDLES]: undefined }
+  const core = createPool(withoutHandles, { ...options, validateAfterIdleMillis: 500 })
+  const generic = genericPool.createPool(
+    { create: async () => make(), destroy: async client => client.disconnect() },
+    options,
   )
-  console.log(`\n${version.padEnd(44)}${'bare'.padStart(9)}${'handle'.padStart(9)}${'more'.padStart(9)}`)
-  const loans: Pair = { bare: [], handle: [] }
-  const uses: Pair = { bare: [], handle: [] }
-  const lend = (from: typeof bare) => async (count: number) => {
-    for (let loan = 0; loan < count; loan += 1) from.release(await from.acquire())
-  }
-  const use = (from: typeof bare) => async (count: number) => {
-    for (let loan = 0; loan < count; loan += 1) await from.use(() => {})
-  }
-  for (let round = -1; round < rounds; round += 1) {
-    const figures = [
-      [loans.bare, await micros(100_000, lend(bare))],
-      [loans.handle, await micros(100_000, lend(pool))],
-      [uses.bare, await micros(100_000, use(bare))],
-      [uses.handle, await micros(100_000, use(pool))],
-    ] as const
-    // The first round is for warming up.
-    if (round >= 0) for (const [list, figure] of figures) list.push(figure)
-  }
-  console.log(row('loan: acquire and release', loans))
-  console.log(row('loan: use', uses))
-  const client = await bare.acquire()
+  heading(version, 'core', 'handle')
+  await compare('loan: acquire and release', 50_000, loans(core), loans(pool))
+  await compare('loan: use', 50_000, uses(core), uses(pool))
+  heading('', 'generic', 'ours')
+  await compare('loan: acquire and release, beside generic-pool', 50_000, loans(generic), loans(pool))
+  await compare('use and GET, one caller', 3000, gets(generic, 1), gets(pool, 1))
+  await compare('use and GET, 10 callers', 10_000, gets(generic, 10), gets(pool, 10))
+  heading('', 'client', 'handle')
+  const client = await core.acquire()
   const handle = await pool.acquire()
-  for (const [what, { count, run }] of Object.entries(COMMANDS)) {
-    const pair: Pair = { bare: [], handle: [] }
-    for (let round = -1; round < rounds; round += 1) {
-      const without = await micros(count, count => run(client, count))
-      const beside = await micros(count, count => run(handle, count))
-      if (round >= 0) {
-        pair.bare.push(without)
-        pair.handle.push(beside)
-      }
-    }
-    console.log(row(what, pair))
-  }
-  await Promise.all([pool.release(handle), bare.release(client)])
-  await Promise.all([pool.close(), bare.close()])
+  for (const [what, { count, run }] of Object.entries(COMMANDS))
+    await compare(
+      what,
+      count,
+      count => run(client, count),
+      count => run(handle, count),
+    )
+  await Promise.all([pool.release(handle), core.release(client)])
+  await Promise.all([pool.close(), core.close(), generic.drain().then(() => generic.clear())])
 }
 await server.stop()

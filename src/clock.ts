@@ -17,11 +17,17 @@ export interface Clock {
   after(millis: number, run: () => void): Timer
   /** Runs after the poll phase has had its turn: what lies in the kernel by then has been delivered. */
   turn(run: () => void): void
+  /**
+   * For how many milliseconds the event loop has been at work since some time, and not waiting for events; undefined
+   * where that is not known.
+   */
+  active(): number | undefined
 }
 
 export const systemClock: Clock = {
-  // Bound: by way of `globalThis`, a getter of Node's, each of the two reads of a loan takes 10 ns more.
-  now: performance.now.bind(performance),
+  // By way of `globalThis`, a getter of Node's, each of the two reads of a loan takes 10 ns more. Not bound: fake timers
+  // replace this together with `setTimeout`.
+  now: () => performance.now(),
   after(millis, run) {
     const timer = outside(() => setTimeout(run, millis).unref())
     return {
@@ -36,27 +42,38 @@ export const systemClock: Clock = {
   turn(run) {
     outside(() => setImmediate(run))
   },
+  active() {
+    const { duration, idleTime } = performance.nodeTiming
+    // A loop that has never waited is one that does not tell: not Node's, or driven by somebody else (Electron).
+    return idleTime > 0 ? duration - idleTime : undefined
+  },
 }
 
 /** The time of day, for people; nothing is measured with it. */
 export const timestamp = (): string => new Date().toISOString()
 
+const eachTurnRuns = new Set<() => void>()
+let nextTurn: NodeJS.Immediate | undefined
+
+function turned(): void {
+  nextTurn = setImmediate(turned).unref()
+  for (const run of eachTurnRuns) run()
+}
+
 /**
- * Runs once in every turn of the event loop, in the check phase, in nobody's context. An unref'd immediate: it neither
- * wakes the loop nor keeps the process alive, so an idle process pays nothing for it.
+ * Runs once in every turn of the event loop, in the check phase, in nobody's context. One unref'd immediate for all: it
+ * neither wakes the loop nor keeps the process alive, so an idle process pays nothing for it.
  *
  * @returns ends it
  */
 export function eachTurn(run: () => void): () => void {
-  let next: NodeJS.Immediate | undefined
-  const turn = (): void => {
-    next = setImmediate(turn).unref()
-    run()
+  eachTurnRuns.add(run)
+  nextTurn ??= outside(() => setImmediate(turned).unref())
+  return () => {
+    if (!eachTurnRuns.delete(run) || eachTurnRuns.size > 0) return
+    clearImmediate(nextTurn)
+    nextTurn = undefined
   }
-  outside(() => {
-    next = setImmediate(turn).unref()
-  })
-  return () => clearImmediate(next)
 }
 
 /** How many turns the event loop has begun, and how many events it has handled; undefined where Node does not tell. */
@@ -66,10 +83,16 @@ export function loopMetrics(): { readonly loopCount: number; readonly events: nu
 }
 
 /**
- * A timer this late did not lose the odd millisecond: the loop stood still. Well above the scheduling noise of a
- * loaded machine, well below any deadline worth setting.
+ * A turn of the loop that takes so long, or a timer that is so late, did not lose the odd millisecond: the loop stood
+ * still. Well above the scheduling noise of a loaded machine, well below any deadline worth setting.
  */
 export const STALL_MILLIS = 25
+
+/**
+ * Told how late a timer fires, in milliseconds.
+ * @returns whether the loop has stood still just now, so that what came meanwhile still lies unread in the kernel
+ */
+export type Lateness = (millis: number) => boolean
 
 /** So many turns in a row, each of them a stall, are waited for: a loop that is always late must judge all the same. */
 const MOST_YIELDS = 3
@@ -78,14 +101,14 @@ const MERCY_MILLIS = 5
 const none = (): boolean => false
 
 /**
- * One timer that can be set earlier again and again, and that does not judge in haste: when it fires late, because
- * the loop stood still, it lets the poll phase run first. Node runs due timers before it polls, so at that moment
- * the answers that came in time still lie unread in the kernel.
+ * One timer that can be set earlier again and again, and that does not judge in haste: when the loop has stood still,
+ * it lets the poll phase run first. Node runs due timers before it polls, so at that moment the answers that came in
+ * time still lie unread in the kernel.
  */
 export class Alarm {
   readonly #clock: Clock
   readonly #ring: () => void
-  readonly #onStall: (millis: number) => void
+  readonly #onLate: Lateness
   readonly #mercy: (now: number) => boolean
   #timer: Timer | undefined
   #held = false
@@ -94,15 +117,10 @@ export class Alarm {
   #yielding = false
 
   /** @param mercy - asked before it rings: is it too early to judge, for a moment more? */
-  constructor(
-    clock: Clock,
-    ring: () => void,
-    onStall: (millis: number) => void,
-    mercy: (now: number) => boolean = none,
-  ) {
+  constructor(clock: Clock, ring: () => void, onLate: Lateness, mercy: (now: number) => boolean = none) {
     this.#clock = clock
     this.#ring = ring
-    this.#onStall = onStall
+    this.#onLate = onLate
     this.#mercy = mercy
   }
 
@@ -142,9 +160,7 @@ export class Alarm {
   #fire(): void {
     this.#timer = undefined
     const now = this.#clock.now()
-    const late = now - this.#firesAt
-    if (late >= STALL_MILLIS) {
-      this.#onStall(late)
+    if (this.#onLate(now - this.#firesAt)) {
       this.#yielding = true
       this.#yield(now, MOST_YIELDS)
     } else this.#judge()
@@ -154,10 +170,8 @@ export class Alarm {
     this.#clock.turn(() => {
       if (!this.#yielding) return
       const now = this.#clock.now()
-      const late = now - since
       // What was delivered in this very turn may have stopped the loop again.
-      if (late >= STALL_MILLIS && left > 1) {
-        this.#onStall(late)
+      if (this.#onLate(now - since) && left > 1) {
         this.#yield(now, left - 1)
         return
       }

@@ -63,7 +63,9 @@ function factoryIssues(factory: unknown, options: PoolOptions | undefined): stri
   }
   if (hooks.validate === undefined) {
     for (const option of ['testOnBorrow', 'testOnReturn', 'validateAfterIdleMillis', 'keepWarm'] as const) {
-      if (options?.[option]) issues.push(`${option} needs a factory.validate`)
+      // An idle age of 0 asks for it at once, and is not off.
+      const value = options?.[option] ?? false
+      if (value !== false) issues.push(`${option} needs a factory.validate`)
     }
   }
   return issues

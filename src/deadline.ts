@@ -1,7 +1,8 @@
 import pTimeout from 'p-timeout'
-import { Alarm, type Clock } from './clock.ts'
+import { Alarm, type Clock, type Lateness } from './clock.ts'
 import { outside } from './context.ts'
 import { insideHook } from './events.ts'
+import type { Stalls } from './stalls.ts'
 
 /** How a hook ended. It always ends: by its own answer or by its deadline. */
 export type Outcome<R> =
@@ -11,14 +12,13 @@ export type Outcome<R> =
 /** What bounding a hook needs to know of the pool. */
 export interface Bounds {
   readonly clock: Clock
-  /** Told of each stall of the event loop that a deadline ran into. */
-  readonly onStall: (millis: number) => void
-  /** The last stall, and when it ended; for how many milliseconds since some time the loop stood still. */
-  readonly stalls: { readonly last: { readonly until: number } | undefined; since(start: number): number }
+  /** Told how late each timer fires. */
+  readonly onStall: Lateness
+  readonly stalls: Stalls
 }
 
-/** So often a deadline is granted anew after a stall: one that comes again and again must not make hooks immortal. */
-const MOST_GRANTS = 3
+/** So often a deadline is moved for stalls: a loop that always stands still must not make hooks immortal. */
+const MOST_MOVES = 3
 
 const TIMED_OUT = Symbol('timed out')
 
@@ -26,9 +26,9 @@ const TIMED_OUT = Symbol('timed out')
  * Runs a hook of the user's and never fails: a throw, a rejection and the deadline are outcomes.
  * The hook runs in nobody's context, and its signal is aborted when the deadline has passed.
  *
- * @param millis - the deadline; it waits for the poll phase after a stall, see {@link Alarm}, and is then
- *   granted anew, a few times at the most: how much of it was lost is not known, and a handshake of several round trips,
- *   or a command that was not even sent yet, may have had nothing of it
+ * @param millis - the deadline; it waits for the poll phase after a stall, see {@link Alarm}, and is then moved, a few
+ *   times at the most, by as long as the loop stood still: a handshake of several round trips, or a command that was not
+ *   even sent yet, had nothing of that time
  * @param onLate - owns the value of a hook that succeeds after its deadline
  */
 export function attempt<R>(
@@ -38,6 +38,7 @@ export function attempt<R>(
   onLate?: (value: R) => void,
   abort = new AbortController(),
 ): Promise<Outcome<R>> {
+  bounds.stalls.begin()
   return outside(() => {
     const running = new Promise<R>(resolve => resolve(insideHook(() => hook(abort.signal))))
     return pTimeout<R, typeof TIMED_OUT>(running, {
@@ -78,15 +79,16 @@ async function callOff<R>(
 function alarms({ clock, onStall, stalls }: Bounds) {
   return {
     setTimeout: (run: () => void, millis: number): Alarm => {
-      let from = clock.now()
-      let grants = MOST_GRANTS
+      const from = clock.now()
+      let stalled = 0
+      let moves = MOST_MOVES
       const isEarly = (now: number): boolean => {
-        const until = stalls.last?.until ?? from
-        if (until > from && grants > 0) {
-          from = until
-          grants -= 1
+        const known = stalls.since(from)
+        if (known > stalled && moves > 0) {
+          stalled = known
+          moves -= 1
         }
-        return now < from + millis
+        return now < from + millis + stalled
       }
       const alarm = new Alarm(clock, run, onStall, isEarly)
       alarm.set(from + millis)

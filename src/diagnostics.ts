@@ -1,7 +1,9 @@
 import type { Gate } from './gate.ts'
+import { sink } from './log.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Breaker } from './policy/breaker.ts'
 import type { Roster } from './roster.ts'
+import type { Stalls } from './stalls.ts'
 import type { Troubles } from './troubles.ts'
 import type { PoolStats } from './types.ts'
 
@@ -22,39 +24,6 @@ export const newTotals = (): Totals => ({
   nested: 0,
   deadlocks: 0,
 })
-
-/** The stalls of the event loop that the pool's timers ran into. */
-export class Stalls {
-  count = 0
-  totalMillis = 0
-  longestMillis = 0
-  /** The last ones, oldest first: until when, and how long. */
-  readonly recent: { until: number; millis: number }[] = []
-
-  /** @returns false when another timer has already told of this stall */
-  add(until: number, millis: number): boolean {
-    const last = this.recent.at(-1)
-    if (last !== undefined && until - millis < last.until) return false
-    this.count += 1
-    this.totalMillis += millis
-    this.longestMillis = Math.max(this.longestMillis, millis)
-    this.recent.push({ until, millis })
-    if (this.recent.length > 16) this.recent.shift()
-    return true
-  }
-
-  get last(): { readonly until: number; readonly millis: number } | undefined {
-    return this.recent.at(-1)
-  }
-
-  /** How many milliseconds since then the loop stood still. */
-  since(start: number): number {
-    return this.recent.reduce(
-      (sum, { until, millis }) => sum + Math.max(0, until - Math.max(start, until - millis)),
-      0,
-    )
-  }
-}
 
 /** What a snapshot or a report is made from. */
 export interface Insight<T> {
@@ -95,5 +64,6 @@ export function statsOf<T>(insight: Insight<T>): PoolStats {
     halfClose: { ...insight.halfClose, found: { ...insight.halfClose.found } },
     serverTimeout: insight.serverTimeout,
     stalls: { count: stalls.count, totalMillis: stalls.totalMillis, longestMillis: stalls.longestMillis },
+    log: { written: sink.written, dropped: sink.dropped, waiting: sink.waiting },
   }
 }

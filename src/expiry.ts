@@ -1,4 +1,4 @@
-import { Alarm, type Clock } from './clock.ts'
+import { Alarm, type Clock, type Lateness } from './clock.ts'
 import { Heap } from './heap.ts'
 import { type Crowd, Lane, Line } from './line.ts'
 import type { Waiter } from './waiter.ts'
@@ -7,6 +7,8 @@ import type { Waiter } from './waiter.ts'
 const PORTION_MILLIS = 8
 /** After so many, the clock is read again. */
 const MOST_BLIND = 256
+/** Those who are spared are looked at again after so many milliseconds. */
+const SPARED_MILLIS = 5
 /** So many empty lanes are kept for those who come with the same timeout again. */
 const SPARE_LANES = 64
 
@@ -30,29 +32,24 @@ export class Expiry<T> {
   readonly #clock: Clock
   readonly #alarm: Alarm
   readonly #listener: ExpiryListener<T>
+  readonly #mercy: (waiter: Waiter<T>, now: number) => boolean
   readonly #lanes = new Map<number, Lane<T>>()
   readonly #agenda = new Heap<Crowd<T>>()
   /** Where the last waiter went: most go where the one before them went. */
   #latest: Lane<T> | undefined
   #empty = 0
 
+  /** @param mercy - is it too early to judge one whose time is up? */
   constructor(
     clock: Clock,
-    onStall: (millis: number) => void,
-    mercy: (since: number, now: number) => boolean,
+    onStall: Lateness,
+    mercy: (waiter: Waiter<T>, now: number) => boolean,
     listener: ExpiryListener<T>,
   ) {
     this.#clock = clock
     this.#listener = listener
-    this.#alarm = new Alarm(
-      clock,
-      () => this.#ring(),
-      onStall,
-      now => {
-        const first = this.#agenda.first()?.soonest
-        return first !== undefined && first.deadline <= now && mercy(first.since, now)
-      },
-    )
+    this.#mercy = mercy
+    this.#alarm = new Alarm(clock, () => this.#ring(), onStall)
   }
 
   add(waiter: Waiter<T>, line: Line<T>, timeout: number): void {
@@ -125,7 +122,9 @@ export class Expiry<T> {
       const { soonest } = crowd
       if (soonest === undefined) this.#drop(crowd)
       else {
-        crowd.due = soonest.deadline
+        // What a used up portion has left over goes on in the next turn.
+        const due = soonest.since + crowd.timeout
+        crowd.due = inTime && due <= now ? now + SPARED_MILLIS : due
         this.#agenda.push(crowd)
       }
     }
@@ -137,13 +136,16 @@ export class Expiry<T> {
   /** @returns false when the portion is used up */
   #expire(crowd: Crowd<T>, now: number, end: number): boolean {
     let count = 0
-    for (let first = crowd.soonest; first !== undefined && first.deadline <= now; first = crowd.soonest) {
+    let next: Waiter<T> | undefined
+    for (let waiter = crowd.soonest; waiter !== undefined && !waiter.gone; waiter = next) {
+      if (waiter.since + crowd.timeout > now) break
+      next = crowd.after(waiter)
       if (count === MOST_BLIND) {
         if (this.#clock.now() > end) return false
         count = 0
       }
       count += 1
-      this.#listener.expire(first, now)
+      if (!this.#mercy(waiter, now)) this.#listener.expire(waiter, now)
     }
     return true
   }

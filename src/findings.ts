@@ -3,7 +3,9 @@ import type { LeaseReport, PoolReport } from './report.ts'
 
 /** Stalls of the last minute that add up to so much are the first thing to look at. Milliseconds. */
 const MUCH_STALL = 250
-const LATELY = 60_000
+const MINUTE = 60_000
+/** What went wrong longer ago is left to the other sections. Milliseconds. */
+const LATELY = 600_000
 
 /**
  * What a state looks like, in words, the most telling first: what an experienced eye would see in the rest of the
@@ -18,12 +20,13 @@ export function findingsIn(report: PoolReport): string[] {
     ...full(report),
     ...halfClosed(report),
     ...hungUp(report),
+    ...unread(report),
     ...overloaded(report),
   ]
 }
 
 function loop({ stalls }: PoolReport): string[] {
-  const recent = stalls.filter(stall => stall.agoMillis < LATELY)
+  const recent = stalls.filter(stall => stall.agoMillis < MINUTE)
   const sum = recent.reduce((total, { millis }) => total + millis, 0)
   if (sum < MUCH_STALL) return []
   const longest = Math.max(...recent.map(stall => stall.millis))
@@ -94,7 +97,7 @@ function halfClosed({ connections, stats }: PoolReport): string[] {
 }
 
 function hungUp({ troubles, stats }: PoolReport): string[] {
-  const closed = troubles.filter(({ what }) => what.includes('half-closed'))
+  const closed = troubles.filter(({ what, agoMillis }) => what.includes('half-closed') && agoMillis < LATELY)
   const times = closed.reduce((sum, trouble) => sum + trouble.times, 0)
   if (times === 0) return []
   const { limitMillis } = stats.serverTimeout
@@ -102,6 +105,16 @@ function hungUp({ troubles, stats }: PoolReport): string[] {
   return [
     `The server, or something on the way to it, has closed ${times} connections of late; each was noticed, closed here, ` +
       `too, and not lent.${limit} Compare its idle timeout, and those of proxies, with idleTimeoutMillis.`,
+  ]
+}
+
+function unread({ stats }: PoolReport): string[] {
+  const { dropped, waiting } = stats.log
+  if (dropped === 0) return []
+  return [
+    `${dropped} lines of the library's own log have been dropped so far, and ${waiting} wait: nobody reads stderr, or not ` +
+      'fast enough. It is harmless here; a logger that waits for its reader hangs there, and one that does not keeps ' +
+      'every line in memory.',
   ]
 }
 

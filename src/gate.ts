@@ -1,4 +1,4 @@
-import type { Clock } from './clock.ts'
+import type { Clock, Lateness } from './clock.ts'
 import { Expiry } from './expiry.ts'
 import { Line } from './line.ts'
 import type { ResolvedOptions } from './options.ts'
@@ -34,12 +34,12 @@ export class Gate<T> {
   shedder: Shedder<T> | undefined
   rate: ServiceRate | undefined
 
-  /** @param mercy - is it too early to judge one who has waited since then, as the event loop stood still meanwhile? */
+  /** @param mercy - is it too early to judge one whose time is up, as the event loop stood still meanwhile? */
   constructor(
     { priorityRange, acquireTimeoutMillis }: Pick<ResolvedOptions, 'priorityRange' | 'acquireTimeoutMillis'>,
     clock: Clock,
-    onStall: (millis: number) => void,
-    mercy: (since: number, now: number) => boolean,
+    onStall: Lateness,
+    mercy: (waiter: Waiter<T>, now: number) => boolean,
     doorman: Doorman<T>,
   ) {
     this.#lines = Array.from(
@@ -62,7 +62,11 @@ export class Gate<T> {
   }
 
   enqueue(waiter: Waiter<T>, { priority, timeout, signal }: Request): void {
-    const line = priority === 0 ? this.#first : (this.#lines[priority] as Line<T>)
+    let line = this.#first
+    if (priority !== 0) {
+      line = this.#lines[priority] as Line<T>
+      waiter.own.line = line
+    }
     line.push(waiter)
     this.waiting += 1
     if (this.waiting === 1) this.#occupied(waiter)
@@ -76,7 +80,7 @@ export class Gate<T> {
     return waiter === undefined ? undefined : this.takeThis(waiter)
   }
 
-  /** Who would be taken next, in order of arrival. */
+  /** The oldest of the highest priority. */
   peek(): Waiter<T> | undefined {
     if (this.waiting === 0) return undefined
     const { first } = this.#first
@@ -87,10 +91,22 @@ export class Gate<T> {
     return this.#lines.find(line => line.last !== undefined)?.last
   }
 
+  /** Who has waited longest, of whatever priority. */
+  oldest(): Waiter<T> | undefined {
+    let oldest: Waiter<T> | undefined
+    for (const line of this.#lines) {
+      const waiter = line.first
+      if (waiter !== undefined && (oldest === undefined || waiter.since < oldest.since)) oldest = waiter
+    }
+    return oldest
+  }
+
   /** How many are served before one who comes now with that priority. */
   ahead(priority: number): number {
     let count = 0
-    for (let line = 0; line <= priority; line += 1) count += this.#lines[line]?.length ?? 0
+    // The youngest goes first, in its line.
+    const last = this.shedder?.takesYoungest === true ? priority - 1 : priority
+    for (let line = 0; line <= last; line += 1) count += this.#lines[line]?.length ?? 0
     return count
   }
 
@@ -125,9 +141,9 @@ export class Gate<T> {
     return this.#lines.flatMap(line => [...line])
   }
 
-  /** Those of that priority, or of any, in order of arrival. */
-  inOrder(priority: number): Iterable<Waiter<T>> {
-    return priority < this.#lines.length ? (this.#lines[priority] as Line<T>) : this.waiters()
+  /** Those who wait, by priority, each line in order of arrival. */
+  get lines(): readonly Iterable<Waiter<T>>[] {
+    return this.#lines
   }
 
   #depart(crowd: readonly Waiter<T>[], how: Departure): void {
@@ -151,8 +167,8 @@ export class Gate<T> {
   }
 
   #remove(waiter: Waiter<T>): void {
-    const { lane, signal } = waiter.particulars
-    waiter.line?.remove(waiter)
+    const { line = this.#first, lane, signal } = waiter.particulars
+    line.remove(waiter)
     this.waiting -= 1
     if (this.waiting === 0) this.#expiry.hold(false)
     if (lane !== undefined) this.#expiry.leave(lane, waiter)

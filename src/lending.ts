@@ -93,13 +93,15 @@ export class Lending<T> {
     while (gate.waiting > 0 && roster.census.idle > 0) {
       this.#sendAway(now)
       // Whoever came after the wait for the event loop began has to wait for the next.
-      const isSettled = (gate.peek()?.since ?? now) <= settledAt
+      const first = gate.peek()
+      const isSettled = (first?.since ?? now) <= settledAt
       const settled = isSettled ? settledAt : Number.NEGATIVE_INFINITY
       const proving = Math.max(roster.census.validating - this.supply.overdue, 0)
       const slot = this.take(now, gate.waiting - proving, settled)
       // A hook that ran on the way may have sent the last waiter away.
       if (slot === undefined || gate.waiting === 0) break
-      this.#grant(slot, now)
+      // Not to the youngest, where that goes first: it may have come after.
+      this.#grant(slot, now, isSettled ? first : undefined)
     }
     this.supply.provision()
   }
@@ -206,12 +208,12 @@ export class Lending<T> {
     this.#house.lookout.rest(slot, now)
   }
 
-  #grant(slot: Slot<T>, now: number): void {
+  #grant(slot: Slot<T>, now: number, first?: Waiter<T>): void {
     const { gate, nesting } = this.#house
-    const urgent = nesting?.judge.urgent()
+    const urgent = nesting?.judge.urgent() ?? (first?.gone === false ? first : undefined)
     const waiter = urgent === undefined ? (gate.take() as Waiter<T>) : gate.takeThis(urgent)
     gate.rate?.served(now, gate.waiting)
-    this.lend(slot, now, Math.max(now - waiter.since, 0))
+    this.lend(slot, now, now - waiter.since)
     slot.trace = waiter.particulars.trace
     nesting?.granted(waiter, slot, now)
     waiter.grant(slot)

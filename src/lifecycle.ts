@@ -123,7 +123,9 @@ export class Lifecycle<T> {
     }
     this.changed()
     const left = Math.max(deadline - clock.now(), 1)
-    if (drained && (await this.#until(() => roster.slots.size === 0, left))) return
+    const isEmpty = drained && (await this.#until(() => roster.slots.size === 0, left))
+    this.#house.bounds.stalls.stop()
+    if (isEmpty) return
     const then = drained
       ? 'Connections that did not close are given up.'
       : 'What was lent has been destroyed, and who waited has been rejected.'

@@ -5,8 +5,10 @@ export interface Crowd<T> {
   readonly timeout: number
   /** Whose deadline comes first. */
   readonly soonest: Waiter<T> | undefined
-  /** Not after the first deadline; it lags behind when waiters leave in time. */
+  /** Not after the first deadline, but for those who are spared; it lags behind when waiters leave in time. */
   due: number
+  /** Whose deadline comes next after that of one of them. */
+  after(waiter: Waiter<T>): Waiter<T> | undefined
 }
 
 /**
@@ -33,7 +35,6 @@ export class Line<T> implements Crowd<T> {
 
   push(waiter: Waiter<T>): void {
     const { last } = this
-    waiter.line = this
     waiter.previous = last
     this.last = waiter
     if (last === undefined) this.first = waiter
@@ -43,12 +44,7 @@ export class Line<T> implements Crowd<T> {
 
   remove(waiter: Waiter<T>): void {
     const { previous, next } = waiter
-    if (waiter === this.soonest) {
-      // Each waiter is passed once: O(1) on average.
-      let soonest = next
-      while (soonest !== undefined && soonest.particulars.lane !== undefined) soonest = soonest.next
-      this.soonest = soonest
-    }
+    if (waiter === this.soonest) this.soonest = this.after(waiter)
     if (previous === undefined) this.first = next
     else previous.next = next
     if (next === undefined) this.last = previous
@@ -56,6 +52,13 @@ export class Line<T> implements Crowd<T> {
     waiter.previous = undefined
     waiter.next = undefined
     this.length -= 1
+  }
+
+  /** As only ever the first is removed by way of this, each waiter is passed once: O(1) on average. */
+  after(waiter: Waiter<T>): Waiter<T> | undefined {
+    let next = waiter.next
+    while (next !== undefined && next.particulars.lane !== undefined) next = next.next
+    return next
   }
 
   *[Symbol.iterator](): Generator<Waiter<T>> {
@@ -91,5 +94,9 @@ export class Lane<T> implements Crowd<T> {
     else own.later.own.earlier = own.earlier
     own.earlier = undefined
     own.later = undefined
+  }
+
+  after(waiter: Waiter<T>): Waiter<T> | undefined {
+    return waiter.particulars.later
   }
 }

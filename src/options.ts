@@ -194,7 +194,7 @@ function withDefaults(input: PoolOptions): ResolvedOptions {
     shedding: input.shedding && {
       targetMillis: input.shedding.targetMillis ?? 50,
       intervalMillis: input.shedding.intervalMillis ?? 2000,
-      order: input.shedding.order ?? 'fifo',
+      order: input.shedding.order ?? 'lifo',
     },
     earlyRefusal: input.earlyRefusal ?? false,
     leakReclaim: input.leakReclaim ?? false,
@@ -295,7 +295,7 @@ function isShedding(value: unknown): boolean {
   const {
     targetMillis = 50,
     intervalMillis = 2000,
-    order = 'fifo',
+    order = 'lifo',
     ...unknown
   } = value as Record<string, unknown>
   return (

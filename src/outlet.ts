@@ -12,8 +12,8 @@ export type StandardFd = 1 | 2
 
 /** Linux: the flag of an open file description, as /proc shows it (octal). */
 const O_NONBLOCK = 0o4000
-/** For how long the flags of a description shared with other processes are believed. Milliseconds. */
-const FLAGS_HOLD_MILLIS = 10
+/** For how long the flags of a description shared with other processes are believed: a look takes 15 µs. Milliseconds. */
+const FLAGS_HOLD_MILLIS = 1
 
 const streamOf = (fd: StandardFd): NodeJS.WriteStream => (fd === 1 ? process.stdout : process.stderr)
 
@@ -33,7 +33,7 @@ export function outletOf(fd: StandardFd, now: () => number): Outlet {
     if (process.platform === 'linux') {
       const own = stat.isFIFO() || terminal ? reopened(fd) : undefined
       if (own !== undefined) return new Direct(own, terminal ? undefined : streamOf(fd))
-      if (flagsOf(fd) !== undefined && handleOf(fd) !== undefined) return new Shared(fd, now)
+      if (flagsOf(fd) !== undefined) return new Shared(fd, now)
     }
   } catch {
     // The descriptor is closed, or --permission forbids to look: the stream knows what to do.
@@ -67,19 +67,26 @@ class Direct implements Outlet {
   }
 }
 
-/** The inherited description itself, only while it does not block. */
+/**
+ * The inherited description itself, only while it does not block. A worker thread cannot make it so: its stream hands
+ * lines to the main thread. Making a stream there is what the first of them does, so only that goes this way.
+ */
 class Shared implements Outlet {
   readonly #fd: StandardFd
+  readonly #behind: Behind
   readonly #now: () => number
   #safeUntil = Number.NEGATIVE_INFINITY
 
   constructor(fd: StandardFd, now: () => number) {
     this.#fd = fd
     this.#now = now
+    this.#behind = new Behind(streamOf(fd))
   }
 
   write(bytes: Uint8Array): number {
-    return streamOf(this.#fd).writableLength > 0 || !this.#isSafe() ? 0 : writeNow(this.#fd, bytes)
+    if (streamOf(this.#fd).writableLength > 0) return 0
+    if (this.#isSafe()) return writeNow(this.#fd, bytes)
+    return handleOf(this.#fd) === undefined ? this.#behind.write(bytes) : 0
   }
 
   /** Node made it non-blocking when it made its stream; whoever else has it may have changed that. */

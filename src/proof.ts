@@ -18,8 +18,11 @@ export async function prove<T>(house: House<T>, slot: Slot<T>): Promise<Fault | 
     bounds,
   )
   if (log.validate.enabled) log.validate('%s #%d: %O', options.name, slot.id, ended)
-  if (!ended.ok) return { reason: 'invalid', detail: `factory.validate failed: ${messageOf(ended.error)}` }
-  return ended.value ? undefined : { reason: 'invalid', detail: 'factory.validate said no' }
+  if (ended.ok && ended.value) return undefined
+  // What its socket has said meanwhile is why: a FIN that arrived while the loop stood still, for one.
+  if (slot.fault !== undefined) return slot.fault
+  const detail = ended.ok ? 'factory.validate said no' : `factory.validate failed: ${messageOf(ended.error)}`
+  return { reason: 'invalid', detail }
 }
 
 /**

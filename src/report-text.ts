@@ -2,6 +2,8 @@ import { numbersOf } from './errors.ts'
 import type { ConnectionReport, PoolReport } from './report.ts'
 
 const MOST_LINES = 50
+/** Of the stalls, the last ones are told one by one. */
+const MOST_STALLS = 8
 /** Sentences are broken at this column. */
 const WIDTH = 112
 const ms = (millis: number): string => `${Math.round(millis)} ms`
@@ -21,7 +23,6 @@ export function inText(report: PoolReport): string {
       `  the event loop stood still ${stalls.count} times, ${ms(stalls.totalMillis)} in all, ` +
         `${ms(stalls.longestMillis)} at the longest`,
     )
-    section(lines, 'last stalls', report.stalls, stall => `${ms(stall.millis)}, ${ms(stall.agoMillis)} ago`)
   }
   if (connecting.failures > 0) {
     lines.push(
@@ -48,13 +49,27 @@ export function inText(report: PoolReport): string {
     report.waitersOmitted,
   )
   section(lines, 'connections', report.connections, connectionLine)
-  section(
-    lines,
-    'what went wrong last',
-    report.troubles,
-    ({ what, times, agoMillis }) => `${ms(agoMillis)} ago${times > 1 ? `, ${times} times` : ''}: ${what}`,
-  )
+  section(lines, 'lately, newest first', lately(report), ({ what, agoMillis }) => `${ago(agoMillis)}${what}`)
   return lines.join('\n')
+}
+
+/** What went wrong, so that a pool that has recovered still says it. */
+function lately({ troubles, stalls }: PoolReport): { what: string; agoMillis: number }[] {
+  return [
+    ...troubles.map(({ what, times, agoMillis }) => ({
+      agoMillis,
+      what: `${times > 1 ? `, ${times} times` : ''}: ${what}`,
+    })),
+    ...stalls.slice(-MOST_STALLS).map(({ agoMillis, millis }) => ({
+      agoMillis,
+      what: `: the event loop stood still for ${ms(millis)}`,
+    })),
+  ].sort((a, b) => a.agoMillis - b.agoMillis)
+}
+
+function ago(millis: number): string {
+  if (millis < 10_000) return `${ms(millis)} ago`
+  return millis < 600_000 ? `${Math.round(millis / 1000)} s ago` : `${Math.round(millis / 60_000)} min ago`
 }
 
 /** Sentences, broken at spaces; what follows is indented. */

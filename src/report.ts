@@ -22,7 +22,7 @@ export interface PoolReport {
   /** Every connection, those being made and closed included. */
   connections: ConnectionReport[]
   connecting: { failures: number; breaker: 'open' | 'closed'; lastError?: string; retryInMillis?: number }
-  /** What went wrong last. */
+  /** What went wrong last, newest first; kept for good, a few of each kind. */
   troubles: { what: string; times: number; agoMillis: number }[]
   /** The last stalls of the event loop, oldest first. */
   stalls: { agoMillis: number; millis: number }[]
@@ -86,7 +86,9 @@ export function reportOf<T>(insight: ReportInsight<T>, now: number): PoolReport 
     stats: statsOf(insight),
     findings: [],
     leases: leasesOf(insight, now),
-    waiters: waiters.slice(0, MOST_WAITERS).map(waiter => waiterReport(waiter, now)),
+    waiters: waiters
+      .slice(0, MOST_WAITERS)
+      .map(waiter => waiterReport(waiter, options.acquireTimeoutMillis, now)),
     waitersOmitted: Math.max(waiters.length - MOST_WAITERS, 0),
     connections: slots.map(slot => connectionReport(slot, kernel, now)),
     connecting: {
@@ -122,10 +124,11 @@ export function leasesOf<T>({ roster, busy, unused }: ReportInsight<T>, now: num
     }))
 }
 
-function waiterReport<T>(waiter: Waiter<T>, now: number): WaiterReport {
+function waiterReport<T>(waiter: Waiter<T>, usual: number, now: number): WaiterReport {
+  const deadline = waiter.deadline(usual)
   return {
-    waitedMillis: Math.max(now - waiter.since, 0),
-    leftMillis: Number.isFinite(waiter.deadline) ? waiter.deadline - now : null,
+    waitedMillis: now - waiter.since,
+    leftMillis: Number.isFinite(deadline) ? deadline - now : null,
     priority: waiter.priority,
     ...known('nestedUnder', nestedUnder(waiter.particulars.wait?.scope)),
     ...known('stack', whereTaken(waiter.particulars)),

@@ -1,4 +1,4 @@
-import { Alarm, type Clock } from './clock.ts'
+import { Alarm, type Clock, type Lateness } from './clock.ts'
 import type { ResolvedOptions } from './options.ts'
 import { Codel } from './policy/shedding.ts'
 import type { Waiter } from './waiter.ts'
@@ -6,10 +6,10 @@ import type { Waiter } from './waiter.ts'
 /** What the shedder needs of the queue. */
 export interface Queue<T> {
   readonly waiting: number
-  /** The one who is served next, in order of arrival. */
-  peek(): Waiter<T> | undefined
-  /** Those of that priority, or of any, oldest first. */
-  inOrder(priority: number): Iterable<Waiter<T>>
+  /** Who has waited longest, of whatever priority: those of a low one stand behind all others. */
+  oldest(): Waiter<T> | undefined
+  /** Those of each priority, oldest first. */
+  readonly lines: readonly Iterable<Waiter<T>>[]
   /** Sends these away. */
   shed(crowd: readonly Waiter<T>[]): void
 }
@@ -29,7 +29,7 @@ export class Shedder<T> {
     options: NonNullable<ResolvedOptions['shedding']>,
     queue: Queue<T>,
     clock: Clock,
-    onStall: (millis: number) => void,
+    onStall: Lateness,
     stalledSince: (start: number) => number,
   ) {
     this.#codel = new Codel(options.targetMillis, options.intervalMillis)
@@ -55,10 +55,10 @@ export class Shedder<T> {
   /** A connection is at hand. Sends away those who have waited too long for it. */
   dequeue(now: number): void {
     this.#served = true
-    const first = this.#queue.peek()
+    const first = this.#queue.oldest()
     if (first === undefined) return
     const limit = this.#codel.dequeue(now, this.#delay(first, now))
-    if (this.#delay(first, now) > limit) this.#shed(now, limit, first.priority)
+    this.#shed(now, limit)
   }
 
   stop(): void {
@@ -67,22 +67,25 @@ export class Shedder<T> {
 
   /** Connections that do not come back at all never come to {@link dequeue}. */
   #look(): void {
-    const first = this.#queue.peek()
+    const first = this.#queue.oldest()
     if (first === undefined) return
     const now = this.#clock.now()
-    if (!this.#served)
-      this.#shed(now, this.#codel.stuck(now, this.#delay(first, now)), Number.POSITIVE_INFINITY)
+    if (!this.#served) this.#shed(now, this.#codel.stuck(now, this.#delay(first, now)))
     this.#served = false
     this.#poll.set(now + this.#interval)
   }
 
-  #shed(now: number, limit: number, priority: number): void {
+  #shed(now: number, limit: number): void {
     if (limit === Number.POSITIVE_INFINITY) return
     const crowd: Waiter<T>[] = []
-    for (const waiter of this.#queue.inOrder(priority)) {
-      if (this.#delay(waiter, now) > limit) crowd.push(waiter)
-      else if (priority < Number.POSITIVE_INFINITY) break
+    for (const line of this.#queue.lines) {
+      for (const waiter of line) {
+        if (this.#delay(waiter, now) <= limit) break
+        crowd.push(waiter)
+      }
     }
+    if (crowd.length === 0) return
+    if (this.#lifo) this.#codel.dropped()
     this.#queue.shed(crowd)
   }
 

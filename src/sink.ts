@@ -39,6 +39,8 @@ export class LogSink {
   written = 0
   /** Lines that have not, and will not. */
   dropped = 0
+  /** Lines that wait in memory. */
+  waiting = 0
   readonly #fd: StandardFd
   readonly #clock: Clock
   readonly #maxBytes: number
@@ -65,11 +67,6 @@ export class LogSink {
     this.#label = label
     this.#clock = clock
     this.#outlet = outlet
-  }
-
-  /** Lines that wait in memory. */
-  get waiting(): number {
-    return this.#ring.reduce((sum, entry) => sum + (entry.counts ? 1 : 0), 0)
   }
 
   /** Would a line be dropped now? Ask before making one that costs something, and then {@link drop} it. */
@@ -131,6 +128,7 @@ export class LogSink {
   #push(entry: Entry): void {
     this.#ring.push(entry)
     this.#ringBytes += entry.bytes.length
+    if (entry.counts) this.waiting += 1
   }
 
   /** The first entries, as many as a pipe takes in one piece; one that is longer goes alone. */
@@ -160,7 +158,10 @@ export class LogSink {
       }
       left -= entry.bytes.length
       whole += 1
-      if (entry.counts) this.written += 1
+      if (entry.counts) {
+        this.written += 1
+        this.waiting -= 1
+      }
     }
     if (whole > 0) this.#ring.splice(0, whole)
   }

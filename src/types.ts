@@ -103,7 +103,7 @@ export interface PoolOptions {
     targetMillis?: number
     /** How long a while is. Default 2000. */
     intervalMillis?: number
-    /** Who is served first while load is shed: the oldest (`'fifo'`, default) or the youngest. */
+    /** Who is served first while load is shed: the youngest (`'lifo'`, default) or the oldest. */
     order?: 'fifo' | 'lifo'
   }
   /** Refuse an acquire at once if, at the rate of service seen, its deadline would come first. Default false. */
@@ -203,8 +203,10 @@ export interface PoolStats {
     /** Idle connections that the server has closed. */
     closesSeen: number
   }
-  /** Times that the event loop stood still for long enough to make a timer of the pool late. */
+  /** Times that a turn of the event loop took 25 ms or more, while the pool was there. */
   stalls: { count: number; totalMillis: number; longestMillis: number }
+  /** Lines of the library's own output, by `DEBUG` and report signals, of the whole process. */
+  log: { written: number; dropped: number; waiting: number }
 }
 
 /** The events of a pool and what their listeners get. */

@@ -1,19 +1,23 @@
 /*
- * What report() says in each of the five incidents, at the moment in which somebody asks: played small, in one process.
+ * What report() says in each of the five incidents, at the moment in which somebody asks: played small.
  *
  *     node .build/examples/incidents/reports.js            prints them
  *     node .build/examples/incidents/reports.js --write    puts them into docs/diagnostics.md
  */
+import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
 import { dirname, join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
+import { promisify } from 'node:util'
 import { createSocketPool } from '../../src/adapters/net.ts'
 import { createPool } from '../../src/index.ts'
+import { makePipe } from './log-pipe/unread.ts'
 
 const root = join(import.meta.dirname, '../../..')
+const service = join(import.meta.dirname, 'log-pipe', 'stuck.js')
 
 async function listen(onSocket: (socket: Socket) => void): Promise<Server & { readonly port: number }> {
   const server = createServer(socket => onSocket(socket.on('error', () => {})))
@@ -36,37 +40,19 @@ async function serverHangsUp(): Promise<string> {
   return report
 }
 
-/** I1: every worker is stuck in its logger, with a connection in its hands. */
+/** I1: every worker is stuck in its logger, with a connection in its hands; stderr is a pipe that nobody reads. */
 async function logPipe(): Promise<string> {
-  const pool = createPool(
-    { create: async () => ({}), destroy: async () => {}, busy: () => false },
-    {
-      name: 'heartbeats',
-      max: 3,
-      captureStacks: 'all',
-      leakThresholdMillis: 250,
-      acquireTimeoutMillis: 5000,
-    },
-  )
-  let unstick = (): void => {}
-  const stuck = new Promise<void>(resolve => {
-    unstick = resolve
-  })
-  async function writeLog(): Promise<void> {
-    await stuck
+  const pipe = makePipe()
+  try {
+    const { stdout } = await promisify(execFile)(
+      'sh',
+      ['-c', 'exec "$0" "$1" 2>"$2"', process.execPath, service, `/proc/${process.pid}/fd/${pipe.fd}`],
+      { env: { ...process.env, DEBUG: 'lifeguard-pool:*' } },
+    )
+    return stdout.trimEnd()
+  } finally {
+    pipe.close()
   }
-  async function handleHeartbeat(): Promise<void> {
-    const connection = await pool.acquire()
-    await writeLog()
-    await pool.release(connection)
-  }
-  const workers = Array.from({ length: 10 }, handleHeartbeat)
-  await pause(600)
-  const report = pool.report()
-  unstick()
-  await Promise.all(workers)
-  await pool.close()
-  return report
 }
 
 /** I2: a synchronous call to a slow third party. */

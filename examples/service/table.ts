@@ -54,7 +54,7 @@ function whatThePoolDid({ pool }: Findings): Row[] {
     [
       'stalls of the loop noticed',
       stalls.count,
-      stalls.count === 0 ? 'none made a deadline late' : `${millis(stalls.longestMillis)} at the longest`,
+      stalls.count === 0 ? 'none' : `${millis(stalls.longestMillis)} at the longest`,
     ],
     ['breaker opened', times(pool.breakerOpened)],
   ]

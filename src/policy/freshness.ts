@@ -23,6 +23,9 @@ export function outstays<T>(slot: Slot<T>, now: number, retireAfter: number): bo
   return now - slot.activeAt >= retireAfter * (1 - SPREAD * slot.spread)
 }
 
+/** A stall of more than so many milliseconds may have been a machine that slept, while the connections aged. */
+const MOST_FORGIVEN = 10_000
+
 /** Must an idle connection be validated before it is lent? */
 export function mustProve<T>(
   slot: Slot<T>,
@@ -34,7 +37,7 @@ export function mustProve<T>(
   const since = Math.max(slot.idleSince, slot.provenAt)
   const limit = options.validateAfterIdleMillis
   // After a stall all connections would look stale, and be asked all at once.
-  return now - since >= limit && now - since - stalls.since(since) >= limit
+  return now - since >= limit && now - since - Math.min(stalls.since(since), MOST_FORGIVEN) >= limit
 }
 
 /**

@@ -1,4 +1,4 @@
-import { Alarm } from '../clock.ts'
+import { Alarm, type Lateness } from '../clock.ts'
 import { log } from '../log.ts'
 import type { Slot } from '../slot.ts'
 import type { Waiter } from '../waiter.ts'
@@ -24,7 +24,7 @@ export class Judge<T> implements Member {
   lastSign = Number.NEGATIVE_INFINITY
   #examining = false
 
-  constructor(house: NestedHouse<T>, onStall: (millis: number) => void) {
+  constructor(house: NestedHouse<T>, onStall: Lateness) {
     this.#house = house
     this.#alarm = new Alarm(house.clock, () => this.#ring(), onStall)
   }
@@ -111,7 +111,7 @@ export class Judge<T> implements Member {
     const now = clock.now()
     if (now - wait.since < grace) return false
     const waiter = this.#waiters.get(wait)
-    return waiter !== undefined && waiter.deadline - now > grace
+    return waiter !== undefined && waiter.deadline(options.acquireTimeoutMillis) - now > grace
   }
 
   reject(wait: Wait, knot: readonly Wait[]): boolean {

@@ -1,4 +1,4 @@
-import { Alarm, type Clock } from '../clock.ts'
+import { Alarm, type Clock, type Lateness } from '../clock.ts'
 import { insideHook } from '../events.ts'
 import type { Roster } from '../roster.ts'
 import type { Slot } from '../slot.ts'
@@ -18,7 +18,7 @@ export interface LeakHouse<T> {
   readonly clock: Clock
   readonly roster: Roster<T>
   readonly factory: Factory<T>
-  readonly onStall: (millis: number) => void
+  readonly onStall: Lateness
   /** For how many milliseconds since then the event loop stood still. */
   readonly stalledSince: (start: number) => number
   readonly isClosed: () => boolean
@@ -61,8 +61,7 @@ export class LeakWatch<T> {
     if (this.#house.isClosed()) return
     const { clock, roster, stalledSince, onLeak } = this.#house
     const now = clock.now()
-    // How long the loop stood still is known only from below. So all the time since the last look is forgiven.
-    const forgiven = stalledSince(this.#lookedAt) > 0 ? now - this.#lookedAt : 0
+    const forgiven = stalledSince(this.#lookedAt)
     this.#lookedAt = now
     // A loan that begins after this look is not due before that.
     let next = now + this.#threshold

@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.ts'
+import type { Clock, Lateness } from '../clock.ts'
 import type { Totals } from '../diagnostics.ts'
 import type { PoolError } from '../errors.ts'
 import type { PoolEmitter } from '../events.ts'
@@ -46,7 +46,7 @@ export class Nesting<T> {
   readonly #storage = this.#shared.storage
   #releases = 0
 
-  constructor(house: NestedHouse<T>, onStall: (millis: number) => void) {
+  constructor(house: NestedHouse<T>, onStall: Lateness) {
     this.#house = house
     this.mode = house.options.nested
     this.judge = new Judge(house, onStall)
@@ -69,7 +69,12 @@ export class Nesting<T> {
     if (!exact) this.#storage.enterWith(scope)
   }
 
-  /** Runs a function in the scope of its lease. */
+  /** What runs from here on in this microtask, and what it sets off, is in the scope. */
+  enter(scope: Scope | undefined): void {
+    this.#storage.enterWith(scope)
+  }
+
+  /** Runs a function in a scope. */
   within<A extends unknown[], R>(scope: Scope | undefined, run: (...args: A) => R, ...args: A): R {
     return this.#storage.run(scope, run, ...args)
   }
@@ -80,7 +85,7 @@ export class Nesting<T> {
     const { call, trace, detached } = waiter.particulars
     const exact = call === 'use'
     const hint = this.#storage.getStore()
-    if (!exact && trace === undefined && isSpent(hint)) return promise
+    if ((exact || trace === undefined) && isSpent(hint)) return promise
     const scope = new Scope(this.judge, undefined, exact)
     const { own } = waiter
     own.scope = scope
@@ -111,8 +116,9 @@ export class Nesting<T> {
   /** A waiter has got its connection. */
   granted(waiter: Waiter<T>, slot: Slot<T>, now: number): void {
     this.judge.lastSign = now
-    const { scope, wait } = waiter.particulars
+    const { scope, wait, call } = waiter.particulars
     if (scope !== undefined) this.#bind(scope, slot)
+    else if (call === 'use') this.#bind(new Scope(this.judge, undefined, true), slot)
     if (wait !== undefined) this.judge.forget(wait)
   }
 

@@ -133,6 +133,11 @@ const KEY = Symbol.for('lifeguard-pool.nested.v2')
 /** Made with the first pool that wants it: `nested: 'allow'` alone never switches context tracking on. */
 export function shared(): Shared {
   const holder = globalThis as { [KEY]?: Shared }
-  holder[KEY] ??= { storage: newStorage(), waits: 0, habits: new Map() }
+  if (holder[KEY] === undefined) {
+    const storage = newStorage<Scope | undefined>()
+    // On Node 20 and 22 a microtask has a context of its own only if tracking was on when it was queued.
+    storage.run(undefined, () => {})
+    holder[KEY] = { storage, waits: 0, habits: new Map() }
+  }
   return holder[KEY]
 }

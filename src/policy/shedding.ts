@@ -5,8 +5,9 @@
  * target. From then on waiters older than twice the target are dropped where they would have been served, until an
  * interval has seen a delay within the target.
  *
- * Two deviations: a queue that was empty counts as a delay of nothing as soon as somebody joins it, and time for which
- * the event loop stood still is not counted as waiting (the caller sees to that).
+ * Three deviations: a queue that was empty counts as a delay of nothing as soon as somebody joins it; time for which the
+ * event loop stood still is not counted as waiting (the caller sees to that); where the youngest go first, having
+ * dropped somebody keeps it dropping, see {@link Codel.dropped}.
  */
 export class Codel {
   /** Is there a standing queue? */
@@ -16,6 +17,8 @@ export class Codel {
   /** The smallest delay of the current interval, in milliseconds. */
   #least = 0
   #intervalEnds = Number.NEGATIVE_INFINITY
+  /** Has somebody been dropped since the queue was empty, or since the interval began? */
+  #hasDropped = false
 
   constructor(targetMillis: number, intervalMillis: number) {
     this.#target = targetMillis
@@ -40,6 +43,15 @@ export class Codel {
   /** Nobody waits. */
   emptied(): void {
     this.#least = 0
+    this.#hasDropped = false
+  }
+
+  /**
+   * Somebody has been dropped where the youngest go first: it is still more than can be served. The delay of the oldest
+   * does not say so, as it begins anew whenever those before are dropped; without this, it swings to and fro.
+   */
+  dropped(): void {
+    this.#hasDropped = true
   }
 
   /**
@@ -53,7 +65,8 @@ export class Codel {
   }
 
   #begin(now: number, delay: number, isSlow: boolean): void {
-    this.isSlow = isSlow
+    this.isSlow = isSlow || this.#hasDropped
+    this.#hasDropped = false
     this.#least = delay
     this.#intervalEnds = now + this.#interval
   }

@@ -240,7 +240,7 @@ describe('a failing connect', { skip: noProc }, () => {
         }
       }
     }
-    await turns(2)
-    assert.equal(countSockets()?.sockets, before)
+    // A lookup of a name that nobody waits for any more has a socket of its own for a moment.
+    await eventually(() => countSockets()?.sockets === before)
   })
 })

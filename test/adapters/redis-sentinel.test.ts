@@ -1,128 +1,142 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { setTimeout as pause } from 'node:timers/promises'
 import { Redis } from 'ioredis'
-import { ensureRedisBinary } from '../../examples/support/redis-server.ts'
+import { ensureRedisBinary, startRedis } from '../../examples/support/redis-server.ts'
 import { eventually } from '../support/factories.ts'
+import { startFixedAddress, startLoad, watchWrites } from '../support/redis-load.ts'
 import { startFleet } from '../support/sentinels.ts'
 import { poolOf, versions } from './versions.ts'
 
 const binary = await ensureRedisBinary()
 const skip = 'missing' in binary && binary.missing
+const host = '127.0.0.1'
 
-/** What a load of writers has seen. */
-interface Load {
-  readonly errors: Map<string, number>
-  /** When writes have succeeded, and on which port. */
-  readonly writes: { readonly at: number; readonly port: number }[]
-  readonly hung: () => number
-  stop(): Promise<void>
-}
+/** Half a second: the test and the pool hear of a switch from different sentinels, one after the other. */
+const LATE_MILLIS = 500
 
-const BORROWERS = 16
+/** Whatever a borrower gets for a command that a failover has cost must say what happened. */
+const NAMED =
+  /^POOL_FAILOVER$|^POOL_UNHEALTHY$|^POOL_ACQUIRE_TIMEOUT$|^READONLY$|^UNBLOCKED$|^LOADING$|^MASTERDOWN$|Connection is closed|isn't writeable/
 
-function startLoad(pool: ReturnType<typeof poolOf>): Load {
-  const errors = new Map<string, number>()
-  const writes: { at: number; port: number }[] = []
-  let running = true
-  let serial = 0
-  const open = new Set<number>()
-  const borrower = async (): Promise<void> => {
-    while (running) {
-      serial += 1
-      const mine = serial
-      open.add(mine)
-      try {
-        await pool.use(async client => {
-          const port = client.stream.remotePort as number
-          await client.set(`key:${mine % 1000}`, mine)
-          writes.push({ at: performance.now(), port })
-        })
-      } catch (error) {
-        const { code, name, message } = error as Error & { code?: string }
-        const what = code ?? `${name}: ${message.slice(0, 60)}`
-        errors.set(what, (errors.get(what) ?? 0) + 1)
-      }
-      open.delete(mine)
-      await pause(2)
-    }
-  }
-  const all = Promise.all(Array.from({ length: BORROWERS }, borrower))
-  return {
-    errors,
-    writes,
-    hung: () => open.size,
-    async stop() {
-      running = false
-      await all
-    },
-  }
-}
+/** What happens to the primary. `FAILOVER`: the sentinels are asked to replace it, and it goes on as a replica. */
+const fates = ['SIGKILL', 'SIGSTOP', 'FAILOVER'] as const
 
 for (const [index, { name, Client }] of versions.entries()) {
-  describe(`${name}: by way of three sentinels`, { skip, timeout: 120_000 }, () => {
-    const both = ['SIGKILL', 'SIGSTOP'] as const
+  describe(`${name}: by way of three sentinels`, { skip, timeout: 180_000 }, () => {
     // Five seconds each: every combination is for `npm run test:long`.
-    for (const signal of process.env.LIFEGUARD_LONG ? both : [both[index] as 'SIGKILL' | 'SIGSTOP']) {
-      test(`the primary is lost by ${signal} under load: no caller hangs, and no write goes to it after the switch`, async t => {
+    for (const fate of fates.filter((_, at) => process.env.LIFEGUARD_LONG || at % 2 === index)) {
+      test(`the primary is lost by ${fate} under load: no caller hangs, and no write goes to it after the switch`, async t => {
         const fleet = await startFleet()
+        const { primary, replica } = fleet
         const pool = poolOf(
           Client,
           { sentinels: fleet.sentinels.map(({ host, port }) => ({ host, port })), name: fleet.name },
           { max: 8, acquireTimeoutMillis: 15_000 },
         )
-        const generations: string[] = []
-        pool.on('destroy', ({ reason, detail }) => {
-          if (reason === 'generation') generations.push(detail ?? '')
+        let generations = 0
+        pool.on('destroy', ({ reason }) => {
+          if (reason === 'generation') generations += 1
         })
-        const load = startLoad(pool)
-        const listener = new Redis(fleet.sentinels[2]?.port as number, { enableReadyCheck: false })
+        const load = startLoad(work => pool.use(work))
+        const asked = new Redis(fleet.sentinels[2]?.port as number, { enableReadyCheck: false })
+        const listener = asked.duplicate()
         listener.on('error', () => {})
         let switchedAt = Number.POSITIVE_INFINITY
         await listener.subscribe('+switch-master')
         listener.on('message', () => {
           switchedAt = Math.min(switchedAt, performance.now())
         })
+        const old = await watchWrites(primary.port)
         try {
           await eventually(() => load.writes.length > 200)
           const lostAt = performance.now()
-          fleet.primary.child.kill(signal)
-          await eventually(() => load.writes.some(({ port }) => port === fleet.replica.port), {
+          if (fate === 'FAILOVER') await asked.call('SENTINEL', 'FAILOVER', fleet.name)
+          else primary.child.kill(fate)
+          await eventually(() => load.writes.some(({ port }) => port === replica.port), {
             within: 30_000,
             what: 'writes go to the new primary',
           })
           const recoveredAt = performance.now()
-          fleet.primary.child.kill('SIGCONT')
+          // It wakes up, and carries out what lies in its sockets, before the sentinels make it a replica.
+          primary.child.kill('SIGCONT')
           const written = load.writes.length
           await eventually(() => load.writes.length > written + 500, { within: 10_000 })
-          await load.stop()
-          assert.equal(load.hung(), 0)
-          // Half a second: the listener of the test and the pool hear of the switch from different sentinels.
+          assert.equal(load.hung(1000), 0)
+          assert.equal(await load.stop(), true, 'every caller has had an answer')
           const late = load.writes.filter(
-            ({ at, port }) => port === fleet.primary.port && at > switchedAt + 500,
+            ({ at, port }) => port === primary.port && at > switchedAt + LATE_MILLIS,
           )
           assert.deepEqual(late, [])
-          for (const what of load.errors.keys()) {
-            assert.match(
-              what,
-              /^POOL_|^ECONN|^EPIPE|Connection is closed|isn't writeable/,
-              'each failure has a name',
-            )
-          }
-          assert.ok(generations.length > 0 || signal === 'SIGKILL')
+          const sentLate = [...old.serials].filter(
+            serial => (load.sentAt[serial] as number) > switchedAt + LATE_MILLIS,
+          )
+          const replicated = new Set(
+            load.writes.filter(({ port }) => port === replica.port).map(({ serial }) => serial),
+          )
+          assert.deepEqual(
+            sentLate.filter(serial => !replicated.has(serial)),
+            [],
+            'the old primary has carried out none itself',
+          )
+          for (const what of load.errors.keys()) assert.match(what, NAMED, 'each failure has a name')
+          assert.ok(generations > 0 || fate === 'SIGKILL')
           t.diagnostic(
             `recovered after ${Math.round(recoveredAt - lostAt)} ms, ${Math.round(recoveredAt - switchedAt)} ms ` +
-              `behind the switch; errors: ${JSON.stringify([...load.errors])}`,
+              `behind the switch; longest wait ${Math.round(load.longestMillis)} ms; errors: ${JSON.stringify([...load.errors])}`,
           )
         } finally {
-          await load.stop()
+          await load.stop(100)
+          old.stop()
+          asked.disconnect()
           listener.disconnect()
-          fleet.primary.child.kill('SIGCONT')
+          primary.child.kill('SIGCONT')
           await pool.close().catch(() => {})
           await fleet.stop()
         }
       })
     }
+  })
+
+  describe(`${name}: behind an address that stays`, { skip, timeout: 60_000 }, () => {
+    test('REPLICAOF under load: what the old primary refuses has a name, it gets no second write, and all move on', async t => {
+      const [before, next] = await Promise.all([startRedis(), startRedis()])
+      const fixed = await startFixedAddress(before.port)
+      const admin = [new Redis(before.port), new Redis(next.port)] as const
+      const pool = poolOf(Client, { port: fixed.port }, { max: 8 })
+      const load = startLoad(work => pool.use(work), fixed.targetOf)
+      try {
+        await eventually(() => load.writes.length > 200)
+        fixed.target = next.port
+        await admin[0].replicaof(host, next.port)
+        const changedAt = performance.now()
+        const moved = () => load.writes.filter(({ port }) => port === next.port)
+        await eventually(() => moved().length > 500, { within: 10_000 })
+        assert.equal(await load.stop(), true, 'every caller has had an answer')
+        assert.deepEqual(
+          load.writes.filter(
+            ({ port, serial }) => port === before.port && (load.sentAt[serial] as number) > changedAt,
+          ),
+          [],
+        )
+        // Those that had a connection when it happened, and nobody after them.
+        const failures = [...load.errors.values()].reduce((sum, times) => sum + times, 0)
+        assert.deepEqual(
+          [...load.errors.keys()].filter(what => what !== 'READONLY'),
+          [],
+        )
+        assert.ok(failures <= 8, `${failures}`)
+        assert.equal(pool.stats().generation, 1)
+        t.diagnostic(
+          `recovered after ${Math.round((moved()[0]?.at ?? 0) - changedAt)} ms; errors: ${JSON.stringify([...load.errors])}`,
+        )
+      } finally {
+        await load.stop(100)
+        for (const client of admin) client.disconnect()
+        await pool.close().catch(() => {})
+        await fixed.stop()
+        await Promise.all([before.stop(), next.stop()])
+      }
+    })
   })
 }
 

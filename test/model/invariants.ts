@@ -61,10 +61,8 @@ export function assertInvariants(pool: Pool<Connection>, world: World, mostHeld:
   // After a stall, those whose time ran out meanwhile may be let wait on for a moment.
   const stalled = now - (stalls.last?.until ?? Number.NEGATIVE_INFINITY) < MOST_MILLIS + 5
   for (const waiter of gate.waiters()) {
-    assert.ok(
-      waiter.deadline > now || stalled,
-      `6: a waiter is still there ${now - waiter.deadline} ms after its deadline`,
-    )
+    const deadline = waiter.deadline(options.acquireTimeoutMillis)
+    assert.ok(deadline > now || stalled, `6: a waiter is still there ${now - deadline} ms after its deadline`)
   }
   const connected = slots.filter(slot => ['idle', 'validating', 'lent', 'resetting'].includes(slot.state))
   assert.equal(world.opened - world.closed, connected.length, '7: opened = closed + owned')

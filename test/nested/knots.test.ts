@@ -3,7 +3,7 @@ import { EventEmitter, once } from 'node:events'
 import { test } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { PoolError } from '../../src/index.ts'
-import { ScriptedFactory } from '../support/factories.ts'
+import { eventually, ScriptedFactory } from '../support/factories.ts'
 import { endings, GRACE, type Thing, tally, World } from './world.ts'
 
 /** Two graces, and what the alarm and the look at the stacks may add. */
@@ -379,7 +379,7 @@ test('the context of use reaches across timers, immediates, microtasks and emitt
           }),
       ),
     ])
-    await new Promise(resolve => setTimeout(resolve, 5))
+    await eventually(() => pool.pending === 1 && pool.borrowed === 1)
     await world.clock.advance(SOON)
     assert.deepEqual(await ended, ['POOL_DEADLOCK'], name)
   }

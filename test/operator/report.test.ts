@@ -70,7 +70,9 @@ test('the report tells every lease, waiter, dial, connection and trouble, in tex
   assert.equal(json.connecting.lastError, 'connect ECONNREFUSED')
   assert.deepEqual(json.troubles, [
     { what: 'connecting failed: connect ECONNREFUSED', times: 1, agoMillis: 300 },
+    { what: json.troubles[1]?.what, times: 1, agoMillis: 500 },
   ])
+  assert.match(json.troubles[1]?.what ?? '', /^a lease looked forgotten, taken at \S+report\.test\.js/)
   const text = pool.report().replaceAll(/\n {6}(?=\S)/g, ' ')
   for (const part of [
     "pool 'p' is open (total=3, max=3",

@@ -29,17 +29,45 @@ describe('twice the load that can be served, for 30 s', () => {
   test('without shedding everybody waits for the deadline, served or not', async () => {
     const { median, served, capacity } = await overload({}, 2)
     assert.ok(median > 4000, `median ${median} ms`)
-    assert.ok(served > capacity * 0.95)
+    assert.ok(Math.abs(served / capacity - 1) < 0.05, `${served} of ${capacity}`)
   })
 
-  for (const order of ['fifo', 'lifo'] as const) {
+  for (const [order, least, most] of [
+    ['fifo', SHEDDING.targetMillis, 2 * SHEDDING.targetMillis],
+    ['lifo', 0, SHEDDING.targetMillis],
+  ] as const) {
     test(`with shedding (${order}) the served wait near the target or less, at full goodput`, async () => {
-      const { median, served, capacity, fates } = await overload({ shedding: { ...SHEDDING, order } }, 2)
-      assert.ok(median <= 2 * SHEDDING.targetMillis, `median ${median} ms`)
-      assert.ok(served > capacity * 0.95, `${served} of ${capacity}`)
+      const { median, p99, served, capacity, fates } = await overload({ shedding: { ...SHEDDING, order } }, 2)
+      assert.ok(median >= least && median <= most, `median ${median} ms`)
+      // The first interval of the overload is let pass.
+      assert.ok(p99 <= SHEDDING.intervalMillis, `p99 ${p99} ms`)
+      assert.ok(Math.abs(served / capacity - 1) < 0.05, `${served} of ${capacity}`)
       assert.ok(!fates.some(fate => fate.how === 'timeout'))
     })
   }
+
+  test('the youngest first does not swing between shedding and not, interval by interval', async () => {
+    const { fates } = await overload({ shedding: { ...SHEDDING, order: 'lifo' } }, 2)
+    const late = fates.filter(fate => fate.at > 3 * SHEDDING.intervalMillis)
+    const longest = Math.max(...late.map(fate => fate.waited))
+    assert.ok(longest < 3 * SHEDDING.targetMillis, `${longest} ms`)
+  })
+
+  test('the youngest is served first by default while load is shed, as it measures better', async () => {
+    const { median } = await overload({ shedding: SHEDDING }, 2)
+    assert.ok(median < SHEDDING.targetMillis / 2, `median ${median} ms`)
+  })
+
+  test('shedding and early refusal together refuse nobody whose turn would come at once', async () => {
+    const { fates, served, capacity } = await overload(
+      { shedding: SHEDDING, earlyRefusal: true, acquireTimeoutMillis: 150 },
+      2,
+    )
+    const late = fates.filter(fate => fate.at > 5000)
+    const refused = late.filter(fate => fate.how === 'refused').length
+    assert.ok(refused < late.length * 0.05, `${refused} of ${late.length}`)
+    assert.ok(Math.abs(served / capacity - 1) < 0.05, `${served} of ${capacity}`)
+  })
 
   test('early refusal turns away at once those who would wait in vain', async () => {
     const { served, capacity, fates } = await overload({ earlyRefusal: true, acquireTimeoutMillis: 200 }, 2)
@@ -47,6 +75,25 @@ describe('twice the load that can be served, for 30 s', () => {
     assert.ok(served > capacity * 0.95, `${served} of ${capacity}`)
     assert.ok(count('refused') > 5 * count('timeout'), `${count('refused')} against ${count('timeout')}`)
   })
+})
+
+test('those of a low priority are shed, not left to their deadlines, while a high one takes all that comes', async () => {
+  const random = new Chance(5).next
+  const { fates } = await simulate({
+    options: { shedding: SHEDDING, priorityRange: 2 },
+    connections: 10,
+    serviceMillis: 20,
+    offered: () => 1.8,
+    millis: 20_000,
+    random,
+    // The high one alone is nine tenths of what can be served.
+    priority: () => (random() < 0.5 ? 0 : 1),
+  })
+  const low = fates.filter(({ priority, at }) => priority === 1 && at > 5000)
+  const high = fates.filter(({ priority, at }) => priority === 0 && at > 5000)
+  assert.ok(low.filter(({ how }) => how === 'shed').length > low.length / 2)
+  assert.ok(low.every(({ waited }) => waited < 3 * SHEDDING.targetMillis))
+  assert.ok(high.filter(({ how }) => how === 'served').length > high.length * 0.95)
 })
 
 test('a load that can be served is not shed, bursts included', async () => {

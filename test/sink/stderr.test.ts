@@ -1,13 +1,16 @@
 import assert from 'node:assert/strict'
 import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { closeSync, mkdtempSync, openSync, readFileSync, readSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
+import { pathToFileURL } from 'node:url'
 import { makePipe, type Pipe, runUnread } from '../../examples/incidents/log-pipe/unread.ts'
 
 const CHILD = join(import.meta.dirname, 'child.js')
+const SINK = join(import.meta.dirname, '../../src/sink.js')
 const skip = process.platform === 'linux' ? false : 'needs the pipes of Linux'
 const CYCLES = process.env.LIFEGUARD_LONG ? 1_000_000 : 200_000
 
@@ -135,6 +138,43 @@ describe('stderr', { skip }, () => {
     assert.equal(code, 0)
     assert.equal(seen, counts.written)
     assert.equal(seen + missing + counts.waiting, 40_000)
+  })
+
+  test('is a socket that nobody reads, of a process with a worker thread: that ends, too, and may speak first', async () => {
+    const code = `
+      import { Worker, isMainThread } from 'node:worker_threads'
+      import { LogSink } from ${JSON.stringify(pathToFileURL(SINK).href)}
+      if (isMainThread) {
+        await new Promise(resolve => new Worker(new URL('data:text/javascript,' + encodeURIComponent(process.env.CODE))).on('exit', resolve))
+      }
+      const sink = new LogSink()
+      for (let index = 0; index < 20_000; index += 1) {
+        sink.write('x'.repeat(99) + '\\n')
+        if (index % 100 === 0) await new Promise(resolve => setImmediate(resolve))
+      }
+      const { written, dropped, waiting } = sink
+      console.log(JSON.stringify({ written, dropped, waiting }))`
+    const child = spawn(process.execPath, ['--input-type=module', '-e', code], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, CODE: code },
+    })
+    let out = ''
+    child.stdout.on('data', chunk => {
+      out += chunk
+    })
+    const limit = setTimeout(() => child.kill('SIGKILL'), 15_000)
+    const [status] = await once(child, 'exit')
+    clearTimeout(limit)
+    child.stderr.destroy()
+    assert.equal(status, 0, `it had to be killed, after ${out}`)
+    const [worker, main] = out
+      .trim()
+      .split('\n')
+      .map(each => JSON.parse(each) as Counts)
+    assert.ok((worker?.written ?? 0) > 0, out)
+    for (const counts of [worker, main]) {
+      assert.equal((counts?.written ?? 0) + (counts?.dropped ?? 0) + (counts?.waiting ?? 0), 20_000)
+    }
   })
 
   for (const [end, status] of [

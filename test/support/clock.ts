@@ -12,6 +12,7 @@ export const settle = (): Promise<void> => new Promise(resolve => setImmediate(r
 /** A clock that stands still until the test moves it. Timers run one by one, each followed by what it set off. */
 export class FakeClock implements Clock {
   #now = 1000
+  #stalled = 0
   #order = 0
   readonly #timers = new Set<Pending>()
   readonly #turns: (() => void)[] = []
@@ -48,6 +49,11 @@ export class FakeClock implements Clock {
     this.#turns.push(run)
   }
 
+  /** The loop waits for events, but for when it stands still. */
+  active(): number {
+    return this.#stalled
+  }
+
   /** Moves time on; whatever becomes due on the way runs at its own time. */
   async advance(millis: number): Promise<void> {
     await this.#turn()
@@ -63,6 +69,7 @@ export class FakeClock implements Clock {
   /** The event loop stands still: time passes, and what was due meanwhile fires late, all in one go. */
   async stall(millis: number): Promise<void> {
     this.#now += millis
+    this.#stalled += millis
     for (let next = this.#next(this.#now); next !== undefined; next = this.#next(this.#now))
       await this.#fire(next)
   }

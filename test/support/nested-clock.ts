@@ -36,6 +36,8 @@ export class JumpingClock implements Clock {
     this.#turns.push(run)
   }
 
+  active(): undefined {}
+
   readonly sleep = (millis: number): Promise<void> =>
     new Promise(resolve => {
       this.after(millis, resolve)

@@ -13,6 +13,8 @@ export interface Load {
   readonly offered: (at: number) => number
   readonly millis: number
   readonly random: () => number
+  /** The priority of the next request. Default 0. */
+  readonly priority?: () => number
 }
 
 /** One request: when it came, and what became of it after how long. */
@@ -20,6 +22,7 @@ export interface Fate {
   readonly at: number
   readonly waited: number
   readonly how: 'served' | 'shed' | 'timeout' | 'refused'
+  readonly priority: number
 }
 
 export interface Outcome {
@@ -45,10 +48,11 @@ export async function simulate(load: Load): Promise<Outcome> {
   await clock.advance(1)
   const request = (): void => {
     const at = clock.now()
+    const priority = load.priority?.() ?? 0
     const end = (how: Fate['how']): void => {
-      fates.push({ at: at - start, waited: clock.now() - at, how })
+      fates.push({ at: at - start, waited: clock.now() - at, how, priority })
     }
-    pool.acquire().then(
+    pool.acquire(priority).then(
       connection => {
         end('served')
         clock.after(exponential(serviceMillis), () => void pool.release(connection))

@@ -30,8 +30,8 @@ export class Face {
     loan: Loan,
   ) => Handle
   fault: string | undefined
-  /** The database that the connection belongs to. */
-  readonly #home: number
+  /** The database that the connection belongs to: the one that it is in when it is first lent. */
+  #home: number | undefined
   #current: FaceLoan | undefined
 
   constructor(given: RedisClient, side: PoolSide) {
@@ -39,12 +39,13 @@ export class Face {
     this.client = client
     this.side = side
     this.definitions = new Definitions(client)
-    this.#home = Number((client.options as { db?: unknown }).db ?? 0)
     this.Handle = handleClass(client)
     shareEvents(client, () => this.#current?.handle)
   }
 
   lend(): Handle {
+    // `prepare` may have selected another one than the options.
+    this.#home ??= this.#database
     const loan = new FaceLoan(this)
     this.#current = loan
     return loan.handle
@@ -63,7 +64,7 @@ export class Face {
 
   note(given: Loan, command: Command): void {
     const loan = given as FaceLoan
-    loan.trail ??= new Trail(this.#home, this.side.options.cleanCommands)
+    loan.trail ??= new Trail(this.#home ?? this.#database, this.side.options.cleanCommands)
     const suspicion = loan.trail.sent(command)
     if (suspicion !== undefined) this.#suspect(loan, suspicion)
   }
@@ -92,22 +93,29 @@ export class Face {
     } else if (left.length === 0 && this.client.condition?.subscriber) left.push('SUBSCRIBE')
     if (this.fault !== undefined) left.push(this.fault)
     if (left.length > 0) return { detail: inWords([...left, ...(watching ? ['WATCH'] : [])]) }
-    const { select } = this.client.condition as { select?: unknown }
-    const moved = elsewhere || Number(select ?? 0) !== this.#home
-    return watching || moved ? this.#undo(watching, moved) : undefined
+    const home = this.#home ?? 0
+    const moved = elsewhere || this.#database !== home
+    return watching || moved ? this.#undo(watching, moved ? home : undefined) : undefined
+  }
+
+  /** The one that ioredis takes the connection to be in. */
+  get #database(): number {
+    const { select } = (this.client.condition ?? {}) as { select?: unknown }
+    return Number(select ?? 0)
   }
 
   /**
    * One round trip instead of a new connection, whose handshake takes three or more. Nobody else has the connection
    * meanwhile, and only the answer OK to each step counts.
    */
-  #undo(watching: boolean, moved: boolean): Leftover {
+  #undo(watching: boolean, home: number | undefined): Leftover {
     const client = this.client as unknown as {
       unwatch(): Promise<unknown>
       select(db: number): Promise<unknown>
     }
+    const moved = home !== undefined
     const undo = async (): Promise<void> => {
-      const steps = [...(watching ? [client.unwatch()] : []), ...(moved ? [client.select(this.#home)] : [])]
+      const steps = [...(watching ? [client.unwatch()] : []), ...(moved ? [client.select(home)] : [])]
       for (const reply of await Promise.all(steps)) {
         if (String(reply) !== 'OK') throw new Error(`the server answered ${String(reply)}`)
       }

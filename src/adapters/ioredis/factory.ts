@@ -3,7 +3,7 @@ import { HANDLES, type Lender } from '../../handles.ts'
 import { isHealthy } from '../../policy/sockets.ts'
 import type { Factory } from '../../types.ts'
 import { checkBudget, forgetBudget } from './budget.ts'
-import { isBusy, type RedisClient, sentinelClient, sever, streamOf } from './client.ts'
+import { abandon, isBusy, type RedisClient, sentinelClient, sever, streamOf } from './client.ts'
 import { failed, openClient } from './connect.ts'
 import { Face } from './face.ts'
 import { watchReplies } from './failover.ts'
@@ -26,12 +26,17 @@ export function clientFactory<R extends RedisClient>(
   const faces = new WeakMap<R, Face>()
   return {
     async create(signal) {
-      const { epoch } = side
-      const client = await side.dial(signal, signal => openFit(make, side, signal))
+      let { epoch } = side
+      const client = await side.dial(signal, signal => {
+        // It may begin again, after a switch.
+        epoch = side.epoch
+        return openFit(make, side, signal)
+      })
       const face = new Face(client, side)
       faces.set(client, face)
-      if (wantedRole(client, side) === 'primary') watchReplies(client, face, epoch)
-      side.opened(client, sentinelsOf(client))
+      const wanted = wantedRole(client, side)
+      if (wanted === 'primary') watchReplies(client, face, epoch)
+      side.opened(client, sentinelsOf(client, wanted))
       return client
     },
     async destroy(client) {
@@ -60,8 +65,10 @@ async function openFit<R extends RedisClient>(
   const giveUp = (): void => sever(client)
   signal.addEventListener('abort', giveUp)
   try {
-    if (side.isDeposed(client)) throw refuseDeposed(client)
-    await checkRole(client, wantedRole(client, side))
+    const wanted = wantedRole(client, side)
+    // Where replicas are wanted, the old primary may be one by now.
+    if (wanted === 'primary' && side.isDeposed(client)) throw refuseDeposed(client)
+    await checkRole(client, wanted)
     await checkBudget(client, side)
     if (signal.aborted) {
       const why = messageOf(signal.reason)
@@ -82,11 +89,12 @@ function wantedRole(client: RedisClient, side: PoolSide): WantedRole {
   return side.options.role ?? (sentinels && role === 'slave' ? 'replica' : readOnly ? 'any' : 'primary')
 }
 
-function sentinelsOf(client: RedisClient): SentinelTarget | undefined {
+function sentinelsOf(client: RedisClient, wanted: WantedRole): SentinelTarget | undefined {
   const { sentinels, name } = client.options as { sentinels?: unknown; name?: unknown }
   if (!Array.isArray(sentinels)) return undefined
   return {
     name: String(name),
+    toPrimary: wanted !== 'replica',
     endpoints: sentinels,
     dial: endpoint => sentinelClient(client, endpoint, { lazyConnect: true }),
   }
@@ -106,6 +114,8 @@ async function endClient(client: RedisClient): Promise<void> {
   })
   sever(client)
   await ended
+  // Nor would it reject what waits for an answer.
+  if (client.status !== 'end') abandon(client, new Error('Connection is closed.'))
 }
 
 /** Is the connection clean, and does the server answer a PING on it? */

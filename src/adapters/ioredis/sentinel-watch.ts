@@ -12,6 +12,8 @@ export interface Address {
 export interface SentinelTarget {
   /** The name of the master, as the sentinels know it. */
   readonly name: string
+  /** Whether its connections lead to the master, and not to replicas. */
+  readonly toPrimary: boolean
   readonly endpoints: readonly unknown[]
   /** Makes an unconnected client to a sentinel. */
   dial(endpoint: unknown): RedisClient
@@ -38,38 +40,46 @@ const LONGEST_PAUSE = 2000
 export class SentinelWatch {
   readonly #target: SentinelTarget
   readonly #onSwitch: (to: Address, from: Address | undefined) => void
-  #running = false
+  /** The walk from sentinel to sentinel that is under way. */
+  #walk: object | undefined
   #client: SentinelClient | undefined
   #pause: Timer | undefined
   #wake: (() => void) | undefined
   #master: Address | undefined
+  #messages = 0
 
   constructor(target: SentinelTarget, onSwitch: (to: Address, from: Address | undefined) => void) {
     this.#target = target
     this.#onSwitch = onSwitch
   }
 
+  /** The primary, as far as the sentinels have been heard. */
+  get master(): Address | undefined {
+    return this.#master
+  }
+
   start(): void {
-    if (this.#running) return
-    this.#running = true
-    void this.#run()
+    if (this.#walk !== undefined) return
+    this.#walk = {}
+    void this.#run(this.#walk)
   }
 
   stop(): void {
-    this.#running = false
+    this.#walk = undefined
     this.#pause?.cancel()
     this.#wake?.()
     if (this.#client !== undefined) sever(this.#client)
   }
 
-  async #run(): Promise<void> {
+  async #run(walk: object): Promise<void> {
     let pause = FIRST_PAUSE
-    while (this.#running) {
+    // It may have been stopped, and started anew, while this one was waiting.
+    while (this.#walk === walk) {
       for (const endpoint of this.#target.endpoints) {
-        if (!this.#running) return
+        if (this.#walk !== walk) return
         if (await this.#listen(endpoint)) pause = FIRST_PAUSE
       }
-      if (this.#running) await this.#sleep(pause)
+      if (this.#walk === walk) await this.#sleep(pause)
       pause = Math.min(pause * 2, LONGEST_PAUSE)
     }
   }
@@ -93,12 +103,15 @@ export class SentinelWatch {
     }
     try {
       await client.connect()
+      const messages = this.#messages
       // In this order and at once: what changes between the two is told on the channel.
       const asked = client.sentinel('get-master-addr-by-name', this.#target.name)
       const [address] = await Promise.all([asked, client.subscribe(SWITCH)])
       timer.cancel()
       lived = true
-      if (Array.isArray(address)) this.#found({ host: String(address[0]), port: Number(address[1]) })
+      // A message that is here already is newer than the answer, which would undo it.
+      if (Array.isArray(address) && this.#messages === messages)
+        this.#found({ host: String(address[0]), port: Number(address[1]) })
       if (log.pool.enabled) log.pool('sentinel watch of %s: %O', this.#target.name, endpoint)
       ask()
     } catch (error) {
@@ -114,6 +127,7 @@ export class SentinelWatch {
   #heard(message: string): void {
     const [name, oldHost, oldPort, host, port] = message.split(' ')
     if (name !== this.#target.name || oldHost === undefined || host === undefined) return
+    this.#messages += 1
     this.#master = { host, port: Number(port) }
     this.#onSwitch(this.#master, { host: oldHost, port: Number(oldPort) })
   }

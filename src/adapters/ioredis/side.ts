@@ -30,6 +30,9 @@ export const NO_SIDE_OPTIONS: SideOptions = {
  */
 const CALM_MILLIS = 1000
 
+/** How long a dial waits for the sentinels to replace a primary that is not to be reached. Milliseconds. */
+const SWITCH_MILLIS = 1000
+
 /** What the clients of one pool share, and the way from them to the pool. */
 export class PoolSide {
   readonly options: SideOptions
@@ -42,6 +45,9 @@ export class PoolSide {
   #purgedAt = Number.NEGATIVE_INFINITY
   #watch: SentinelWatch | undefined
   #deposed: Address | undefined
+  /** How often the sentinels have named another primary, and who waits for them to. */
+  #switches = 0
+  readonly #awaiting = new Set<() => void>()
 
   constructor(options: SideOptions = NO_SIDE_OPTIONS) {
     this.options = options
@@ -69,8 +75,23 @@ export class PoolSide {
     return this.#pool?.max ?? 0
   }
 
-  /** Runs a dial that is called off when the sentinels say that it may lead to the wrong server. */
+  /**
+   * Runs a dial. By way of sentinels, one that leads to the wrong server is called off when they name another, and one
+   * that finds their primary unreachable waits a while for them to do so: then it begins again, at once.
+   */
   async dial<R>(signal: AbortSignal, run: (signal: AbortSignal) => Promise<R>): Promise<R> {
+    for (;;) {
+      const heard = this.#switches
+      try {
+        return await this.#dial(signal, run)
+      } catch (error) {
+        if (signal.aborted) throw error
+        if (this.#switches === heard && !(await this.#switchAfter(error, signal))) throw error
+      }
+    }
+  }
+
+  async #dial<R>(signal: AbortSignal, run: (signal: AbortSignal) => Promise<R>): Promise<R> {
     const dial = new AbortController()
     const onAbort = (): void => dial.abort(signal.reason)
     signal.addEventListener('abort', onAbort)
@@ -84,19 +105,49 @@ export class PoolSide {
     }
   }
 
+  /** The primary of the sentinels could not be reached. @returns whether they have named another one in time */
+  async #switchAfter(error: unknown, signal: AbortSignal): Promise<boolean> {
+    const watch = this.#watch
+    const { address: host, port } = error as { address?: unknown; port?: unknown }
+    if (watch?.master === undefined || typeof host !== 'string' || typeof port !== 'number') return false
+    if (!isSameAddress(watch.master, { host, port })) return false
+    const heard = this.#switches
+    await new Promise<void>(resolve => {
+      const over = (): void => {
+        timer.cancel()
+        signal.removeEventListener('abort', over)
+        this.#awaiting.delete(over)
+        resolve()
+      }
+      const timer = systemClock.after(SWITCH_MILLIS, over)
+      signal.addEventListener('abort', over)
+      this.#awaiting.add(over)
+      // It has ended with the last of the connections.
+      watch.start()
+    })
+    this.#rest()
+    return this.#switches > heard && !signal.aborted
+  }
+
   /** A client is connected. The sentinels are listened to as long as there are any. */
   opened(client: RedisClient, sentinels: SentinelTarget | undefined): void {
     this.clients.add(client)
     client.once('end', () => this.closed(client))
     if (sentinels === undefined) return
-    this.#watch ??= new SentinelWatch(sentinels, (to, from) => this.#switched(to, from))
+    this.#watch ??= new SentinelWatch(sentinels, (to, from) => this.#switched(to, from, sentinels.toPrimary))
     this.#watch.start()
   }
 
   closed(client: RedisClient): void {
-    if (!this.clients.delete(client) || this.clients.size > 0) return
+    if (this.clients.delete(client)) this.#rest()
+  }
+
+  /** The sentinels are listened to as long as there is something to hear for. */
+  #rest(): void {
+    if (this.clients.size > 0 || this.#awaiting.size > 0) return
     this.#watch?.stop()
-    this.#watch = undefined
+    // Who listens no more cannot know that it has not been made primary again.
+    this.#deposed = undefined
   }
 
   /** Does the client lead to the server that the sentinels have replaced? Some of them learn of that later. */
@@ -117,11 +168,16 @@ export class PoolSide {
 
   /**
    * The connections that are lent are cut, and not waited for: the old primary may hang, and hold its borrowers for
-   * ever; or live on behind a partition, and take writes that will be lost.
+   * ever; or live on behind a partition, and take writes that will be lost. Those to replicas may be finished.
    */
-  #switched(to: Address, from: Address | undefined): void {
+  #switched(to: Address, from: Address | undefined, toPrimary: boolean): void {
     this.#deposed = from
+    this.#switches += 1
     const reason = `the sentinels have made ${to.host}:${to.port} the primary`
+    if (!toPrimary) {
+      this.#newEpoch(reason)
+      return
+    }
     const error = new PoolError(
       'POOL_FAILOVER',
       `pool '${this.name}': the connection was cut, as ${reason}. A command that was under way may have run on the old ` +
@@ -129,6 +185,7 @@ export class PoolSide {
       { pool: this.name },
     )
     for (const dial of this.#dials) dial.abort(error)
+    for (const over of [...this.#awaiting]) over()
     this.#newEpoch(reason)
     for (const client of [...this.clients]) {
       if (!isSameAddress(remoteOf(client), to)) abandon(client, error)

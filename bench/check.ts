@@ -1,0 +1,98 @@
+import {
+  type Bound,
+  contenderOf,
+  inWords,
+  judge,
+  readBounds,
+  renewed,
+  type Verdict,
+  writeBounds,
+} from './bounds.ts'
+import { nodeBinary, versionOf } from './nodes.ts'
+import { commandLine } from './options.ts'
+import { resultsOf } from './results.ts'
+import { runScenes } from './runner.ts'
+import { SCENES } from './scenes/index.ts'
+import { markdown, shown } from './table.ts'
+
+/*
+ * npm run bench:check [-- options]
+ *
+ * Measures what bench/bounds.json is about, says what is worse than its bound, and then ends with exit code 1. A scene
+ * that seems worse is measured once more, with twice the rounds, before that is believed.
+ *
+ *   --nodes 20,24     on these versions of Node, instead of this one
+ *   --only use        bounds with this in the name of their scene
+ *   --from latest     judge bench/results/latest.json instead of measuring
+ *   --write-bounds    set the bounds anew: to the target where it is met, else to what was measured and a margin
+ */
+
+const { has, listOf, textOf } = commandLine(['nodes', 'only', 'from', 'write-bounds'])
+const [nodes, only, from] = [listOf('nodes'), textOf('only'), textOf('from')]
+const all = readBounds()
+const chosen = all.bounds.filter(({ scene }) => scene.includes(only ?? ''))
+if (chosen.length === 0) throw new Error(`no bound for ${only}`)
+
+/** Judges the bounds on what is measured now. */
+async function verdictsOf(bounds: readonly Bound[], node: string, more: number): Promise<Verdict[]> {
+  const verdicts: Verdict[] = []
+  const scenes = [...new Set(bounds.map(({ scene }) => scene))].map(name => {
+    const scene = SCENES[name]
+    if (scene === undefined) throw new Error(`bench/bounds.json: there is no scene ${name}`)
+    const own = bounds.filter(bound => bound.scene === name)
+    const named = new Set(
+      own.flatMap(bound => [contenderOf(bound), bound.to ?? bound.above ?? contenderOf(bound)]),
+    )
+    // Only whom the bounds speak of.
+    return [name, { ...scene, contenders: [...named], rounds: scene.rounds * more }] as const
+  })
+  const { cells } = await runScenes(scenes, { node, quick: false })
+  for (const bound of bounds) verdicts.push(judge(bound, cells))
+  return verdicts
+}
+
+async function check(node: string): Promise<Verdict[]> {
+  if (from !== undefined) {
+    const cells = resultsOf(from).at(-1)?.cells ?? []
+    return chosen.map(bound => judge(bound, cells))
+  }
+  const first = await verdictsOf(chosen, node, 1)
+  const doubtful = new Set(first.filter(({ met }) => !met).map(({ bound }) => bound.scene))
+  if (doubtful.size === 0 || has('write-bounds')) return first
+  process.stderr.write(`once more, with twice the rounds: ${[...doubtful].join('; ')}\n`)
+  const again = chosen.filter(({ scene }) => doubtful.has(scene))
+  const second = await verdictsOf(again, node, 2)
+  return first.map(verdict => second.find(({ bound }) => bound === verdict.bound) ?? verdict)
+}
+
+const asBound = ({ bound: { atMost, basis, target }, unit }: Verdict): string =>
+  `≤ ${shown(atMost, unit)}${basis === 'target' ? '' : target === undefined ? ' (as measured)' : ` (as measured; target ${shown(target, unit)})`}`
+
+let worse = 0
+for (const version of nodes ?? [undefined]) {
+  const node = await nodeBinary(version)
+  const verdicts = await check(node)
+  const lines = verdicts.map(verdict => [
+    verdict.met ? 'ok' : verdict.found === undefined ? 'MISSING' : 'WORSE',
+    inWords(verdict.bound),
+    verdict.found === undefined ? '' : shown(verdict.found, verdict.unit),
+    asBound(verdict),
+  ])
+  process.stdout.write(
+    `\nNode ${await versionOf(node)}\n\n${markdown([['', 'scene', 'found', 'bound'], ...lines])}`,
+  )
+  const bad = verdicts.filter(({ met }) => !met)
+  worse += bad.length
+  for (const verdict of bad) {
+    const found = verdict.found === undefined ? 'nothing measured' : shown(verdict.found, verdict.unit)
+    process.stdout.write(`worse: ${inWords(verdict.bound)}: ${found}, bound ${asBound(verdict)}\n`)
+  }
+  if (has('write-bounds')) {
+    const anew = new Map(verdicts.map(verdict => [verdict.bound, renewed(verdict)]))
+    writeBounds({ ...all, bounds: all.bounds.map(bound => anew.get(bound) ?? bound) })
+    worse = 0
+  }
+}
+const verdict = worse === 0 ? 'All bounds hold.' : `${worse} of the bounds do not hold.`
+process.stdout.write(`${has('write-bounds') ? 'bench/bounds.json is set anew.' : verdict}\n`)
+process.exitCode = worse === 0 ? 0 : 1

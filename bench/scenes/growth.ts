@@ -1,0 +1,82 @@
+import { poolOf } from '../contenders/pools.ts'
+import type { Figure, Scene } from './scene.ts'
+import { callers, cpuMicros, perOperation, turn } from './timing.ts'
+
+const SIZES = [1, 10, 100, 1000, 10_000]
+const QUEUES = [0, 10, 100, 1000, 10_000, 100_000]
+const GROUP = 'growth'
+// The other two search or copy their queues and lists, so that they take minutes.
+const CONTENDERS = ['generic-pool', 'lightning-pool', 'lifeguard-pool', 'floor']
+
+const inWords = (count: number): string => String(count).replace(/\B(?=(\d{3})+$)/g, ' ')
+
+/** The last beside the first: 1 is flat. */
+function slope(figures: readonly Figure[], row: string): Figure {
+  return { row, unit: '×', value: (figures.at(-1)?.value ?? Number.NaN) / (figures[0]?.value ?? Number.NaN) }
+}
+
+/** A loan of one connection, of ever more that are all idle. */
+const bySize: Scene = {
+  group: GROUP,
+  contenders: CONTENDERS,
+  rounds: 2,
+  async run(contender) {
+    const figures: Figure[] = []
+    for (const max of SIZES) {
+      const pool = poolOf(contender, { max, timeoutMillis: 60_000 })
+      const lent: Awaited<ReturnType<typeof pool.acquire>>[] = []
+      for (let at = 0; at < max; at += 100) {
+        const batch = Math.min(100, max - at)
+        lent.push(...(await callers(batch, () => pool.acquire())))
+      }
+      for (const each of lent) pool.release(each)
+      await turn()
+      const { value } = await perOperation(async count => {
+        for (let done = 0; done < count; done += 1) pool.release(await pool.acquire())
+      })
+      figures.push({ row: `acquire+release, ${inWords(max)} idle`, unit: 'ns', value })
+    }
+    return [...figures, slope(figures, 'acquire+release, 10 000 idle beside 1')]
+  },
+}
+
+/** Release to the first of ever more who wait, who then joins them at the end. */
+const byQueue: Scene = {
+  group: GROUP,
+  contenders: CONTENDERS,
+  rounds: 2,
+  async run(contender) {
+    const figures: Figure[] = []
+    for (const waiters of QUEUES) {
+      const pool = poolOf(contender, { max: 1, timeoutMillis: 60_000 })
+      const value = await handOff(pool, waiters, waiters + 50_000, Math.max(100_000, waiters))
+      figures.push({ row: `acquire+release, ${inWords(waiters)} waiting`, unit: 'ns', value })
+    }
+    // Without a queue it is another path: the shortest queue is what the longest is measured by.
+    return [...figures, slope(figures.slice(1), 'acquire+release, 100 000 waiting beside 10')]
+  },
+}
+
+/** Nanoseconds of CPU a cycle, the queue always as long; all in one go, as nothing yields to the event loop. */
+async function handOff(
+  pool: ReturnType<typeof poolOf>,
+  waiters: number,
+  warmUp: number,
+  count: number,
+): Promise<number> {
+  let done = 0
+  let [start, end] = [0, 0]
+  const worker = async (): Promise<void> => {
+    while (end === 0) {
+      const resource = await pool.acquire()
+      done += 1
+      if (done === warmUp) start = cpuMicros()
+      if (done === warmUp + count) end = cpuMicros()
+      pool.release(resource)
+    }
+  }
+  await callers(waiters + 1, worker)
+  return ((end - start) * 1000) / count
+}
+
+export const SCENES: Readonly<Record<string, Scene>> = { 'growth: idle': bySize, 'growth: waiting': byQueue }
