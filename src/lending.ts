@@ -147,7 +147,7 @@ export class Lending<T> {
     const { events, options, totals, nesting } = this.#house
     totals.released += 1
     if (nesting !== undefined) {
-      nesting.ended(now)
+      nesting.ended(now, how === 'reclaimed' ? undefined : slot.scope)
       slot.scope?.end()
       slot.scope = undefined
     }

@@ -12,6 +12,7 @@ import { Lifecycle, type Patience } from './lifecycle.ts'
 import { log, refreshTracing } from './log.ts'
 import { Lookout } from './lookout.ts'
 import { checkedBounds, type ResolvedOptions } from './options.ts'
+import { handOver } from './policy/attend.ts'
 import { LeakWatch } from './policy/leak.ts'
 import { Nesting } from './policy/nested.ts'
 import { endsAlone, unshare } from './policy/reuse.ts'
@@ -82,7 +83,7 @@ export class Pool<T> extends PoolEmitter<T> {
     this.#options = options
     this.#clock = clock
     this.#plain = { priority: 0, timeout: options.acquireTimeoutMillis, signal: undefined, detached: false }
-    this.#sampling = new Sampling(options)
+    this.#sampling = new Sampling(options, clock.now())
     this.#roster = new Roster(handlesOf(factory))
     this.#stalls = new Stalls(stallMeterOf(clock), millis => this.#stalled(millis))
     const onStall = (millis: number): boolean => this.#stalls.late(millis)
@@ -136,12 +137,14 @@ export class Pool<T> extends PoolEmitter<T> {
     const refusal = this.#strict === undefined ? undefined : this.#strict.refusal(request, ACQUIRE)
     if (refusal !== undefined) return Promise.reject(refusal)
     const share = this.#strict?.shared(request, false, ACQUIRE)
-    if (share !== undefined) return promiseOf(share.slot as Slot<T>)
+    if (share !== undefined) return handOver(promiseOf(share.slot as Slot<T>), share)
     const slot = request === undefined ? this.#lendIdle() : undefined
     if (slot === undefined) return this.#enter(request, 'acquire', ACQUIRE) as Promise<T>
-    if (this.#sampling.left > 0) slot.trace = this.#sampling.take(ACQUIRE)
+    const { lentAt } = slot
+    if (this.#sampling.left > 0 || lentAt >= this.#sampling.refillAt)
+      slot.trace = this.#sampling.take(ACQUIRE, lentAt)
     if (this.#nesting !== undefined) this.#nesting.begin(slot, false, false, ACQUIRE)
-    return promiseOf(slot)
+    return slot.trace === undefined ? promiseOf(slot) : this.#handOver(promiseOf(slot), slot)
   }
 
   /**
@@ -162,13 +165,26 @@ export class Pool<T> extends PoolEmitter<T> {
     const refusal = this.#strict === undefined ? undefined : this.#strict.refusal(request, LEASE)
     if (refusal !== undefined) throw refusal
     const share = this.#strict?.shared(request, false, LEASE)
-    if (share !== undefined) return this.#token(share.slot as Slot<T>, (share.slot as Slot<T>).loan, share)
+    if (share !== undefined) {
+      const { loan } = share.slot as Slot<T>
+      const shared = await handOver(Promise.resolve(share.slot as Slot<T>), share)
+      return this.#token(shared, loan, share)
+    }
     let slot = request === undefined ? this.#lendIdle() : undefined
     if (slot !== undefined) {
-      if (this.#sampling.left > 0) slot.trace = this.#sampling.take(LEASE)
+      if (this.#sampling.left > 0 || slot.lentAt >= this.#sampling.refillAt)
+        slot.trace = this.#sampling.take(LEASE, slot.lentAt)
       if (this.#nesting !== undefined) this.#nesting.begin(slot, false, false, LEASE)
+      const { loan } = slot
+      if (slot.trace !== undefined) await this.#handOver(DONE, slot)
+      return this.#token(slot, loan)
     } else slot = (await this.#enter(request, 'lease', LEASE)) as Slot<T>
     return this.#token(slot, slot.loan)
+  }
+
+  /** For a plain loan whose stack was taken: it is noted who gets it. */
+  #handOver<R>(served: Promise<R>, slot: Slot<T>): Promise<R> {
+    return slot.scope === undefined ? served : handOver(served, slot.scope)
   }
 
   #token(slot: Slot<T>, loan: number, share?: Scope): Lease<T> {
@@ -381,9 +397,10 @@ export class Pool<T> extends PoolEmitter<T> {
     this.start()
     const slot = given === undefined ? undefined : this.#lendIdle()
     if (slot !== undefined) {
-      if (this.#sampling.left > 0) slot.trace = this.#sampling.take(from)
+      if (this.#sampling.affords(slot.lentAt)) slot.trace = this.#sampling.take(from, slot.lentAt)
       this.#nesting?.begin(slot, call === 'use', request.detached, from)
-      return Promise.resolve(call === 'acquire' ? (slot.lent as T) : slot)
+      const served = Promise.resolve(call === 'acquire' ? (slot.lent as T) : slot)
+      return slot.trace === undefined || call === 'use' ? served : this.#handOver(served, slot)
     }
     const refusal = this.#refusal(request)
     if (refusal !== undefined) return Promise.reject(refusal)
@@ -392,7 +409,7 @@ export class Pool<T> extends PoolEmitter<T> {
     const now = this.#clock.now()
     const promise = newPending<T | Slot<T>>()
     const waiter = new Waiter<T>(request, now, call)
-    if (this.#sampling.left > 0) waiter.own.trace = this.#sampling.take(from)
+    if (this.#sampling.affords(now)) waiter.own.trace = this.#sampling.take(from, now)
     else this.#sampling.waiting()
     const served = this.#nesting === undefined ? promise : this.#nesting.queued(waiter, promise, from)
     this.#gate.enqueue(waiter, request)
@@ -427,7 +444,8 @@ export class Pool<T> extends PoolEmitter<T> {
     let slot = request === undefined ? this.#lendIdle() : undefined
     if (slot === undefined) slot = (await this.#enter(request, 'use', USE)) as Slot<T>
     else {
-      if (this.#sampling.left > 0) slot.trace = this.#sampling.take(USE)
+      if (this.#sampling.left > 0 || slot.lentAt >= this.#sampling.refillAt)
+        slot.trace = this.#sampling.take(USE, slot.lentAt)
       if (this.#nesting !== undefined) {
         this.#nesting.begin(slot, true, false, USE)
         // From a microtask of its own the scope reaches nobody but the work, and there is nothing to restore: from

@@ -1,5 +1,11 @@
-import type { Wait } from './scope.ts'
+import type { Scope, Wait } from './scope.ts'
 import { Trace } from './stacks.ts'
+
+/*
+ * The functions of this file are async, and the promise that they return is the one that the caller awaits. So
+ * whenever they are resumed, V8 can tell from it who awaits the acquire at that moment: the functions that are really
+ * suspended on it, all others left out.
+ */
 
 /** Wakes {@link attend}, to look around or to go. */
 export class Bell {
@@ -23,11 +29,8 @@ export class Bell {
   }
 }
 
-/**
- * Waits in the caller's stead. Its promise is the one that the caller awaits, so whenever it wakes, V8 can tell from
- * it who awaits the acquire at that moment: the functions that are really suspended on it, all others left out.
- */
-export async function attend<R>(served: Promise<R>, bell: Bell, wait: Wait): Promise<R> {
+/** Waits in the caller's stead, and looks who awaits the acquire each time the bell rings. */
+export async function attend<R>(served: Promise<R>, bell: Bell, wait: Wait, scope: Scope): Promise<R> {
   let over = false
   const end = (): void => {
     over = true
@@ -36,7 +39,16 @@ export async function attend<R>(served: Promise<R>, bell: Bell, wait: Wait): Pro
   served.then(end, end)
   for (;;) {
     await bell.rung
-    if (over) return await served
+    if (over) break
     wait.chain = new Trace(attend)
   }
+  if (!scope.exact && scope.state === 'held') scope.owners = new Trace(attend)
+  return await served
+}
+
+/** Hands over what a plain acquire has been served with, and notes who gets it. */
+export async function handOver<R>(served: Promise<R>, scope: Scope): Promise<R> {
+  const lent = await served
+  if (scope.state === 'held') scope.owners = new Trace(handOver)
+  return lent
 }

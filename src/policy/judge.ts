@@ -17,7 +17,7 @@ export class Judge<T> implements Member {
   readonly #waits = new Set<Wait>()
   readonly #house: NestedHouse<T>
   readonly #alarm: Alarm
-  readonly #waiters = new WeakMap<Wait, Waiter<T>>()
+  readonly #waiters = new Map<Wait, Waiter<T>>()
   /** Who was in a knot that has been broken, and goes first. */
   #freed: Waiter<T>[] = []
   /** When a connection last came or went, in milliseconds of the pool's clock. */
@@ -109,12 +109,9 @@ export class Judge<T> implements Member {
     const { clock, options } = this.#house
     const grace = options.deadlockGraceMillis
     const now = clock.now()
+    if (now - wait.since < grace) return false
     const waiter = this.#waiters.get(wait)
-    return (
-      now - wait.since >= grace &&
-      waiter !== undefined &&
-      waiter.deadline(options.acquireTimeoutMillis) - now > grace
-    )
+    return waiter !== undefined && waiter.deadline(options.acquireTimeoutMillis) - now > grace
   }
 
   reject(wait: Wait, knot: readonly Wait[]): boolean {

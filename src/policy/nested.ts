@@ -8,13 +8,14 @@ import type { Roster } from '../roster.ts'
 import type { Slot } from '../slot.ts'
 import type { AcquireOptions, Factory, PoolStats } from '../types.ts'
 import type { Waiter } from '../waiter.ts'
-import { attend, Bell } from './attend.ts'
+import { attend, Bell, handOver } from './attend.ts'
+import { learn } from './habits.ts'
 import { leasesOf, needsStacks } from './holders.ts'
 import { Judge } from './judge.ts'
 import { nestedAcquire } from './nested-words.ts'
 import { share, shareable } from './reuse.ts'
 import type { Sampling } from './sampling.ts'
-import { heldFrom, Scope, shared, type Wait } from './scope.ts'
+import { heldFrom, isSpent, Scope, shared, type Wait } from './scope.ts'
 import { Sightings } from './sightings.ts'
 import { Trace } from './stacks.ts'
 
@@ -43,6 +44,7 @@ export class Nesting<T> {
   readonly #sightings: Sightings<T>
   readonly #shared = shared()
   readonly #storage = this.#shared.storage
+  #releases = 0
 
   constructor(house: NestedHouse<T>, onStall: Lateness) {
     this.#house = house
@@ -58,11 +60,11 @@ export class Nesting<T> {
 
   /** An acquire was served at once. After a plain one its caller's context holds the lease from here on. */
   begin(slot: Slot<T>, exact: boolean, detached: boolean, from: Entry): void {
-    const outer = detached ? undefined : this.around
-    const parent = outer === undefined ? undefined : this.#sightings.see(outer, slot.trace, from)
+    const hint = this.#storage.getStore()
     // A plain lease whose stack was not taken can never be proved to be held by whoever waits: it needs no scope.
-    if (!exact && slot.trace === undefined) return
-    const scope = new Scope(this.judge, parent, exact)
+    if (!exact && slot.trace === undefined && isSpent(hint)) return
+    const scope = new Scope(this.judge, undefined, exact)
+    if (hint !== undefined) this.#enclose(scope, hint, detached, slot, slot.lentAt, from)
     this.#bind(scope, slot)
     if (!exact) this.#storage.enterWith(scope)
   }
@@ -80,31 +82,35 @@ export class Nesting<T> {
   /** An acquire has to wait. @returns the promise for its caller */
   queued(waiter: Waiter<T>, promise: Promise<T | Slot<T>>, from: Entry): Promise<T | Slot<T>> {
     const { sampling } = this.#house
-    const outer = waiter.particulars.detached ? undefined : this.around
-    const { call, trace } = waiter.particulars
+    const { call, trace, detached } = waiter.particulars
     const exact = call === 'use'
-    if (outer === undefined && (exact || trace === undefined)) return promise
-    const scope = new Scope(this.judge, outer, exact)
-    waiter.own.scope = scope
+    const hint = this.#storage.getStore()
+    if ((exact || trace === undefined) && isSpent(hint)) return promise
+    const scope = new Scope(this.judge, undefined, exact)
+    const { own } = waiter
+    own.scope = scope
+    if (hint !== undefined) this.#enclose(scope, hint, detached, own, waiter.since, from)
     if (!exact) this.#storage.enterWith(scope)
-    if (outer === undefined) return promise
+    const outer = detached ? undefined : scope.parent
+    if (outer === undefined) return exact || own.trace === undefined ? promise : handOver(promise, scope)
     const asks = needsStacks(outer)
-    if (sampling.shows || asks) waiter.own.trace ??= new Trace(from)
+    if (sampling.shows || asks) own.trace ??= new Trace(from)
     const bell = asks ? new Bell() : undefined
     this.#shared.waits += 1
     const wait: Wait = {
       member: this.judge,
       leases: leasesOf({ scope: outer, trace: undefined, chain: undefined }, 'hints'),
       scope: outer,
-      trace: waiter.own.trace,
+      trace: own.trace,
       chain: undefined,
       ask: bell?.ring,
       since: waiter.since,
+      look: undefined,
       order: this.#shared.waits,
     }
     this.judge.watch(wait, waiter)
-    scope.parent = this.#sightings.see(outer, waiter.own.trace, from)
-    return bell === undefined ? promise : attend(promise, bell, wait)
+    if (bell !== undefined) return attend(promise, bell, wait, scope)
+    return exact || own.trace === undefined ? promise : handOver(promise, scope)
   }
 
   /** A waiter has got its connection. */
@@ -124,8 +130,11 @@ export class Nesting<T> {
   }
 
   /** A loan has ended. */
-  ended(now: number): void {
+  ended(now: number, scope: Scope | undefined): void {
     this.judge.lastSign = now
+    if (scope?.owners === undefined) return
+    this.#releases += 1
+    learn(scope, this.#releases)
   }
 
   /** `'reuse'`: a further loan of the lease that the caller's line holds already, if there is one. */
@@ -152,6 +161,25 @@ export class Nesting<T> {
     this.#house.totals.nested += 1
     const shows = this.#house.sampling.shows
     return nestedAcquire(this.#house.stats(), leases, shows ? trace : undefined)
+  }
+
+  /** Which scopes are around a new one, as far as the context knows it, and the stack of this call. */
+  #enclose(
+    scope: Scope,
+    hint: Scope,
+    detached: boolean,
+    asking: { trace: Trace | undefined },
+    now: number,
+    from: Entry,
+  ): void {
+    const outer = heldFrom(hint)
+    if (outer === undefined) return
+    if (!detached) scope.parent = this.#sightings.see(outer, asking, now, from)
+    else if (!scope.exact) {
+      // Whoever has called this, and finds itself in the scope as well, still holds what it held.
+      scope.parent = outer
+      scope.isDetached = true
+    }
   }
 
   #bind(scope: Scope, slot: Slot<T>): void {

@@ -1,43 +1,66 @@
 import type { ResolvedOptions } from '../options.ts'
 import { Trace } from './stacks.ts'
 
-/** First loans of a pool whose stack is taken, at the least: a start-up lease, and the first wave of a load. */
-const FIRST_LOANS = 1000
-/** Loans whose stack is taken after a nested acquire has been seen, so that the next one shows both. */
-const AFTER_NESTED = 1024
-/** In a pool that lets callers wait, the stack of one loan in so many is taken, for the report. */
+/** Loans whose stack is taken in a row, at the least: a start-up lease, and the first wave of a load. */
+const LEAST_BURST = 1000
+/** In the long run, loans in a second: two stacks of 2 to 3 µs each make half a percent of a core. */
+const LOANS_A_SECOND = 1000
+/** While there are more than that, how long until some more are sampled, in milliseconds. */
+const PAUSE = 5
+/** In a pool that lets callers wait, and knows no scopes, the stack of one loan in so many is taken, for the report. */
 const ONE_IN_WAITS = 256
 
-/** Decides whose stack is taken: 2 to 3 µs each, several times a loan. */
+/**
+ * Decides whose stack is taken, as a token bucket: all of them in a service of usual size, a part in a benchmark. The
+ * hot path asks `left > 0 || now >= refillAt`, and nothing else.
+ */
 export class Sampling {
-  /** How many of the next loans have theirs taken. The hot path looks at this alone. */
+  /** How many of the next loans have their stack taken. */
   left: number
+  /** When there may be more, in milliseconds of the pool's clock. */
+  refillAt: number
   /** Whether stacks are shown to people; the pool itself looks at some even so. */
   readonly shows: boolean
-  readonly #most: number
+  readonly #burst: number
+  readonly #rate: number
+  #refilledAt = 0
   #waits = 0
 
-  constructor({ captureStacks, nested, max }: ResolvedOptions) {
+  constructor({ captureStacks, nested, max }: ResolvedOptions, now: number) {
     this.shows = captureStacks !== 'off'
     const always = captureStacks === 'all' || nested === 'forbid' || nested === 'reuse'
-    this.#most = always ? Number.POSITIVE_INFINITY : nested === 'allow' && !this.shows ? 0 : AFTER_NESTED
-    this.left = always ? this.#most : nested === 'allow' ? 0 : Math.max(FIRST_LOANS, 3 * max)
+    const never = !always && nested === 'allow'
+    this.#burst = always ? Number.POSITIVE_INFINITY : Math.max(LEAST_BURST, 3 * max)
+    this.#rate = never ? 0 : LOANS_A_SECOND / 1000
+    this.left = never ? 0 : this.#burst
+    this.refillAt = never || always ? Number.POSITIVE_INFINITY : 0
+    this.#refilledAt = now
+  }
+
+  /** May a stack be taken now, beside the loans that are sampled? */
+  affords(now: number): boolean {
+    if (this.left <= 0 && now >= this.refillAt) this.#refill(now)
+    return this.left > 0
   }
 
   /** @param above - our own function that the user has called */
-  take(above: (...args: never[]) => unknown): Trace {
+  take(above: (...args: never[]) => unknown, now: number): Trace {
+    if (this.left <= 0) this.#refill(now)
     this.left -= 1
     return new Trace(above)
   }
 
-  /** A nested acquire has been seen, or what looks like one. */
-  nested(): void {
-    if (this.left < this.#most) this.left = this.#most
-  }
-
   /** Somebody has to wait. */
   waiting(): void {
+    if (this.#rate > 0 || !this.shows) return
     this.#waits += 1
-    if (this.#waits % ONE_IN_WAITS === 0 && this.left < 1) this.left = Math.min(1, this.#most)
+    if (this.#waits % ONE_IN_WAITS === 0) this.left = 1
+  }
+
+  #refill(now: number): void {
+    const earned = (now - this.#refilledAt) * this.#rate
+    this.left = Math.max(1, Math.min(this.#burst, Math.floor(earned)))
+    this.#refilledAt = now
+    this.refillAt = now + PAUSE
   }
 }

@@ -1,5 +1,6 @@
 import type { AsyncLocalStorage } from 'node:async_hooks'
 import { newStorage } from '../context.ts'
+import type { Habit } from './habits.ts'
 import type { Trace } from './stacks.ts'
 
 /** What the verdict asks of a pool. Pools of other copies of this package answer the same questions. */
@@ -37,6 +38,8 @@ export interface Wait {
   /** Has {@link chain} looked up, by the time the loop has turned. */
   readonly ask: (() => void) | undefined
   readonly since: number
+  /** The last look at the waiters that came across it. */
+  look: object | undefined
   /** A number that grows with every wait of the process. */
   readonly order: number
 }
@@ -67,6 +70,10 @@ export class Scope {
   member: Member | undefined
   slot: object | undefined = undefined
   trace: Trace | undefined = undefined
+  /** Who awaited the acquire as it was served, from inner to outer; of plain loans whose stack was taken. */
+  owners: Trace | undefined = undefined
+  /** Is whoever runs in this scope awaited by nobody further out? Only the context leads there. */
+  isDetached = false
   /** Acquires that wait inside this lease, by the hint of their context. */
   waits: Set<Wait> | undefined = undefined
   /** Of a shared lease, the further loan that works on it now; undefined: its own. */
@@ -93,6 +100,7 @@ export class Scope {
     this.member = undefined
     this.slot = undefined
     this.trace = undefined
+    this.owners = undefined
     this.tip = undefined
     this.waits = undefined
     if (this.parent !== undefined) this.parent = heldFrom(this.parent)
@@ -106,13 +114,21 @@ export function heldFrom(scope: Scope | undefined): Scope | undefined {
   return scope
 }
 
+/** Has a context nothing to tell, now or later? */
+export function isSpent(scope: Scope | undefined): boolean {
+  while (scope?.state === 'ended') scope = scope.parent
+  return scope === undefined
+}
+
 /** What all copies of this package in one process share. The key names the shape: change both together. */
 interface Shared {
   readonly storage: AsyncLocalStorage<Scope | undefined>
   waits: number
+  /** By the statement that takes a lease. */
+  readonly habits: Map<string, Habit>
 }
 
-const KEY = Symbol.for('lifeguard-pool.nested.v1')
+const KEY = Symbol.for('lifeguard-pool.nested.v2')
 
 /** Made with the first pool that wants it: `nested: 'allow'` alone never switches context tracking on. */
 export function shared(): Shared {
@@ -121,7 +137,7 @@ export function shared(): Shared {
     const storage = newStorage<Scope | undefined>()
     // On Node 20 and 22 a microtask has a context of its own only if tracking was on when it was queued.
     storage.run(undefined, () => {})
-    holder[KEY] = { storage, waits: 0 }
+    holder[KEY] = { storage, waits: 0, habits: new Map() }
   }
   return holder[KEY]
 }

@@ -1,5 +1,5 @@
 import { log } from '../log.ts'
-import { leasesOf, needsStacks } from './holders.ts'
+import { enclosing, firstKnown, leasesOf, needsStacks } from './holders.ts'
 import type { NestedHouse } from './nested.ts'
 import { SIZING } from './nested-words.ts'
 import type { Scope } from './scope.ts'
@@ -25,29 +25,39 @@ export class Sightings<T> {
 
   /**
    * Tells of a nested acquire, once for each pair of call sites.
-   * @returns the innermost scope that is really around it, as far as that could be seen: without what the context only
-   *   happens to carry, chains stay short
+   *
+   * @param hint - the innermost scope that the context shows
+   * @param asking - its stack is taken if need be
+   * @returns the innermost scope that may be of this line. What the context only happens to carry is left out for
+   *   good: chains stay short, and a lease that ends does not make way for one that is another's
    */
-  see(outer: Scope, known: Trace | undefined, from: Entry): Scope | undefined {
-    const { totals, sampling, events } = this.#house
-    if (!outer.exact && !needsStacks(outer)) {
-      // Where the lease was taken is not known: from now on it will be.
-      sampling.nested()
-      return outer
+  see(hint: Scope, asking: { trace: Trace | undefined }, now: number, from: Entry): Scope | undefined {
+    const { totals } = this.#house
+    const known = firstKnown(hint)
+    if (known === undefined) return undefined
+    if (!needsStacks(known)) {
+      totals.nested += 1
+      this.#looks += 1
+      if (this.#looks > MOST_LOOKS && this.#looks % THEN_ONE_IN !== 0) return known
+      asking.trace ??= new Trace(from)
+      this.#tell(known, asking.trace)
+      return known
     }
-    this.#looks += 1
-    if (this.#looks > MOST_LOOKS && this.#looks % THEN_ONE_IN !== 0) {
-      if (outer.exact) totals.nested += 1
-      return outer
-    }
-    const trace = known ?? new Trace(from)
+    const { sampling } = this.#house
+    if (asking.trace === undefined && sampling.affords(now)) asking.trace = sampling.take(from, now)
+    const outer = enclosing(known, asking.trace)
+    if (outer !== undefined && asking.trace !== undefined && this.#tell(outer, asking.trace))
+      totals.nested += 1
+    return outer
+  }
+
+  /** @returns whether leases are held around this call */
+  #tell(outer: Scope, trace: Trace): boolean {
+    const { sampling, events } = this.#house
     const leases = leasesOf({ scope: outer, trace, chain: undefined }, 'call')
-    const [inner] = leases
-    if (inner === undefined) return undefined
-    totals.nested += 1
-    sampling.nested()
+    if (leases.length === 0) return false
     const site = [trace, ...leases.map(lease => lease.trace)].map(each => each?.place ?? '').join(' ')
-    if (this.#told.has(site) || this.#told.size >= MOST_SITES) return outer.lease === inner ? outer : inner
+    if (this.#told.has(site) || this.#told.size >= MOST_SITES) return true
     this.#told.add(site)
     const heldStacks = sampling.shows ? leases.map(lease => lease.trace?.text ?? '') : []
     const waitStack = sampling.shows ? trace.text : ''
@@ -68,6 +78,6 @@ export class Sightings<T> {
       waitStack,
       rule: SIZING,
     })
-    return outer.lease === inner ? outer : inner
+    return true
   }
 }

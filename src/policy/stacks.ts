@@ -2,10 +2,14 @@
 export interface Frame {
   /** Tells functions apart: where the function starts, and its name. */
   readonly func: string
-  /** Where in it the call, or the `await`, stands. */
+  /** Where in it the call, or the `await`, stands; of a `Promise.all`, which of its promises. */
   readonly place: string
-  /** Suspended in an `await`, or resumed from one by this very microtask: it had begun before this call. */
+  /** Suspended in an `await`. */
+  readonly async: boolean
+  /** Suspended so, or called by this microtask and nobody else: it had begun before this call. */
   readonly begun: boolean
+  /** V8's for `Promise.all`, `allSettled` or `any`: between one of its promises and whoever awaits them all. */
+  readonly joins: boolean
   /** As it is printed. */
   readonly text: string
 }
@@ -31,6 +35,7 @@ interface Site {
   getEnclosingLineNumber?(): number | null
   getEnclosingColumnNumber?(): number | null
   isAsync?(): boolean
+  getPromiseIndex?(): number | null
 }
 
 /**
@@ -88,15 +93,24 @@ function framesOf(sites: readonly Site[]): Frame[] {
   const frames: Frame[] = []
   for (const [index, site] of sites.entries()) {
     const url = site.getScriptNameOrSourceURL?.() ?? site.getFileName() ?? ''
-    if (url === '' || url.startsWith('node:') || isOurs(url)) continue
     const async = site.isAsync?.() ?? false
     const name = site.getFunctionName()
+    const branch = async ? (site.getPromiseIndex?.() ?? null) : null
+    if (branch !== null) {
+      const func = `Promise.${name ?? 'all'}`
+      const text = `async ${func} (index ${branch})`
+      frames.push({ func, place: `${branch}`, async, begun: true, joins: true, text })
+      continue
+    }
+    if (url === '' || url.startsWith('node:') || isOurs(url)) continue
     const place = `${url}:${site.getLineNumber() ?? 0}:${site.getColumnNumber() ?? 0}`
     const start = `${site.getEnclosingLineNumber?.() ?? ''}:${site.getEnclosingColumnNumber?.() ?? ''}`
     frames.push({
       func: `${url}:${start}:${name ?? ''}`,
       place,
+      async,
       begun: async || index === bottom,
+      joins: false,
       text: `${async ? 'async ' : ''}${name === null ? place : `${name} (${place})`}`,
     })
   }

@@ -13,6 +13,9 @@ const NOBODY = { frames: [] }
 type Case = Judged<Wait, Scope, Member>
 
 const isHeld = (lease: Scope): boolean => lease.state === 'held'
+/** Most often all of them: nothing is made then, for there may be ten thousand waiters. */
+const heldOf = (leases: readonly Scope[]): readonly Scope[] =>
+  leases.every(isHeld) ? leases : leases.filter(isHeld)
 const poolOf = (lease: Scope): Member | undefined => lease.member
 
 /**
@@ -21,7 +24,8 @@ const poolOf = (lease: Scope): Member | undefined => lease.member
  * nobody waits with ends the search.
  */
 function dead(from: Member, trust: Trust): Case[] {
-  const judged = new Map<Wait, Case>()
+  const look = {}
+  const cases: Case[] = []
   const still = new Map<Member, number>()
   const toVisit = [from]
   for (let member = toVisit.pop(); member !== undefined; member = toVisit.pop()) {
@@ -32,23 +36,23 @@ function dead(from: Member, trust: Trust): Case[] {
     still.set(member, member.lent)
     for (const lease of member.leases()) {
       for (const wait of lease.waits ?? []) {
-        if (judged.has(wait) || !wait.member.isRipe(wait)) continue
-        const blocks = trust === 'hints' ? wait.leases.filter(isHeld) : leasesOf(wait, trust)
-        judged.set(wait, { waiter: wait, pool: wait.member, blocks })
-        toVisit.push(wait.member)
+        if (wait.look === look) continue
+        wait.look = look
+        if (!wait.member.isRipe(wait)) continue
+        const blocks = trust === 'hints' ? heldOf(wait.leases) : leasesOf(wait, trust)
+        cases.push({ waiter: wait, pool: wait.member, blocks })
+        if (!still.has(wait.member)) toVisit.push(wait.member)
       }
     }
   }
-  const cases = [...judged.values()]
   const quiet = deadlocked(cases, still, poolOf, new Set<Scope>())
   if (quiet.length === 0) return quiet
   // The factory is asked about these leases only, and only now: a lease with work under way is a sign of life.
+  const blocked = new Set<Scope>()
+  for (const { blocks } of quiet) for (const lease of blocks) blocked.add(lease)
   const lively = new Set<Scope>()
-  for (const { blocks } of quiet) {
-    for (const lease of blocks) {
-      if (!lively.has(lease) && lease.slot !== undefined && lease.member?.isBusy(lease.slot))
-        lively.add(lease)
-    }
+  for (const lease of blocked) {
+    if (lease.slot !== undefined && lease.member?.isBusy(lease.slot)) lively.add(lease)
   }
   return lively.size === 0 ? quiet : deadlocked(cases, still, poolOf, lively)
 }

@@ -22,7 +22,7 @@ hazard(9, 'use destroys a healthy connection for an error of the business', '09-
 
 hazard(10, 'a stale second release lends one connection to two', '10-stale-second-release', {
   theirs: { facts: { second: 'fulfilled', shared: true } },
-  ours: { facts: { second: 'POOL_LEASE_ENDED', shared: false, third: 'POOL_ACQUIRE_TIMEOUT' } },
+  ours: { facts: { second: 'POOL_LEASE_ENDED', shared: false, third: 'POOL_DEADLOCK' } },
 })
 
 hazard(13, 'connections that nobody needs survive under trickle load', '13-surplus-under-trickle-load', {

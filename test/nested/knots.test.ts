@@ -248,6 +248,108 @@ for (const how of ['acquire', 'use'] as const) {
   })
 }
 
+for (const how of ['awaits', 'prepares', 'passes on', 'sends a lease'] as const) {
+  test(`helpers that return what they have taken (${how}), as soon as one loan has come back`, async () => {
+    const world = new World()
+    const pool = world.pool({ max: 2 })
+    const give = new Map<object, () => unknown>()
+    async function take(): Promise<object> {
+      if (how === 'awaits') return await pool.acquire()
+      const thing = await pool.acquire()
+      await world.sleep(0.5)
+      return thing
+    }
+    async function takeLease(): Promise<object> {
+      const lease = await pool.lease()
+      give.set(lease, () => lease.release())
+      return lease
+    }
+    const pass = (): Promise<object> => pool.acquire()
+    const helper = how === 'passes on' ? pass : how === 'sends a lease' ? takeLease : take
+    const back = (thing: object): unknown => (give.get(thing) ?? (() => pool.release(thing as Thing)))()
+    async function task(takes: number): Promise<string> {
+      const first = await helper()
+      try {
+        await world.sleep(1)
+        if (takes === 2) await back(await helper())
+        return 'done'
+      } finally {
+        await back(first)
+      }
+    }
+    await Promise.all([task(1), world.clock.advance(5)])
+    const ended = endings([task(2), task(2)])
+    await world.clock.advance(SOON)
+    assert.deepEqual(tally(await ended), { done: 1, POOL_DEADLOCK: 1 })
+    assert.equal(pool.borrowed, 0)
+  })
+}
+
+test('a service that has lent a hundred thousand times: its first knot is proved', async () => {
+  const world = new World()
+  const pool = world.pool({ max: 10 })
+  for (let cycle = 0; cycle < 100_000; cycle += 1) await pool.release(await pool.acquire())
+  await world.clock.advance(1000)
+  async function inner(): Promise<void> {
+    const thing = await pool.acquire()
+    await world.sleep(1)
+    await pool.release(thing)
+  }
+  async function outer(): Promise<string> {
+    const thing = await pool.acquire()
+    try {
+      await world.sleep(5)
+      await inner()
+    } finally {
+      await pool.release(thing)
+    }
+    return 'done'
+  }
+  const ended = endings(Array.from({ length: 10 }, outer))
+  await world.clock.advance(SOON)
+  assert.deepEqual(tally(await ended), { done: 9, POOL_DEADLOCK: 1 })
+})
+
+test('a loop that takes one connection after the other at one statement', async () => {
+  const world = new World()
+  const pool = world.pool({ max: 3 })
+  async function collect(): Promise<void> {
+    const held: Thing[] = []
+    try {
+      await world.sleep(1)
+      while (held.length < 4) held.push(await pool.acquire())
+    } finally {
+      for (const thing of held) await pool.release(thing)
+    }
+  }
+  const ended = endings([collect()])
+  await world.clock.advance(SOON)
+  assert.deepEqual(await ended, ['POOL_DEADLOCK'])
+})
+
+test('a branch started first and awaited later holds up its parent once that awaits it', async () => {
+  const world = new World()
+  const pool = world.pool()
+  async function child(): Promise<void> {
+    await world.sleep(1)
+    await pool.release(await pool.acquire())
+  }
+  async function parent(): Promise<void> {
+    const thing = await pool.acquire()
+    try {
+      const started = child()
+      await world.sleep(3 * GRACE)
+      assert.deepEqual(world.deadlocks, [])
+      await started
+    } finally {
+      await pool.release(thing)
+    }
+  }
+  const ended = endings([parent()])
+  await world.clock.advance(5 * GRACE + SOON)
+  assert.deepEqual(await ended, ['POOL_DEADLOCK'])
+})
+
 test('the context of use reaches across timers, immediates, microtasks and emitters', async () => {
   const ways: Record<string, (run: () => void) => void> = {
     timer: run => setTimeout(run, 1),

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { AsyncResource } from 'node:async_hooks'
 import { EventEmitter } from 'node:events'
 import { test } from 'node:test'
 import type { Pool } from '../../src/index.ts'
@@ -35,14 +36,20 @@ async function service(
   pool: Pool<Thing>,
   take: () => Promise<Thing>,
   handle: (index: number) => Promise<void>,
+  from: 'outside' | 'itself' = 'outside',
 ): Promise<void> {
   const events = new EventEmitter()
   const served: Promise<void>[] = []
   const kept = await take()
-  events.on('request', index => served.push(handle(index)))
+  // As a server's handle does: the listener runs in the context in which it was made.
+  const listener = AsyncResource.bind((index: number) => void served.push(handle(index)))
+  events.on('request', from === 'outside' ? listener : index => served.push(handle(index)))
   for (let index = 0; index < 5; index += 1) {
-    await world.sleep(7)
-    events.emit('request', index)
+    if (from === 'outside') world.clock.after(7 * (index + 1), () => void events.emit('request', index))
+    else {
+      await world.sleep(7)
+      events.emit('request', index)
+    }
   }
   await world.sleep(LONG)
   await pool.release(kept)
@@ -73,6 +80,16 @@ never(
   },
   { nested: 0 },
 )
+
+never('a start-up lease, and requests that its holder emits itself', async (world, run) => {
+  const pool = world.pool()
+  const handle = async (index: number): Promise<void> => {
+    if (index !== run % 5) return
+    if (run % 2 === 0) await world.sleep(1)
+    await pool.release(await pool.acquire())
+  }
+  await service(world, pool, () => pool.acquire(), handle, 'itself')
+})
 
 never(
   'a start-up lease taken by a helper, and requests that go through the same helper',
@@ -335,6 +352,71 @@ never(
   },
   { nested: 0 },
 )
+
+never('a caller that has given up on a job, and asks itself, while the job works on', async (world, run) => {
+  const pool = world.pool({ max: 1 + (run % 2) })
+  const jobs: Promise<void>[] = []
+  async function job(): Promise<void> {
+    const thing = await pool.acquire()
+    await world.sleep(LONG)
+    await pool.release(thing)
+  }
+  async function impatient(): Promise<void> {
+    const mine = job()
+    jobs.push(mine)
+    if (run % 4 < 2) await Promise.race([mine, world.sleep(10)])
+    else
+      await Promise.all([mine, world.sleep(10).then(() => Promise.reject(new Error('no')))]).catch(() => {})
+    await pool.release(await pool.acquire())
+  }
+  if (run % 3 === 0) await world.sleep(1)
+  await Promise.all([impatient(), impatient()])
+  await Promise.all(jobs)
+})
+
+never(
+  'a job whose context the next one inherits, and which has given its first lease back',
+  async (world, run) => {
+    const pool = world.pool({ max: 2 })
+    const jobs: Promise<void>[] = []
+    async function handle(index: number): Promise<void> {
+      const first = await pool.acquire()
+      if (index === 0) await world.sleep(LONG)
+      await pool.release(first)
+      await world.sleep(1)
+      const second = await pool.acquire()
+      await world.sleep(index === 1 ? LONG : 1)
+      await pool.release(second)
+    }
+    for (let index = 0; index < 4; index += 1) {
+      jobs.push(handle(index))
+      await world.sleep(2 + run / TIMES)
+    }
+    await Promise.all(jobs)
+  },
+)
+
+never('connections that are kept for a session, and given back by another request', async (world, run) => {
+  const pool = world.pool()
+  const sessions: Thing[] = []
+  const open = async (): Promise<void> => void sessions.push(await pool.acquire())
+  const close = (): Promise<void> => pool.release(sessions.pop() as Thing)
+  // As a service has been used before.
+  await open()
+  world.clock.after(1, () => void close())
+  await world.sleep(2)
+  async function request(): Promise<void> {
+    if (run % 2 === 0) await world.sleep(1)
+    await open()
+    world.clock.after(
+      LONG,
+      AsyncResource.bind(() => void close()),
+    )
+    await world.sleep(1)
+    await pool.release(await pool.acquire())
+  }
+  await request()
+})
 
 never('two runs of one function, of which the second inherits the context of the first', async world => {
   const pool = world.pool({ max: 2 })

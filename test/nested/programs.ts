@@ -17,13 +17,15 @@ export interface Program {
   readonly tasks: readonly { readonly after: number; readonly body: readonly Step[] }[]
 }
 
-export function randomProgram(chance: Chance): Program {
+/** @param plain - whether connections are taken in other ways than by `use` */
+export function randomProgram(chance: Chance, plain: boolean): Program {
   // Times that do not coincide: what happens in one instant has an order that is nobody's promise.
   const millis = (most: number): number => Math.ceil(chance.next() * most * 1000) / 1000 + chance.next() / 1e6
   const pools = Array.from({ length: 1 + chance.below(3) }, () => 1 + chance.below(3))
-  const ways: readonly Way[] = chance.oneIn(3)
+  const mixed: readonly Way[] = chance.oneIn(2)
     ? ['acquire', 'lease', 'use']
-    : [chance.pick<Way>(['acquire', 'lease', 'use'])]
+    : [chance.pick(['acquire', 'lease'])]
+  const ways: readonly Way[] = plain ? mixed : ['use']
   const steps = (depth: number): Step[] => Array.from({ length: 1 + chance.below(3) }, () => step(depth))
   const step = (depth: number): Step => {
     const kind = depth === 0 ? 0 : chance.below(10)
@@ -165,7 +167,7 @@ export class Run {
  * a line that runs, or sleeps, can; one that waits can when some holder of that pool can; a join when all its branches
  * can. A holder is a line with its branches: what a joining line holds comes back when they are over.
  */
-export function hopeless(run: Run, pools: readonly number[]): Set<Line> {
+export function hopeless(run: { readonly lines: readonly Line[] }, pools: readonly number[]): Set<Line> {
   const hopeful = new Set<Line>()
   for (let size = -1; size !== hopeful.size; ) {
     size = hopeful.size
@@ -182,7 +184,12 @@ export function hopeless(run: Run, pools: readonly number[]): Set<Line> {
   return new Set(run.lines.filter(line => !hopeful.has(line)))
 }
 
-function canBeServed(run: Run, pool: number, max: number, hopeful: ReadonlySet<Line>): boolean {
+function canBeServed(
+  run: { readonly lines: readonly Line[] },
+  pool: number,
+  max: number,
+  hopeful: ReadonlySet<Line>,
+): boolean {
   let stuck = 0
   for (const line of run.lines) {
     if (!hopeful.has(line)) stuck += line.holds.filter(held => held === pool).length

@@ -1,49 +1,27 @@
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { type TestContext, test } from 'node:test'
 import type { Clock } from '../../src/clock.ts'
 import { isPoolError, type Pool } from '../../src/index.ts'
-import { JumpingClock } from '../support/nested-clock.ts'
+import { shared } from '../../src/policy/scope.ts'
+import type { JumpingClock } from '../support/nested-clock.ts'
 import { Chance, seedFrom } from '../support/random.ts'
-import { hopeless, type Lender, type Program, Run, randomProgram } from './programs.ts'
+import { CompiledRun, type Source, Writer } from './compiled.ts'
+import { hopeless, type Lender, type Line, type Program, Run, randomProgram } from './programs.ts'
 import { GRACE, type Thing, World } from './world.ts'
+
+/*
+ * The oracle: each program keeps the truth about who holds and awaits what. Whoever is rejected must be without hope at
+ * that moment; and a deadlock that is not broken shows as a timeout, as nothing else here takes so long.
+ */
 
 const PROGRAMS = Number(process.env.LIFEGUARD_PROGRAMS ?? 10_000)
 const BATCH = 500
+/** Longer than any knot takes to be broken. */
+const PATIENCE = 20_000
+/** Of the knots of one recursive function: V8 does not tell its runs apart. */
+const MOST_UNPROVED = 0.05
 
-/** The oracle's pool: connections are numbers, the queue is a list, and nothing is ever rejected. */
-class PlainLender implements Lender {
-  #free: number
-  readonly #queue: (() => void)[] = []
-
-  constructor(max: number) {
-    this.#free = max
-  }
-
-  async acquire(): Promise<void> {
-    if (this.#free > 0) this.#free -= 1
-    else await new Promise<void>(resolve => this.#queue.push(resolve))
-  }
-
-  release(): void {
-    const next = this.#queue.shift()
-    if (next === undefined) this.#free += 1
-    else next()
-  }
-
-  async use(work: () => Promise<void>): Promise<void> {
-    await this.acquire()
-    try {
-      await work()
-    } finally {
-      this.release()
-    }
-  }
-
-  async lease(): Promise<{ release(): void }> {
-    await this.acquire()
-    return { release: () => this.release() }
-  }
-}
+const nameOf = (index: number): string => `program-${index}.js`
 
 const lenderOf = (pool: Pool<Thing>): Lender => ({
   acquire: detached => pool.acquire(detached ? { detached } : undefined),
@@ -52,102 +30,159 @@ const lenderOf = (pool: Pool<Thing>): Lender => ({
   lease: detached => pool.lease(detached ? { detached } : undefined),
 })
 
+/** A program under way. */
+interface Running {
+  readonly lines: readonly Line[]
+  readonly isOver: boolean
+  readonly failures: readonly unknown[]
+}
+
+/** Random programs of one kind. */
+interface Kind<P extends { readonly pools: readonly number[] }> {
+  make(chance: Chance): P
+  start(
+    program: P,
+    name: string,
+    lenders: readonly Lender[],
+    sleep: (millis: number) => Promise<void>,
+  ): Running
+  tell(program: P): string
+  /** Are there helpers that return what they have taken? */
+  readonly returns: boolean
+}
+
+const interpreted = (plain: boolean): Kind<Program> => ({
+  make: chance => randomProgram(chance, plain),
+  start(program, _, lenders, sleep) {
+    const run = new Run(lenders, sleep)
+    run.start(program)
+    return run
+  },
+  tell: program => JSON.stringify(program),
+  returns: false,
+})
+
+const compiled: Kind<Source> = {
+  make: chance => new Writer(chance).write(),
+  start(program, name, lenders, sleep) {
+    const run = new CompiledRun(sleep)
+    run.start(program, name, lenders)
+    return run
+  },
+  tell: ({ pools, text }) => `${pools}\n${text}`,
+  returns: true,
+}
+
 /** Runs until nothing is left to happen. */
-async function exhaust(clock: Clock & JumpingClock, runs: readonly Run[]): Promise<void> {
+async function exhaust(clock: Clock & JumpingClock, runs: readonly Running[]): Promise<void> {
   await clock.advance(60_000, () => runs.every(run => run.isOver))
 }
 
-async function truth(programs: readonly Program[]): Promise<boolean[]> {
-  const clock = new JumpingClock()
-  const runs = programs.map(program => {
-    const run = new Run(
-      program.pools.map(max => new PlainLender(max)),
-      clock.sleep,
-    )
-    run.start(program)
-    return run
+/** Runs the programs where there is room for all, as a service has run before: so it is learned who releases what. */
+async function warmUp<P extends { readonly pools: readonly number[] }>(
+  kind: Kind<P>,
+  programs: readonly P[],
+): Promise<void> {
+  // The same names stand for the programs of every batch.
+  shared().habits.clear()
+  const world = new World()
+  const runs = programs.map((program, index) => {
+    const pools = program.pools.map(() => world.pool({ max: 1000 }))
+    return kind.start(program, nameOf(index), pools.map(lenderOf), world.sleep)
   })
-  await exhaust(clock, runs)
-  return runs.map(run => run.isOver)
+  await exhaust(world.clock, runs)
 }
 
-// Some knots of recursive programs are still left to their deadlines: no false alarm, but not every deadlock is broken.
-const skip = process.env.LIFEGUARD_NESTED_SEED
-  ? false
-  : 'knots tied by recursion through plain acquires are not all proved yet; run it with LIFEGUARD_NESTED_SEED=<number>'
-
-test(`${PROGRAMS} random programs: every deadlock is broken, and nobody else is touched`, {
-  skip,
-}, async t => {
+/** @returns how many programs deadlocked, and how many of them were left to their deadlines */
+async function judge<P extends { readonly pools: readonly number[] }>(
+  t: TestContext,
+  kind: Kind<P>,
+  count: number,
+): Promise<{ deadlocked: number; missed: number }> {
   const seed = seedFrom('LIFEGUARD_NESTED_SEED')
   t.diagnostic(`seed ${seed}, set LIFEGUARD_NESTED_SEED to repeat`)
   const chance = new Chance(seed)
   let deadlocked = 0
+  let missed = 0
   let rejections = 0
-  for (let done = 0; done < PROGRAMS; done += BATCH) {
-    const programs = Array.from({ length: Math.min(BATCH, PROGRAMS - done) }, () => randomProgram(chance))
-    const live = await truth(programs)
+  for (let done = 0; done < count; done += BATCH) {
+    const programs = Array.from({ length: Math.min(BATCH, count - done) }, () => kind.make(chance))
+    if (kind.returns) await warmUp(kind, programs)
     const world = new World()
     const failures: string[] = []
     const runs = programs.map((program, index) => {
       const pools = program.pools.map((max, pool) =>
-        world.pool({ name: `${pool}`, max, acquireTimeoutMillis: false, deadlockGraceMillis: GRACE }),
+        world.pool({ name: `${pool}`, max, acquireTimeoutMillis: PATIENCE, deadlockGraceMillis: GRACE }),
       )
-      const run = new Run(pools.map(lenderOf), world.sleep)
+      const tell = (what: string) =>
+        failures.push(`${what}: program ${done + index} of seed ${seed}: ${kind.tell(program)}`)
+      const run = kind.start(program, nameOf(index), pools.map(lenderOf), world.sleep)
       for (const pool of pools) {
-        // Told in a microtask of its own, before whoever was rejected has done anything about it but fail.
-        pool.on('deadlock', () => {
+        watch(pool, run, program.pools, isRight => {
           rejections += 1
-          if (live[index]) failures.push(`program ${done + index} would have come to its end`)
+          if (!isRight) tell('a waiter of a pool that would have moved was rejected')
         })
       }
-      run.start(program)
-      return { run, program, pools }
+      return { run, program, pools, tell }
     })
-    watch(runs, failures, done)
     await exhaust(
       world.clock,
       runs.map(({ run }) => run),
     )
-    for (const [index, { run, program, pools }] of runs.entries()) {
-      const name = `program ${done + index} of seed ${seed}: ${JSON.stringify(program)}`
-      if (!live[index]) deadlocked += 1
-      assert.ok(run.isOver, `not over: ${name}\n${pools.map(pool => pool.report()).join('\n')}`)
-      for (const failure of run.failures) {
-        assert.ok(
-          isPoolError(failure, 'POOL_DEADLOCK') || (failure as Error).message === 'a branch failed',
-          name,
-        )
-      }
-      assert.ok(live[index] || run.failures.length > 0, `no deadlock where the oracle saw one: ${name}`)
-      for (const pool of pools) assert.equal(pool.borrowed + pool.pending, 0, name)
+    for (const { run, pools, tell } of runs) {
+      if (!run.isOver) tell('not over')
+      const late = run.failures.some(failure => isPoolError(failure, 'POOL_ACQUIRE_TIMEOUT'))
+      if (late) missed += 1
+      if (late || run.failures.some(failure => isPoolError(failure, 'POOL_DEADLOCK'))) deadlocked += 1
+      if (late && process.env.LIFEGUARD_NESTED_SHOW) tell('missed')
+      const others = run.failures.filter(
+        failure =>
+          !isPoolError(failure, 'POOL_DEADLOCK') &&
+          !isPoolError(failure, 'POOL_ACQUIRE_TIMEOUT') &&
+          (failure as Error).message !== 'a branch failed',
+      )
+      if (others.length > 0) tell(`failed with ${others[0]}`)
+      for (const pool of pools) if (pool.borrowed + pool.pending > 0) tell('something is left')
     }
-    assert.deepEqual(failures, [], `seed ${seed}`)
+    assert.equal(failures.toSorted((a, b) => a.length - b.length)[0], undefined)
   }
-  t.diagnostic(`${deadlocked} programs deadlocked, ${rejections} acquires were rejected`)
-  assert.ok(
-    PROGRAMS < 1000 || (deadlocked > PROGRAMS / 50 && deadlocked < PROGRAMS / 2),
-    `${deadlocked} deadlocks`,
+  t.diagnostic(
+    `${deadlocked} of ${count} programs deadlocked, ${missed} were not proved, ${rejections} rejections`,
   )
-})
+  assert.ok(count < 1000 || (deadlocked > count / 50 && deadlocked < count * 0.7), `${deadlocked} deadlocks`)
+  return { deadlocked, missed }
+}
 
 /** Whoever is rejected must have been without hope at that moment, by the truth about all lines. */
 function watch(
-  runs: readonly { run: Run; program: Program; pools: readonly Pool<Thing>[] }[],
-  failures: string[],
-  done: number,
+  pool: Pool<Thing>,
+  run: Running,
+  sizes: readonly number[],
+  onRejection: (isRight: boolean) => void,
 ): void {
-  for (const [index, { run, program, pools }] of runs.entries()) {
-    for (const pool of pools) {
-      const { gate } = pool._insides
-      const refuse = gate.refuse.bind(gate)
-      gate.refuse = (waiter, how) => {
-        const waiting = hopeless(run, program.pools)
-        if (![...waiting].some(line => line.state === 'waits' && String(line.waitsFor) === pool.name)) {
-          failures.push(`program ${done + index}: a waiter of a pool that would have moved was rejected`)
-        }
-        return refuse(waiter, how)
-      }
-    }
+  const { gate } = pool._insides
+  const refuse = gate.refuse.bind(gate)
+  gate.refuse = (waiter, how) => {
+    const waiting = [...hopeless(run, sizes)]
+    const isRight = waiting.some(line => line.state === 'waits' && String(line.waitsFor) === pool.name)
+    if (how === 'deadlocked') onRejection(isRight)
+    return refuse(waiter, how)
   }
 }
+
+const share = (part: number): number => Math.ceil(PROGRAMS * part)
+
+test('random programs with use: every deadlock is broken, and nobody else is touched', async t => {
+  const { missed } = await judge(t, interpreted(false), share(0.5))
+  assert.equal(missed, 0)
+})
+
+test('random programs with plain acquires, written as people do: the same', async t => {
+  const { missed } = await judge(t, compiled, share(0.25))
+  assert.equal(missed, 0)
+})
+
+test('random programs that are all runs of one recursive function: nobody is touched without need', async t => {
+  const { deadlocked, missed } = await judge(t, interpreted(true), share(0.25))
+  assert.ok(missed <= deadlocked * MOST_UNPROVED, `${missed} of ${deadlocked} were not proved`)
+})
