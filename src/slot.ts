@@ -130,3 +130,7 @@ export function move<T>(slot: Slot<T>, to: SlotState, census: Census): void {
   census[from] -= 1
   census[to] += 1
 }
+
+/** Is this still the loan that the slot is lent for? */
+export const isCurrent = <T>(slot: Slot<T>, loan: number): boolean =>
+  slot.loan === loan && slot.state === 'lent'

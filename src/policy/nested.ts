@@ -19,7 +19,8 @@ import { heldFrom, isSpent, Scope, shared, type Wait } from './scope.ts'
 import { Sightings } from './sightings.ts'
 import { Trace } from './stacks.ts'
 
-type Entry = (...args: never[]) => unknown
+/** Our own function that the user has called: where our frames end in a stack. */
+export type Entry = (...args: never[]) => unknown
 
 /** What a pool lets this policy see and do. */
 export interface NestedHouse<T> {
