@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks'
 import { outside } from './context.ts'
-import { LONGEST_MILLIS } from './options.ts'
+import { LONGEST_MILLIS } from './option-rules.ts'
 
 /** A timer that has been set and not yet run. */
 export interface Timer {

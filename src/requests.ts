@@ -1,4 +1,5 @@
-import { badOptions, LONGEST_MILLIS, noLimit, type ResolvedOptions } from './options.ts'
+import { LONGEST_MILLIS } from './option-rules.ts'
+import { badOptions, noLimit, type ResolvedOptions } from './options.ts'
 import type { AcquireOptions } from './types.ts'
 import type { Request } from './waiter.ts'
 
