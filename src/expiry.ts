@@ -4,9 +4,9 @@ import { type Crowd, Lane, Line } from './line.ts'
 import type { Waiter } from './waiter.ts'
 
 /** A crowd that expires together does so in portions of so many milliseconds; the loop turns in between. */
-const PORTION_MILLIS = 8
+export const PORTION_MILLIS = 8
 /** After so many, the clock is read again. */
-const MOST_BLIND = 256
+export const MOST_BLIND = 256
 /** Those who are spared are looked at again after so many milliseconds. */
 const SPARED_MILLIS = 5
 /** So many empty lanes are kept for those who come with the same timeout again. */

@@ -1,5 +1,5 @@
 import type { Clock, Lateness } from './clock.ts'
-import { Expiry } from './expiry.ts'
+import { Expiry, MOST_BLIND, PORTION_MILLIS } from './expiry.ts'
 import { Line } from './line.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { ServiceRate } from './policy/service-rate.ts'
@@ -152,6 +152,18 @@ export class Gate<T> {
     this.#doorman.onDepartures()
   }
 
+  /** Tells those who have left. Of a large crowd each hears in a turn of the loop that has not been held up for long. */
+  #tell(crowd: readonly Waiter<T>[], how: Departure, now: number, from: number): void {
+    const end = this.#clock.now() + PORTION_MILLIS
+    let at = from
+    do {
+      const portion = crowd.slice(at, at + MOST_BLIND)
+      for (const each of portion) this.#doorman.onDeparture(each, how, now)
+      at += portion.length
+    } while (at < crowd.length && this.#clock.now() <= end)
+    if (at < crowd.length) this.#clock.turn(() => this.#tell(crowd, how, now, at))
+  }
+
   /** @returns false if the waiter had already left */
   #leave(waiter: Waiter<T>, how: Departure): boolean {
     if (waiter.gone) return false
@@ -189,7 +201,9 @@ export class Gate<T> {
     }
     const waiters = new Set([waiter])
     const onAbort = (): void => {
-      this.#depart([...waiters], 'aborted')
+      const crowd = [...waiters].filter(each => this.#leave(each, 'aborted'))
+      this.#tell(crowd, 'aborted', this.#clock.now(), 0)
+      this.#doorman.onDepartures()
     }
     this.#bySignal.set(signal, { waiters, onAbort })
     signal.addEventListener('abort', onAbort)

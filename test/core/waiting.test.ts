@@ -2,8 +2,9 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { STALL_MILLIS } from '../../src/clock.ts'
 import { openPool } from '../../src/create.ts'
-import { isPoolError, type PoolOptions } from '../../src/index.ts'
+import { createPool, isPoolError, type PoolError, type PoolOptions } from '../../src/index.ts'
 import { FakeClock, settle } from '../support/clock.ts'
+import { CountingFactory } from '../support/factories.ts'
 import { rejection } from '../support/rejection.ts'
 
 async function fullPool(options: PoolOptions = {}) {
@@ -118,6 +119,26 @@ test('an acquire whose signal is aborted already, or that has no time at all, ne
   assert.equal(pool.pending, 0)
   pool.release(held)
   assert.equal(await pool.acquire({ timeoutMillis: 0 }), held, 'what is idle is lent without any wait')
+})
+
+test('a hundred thousand who are aborted at once leave at once, and hear of it in portions', async () => {
+  const pool = createPool(new CountingFactory(), { max: 1 })
+  const held = await pool.acquire()
+  const caller = new AbortController()
+  let heard = 0
+  const crowd = Array.from({ length: 100_000 }, () =>
+    pool.acquire({ signal: caller.signal }).catch((error: PoolError) => {
+      if (error.code === 'POOL_ABORTED') heard += 1
+    }),
+  )
+  caller.abort()
+  assert.equal(pool.pending, 0)
+  await new Promise(resolve => setImmediate(resolve))
+  assert.ok(heard > 0 && heard < 100_000, `${heard} had heard of it in the first turn`)
+  await Promise.all(crowd)
+  assert.equal(heard, 100_000)
+  await pool.release(held)
+  await pool.close()
 })
 
 test('a waiter behind a hundred thousand aborted ones is served, and they leave nothing behind', async () => {
