@@ -4,8 +4,8 @@ import { callers, cpuMicros, perOperation, quantile, turn } from './timing.ts'
 
 const KEY = 'lifeguard-bench:value'
 const BASE = 'generic-pool + ioredis'
-const WARM_UP_MILLIS = 200
-const MEASURED_MILLIS = 350
+const WARM_UP_MILLIS = 800
+const MEASURED_MILLIS = 500
 const url = (): string => process.env.BENCH_REDIS ?? 'redis://127.0.0.1:6379'
 
 /** Callers in a loop for a while: how many are answered, what each costs this process, how long each waits. */
