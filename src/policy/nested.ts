@@ -15,7 +15,7 @@ import { Judge } from './judge.ts'
 import { nestedAcquire } from './nested-words.ts'
 import { share, shareable } from './reuse.ts'
 import type { Sampling } from './sampling.ts'
-import { heldFrom, isSpent, Scope, shared, type Wait } from './scope.ts'
+import { heldFrom, isSpent, Scope, SPENT, shared, type Wait } from './scope.ts'
 import { Sightings } from './sightings.ts'
 import { Trace } from './stacks.ts'
 
@@ -66,6 +66,10 @@ export class Nesting<T> {
     if (!exact && slot.trace === undefined && isSpent(hint)) return
     const scope = new Scope(this.judge, undefined, exact)
     if (hint !== undefined) this.#enclose(scope, hint, detached, slot, slot.lentAt, from)
+    if (!exact && slot.trace === undefined && !scope.isDetached) {
+      this.#storage.enterWith(scope.parent ?? SPENT)
+      return
+    }
     this.#bind(scope, slot)
     if (!exact) this.#storage.enterWith(scope)
   }
@@ -88,11 +92,17 @@ export class Nesting<T> {
     const hint = this.#storage.getStore()
     if ((exact || trace === undefined) && isSpent(hint)) return promise
     const scope = new Scope(this.judge, undefined, exact)
-    const { own } = waiter
-    own.scope = scope
-    if (hint !== undefined) this.#enclose(scope, hint, detached, own, waiter.since, from)
-    if (!exact) this.#storage.enterWith(scope)
+    const asking = { trace }
+    if (hint !== undefined) this.#enclose(scope, hint, detached, asking, waiter.since, from)
     const outer = detached ? undefined : scope.parent
+    if (!exact && asking.trace === undefined && outer === undefined && !scope.isDetached) {
+      this.#storage.enterWith(SPENT)
+      return promise
+    }
+    const { own } = waiter
+    own.trace = asking.trace
+    own.scope = scope
+    if (!exact) this.#storage.enterWith(scope)
     if (outer === undefined) return exact || own.trace === undefined ? promise : handOver(promise, scope)
     const asks = needsStacks(outer)
     if (sampling.shows || asks) own.trace ??= new Trace(from)

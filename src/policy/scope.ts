@@ -82,7 +82,7 @@ export class Scope {
   shares = 0
   over = false
 
-  constructor(member: Member, parent: Scope | undefined, exact: boolean) {
+  constructor(member: Member | undefined, parent: Scope | undefined, exact: boolean) {
     this.state = 'pending'
     this.member = member
     this.parent = parent
@@ -113,6 +113,10 @@ export function heldFrom(scope: Scope | undefined): Scope | undefined {
   if (scope?.parent !== undefined && scope.parent.state !== 'held') scope.parent = heldFrom(scope.parent)
   return scope
 }
+
+/** What a context carries that is to tell nothing, whatever it has told before. */
+export const SPENT = new Scope(undefined, undefined, false)
+SPENT.end()
 
 /** Has a context nothing to tell, now or later? */
 export function isSpent(scope: Scope | undefined): boolean {
