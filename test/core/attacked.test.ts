@@ -249,3 +249,24 @@ test('a timeout of its own for every waiter is no slower than one for all', asyn
   await pool.release(lent)
   await pool.close()
 })
+
+test('a crowd whose deadlines are all its own, due at one moment, goes in portions', async () => {
+  const crowd = 20_000
+  const pool = createPool(scripted(), { max: 1 })
+  const held = await pool.acquire()
+  const start = performance.now()
+  // Hundreds of timeouts, a few dozen waiters each: as where every request brings its own budget.
+  const waiting = Array.from({ length: crowd }, (_, index) =>
+    rejection(pool.acquire({ timeoutMillis: 100 + (index % 800) })),
+  )
+  while (performance.now() < start + 950);
+  let most = 0
+  for (let before = pool.pending; before > 0; before = pool.pending) {
+    await settle()
+    most = Math.max(most, before - pool.pending)
+  }
+  assert.ok(most < crowd / 2, `${most} in one turn`)
+  for (const error of await Promise.all(waiting)) assert.equal(error.code, 'POOL_ACQUIRE_TIMEOUT')
+  await pool.release(held)
+  await pool.close()
+})
