@@ -10,7 +10,7 @@ import { readRequest } from './requests.ts'
 import type { Slot } from './slot.ts'
 import type { House } from './supply.ts'
 import type { AcquireOptions } from './types.ts'
-import { type Call, newPending, type Request, Waiter } from './waiter.ts'
+import { type Call, Grant, newPending, type Request, Waiter } from './waiter.ts'
 
 /** How an acquire comes to its connection: from the idle ones at once, or by way of the queue, or not at all. */
 export class Admission<T> {
@@ -42,7 +42,7 @@ export class Admission<T> {
   }
 
   /** The other path: options to read, somebody before us, or nothing at hand. */
-  enter(given: number | AcquireOptions | undefined, call: Call, from: Entry): Promise<T | Slot<T>> {
+  enter(given: number | AcquireOptions | undefined, call: Call, from: Entry): Promise<T | Grant<T>> {
     const { options, clock, gate, nesting, stats } = this.#house
     if (this.#lifecycle.state !== 'open') return Promise.reject(refusals.closed(stats()))
     let request: Request
@@ -58,7 +58,7 @@ export class Admission<T> {
     if (slot !== undefined) {
       if (this.#sampling.affords(slot.lentAt)) slot.trace = this.#sampling.take(from, slot.lentAt)
       nesting?.begin(slot, call === 'use', request.detached, from)
-      const served = Promise.resolve(call === 'acquire' ? (slot.lent as T) : slot)
+      const served = Promise.resolve(call === 'acquire' ? (slot.lent as T) : new Grant(slot))
       return slot.trace === undefined || call === 'use' ? served : gainedBy(served, slot)
     }
     const refusal = this.#refusal(request)
@@ -66,7 +66,7 @@ export class Admission<T> {
     // A hook that ran on the way may have aborted it.
     if (signal?.aborted) return Promise.reject(refusals.aborted(stats(), 0, signal.reason))
     const now = clock.now()
-    const promise = newPending<T | Slot<T>>()
+    const promise = newPending<T | Grant<T>>()
     const waiter = new Waiter<T>(request, now, call)
     if (this.#sampling.affords(now)) waiter.own.trace = this.#sampling.take(from, now)
     else this.#sampling.waiting()

@@ -38,6 +38,8 @@ export class Expiry<T> {
   /** Where the last waiter went: most go where the one before them went. */
   #latest: Lane<T> | undefined
   #empty = 0
+  /** How many have been looked at since the clock was read, of whatever crowd: there may be as many crowds as waiters. */
+  #blind = 0
 
   /** @param mercy - is it too early to judge one whose time is up? */
   constructor(
@@ -109,6 +111,7 @@ export class Expiry<T> {
   #ring(): void {
     const now = this.#clock.now()
     const end = now + PORTION_MILLIS
+    this.#blind = 0
     let inTime = true
     for (
       let crowd = this.#agenda.first();
@@ -135,16 +138,15 @@ export class Expiry<T> {
 
   /** @returns false when the portion is used up */
   #expire(crowd: Crowd<T>, now: number, end: number): boolean {
-    let count = 0
     let next: Waiter<T> | undefined
     for (let waiter = crowd.soonest; waiter !== undefined && !waiter.gone; waiter = next) {
       if (waiter.since + crowd.timeout > now) break
       next = crowd.after(waiter)
-      if (count === MOST_BLIND) {
+      if (this.#blind === MOST_BLIND) {
+        this.#blind = 0
         if (this.#clock.now() > end) return false
-        count = 0
       }
-      count += 1
+      this.#blind += 1
       if (!this.#mercy(waiter, now)) this.#listener.expire(waiter, now)
     }
     return true

@@ -32,7 +32,7 @@ import { Stalls } from './stalls.ts'
 import type { House } from './supply.ts'
 import { Troubles } from './troubles.ts'
 import type { AcquireOptions, Factory, PoolEvents, PoolStats } from './types.ts'
-import type { Waiter } from './waiter.ts'
+import type { Grant, Waiter } from './waiter.ts'
 
 /** @internal What tests put in place of time and chance. */
 export interface Surroundings {
@@ -158,7 +158,7 @@ export class Pool<T> extends PoolEmitter<T> {
       const shared = await handOver(Promise.resolve(share.slot as Slot<T>), share)
       return this.#token(shared, loan, share)
     }
-    let slot = request === undefined ? this.#admission.lendIdle() : undefined
+    const slot = request === undefined ? this.#admission.lendIdle() : undefined
     if (slot !== undefined) {
       if (this.#sampling.left > 0 || slot.lentAt >= this.#sampling.refillAt)
         slot.trace = this.#sampling.take(LEASE, slot.lentAt)
@@ -166,8 +166,9 @@ export class Pool<T> extends PoolEmitter<T> {
       const { loan } = slot
       if (slot.trace !== undefined) await gainedBy(DONE, slot)
       return this.#token(slot, loan)
-    } else slot = (await this.#admission.enter(request, 'lease', LEASE)) as Slot<T>
-    return this.#token(slot, slot.loan)
+    }
+    const grant = (await this.#admission.enter(request, 'lease', LEASE)) as Grant<T>
+    return this.#token(grant.slot, grant.loan)
   }
 
   #token(slot: Slot<T>, loan: number, share?: Scope): Lease<T> {
@@ -360,8 +361,10 @@ export class Pool<T> extends PoolEmitter<T> {
     request: number | AcquireOptions | undefined,
   ): Promise<R> {
     let slot = request === undefined ? this.#admission.lendIdle() : undefined
-    if (slot === undefined) slot = (await this.#admission.enter(request, 'use', USE)) as Slot<T>
+    let loan: number
+    if (slot === undefined) ({ slot, loan } = (await this.#admission.enter(request, 'use', USE)) as Grant<T>)
     else {
+      loan = slot.loan
       if (this.#sampling.left > 0 || slot.lentAt >= this.#sampling.refillAt)
         slot.trace = this.#sampling.take(USE, slot.lentAt)
       if (this.#nesting !== undefined) {
@@ -371,7 +374,8 @@ export class Pool<T> extends PoolEmitter<T> {
         await DONE
       }
     }
-    const { loan } = slot
+    // Somebody who had it before may have given it back once more meanwhile.
+    if (!isCurrent(slot, loan)) throw refusals.leaseEnded(this.stats(), 'use was to begin')
     this.#nesting?.enter(slot.scope)
     try {
       return await work(slot.lent as T)

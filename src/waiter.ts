@@ -17,8 +17,22 @@ export interface Request {
   readonly detached: boolean
 }
 
-/** What was called; the connection comes as itself for `acquire`, as its slot for the others, which keep the loan's number. */
+/** What was called; `acquire` gets the connection itself, the others a {@link Grant}. */
 export type Call = 'acquire' | 'lease' | 'use'
+
+/**
+ * Which loan somebody has been given. Some microtasks pass before its borrower goes on; by then somebody else may have
+ * ended it, and the slot may be lent anew.
+ */
+export class Grant<T> {
+  readonly slot: Slot<T>
+  readonly loan: number
+
+  constructor(slot: Slot<T>) {
+    this.slot = slot
+    this.loan = slot.loan
+  }
+}
 
 /** What most waiters do not have: kept apart, as there may be a hundred thousand of them. */
 class Particulars<T = unknown> {
@@ -124,7 +138,7 @@ export class Waiter<T> {
   }
 
   grant(slot: Slot<T>): void {
-    this.#resolve(this.#particulars.call === 'acquire' ? slot.lent : slot)
+    this.#resolve(this.#particulars.call === 'acquire' ? slot.lent : new Grant(slot))
   }
 
   fail(error: PoolError): void {

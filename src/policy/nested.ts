@@ -85,7 +85,7 @@ export class Nesting<T> {
   }
 
   /** An acquire has to wait. @returns the promise for its caller */
-  queued(waiter: Waiter<T>, promise: Promise<T | Slot<T>>, from: Entry): Promise<T | Slot<T>> {
+  queued<R>(waiter: Waiter<T>, promise: Promise<R>, from: Entry): Promise<R> {
     const { sampling } = this.#house
     const { call, trace, detached } = waiter.particulars
     const exact = call === 'use'

@@ -249,3 +249,74 @@ test('a timeout of its own for every waiter is no slower than one for all', asyn
   await pool.release(lent)
   await pool.close()
 })
+
+test('a crowd whose deadlines are all its own, due at one moment, goes in portions', async () => {
+  const crowd = 20_000
+  const pool = createPool(scripted(), { max: 1 })
+  const held = await pool.acquire()
+  const start = performance.now()
+  // Hundreds of timeouts, a few dozen waiters each: as where every request brings its own budget.
+  const waiting = Array.from({ length: crowd }, (_, index) =>
+    rejection(pool.acquire({ timeoutMillis: 100 + (index % 800) })),
+  )
+  while (performance.now() < start + 950);
+  let most = 0
+  for (let before = pool.pending; before > 0; before = pool.pending) {
+    await settle()
+    most = Math.max(most, before - pool.pending)
+  }
+  assert.ok(most < crowd / 2, `${most} in one turn`)
+  for (const error of await Promise.all(waiting)) assert.equal(error.code, 'POOL_ACQUIRE_TIMEOUT')
+  await pool.release(held)
+  await pool.close()
+})
+
+for (const from of ['idle', 'queue'] as const) {
+  for (const how of ['release', 'destroy'] as const) {
+    test(`a stale ${how} before a loan from the ${from} has reached its borrower lends nothing twice`, async () => {
+      const pool = createPool(scripted(), { max: 1 })
+      const inUse = new Set<Connection>()
+      const ends: string[] = []
+      const work = (name: string, turns: number) => async (connection: Connection) => {
+        assert.ok(!inUse.has(connection), `${name} got what is in use`)
+        inUse.add(connection)
+        for (let turn = 0; turn < turns; turn += 1) await settle()
+        inUse.delete(connection)
+        ends.push(name)
+      }
+      const held = await pool.acquire()
+      if (from === 'idle') await pool.release(held)
+      const first = rejection(pool.use(work('first', 3)))
+      if (from === 'queue') {
+        await settle()
+        void pool.release(held)
+      }
+      void pool[how](held)
+      const second = pool.use(work('second', 9))
+      for (let turn = 0; turn < 6; turn += 1) await settle()
+      await Promise.all([second, pool.use(work('third', 1))])
+      assert.equal((await first).code, 'POOL_LEASE_ENDED')
+      assert.deepEqual(ends, ['second', 'third'])
+      assert.equal(pool.borrowed, 0)
+      await pool.close()
+    })
+  }
+}
+
+test('a token whose loan has ended before it was handed over does not stand for the next loan', async () => {
+  const pool = createPool(scripted(), { max: 1 })
+  const held = await pool.acquire()
+  const early = pool.lease()
+  const next = pool.lease()
+  await settle()
+  void pool.release(held)
+  void pool.release(held)
+  const token = await early
+  const current = await next
+  await rejection(token.destroy())
+  assert.throws(() => token.resource)
+  assert.equal(current.resource, held)
+  assert.equal(pool.borrowed, 1)
+  await current.release()
+  await pool.close()
+})
