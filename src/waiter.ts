@@ -68,7 +68,8 @@ const COMMON: Readonly<Record<Call, Particulars<never>>> = {
 
 type Resolve = (value: unknown) => void
 
-let latest: Resolve
+const nobodys: Resolve = () => {}
+let latest = nobodys
 const keep = (resolve: Resolve): void => {
   latest = resolve
 }
@@ -105,6 +106,8 @@ export class Waiter<T> {
   constructor({ signal, detached }: Request, now: number, call: Call) {
     this.since = now
     this.#resolve = latest
+    // It holds on to its promise, and with that to the connection.
+    latest = nobodys
     this.#particulars = COMMON[call]
     if (signal === undefined && !detached) return
     const { own } = this

@@ -55,6 +55,8 @@ export class Judge<T> implements Member {
     this.#waits.delete(wait)
     this.#waiters.delete(wait)
     for (const lease of wait.leases) lease.waits?.delete(wait)
+    // All of them have gone: in a pool where nobody waits any more, nobody would ever take them from the list.
+    if (this.#waits.size === 0 && this.#freed.length > 0) this.#freed = []
   }
 
   /**

@@ -3,7 +3,10 @@ import { cpSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { pathToFileURL } from 'node:url'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { createPool, type PoolError } from '../../src/index.ts'
+import { eventually } from '../support/factories.ts'
 import { endings, GRACE, type Thing, tally, World } from './world.ts'
 
 const SOON = 2 * GRACE + 40
@@ -157,4 +160,29 @@ test('the error of a knot is whole even where stacks are off', async () => {
   assert.equal(error.code, 'POOL_DEADLOCK')
   assert.deepEqual(error.heldStacks, [])
   assert.equal(error.waitStack, '')
+})
+
+test('once all of a knot have gone, nothing of them is kept', async () => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  const factory = { create: () => ({}), destroy: () => {} }
+  await using pool = createPool(factory, {
+    max: 1,
+    acquireTimeoutMillis: 4 * GRACE,
+    deadlockGraceMillis: GRACE,
+  })
+  const errors: WeakRef<PoolError>[] = []
+  await pool.use(async () => {
+    // Too many to be saved one by one: the rest runs into its deadline.
+    const inside = Array.from({ length: 50 }, () =>
+      pool.use(() => {}).catch((error: PoolError) => void errors.push(new WeakRef(error))),
+    )
+    await Promise.all(inside)
+  })
+  assert.equal(errors.length, 50)
+  assert.ok(pool.stats().totals.deadlocks > 0)
+  await eventually(() => {
+    collect()
+    return errors.every(error => error.deref() === undefined)
+  })
 })
