@@ -105,8 +105,10 @@ export class Nesting<T> {
     if (!exact) this.#storage.enterWith(scope)
     if (outer === undefined) return exact || own.trace === undefined ? promise : handOver(promise, scope)
     const asks = needsStacks(outer)
-    if (sampling.shows || asks) own.trace ??= new Trace(from)
-    const bell = asks ? new Bell() : undefined
+    // Beyond the budget a crowd is judged by its exact scopes alone.
+    if (own.trace === undefined && (sampling.shows || asks) && sampling.affords(waiter.since))
+      own.trace = sampling.take(from, waiter.since)
+    const bell = asks && own.trace !== undefined ? new Bell() : undefined
     this.#shared.waits += 1
     const wait: Wait = {
       member: this.judge,
