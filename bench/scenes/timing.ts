@@ -52,7 +52,8 @@ async function timed(count: number, run: (count: number) => Promise<unknown>): P
   }
 }
 
-const WARM_UP_MICROS = 100_000
+/** Long enough for V8 to have compiled everything, and for what a pool does to its first thousand loans. */
+const WARM_UP_MICROS = 400_000
 const BATCH_NANOS = 15e6
 /** More of them for a profile, which is to show this and not the start of the process. */
 const BATCHES = Number(process.env.BENCH_BATCHES ?? 6)
