@@ -49,6 +49,16 @@ export const systemClock: Clock = {
   },
 }
 
+/** Makes a thing once for each clock; with the system's clock, once in the process. */
+export function oncePerClock<R extends object>(make: (clock: Clock) => R): (clock: Clock) => R {
+  const made = new WeakMap<Clock, R>()
+  return clock => {
+    const thing = made.get(clock) ?? make(clock)
+    made.set(clock, thing)
+    return thing
+  }
+}
+
 /** The time of day, for people; nothing is measured with it. */
 export const timestamp = (): string => new Date().toISOString()
 

@@ -1,4 +1,4 @@
-import { type Clock, eachTurn, loopMetrics } from '../clock.ts'
+import { type Clock, eachTurn, loopMetrics, oncePerClock } from '../clock.ts'
 
 /** An undelivered FIN is never older than this when a connection is lent without a look. Milliseconds. */
 export const GATE_MILLIS = 2
@@ -135,14 +135,5 @@ export class PollPhase {
   }
 }
 
-const phases = new WeakMap<Clock, PollPhase>()
-
 /** The one for this clock; with the system's clock, the one of the process. */
-export function pollPhaseOf(clock: Clock): PollPhase {
-  let phase = phases.get(clock)
-  if (phase === undefined) {
-    phase = new PollPhase(clock)
-    phases.set(clock, phase)
-  }
-  return phase
-}
+export const pollPhaseOf = oncePerClock(clock => new PollPhase(clock))

@@ -1,11 +1,9 @@
 import { log } from '../log.ts'
 import { enclosing, firstKnown, leasesOf, needsStacks } from './holders.ts'
-import type { NestedHouse } from './nested.ts'
+import type { Entry, NestedHouse } from './nested.ts'
 import { SIZING } from './nested-words.ts'
 import type { Scope } from './scope.ts'
 import { Trace } from './stacks.ts'
-
-type Entry = (...args: never[]) => unknown
 
 /** Nested acquires whose stack is read at once; after that, one in so many. */
 const MOST_LOOKS = 1000

@@ -1,4 +1,4 @@
-import { type Clock, eachTurn, STALL_MILLIS } from '../clock.ts'
+import { type Clock, eachTurn, oncePerClock, STALL_MILLIS } from '../clock.ts'
 
 /** Who is told of stalls. */
 export interface StallListener {
@@ -93,14 +93,5 @@ export class StallMeter {
   }
 }
 
-const meters = new WeakMap<Clock, StallMeter>()
-
 /** The one for this clock; with the system's clock, the one of the process. */
-export function stallMeterOf(clock: Clock): StallMeter {
-  let meter = meters.get(clock)
-  if (meter === undefined) {
-    meter = new StallMeter(clock)
-    meters.set(clock, meter)
-  }
-  return meter
-}
+export const stallMeterOf = oncePerClock(clock => new StallMeter(clock))
