@@ -112,13 +112,14 @@ export class Nesting<T> {
     this.#shared.waits += 1
     const wait: Wait = {
       member: this.judge,
-      leases: leasesOf({ scope: outer, trace: undefined, chain: undefined }, 'hints'),
+      cohort: this.judge.cohortOf(outer),
       scope: outer,
       trace: own.trace,
       chain: undefined,
       ask: bell?.ring,
+      proven: undefined,
+      knot: undefined,
       since: waiter.since,
-      look: undefined,
       order: this.#shared.waits,
     }
     this.judge.watch(wait, waiter)
