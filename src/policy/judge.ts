@@ -10,6 +10,8 @@ import { Inquest, provenKnots, suspects } from './watch.ts'
 
 /** The share of time that the verdict may take: one in so many. */
 const VERDICT_SHARE = 20
+/** A knot that may be none has to stand for so many times its grace, but not beyond half of a waiter's time. */
+const DOUBTFUL_GRACES = 10
 
 /** Finds the knots of which one pool is part, and breaks them; answers what those of other pools ask of it. */
 export class Judge<T> implements Member {
@@ -134,9 +136,14 @@ export class Judge<T> implements Member {
     const { clock, options } = this.#house
     const grace = options.deadlockGraceMillis
     const now = clock.now()
-    if (now - wait.since < grace) return false
-    const waiter = this.#waiters.get(wait)
-    return waiter !== undefined && waiter.deadline(options.acquireTimeoutMillis) - now > grace
+    return now - wait.since >= grace && this.#deadline(wait) - now > grace
+  }
+
+  isOverripe(wait: Wait): boolean {
+    const { clock, options } = this.#house
+    const half = (this.#deadline(wait) - wait.since) / 2
+    const grace = Math.min(DOUBTFUL_GRACES * options.deadlockGraceMillis, half)
+    return clock.now() - Math.max(wait.since, this.lastSign) >= grace
   }
 
   reject(wait: Wait, knot: Knot): boolean {
@@ -159,6 +166,11 @@ export class Judge<T> implements Member {
     if (log.pool.enabled) log.pool('%s', error.message)
     events.announce('deadlock', { pool: this.name, pools, waitedMillis, heldStacks, waitStack, error })
     return true
+  }
+
+  /** When it ends by itself, if it has not left already. */
+  #deadline(wait: Wait): number {
+    return this.#waiters.get(wait)?.deadline(this.#house.options.acquireTimeoutMillis) ?? wait.since
   }
 
   #ring(): void {

@@ -19,6 +19,8 @@ export interface Member {
   isBusy(slot: object): boolean
   /** May this wait be judged: is it older than the grace, and not about to end by itself? */
   isRipe(wait: Wait): boolean
+  /** The same where there is reason to doubt. */
+  isOverripe(wait: Wait): boolean
   /** The last of its waiters to have come, of those in the knot. */
   youngest(knot: Knot): Wait | undefined
   /** Has those served before all others that have stood in a knot. */
@@ -58,8 +60,9 @@ export interface Wait {
   chain: Pick<Trace, 'frames'> | undefined
   /** Has {@link chain} looked up, by the time the loop has turned. */
   readonly ask: (() => void) | undefined
-  /** The leases that were found to be held by its own line, once that was asked. */
+  /** The leases that were found to be held by its own line, once that was asked; and those that may be another's. */
   proven: readonly Scope[] | undefined
+  unsure: readonly Scope[]
   /** The last knot in which it stood, if it has been asked. */
   knot: Knot | undefined
   readonly since: number
@@ -101,6 +104,8 @@ export class Scope {
   owners: Trace | undefined = undefined
   /** Is whoever runs in this scope awaited by nobody further out? Only the context leads there. */
   isDetached = false
+  /** Has the function that took this lease been seen in its context, at another plain acquire? */
+  goesOn = false
   /** Acquires of which this is the innermost scope, by the pool that they wait for. */
   asking: Map<Member, Cohort> | undefined = undefined
   /** All that wait inside this lease, by the hint of their context. */

@@ -4,6 +4,8 @@ import { deadlocked, knots } from './verdict.ts'
 
 /** Waiters whose stacks are read in one turn of the event loop: some 20 to 40 µs each. */
 const PORTION = 50
+/** So many waiters, each of which seems to hold leases that nobody else claims, are not there by chance. */
+const MANY = 16
 
 /** A suspicion to be examined: those who are deadlocked if every hint is true. */
 export type Suspects = readonly Cohort[]
@@ -99,7 +101,11 @@ export class Inquest {
 
   /** @returns whether there are more to be asked */
   hear(): boolean {
-    for (const wait of this.#asked) wait.proven = leasesOf(wait, 'chain')
+    for (const wait of this.#asked) {
+      const unsure: Scope[] = []
+      wait.proven = leasesOf(wait, 'chain', unsure)
+      wait.unsure = unsure
+    }
     return this.#left.length > 0
   }
 }
@@ -107,9 +113,24 @@ export class Inquest {
 /** The knots of which this pool is part, once the suspects have been asked. */
 export function provenKnots(member: Member): Case[][] {
   const { cohorts, still } = involved(member)
-  return knots(dead(cohorts.flatMap(casesOf), still), poolOf).filter(knot =>
-    knot.some(({ pool }) => pool === member),
-  )
+  const believed = beyondDoubt(cohorts)
+  const cases = cohorts.flatMap(cohort => casesOf(cohort, believed))
+  return knots(dead(cases, still), poolOf).filter(knot => knot.some(({ pool }) => pool === member))
+}
+
+/** The waiters whose claims are believed because there are many of their kind. */
+function beyondDoubt(cohorts: readonly Cohort[]): ReadonlySet<Wait> {
+  const claims = new Map<Scope, number>()
+  const doubted: Wait[] = []
+  for (const { waits } of cohorts) {
+    for (const wait of waits) {
+      if (wait.unsure.length === 0) continue
+      doubted.push(wait)
+      for (const lease of wait.unsure) claims.set(lease, (claims.get(lease) ?? 0) + 1)
+    }
+  }
+  const alone = doubted.filter(wait => wait.unsure.every(lease => claims.get(lease) === 1))
+  return new Set(alone.length < MANY ? [] : alone)
 }
 
 function some(waits: Iterable<Wait>, test: (wait: Wait) => boolean): boolean {
@@ -118,7 +139,7 @@ function some(waits: Iterable<Wait>, test: (wait: Wait) => boolean): boolean {
 }
 
 /** What is proved of a cohort: who has been asked stands for itself, all others are held by what needs no proof. */
-function casesOf(cohort: Cohort): Case[] {
+function casesOf(cohort: Cohort, believed: ReadonlySet<Wait>): Case[] {
   const { member, scope, waits } = cohort
   const cases: Case[] = []
   if (some(waits, wait => wait.proven === undefined && member.isRipe(wait))) {
@@ -126,8 +147,10 @@ function casesOf(cohort: Cohort): Case[] {
     cases.push({ waiter: cohort, pool: member, blocks })
   }
   for (const wait of waits) {
-    if (wait.proven !== undefined && member.isRipe(wait))
-      cases.push({ waiter: wait, pool: member, blocks: wait.proven.filter(isHeld) })
+    if (wait.proven === undefined || !member.isRipe(wait)) continue
+    const isBelieved = believed.has(wait) || member.isOverripe(wait)
+    const blocks = isBelieved ? [...wait.proven, ...wait.unsure] : wait.proven
+    cases.push({ waiter: wait, pool: member, blocks: blocks.filter(isHeld) })
   }
   return cases
 }
