@@ -84,6 +84,11 @@ const orders: readonly Order[] = [
     behind: /^RESET was not sent: .* behind SUBSCRIBE, which has no answer yet\./,
   },
   {
+    name: 'a PING whose answer is a single letter, behind a SUBSCRIBE within a MULTI',
+    send: (client, key) => [client.call('MULTI'), client.subscribe(key), client.ping('x'), client.exec()],
+    behind: /^PING was not sent: .* behind SUBSCRIBE, which has no answer yet\./,
+  },
+  {
     name: 'UNSUBSCRIBE from all channels while patterns are left, then a key that is not there',
     send: async (client, key) => {
       await client.subscribe(key)

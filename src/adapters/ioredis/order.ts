@@ -5,7 +5,7 @@ const SUBSCRIPTIONS: ReadonlySet<string> = new Set(
   'subscribe psubscribe ssubscribe unsubscribe punsubscribe sunsubscribe'.split(' '),
 )
 
-/** Behind a subscription without an answer: their own answers can be taken for one, whatever they are. */
+/** May follow a subscription without an answer: ioredis does not throw where it takes their answers for that. */
 const BESIDE: ReadonlySet<string> = new Set([...SUBSCRIPTIONS, 'ping', 'quit'])
 
 /** Whose subscriptions an end of subscriptions does not count. */
@@ -54,10 +54,11 @@ export class Order {
   }
 }
 
-/** The name of a command as {@link Order} knows it. */
+/** The name of a command as {@link Order} knows it. A PING with a text of its own is answered by that, not by PONG. */
 export function nameOf({ name, args }: Command): string {
   const word = String(name).toUpperCase()
-  return word === 'CLIENT' ? `${word} ${String(args[0]).toUpperCase()}` : word
+  const isLonger = word === 'CLIENT' || (word === 'PING' && args.length > 0)
+  return isLonger ? `${word} ${String(args[0]).toUpperCase()}` : word
 }
 
 /** Asked of the queue itself: some never get an answer, as ioredis miscounts them, or never sends them. */
