@@ -25,6 +25,8 @@ export function insideHook<R>(hook: () => R): R {
  * microtask of their own.
  */
 export class PoolEmitter<T> extends EventEmitter<PoolEvents<T>> {
+  /** @internal Does anybody listen to the events of each loan? Kept, as it is asked twice in every loan. */
+  hears = { acquire: false, release: false }
   #announcements: Announcement<T>[] = []
   #isDelivering = false
   #warned: Set<string> | undefined
@@ -70,4 +72,25 @@ export class PoolEmitter<T> extends EventEmitter<PoolEvents<T>> {
       { type: 'LifeguardPoolWarning', code: 'LIFEGUARD_POOL_LISTENER' },
     )
   }
+}
+
+/** What changes who listens; `once` and the like come by way of these. */
+for (const method of [
+  'on',
+  'addListener',
+  'prependListener',
+  'off',
+  'removeListener',
+  'removeAllListeners',
+] as const) {
+  const inherited = EventEmitter.prototype[method] as (...args: unknown[]) => unknown
+  Object.defineProperty(PoolEmitter.prototype, method, {
+    value: function change<T>(this: PoolEmitter<T>, ...args: unknown[]): PoolEmitter<T> {
+      Reflect.apply(inherited, this, args)
+      this.hears = { acquire: this.listenerCount('acquire') > 0, release: this.listenerCount('release') > 0 }
+      return this
+    },
+    writable: true,
+    configurable: true,
+  })
 }

@@ -85,7 +85,7 @@ export class Lending<T> {
     slot.trace = undefined
     totals.acquired += 1
     if (tracing.loans) log.lend('%s #%d: lent, loan %d', options.name, slot.id, slot.loan)
-    if (events.listenerCount('acquire') > 0) {
+    if (events.hears.acquire) {
       events.announce('acquire', { pool: options.name, resource: slot.lent as T, waitedMillis })
     }
   }
@@ -162,7 +162,7 @@ export class Lending<T> {
       const heldMillis = now - slot.lentAt
       events.announce('leak-end', { pool: options.name, resource: slot.lent as T, heldMillis, how })
     }
-    if (events.listenerCount('release') > 0) {
+    if (events.hears.release) {
       const heldMillis = now - slot.lentAt
       events.announce('release', { pool: options.name, resource: slot.lent as T, heldMillis })
     }
