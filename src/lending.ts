@@ -16,7 +16,8 @@ const SURPLUS: Fault = { reason: 'surplus', detail: undefined }
 const CLOSED_POOL: Fault = { reason: 'drain', detail: undefined }
 
 /**
- * Lends connections and takes them back: idle → (validating) → lent → (resetting) → idle.
+ * Lends connections and takes them back: idle → (validating) → lent → (resetting) → idle; where somebody waits, straight
+ * to the next.
  *
  * Invariant 5: when a step has ended and somebody waits, no idle connection is fit to be lent, and no permit is free
  * that demand and breaker would let be used.
@@ -74,8 +75,10 @@ export class Lending<T> {
 
   lend(slot: Slot<T>, now: number, waitedMillis: number): void {
     const { roster, options, events, totals } = this.#house
-    slot.watch?.yield()
-    roster.move(slot, 'lent')
+    if (slot.state !== 'lent') {
+      slot.watch?.yield()
+      roster.move(slot, 'lent')
+    }
     roster.handOut(slot)
     slot.loan += 1
     slot.lentAt = now
@@ -189,14 +192,19 @@ export class Lending<T> {
 
   /** A connection that is new, has proved itself or came back: to whoever is first in the queue, else it is idle. */
   #ready(slot: Slot<T>, now: number, how: 'proved' | 'returned', idleSince = now): void {
-    this.#rest(slot, now, idleSince)
-    if (this.#house.gate.waiting === 0) return
-    this.#sendAway(now)
-    if (this.#house.gate.waiting === 0 || slot.state !== 'idle') return
+    const { gate, lookout } = this.#house
+    if (gate.waiting > 0) this.#sendAway(now)
+    if (gate.waiting === 0) {
+      this.#rest(slot, now, idleSince)
+      return
+    }
     // Not before its first loan: a greeting that has come by now is for the borrower. Later, the answer that proved it
     // may have been its last, with the FIN right behind.
-    const found = slot.loan === 0 ? undefined : this.#house.lookout.check(slot, now, Number.NEGATIVE_INFINITY)
-    if (found === undefined || (found === 'barrier' && how === 'proved')) this.#grant(slot, now)
+    const found = slot.loan === 0 ? undefined : lookout.check(slot, now, Number.NEGATIVE_INFINITY)
+    const isFit = found === undefined || (found === 'barrier' && how === 'proved')
+    // Otherwise it goes from hand to hand.
+    if (!isFit || how === 'proved') this.#rest(slot, now, idleSince)
+    if (isFit) this.#grant(slot, now)
     else if (found === 'barrier') this.#settle(now)
     else this.supply.discard(slot, found.reason, found.detail)
     if (found !== undefined && how === 'returned') this.supply.provision()

@@ -12,6 +12,8 @@ import type { DestroyReason } from './types.ts'
  *         │           ││                    ▼
  *         ├──► validating ──────────────► closing ──► closed
  *         └───────────────────────────────────────────▲
+ *
+ * It stays lent where it goes from one borrower straight to the next.
  */
 export type SlotState = 'connecting' | 'idle' | 'validating' | 'lent' | 'resetting' | 'closing' | 'closed'
 

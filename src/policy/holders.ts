@@ -44,8 +44,9 @@ const MOST_SCOPES = 32
  *
  * @param trust - `hints` is cheap, and finds never too few; `call` judges by the stack of the call, before anybody
  *   awaits the acquire
+ * @param unsure - is given those that may be another run's; without it they are found as well
  */
-export function leasesOf(asking: Asking, trust: Trust): Scope[] {
+export function leasesOf(asking: Asking, trust: Trust, unsure?: Scope[]): Scope[] {
   const found: Scope[] = []
   const claims = new Set<string>()
   let line: readonly Frame[] | undefined
@@ -57,7 +58,12 @@ export function leasesOf(asking: Asking, trust: Trust): Scope[] {
     if (found.includes(lease) || lease.state !== 'held') continue
     if (trust !== 'hints' && !scope.exact) {
       line ??= trust === 'call' ? begun(asking.trace) : certain(asking.chain)
-      if (!isHolder(scope, line, claims)) continue
+      const holds = holder(scope, line, claims)
+      if (holds === 'no') continue
+      if (holds === 'perhaps' && unsure !== undefined) {
+        unsure.push(lease)
+        continue
+      }
     }
     found.push(lease)
     if (trust !== 'hints' && scope.isDetached) break
@@ -75,7 +81,7 @@ export function needsStacks(innermost: Scope | undefined): boolean {
 
 /** Is what has called here started, and then awaited or called, by whoever runs in this scope? */
 export const isOfThisLine = (scope: Scope, asked: Trace): boolean =>
-  scope.exact || isHolder(scope, begun(asked), new Set())
+  scope.exact || isHolder(scope, begun(asked))
 
 /**
  * The first scope from here outwards that need not be ruled out: an exact one, or one whose owners are known. Others
@@ -98,7 +104,7 @@ export function enclosing(outer: Scope | undefined, asked: Trace | undefined): S
   for (let scope = outer; scope !== undefined; scope = heldFrom(scope.parent)) {
     looked += 1
     if (looked > MOST_SCOPES) return undefined
-    if (scope.exact || isHolder(scope, line, new Set())) break
+    if (scope.exact || isHolder(scope, line)) break
     if (asked === undefined || scope.owners === undefined || isSeen(scope.owners, asked))
       first = heldFrom(scope.parent)
   }
@@ -109,14 +115,18 @@ export function enclosing(outer: Scope | undefined, asked: Trace | undefined): S
 const isSeen = (owners: Trace, asked: Trace): boolean =>
   owners.frames.some(owner => !owner.joins && countOf(asked.frames, owner.func) > 0)
 
-/** @param claims - which runs have been found to hold a lease of which statement, from the innermost outwards */
-function isHolder(scope: Scope, line: readonly Frame[], claims: Set<string>): boolean {
+/**
+ * Rule 6. Of a function that nobody awaited as the lease was granted it can be another run after all, one that has
+ * inherited the context and takes another branch; unless such loans are known to go on (see `Habit`).
+ * @param claims - which runs have been found to hold a lease of which statement, from the innermost outwards
+ */
+function holder(scope: Scope, line: readonly Frame[], claims: Set<string>): 'yes' | 'perhaps' | 'no' {
   const { owners: awaiting, trace: taken } = scope
-  if (awaiting === undefined || taken === undefined) return false
+  if (awaiting === undefined || taken === undefined) return 'no'
   const owners = awaiting.frames
   const kept = isKept(taken, owners)
   const habit = habitOf(awaiting)
-  if (habit?.handedOn) return false
+  if (habit?.handedOn) return 'no'
   for (const [at, owner] of owners.slice(0, 1 + (habit?.outermost ?? 0)).entries()) {
     if (owner.joins || strays(taken, owner, owners, at)) continue
     for (const [depth, frame] of line.entries()) {
@@ -128,11 +138,14 @@ function isHolder(scope: Scope, line: readonly Frame[], claims: Set<string>): bo
       const claim = `${depth} ${owner.place}`
       if (!kept && claims.has(claim)) continue
       claims.add(claim)
-      return true
+      if (kept || at < owners.length - 1 || habit?.goesOn === 'seen') return 'yes'
+      return habit?.goesOn === 'refuted' ? 'no' : 'perhaps'
     }
   }
-  return false
+  return 'no'
 }
+
+const isHolder = (scope: Scope, line: readonly Frame[]): boolean => holder(scope, line, new Set()) !== 'no'
 
 /**
  * Has the context of this loan stayed with the line that took it? So it has when the microtask that took it had

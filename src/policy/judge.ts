@@ -5,21 +5,24 @@ import type { Waiter } from '../waiter.ts'
 import { leasesOf } from './holders.ts'
 import type { NestedHouse } from './nested.ts'
 import { circle, deadlock } from './nested-words.ts'
-import type { Member, Scope, Wait } from './scope.ts'
-import { prepare, provenKnots, suspects, youngest } from './watch.ts'
+import { type Cohort, type Knot, knotOf, type Member, type Scope, shared, type Wait } from './scope.ts'
+import { Inquest, provenKnots, suspects } from './watch.ts'
 
 /** The share of time that the verdict may take: one in so many. */
 const VERDICT_SHARE = 20
+/** A knot that may be none has to stand for so many times its grace, but not beyond half of a waiter's time. */
+const DOUBTFUL_GRACES = 10
 
 /** Finds the knots of which one pool is part, and breaks them; answers what those of other pools ask of it. */
 export class Judge<T> implements Member {
-  /** Acquires of this pool that wait inside a lease. */
-  readonly #waits = new Set<Wait>()
   readonly #house: NestedHouse<T>
   readonly #alarm: Alarm
+  /** Acquires of this pool that wait inside a lease. */
   readonly #waiters = new Map<Wait, Waiter<T>>()
-  /** Who was in a knot that has been broken, and goes first. */
-  #freed: Waiter<T>[] = []
+  /** Where they are searched for whoever was in a knot that has been broken, and goes first. */
+  #freed: IterableIterator<[Wait, Waiter<T>]> | undefined
+  /** The last wait that may be one of them, by its order. */
+  #lastFreed = 0
   /** When a connection last came or went, in milliseconds of the pool's clock. */
   lastSign = Number.NEGATIVE_INFINITY
   #examining = false
@@ -37,26 +40,40 @@ export class Judge<T> implements Member {
     return this.#house.roster.census.lent
   }
 
+  /** Those who wait for this pool inside a scope. */
+  cohortOf(scope: Scope): Cohort {
+    scope.asking ??= new Map()
+    const known = scope.asking.get(this)
+    if (known !== undefined) return known
+    const leases = leasesOf({ scope, trace: undefined, chain: undefined }, 'hints')
+    const cohort: Cohort = { member: this, scope, leases, waits: new Set(), knot: undefined, look: undefined }
+    scope.asking.set(this, cohort)
+    for (const lease of leases) {
+      lease.cohorts ??= new Set()
+      lease.cohorts.add(cohort)
+    }
+    return cohort
+  }
+
   /** An acquire waits inside leases: from now on there may be a knot. */
   watch(wait: Wait, waiter: Waiter<T>): void {
-    const { clock, options } = this.#house
     waiter.own.wait = wait
     this.#waiters.set(wait, waiter)
-    this.#waits.add(wait)
-    for (const lease of wait.leases) {
-      lease.waits ??= new Set()
-      lease.waits.add(wait)
-    }
-    this.#alarm.set(clock.now() + options.deadlockGraceMillis)
+    wait.cohort.waits.add(wait)
+    this.#alarm.set(wait.since + this.#house.options.deadlockGraceMillis)
   }
 
   /** It waits no more. */
   forget(wait: Wait): void {
-    this.#waits.delete(wait)
     this.#waiters.delete(wait)
-    for (const lease of wait.leases) lease.waits?.delete(wait)
+    const { waits, leases, scope, member } = wait.cohort
+    waits.delete(wait)
+    if (waits.size === 0) {
+      scope.asking?.delete(member)
+      for (const lease of leases) lease.cohorts?.delete(wait.cohort)
+    }
     // All of them have gone: in a pool where nobody waits any more, nobody would ever take them from the list.
-    if (this.#waits.size === 0 && this.#freed.length > 0) this.#freed = []
+    if (this.#waiters.size === 0) this.#freed = undefined
   }
 
   /**
@@ -64,15 +81,23 @@ export class Judge<T> implements Member {
    * back once it is served. If the freed connection went to the first in the queue, that would tie the knot again.
    */
   urgent(): Waiter<T> | undefined {
-    if (this.#freed.length === 0) return undefined
-    let next = this.#freed.pop()
-    while (next?.gone) next = this.#freed.pop()
-    return next
+    if (this.#freed === undefined) return undefined
+    for (let next = this.#freed.next(); !next.done; next = this.#freed.next()) {
+      const [wait, waiter] = next.value
+      if (wait.order > this.#lastFreed) break
+      if (knotOf(wait) !== undefined) return waiter
+    }
+    this.#freed = undefined
+    return undefined
   }
 
-  goFirst(wait: Wait): void {
-    const waiter = this.#waiters.get(wait)
-    if (waiter !== undefined) this.#freed.push(waiter)
+  youngest(knot: Knot): Wait | undefined {
+    return [...this.#waiters.keys()].findLast(wait => knotOf(wait) === knot && this.isRipe(wait))
+  }
+
+  goFirst(): void {
+    this.#freed = this.#waiters.entries()
+    this.#lastFreed = shared().waits
   }
 
   canMove(): boolean {
@@ -91,7 +116,7 @@ export class Judge<T> implements Member {
 
   isStuck(): boolean {
     for (const slot of this.#house.roster.slots) {
-      if (slot.state === 'lent' && (slot.scope?.waits?.size ?? 0) === 0) return false
+      if (slot.state === 'lent' && (slot.scope?.cohorts?.size ?? 0) === 0) return false
     }
     return true
   }
@@ -111,12 +136,17 @@ export class Judge<T> implements Member {
     const { clock, options } = this.#house
     const grace = options.deadlockGraceMillis
     const now = clock.now()
-    if (now - wait.since < grace) return false
-    const waiter = this.#waiters.get(wait)
-    return waiter !== undefined && waiter.deadline(options.acquireTimeoutMillis) - now > grace
+    return now - wait.since >= grace && this.#deadline(wait) - now > grace
   }
 
-  reject(wait: Wait, knot: readonly Wait[]): boolean {
+  isOverripe(wait: Wait): boolean {
+    const { clock, options } = this.#house
+    const half = (this.#deadline(wait) - wait.since) / 2
+    const grace = Math.min(DOUBTFUL_GRACES * options.deadlockGraceMillis, half)
+    return clock.now() - Math.max(wait.since, this.lastSign) >= grace
+  }
+
+  reject(wait: Wait, knot: Knot): boolean {
     const { clock, events, totals, sampling } = this.#house
     const waiter = this.#waiters.get(wait)
     if (waiter === undefined) return false
@@ -124,8 +154,8 @@ export class Judge<T> implements Member {
     const leases = leasesOf(wait, 'chain')
     const heldStacks = sampling.shows ? leases.map(lease => lease.trace?.text ?? '') : []
     const waitStack = sampling.shows ? (wait.trace?.text ?? '') : ''
-    const pools = [...new Set(knot.map(({ member }) => member.name))]
-    const drawing = circle(knot, wait)
+    const pools = [...new Set(knot.map(({ pool }) => pool.name))]
+    const drawing = circle(knot, this)
     const waitedMillis = now - wait.since
     const details = { heldStacks, waitStack, pools, waitedMillis }
     const error = deadlock(this.#house.stats(), leases, drawing, details)
@@ -138,13 +168,18 @@ export class Judge<T> implements Member {
     return true
   }
 
+  /** When it ends by itself, if it has not left already. */
+  #deadline(wait: Wait): number {
+    return this.#waiters.get(wait)?.deadline(this.#house.options.acquireTimeoutMillis) ?? wait.since
+  }
+
   #ring(): void {
-    if (this.#waits.size === 0) return
+    if (this.#waiters.size === 0) return
     const { clock, options } = this.#house
     const before = clock.now()
     if (!this.#examining && !this.canMove()) {
       const suspicion = suspects(this)
-      if (suspicion.length > 0) this.#examine(suspicion)
+      if (suspicion.length > 0) this.#examine(new Inquest(suspicion))
     }
     const now = clock.now()
     const pause = Math.max(options.deadlockGraceMillis / 2, VERDICT_SHARE * (now - before), 1)
@@ -152,22 +187,25 @@ export class Judge<T> implements Member {
   }
 
   /** In portions, with the loop turning in between: whatever lies unread in the kernel gets its say before the end. */
-  #examine(suspicion: readonly Wait[]): void {
+  #examine(inquest: Inquest): void {
     this.#examining = true
-    const left = prepare(suspicion)
+    inquest.ask()
     this.#house.clock.turn(() => {
-      if (left.length > 0) {
-        this.#examine(left)
+      if (inquest.hear()) {
+        this.#examine(inquest)
         return
       }
       this.#examining = false
-      if (this.#waits.size === 0) return
-      for (const knot of provenKnots(this)) {
-        const victim = youngest(knot)
-        if (victim === undefined || !victim.member.reject(victim, knot)) continue
-        // Taken from the end: who has waited longest comes last.
-        for (const wait of knot.toSorted((a, b) => b.order - a.order)) wait.member.goFirst(wait)
-      }
+      if (this.#waiters.size === 0) return
+      for (const knot of provenKnots(this)) this.#break(knot)
     })
+  }
+
+  #break(knot: Knot): void {
+    for (const { waiter } of knot) waiter.knot = knot
+    const members = [...new Set(knot.map(({ pool }) => pool))]
+    // Whom it costs least: the one that has waited the shortest.
+    const [victim] = members.flatMap(member => member.youngest(knot) ?? []).sort((a, b) => b.order - a.order)
+    if (victim?.member.reject(victim, knot)) for (const member of members) member.goFirst()
   }
 }

@@ -1,7 +1,6 @@
 import { numbersOf, PoolError, type PoolErrorDetails, withoutStack } from '../errors.ts'
 import type { PoolStats } from '../types.ts'
-import { leasesOf } from './holders.ts'
-import type { Member, Scope, Wait } from './scope.ts'
+import type { Cohort, Knot, Member, Scope } from './scope.ts'
 import type { Trace } from './stacks.ts'
 
 /** How many connections a pool needs so that tasks which take several can always make progress. */
@@ -32,15 +31,21 @@ function stacks(leases: readonly Scope[], asked: Trace | undefined): string {
   return `\n${[...held, `Asked for\n${asked.text}`].join('\n')}`
 }
 
+/** Of a cohort, those for whom it stands: who has been asked stands for itself. */
+function unasked({ waits }: Cohort): number {
+  let count = 0
+  for (const wait of waits) if (wait.proven === undefined) count += 1
+  return count
+}
+
 /** Who holds what, who waits for what: a line for each pool of the knot, and the arrow back to the first. */
-export function circle(knot: readonly Wait[], victim: Wait): string {
-  const members = [...new Set([victim.member, ...knot.map(({ member }) => member)])]
+export function circle(knot: Knot, first: Member): string {
+  const members = [...new Set([first, ...knot.map(({ pool }) => pool)])]
   const lines = members.map(member => {
     const targets = new Map<Member, number>()
-    for (const wait of knot) {
-      if (leasesOf(wait, 'chain').some(lease => lease.member === member)) {
-        targets.set(wait.member, (targets.get(wait.member) ?? 0) + 1)
-      }
+    for (const { waiter, pool, blocks } of knot) {
+      const count = 'waits' in waiter ? unasked(waiter) : 1
+      if (blocks.some(lease => lease.member === member)) targets.set(pool, (targets.get(pool) ?? 0) + count)
     }
     const waiting = [...targets].map(([target, count]) => `${count} waiting for ${quoted(target.name)}`)
     return `pool ${quoted(member.name)}: ${member.lent} lent, all held by ${waiting.join(' and ')}`

@@ -9,7 +9,7 @@ import type { Slot } from '../slot.ts'
 import type { AcquireOptions, Factory, PoolStats } from '../types.ts'
 import type { Waiter } from '../waiter.ts'
 import { attend, Bell, handOver } from './attend.ts'
-import { learn } from './habits.ts'
+import { learn, noteGoing } from './habits.ts'
 import { leasesOf, needsStacks } from './holders.ts'
 import { Judge } from './judge.ts'
 import { nestedAcquire } from './nested-words.ts'
@@ -112,13 +112,15 @@ export class Nesting<T> {
     this.#shared.waits += 1
     const wait: Wait = {
       member: this.judge,
-      leases: leasesOf({ scope: outer, trace: undefined, chain: undefined }, 'hints'),
+      cohort: this.judge.cohortOf(outer),
       scope: outer,
       trace: own.trace,
       chain: undefined,
       ask: bell?.ring,
+      proven: undefined,
+      unsure: [],
+      knot: undefined,
       since: waiter.since,
-      look: undefined,
       order: this.#shared.waits,
     }
     this.judge.watch(wait, waiter)
@@ -147,7 +149,7 @@ export class Nesting<T> {
     this.judge.lastSign = now
     if (scope?.owners === undefined) return
     this.#releases += 1
-    learn(scope, this.#releases)
+    learn(scope, this.#storage.getStore(), this.#releases)
   }
 
   /** `'reuse'`: a further loan of the lease that the caller's line holds already, if there is one. */
@@ -187,8 +189,10 @@ export class Nesting<T> {
   ): void {
     const outer = heldFrom(hint)
     if (outer === undefined) return
-    if (!detached) scope.parent = this.#sightings.see(outer, asking, now, from)
-    else if (!scope.exact) {
+    if (!detached) {
+      scope.parent = this.#sightings.see(outer, asking, now, from)
+      if (!scope.exact && scope.parent !== undefined) noteGoing(scope.parent, asking.trace)
+    } else if (!scope.exact) {
       // Whoever has called this, and finds itself in the scope as well, still holds what it held.
       scope.parent = outer
       scope.isDetached = true

@@ -2,6 +2,7 @@ import type { AsyncLocalStorage } from 'node:async_hooks'
 import { newStorage } from '../context.ts'
 import type { Habit } from './habits.ts'
 import type { Trace } from './stacks.ts'
+import type { Judged } from './verdict.ts'
 
 /** What the verdict asks of a pool. Pools of other copies of this package answer the same questions. */
 export interface Member {
@@ -18,17 +19,39 @@ export interface Member {
   isBusy(slot: object): boolean
   /** May this wait be judged: is it older than the grace, and not about to end by itself? */
   isRipe(wait: Wait): boolean
-  /** Has the waiter served before all others. */
-  goFirst(wait: Wait): void
+  /** The same where there is reason to doubt. */
+  isOverripe(wait: Wait): boolean
+  /** The last of its waiters to have come, of those in the knot. */
+  youngest(knot: Knot): Wait | undefined
+  /** Has those served before all others that have stood in a knot. */
+  goFirst(): void
   /** Rejects the waiter. @returns false if it has left meanwhile */
-  reject(wait: Wait, knot: readonly Wait[]): boolean
+  reject(wait: Wait, knot: Knot): boolean
+}
+
+/** Who waits for one pool, and the leases that cannot end before it is served. */
+export type Case = Judged<Cohort | Wait, Scope, Member>
+/** Deadlocked waiters who wait for each other. */
+export type Knot = readonly Case[]
+
+/** Acquires for one pool that wait inside the same scope. Until it comes to proofs they are one to the verdict. */
+export interface Cohort {
+  readonly member: Member
+  /** The innermost scope around them. */
+  readonly scope: Scope
+  /** The leases around them, by the hint of their context. */
+  readonly leases: readonly Scope[]
+  readonly waits: Set<Wait>
+  /** The last knot in which it stood, but for those who have been asked. */
+  knot: Knot | undefined
+  /** The last look at the waiters that came across it. */
+  look: object | undefined
 }
 
 /** One acquire that waits while its context holds leases. */
 export interface Wait {
   readonly member: Member
-  /** The leases around it, by the hint of its context. */
-  readonly leases: readonly Scope[]
+  readonly cohort: Cohort
   /** The innermost scope around it. */
   readonly scope: Scope
   /** Where it was asked for. */
@@ -37,12 +60,19 @@ export interface Wait {
   chain: Pick<Trace, 'frames'> | undefined
   /** Has {@link chain} looked up, by the time the loop has turned. */
   readonly ask: (() => void) | undefined
+  /** The leases that were found to be held by its own line, once that was asked; and those that may be another's. */
+  proven: readonly Scope[] | undefined
+  unsure: readonly Scope[]
+  /** The last knot in which it stood, if it has been asked. */
+  knot: Knot | undefined
   readonly since: number
-  /** The last look at the waiters that came across it. */
-  look: object | undefined
   /** A number that grows with every wait of the process. */
   readonly order: number
 }
+
+/** The last knot in which it stood. */
+export const knotOf = (wait: Wait): Knot | undefined =>
+  wait.proven === undefined ? wait.cohort.knot : wait.knot
 
 export type ScopeState = 'pending' | 'held' | 'ended'
 
@@ -74,8 +104,12 @@ export class Scope {
   owners: Trace | undefined = undefined
   /** Is whoever runs in this scope awaited by nobody further out? Only the context leads there. */
   isDetached = false
-  /** Acquires that wait inside this lease, by the hint of their context. */
-  waits: Set<Wait> | undefined = undefined
+  /** Has the function that took this lease been seen in its context, at another plain acquire? */
+  goesOn = false
+  /** Acquires of which this is the innermost scope, by the pool that they wait for. */
+  asking: Map<Member, Cohort> | undefined = undefined
+  /** All that wait inside this lease, by the hint of their context. */
+  cohorts: Set<Cohort> | undefined = undefined
   /** Of a shared lease, the further loan that works on it now; undefined: its own. */
   tip: Scope | undefined = undefined
   /** Loans that share this lease under `nested: 'reuse'`, and whether its own has ended before them. */
@@ -102,7 +136,8 @@ export class Scope {
     this.trace = undefined
     this.owners = undefined
     this.tip = undefined
-    this.waits = undefined
+    this.asking = undefined
+    this.cohorts = undefined
     if (this.parent !== undefined) this.parent = heldFrom(this.parent)
   }
 }
@@ -132,7 +167,7 @@ interface Shared {
   readonly habits: Map<string, Habit>
 }
 
-const KEY = Symbol.for('lifeguard-pool.nested.v2')
+const KEY = Symbol.for('lifeguard-pool.nested.v3')
 
 /** Made with the first pool that wants it: `nested: 'allow'` alone never switches context tracking on. */
 export function shared(): Shared {

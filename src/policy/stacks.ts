@@ -1,4 +1,4 @@
-/** One place in a call stack, without Node's frames and without ours. */
+/** One place in a call stack, without ours; of Node's only what awaits a function of the user. */
 export interface Frame {
   /** Tells functions apart: where the function starts, and its name. */
   readonly func: string
@@ -10,7 +10,7 @@ export interface Frame {
   readonly begun: boolean
   /** V8's for `Promise.all`, `allSettled` or `any`: between one of its promises and whoever awaits them all. */
   readonly joins: boolean
-  /** As it is printed. */
+  /** As it is printed; empty: it is not. */
   readonly text: string
 }
 
@@ -65,7 +65,8 @@ export class Trace {
 
   /** As under `Error.stack`, the user's file first. */
   get text(): string {
-    return this.frames.map(frame => `    at ${frame.text}`).join('\n')
+    const shown = this.frames.filter(frame => frame.text !== '')
+    return shown.map(frame => `    at ${frame.text}`).join('\n')
   }
 
   /** The place of the call itself, to tell call sites apart. */
@@ -102,7 +103,8 @@ function framesOf(sites: readonly Site[]): Frame[] {
       frames.push({ func, place: `${branch}`, async, begun: true, joins: true, text })
       continue
     }
-    if (url === '' || url.startsWith('node:') || isOurs(url)) continue
+    const isInternal = url.startsWith('node:')
+    if (url === '' || (isInternal && (!async || frames.length === 0)) || isOurs(url)) continue
     const place = `${url}:${site.getLineNumber() ?? 0}:${site.getColumnNumber() ?? 0}`
     const start = `${site.getEnclosingLineNumber?.() ?? ''}:${site.getEnclosingColumnNumber?.() ?? ''}`
     frames.push({
@@ -111,7 +113,7 @@ function framesOf(sites: readonly Site[]): Frame[] {
       async,
       begun: async || index === bottom,
       joins: false,
-      text: `${async ? 'async ' : ''}${name === null ? place : `${name} (${place})`}`,
+      text: isInternal ? '' : `${async ? 'async ' : ''}${name === null ? place : `${name} (${place})`}`,
     })
   }
   return frames

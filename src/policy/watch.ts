@@ -1,50 +1,52 @@
-import { leasesOf, type Trust } from './holders.ts'
-import type { Member, Scope, Wait } from './scope.ts'
-import { deadlocked, type Judged, knots } from './verdict.ts'
+import { leasesOf } from './holders.ts'
+import type { Case, Cohort, Member, Scope, Wait } from './scope.ts'
+import { deadlocked, knots } from './verdict.ts'
 
-/** Stacks read in one turn of the event loop: some 10 µs each. */
-const PORTION = 200
+/** Waiters whose stacks are read in one turn of the event loop: some 20 to 40 µs each. */
+const PORTION = 50
+/** So many waiters, each of which seems to hold leases that nobody else claims, are not there by chance. */
+const MANY = 16
 
-/** A suspicion to be examined: the waiters that are deadlocked if every hint is true. */
-export type Suspects = readonly Wait[]
-
-const NOBODY = { frames: [] }
-
-type Case = Judged<Wait, Scope, Member>
+/** A suspicion to be examined: those who are deadlocked if every hint is true. */
+export type Suspects = readonly Cohort[]
 
 const isHeld = (lease: Scope): boolean => lease.state === 'held'
-/** Most often all of them: nothing is made then, for there may be ten thousand waiters. */
+/** Most often all of them: nothing is made then. */
 const heldOf = (leases: readonly Scope[]): readonly Scope[] =>
   leases.every(isHeld) ? leases : leases.filter(isHeld)
 const poolOf = (lease: Scope): Member | undefined => lease.member
 
 /**
- * The deadlocked waiters on whom this pool's waiters depend, over all pools and copies of this package: from its leases
- * to whoever waits while holding them, to the pools that those wait for, and so on. Most often the first lease that
- * nobody waits with ends the search.
+ * Those who wait while they hold leases of this pool, and those who wait with leases of the pools that these wait for,
+ * and so on, over all pools and copies of this package. Most often the first lease that nobody waits with ends the
+ * search.
+ * @returns with the number of leases of each pool, none of which can move
  */
-function dead(from: Member, trust: Trust): Case[] {
+function involved(from: Member): { cohorts: Cohort[]; still: Map<Member, number> } {
   const look = {}
-  const cases: Case[] = []
+  const cohorts: Cohort[] = []
   const still = new Map<Member, number>()
   const toVisit = [from]
   for (let member = toVisit.pop(); member !== undefined; member = toVisit.pop()) {
     if (still.has(member) || member.canMove() || !member.isStuck()) {
-      if (member === from && !still.has(member)) return []
+      if (member === from && !still.has(member)) break
       continue
     }
     still.set(member, member.lent)
     for (const lease of member.leases()) {
-      for (const wait of lease.waits ?? []) {
-        if (wait.look === look) continue
-        wait.look = look
-        if (!wait.member.isRipe(wait)) continue
-        const blocks = trust === 'hints' ? heldOf(wait.leases) : leasesOf(wait, trust)
-        cases.push({ waiter: wait, pool: wait.member, blocks })
-        if (!still.has(wait.member)) toVisit.push(wait.member)
+      for (const cohort of lease.cohorts ?? []) {
+        if (cohort.look === look) continue
+        cohort.look = look
+        cohorts.push(cohort)
+        if (!still.has(cohort.member)) toVisit.push(cohort.member)
       }
     }
   }
+  return { cohorts, still }
+}
+
+/** The deadlocked ones among them. */
+function dead(cases: readonly Case[], still: ReadonlyMap<Member, number>): Case[] {
   const quiet = deadlocked(cases, still, poolOf, new Set<Scope>())
   if (quiet.length === 0) return quiet
   // The factory is asked about these leases only, and only now: a lease with work under way is a sign of life.
@@ -57,36 +59,98 @@ function dead(from: Member, trust: Trust): Case[] {
   return lively.size === 0 ? quiet : deadlocked(cases, still, poolOf, lively)
 }
 
-/** The cheap question, for every few milliseconds: could there be a knot that this pool is part of? */
-export function suspects(member: Member): Suspects {
-  const found = dead(member, 'hints')
-  return found.some(({ pool }) => pool === member) ? found.map(({ waiter }) => waiter) : []
-}
-
 /**
- * Has the stacks of the next few suspects read, and asks who awaits them.
- * @returns those that are left for the next turn
+ * The cheap question, for every few milliseconds: could there be a knot that this pool is part of? What it costs
+ * depends on the leases, not on how many wait inside each.
  */
-export function prepare(waits: Suspects): Suspects {
-  for (const wait of waits.slice(0, PORTION)) {
-    wait.trace?.frames
-    // Until it has been answered, nobody is known to await it.
-    wait.chain = NOBODY
-    wait.ask?.()
+export function suspects(member: Member): Suspects {
+  const { cohorts, still } = involved(member)
+  const cases: Case[] = []
+  for (const cohort of cohorts) {
+    const { member: pool, leases } = cohort
+    if (some(cohort.waits, wait => pool.isRipe(wait)))
+      cases.push({ waiter: cohort, pool, blocks: heldOf(leases) })
   }
-  return waits.slice(PORTION)
+  const found = dead(cases, still)
+  return found.some(({ pool }) => pool === member) ? found.map(({ waiter }) => waiter as Cohort) : []
 }
 
-/** The knots of which this pool is part, once the suspects are prepared; each with its waiters. */
-export function provenKnots(member: Member): Wait[][] {
-  return knots(dead(member, 'chain'), poolOf)
-    .filter(knot => knot.some(({ pool }) => pool === member))
-    .map(knot => knot.map(({ waiter }) => waiter))
+/** Asks those whose context alone proves nothing who awaits them, a few in each turn of the loop. */
+export class Inquest {
+  readonly #left: Wait[] = []
+  #asked: readonly Wait[] = []
+
+  constructor(suspicion: Suspects) {
+    for (const { waits } of suspicion) {
+      for (const wait of waits) {
+        // Until it has been answered, only what needs no proof is believed.
+        wait.proven = undefined
+        if (wait.ask !== undefined) this.#left.push(wait)
+      }
+    }
+  }
+
+  /** The answers are there once the loop has turned. */
+  ask(): void {
+    this.#asked = this.#left.splice(-PORTION)
+    for (const wait of this.#asked) {
+      wait.chain = undefined
+      wait.ask?.()
+    }
+  }
+
+  /** @returns whether there are more to be asked */
+  hear(): boolean {
+    for (const wait of this.#asked) {
+      const unsure: Scope[] = []
+      wait.proven = leasesOf(wait, 'chain', unsure)
+      wait.unsure = unsure
+    }
+    return this.#left.length > 0
+  }
 }
 
-/** Whom it costs least: the one that has waited the shortest. */
-export const youngest = (knot: readonly Wait[]): Wait | undefined =>
-  knot.reduce<Wait | undefined>(
-    (last, wait) => (last === undefined || wait.order > last.order ? wait : last),
-    undefined,
-  )
+/** The knots of which this pool is part, once the suspects have been asked. */
+export function provenKnots(member: Member): Case[][] {
+  const { cohorts, still } = involved(member)
+  const believed = beyondDoubt(cohorts)
+  const cases = cohorts.flatMap(cohort => casesOf(cohort, believed))
+  return knots(dead(cases, still), poolOf).filter(knot => knot.some(({ pool }) => pool === member))
+}
+
+/** The waiters whose claims are believed because there are many of their kind. */
+function beyondDoubt(cohorts: readonly Cohort[]): ReadonlySet<Wait> {
+  const claims = new Map<Scope, number>()
+  const doubted: Wait[] = []
+  for (const { waits } of cohorts) {
+    for (const wait of waits) {
+      if (wait.unsure.length === 0) continue
+      doubted.push(wait)
+      for (const lease of wait.unsure) claims.set(lease, (claims.get(lease) ?? 0) + 1)
+    }
+  }
+  const alone = doubted.filter(wait => wait.unsure.every(lease => claims.get(lease) === 1))
+  return new Set(alone.length < MANY ? [] : alone)
+}
+
+function some(waits: Iterable<Wait>, test: (wait: Wait) => boolean): boolean {
+  for (const wait of waits) if (test(wait)) return true
+  return false
+}
+
+/** What is proved of a cohort: who has been asked stands for itself, all others are held by what needs no proof. */
+function casesOf(cohort: Cohort, believed: ReadonlySet<Wait>): Case[] {
+  const { member, scope, waits } = cohort
+  const cases: Case[] = []
+  if (some(waits, wait => wait.proven === undefined && member.isRipe(wait))) {
+    const blocks = leasesOf({ scope, trace: undefined, chain: undefined }, 'chain')
+    cases.push({ waiter: cohort, pool: member, blocks })
+  }
+  for (const wait of waits) {
+    if (wait.proven === undefined || !member.isRipe(wait)) continue
+    const isBelieved = believed.has(wait) || member.isOverripe(wait)
+    const blocks = isBelieved ? [...wait.proven, ...wait.unsure] : wait.proven
+    cases.push({ waiter: wait, pool: member, blocks: blocks.filter(isHeld) })
+  }
+  return cases
+}

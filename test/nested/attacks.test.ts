@@ -7,7 +7,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { createPool, type PoolError } from '../../src/index.ts'
 import { eventually } from '../support/factories.ts'
-import { endings, GRACE, type Thing, tally, World } from './world.ts'
+import { endings, failure, GRACE, type Thing, tally, World } from './world.ts'
 
 const SOON = 2 * GRACE + 40
 
@@ -154,9 +154,9 @@ test('the error of a knot is whole even where stacks are off', async () => {
       await pool.release(held)
     }
   }
-  const ended = task().catch((error: PoolError) => error)
+  const ended = failure(task())
   await world.clock.advance(SOON)
-  const error = (await ended) as PoolError
+  const error = await ended
   assert.equal(error.code, 'POOL_DEADLOCK')
   assert.deepEqual(error.heldStacks, [])
   assert.equal(error.waitStack, '')

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { EventEmitter, once } from 'node:events'
 import { test } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import type { PoolError } from '../../src/index.ts'
+import type { Pool, PoolError } from '../../src/index.ts'
 import { eventually, ScriptedFactory } from '../support/factories.ts'
-import { endings, GRACE, type Thing, tally, World } from './world.ts'
+import { endings, failure, GRACE, type Thing, tally, World } from './world.ts'
 
 /** Two graces, and what the alarm and the look at the stacks may add. */
 const SOON = 2 * GRACE + 40
@@ -21,9 +21,9 @@ test('a task that holds the only connection and asks for another waits for ever:
       await pool.release(first)
     }
   }
-  const ended = task().catch((error: PoolError) => error)
+  const ended = failure(task())
   await world.clock.advance(SOON)
-  const error = (await ended) as PoolError
+  const error = await ended
   assert.equal(error.code, 'POOL_DEADLOCK')
   assert.deepEqual(error.pools, ['only'])
   assert.match(error.heldStacks?.[0] ?? '', /^ {4}at task \(.*knots\.test\.[jt]s/)
@@ -131,9 +131,9 @@ test('two tasks take two pools in opposite order', async () => {
       await b.release(held)
     }
   }
-  const youngest = opposite().catch((error: PoolError) => error)
+  const youngest = failure(opposite())
   await world.clock.advance(SOON)
-  const error = (await youngest) as PoolError
+  const error = await youngest
   assert.equal(error.code, 'POOL_DEADLOCK')
   assert.deepEqual(new Set(error.pools), new Set(['a', 'b']))
   assert.match(error.message, /┌► pool 'a': 1 lent, all held by 1 waiting for 'b'/)
@@ -448,4 +448,51 @@ test('the youngest goes first, and the next only if nothing moves', async () => 
   await ended
   assert.equal(pool.borrowed, 0)
   await nextTurn()
+})
+
+/** Holds one connection and takes a second; nobody awaits it, as a handler of an event. */
+async function unawaited(world: World, pool: Pool<Thing>, codes: string[]): Promise<void> {
+  const first = await pool.acquire()
+  try {
+    await world.sleep(1)
+    await pool.release(await pool.acquire())
+    codes.push('done')
+  } catch (error) {
+    codes.push((error as PoolError).code)
+  } finally {
+    await pool.release(first)
+  }
+}
+
+test('a knot of tasks that nobody awaits may be none: it stands ten times as long at first', async () => {
+  const world = new World()
+  const pool = world.pool({ max: 2 })
+  const codes: string[] = []
+  for (let task = 0; task < 2; task += 1) void unawaited(world, pool, codes)
+  await world.clock.advance(9 * GRACE)
+  assert.deepEqual(codes, [])
+  await world.clock.advance(SOON)
+  assert.deepEqual(tally(codes), { POOL_DEADLOCK: 1, done: 1 })
+  // The one that was served has shown that such tasks do hold one while they take another.
+  for (let task = 0; task < 2; task += 1) void unawaited(world, pool, codes)
+  await world.clock.advance(SOON)
+  assert.deepEqual(tally(codes), { POOL_DEADLOCK: 2, done: 2 })
+})
+
+test('where many tasks that nobody awaits hold each other up, that is no chance', async () => {
+  const world = new World()
+  const pool = world.pool({ max: 20 })
+  const codes: string[] = []
+  for (let task = 0; task < 20; task += 1) void unawaited(world, pool, codes)
+  await world.clock.advance(SOON)
+  assert.deepEqual(tally(codes), { POOL_DEADLOCK: 1, done: 19 })
+})
+
+test('a knot of tasks that nobody awaits is broken in the first half of their time, however short that is', async () => {
+  const world = new World()
+  const pool = world.pool({ max: 1, acquireTimeoutMillis: 6 * GRACE })
+  const codes: string[] = []
+  void unawaited(world, pool, codes)
+  await world.clock.advance(3 * GRACE + SOON)
+  assert.deepEqual(codes, ['POOL_DEADLOCK'])
 })

@@ -431,3 +431,40 @@ never('two runs of one function, of which the second inherits the context of the
   }
   await Promise.all([job(0), job(1)])
 })
+
+/** Jobs that a loop starts and nobody awaits, of two kinds; each of the second inherits the context of the first. */
+function twoBranches(world: World, hold: number): (jobs: number) => Promise<void> {
+  const pool = world.pool({ max: 3, acquireTimeoutMillis: 100 * GRACE })
+  async function handle(job: number): Promise<void> {
+    if (job % 2 === 0) {
+      const connection = await pool.acquire()
+      await world.sleep(hold)
+      await pool.release(connection)
+    } else {
+      await world.sleep(1)
+      const connection = await pool.acquire()
+      await pool.release(connection)
+    }
+  }
+  return async jobs => {
+    const ends: Promise<void>[] = []
+    const emitter = new EventEmitter().on('job', job => void ends.push(handle(job).then(() => {})))
+    for (let job = 0; job < jobs; job += 1) emitter.emit('job', job)
+    await Promise.all(ends)
+  }
+}
+
+never(
+  'a branch of a handler that inherits the context of another run, which took another branch',
+  (world, run) => twoBranches(world, 8 * GRACE + (run % GRACE))(8),
+)
+
+never(
+  'the same, however long the others hold, once a loan of theirs has been seen to come back',
+  async (world, run) => {
+    const start = twoBranches(world, 20 * GRACE + run)
+    await start(2)
+    await start(8)
+  },
+  { time: 200 * GRACE },
+)

@@ -42,16 +42,23 @@ export class World {
   }
 }
 
-/** How each ended: its value, or the code of its error. */
-export const endings = (promises: readonly Promise<unknown>[]): Promise<unknown[]> =>
-  Promise.all(
-    promises.map(promise =>
-      promise.then(
-        value => value ?? 'done',
-        (error: PoolError) => error.code ?? error,
-      ),
-    ),
+/** How each ended: its value, or the code of its error. V8 sees that they are awaited, which `then` would hide. */
+export async function endings(promises: readonly Promise<unknown>[]): Promise<unknown[]> {
+  const settled = await Promise.allSettled(promises)
+  return settled.map(each =>
+    each.status === 'fulfilled' ? (each.value ?? 'done') : ((each.reason as PoolError).code ?? each.reason),
   )
+}
+
+/** What it fails with; awaited as above. */
+export async function failure(promise: Promise<unknown>): Promise<PoolError> {
+  try {
+    await promise
+  } catch (error) {
+    return error as PoolError
+  }
+  throw new Error('it did not fail')
+}
 
 /** How many of each. */
 export function tally(values: readonly unknown[]): Record<string, number> {

@@ -32,7 +32,7 @@ interface Queue {
 interface Innards {
   readonly connector?: Connector
   readonly offlineQueue?: Queue
-  flushQueue?(error: Error): void
+  flushQueue?(...args: unknown[]): void
   readonly socketTimeoutTimer?: ReturnType<typeof setTimeout>
 }
 
@@ -76,6 +76,7 @@ export function sever(client: RedisClient): void {
   const { offlineQueue, socketTimeoutTimer } = innards(client)
   forgive(client.commandQueue)
   forgive(offlineQueue)
+  deafen(client)
   // Without a stream `disconnect` does no more than it should: it forbids a reconnect and calls a dial off. With one
   // it would half-close it and set a timer that holds the process; on a closed stream nothing would ever clear that.
   // ioredis calls it again by itself, when the close of the socket fails a command of the handshake.
@@ -103,6 +104,33 @@ function forgive(queue: Queue | undefined): void {
     const { command } = queue.peekAt(index) as { command?: { promise?: Promise<unknown> } }
     command?.promise?.catch(() => {})
   }
+}
+
+/** Takes an answer that nobody is to have. */
+const NOBODY = { command: { name: 'ping', args: [''], resolve() {}, reject() {} } }
+
+/**
+ * ioredis reads on: what came in one piece with the answer at which the client was ended it would still deal out, to
+ * commands it does not belong to, and throw where its shape is not theirs. The commands that wait stay in the queue;
+ * they are rejected as it is flushed.
+ */
+function deafen(client: RedisClient): void {
+  const queue = client.commandQueue as Queue & { shift?: () => unknown }
+  const own = innards(client) as { flushQueue?: Innards['flushQueue'] }
+  const { flushQueue } = own
+  if (flushQueue === undefined || Object.hasOwn(queue, 'shift')) return
+  if (client.condition) (client.condition as { subscriber: unknown }).subscriber = false
+  const hear = (): void => {
+    delete queue.shift
+    delete own.flushQueue
+  }
+  queue.shift = () => NOBODY
+  own.flushQueue = (...args) => {
+    hear()
+    flushQueue.apply(client, args)
+  }
+  // The piece has been read by then.
+  process.nextTick(hear)
 }
 
 interface Asked {

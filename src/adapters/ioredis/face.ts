@@ -11,6 +11,7 @@ import {
   sendCommand,
   shareEvents,
 } from './handle.ts'
+import { nameOf, Order } from './order.ts'
 import type { PoolSide } from './side.ts'
 import { type Command, Trail } from './trail.ts'
 
@@ -21,6 +22,8 @@ class FaceLoan implements Loan {
   ended = false
   /** There once a command was sent that may leave something behind. */
   trail: Trail | undefined
+  /** There once a command was sent behind which not every other may follow. */
+  order: Order | undefined
   /** Where each thing that may be left behind was done, if that is wanted. */
   stacks: Map<string, string> | undefined
 
@@ -68,6 +71,13 @@ export class Face {
     const pending = client.commandQueue.length
     const isClean = pending === 0 && loan.trail === undefined && this.fault === undefined
     return isClean && !client.condition?.subscriber ? undefined : this.#judge(loan, pending)
+  }
+
+  conflict(given: Loan, command: Command): string | undefined {
+    const loan = given as FaceLoan
+    const what = nameOf(command)
+    if (loan.order === undefined && Order.begins(what)) loan.order = new Order()
+    return loan.order?.conflict(what, this.client.commandQueue)
   }
 
   note(given: Loan, command: Command): void {

@@ -21,6 +21,8 @@ export interface Client extends RedisClient {
 export interface Loan {
   readonly face: LenderOf
   readonly ended: boolean
+  /** There once a command was sent behind which not every other may follow. */
+  readonly order: unknown
 }
 
 /** What the handles of one client share. */
@@ -30,6 +32,8 @@ interface LenderOf {
   readonly definitions: Definitions
   /** Why the connection must not be lent again, beside what its borrower sent. */
   fault: string | undefined
+  /** @returns behind what of this loan the command must not be sent, if so */
+  conflict(loan: Loan, command: Command): string | undefined
   /** A command that may leave something behind is about to be sent. */
   note(loan: Loan, command: Command): void
   /** A command is about to be sent, in a pool where answers have been left outstanding. */
@@ -61,9 +65,30 @@ export function sendCommand(this: Handle, command: Command, stream?: unknown, no
     command.reject(ended(loan, command.name))
     return command.promise
   }
-  if (!isPlain(command.name)) face.note(loan, command)
+  const plain = isPlain(command.name)
+  if (!plain || loan.order !== undefined) {
+    const conflict = face.conflict(loan, command)
+    if (conflict !== undefined) return refuse(face.client, command, conflict, stream)
+  }
+  if (!plain) face.note(loan, command)
   if (face.side.offences.wantsSenders) face.noteSender(loan, command)
   return face.client.sendCommand(command, stream, node)
+}
+
+/** Does not send what ioredis could not tell the answer of: see {@link Order}. */
+function refuse(client: Client, command: Command, conflict: string, pipeline: unknown): Promise<unknown> {
+  // Nobody may have waited for it, and nothing has happened: that is no reason to end the process.
+  command.promise.catch(() => {})
+  const name = String(command.name).toUpperCase()
+  command.reject(
+    new Error(
+      `${name} was not sent: ioredis cannot tell its answer from others behind ${conflict}. ` +
+        'Wait for the answer of a subscription, or take a connection of your own: duplicate()',
+    ),
+  )
+  // A pipeline is written once it has all of its commands, so the others would wait in the queue for ever.
+  if (pipeline !== undefined) sever(client)
+  return command.promise
 }
 
 /** A pooled client is connected, or has come to its end: it never connects again. */
