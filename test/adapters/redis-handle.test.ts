@@ -2,7 +2,10 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { after, describe, test } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInThisContext } from 'node:vm'
 import type { Redis } from 'ioredis'
+import { type Handle, LOAN } from '../../src/adapters/ioredis/handle.ts'
 import { isPoolError } from '../../src/errors.ts'
 import type { Pool } from '../../src/pool.ts'
 import { eventually } from '../support/factories.ts'
@@ -20,6 +23,12 @@ const method = (client: Redis, name: string) =>
   (client as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>)[name]?.bind(client) as (
     ...args: unknown[]
   ) => Promise<unknown>
+
+/** Have both the same fields in the same places? If not, V8 has to tell them apart wherever they are used. */
+setFlagsFromString('--allow-natives-syntax')
+const isAlike = runInThisContext('(a, b) => %HaveSameMap(a, b)') as (a: object, b: object) => boolean
+
+const clientOf = (handle: Redis): Redis => (handle as unknown as Handle)[LOAN].face.client as unknown as Redis
 
 for (const { name, Client } of versions) {
   describe(`${name}: the handle of a loan`, { skip }, () => {
@@ -275,6 +284,57 @@ for (const { name, Client } of versions) {
       await pool.release(stale)
       assert.ok(isRefusal(await rejection(stale.twice('none'))))
       await pool.close()
+    })
+
+    test('has what its client has by then, and keeps to itself what its borrower sets', async () => {
+      class Mine extends Client {
+        tag = 'of the client'
+      }
+      let made = 0
+      const pool = poolOf(Client, () => new Mine(redis.url), {
+        max: 2,
+        prepare: client => {
+          made += 1
+          // Only one of the two has it.
+          if (made === 2) client.defineCommand('two', { lua: 'return 2', numberOfKeys: 0 })
+        },
+      }) as unknown as Pool<Mine>
+      for (const round of [1, 2]) {
+        const both = await Promise.all([pool.acquire(), pool.acquire()])
+        assert.deepEqual(
+          both.map(client => typeof method(client, 'two')).sort(),
+          ['function', 'undefined'],
+          `round ${round}`,
+        )
+        for (const client of both) {
+          assert.equal(client.tag, 'of the client')
+          client.tag = 'of the borrower'
+          client.setMaxListeners(3)
+          assert.deepEqual([client.tag, client.getMaxListeners()], ['of the borrower', 3])
+          if (method(client, 'two')) assert.equal(await method(client, 'two')(), 2)
+          await pool.release(client)
+        }
+      }
+      await pool.close()
+    })
+
+    test('is of one hidden class with those of other connections, and so are the clients', async () => {
+      await withPool(
+        async pool => {
+          const handles = await Promise.all([1, 2, 3].map(() => pool.acquire()))
+          for (const client of handles) {
+            await client.multi().set(redis.key('alike'), 1).exec()
+            client.duplicate({ lazyConnect: true })
+          }
+          const [first, ...others] = handles as [Redis, ...Redis[]]
+          for (const other of others) {
+            assert.ok(isAlike(first, other), 'handles')
+            assert.ok(isAlike(clientOf(first), clientOf(other)), 'clients')
+          }
+          await Promise.all(handles.map(client => pool.release(client)))
+        },
+        { max: 3 },
+      )
     })
   })
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, describe, test } from 'node:test'
 import type { Redis } from 'ioredis'
+import { type Handle, LOAN } from '../../src/adapters/ioredis/handle.ts'
 import { isPoolError } from '../../src/errors.ts'
 import { countSockets } from '../support/fds.ts'
 import { Chance, seedFrom } from '../support/random.ts'
@@ -17,7 +18,7 @@ const LOANS = process.env.LIFEGUARD_LONG ? 100_000 : 2500
 const BORROWERS = 24
 
 /** The client behind a handle. */
-const clientOf = (handle: Redis): Redis => Object.getPrototypeOf(Object.getPrototypeOf(handle))
+const clientOf = (handle: Redis): Redis => (handle as unknown as Handle)[LOAN].face.client as unknown as Redis
 
 const listenersOf = (client: Redis): string =>
   client

@@ -1,7 +1,16 @@
 import type { Leftover } from '../../handles.ts'
 import type { RedisClient } from './client.ts'
 import { Definitions } from './definitions.ts'
-import { type Client, type Handle, handleClass, LOAN, type Loan, sendCommand, shareEvents } from './handle.ts'
+import {
+  type Client,
+  type Handle,
+  type HandleClass,
+  handleClass,
+  LOAN,
+  type Loan,
+  sendCommand,
+  shareEvents,
+} from './handle.ts'
 import { nameOf, Order } from './order.ts'
 import type { PoolSide } from './side.ts'
 import { type Command, Trail } from './trail.ts'
@@ -20,7 +29,7 @@ class FaceLoan implements Loan {
 
   constructor(face: Face) {
     this.face = face
-    this.handle = new face.Handle(this)
+    this.handle = new (face.Handle as HandleClass)(this)
   }
 }
 
@@ -29,9 +38,8 @@ export class Face {
   readonly client: Client
   readonly side: PoolSide
   readonly definitions: Definitions
-  readonly Handle: new (
-    loan: Loan,
-  ) => Handle
+  /** Made for the first loan: by then the client has whatever `prepare` gave it. */
+  Handle: HandleClass | undefined
   fault: string | undefined
   /** The database that the connection belongs to: the one that it is in when it is first lent. */
   #home: number | undefined
@@ -42,13 +50,13 @@ export class Face {
     this.client = client
     this.side = side
     this.definitions = new Definitions(client)
-    this.Handle = handleClass(client)
     shareEvents(client, () => this.#current?.handle)
   }
 
   lend(): Handle {
     // `prepare` may have selected another one than the options.
     this.#home ??= this.#database
+    this.Handle ??= handleClass(this.client)
     const loan = new FaceLoan(this)
     this.#current = loan
     return loan.handle

@@ -132,6 +132,35 @@ const GUARDED = ['on', 'addListener', 'once', 'prependListener', 'prependOnceLis
 /** Fields by which a stale handle could reach the connection of the next borrower. */
 const FIELDS = ['stream', 'condition', 'commandQueue', 'offlineQueue', 'connector'] as const
 
+/** Own fields of a client that a handle has none of: what the pool put there, and listeners, which begin with none. */
+const NOT_SHARED: ReadonlySet<unknown> = new Set([
+  'emit',
+  'listeners',
+  'handleReconnection',
+  '_events',
+  '_eventsCount',
+])
+
+const often: ThisType<Handle> = {
+  get options() {
+    return this[LOAN].face.client.options
+  },
+  get isCluster() {
+    return this[LOAN].face.client.isCluster
+  },
+  get scriptsSet() {
+    return this[LOAN].face.client.scriptsSet
+  },
+  get addedBuiltinSet() {
+    return this[LOAN].face.client.addedBuiltinSet
+  },
+  get stream() {
+    return current(this, 'stream').client.stream
+  },
+}
+/** What ioredis reads for each command or pipeline has a getter of its own, which V8 can inline. */
+const OFTEN_READ: Readonly<Record<PropertyKey, PropertyDescriptor>> = Object.getOwnPropertyDescriptors(often)
+
 const status: PropertyDescriptor = {
   get(this: Handle): string {
     const { ended: over, face } = this[LOAN]
@@ -139,15 +168,42 @@ const status: PropertyDescriptor = {
   },
 }
 
+export type HandleClass = new (loan: Loan) => Handle
+
+/** The handle classes for clients of one prototype, by the fields that these have. */
+const made = new WeakMap<object, { readonly keys: readonly PropertyKey[]; readonly Handle: HandleClass }[]>()
+
+/** Clients that differ in their fields (by what `prepare` defines on them) are not told apart beyond so many. */
+const MOST_CLASSES = 20
+
 /**
- * What makes the handles of a client. All that they have in common is prepared in their prototype, which inherits from
- * the client, so that a loan costs no more than a small object.
+ * What makes the handles of a client: one class for all clients that look alike, whose prototype inherits from what
+ * theirs do, and reads their fields by way of the loan. It does not inherit from the client itself: V8 gives each object
+ * that others inherit from a hidden class of its own, and whatever ioredis does would have to cope with as many as
+ * there are connections. That costs up to a tenth of the CPU time of a transaction.
  */
-export function handleClass(client: Client): new (loan: Loan) => Handle {
+export function handleClass(client: Client): HandleClass {
+  const prototype: object = Object.getPrototypeOf(client)
+  const keys = Reflect.ownKeys(client).filter(key => !NOT_SHARED.has(key))
+  const known = made.get(prototype) ?? []
+  made.set(prototype, known)
+  const same = known.find(
+    other => other.keys.length === keys.length && keys.every((key, at) => key === other.keys[at]),
+  )
+  if (same !== undefined) return same.Handle
+  if (known.length >= MOST_CLASSES) known.shift()
+  const Handle = newClass(prototype, keys)
+  known.push({ keys, Handle })
+  return Handle
+}
+
+function newClass(prototype: object, keys: readonly PropertyKey[]): HandleClass {
   function Handle(this: { [LOAN]: Loan }, loan: Loan): void {
     this[LOAN] = loan
   }
-  Handle.prototype = Object.create(client, {
+  const fields = Object.fromEntries(keys.map(key => [key, field(key)]))
+  Handle.prototype = Object.create(prototype, {
+    ...fields,
     sendCommand: member(sendCommand),
     connect: member(connect),
     disconnect: member(disconnect),
@@ -155,25 +211,36 @@ export function handleClass(client: Client): new (loan: Loan) => Handle {
     duplicate: member(duplicate),
     defineCommand: member(defineCommand),
     addBuiltinCommand: member(addBuiltinCommand),
-    // A handle has listeners of its own, which begin with none.
-    emit: member(client.emit),
-    listeners: member(client.listeners),
     _events: member(undefined),
     _eventsCount: member(0),
     status,
-    ...Object.fromEntries(GUARDED.map(name => [name, member(guarded(client, name))])),
-    ...Object.fromEntries(FIELDS.map(name => [name, { get: fieldGetter(name) }])),
+    ...Object.fromEntries(GUARDED.map(name => [name, member(guarded(prototype, name))])),
+    ...Object.fromEntries(FIELDS.map(name => [name, { get: OFTEN_READ[name]?.get ?? fieldGetter(name) }])),
   })
   // `class` would bring a `constructor` along, by which libraries tell a client from a cluster.
-  return Handle as unknown as new (
-    loan: Loan,
-  ) => Handle
+  return Handle as unknown as HandleClass
+}
+
+/** Reads the field of the client; what a borrower sets is the handle's own. */
+function field(key: PropertyKey): PropertyDescriptor {
+  return {
+    get:
+      OFTEN_READ[key]?.get ??
+      function (this: Handle): unknown {
+        return Reflect.get(this[LOAN].face.client, key)
+      },
+    set(this: Handle, value: unknown): void {
+      Object.defineProperty(this, key, { value, writable: true, enumerable: true, configurable: true })
+    },
+    enumerable: true,
+    configurable: true,
+  }
 }
 
 const member = (value: unknown): PropertyDescriptor => ({ value, writable: true, configurable: true })
 
-function guarded(client: Client, name: string): unknown {
-  const original = Reflect.get(client, name) as (...args: unknown[]) => unknown
+function guarded(prototype: object, name: string): unknown {
+  const original = Reflect.get(prototype, name) as (...args: unknown[]) => unknown
   return function (this: Handle, ...args: unknown[]): unknown {
     current(this, name)
     return Reflect.apply(original, this, args)

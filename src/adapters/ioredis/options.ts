@@ -97,8 +97,9 @@ const ownOptions = new WeakMap<RedisClient, object>()
 export function duplicateOf(client: RedisClient, override: object | undefined): unknown {
   const { duplicate } = client as unknown as { duplicate: (override?: object) => unknown }
   const options = ownOptions.get(client) ?? client.options
-  // ioredis reads no more than the options of the client that it duplicates.
-  return duplicate.call(Object.create(client, { options: { value: options } }), override)
+  // ioredis reads no more than the options of the client that it duplicates; see `handleClass` for why this is a copy.
+  const alike = Object.create(Object.getPrototypeOf(client), Object.getOwnPropertyDescriptors(client))
+  return duplicate.call(Object.defineProperty(alike, 'options', { value: options }), override)
 }
 
 /** What is wrong with the first argument itself. */
