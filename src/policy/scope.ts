@@ -174,8 +174,9 @@ export function shared(): Shared {
   const holder = globalThis as { [KEY]?: Shared }
   if (holder[KEY] === undefined) {
     const storage = newStorage<Scope | undefined>()
-    // On Node 20 and 22 a microtask has a context of its own only if tracking was on when it was queued.
-    storage.run(undefined, () => {})
+    // On Node 20 and 22 a microtask has a context of its own only if tracking was on when it was queued. What is there
+    // already, as `undefined` is, would not switch it on.
+    storage.run(SPENT, () => {})
     holder[KEY] = { storage, waits: 0, habits: new Map() }
   }
   return holder[KEY]
