@@ -2,14 +2,12 @@ import { log, tracing } from './log.ts'
 import { expired, mustProve } from './policy/freshness.ts'
 import { isHealthy } from './policy/sockets.ts'
 import { noteTraffic } from './policy/traffic.ts'
-import { askLimit, clean, leftDirty, prove } from './proof.ts'
+import { leftDirty } from './proof.ts'
+import { Proving } from './proving.ts'
 import type { Fault, Slot } from './slot.ts'
 import { type House, Supply } from './supply.ts'
 import type { PoolEvents } from './types.ts'
 import type { Waiter } from './waiter.ts'
-
-/** A validation or reset that takes longer than this is not waited for alone: others are tried beside it. */
-const LONG_PROOF_MILLIS = 100
 
 const FOUND_CLOSED: Fault = { reason: 'half-closed', detail: 'its socket was found closed' }
 const SURPLUS: Fault = { reason: 'surplus', detail: undefined }
@@ -24,6 +22,7 @@ const CLOSED_POOL: Fault = { reason: 'drain', detail: undefined }
  */
 export class Lending<T> {
   readonly supply: Supply<T>
+  readonly proving: Proving<T>
   readonly #house: House<T>
   readonly #fifo: boolean
   readonly #cleans: boolean
@@ -36,6 +35,12 @@ export class Lending<T> {
     this.#fifo = house.options.fifo
     this.#cleans = house.factory.reset !== undefined || house.options.testOnReturn
     this.supply = new Supply(house, slot => this.#arrived(slot))
+    this.proving = new Proving(house, this.supply, {
+      unfit: (slot, now) => this.#unfit(slot, now),
+      rest: (slot, now) => this.#rest(slot, now),
+      ready: (slot, now, idleSince) => this.#ready(slot, now, 'proved', idleSince),
+      serve: now => this.serve(now),
+    })
   }
 
   /**
@@ -52,7 +57,7 @@ export class Lending<T> {
         if (mustProve(slot, now, options, this.#house.bounds.stalls) || lookout.suspicion.wantsAnswer(slot)) {
           if (validations <= 0) return undefined
           validations -= 1
-          this.refresh(slot)
+          this.proving.refresh(slot)
           continue
         }
         const found = slot.watch === undefined ? undefined : lookout.check(slot, now, settledAt)
@@ -123,7 +128,7 @@ export class Lending<T> {
     if (end === undefined && this.supply.breaker.unproven) this.supply.breaker.proven()
     if (end !== undefined) this.supply.discard(slot, end.reason, end.detail)
     else if (this.#cleans || left !== undefined) {
-      this.#check(slot, 'resetting', () => clean(this.#house, slot, left))
+      this.proving.clean(slot, left)
     } else if (this.#house.options.testOnBorrow) {
       this.#rest(slot, now)
       this.serve(now)
@@ -245,73 +250,5 @@ export class Lending<T> {
       this.serve(this.#house.clock.now(), settledAt)
       this.#house.onChange()
     })
-  }
-
-  /** Has an idle connection prove itself. Its idle age stays what it is. */
-  refresh(slot: Slot<T>): Promise<void> {
-    return this.#check(slot, 'validating', async () => {
-      const fault = await prove(this.#house, slot)
-      if (fault === undefined) slot.provenAt = this.#house.clock.now()
-      return fault
-    })
-  }
-
-  /** Asks the server, over an idle connection, for its idle limit. */
-  ask(slot: Slot<T>): Promise<void> {
-    return this.#check(slot, 'validating', () => askLimit(this.#house, slot))
-  }
-
-  #check(
-    slot: Slot<T>,
-    state: 'validating' | 'resetting',
-    proof: () => Promise<Fault | undefined>,
-  ): Promise<void> {
-    slot.watch?.yield()
-    const idleSince = slot.state === 'idle' ? slot.idleSince : undefined
-    this.#house.roster.move(slot, state)
-    const inTime = this.#expectSoon()
-    return proof().then(fault => {
-      inTime()
-      this.#proved(slot, state, fault, idleSince)
-    })
-  }
-
-  /** Stops counting on a validation or reset that takes long. @returns to be called at its end */
-  #expectSoon(): () => void {
-    const { clock } = this.#house
-    const { supply } = this
-    let isOverdue = false
-    const timer = clock.after(LONG_PROOF_MILLIS, () => {
-      isOverdue = true
-      supply.overdue += 1
-      this.serve(clock.now())
-    })
-    return () => {
-      timer.cancel()
-      if (isOverdue) supply.overdue -= 1
-    }
-  }
-
-  #proved(
-    slot: Slot<T>,
-    from: 'validating' | 'resetting',
-    fault: Fault | undefined,
-    idleSince: number | undefined,
-  ): void {
-    const { clock, limit, options, onChange } = this.#house
-    const now = clock.now()
-    // The pool may have been closed by force meanwhile, and the connection with it.
-    if (slot.state === from) {
-      if (fault === undefined && from === 'validating') {
-        limit.survived(now - slot.activeAt)
-        slot.activeAt = now
-      }
-      const end = fault ?? this.#unfit(slot, now)
-      if (end !== undefined) this.supply.discard(slot, end.reason, end.detail)
-      else if (from === 'resetting' && options.testOnBorrow) this.#rest(slot, now)
-      else this.#ready(slot, now, 'proved', idleSince)
-    }
-    this.serve(now)
-    onChange()
   }
 }

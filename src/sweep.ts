@@ -124,6 +124,6 @@ export class Sweep<T> {
     const slot: Slot<T> | undefined = roster.idle(!options.fifo)
     if (slot === undefined) return
     this.#askedIn = this.#lending.supply.generation
-    this.#lending.ask(slot)
+    this.#lending.proving.ask(slot)
   }
 }

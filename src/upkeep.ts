@@ -25,7 +25,7 @@ export class Upkeep<T> {
       this.#queue.delete(slot)
       if (slot.state !== 'idle') continue
       this.#running += 1
-      this.#lending.refresh(slot).then(() => {
+      this.#lending.proving.refresh(slot).then(() => {
         this.#running -= 1
         this.#pump()
       })
