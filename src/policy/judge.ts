@@ -85,14 +85,19 @@ export class Judge<T> implements Member {
     for (let next = this.#freed.next(); !next.done; next = this.#freed.next()) {
       const [wait, waiter] = next.value
       if (wait.order > this.#lastFreed) break
-      if (knotOf(wait) !== undefined) return waiter
+      // Of a crowd that has been aborted some have not been told yet.
+      if (!waiter.gone && knotOf(wait) !== undefined) return waiter
     }
     this.#freed = undefined
     return undefined
   }
 
   youngest(knot: Knot): Wait | undefined {
-    return [...this.#waiters.keys()].findLast(wait => knotOf(wait) === knot && this.isRipe(wait))
+    let youngest: Wait | undefined
+    for (const [wait, waiter] of this.#waiters) {
+      if (!waiter.gone && knotOf(wait) === knot && this.isRipe(wait)) youngest = wait
+    }
+    return youngest
   }
 
   goFirst(): void {

@@ -84,6 +84,43 @@ for (const how of ['abort', 'close', 'purge', 'resize'] as const) {
   })
 }
 
+test('whoever has been aborted, and not been told yet, is not served in place of somebody who waits', async () => {
+  const world = new World()
+  const pool = world.pool({ max: 2, acquireTimeoutMillis: false })
+  const caller = new AbortController()
+  const outsiders: Promise<unknown>[] = []
+  pool.on('deadlock', () => {
+    for (let index = 0; index < 10; index += 1) outsiders.push(pool.use(() => {}, { timeoutMillis: 1000 }))
+    // It takes long to tell so many: the loop turns in between, and the victim gives its connection back.
+    const now = world.clock.now.bind(world.clock)
+    let late = 0
+    world.clock.now = () => {
+      late += 10
+      return now() + late
+    }
+    caller.abort()
+  })
+  const crowd = endings([
+    pool.use(async () => {
+      await world.sleep(1)
+      const inside = Array.from({ length: 500 }, () => pool.use(() => 'served', { signal: caller.signal }))
+      const ends = tally(await endings(inside))
+      return ends.POOL_ABORTED
+    }),
+  ])
+  const victim = endings([
+    pool.use(async () => {
+      await world.sleep(2)
+      await pool.use(() => {})
+    }),
+  ])
+  await world.clock.advance(3000)
+  assert.deepEqual(await victim, ['POOL_DEADLOCK'])
+  assert.deepEqual(await crowd, [500])
+  assert.deepEqual(tally(await endings(outsiders)), { done: 10 })
+  assert.equal(pool.pending, 0)
+})
+
 test('a victim that asks again at once, still holding, does not keep the others from their end', async () => {
   const world = new World()
   const pool = world.pool({ max: 3 })
