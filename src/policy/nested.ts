@@ -191,7 +191,7 @@ export class Nesting<T> {
     if (outer === undefined) return
     if (!detached) {
       scope.parent = this.#sightings.see(outer, asking, now, from)
-      if (!scope.exact && scope.parent !== undefined) noteGoing(scope.parent, asking.trace)
+      if (!scope.exact) noteGoing(scope, hint, asking.trace)
     } else if (!scope.exact) {
       // Whoever has called this, and finds itself in the scope as well, still holds what it held.
       scope.parent = outer

@@ -1,6 +1,6 @@
 import type { AsyncLocalStorage } from 'node:async_hooks'
 import { newStorage } from '../context.ts'
-import type { Habit } from './habits.ts'
+import type { Habit, Trail } from './habits.ts'
 import type { Trace } from './stacks.ts'
 import type { Judged } from './verdict.ts'
 
@@ -104,8 +104,10 @@ export class Scope {
   owners: Trace | undefined = undefined
   /** Is whoever runs in this scope awaited by nobody further out? Only the context leads there. */
   isDetached = false
-  /** Has the function that took this lease been seen in its context, at another plain acquire? */
-  goesOn = false
+  /** Where a function that awaited this lease has been seen to ask for others in its context; itself, or by a helper. */
+  goings: Map<string, boolean> | undefined = undefined
+  /** By which of these this scope has been reached, for each lease around it. */
+  trails: readonly Trail[] | undefined = undefined
   /** Acquires of which this is the innermost scope, by the pool that they wait for. */
   asking: Map<Member, Cohort> | undefined = undefined
   /** All that wait inside this lease, by the hint of their context. */
@@ -135,6 +137,7 @@ export class Scope {
     this.slot = undefined
     this.trace = undefined
     this.owners = undefined
+    this.goings = undefined
     this.tip = undefined
     this.asking = undefined
     this.cohorts = undefined
@@ -167,7 +170,7 @@ interface Shared {
   readonly habits: Map<string, Habit>
 }
 
-const KEY = Symbol.for('lifeguard-pool.nested.v3')
+const KEY = Symbol.for('lifeguard-pool.nested.v4')
 
 /** Made with the first pool that wants it: `nested: 'allow'` alone never switches context tracking on. */
 export function shared(): Shared {

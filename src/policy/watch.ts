@@ -129,9 +129,15 @@ function beyondDoubt(cohorts: readonly Cohort[]): ReadonlySet<Wait> {
       for (const lease of wait.unsure) claims.set(lease, (claims.get(lease) ?? 0) + 1)
     }
   }
-  const alone = doubted.filter(wait => wait.unsure.every(lease => claims.get(lease) === 1))
+  const alone = doubted.filter(wait =>
+    wait.unsure.every(lease => claims.get(lease) === 1 && isLeftAlone(wait, lease)),
+  )
   return new Set(alone.length < MANY ? [] : alone)
 }
+
+/** Nobody awaited the run that took the lease. Is that true as well of the one that waits now? */
+const isLeftAlone = ({ chain }: Wait, { owners }: Scope): boolean =>
+  chain?.frames.at(-1)?.func === owners?.frames.at(-1)?.func
 
 function some(waits: Iterable<Wait>, test: (wait: Wait) => boolean): boolean {
   for (const wait of waits) if (test(wait)) return true

@@ -496,3 +496,51 @@ test('a knot of tasks that nobody awaits is broken in the first half of their ti
   await world.clock.advance(3 * GRACE + SOON)
   assert.deepEqual(codes, ['POOL_DEADLOCK'])
 })
+
+test('a helper that takes the second connection for tasks that nobody awaits: as soon as one has shown it', async () => {
+  const world = new World()
+  const pool = world.pool({ max: 2 })
+  const codes: string[] = []
+  async function read(): Promise<void> {
+    const connection = await pool.acquire()
+    await world.sleep(1)
+    await pool.release(connection)
+  }
+  async function handle(): Promise<void> {
+    const connection = await pool.acquire()
+    try {
+      await world.sleep(1)
+      await read()
+      codes.push('done')
+    } catch (error) {
+      codes.push((error as PoolError).code)
+    } finally {
+      await pool.release(connection)
+    }
+  }
+  void handle()
+  await world.clock.advance(10)
+  for (let task = 0; task < 2; task += 1) void handle()
+  await world.clock.advance(SOON)
+  assert.deepEqual(tally(codes), { POOL_DEADLOCK: 1, done: 2 })
+})
+
+test('tasks that take two connections each, of which the first to end will do (Promise.any)', async () => {
+  const world = new World()
+  const pool = world.pool({ max: 2 })
+  async function task(): Promise<string> {
+    const connection = await pool.acquire()
+    try {
+      await world.sleep(1)
+      await pool.release(await pool.acquire())
+      return 'done'
+    } finally {
+      await pool.release(connection)
+    }
+  }
+  const first = async (): Promise<string> => Promise.any([task(), task()])
+  const ended = endings([first()])
+  await world.clock.advance(SOON)
+  assert.deepEqual(await ended, ['done'])
+  assert.equal(world.deadlocks.length, 1)
+})

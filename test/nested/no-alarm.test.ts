@@ -468,3 +468,56 @@ never(
   },
   { time: 200 * GRACE },
 )
+
+never(
+  'the same, where those others have gone on from there to another pool',
+  async (world, run) => {
+    const pool = world.pool({ max: 3, acquireTimeoutMillis: 100 * GRACE })
+    const other = world.pool({ max: 10 })
+    async function handle(job: number): Promise<void> {
+      if (job % 2 === 0) {
+        const connection = await pool.acquire()
+        await other.release(await other.acquire())
+        await world.sleep(8 * GRACE + (run % GRACE))
+        await pool.release(connection)
+      } else {
+        await world.sleep(1)
+        const connection = await pool.acquire()
+        await pool.release(connection)
+      }
+    }
+    for (let wave = 0; wave < 3; wave += 1) {
+      const ends: Promise<void>[] = []
+      world.clock.after(1, () => {
+        for (let job = 0; job < 6; job += 1) ends.push(handle(job).then(() => {}))
+      })
+      await world.sleep(2)
+      await Promise.all(ends)
+    }
+  },
+  { time: 100 * GRACE },
+)
+
+never(
+  'many requests, each of which starts one task and then awaits another that waits for the first',
+  async (world, run) => {
+    const pool = world.pool({ max: 16, acquireTimeoutMillis: 100 * GRACE })
+    async function load(kind: 'slow' | 'cached'): Promise<void> {
+      if (kind === 'slow') {
+        const connection = await pool.acquire()
+        await world.sleep(8 * GRACE + (run % GRACE))
+        await pool.release(connection)
+      } else {
+        await world.sleep(1)
+        const connection = await pool.acquire()
+        await pool.release(connection)
+      }
+    }
+    async function request(): Promise<void> {
+      const slow = load('slow')
+      await load('cached')
+      await slow
+    }
+    await Promise.all(Array.from({ length: 16 }, () => AsyncResource.bind(request)()))
+  },
+)
