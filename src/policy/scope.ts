@@ -110,6 +110,8 @@ export class Scope {
   trails: readonly Trail[] | undefined = undefined
   /** Acquires of which this is the innermost scope, by the pool that they wait for. */
   asking: Map<Member, Cohort> | undefined = undefined
+  /** Acquires that had to wait and showed this as the innermost scope that need be ruled out. */
+  asked = 0
   /** All that wait inside this lease, by the hint of their context. */
   cohorts: Set<Cohort> | undefined = undefined
   /** Of a shared lease, the further loan that works on it now; undefined: its own. */

@@ -544,3 +544,24 @@ test('tasks that take two connections each, of which the first to end will do (P
   assert.deepEqual(await ended, ['done'])
   assert.equal(world.deadlocks.length, 1)
 })
+
+test('more waiters than stacks are taken for: of each task somebody is asked', async () => {
+  const world = new World()
+  const pool = world.pool({ max: 300 })
+  async function query(): Promise<void> {
+    const connection = await pool.acquire()
+    await pool.release(connection)
+  }
+  async function task(): Promise<void> {
+    const connection = await pool.acquire()
+    try {
+      await world.sleep(1)
+      await Promise.all([query(), query(), query(), query()])
+    } finally {
+      await pool.release(connection)
+    }
+  }
+  const ended = endings(Array.from({ length: 300 }, task))
+  await world.clock.advance(SOON)
+  assert.deepEqual(tally(await ended), { done: 299, POOL_DEADLOCK: 1 })
+})
