@@ -3,6 +3,7 @@ import { newStorage } from '../context.ts'
 import type { Habit, Trail } from './habits.ts'
 import type { Trace } from './stacks.ts'
 import type { Judged } from './verdict.ts'
+import type { Inquest } from './watch.ts'
 
 /** What the verdict asks of a pool. Pools of other copies of this package answer the same questions. */
 export interface Member {
@@ -46,6 +47,8 @@ export interface Cohort {
   knot: Knot | undefined
   /** The last look at the waiters that came across it. */
   look: object | undefined
+  /** Its waiters are being asked. */
+  inquest: Inquest | undefined
 }
 
 /** One acquire that waits while its context holds leases. */

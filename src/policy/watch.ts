@@ -77,12 +77,17 @@ export function suspects(member: Member): Suspects {
 
 /** Asks those whose context alone proves nothing who awaits them, a few in each turn of the loop. */
 export class Inquest {
+  /** Called when it has ended: by those who wait for that, to ask some of the same waiters. */
+  readonly after = new Set<() => void>()
+  readonly #suspects: Suspects
   readonly #left: Wait[] = []
   #asked: readonly Wait[] = []
 
   constructor(suspicion: Suspects) {
-    for (const { waits } of suspicion) {
-      for (const wait of waits) {
+    this.#suspects = suspicion
+    for (const cohort of suspicion) {
+      cohort.inquest = this
+      for (const wait of cohort.waits) {
         // Until it has been answered, only what needs no proof is believed.
         wait.proven = undefined
         if (wait.ask !== undefined) this.#left.push(wait)
@@ -108,6 +113,19 @@ export class Inquest {
     }
     return this.#left.length > 0
   }
+
+  end(): void {
+    for (const cohort of this.#suspects) cohort.inquest = undefined
+    for (const each of this.after) each()
+  }
+}
+
+/** Are those who wait with leases of this pool being asked already? */
+export function underWay(member: Member): Inquest | undefined {
+  for (const lease of member.leases()) {
+    for (const { inquest } of lease.cohorts ?? []) if (inquest !== undefined) return inquest
+  }
+  return undefined
 }
 
 /** The knots of which this pool is part, once the suspects have been asked. */

@@ -565,3 +565,29 @@ test('more waiters than stacks are taken for: of each task somebody is asked', a
   await world.clock.advance(SOON)
   assert.deepEqual(tally(await ended), { done: 299, POOL_DEADLOCK: 1 })
 })
+
+test('of the pools of one knot one asks the waiters, the others leave it to that', async () => {
+  const world = new World()
+  const pools = Array.from({ length: 10 }, () => world.pool({ max: 20 }))
+  const turn = world.clock.turn.bind(world.clock)
+  let turns = 0
+  world.clock.turn = run => {
+    turns += 1
+    turn(run)
+  }
+  async function task(index: number): Promise<void> {
+    const [first, second] = [pools[index % 10], pools[(index + 1) % 10]] as [Pool<Thing>, Pool<Thing>]
+    const connection = await first.acquire()
+    try {
+      await world.sleep(1)
+      await second.release(await second.acquire())
+    } finally {
+      await first.release(connection)
+    }
+  }
+  const ended = endings(Array.from({ length: 200 }, (_, index) => task(index)))
+  await world.clock.advance(SOON)
+  assert.deepEqual(tally(await ended), { done: 199, POOL_DEADLOCK: 1 })
+  // Fifty in a turn.
+  assert.ok(turns <= 6, `${turns} turns`)
+})
