@@ -92,7 +92,10 @@ export function learn(scope: Scope, context: Scope | undefined, look: number): v
   if (owners.frames.length === 0) return
   const { frames } = new Trace(learn)
   if (frames.length === 0) return
-  const by = owners.frames.findIndex(owner => frames.some(frame => !frame.joins && frame.func === owner.func))
+  // Whoever stands where it stood does not give it back itself: another does, whom it awaits as well.
+  const by = owners.frames.findIndex(owner =>
+    frames.some(frame => !frame.joins && frame.func === owner.func && frame.place !== owner.place),
+  )
   const { habits } = shared()
   const statement = statementOf(owners)
   let habit = habits.get(statement)
