@@ -73,9 +73,9 @@ export interface Wait {
   readonly order: number
 }
 
-/** The last knot in which it stood. */
+/** The last knot in which it stood; while it is being asked anew, also as one that has been asked before. */
 export const knotOf = (wait: Wait): Knot | undefined =>
-  wait.proven === undefined ? wait.cohort.knot : wait.knot
+  wait.proven === undefined ? (wait.cohort.knot ?? wait.knot) : wait.knot
 
 export type ScopeState = 'pending' | 'held' | 'ended'
 

@@ -131,6 +131,10 @@ export function underWay(member: Member): Inquest | undefined {
 /** The knots of which this pool is part, once the suspects have been asked. */
 export function provenKnots(member: Member): Case[][] {
   const { cohorts, still } = involved(member)
+  // Who has become part of it meanwhile has been asked long ago, if ever: whoever awaited it then may have gone on.
+  for (const { inquest, waits } of cohorts) {
+    if (inquest === undefined) for (const wait of waits) wait.proven = undefined
+  }
   const believed = beyondDoubt(cohorts)
   const cases = cohorts.flatMap(cohort => casesOf(cohort, believed))
   return knots(dead(cases, still), poolOf).filter(knot => knot.some(({ pool }) => pool === member))
@@ -142,7 +146,7 @@ function beyondDoubt(cohorts: readonly Cohort[]): ReadonlySet<Wait> {
   const doubted: Wait[] = []
   for (const { waits } of cohorts) {
     for (const wait of waits) {
-      if (wait.unsure.length === 0) continue
+      if (wait.proven === undefined || wait.unsure.length === 0) continue
       doubted.push(wait)
       for (const lease of wait.unsure) claims.set(lease, (claims.get(lease) ?? 0) + 1)
     }

@@ -6,6 +6,8 @@ import { pathToFileURL } from 'node:url'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { createPool, type PoolError } from '../../src/index.ts'
+import { type Cohort, type Member, Scope, type Wait } from '../../src/policy/scope.ts'
+import { Inquest, provenKnots, suspects } from '../../src/policy/watch.ts'
 import { eventually } from '../support/factories.ts'
 import { endings, failure, GRACE, type Thing, tally, World } from './world.ts'
 
@@ -177,6 +179,42 @@ test('a listener of deadlock may call the pool as it likes', async () => {
   await world.clock.advance(SOON)
   assert.deepEqual(await ended, ['POOL_DEADLOCK'])
   assert.deepEqual(await Promise.all(called), ['from the listener'])
+})
+
+test('what was answered in an earlier inquest proves nothing in a later one', () => {
+  const lease = new Scope(undefined, undefined, false)
+  const member: Member = {
+    name: 'still',
+    lent: 1,
+    leases: () => [lease],
+    isStuck: () => true,
+    canMove: () => false,
+    isBusy: () => false,
+    isRipe: () => true,
+    isOverripe: () => false,
+    youngest: () => undefined,
+    goFirst: () => {},
+    reject: () => false,
+  }
+  lease.member = member
+  lease.begin({})
+  const waits = new Set<Wait>()
+  const common = { member, scope: lease, knot: undefined }
+  const cohort: Cohort = { ...common, leases: [lease], waits, look: undefined, inquest: undefined }
+  lease.cohorts = new Set([cohort])
+  const asked = { trace: undefined, chain: undefined, ask: () => {}, proven: [lease], unsure: [] }
+  waits.add({ ...common, ...asked, cohort, since: 0, order: 1 })
+  assert.deepEqual(provenKnots(member), [])
+  const suspicion = suspects(member)
+  assert.deepEqual(suspicion, [cohort])
+  // Only what is answered while it is being asked counts.
+  const inquest = new Inquest(suspicion)
+  inquest.ask()
+  inquest.hear()
+  for (const wait of waits) wait.proven = [lease]
+  assert.equal(provenKnots(member).length, 1)
+  inquest.end()
+  assert.deepEqual(provenKnots(member), [])
 })
 
 test('the error of a knot is whole even where stacks are off', async () => {
