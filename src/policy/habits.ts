@@ -1,4 +1,4 @@
-import { type Scope, shared } from './scope.ts'
+import { heldFrom, type Scope, shared } from './scope.ts'
 import { Trace } from './stacks.ts'
 
 /** Releases that are looked at one after the other; after that, one in so many: two stacks to read, some 20 µs. */
@@ -24,13 +24,20 @@ export interface Habit {
   /** Has it ever been released where none of the owners was at work? Then it was handed to somebody else. */
   handedOn: boolean
   /**
-   * An acquire was made in the context of such a loan, by the same function at another place. Was that the run which
-   * had taken the loan? Its release tells: the run that made the acquire has it in its context from then on.
+   * Acquires were made in the context of such a loan, at these places of a function that awaited it. Was that the run
+   * which had taken the loan? Its release tells: the run that made the acquire has it in its context from then on.
    *
    *     if (job.first) { const c = await pool.acquire(); … }        // another run, that has inherited the context
    *     else { await check(job); const d = await pool.acquire(); … }
    */
-  goesOn: 'unknown' | 'seen' | 'refuted'
+  readonly goesOn: Map<string, 'seen' | 'refuted'>
+}
+
+/** The acquires that one context has made inside a lease, by their places. */
+export interface Trail {
+  /** The {@link Scope.goings} of that lease, which tell it apart: to keep the lease itself would keep all around it. */
+  readonly of: ReadonlyMap<string, boolean>
+  readonly places: readonly string[]
 }
 
 const statementOf = (owners: Trace): string => {
@@ -41,13 +48,38 @@ const statementOf = (owners: Trace): string => {
 /** What is known of the loans that are taken where this one was. */
 export const habitOf = (owners: Trace): Habit | undefined => shared().habits.get(statementOf(owners))
 
+/** The statement at which a function that awaited a lease asks for another, itself or through what it calls. */
+export function goingFrom(owners: Trace | undefined, asked: Trace | undefined): string | undefined {
+  const runs = asked?.frames.find(frame => frame.begun)
+  if (runs === undefined || runs.async) return undefined
+  return owners?.frames.some(owner => owner.func === runs.func) ? runs.place : undefined
+}
+
 /**
- * A plain acquire is made in the context of a plain loan, and is taken to be of the same line.
+ * A plain acquire is made in the context of plain loans, and is taken to be of the same line.
+ * @param inner - its scope
+ * @param hint - what the context has shown: an earlier acquire of the same context, it may be
  * @param asked - its stack; without one the context will show the same as if nothing had been asked for
  */
-export function noteGoing(outer: Scope, asked: Trace | undefined): void {
-  outer.goesOn = asked !== undefined && asked.frames[0]?.func === outer.owners?.frames[0]?.func
+export function noteGoing(inner: Scope, hint: Scope, asked: Trace | undefined): void {
+  const trails: Trail[] = []
+  // What is asked for inside `use` does not show in the context of whoever has called that.
+  for (let outer = inner.parent; outer !== undefined && !outer.exact; outer = heldFrom(outer.parent)) {
+    const before = trailOf(hint, outer)
+    const place = goingFrom(outer.owners, asked)
+    if (place !== undefined) {
+      outer.goings ??= new Map()
+      const isDirect = asked?.frames[0]?.begun === true
+      outer.goings.set(place, isDirect && outer.goings.get(place) !== false)
+      const places = before?.places ?? []
+      trails.push({ of: outer.goings, places: places.includes(place) ? places : [...places, place] })
+    } else if (before !== undefined) trails.push(before)
+  }
+  if (trails.length > 0) inner.trails = trails
 }
+
+const trailOf = (scope: Scope, lease: Scope): Trail | undefined =>
+  lease.goings && scope.trails?.find(trail => trail.of === lease.goings)
 
 /**
  * A plain loan is being given back by whoever has called: is that one of those who awaited it?
@@ -55,27 +87,37 @@ export function noteGoing(outer: Scope, asked: Trace | undefined): void {
  */
 export function learn(scope: Scope, context: Scope | undefined, look: number): void {
   const { owners } = scope
-  if (owners === undefined || (look > MOST_LOOKS && look % THEN_ONE_IN !== 0 && !scope.goesOn)) return
+  if (owners === undefined || (look > MOST_LOOKS && look % THEN_ONE_IN !== 0 && scope.goings === undefined))
+    return
   if (owners.frames.length === 0) return
   const { frames } = new Trace(learn)
   if (frames.length === 0) return
-  const by = owners.frames.findIndex(owner => frames.some(frame => !frame.joins && frame.func === owner.func))
+  // Whoever stands where it stood does not give it back itself: another does, whom it awaits as well.
+  const by = owners.frames.findIndex(owner =>
+    frames.some(frame => !frame.joins && frame.func === owner.func && frame.place !== owner.place),
+  )
   const { habits } = shared()
   const statement = statementOf(owners)
   let habit = habits.get(statement)
   if (habit === undefined) {
-    habit = { outermost: 0, handedOn: false, goesOn: 'unknown' }
+    habit = { outermost: 0, handedOn: false, goesOn: new Map() }
     if (habits.size < MOST_STATEMENTS) habits.set(statement, habit)
   }
   habit.outermost = Math.max(habit.outermost, by)
   habit.handedOn ||= by === -1
-  if (!scope.goesOn) return
-  if (context === scope) habit.goesOn = 'refuted'
-  else if (habit.goesOn === 'unknown' && isWithin(context, scope)) habit.goesOn = 'seen'
+  for (const [place, isDirect] of scope.goings ?? []) {
+    const verdict = hasGone(scope, context, place)
+    // What a helper has asked for need not show in its caller's context (`AsyncLocalStorage.run` may be in between).
+    if (verdict === 'refuted' && isDirect) habit.goesOn.set(place, verdict)
+    else if (verdict === 'seen' && !habit.goesOn.has(place)) habit.goesOn.set(place, verdict)
+  }
 }
 
-function isWithin(context: Scope | undefined, scope: Scope): boolean {
+/** Was it the run that now gives this lease back which had asked for another there? */
+function hasGone(lease: Scope, context: Scope | undefined, place: string): 'seen' | 'refuted' | undefined {
+  let trail: Trail | undefined
   let outer = context
-  while (outer !== undefined && outer !== scope) outer = outer.parent
-  return outer === scope
+  for (; outer !== undefined && outer !== lease; outer = outer.parent) trail ??= trailOf(outer, lease)
+  if (outer === undefined) return undefined
+  return trail?.places.includes(place) ? 'seen' : 'refuted'
 }

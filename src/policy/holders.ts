@@ -1,4 +1,4 @@
-import { habitOf } from './habits.ts'
+import { goingFrom, habitOf } from './habits.ts'
 import { heldFrom, type Scope, type Wait } from './scope.ts'
 import type { Frame, Trace } from './stacks.ts'
 
@@ -57,8 +57,8 @@ export function leasesOf(asking: Asking, trust: Trust, unsure?: Scope[]): Scope[
     const { lease } = scope
     if (found.includes(lease) || lease.state !== 'held') continue
     if (trust !== 'hints' && !scope.exact) {
-      line ??= trust === 'call' ? begun(asking.trace) : certain(asking.chain)
-      const holds = holder(scope, line, claims)
+      line ??= trust === 'call' ? begun(asking.trace) : (asking.chain?.frames ?? [])
+      const holds = holder(scope, line, claims, asking.trace)
       if (holds === 'no') continue
       if (holds === 'perhaps' && unsure !== undefined) {
         unsure.push(lease)
@@ -81,7 +81,7 @@ export function needsStacks(innermost: Scope | undefined): boolean {
 
 /** Is what has called here started, and then awaited or called, by whoever runs in this scope? */
 export const isOfThisLine = (scope: Scope, asked: Trace): boolean =>
-  scope.exact || isHolder(scope, begun(asked))
+  scope.exact || isHolder(scope, begun(asked), asked)
 
 /**
  * The first scope from here outwards that need not be ruled out: an exact one, or one whose owners are known. Others
@@ -104,7 +104,7 @@ export function enclosing(outer: Scope | undefined, asked: Trace | undefined): S
   for (let scope = outer; scope !== undefined; scope = heldFrom(scope.parent)) {
     looked += 1
     if (looked > MOST_SCOPES) return undefined
-    if (scope.exact || isHolder(scope, line)) break
+    if (scope.exact || isHolder(scope, line, asked)) break
     if (asked === undefined || scope.owners === undefined || isSeen(scope.owners, asked))
       first = heldFrom(scope.parent)
   }
@@ -120,7 +120,12 @@ const isSeen = (owners: Trace, asked: Trace): boolean =>
  * inherited the context and takes another branch; unless such loans are known to go on (see `Habit`).
  * @param claims - which runs have been found to hold a lease of which statement, from the innermost outwards
  */
-function holder(scope: Scope, line: readonly Frame[], claims: Set<string>): 'yes' | 'perhaps' | 'no' {
+function holder(
+  scope: Scope,
+  line: readonly Frame[],
+  claims: Set<string>,
+  asked: Trace | undefined,
+): 'yes' | 'perhaps' | 'no' {
   const { owners: awaiting, trace: taken } = scope
   if (awaiting === undefined || taken === undefined) return 'no'
   const owners = awaiting.frames
@@ -130,6 +135,8 @@ function holder(scope: Scope, line: readonly Frame[], claims: Set<string>): 'yes
   for (const [at, owner] of owners.slice(0, 1 + (habit?.outermost ?? 0)).entries()) {
     if (owner.joins || strays(taken, owner, owners, at)) continue
     for (const [depth, frame] of line.entries()) {
+      // Who awaits the first of several can go on without this acquire.
+      if (frame.joins && frame.func === 'Promise.any') break
       if (frame.func !== owner.func || !endsLike(line, depth + 1, owners, at + 1)) continue
       if (isSameStatement(frame, owner, taken)) {
         const joined = joins(owners.slice(0, at)) && joins(line.slice(0, depth))
@@ -138,14 +145,16 @@ function holder(scope: Scope, line: readonly Frame[], claims: Set<string>): 'yes
       const claim = `${depth} ${owner.place}`
       if (!kept && claims.has(claim)) continue
       claims.add(claim)
-      if (kept || at < owners.length - 1 || habit?.goesOn === 'seen') return 'yes'
-      return habit?.goesOn === 'refuted' ? 'no' : 'perhaps'
+      if (kept || at < owners.length - 1) return 'yes'
+      const known = habit?.goesOn.get(goingFrom(awaiting, asked) ?? '')
+      return known === 'seen' ? 'yes' : known === 'refuted' ? 'no' : 'perhaps'
     }
   }
   return 'no'
 }
 
-const isHolder = (scope: Scope, line: readonly Frame[]): boolean => holder(scope, line, new Set()) !== 'no'
+const isHolder = (scope: Scope, line: readonly Frame[], asked: Trace | undefined): boolean =>
+  holder(scope, line, new Set(), asked) !== 'no'
 
 /**
  * Has the context of this loan stayed with the line that took it? So it has when the microtask that took it had
@@ -189,11 +198,4 @@ function begun(asked: Trace | undefined): readonly Frame[] {
   const frames = asked?.frames ?? []
   const first = frames.findIndex(frame => frame.begun)
   return first === -1 ? [] : frames.slice(first)
-}
-
-/** Those who cannot go on without this acquire: of the promises of a `Promise.any` another may do. */
-function certain(chain: Pick<Trace, 'frames'> | undefined): readonly Frame[] {
-  const frames = chain?.frames ?? []
-  const choice = frames.findIndex(frame => frame.joins && frame.func === 'Promise.any')
-  return choice === -1 ? frames : frames.slice(0, choice)
 }

@@ -6,7 +6,7 @@ import { leasesOf } from './holders.ts'
 import type { NestedHouse } from './nested.ts'
 import { circle, deadlock } from './nested-words.ts'
 import { type Cohort, type Knot, knotOf, type Member, type Scope, shared, type Wait } from './scope.ts'
-import { Inquest, provenKnots, suspects } from './watch.ts'
+import { Inquest, provenKnots, suspects, underWay } from './watch.ts'
 
 /** The share of time that the verdict may take: one in so many. */
 const VERDICT_SHARE = 20
@@ -26,6 +26,7 @@ export class Judge<T> implements Member {
   /** When a connection last came or went, in milliseconds of the pool's clock. */
   lastSign = Number.NEGATIVE_INFINITY
   #examining = false
+  readonly #lookAgain = (): void => this.#alarm.set(this.#house.clock.now())
 
   constructor(house: NestedHouse<T>, onStall: Lateness) {
     this.#house = house
@@ -46,7 +47,15 @@ export class Judge<T> implements Member {
     const known = scope.asking.get(this)
     if (known !== undefined) return known
     const leases = leasesOf({ scope, trace: undefined, chain: undefined }, 'hints')
-    const cohort: Cohort = { member: this, scope, leases, waits: new Set(), knot: undefined, look: undefined }
+    const cohort: Cohort = {
+      member: this,
+      scope,
+      leases,
+      waits: new Set(),
+      knot: undefined,
+      look: undefined,
+      inquest: undefined,
+    }
     scope.asking.set(this, cohort)
     for (const lease of leases) {
       lease.cohorts ??= new Set()
@@ -85,14 +94,19 @@ export class Judge<T> implements Member {
     for (let next = this.#freed.next(); !next.done; next = this.#freed.next()) {
       const [wait, waiter] = next.value
       if (wait.order > this.#lastFreed) break
-      if (knotOf(wait) !== undefined) return waiter
+      // Of a crowd that has been aborted some have not been told yet.
+      if (!waiter.gone && knotOf(wait) !== undefined) return waiter
     }
     this.#freed = undefined
     return undefined
   }
 
   youngest(knot: Knot): Wait | undefined {
-    return [...this.#waiters.keys()].findLast(wait => knotOf(wait) === knot && this.isRipe(wait))
+    let youngest: Wait | undefined
+    for (const [wait, waiter] of this.#waiters) {
+      if (!waiter.gone && knotOf(wait) === knot && this.isRipe(wait)) youngest = wait
+    }
+    return youngest
   }
 
   goFirst(): void {
@@ -177,13 +191,22 @@ export class Judge<T> implements Member {
     if (this.#waiters.size === 0) return
     const { clock, options } = this.#house
     const before = clock.now()
-    if (!this.#examining && !this.canMove()) {
-      const suspicion = suspects(this)
-      if (suspicion.length > 0) this.#examine(new Inquest(suspicion))
-    }
+    if (!this.#examining && !this.canMove()) this.#look()
     const now = clock.now()
     const pause = Math.max(options.deadlockGraceMillis / 2, VERDICT_SHARE * (now - before), 1)
     this.#alarm.set(now + pause)
+  }
+
+  /** Of pools that are part of one knot one asks at a time: whoever is asked anew has no answer until then. */
+  #look(): void {
+    let other = underWay(this)
+    if (other === undefined) {
+      const suspicion = suspects(this)
+      if (suspicion.length === 0) return
+      other = suspicion.find(({ inquest }) => inquest !== undefined)?.inquest
+      if (other === undefined) this.#examine(new Inquest(suspicion))
+    }
+    other?.after.add(this.#lookAgain)
   }
 
   /** In portions, with the loop turning in between: whatever lies unread in the kernel gets its say before the end. */
@@ -196,8 +219,8 @@ export class Judge<T> implements Member {
         return
       }
       this.#examining = false
-      if (this.#waiters.size === 0) return
-      for (const knot of provenKnots(this)) this.#break(knot)
+      if (this.#waiters.size > 0) for (const knot of provenKnots(this)) this.#break(knot)
+      inquest.end()
     })
   }
 

@@ -65,7 +65,7 @@ export class Nesting<T> {
     // A plain lease whose stack was not taken can never be proved to be held by whoever waits: it needs no scope.
     if (!exact && slot.trace === undefined && isSpent(hint)) return
     const scope = new Scope(this.judge, undefined, exact)
-    if (hint !== undefined) this.#enclose(scope, hint, detached, slot, slot.lentAt, from)
+    if (hint !== undefined) this.#enclose(scope, hint, detached, slot, false, slot.lentAt, from)
     if (!exact && slot.trace === undefined && !scope.isDetached) {
       this.#storage.enterWith(scope.parent ?? SPENT)
       return
@@ -93,7 +93,7 @@ export class Nesting<T> {
     if ((exact || trace === undefined) && isSpent(hint)) return promise
     const scope = new Scope(this.judge, undefined, exact)
     const asking = { trace }
-    if (hint !== undefined) this.#enclose(scope, hint, detached, asking, waiter.since, from)
+    if (hint !== undefined) this.#enclose(scope, hint, detached, asking, true, waiter.since, from)
     const outer = detached ? undefined : scope.parent
     if (!exact && asking.trace === undefined && outer === undefined && !scope.isDetached) {
       this.#storage.enterWith(SPENT)
@@ -184,14 +184,15 @@ export class Nesting<T> {
     hint: Scope,
     detached: boolean,
     asking: { trace: Trace | undefined },
+    waits: boolean,
     now: number,
     from: Entry,
   ): void {
     const outer = heldFrom(hint)
     if (outer === undefined) return
     if (!detached) {
-      scope.parent = this.#sightings.see(outer, asking, now, from)
-      if (!scope.exact && scope.parent !== undefined) noteGoing(scope.parent, asking.trace)
+      scope.parent = this.#sightings.see(outer, asking, waits, now, from)
+      if (!scope.exact) noteGoing(scope, hint, asking.trace)
     } else if (!scope.exact) {
       // Whoever has called this, and finds itself in the scope as well, still holds what it held.
       scope.parent = outer

@@ -1,8 +1,9 @@
 import type { AsyncLocalStorage } from 'node:async_hooks'
 import { newStorage } from '../context.ts'
-import type { Habit } from './habits.ts'
+import type { Habit, Trail } from './habits.ts'
 import type { Trace } from './stacks.ts'
 import type { Judged } from './verdict.ts'
+import type { Inquest } from './watch.ts'
 
 /** What the verdict asks of a pool. Pools of other copies of this package answer the same questions. */
 export interface Member {
@@ -46,6 +47,8 @@ export interface Cohort {
   knot: Knot | undefined
   /** The last look at the waiters that came across it. */
   look: object | undefined
+  /** Its waiters are being asked. */
+  inquest: Inquest | undefined
 }
 
 /** One acquire that waits while its context holds leases. */
@@ -70,9 +73,9 @@ export interface Wait {
   readonly order: number
 }
 
-/** The last knot in which it stood. */
+/** The last knot in which it stood; while it is being asked anew, also as one that has been asked before. */
 export const knotOf = (wait: Wait): Knot | undefined =>
-  wait.proven === undefined ? wait.cohort.knot : wait.knot
+  wait.proven === undefined ? (wait.cohort.knot ?? wait.knot) : wait.knot
 
 export type ScopeState = 'pending' | 'held' | 'ended'
 
@@ -104,10 +107,14 @@ export class Scope {
   owners: Trace | undefined = undefined
   /** Is whoever runs in this scope awaited by nobody further out? Only the context leads there. */
   isDetached = false
-  /** Has the function that took this lease been seen in its context, at another plain acquire? */
-  goesOn = false
+  /** Where a function that awaited this lease has been seen to ask for others in its context; itself, or by a helper. */
+  goings: Map<string, boolean> | undefined = undefined
+  /** By which of these this scope has been reached, for each lease around it. */
+  trails: readonly Trail[] | undefined = undefined
   /** Acquires of which this is the innermost scope, by the pool that they wait for. */
   asking: Map<Member, Cohort> | undefined = undefined
+  /** Acquires that had to wait and showed this as the innermost scope that need be ruled out. */
+  asked = 0
   /** All that wait inside this lease, by the hint of their context. */
   cohorts: Set<Cohort> | undefined = undefined
   /** Of a shared lease, the further loan that works on it now; undefined: its own. */
@@ -135,6 +142,7 @@ export class Scope {
     this.slot = undefined
     this.trace = undefined
     this.owners = undefined
+    this.goings = undefined
     this.tip = undefined
     this.asking = undefined
     this.cohorts = undefined
@@ -167,7 +175,7 @@ interface Shared {
   readonly habits: Map<string, Habit>
 }
 
-const KEY = Symbol.for('lifeguard-pool.nested.v3')
+const KEY = Symbol.for('lifeguard-pool.nested.v4')
 
 /** Made with the first pool that wants it: `nested: 'allow'` alone never switches context tracking on. */
 export function shared(): Shared {

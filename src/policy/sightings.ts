@@ -8,6 +8,8 @@ import { Trace } from './stacks.ts'
 /** Nested acquires whose stack is read at once; after that, one in so many. */
 const MOST_LOOKS = 1000
 const THEN_ONE_IN = 16
+/** Of the acquires that wait inside one plain loan, so many have their stack taken whatever that costs. */
+const LEAST_ASKED = 4
 /** Call sites that are remembered as told. */
 const MOST_SITES = 1000
 
@@ -26,10 +28,17 @@ export class Sightings<T> {
    *
    * @param hint - the innermost scope that the context shows
    * @param asking - its stack is taken if need be
+   * @param waits - whether it has to wait: if nobody of a loan's line is asked, a knot of it can never be proved
    * @returns the innermost scope that may be of this line. What the context only happens to carry is left out for
    *   good: chains stay short, and a lease that ends does not make way for one that is another's
    */
-  see(hint: Scope, asking: { trace: Trace | undefined }, now: number, from: Entry): Scope | undefined {
+  see(
+    hint: Scope,
+    asking: { trace: Trace | undefined },
+    waits: boolean,
+    now: number,
+    from: Entry,
+  ): Scope | undefined {
     const { totals } = this.#house
     const known = firstKnown(hint)
     if (known === undefined) return undefined
@@ -42,7 +51,11 @@ export class Sightings<T> {
       return known
     }
     const { sampling } = this.#house
-    if (asking.trace === undefined && sampling.affords(now)) asking.trace = sampling.take(from, now)
+    if (asking.trace === undefined) {
+      if (sampling.affords(now)) asking.trace = sampling.take(from, now)
+      else if (waits && known.asked < LEAST_ASKED) asking.trace = new Trace(from)
+      if (waits) known.asked += 1
+    }
     const outer = enclosing(known, asking.trace)
     if (outer !== undefined && asking.trace !== undefined && this.#tell(outer, asking.trace))
       totals.nested += 1

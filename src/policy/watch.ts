@@ -77,12 +77,17 @@ export function suspects(member: Member): Suspects {
 
 /** Asks those whose context alone proves nothing who awaits them, a few in each turn of the loop. */
 export class Inquest {
+  /** Called when it has ended: by those who wait for that, to ask some of the same waiters. */
+  readonly after = new Set<() => void>()
+  readonly #suspects: Suspects
   readonly #left: Wait[] = []
   #asked: readonly Wait[] = []
 
   constructor(suspicion: Suspects) {
-    for (const { waits } of suspicion) {
-      for (const wait of waits) {
+    this.#suspects = suspicion
+    for (const cohort of suspicion) {
+      cohort.inquest = this
+      for (const wait of cohort.waits) {
         // Until it has been answered, only what needs no proof is believed.
         wait.proven = undefined
         if (wait.ask !== undefined) this.#left.push(wait)
@@ -108,11 +113,28 @@ export class Inquest {
     }
     return this.#left.length > 0
   }
+
+  end(): void {
+    for (const cohort of this.#suspects) cohort.inquest = undefined
+    for (const each of this.after) each()
+  }
+}
+
+/** Are those who wait with leases of this pool being asked already? */
+export function underWay(member: Member): Inquest | undefined {
+  for (const lease of member.leases()) {
+    for (const { inquest } of lease.cohorts ?? []) if (inquest !== undefined) return inquest
+  }
+  return undefined
 }
 
 /** The knots of which this pool is part, once the suspects have been asked. */
 export function provenKnots(member: Member): Case[][] {
   const { cohorts, still } = involved(member)
+  // Who has become part of it meanwhile has been asked long ago, if ever: whoever awaited it then may have gone on.
+  for (const { inquest, waits } of cohorts) {
+    if (inquest === undefined) for (const wait of waits) wait.proven = undefined
+  }
   const believed = beyondDoubt(cohorts)
   const cases = cohorts.flatMap(cohort => casesOf(cohort, believed))
   return knots(dead(cases, still), poolOf).filter(knot => knot.some(({ pool }) => pool === member))
@@ -124,14 +146,20 @@ function beyondDoubt(cohorts: readonly Cohort[]): ReadonlySet<Wait> {
   const doubted: Wait[] = []
   for (const { waits } of cohorts) {
     for (const wait of waits) {
-      if (wait.unsure.length === 0) continue
+      if (wait.proven === undefined || wait.unsure.length === 0) continue
       doubted.push(wait)
       for (const lease of wait.unsure) claims.set(lease, (claims.get(lease) ?? 0) + 1)
     }
   }
-  const alone = doubted.filter(wait => wait.unsure.every(lease => claims.get(lease) === 1))
+  const alone = doubted.filter(wait =>
+    wait.unsure.every(lease => claims.get(lease) === 1 && isLeftAlone(wait, lease)),
+  )
   return new Set(alone.length < MANY ? [] : alone)
 }
+
+/** Nobody awaited the run that took the lease. Is that true as well of the one that waits now? */
+const isLeftAlone = ({ chain }: Wait, { owners }: Scope): boolean =>
+  chain?.frames.at(-1)?.func === owners?.frames.at(-1)?.func
 
 function some(waits: Iterable<Wait>, test: (wait: Wait) => boolean): boolean {
   for (const wait of waits) if (test(wait)) return true

@@ -6,6 +6,8 @@ import { pathToFileURL } from 'node:url'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { createPool, type PoolError } from '../../src/index.ts'
+import { type Cohort, type Member, Scope, type Wait } from '../../src/policy/scope.ts'
+import { Inquest, provenKnots, suspects } from '../../src/policy/watch.ts'
 import { eventually } from '../support/factories.ts'
 import { endings, failure, GRACE, type Thing, tally, World } from './world.ts'
 
@@ -84,6 +86,43 @@ for (const how of ['abort', 'close', 'purge', 'resize'] as const) {
   })
 }
 
+test('whoever has been aborted, and not been told yet, is not served in place of somebody who waits', async () => {
+  const world = new World()
+  const pool = world.pool({ max: 2, acquireTimeoutMillis: false })
+  const caller = new AbortController()
+  const outsiders: Promise<unknown>[] = []
+  pool.on('deadlock', () => {
+    for (let index = 0; index < 10; index += 1) outsiders.push(pool.use(() => {}, { timeoutMillis: 1000 }))
+    // It takes long to tell so many: the loop turns in between, and the victim gives its connection back.
+    const now = world.clock.now.bind(world.clock)
+    let late = 0
+    world.clock.now = () => {
+      late += 10
+      return now() + late
+    }
+    caller.abort()
+  })
+  const crowd = endings([
+    pool.use(async () => {
+      await world.sleep(1)
+      const inside = Array.from({ length: 500 }, () => pool.use(() => 'served', { signal: caller.signal }))
+      const ends = tally(await endings(inside))
+      return ends.POOL_ABORTED
+    }),
+  ])
+  const victim = endings([
+    pool.use(async () => {
+      await world.sleep(2)
+      await pool.use(() => {})
+    }),
+  ])
+  await world.clock.advance(3000)
+  assert.deepEqual(await victim, ['POOL_DEADLOCK'])
+  assert.deepEqual(await crowd, [500])
+  assert.deepEqual(tally(await endings(outsiders)), { done: 10 })
+  assert.equal(pool.pending, 0)
+})
+
 test('a victim that asks again at once, still holding, does not keep the others from their end', async () => {
   const world = new World()
   const pool = world.pool({ max: 3 })
@@ -140,6 +179,42 @@ test('a listener of deadlock may call the pool as it likes', async () => {
   await world.clock.advance(SOON)
   assert.deepEqual(await ended, ['POOL_DEADLOCK'])
   assert.deepEqual(await Promise.all(called), ['from the listener'])
+})
+
+test('what was answered in an earlier inquest proves nothing in a later one', () => {
+  const lease = new Scope(undefined, undefined, false)
+  const member: Member = {
+    name: 'still',
+    lent: 1,
+    leases: () => [lease],
+    isStuck: () => true,
+    canMove: () => false,
+    isBusy: () => false,
+    isRipe: () => true,
+    isOverripe: () => false,
+    youngest: () => undefined,
+    goFirst: () => {},
+    reject: () => false,
+  }
+  lease.member = member
+  lease.begin({})
+  const waits = new Set<Wait>()
+  const common = { member, scope: lease, knot: undefined }
+  const cohort: Cohort = { ...common, leases: [lease], waits, look: undefined, inquest: undefined }
+  lease.cohorts = new Set([cohort])
+  const asked = { trace: undefined, chain: undefined, ask: () => {}, proven: [lease], unsure: [] }
+  waits.add({ ...common, ...asked, cohort, since: 0, order: 1 })
+  assert.deepEqual(provenKnots(member), [])
+  const suspicion = suspects(member)
+  assert.deepEqual(suspicion, [cohort])
+  // Only what is answered while it is being asked counts.
+  const inquest = new Inquest(suspicion)
+  inquest.ask()
+  inquest.hear()
+  for (const wait of waits) wait.proven = [lease]
+  assert.equal(provenKnots(member).length, 1)
+  inquest.end()
+  assert.deepEqual(provenKnots(member), [])
 })
 
 test('the error of a knot is whole even where stacks are off', async () => {

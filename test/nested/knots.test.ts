@@ -496,3 +496,98 @@ test('a knot of tasks that nobody awaits is broken in the first half of their ti
   await world.clock.advance(3 * GRACE + SOON)
   assert.deepEqual(codes, ['POOL_DEADLOCK'])
 })
+
+test('a helper that takes the second connection for tasks that nobody awaits: as soon as one has shown it', async () => {
+  const world = new World()
+  const pool = world.pool({ max: 2 })
+  const codes: string[] = []
+  async function read(): Promise<void> {
+    const connection = await pool.acquire()
+    await world.sleep(1)
+    await pool.release(connection)
+  }
+  async function handle(): Promise<void> {
+    const connection = await pool.acquire()
+    try {
+      await world.sleep(1)
+      await read()
+      codes.push('done')
+    } catch (error) {
+      codes.push((error as PoolError).code)
+    } finally {
+      await pool.release(connection)
+    }
+  }
+  void handle()
+  await world.clock.advance(10)
+  for (let task = 0; task < 2; task += 1) void handle()
+  await world.clock.advance(SOON)
+  assert.deepEqual(tally(codes), { POOL_DEADLOCK: 1, done: 2 })
+})
+
+test('tasks that take two connections each, of which the first to end will do (Promise.any)', async () => {
+  const world = new World()
+  const pool = world.pool({ max: 2 })
+  async function task(): Promise<string> {
+    const connection = await pool.acquire()
+    try {
+      await world.sleep(1)
+      await pool.release(await pool.acquire())
+      return 'done'
+    } finally {
+      await pool.release(connection)
+    }
+  }
+  const first = async (): Promise<string> => Promise.any([task(), task()])
+  const ended = endings([first()])
+  await world.clock.advance(SOON)
+  assert.deepEqual(await ended, ['done'])
+  assert.equal(world.deadlocks.length, 1)
+})
+
+test('more waiters than stacks are taken for: of each task somebody is asked', async () => {
+  const world = new World()
+  const pool = world.pool({ max: 300 })
+  async function query(): Promise<void> {
+    const connection = await pool.acquire()
+    await pool.release(connection)
+  }
+  async function task(): Promise<void> {
+    const connection = await pool.acquire()
+    try {
+      await world.sleep(1)
+      await Promise.all([query(), query(), query(), query()])
+    } finally {
+      await pool.release(connection)
+    }
+  }
+  const ended = endings(Array.from({ length: 300 }, task))
+  await world.clock.advance(SOON)
+  assert.deepEqual(tally(await ended), { done: 299, POOL_DEADLOCK: 1 })
+})
+
+test('of the pools of one knot one asks the waiters, the others leave it to that', async () => {
+  const world = new World()
+  const pools = Array.from({ length: 10 }, () => world.pool({ max: 20 }))
+  const turn = world.clock.turn.bind(world.clock)
+  let turns = 0
+  world.clock.turn = run => {
+    turns += 1
+    turn(run)
+  }
+  async function task(index: number): Promise<void> {
+    const [first, second] = [pools[index % 10], pools[(index + 1) % 10]] as [Pool<Thing>, Pool<Thing>]
+    const connection = await first.acquire()
+    try {
+      await world.sleep(1)
+      await second.release(await second.acquire())
+    } finally {
+      await first.release(connection)
+    }
+  }
+  const ended = endings(Array.from({ length: 200 }, (_, index) => task(index)))
+  await world.clock.advance(SOON)
+  assert.deepEqual(tally(await ended), { done: 199, POOL_DEADLOCK: 1 })
+  // Fifty in a turn.
+  assert.ok(turns <= 6, `${turns} turns`)
+})

@@ -6,7 +6,7 @@ import type { Pool } from '../../src/index.ts'
 import { endings, GRACE, type Thing, tally, World } from './world.ts'
 
 /*
- * What must never be taken for a deadlock. Each case runs a thousand times at once on one clock, each time on pools of
+ * What must never be taken for a deadlock. Each case runs many times at once on one clock, each time on pools of
  * its own, with sleeps that differ from run to run.
  */
 
@@ -18,13 +18,13 @@ type Case = (world: World, run: number) => Promise<unknown>
 function never(
   danger: string,
   oneCase: Case,
-  { time = 3000, nested }: { time?: number; nested?: number } = {},
+  { time = 3000, times = TIMES, nested }: { time?: number; times?: number; nested?: number } = {},
 ) {
   test(danger, async () => {
     const world = new World()
-    const ended = endings(Array.from({ length: TIMES }, (_, run) => oneCase(world, run)))
+    const ended = endings(Array.from({ length: times }, (_, run) => oneCase(world, run)))
     await world.clock.advance(time)
-    assert.deepEqual(tally(await ended), { done: TIMES })
+    assert.deepEqual(tally(await ended), { done: times })
     assert.deepEqual(world.deadlocks, [])
     if (nested !== undefined) assert.equal(world.nested, nested)
   })
@@ -467,4 +467,85 @@ never(
     await start(8)
   },
   { time: 200 * GRACE },
+)
+
+never(
+  'the same, where those others have gone on from there to another pool',
+  async (world, run) => {
+    const pool = world.pool({ max: 3, acquireTimeoutMillis: 100 * GRACE })
+    const other = world.pool({ max: 10 })
+    async function handle(job: number): Promise<void> {
+      if (job % 2 === 0) {
+        const connection = await pool.acquire()
+        await other.release(await other.acquire())
+        await world.sleep(8 * GRACE + (run % GRACE))
+        await pool.release(connection)
+      } else {
+        await world.sleep(1)
+        const connection = await pool.acquire()
+        await pool.release(connection)
+      }
+    }
+    for (let wave = 0; wave < 3; wave += 1) {
+      const ends: Promise<void>[] = []
+      world.clock.after(1, () => {
+        for (let job = 0; job < 6; job += 1) ends.push(handle(job).then(() => {}))
+      })
+      await world.sleep(2)
+      await Promise.all(ends)
+    }
+  },
+  { time: 100 * GRACE, times: 200 },
+)
+
+never(
+  'many requests, each of which starts one task and then awaits another that waits for the first',
+  async (world, run) => {
+    const pool = world.pool({ max: 16, acquireTimeoutMillis: 100 * GRACE })
+    async function load(kind: 'slow' | 'cached'): Promise<void> {
+      if (kind === 'slow') {
+        const connection = await pool.acquire()
+        await world.sleep(8 * GRACE + (run % GRACE))
+        await pool.release(connection)
+      } else {
+        await world.sleep(1)
+        const connection = await pool.acquire()
+        await pool.release(connection)
+      }
+    }
+    async function request(): Promise<void> {
+      const slow = load('slow')
+      await load('cached')
+      await slow
+    }
+    await Promise.all(Array.from({ length: 16 }, () => AsyncResource.bind(request)()))
+  },
+  { times: 50 },
+)
+
+never(
+  'connections that a producer hands to a consumer beside it, which gives them back',
+  async (world, run) => {
+    const pool = world.pool({ max: 2, acquireTimeoutMillis: 100 * GRACE })
+    async function exchange(items: number): Promise<void> {
+      const queue: Thing[] = []
+      async function produce(): Promise<void> {
+        await world.sleep(1)
+        for (let item = 0; item < items; item += 1) queue.push(await pool.acquire())
+      }
+      async function consume(): Promise<void> {
+        for (let item = 0; item < items; ) {
+          await world.sleep(LONG + (run % GRACE))
+          for (const thing of queue.splice(0)) {
+            await pool.release(thing)
+            item += 1
+          }
+        }
+      }
+      await Promise.all([produce(), consume()])
+    }
+    // As a service has been used before.
+    await exchange(1)
+    await exchange(5)
+  },
 )
