@@ -117,7 +117,8 @@ const isSeen = (owners: Trace, asked: Trace): boolean =>
 
 /**
  * Rule 6. Of a function that nobody awaited as the lease was granted it can be another run after all, one that has
- * inherited the context and takes another branch; unless such loans are known to go on (see `Habit`).
+ * inherited the context and takes another branch; unless such loans are known to go on (see `Habit`). And of whichever
+ * function, it may have handed the lease to somebody else: nothing is sure before one such loan has come back.
  * @param claims - which runs have been found to hold a lease of which statement, from the innermost outwards
  */
 function holder(
@@ -145,6 +146,7 @@ function holder(
       const claim = `${depth} ${owner.place}`
       if (!kept && claims.has(claim)) continue
       claims.add(claim)
+      if (habit === undefined) return 'perhaps'
       if (kept || at < owners.length - 1) return 'yes'
       const known = habit?.goesOn.get(goingFrom(awaiting, asked) ?? '')
       return known === 'seen' ? 'yes' : known === 'refuted' ? 'no' : 'perhaps'

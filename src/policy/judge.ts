@@ -11,7 +11,7 @@ import { Inquest, provenKnots, suspects, underWay } from './watch.ts'
 /** The share of time that the verdict may take: one in so many. */
 const VERDICT_SHARE = 20
 /** A knot that may be none has to stand for so many times its grace, but not beyond half of a waiter's time. */
-const DOUBTFUL_GRACES = 10
+const DOUBTFUL_GRACES = 5
 
 /** Finds the knots of which one pool is part, and breaks them; answers what those of other pools ask of it. */
 export class Judge<T> implements Member {

@@ -338,6 +338,27 @@ never('a lease handed to another context and released there', async (world, run)
   }
 })
 
+never('a lease that a timer gives back, while whoever took it waits for another one', async (world, run) => {
+  const pool = world.pool()
+  const thing = await pool.acquire()
+  world.clock.after(3 * GRACE + (run % GRACE), () => void pool.release(thing))
+  await pool.release(await pool.acquire())
+})
+
+never(
+  'a lease that a background job gives back, while whoever took it waits for another one',
+  async (world, run) => {
+    const pool = world.pool()
+    const thing = await pool.acquire()
+    const job = (async () => {
+      await world.sleep(3 * GRACE + (run % GRACE))
+      await pool.release(thing)
+    })()
+    await pool.release(await pool.acquire())
+    await job
+  },
+)
+
 never(
   'a loop of tasks in one context, each with a connection of its own',
   async world => {
@@ -456,7 +477,7 @@ function twoBranches(world: World, hold: number): (jobs: number) => Promise<void
 
 never(
   'a branch of a handler that inherits the context of another run, which took another branch',
-  (world, run) => twoBranches(world, 8 * GRACE + (run % GRACE))(8),
+  (world, run) => twoBranches(world, 3 * GRACE + (run % GRACE))(8),
 )
 
 never(
@@ -478,7 +499,7 @@ never(
       if (job % 2 === 0) {
         const connection = await pool.acquire()
         await other.release(await other.acquire())
-        await world.sleep(8 * GRACE + (run % GRACE))
+        await world.sleep(3 * GRACE + (run % GRACE))
         await pool.release(connection)
       } else {
         await world.sleep(1)
@@ -505,7 +526,7 @@ never(
     async function load(kind: 'slow' | 'cached'): Promise<void> {
       if (kind === 'slow') {
         const connection = await pool.acquire()
-        await world.sleep(8 * GRACE + (run % GRACE))
+        await world.sleep(3 * GRACE + (run % GRACE))
         await pool.release(connection)
       } else {
         await world.sleep(1)
