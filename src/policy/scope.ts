@@ -1,5 +1,5 @@
 import type { AsyncLocalStorage } from 'node:async_hooks'
-import { newStorage } from '../context.ts'
+import { newStorage, outside } from '../context.ts'
 import type { Habit, Trail } from './habits.ts'
 import type { Trace } from './stacks.ts'
 import type { Judged } from './verdict.ts'
@@ -183,8 +183,9 @@ export function shared(): Shared {
   if (holder[KEY] === undefined) {
     const storage = newStorage<Scope | undefined>()
     // On Node 20 and 22 a microtask has a context of its own only if tracking was on when it was queued. What is there
-    // already, as `undefined` is, would not switch it on.
-    storage.run(SPENT, () => {})
+    // already, as `undefined` is, would not switch it on. Outside, as from Node 24 on it would leave a map behind here,
+    // which each further context of this process would have to copy.
+    outside(() => storage.run(SPENT, () => {}))
     holder[KEY] = { storage, waits: 0, habits: new Map() }
   }
   return holder[KEY]
