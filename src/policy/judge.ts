@@ -54,6 +54,7 @@ export class Judge<T> implements Member {
       waits: new Set(),
       knot: undefined,
       look: undefined,
+      asked: false,
       inquest: undefined,
     }
     scope.asking.set(this, cohort)
@@ -102,11 +103,9 @@ export class Judge<T> implements Member {
   }
 
   youngest(knot: Knot): Wait | undefined {
-    let youngest: Wait | undefined
-    for (const [wait, waiter] of this.#waiters) {
-      if (!waiter.gone && knotOf(wait) === knot && this.isRipe(wait)) youngest = wait
-    }
-    return youngest
+    return [...this.#waiters.keys()].findLast(
+      wait => knotOf(wait) === knot && this.#waiters.get(wait)?.gone === false && this.isRipe(wait),
+    )
   }
 
   goFirst(): void {

@@ -47,6 +47,8 @@ export interface Cohort {
   knot: Knot | undefined
   /** The last look at the waiters that came across it. */
   look: object | undefined
+  /** Has one of its waiters been asked? */
+  asked: boolean
   /** Its waiters are being asked. */
   inquest: Inquest | undefined
 }

@@ -87,6 +87,7 @@ export class Inquest {
     this.#suspects = suspicion
     for (const cohort of suspicion) {
       cohort.inquest = this
+      cohort.asked = false
       for (const wait of cohort.waits) {
         // Until it has been answered, only what needs no proof is believed.
         wait.proven = undefined
@@ -108,6 +109,7 @@ export class Inquest {
   hear(): boolean {
     for (const wait of this.#asked) {
       const unsure: Scope[] = []
+      wait.cohort.asked = true
       wait.proven = leasesOf(wait, 'chain', unsure)
       wait.unsure = unsure
     }
@@ -132,8 +134,10 @@ export function underWay(member: Member): Inquest | undefined {
 export function provenKnots(member: Member): Case[][] {
   const { cohorts, still } = involved(member)
   // Who has become part of it meanwhile has been asked long ago, if ever: whoever awaited it then may have gone on.
-  for (const { inquest, waits } of cohorts) {
-    if (inquest === undefined) for (const wait of waits) wait.proven = undefined
+  for (const cohort of cohorts) {
+    if (cohort.inquest !== undefined || !cohort.asked) continue
+    cohort.asked = false
+    for (const wait of cohort.waits) wait.proven = undefined
   }
   const believed = beyondDoubt(cohorts)
   const cases = cohorts.flatMap(cohort => casesOf(cohort, believed))
@@ -144,7 +148,8 @@ export function provenKnots(member: Member): Case[][] {
 function beyondDoubt(cohorts: readonly Cohort[]): ReadonlySet<Wait> {
   const claims = new Map<Scope, number>()
   const doubted: Wait[] = []
-  for (const { waits } of cohorts) {
+  for (const { waits, asked } of cohorts) {
+    if (!asked) continue
     for (const wait of waits) {
       if (wait.proven === undefined || wait.unsure.length === 0) continue
       doubted.push(wait)
@@ -168,12 +173,13 @@ function some(waits: Iterable<Wait>, test: (wait: Wait) => boolean): boolean {
 
 /** What is proved of a cohort: who has been asked stands for itself, all others are held by what needs no proof. */
 function casesOf(cohort: Cohort, believed: ReadonlySet<Wait>): Case[] {
-  const { member, scope, waits } = cohort
+  const { member, scope, waits, asked } = cohort
   const cases: Case[] = []
   if (some(waits, wait => wait.proven === undefined && member.isRipe(wait))) {
     const blocks = leasesOf({ scope, trace: undefined, chain: undefined }, 'chain')
     cases.push({ waiter: cohort, pool: member, blocks })
   }
+  if (!asked) return cases
   for (const wait of waits) {
     if (wait.proven === undefined || !member.isRipe(wait)) continue
     const isBelieved = believed.has(wait) || member.isOverripe(wait)

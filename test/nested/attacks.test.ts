@@ -202,7 +202,14 @@ test('what was answered in an earlier inquest proves nothing in a later one', ()
   lease.begin({})
   const waits = new Set<Wait>()
   const common = { member, scope: lease, knot: undefined }
-  const cohort: Cohort = { ...common, leases: [lease], waits, look: undefined, inquest: undefined }
+  const cohort: Cohort = {
+    ...common,
+    leases: [lease],
+    waits,
+    look: undefined,
+    asked: true,
+    inquest: undefined,
+  }
   lease.cohorts = new Set([cohort])
   const asked = { trace: undefined, chain: undefined, ask: () => {}, proven: [lease], unsure: [] }
   waits.add({ ...common, ...asked, cohort, since: 0, order: 1 })
