@@ -48,7 +48,7 @@ const MOST_SCOPES = 32
  */
 export function leasesOf(asking: Asking, trust: Trust, unsure?: Scope[]): Scope[] {
   const found: Scope[] = []
-  const claims = new Set<string>()
+  let claims: Set<string> | undefined
   let line: readonly Frame[] | undefined
   let looked = 0
   for (let scope = heldFrom(asking.scope); scope !== undefined; scope = heldFrom(scope.parent)) {
@@ -58,6 +58,7 @@ export function leasesOf(asking: Asking, trust: Trust, unsure?: Scope[]): Scope[
     if (found.includes(lease) || lease.state !== 'held') continue
     if (trust !== 'hints' && !scope.exact) {
       line ??= trust === 'call' ? begun(asking.trace) : (asking.chain?.frames ?? [])
+      claims ??= new Set()
       const holds = holder(scope, line, claims, asking.trace)
       if (holds === 'no') continue
       if (holds === 'perhaps' && unsure !== undefined) {

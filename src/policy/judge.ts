@@ -6,7 +6,7 @@ import { leasesOf } from './holders.ts'
 import type { NestedHouse } from './nested.ts'
 import { circle, deadlock } from './nested-words.ts'
 import { type Cohort, type Knot, knotOf, type Member, type Scope, shared, type Wait } from './scope.ts'
-import { Inquest, provenKnots, suspects, underWay } from './watch.ts'
+import { Inquest, leftOf, provenKnot, suspects, underWay } from './watch.ts'
 
 /** The share of time that the verdict may take: one in so many. */
 const VERDICT_SHARE = 20
@@ -52,9 +52,10 @@ export class Judge<T> implements Member {
       scope,
       leases,
       waits: new Set(),
+      askable: new Set(),
+      answered: new Set(),
       knot: undefined,
       look: undefined,
-      asked: false,
       inquest: undefined,
     }
     scope.asking.set(this, cohort)
@@ -70,14 +71,17 @@ export class Judge<T> implements Member {
     waiter.own.wait = wait
     this.#waiters.set(wait, waiter)
     wait.cohort.waits.add(wait)
+    if (wait.ask !== undefined) wait.cohort.askable.add(wait)
     this.#alarm.set(wait.since + this.#house.options.deadlockGraceMillis)
   }
 
   /** It waits no more. */
   forget(wait: Wait): void {
     this.#waiters.delete(wait)
-    const { waits, leases, scope, member } = wait.cohort
+    const { waits, askable, answered, leases, scope, member } = wait.cohort
     waits.delete(wait)
+    askable.delete(wait)
+    answered.delete(wait)
     if (waits.size === 0) {
       scope.asking?.delete(member)
       for (const lease of leases) lease.cohorts?.delete(wait.cohort)
@@ -146,10 +150,17 @@ export class Judge<T> implements Member {
   }
 
   isRipe(wait: Wait): boolean {
-    const { clock, options } = this.#house
-    const grace = options.deadlockGraceMillis
-    const now = clock.now()
-    return now - wait.since >= grace && this.#deadline(wait) - now > grace
+    const now = this.#house.clock.now()
+    return this.#isOld(wait, now) && !this.#isEnding(wait, now)
+  }
+
+  hasRipe(waits: Iterable<Wait>): boolean {
+    const now = this.#house.clock.now()
+    for (const wait of waits) {
+      if (!this.#isOld(wait, now)) return false
+      if (!this.#isEnding(wait, now)) return true
+    }
+    return false
   }
 
   isOverripe(wait: Wait): boolean {
@@ -179,6 +190,14 @@ export class Judge<T> implements Member {
     if (log.pool.enabled) log.pool('%s', error.message)
     events.announce('deadlock', { pool: this.name, pools, waitedMillis, heldStacks, waitStack, error })
     return true
+  }
+
+  #isOld(wait: Wait, now: number): boolean {
+    return now - wait.since >= this.#house.options.deadlockGraceMillis
+  }
+
+  #isEnding(wait: Wait, now: number): boolean {
+    return this.#deadline(wait) - now <= this.#house.options.deadlockGraceMillis
   }
 
   /** When it ends by itself, if it has not left already. */
@@ -213,14 +232,21 @@ export class Judge<T> implements Member {
     this.#examining = true
     inquest.ask()
     this.#house.clock.turn(() => {
-      if (inquest.hear()) {
-        this.#examine(inquest)
-        return
-      }
-      this.#examining = false
-      if (this.#waiters.size > 0) for (const knot of provenKnots(this)) this.#break(knot)
-      inquest.end()
+      if (inquest.hear()) this.#examine(inquest)
+      else this.#conclude(inquest, this.#waiters.size === 0 ? undefined : provenKnot(this))
     })
+  }
+
+  /** To break a knot takes as long as to prove it, so it gets a turn of its own. */
+  #conclude(inquest: Inquest, knot: Knot | undefined): void {
+    const end = (): void => {
+      this.#examining = false
+      const left = knot && leftOf(knot, this)
+      if (left !== undefined) this.#break(left)
+      inquest.end()
+    }
+    if (knot === undefined) end()
+    else this.#house.clock.turn(end)
   }
 
   #break(knot: Knot): void {

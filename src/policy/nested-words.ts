@@ -1,6 +1,6 @@
 import { numbersOf, PoolError, type PoolErrorDetails, withoutStack } from '../errors.ts'
 import type { PoolStats } from '../types.ts'
-import type { Cohort, Knot, Member, Scope } from './scope.ts'
+import type { Knot, Member, Scope } from './scope.ts'
 import type { Trace } from './stacks.ts'
 
 /** How many connections a pool needs so that tasks which take several can always make progress. */
@@ -31,20 +31,13 @@ function stacks(leases: readonly Scope[], asked: Trace | undefined): string {
   return `\n${[...held, `Asked for\n${asked.text}`].join('\n')}`
 }
 
-/** Of a cohort, those for whom it stands: who has been asked stands for itself. */
-function unasked({ waits }: Cohort): number {
-  let count = 0
-  for (const wait of waits) if (wait.proven === undefined) count += 1
-  return count
-}
-
 /** Who holds what, who waits for what: a line for each pool of the knot, and the arrow back to the first. */
 export function circle(knot: Knot, first: Member): string {
   const members = [...new Set([first, ...knot.map(({ pool }) => pool)])]
   const lines = members.map(member => {
     const targets = new Map<Member, number>()
     for (const { waiter, pool, blocks } of knot) {
-      const count = 'waits' in waiter ? unasked(waiter) : 1
+      const count = 'waits' in waiter ? waiter.waits.size - waiter.answered.size : 1
       if (blocks.some(lease => lease.member === member)) targets.set(pool, (targets.get(pool) ?? 0) + count)
     }
     const waiting = [...targets].map(([target, count]) => `${count} waiting for ${quoted(target.name)}`)

@@ -20,7 +20,9 @@ export interface Member {
   isBusy(slot: object): boolean
   /** May this wait be judged: is it older than the grace, and not about to end by itself? */
   isRipe(wait: Wait): boolean
-  /** The same where there is reason to doubt. */
+  /** May one of them be judged? They stand in the order in which they began. */
+  hasRipe(waits: Iterable<Wait>): boolean
+  /** May it be judged where there is reason to doubt? */
   isOverripe(wait: Wait): boolean
   /** The last of its waiters to have come, of those in the knot. */
   youngest(knot: Knot): Wait | undefined
@@ -43,12 +45,14 @@ export interface Cohort {
   /** The leases around them, by the hint of their context. */
   readonly leases: readonly Scope[]
   readonly waits: Set<Wait>
+  /** Those of them who can be asked who awaits them. */
+  readonly askable: Set<Wait>
+  /** Those who have been: each stands for itself, and the cohort for all others. */
+  readonly answered: Set<Wait>
   /** The last knot in which it stood, but for those who have been asked. */
   knot: Knot | undefined
   /** The last look at the waiters that came across it. */
   look: object | undefined
-  /** Has one of its waiters been asked? */
-  asked: boolean
   /** Its waiters are being asked. */
   inquest: Inquest | undefined
 }
@@ -177,7 +181,7 @@ interface Shared {
   readonly habits: Map<string, Habit>
 }
 
-const KEY = Symbol.for('lifeguard-pool.nested.v4')
+const KEY = Symbol.for('lifeguard-pool.nested.v5')
 
 /** Made with the first pool that wants it: `nested: 'allow'` alone never switches context tracking on. */
 export function shared(): Shared {

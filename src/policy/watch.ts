@@ -1,5 +1,5 @@
 import { leasesOf } from './holders.ts'
-import type { Case, Cohort, Member, Scope, Wait } from './scope.ts'
+import type { Case, Cohort, Knot, Member, Scope, Wait } from './scope.ts'
 import { deadlocked, knots } from './verdict.ts'
 
 /** Waiters whose stacks are read in one turn of the event loop: some 20 to 40 µs each. */
@@ -68,8 +68,7 @@ export function suspects(member: Member): Suspects {
   const cases: Case[] = []
   for (const cohort of cohorts) {
     const { member: pool, leases } = cohort
-    if (some(cohort.waits, wait => pool.isRipe(wait)))
-      cases.push({ waiter: cohort, pool, blocks: heldOf(leases) })
+    if (pool.hasRipe(cohort.waits)) cases.push({ waiter: cohort, pool, blocks: heldOf(leases) })
   }
   const found = dead(cases, still)
   return found.some(({ pool }) => pool === member) ? found.map(({ waiter }) => waiter as Cohort) : []
@@ -87,12 +86,9 @@ export class Inquest {
     this.#suspects = suspicion
     for (const cohort of suspicion) {
       cohort.inquest = this
-      cohort.asked = false
-      for (const wait of cohort.waits) {
-        // Until it has been answered, only what needs no proof is believed.
-        wait.proven = undefined
-        if (wait.ask !== undefined) this.#left.push(wait)
-      }
+      // Until it has been answered, only what needs no proof is believed.
+      forgetAnswers(cohort)
+      for (const wait of cohort.askable) this.#left.push(wait)
     }
   }
 
@@ -108,8 +104,10 @@ export class Inquest {
   /** @returns whether there are more to be asked */
   hear(): boolean {
     for (const wait of this.#asked) {
+      const { waits, answered } = wait.cohort
+      if (!waits.has(wait)) continue
       const unsure: Scope[] = []
-      wait.cohort.asked = true
+      answered.add(wait)
       wait.proven = leasesOf(wait, 'chain', unsure)
       wait.unsure = unsure
     }
@@ -130,28 +128,42 @@ export function underWay(member: Member): Inquest | undefined {
   return undefined
 }
 
-/** The knots of which this pool is part, once the suspects have been asked. */
-export function provenKnots(member: Member): Case[][] {
+/** The knot of which this pool is part, once the suspects have been asked. */
+export function provenKnot(member: Member): Knot | undefined {
   const { cohorts, still } = involved(member)
   // Who has become part of it meanwhile has been asked long ago, if ever: whoever awaited it then may have gone on.
   for (const cohort of cohorts) {
-    if (cohort.inquest !== undefined || !cohort.asked) continue
-    cohort.asked = false
-    for (const wait of cohort.waits) wait.proven = undefined
+    if (cohort.inquest === undefined) forgetAnswers(cohort)
   }
   const believed = beyondDoubt(cohorts)
   const cases = cohorts.flatMap(cohort => casesOf(cohort, believed))
-  return knots(dead(cases, still), poolOf).filter(knot => knot.some(({ pool }) => pool === member))
+  return knotAmong(cases, still, member)
+}
+
+/** What is left of it: whoever was proved to be in it may have left since, and a pool may have moved. */
+export function leftOf(knot: Knot, member: Member): Knot | undefined {
+  const pools = [...new Set(knot.map(({ pool }) => pool))].filter(pool => !pool.canMove())
+  const cases = knot.filter(({ waiter }) =>
+    'waits' in waiter ? waiter.waits.size > waiter.answered.size : waiter.cohort.waits.has(waiter),
+  )
+  return knotAmong(cases, new Map(pools.map(pool => [pool, pool.lent])), member)
+}
+
+function knotAmong(
+  cases: readonly Case[],
+  still: ReadonlyMap<Member, number>,
+  member: Member,
+): Knot | undefined {
+  return knots(dead(cases, still), poolOf).find(knot => knot.some(({ pool }) => pool === member))
 }
 
 /** The waiters whose claims are believed because there are many of their kind. */
 function beyondDoubt(cohorts: readonly Cohort[]): ReadonlySet<Wait> {
   const claims = new Map<Scope, number>()
   const doubted: Wait[] = []
-  for (const { waits, asked } of cohorts) {
-    if (!asked) continue
-    for (const wait of waits) {
-      if (wait.proven === undefined || wait.unsure.length === 0) continue
+  for (const { answered } of cohorts) {
+    for (const wait of answered) {
+      if (wait.unsure.length === 0) continue
       doubted.push(wait)
       for (const lease of wait.unsure) claims.set(lease, (claims.get(lease) ?? 0) + 1)
     }
@@ -166,25 +178,26 @@ function beyondDoubt(cohorts: readonly Cohort[]): ReadonlySet<Wait> {
 const isLeftAlone = ({ chain }: Wait, { owners }: Scope): boolean =>
   chain?.frames.at(-1)?.func === owners?.frames.at(-1)?.func
 
-function some(waits: Iterable<Wait>, test: (wait: Wait) => boolean): boolean {
-  for (const wait of waits) if (test(wait)) return true
-  return false
+function forgetAnswers({ answered }: Cohort): void {
+  for (const wait of answered) wait.proven = undefined
+  answered.clear()
 }
 
 /** What is proved of a cohort: who has been asked stands for itself, all others are held by what needs no proof. */
 function casesOf(cohort: Cohort, believed: ReadonlySet<Wait>): Case[] {
-  const { member, scope, waits, asked } = cohort
+  const { member, scope, waits, answered } = cohort
   const cases: Case[] = []
-  if (some(waits, wait => wait.proven === undefined && member.isRipe(wait))) {
+  const others = answered.size === 0 ? waits : [...waits].filter(wait => !answered.has(wait))
+  if (member.hasRipe(others)) {
     const blocks = leasesOf({ scope, trace: undefined, chain: undefined }, 'chain')
     cases.push({ waiter: cohort, pool: member, blocks })
   }
-  if (!asked) return cases
-  for (const wait of waits) {
-    if (wait.proven === undefined || !member.isRipe(wait)) continue
-    const isBelieved = believed.has(wait) || member.isOverripe(wait)
-    const blocks = isBelieved ? [...wait.proven, ...wait.unsure] : wait.proven
-    cases.push({ waiter: wait, pool: member, blocks: blocks.filter(isHeld) })
+  for (const wait of answered) {
+    if (!member.isRipe(wait)) continue
+    const { proven = [], unsure } = wait
+    const isBelieved = unsure.length > 0 && (believed.has(wait) || member.isOverripe(wait))
+    const blocks = isBelieved ? [...proven, ...unsure] : proven
+    cases.push({ waiter: wait, pool: member, blocks: heldOf(blocks) })
   }
   return cases
 }
