@@ -6,7 +6,7 @@ import { leasesOf } from './holders.ts'
 import type { NestedHouse } from './nested.ts'
 import { circle, deadlock } from './nested-words.ts'
 import { type Cohort, type Knot, knotOf, type Member, type Scope, shared, type Wait } from './scope.ts'
-import { Inquest, leftOf, provenKnot, suspects, underWay } from './watch.ts'
+import { Inquest, leftOf, provenKnot, suspects } from './watch.ts'
 
 /** The share of time that the verdict may take: one in so many. */
 const VERDICT_SHARE = 20
@@ -217,14 +217,11 @@ export class Judge<T> implements Member {
 
   /** Of pools that are part of one knot one asks at a time: whoever is asked anew has no answer until then. */
   #look(): void {
-    let other = underWay(this)
-    if (other === undefined) {
-      const suspicion = suspects(this)
-      if (suspicion.length === 0) return
-      other = suspicion.find(({ inquest }) => inquest !== undefined)?.inquest
-      if (other === undefined) this.#examine(new Inquest(suspicion))
-    }
-    other?.after.add(this.#lookAgain)
+    const suspicion = suspects(this)
+    if (suspicion.length === 0) return
+    const other = suspicion.find(({ inquest }) => inquest !== undefined)?.inquest
+    if (other === undefined) this.#examine(new Inquest(suspicion))
+    else other.after.add(this.#lookAgain)
   }
 
   /** In portions, with the loop turning in between: whatever lies unread in the kernel gets its say before the end. */

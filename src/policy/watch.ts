@@ -120,14 +120,6 @@ export class Inquest {
   }
 }
 
-/** Are those who wait with leases of this pool being asked already? */
-export function underWay(member: Member): Inquest | undefined {
-  for (const lease of member.leases()) {
-    for (const { inquest } of lease.cohorts ?? []) if (inquest !== undefined) return inquest
-  }
-  return undefined
-}
-
 /** The knot of which this pool is part, once the suspects have been asked. */
 export function provenKnot(member: Member): Knot | undefined {
   const { cohorts, still } = involved(member)
