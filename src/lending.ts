@@ -6,7 +6,7 @@ import { leftDirty } from './proof.ts'
 import { Proving } from './proving.ts'
 import type { Fault, Slot } from './slot.ts'
 import { type House, Supply } from './supply.ts'
-import type { PoolEvents } from './types.ts'
+import type { DestroyReason, PoolEvents } from './types.ts'
 import type { Waiter } from './waiter.ts'
 
 const FOUND_CLOSED: Fault = { reason: 'half-closed', detail: 'its socket was found closed' }
@@ -136,10 +136,10 @@ export class Lending<T> {
     this.#house.onChange()
   }
 
-  /** Ends a lent connection at its borrower's wish. */
-  destroy(slot: Slot<T>): void {
+  /** Ends a lent connection: at its borrower's wish, or because the pool closes. */
+  destroy(slot: Slot<T>, reason: DestroyReason = 'user'): void {
     this.#tellRelease(slot, this.#house.clock.now(), 'destroyed')
-    this.supply.discard(slot, 'user')
+    this.supply.discard(slot, reason)
     this.#house.onChange()
   }
 

@@ -18,6 +18,7 @@ export class Lifecycle<T> {
   state: PoolStats['state'] = 'open'
   readonly sweep: Sweep<T>
   readonly #house: House<T>
+  readonly #lending: Lending<T>
   readonly #supply: Supply<T>
   readonly #patrol: Patrol<T>
   readonly #watchers = new Set<() => void>()
@@ -27,6 +28,7 @@ export class Lifecycle<T> {
 
   constructor(house: House<T>, lending: Lending<T>) {
     this.#house = house
+    this.#lending = lending
     this.#supply = lending.supply
     const upkeep = new Upkeep(lending)
     this.sweep = new Sweep(house, lending, upkeep)
@@ -119,7 +121,8 @@ export class Lifecycle<T> {
     this.#supply.stop(refusals.closed(this.#house.stats()))
     gate.close()
     for (const slot of [...roster.slots]) {
-      if (slot.state !== 'connecting' && slot.state !== 'closing') this.#supply.discard(slot, 'drain')
+      if (slot.state === 'lent') this.#lending.destroy(slot, 'drain')
+      else if (slot.state !== 'connecting' && slot.state !== 'closing') this.#supply.discard(slot, 'drain')
     }
     this.changed()
     const left = Math.max(deadline - clock.now(), 1)

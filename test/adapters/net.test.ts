@@ -97,8 +97,7 @@ for (const { kind, server: options, tls } of kinds) {
         if (round % 5 === 0) dial.abort()
         await made
       }
-      await turns(2)
-      assert.equal(countSockets()?.sockets, before)
+      await eventually(() => (countSockets()?.sockets ?? 0) <= (before ?? 0))
       await server.stop()
     })
 

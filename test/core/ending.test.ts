@@ -75,6 +75,8 @@ test('close at its deadline destroys what is still lent and rejects who still wa
   assert.deepEqual(reasons, ['drain'])
   assert.equal(factory.ledger.open.size, 0)
   assert.equal((await rejection(pool.release(held))).code, 'POOL_NOT_BORROWED')
+  const { totals } = pool.stats()
+  assert.deepEqual([totals.acquired, totals.released], [1, 1])
 })
 
 test('a `use` that outlives a close by force ends quietly, with its own result', async () => {
