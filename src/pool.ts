@@ -425,6 +425,7 @@ export class Pool<T> extends PoolEmitter<T> {
       roster: this.#roster,
       totals,
       sampling: this.#sampling,
+      stalls: this.#stalls,
       stats: () => this.stats(),
       reject: (waiter: Waiter<T>): boolean => this.#gate.refuse(waiter, 'deadlocked'),
     }

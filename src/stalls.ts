@@ -61,6 +61,11 @@ export class Stalls {
   /** How many milliseconds since then the loop stood still. */
   since(start: number): number {
     this.#meter.look()
+    return this.noted(start)
+  }
+
+  /** The same without the stretch that this very call may be part of. */
+  noted(start: number): number {
     let sum = 0
     for (let index = this.recent.length - 1; index >= 0; index -= 1) {
       const { until, millis } = this.recent[index] as Stall

@@ -1,9 +1,6 @@
 import { heldFrom, type Scope, shared } from './scope.ts'
 import { Trace } from './stacks.ts'
 
-/** Releases that are looked at one after the other; after that, one in so many: two stacks to read, some 20 µs. */
-const MOST_LOOKS = 200
-const THEN_ONE_IN = 64
 /** Statements that are remembered, in a process. */
 const MOST_STATEMENTS = 5000
 
@@ -24,13 +21,14 @@ export interface Habit {
   /** Has it ever been released where none of the owners was at work? Then it was handed to somebody else. */
   handedOn: boolean
   /**
-   * Acquires were made in the context of such a loan, at these places of a function that awaited it. Was that the run
-   * which had taken the loan? Its release tells: the run that made the acquire has it in its context from then on.
+   * Where acquires were made, in the context of such a loan and by a function that awaited it, but by another run of
+   * that than the one which had taken the loan. Its release tells: the run that makes an acquire has that in its
+   * context from then on.
    *
    *     if (job.first) { const c = await pool.acquire(); … }        // another run, that has inherited the context
    *     else { await check(job); const d = await pool.acquire(); … }
    */
-  readonly goesOn: Map<string, 'seen' | 'refuted'>
+  readonly strangers: Set<string>
 }
 
 /** The acquires that one context has made inside a lease, by their places. */
@@ -85,39 +83,34 @@ const trailOf = (scope: Scope, lease: Scope): Trail | undefined =>
  * A plain loan is being given back by whoever has called: is that one of those who awaited it?
  * @param context - the scope that the call shows
  */
-export function learn(scope: Scope, context: Scope | undefined, look: number): void {
+export function learn(scope: Scope, context: Scope | undefined): void {
   const { owners } = scope
-  if (owners === undefined || (look > MOST_LOOKS && look % THEN_ONE_IN !== 0 && scope.goings === undefined))
-    return
-  if (owners.frames.length === 0) return
+  if (owners === undefined || owners.frames.length === 0) return
   const { frames } = new Trace(learn)
   if (frames.length === 0) return
-  // Whoever stands where it stood does not give it back itself: another does, whom it awaits as well.
-  const by = owners.frames.findIndex(owner =>
-    frames.some(frame => !frame.joins && frame.func === owner.func && frame.place !== owner.place),
-  )
   const { habits } = shared()
   const statement = statementOf(owners)
   let habit = habits.get(statement)
   if (habit === undefined) {
-    habit = { outermost: 0, handedOn: false, goesOn: new Map() }
+    habit = { outermost: 0, handedOn: false, strangers: new Set() }
     if (habits.size < MOST_STATEMENTS) habits.set(statement, habit)
   }
+  // Whoever stands where it stood does not give it back itself: another does, whom it awaits as well.
+  const by = owners.frames.findIndex(owner =>
+    frames.some(frame => !frame.joins && frame.func === owner.func && frame.place !== owner.place),
+  )
   habit.outermost = Math.max(habit.outermost, by)
   habit.handedOn ||= by === -1
   for (const [place, isDirect] of scope.goings ?? []) {
-    const verdict = hasGone(scope, context, place)
     // What a helper has asked for need not show in its caller's context (`AsyncLocalStorage.run` may be in between).
-    if (verdict === 'refuted' && isDirect) habit.goesOn.set(place, verdict)
-    else if (verdict === 'seen' && !habit.goesOn.has(place)) habit.goesOn.set(place, verdict)
+    if (isDirect && isStranger(scope, context, place)) habit.strangers.add(place)
   }
 }
 
-/** Was it the run that now gives this lease back which had asked for another there? */
-function hasGone(lease: Scope, context: Scope | undefined, place: string): 'seen' | 'refuted' | undefined {
+/** Was it another run than the one which now gives this lease back that had asked for another there? */
+function isStranger(lease: Scope, context: Scope | undefined, place: string): boolean {
   let trail: Trail | undefined
   let outer = context
   for (; outer !== undefined && outer !== lease; outer = outer.parent) trail ??= trailOf(outer, lease)
-  if (outer === undefined) return undefined
-  return trail?.places.includes(place) ? 'seen' : 'refuted'
+  return outer !== undefined && trail?.places.includes(place) !== true
 }

@@ -8,8 +8,8 @@ export type Trust = 'hints' | 'call' | 'chain'
 /** As much of a {@link Wait} as it takes to judge a call that may not wait at all. */
 export type Asking = Pick<Wait, 'scope' | 'trace' | 'chain'>
 
-/** Scopes looked at from one waiter outwards. No sane task holds more; a polluted context may show hundreds. */
-const MOST_SCOPES = 32
+/** Plain loans looked at from one waiter outwards. No sane task holds more; a polluted context may show hundreds. */
+const MOST_SCOPES = 64
 
 /**
  * Which leases certainly cannot end before this acquire is served: the ones that its own line of execution holds.
@@ -44,7 +44,7 @@ const MOST_SCOPES = 32
  *
  * @param trust - `hints` is cheap, and finds never too few; `call` judges by the stack of the call, before anybody
  *   awaits the acquire
- * @param unsure - is given those that may be another run's; without it they are found as well
+ * @param unsure - is given the plain loans, of which no proof is perfect; without it they are found as well
  */
 export function leasesOf(asking: Asking, trust: Trust, unsure?: Scope[]): Scope[] {
   const found: Scope[] = []
@@ -52,21 +52,17 @@ export function leasesOf(asking: Asking, trust: Trust, unsure?: Scope[]): Scope[
   let line: readonly Frame[] | undefined
   let looked = 0
   for (let scope = heldFrom(asking.scope); scope !== undefined; scope = heldFrom(scope.parent)) {
-    looked += 1
+    if (!scope.exact) looked += 1
     if (looked > MOST_SCOPES) break
     const { lease } = scope
     if (found.includes(lease) || lease.state !== 'held') continue
     if (trust !== 'hints' && !scope.exact) {
       line ??= trust === 'call' ? begun(asking.trace) : (asking.chain?.frames ?? [])
       claims ??= new Set()
-      const holds = holder(scope, line, claims, asking.trace)
-      if (holds === 'no') continue
-      if (holds === 'perhaps' && unsure !== undefined) {
-        unsure.push(lease)
-        continue
-      }
+      if (!isHolder(scope, line, asking.trace, claims)) continue
     }
-    found.push(lease)
+    if (scope.exact || trust === 'hints' || unsure === undefined) found.push(lease)
+    else unsure.push(lease)
     if (trust !== 'hints' && scope.isDetached) break
   }
   return found
@@ -117,23 +113,24 @@ const isSeen = (owners: Trace, asked: Trace): boolean =>
   owners.frames.some(owner => !owner.joins && countOf(asked.frames, owner.func) > 0)
 
 /**
- * Rule 6. Of a function that nobody awaited as the lease was granted it can be another run after all, one that has
- * inherited the context and takes another branch; unless such loans are known to go on (see `Habit`). And of whichever
- * function, it may have handed the lease to somebody else: nothing is sure before one such loan has come back.
+ * Is the lease held by this line, as far as stacks can tell? Of a function of which runs are started side by side it can
+ * be another run after all, one that has inherited the context and takes another branch; and whichever function took
+ * the lease, it may have handed it to somebody else. What is known of such loans speaks here (see `Habit`); what is not
+ * yet known the verdict meets with patience.
  * @param claims - which runs have been found to hold a lease of which statement, from the innermost outwards
  */
-function holder(
+function isHolder(
   scope: Scope,
   line: readonly Frame[],
-  claims: Set<string>,
   asked: Trace | undefined,
-): 'yes' | 'perhaps' | 'no' {
+  claims = new Set<string>(),
+): boolean {
   const { owners: awaiting, trace: taken } = scope
-  if (awaiting === undefined || taken === undefined) return 'no'
+  if (awaiting === undefined || taken === undefined) return false
   const owners = awaiting.frames
   const kept = isKept(taken, owners)
   const habit = habitOf(awaiting)
-  if (habit?.handedOn) return 'no'
+  if (habit?.handedOn) return false
   for (const [at, owner] of owners.slice(0, 1 + (habit?.outermost ?? 0)).entries()) {
     if (owner.joins || strays(taken, owner, owners, at)) continue
     for (const [depth, frame] of line.entries()) {
@@ -147,17 +144,11 @@ function holder(
       const claim = `${depth} ${owner.place}`
       if (!kept && claims.has(claim)) continue
       claims.add(claim)
-      if (habit === undefined) return 'perhaps'
-      if (kept || at < owners.length - 1) return 'yes'
-      const known = habit?.goesOn.get(goingFrom(awaiting, asked) ?? '')
-      return known === 'seen' ? 'yes' : known === 'refuted' ? 'no' : 'perhaps'
+      return kept || !habit?.strangers.has(goingFrom(awaiting, asked) ?? '')
     }
   }
-  return 'no'
+  return false
 }
-
-const isHolder = (scope: Scope, line: readonly Frame[], asked: Trace | undefined): boolean =>
-  holder(scope, line, new Set(), asked) !== 'no'
 
 /**
  * Has the context of this loan stayed with the line that took it? So it has when the microtask that took it had

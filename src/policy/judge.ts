@@ -6,12 +6,11 @@ import { leasesOf } from './holders.ts'
 import type { NestedHouse } from './nested.ts'
 import { circle, deadlock } from './nested-words.ts'
 import { type Cohort, type Knot, knotOf, type Member, type Scope, shared, type Wait } from './scope.ts'
-import { Inquest, leftOf, provenKnot, suspects } from './watch.ts'
+import { coverOf, Inquest, provenKnot, stands, suspects } from './watch.ts'
 
-/** The share of time that the verdict may take: one in so many. */
+/** The share of time that the verdict may take in the long run, one in so many; and so many milliseconds in a row. */
 const VERDICT_SHARE = 20
-/** A knot that may be none has to stand for so many times its grace, but not beyond half of a waiter's time. */
-const DOUBTFUL_GRACES = 5
+const VERDICT_MILLIS = 50
 
 /** Finds the knots of which one pool is part, and breaks them; answers what those of other pools ask of it. */
 export class Judge<T> implements Member {
@@ -26,6 +25,10 @@ export class Judge<T> implements Member {
   /** When a connection last came or went, in milliseconds of the pool's clock. */
   lastSign = Number.NEGATIVE_INFINITY
   #examining = false
+  /** For how many milliseconds it may work, as of then; and until when it rests. */
+  #credit = VERDICT_MILLIS
+  #workedAt = 0
+  #restsUntil = 0
   readonly #lookAgain = (): void => this.#alarm.set(this.#house.clock.now())
 
   constructor(house: NestedHouse<T>, onStall: Lateness) {
@@ -107,9 +110,7 @@ export class Judge<T> implements Member {
   }
 
   youngest(knot: Knot): Wait | undefined {
-    return [...this.#waiters.keys()].findLast(
-      wait => knotOf(wait) === knot && this.#waiters.get(wait)?.gone === false && this.isRipe(wait),
-    )
+    return [...this.#waiters.keys()].findLast(wait => knotOf(wait) === knot && this.isRipe(wait))
   }
 
   goFirst(): void {
@@ -123,7 +124,7 @@ export class Judge<T> implements Member {
     return (
       connecting + idle + validating + resetting + closing > 0 ||
       roster.held < options.max ||
-      clock.now() - this.lastSign < options.deadlockGraceMillis
+      this.#standing(this.lastSign, clock.now()) < options.deadlockGraceMillis
     )
   }
 
@@ -163,11 +164,11 @@ export class Judge<T> implements Member {
     return false
   }
 
-  isOverripe(wait: Wait): boolean {
+  hasStood(wait: Wait, graces: number): boolean {
     const { clock, options } = this.#house
-    const half = (this.#deadline(wait) - wait.since) / 2
-    const grace = Math.min(DOUBTFUL_GRACES * options.deadlockGraceMillis, half)
-    return clock.now() - Math.max(wait.since, this.lastSign) >= grace
+    const from = Math.max(wait.since, this.lastSign)
+    const half = (this.#deadline(wait) - from) / 2
+    return this.#standing(from, clock.now()) >= Math.min(graces * options.deadlockGraceMillis, half)
   }
 
   reject(wait: Wait, knot: Knot): boolean {
@@ -175,7 +176,9 @@ export class Judge<T> implements Member {
     const waiter = this.#waiters.get(wait)
     if (waiter === undefined) return false
     const now = clock.now()
-    const leases = leasesOf(wait, 'chain')
+    const own =
+      knot.find(({ waiter: each }) => each === wait) ?? knot.find(each => each.waiter === wait.cohort)
+    const leases = own?.blocks ?? []
     const heldStacks = sampling.shows ? leases.map(lease => lease.trace?.text ?? '') : []
     const waitStack = sampling.shows ? (wait.trace?.text ?? '') : ''
     const pools = [...new Set(knot.map(({ pool }) => pool.name))]
@@ -192,27 +195,44 @@ export class Judge<T> implements Member {
     return true
   }
 
+  /** For how long something could have moved since then: not while the event loop stood still. */
+  #standing(since: number, now: number): number {
+    return now - since - this.#house.stalls.noted(since)
+  }
+
   #isOld(wait: Wait, now: number): boolean {
-    return now - wait.since >= this.#house.options.deadlockGraceMillis
+    return this.#standing(wait.since, now) >= this.#house.options.deadlockGraceMillis
   }
 
   #isEnding(wait: Wait, now: number): boolean {
     return this.#deadline(wait) - now <= this.#house.options.deadlockGraceMillis
   }
 
-  /** When it ends by itself, if it has not left already. */
+  /** When it ends by itself, if it has not left already; of a crowd that was aborted some have not been told yet. */
   #deadline(wait: Wait): number {
-    return this.#waiters.get(wait)?.deadline(this.#house.options.acquireTimeoutMillis) ?? wait.since
+    const waiter = this.#waiters.get(wait)
+    if (waiter === undefined || waiter.gone) return wait.since
+    return waiter.deadline(this.#house.options.acquireTimeoutMillis)
   }
 
   #ring(): void {
     if (this.#waiters.size === 0) return
     const { clock, options } = this.#house
-    const before = clock.now()
-    if (!this.#examining && !this.canMove()) this.#look()
     const now = clock.now()
-    const pause = Math.max(options.deadlockGraceMillis / 2, VERDICT_SHARE * (now - before), 1)
-    this.#alarm.set(now + pause)
+    if (!this.#examining && now >= this.#restsUntil && !this.canMove()) this.#work(() => this.#look())
+    this.#alarm.set(Math.max(clock.now() + Math.max(options.deadlockGraceMillis / 2, 1), this.#restsUntil))
+  }
+
+  /** What the verdict does in one go. Once it has taken too much time, it rests. */
+  #work(part: () => void): void {
+    const { clock } = this.#house
+    const before = clock.now()
+    part()
+    const now = clock.now()
+    const earned = (before - this.#workedAt) / VERDICT_SHARE
+    this.#credit = Math.min(this.#credit + earned, VERDICT_MILLIS) - (now - before)
+    this.#workedAt = now
+    this.#restsUntil = now + VERDICT_SHARE * Math.max(-this.#credit, 0)
   }
 
   /** Of pools that are part of one knot one asks at a time: whoever is asked anew has no answer until then. */
@@ -220,30 +240,55 @@ export class Judge<T> implements Member {
     const suspicion = suspects(this)
     if (suspicion.length === 0) return
     const other = suspicion.find(({ inquest }) => inquest !== undefined)?.inquest
-    if (other === undefined) this.#examine(new Inquest(suspicion))
-    else other.after.add(this.#lookAgain)
+    if (other !== undefined) {
+      other.after.add(this.#lookAgain)
+      return
+    }
+    const inquest = new Inquest(suspicion)
+    if (inquest.isTooEarly) this.#end(inquest)
+    else this.#examine(inquest)
   }
 
   /** In portions, with the loop turning in between: whatever lies unread in the kernel gets its say before the end. */
   #examine(inquest: Inquest): void {
     this.#examining = true
     inquest.ask()
-    this.#house.clock.turn(() => {
-      if (inquest.hear()) this.#examine(inquest)
-      else this.#conclude(inquest, this.#waiters.size === 0 ? undefined : provenKnot(this))
+    this.#later(() => {
+      inquest.hear()
+      if (!inquest.isLast) return this.#examine(inquest)
+      const knot = this.#waiters.size === 0 ? undefined : provenKnot(this)
+      if (knot === undefined) return this.#end(inquest)
+      const { cases, waits } = coverOf(knot)
+      inquest.renew(waits)
+      this.#later(() => this.#confirm(inquest, knot, cases))
     })
   }
 
-  /** To break a knot takes as long as to prove it, so it gets a turn of its own. */
-  #conclude(inquest: Inquest, knot: Knot | undefined): void {
-    const end = (): void => {
-      this.#examining = false
-      const left = knot && leftOf(knot, this)
-      if (left !== undefined) this.#break(left)
-      inquest.end()
+  /** Asks once more those by whom the knot stands or falls, and breaks it in the turn in which the last have answered. */
+  #confirm(inquest: Inquest, knot: Knot, cases: Knot): void {
+    inquest.ask()
+    if (!inquest.isLast) {
+      this.#later(() => {
+        inquest.hear()
+        this.#confirm(inquest, knot, cases)
+      })
+      return
     }
-    if (knot === undefined) end()
-    else this.#house.clock.turn(end)
+    const end = (): void => {
+      inquest.hear()
+      if (stands(cases, this)) this.#break(knot)
+      this.#end(inquest)
+    }
+    queueMicrotask(() => this.#work(end))
+  }
+
+  #end(inquest: Inquest): void {
+    this.#examining = false
+    inquest.end()
+  }
+
+  #later(part: () => void): void {
+    this.#house.clock.turn(() => this.#work(part))
   }
 
   #break(knot: Knot): void {

@@ -22,8 +22,8 @@ export interface Member {
   isRipe(wait: Wait): boolean
   /** May one of them be judged? They stand in the order in which they began. */
   hasRipe(waits: Iterable<Wait>): boolean
-  /** May it be judged where there is reason to doubt? */
-  isOverripe(wait: Wait): boolean
+  /** Has nothing moved for so many graces while it waited, or for half of its time? */
+  hasStood(wait: Wait, graces: number): boolean
   /** The last of its waiters to have come, of those in the knot. */
   youngest(knot: Knot): Wait | undefined
   /** Has those served before all others that have stood in a knot. */
@@ -69,7 +69,7 @@ export interface Wait {
   chain: Pick<Trace, 'frames'> | undefined
   /** Has {@link chain} looked up, by the time the loop has turned. */
   readonly ask: (() => void) | undefined
-  /** The leases that were found to be held by its own line, once that was asked; and those that may be another's. */
+  /** The leases of `use` that its own line holds, once that was asked; and the plain ones, which may be another's. */
   proven: readonly Scope[] | undefined
   unsure: readonly Scope[]
   /** The last knot in which it stood, if it has been asked. */

@@ -4,8 +4,14 @@ import { deadlocked, knots } from './verdict.ts'
 
 /** Waiters whose stacks are read in one turn of the event loop: some 20 to 40 µs each. */
 const PORTION = 50
-/** So many waiters, each of which seems to hold leases that nobody else claims, are not there by chance. */
-const MANY = 16
+/**
+ * For so many graces a knot of plain loans has to stand: their owners may have handed them on, or be other runs of the
+ * same function, which no stack tells for certain.
+ */
+const PLAIN_GRACES = 5
+/** So many waiters, each of which seems to hold leases that nobody else claims, are hardly there by chance. */
+const CROWD = 100
+const CROWD_GRACES = 2
 
 /** A suspicion to be examined: those who are deadlocked if every hint is true. */
 export type Suspects = readonly Cohort[]
@@ -79,20 +85,40 @@ export class Inquest {
   /** Called when it has ended: by those who wait for that, to ask some of the same waiters. */
   readonly after = new Set<() => void>()
   readonly #suspects: Suspects
-  readonly #left: Wait[] = []
+  #left: Wait[]
   #asked: readonly Wait[] = []
 
   constructor(suspicion: Suspects) {
     this.#suspects = suspicion
+    const isCrowd = suspicion.reduce((sum, { askable }) => sum + askable.size, 0) >= CROWD
+    const due: Wait[] = []
     for (const cohort of suspicion) {
       cohort.inquest = this
       // Until it has been answered, only what needs no proof is believed.
       forgetAnswers(cohort)
-      for (const wait of cohort.askable) this.#left.push(wait)
+      for (const wait of cohort.askable) {
+        if (wait.member.hasStood(wait, isCrowd ? CROWD_GRACES : PLAIN_GRACES)) due.push(wait)
+      }
     }
+    this.#left = due
   }
 
-  /** The answers are there once the loop has turned. */
+  /** Is there nobody to be asked yet, and nothing that needs no answer? */
+  get isTooEarly(): boolean {
+    return this.isLast && !this.#suspects.some(({ leases }) => leases.some(({ exact }) => exact))
+  }
+
+  /** Has the last portion been asked? */
+  get isLast(): boolean {
+    return this.#left.length === 0
+  }
+
+  /** Has these asked once more: meanwhile whoever awaited them may have gone on. */
+  renew(waits: readonly Wait[]): void {
+    this.#left = [...waits]
+  }
+
+  /** The answers are there as soon as the microtasks that this queues have run. */
   ask(): void {
     this.#asked = this.#left.splice(-PORTION)
     for (const wait of this.#asked) {
@@ -101,8 +127,7 @@ export class Inquest {
     }
   }
 
-  /** @returns whether there are more to be asked */
-  hear(): boolean {
+  hear(): void {
     for (const wait of this.#asked) {
       const { waits, answered } = wait.cohort
       if (!waits.has(wait)) continue
@@ -111,7 +136,6 @@ export class Inquest {
       wait.proven = leasesOf(wait, 'chain', unsure)
       wait.unsure = unsure
     }
-    return this.#left.length > 0
   }
 
   end(): void {
@@ -127,19 +151,39 @@ export function provenKnot(member: Member): Knot | undefined {
   for (const cohort of cohorts) {
     if (cohort.inquest === undefined) forgetAnswers(cohort)
   }
-  const believed = beyondDoubt(cohorts)
+  const believed = crowdAmong(cohorts)
   const cases = cohorts.flatMap(cohort => casesOf(cohort, believed))
   return knotAmong(cases, still, member)
 }
 
-/** What is left of it: whoever was proved to be in it may have left since, and a pool may have moved. */
-export function leftOf(knot: Knot, member: Member): Knot | undefined {
-  const pools = [...new Set(knot.map(({ pool }) => pool))].filter(pool => !pool.canMove())
-  const cases = knot.filter(({ waiter }) =>
-    'waits' in waiter ? waiter.waits.size > waiter.answered.size : waiter.cohort.waits.has(waiter),
-  )
-  return knotAmong(cases, new Map(pools.map(pool => [pool, pool.lent])), member)
+/** As few of its waiters as block every lease of it: if they cannot go on, nobody in it can. */
+export function coverOf(knot: Knot): { cases: Knot; waits: Wait[] } {
+  const covered = new Set<Scope>()
+  const waits: Wait[] = []
+  // A cohort need not be asked. The youngest is the one to be rejected.
+  const cases = [...knot.filter(isCohort), ...knot.filter(each => !isCohort(each)).reverse()].filter(each => {
+    const before = covered.size
+    for (const lease of each.blocks) covered.add(lease)
+    if (covered.size > before && !isCohort(each)) waits.push(each.waiter as Wait)
+    return covered.size > before
+  })
+  return { cases, waits }
 }
+
+/** Does it hold still? Some of its waiters may have left or gone on since it was proved, and a pool may have moved. */
+export function stands(cases: Knot, member: Member): boolean {
+  const pools = [...new Set(cases.map(({ pool }) => pool))].filter(pool => !pool.canMove())
+  const left = cases.filter(({ waiter, pool, blocks }) => {
+    if ('waits' in waiter) return pool.hasRipe(unasked(waiter))
+    return pool.isRipe(waiter) && blocks.every(lease => holds(waiter, lease))
+  })
+  return knotAmong(left, new Map(pools.map(pool => [pool, pool.lent])), member) !== undefined
+}
+
+const isCohort = ({ waiter }: Case): boolean => 'waits' in waiter
+
+const holds = ({ proven, unsure }: Wait, lease: Scope): boolean =>
+  proven?.includes(lease) === true || unsure.includes(lease)
 
 function knotAmong(
   cases: readonly Case[],
@@ -150,20 +194,20 @@ function knotAmong(
 }
 
 /** The waiters whose claims are believed because there are many of their kind. */
-function beyondDoubt(cohorts: readonly Cohort[]): ReadonlySet<Wait> {
+function crowdAmong(cohorts: readonly Cohort[]): ReadonlySet<Wait> {
   const claims = new Map<Scope, number>()
-  const doubted: Wait[] = []
+  const claiming: Wait[] = []
   for (const { answered } of cohorts) {
     for (const wait of answered) {
-      if (wait.unsure.length === 0) continue
-      doubted.push(wait)
+      if (wait.unsure.length === 0 || !wait.member.hasStood(wait, CROWD_GRACES)) continue
+      claiming.push(wait)
       for (const lease of wait.unsure) claims.set(lease, (claims.get(lease) ?? 0) + 1)
     }
   }
-  const alone = doubted.filter(wait =>
+  const alone = claiming.filter(wait =>
     wait.unsure.every(lease => claims.get(lease) === 1 && isLeftAlone(wait, lease)),
   )
-  return new Set(alone.length < MANY ? [] : alone)
+  return new Set(alone.length < CROWD ? [] : alone)
 }
 
 /** Nobody awaited the run that took the lease. Is that true as well of the one that waits now? */
@@ -175,19 +219,21 @@ function forgetAnswers({ answered }: Cohort): void {
   answered.clear()
 }
 
+const unasked = ({ waits, answered }: Cohort): Iterable<Wait> =>
+  answered.size === 0 ? waits : [...waits].filter(wait => !answered.has(wait))
+
 /** What is proved of a cohort: who has been asked stands for itself, all others are held by what needs no proof. */
 function casesOf(cohort: Cohort, believed: ReadonlySet<Wait>): Case[] {
-  const { member, scope, waits, answered } = cohort
+  const { member, scope, answered } = cohort
   const cases: Case[] = []
-  const others = answered.size === 0 ? waits : [...waits].filter(wait => !answered.has(wait))
-  if (member.hasRipe(others)) {
+  if (member.hasRipe(unasked(cohort))) {
     const blocks = leasesOf({ scope, trace: undefined, chain: undefined }, 'chain')
     cases.push({ waiter: cohort, pool: member, blocks })
   }
   for (const wait of answered) {
     if (!member.isRipe(wait)) continue
     const { proven = [], unsure } = wait
-    const isBelieved = unsure.length > 0 && (believed.has(wait) || member.isOverripe(wait))
+    const isBelieved = unsure.length > 0 && (believed.has(wait) || member.hasStood(wait, PLAIN_GRACES))
     const blocks = isBelieved ? [...proven, ...unsure] : proven
     cases.push({ waiter: wait, pool: member, blocks: heldOf(blocks) })
   }

@@ -194,7 +194,7 @@ test('what was answered in an earlier inquest proves nothing in a later one', ()
     isBusy: () => false,
     isRipe: () => true,
     hasRipe: waits => [...waits].length > 0,
-    isOverripe: () => false,
+    hasStood: () => true,
     youngest: () => undefined,
     goFirst: () => {},
     reject: () => false,
