@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import type { SocketWatch } from './policy/half-close.ts'
 import type { Scope } from './policy/scope.ts'
 import type { Trace } from './policy/stacks.ts'
+import type { Talk } from './policy/traffic.ts'
 import type { DestroyReason } from './types.ts'
 
 /**
@@ -72,6 +73,8 @@ export class Slot<T> {
   activeAt = 0
   bytes = 0
   sampledAt = 0
+  /** What the verdict on deadlocks has seen of its traffic. */
+  talk: Talk | undefined = undefined
   /** When its peer was first seen to have closed its side while the connection was lent; 0: it has not. */
   endedAt = 0
   /** Whether the event `half-close` has told of its end. */

@@ -2,15 +2,12 @@ import { Alarm, type Lateness } from '../clock.ts'
 import { log } from '../log.ts'
 import type { Slot } from '../slot.ts'
 import type { Waiter } from '../waiter.ts'
+import { Examination } from './examination.ts'
 import { leasesOf } from './holders.ts'
 import type { NestedHouse } from './nested.ts'
 import { circle, deadlock } from './nested-words.ts'
 import { type Cohort, type Knot, knotOf, type Member, type Scope, shared, type Wait } from './scope.ts'
-import { coverOf, Inquest, provenKnot, stands, suspects } from './watch.ts'
-
-/** The share of time that the verdict may take in the long run, one in so many; and so many milliseconds in a row. */
-const VERDICT_SHARE = 20
-const VERDICT_MILLIS = 50
+import { hasTalked } from './traffic.ts'
 
 /** Finds the knots of which one pool is part, and breaks them; answers what those of other pools ask of it. */
 export class Judge<T> implements Member {
@@ -24,16 +21,16 @@ export class Judge<T> implements Member {
   #lastFreed = 0
   /** When a connection last came or went, in milliseconds of the pool's clock. */
   lastSign = Number.NEGATIVE_INFINITY
-  #examining = false
-  /** For how many milliseconds it may work, as of then; and until when it rests. */
-  #credit = VERDICT_MILLIS
-  #workedAt = 0
-  #restsUntil = 0
-  readonly #lookAgain = (): void => this.#alarm.set(this.#house.clock.now())
+  readonly #examination: Examination
 
   constructor(house: NestedHouse<T>, onStall: Lateness) {
     this.#house = house
     this.#alarm = new Alarm(house.clock, () => this.#ring(), onStall)
+    this.#examination = new Examination(this, house.clock, {
+      hasWaiters: () => this.#waiters.size > 0,
+      lookAgain: () => this.#alarm.set(house.clock.now()),
+      break: knot => this.#break(knot),
+    })
   }
 
   get name(): string {
@@ -140,7 +137,8 @@ export class Judge<T> implements Member {
   }
 
   isBusy(slot: object): boolean {
-    const { factory } = this.#house
+    const { factory, clock, options } = this.#house
+    if (hasTalked(slot as Slot<T>, clock.now(), options.deadlockGraceMillis)) return true
     if (factory.busy === undefined) return false
     try {
       return factory.busy((slot as Slot<T>).resource as T)
@@ -218,77 +216,9 @@ export class Judge<T> implements Member {
   #ring(): void {
     if (this.#waiters.size === 0) return
     const { clock, options } = this.#house
-    const now = clock.now()
-    if (!this.#examining && now >= this.#restsUntil && !this.canMove()) this.#work(() => this.#look())
-    this.#alarm.set(Math.max(clock.now() + Math.max(options.deadlockGraceMillis / 2, 1), this.#restsUntil))
-  }
-
-  /** What the verdict does in one go. Once it has taken too much time, it rests. */
-  #work(part: () => void): void {
-    const { clock } = this.#house
-    const before = clock.now()
-    part()
-    const now = clock.now()
-    const earned = (before - this.#workedAt) / VERDICT_SHARE
-    this.#credit = Math.min(this.#credit + earned, VERDICT_MILLIS) - (now - before)
-    this.#workedAt = now
-    this.#restsUntil = now + VERDICT_SHARE * Math.max(-this.#credit, 0)
-  }
-
-  /** Of pools that are part of one knot one asks at a time: whoever is asked anew has no answer until then. */
-  #look(): void {
-    const suspicion = suspects(this)
-    if (suspicion.length === 0) return
-    const other = suspicion.find(({ inquest }) => inquest !== undefined)?.inquest
-    if (other !== undefined) {
-      other.after.add(this.#lookAgain)
-      return
-    }
-    const inquest = new Inquest(suspicion)
-    if (inquest.isTooEarly) this.#end(inquest)
-    else this.#examine(inquest)
-  }
-
-  /** In portions, with the loop turning in between: whatever lies unread in the kernel gets its say before the end. */
-  #examine(inquest: Inquest): void {
-    this.#examining = true
-    inquest.ask()
-    this.#later(() => {
-      inquest.hear()
-      if (!inquest.isLast) return this.#examine(inquest)
-      const knot = this.#waiters.size === 0 ? undefined : provenKnot(this)
-      if (knot === undefined) return this.#end(inquest)
-      const { cases, waits } = coverOf(knot)
-      inquest.renew(waits)
-      this.#later(() => this.#confirm(inquest, knot, cases))
-    })
-  }
-
-  /** Asks once more those by whom the knot stands or falls, and breaks it in the turn in which the last have answered. */
-  #confirm(inquest: Inquest, knot: Knot, cases: Knot): void {
-    inquest.ask()
-    if (!inquest.isLast) {
-      this.#later(() => {
-        inquest.hear()
-        this.#confirm(inquest, knot, cases)
-      })
-      return
-    }
-    const end = (): void => {
-      inquest.hear()
-      if (stands(cases, this)) this.#break(knot)
-      this.#end(inquest)
-    }
-    queueMicrotask(() => this.#work(end))
-  }
-
-  #end(inquest: Inquest): void {
-    this.#examining = false
-    inquest.end()
-  }
-
-  #later(part: () => void): void {
-    this.#house.clock.turn(() => this.#work(part))
+    if (!this.canMove()) this.#examination.begin()
+    const next = clock.now() + Math.max(options.deadlockGraceMillis / 2, 1)
+    this.#alarm.set(Math.max(next, this.#examination.restsUntil))
   }
 
   #break(knot: Knot): void {

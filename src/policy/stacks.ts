@@ -49,9 +49,10 @@ export class Trace {
   /** @param above - this function and what it called are cut off */
   constructor(above: (...args: never[]) => unknown) {
     const limit = Error.stackTraceLimit
-    Error.stackTraceLimit = DEPTH
+    // Where `Error` is frozen, an assignment would throw: the stack is shorter then, or there is none.
+    Reflect.set(Error, 'stackTraceLimit', DEPTH)
     Error.captureStackTrace(this.#raw as object, above)
-    Error.stackTraceLimit = limit
+    Reflect.set(Error, 'stackTraceLimit', limit)
   }
 
   get frames(): readonly Frame[] {
@@ -79,11 +80,11 @@ function read(raw: { stack?: unknown }): Frame[] {
   const prepare = Error.prepareStackTrace
   let sites: unknown
   try {
-    Error.prepareStackTrace = (_, callSites) => callSites
+    Reflect.set(Error, 'prepareStackTrace', (_: unknown, callSites: unknown) => callSites)
     sites = raw.stack
   } finally {
     if (prepare === undefined) Reflect.deleteProperty(Error, 'prepareStackTrace')
-    else Error.prepareStackTrace = prepare
+    else Reflect.set(Error, 'prepareStackTrace', prepare)
   }
   // Another engine, or a tool that has put its own hand on stacks: then there is nothing to be read.
   return Array.isArray(sites) ? framesOf(sites as Site[]) : []

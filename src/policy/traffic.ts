@@ -22,3 +22,27 @@ export function noteTraffic<T>(slot: Slot<T>, now: number, since = slot.lentAt):
   slot.bytes = bytes
   slot.activeAt = Math.max(slot.activeAt, since)
 }
+
+/** What had gone through a lent connection's socket when somebody last looked, and when that last changed. */
+export interface Talk {
+  readonly loan: number
+  bytes: number
+  at: number
+}
+
+/**
+ * Has anything gone through a lent connection's socket in so many milliseconds? At the first look of a loan only
+ * whether anything has at all is known; then it counts as said just now.
+ */
+export function hasTalked<T>(slot: Slot<T>, now: number, millis: number): boolean {
+  if (slot.socket === undefined) return false
+  const bytes = bytesOf(slot)
+  if (slot.talk?.loan !== slot.loan) {
+    const at = bytes === slot.bytes ? Math.max(slot.lentAt, slot.activeAt) : now
+    slot.talk = { loan: slot.loan, bytes, at }
+  } else if (slot.talk.bytes !== bytes) {
+    slot.talk.bytes = bytes
+    slot.talk.at = now
+  }
+  return now - slot.talk.at < millis
+}

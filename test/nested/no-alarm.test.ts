@@ -1,34 +1,16 @@
 import assert from 'node:assert/strict'
 import { AsyncResource } from 'node:async_hooks'
 import { EventEmitter } from 'node:events'
-import { test } from 'node:test'
 import type { Pool } from '../../src/index.ts'
-import { endings, GRACE, type Thing, tally, World } from './world.ts'
+import { never, TIMES } from './never.ts'
+import { GRACE, type Thing, type World } from './world.ts'
 
 /*
  * What must never be taken for a deadlock. Each case runs many times at once on one clock, each time on pools of
  * its own, with sleeps that differ from run to run.
  */
 
-const TIMES = 1000
 const LONG = 4 * GRACE
-
-type Case = (world: World, run: number) => Promise<unknown>
-
-function never(
-  danger: string,
-  oneCase: Case,
-  { time = 3000, times = TIMES, nested }: { time?: number; times?: number; nested?: number } = {},
-) {
-  test(danger, async () => {
-    const world = new World()
-    const ended = endings(Array.from({ length: times }, (_, run) => oneCase(world, run)))
-    await world.clock.advance(time)
-    assert.deepEqual(tally(await ended), { done: times })
-    assert.deepEqual(world.deadlocks, [])
-    if (nested !== undefined) assert.equal(world.nested, nested)
-  })
-}
 
 /** A service that takes a connection when it starts, and then serves requests, which inherit its context. */
 async function service(
