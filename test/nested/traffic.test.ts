@@ -1,0 +1,53 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
+import { test } from 'node:test'
+import { setTimeout as pause } from 'node:timers/promises'
+import { createSocketPool } from '../../src/adapters/net.ts'
+import type { PoolError } from '../../src/index.ts'
+import { endings, tally } from './world.ts'
+
+const GRACE = 50
+
+/** A server that answers each byte with the same. */
+async function echo() {
+  const server = createServer(socket => void socket.on('error', () => {}).pipe(socket)).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return { port: (server.address() as AddressInfo).port, stop: () => server.close() }
+}
+
+test('a child left to itself inside `use`, while its parent goes on talking on its socket, is no deadlock', async () => {
+  const server = await echo()
+  const pool = createSocketPool({ port: server.port, host: '127.0.0.1' }, { max: 1 })
+  let child: Promise<string> | undefined
+  const parent = pool.use(async socket => {
+    child = pool.use(() => 'child')
+    for (let round = 0; round < 20; round += 1) {
+      socket.write('?')
+      await once(socket, 'data')
+      // It works with what it has heard: never as long as the grace.
+      await pause(GRACE / 5)
+    }
+    return 'parent'
+  })
+  assert.equal(await parent, 'parent')
+  assert.equal(await child, 'child')
+  assert.equal(pool.stats().totals.deadlocks, 0)
+  await pool.close()
+  server.stop()
+})
+
+test('parents that have talked, and then only wait for each other, are one', async () => {
+  const server = await echo()
+  const pool = createSocketPool({ port: server.port, host: '127.0.0.1' }, { max: 2 })
+  const task = (): Promise<string> =>
+    pool.use(async socket => {
+      socket.write('?')
+      await once(socket, 'data')
+      return pool.use(() => 'done')
+    })
+  const ended = await endings([task(), task()].map(each => each.catch((error: PoolError) => error.code)))
+  assert.deepEqual(tally(ended), { done: 1, POOL_DEADLOCK: 1 })
+  await pool.close()
+  server.stop()
+})
