@@ -3,6 +3,9 @@
 /** The longest delay of a Node timer, about 24.8 days; a longer one would fire after a millisecond. */
 export const LONGEST_MILLIS = 2 ** 31 - 1
 
+/** Each priority has a line of its own, made with the pool, and a search passes all of them. */
+const MOST_PRIORITIES = 1000
+
 interface Rule {
   /** Which values are right, in words: "a whole number ≥ 1". */
   readonly want: string
@@ -14,6 +17,10 @@ export const isNumber = (value: unknown): value is number =>
 const whole = (least: number): Rule => ({
   want: `a whole number ≥ ${least}`,
   ok: value => isNumber(value) && Number.isInteger(value) && value >= least,
+})
+const wholeTo = (least: number, most: number): Rule => ({
+  want: `a whole number from ${least} to ${most}`,
+  ok: value => whole(least).ok(value) && (value as number) <= most,
 })
 const millis = (least: number): Rule => ({
   want: `milliseconds from ${least} to ${LONGEST_MILLIS}`,
@@ -35,7 +42,7 @@ const GENERIC: Readonly<Record<string, Rule>> = {
   max: whole(1),
   min: whole(0),
   maxWaitingClients: either(whole(0), oneOf(Number.POSITIVE_INFINITY)),
-  priorityRange: whole(1),
+  priorityRange: wholeTo(1, MOST_PRIORITIES),
   fifo: flag,
   autostart: flag,
   testOnBorrow: flag,

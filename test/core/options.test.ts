@@ -48,6 +48,7 @@ for (const [option, values] of Object.entries({
   max: [0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY],
   min: [-1, 0.5],
   maxWaitingClients: [-1, Number.NaN],
+  priorityRange: [0, 1001, 2 ** 31, Number.POSITIVE_INFINITY],
   acquireTimeoutMillis: [-1, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 31, 'abc', true],
   createTimeoutMillis: [0, -1, '5'],
   destroyTimeoutMillis: [-1, Number.POSITIVE_INFINITY],
