@@ -82,8 +82,9 @@ export const OURS: Readonly<Record<string, Rule>> = {
 }
 
 /** Names that generic-pool 2 knew, or its own examples still carry; generic-pool 3 ignores them. */
-const LEGACY = new Set(['log', 'promise', 'refreshidle', 'returntohead', 'reapintervalmillis'])
-const LOWER_CASE_NAMES = new Map(Object.keys(GENERIC).map(name => [name.toLowerCase(), name]))
+const LEGACY = new Set(['log', 'Promise', 'refreshIdle', 'returnToHead', 'reapIntervalMillis'])
+/** A slip of generic-pool's own test suite, and the only one. Any other name that is not known is a mistake. */
+const SLIP = 'idletimeoutMillis'
 
 export function wrongWith(name: string, value: unknown): string[] {
   const rule = Object.hasOwn(GENERIC, name)
@@ -105,10 +106,9 @@ export interface Oddity {
 export function oddities(input: Readonly<Record<string, unknown>>): Oddity[] {
   const found: Oddity[] = []
   for (const [name, value] of Object.entries(input)) {
-    const lower = name.toLowerCase()
-    if (LEGACY.has(lower)) {
+    if (LEGACY.has(name)) {
       found.push({ name, issue: `${name} is an option of generic-pool 2 and has no effect` })
-    } else if (LOWER_CASE_NAMES.has(lower) && LOWER_CASE_NAMES.get(lower) !== name) {
+    } else if (name === SLIP) {
       found.push({ name, issue: `${name} is not an option${suggestion(name)}` })
     } else if ((name === 'max' || name === 'min') && typeof value !== 'number') {
       const parsed = Number.parseInt(String(value), 10)

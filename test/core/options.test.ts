@@ -83,6 +83,19 @@ test('what a factory lacks is said together with what is wrong with the options'
   assert.equal(issuesOf('max: 5').length, 1)
 })
 
+test('a name in the wrong case is a mistake, also where only options of generic-pool are used', () => {
+  for (const [wrong, right] of [
+    ['Max', 'max'],
+    ['acquiretimeoutmillis', 'acquireTimeoutMillis'],
+    ['priorityrange', 'priorityRange'],
+    ['maxWaitingclients', 'maxWaitingClients'],
+    ['IdleTimeoutMillis', 'idleTimeoutMillis'],
+  ] as const) {
+    assert.deepEqual(issuesOf({ [wrong]: 5 }), [`${wrong} is not an option (did you mean ${right}?)`])
+  }
+  for (const wrong of ['Log', 'promise', 'refreshidle']) assert.equal(issuesOf({ [wrong]: 5 }).length, 1)
+})
+
 test('odd values that generic-pool takes are taken as it takes them, but only among its own options', () => {
   const warnings: unknown[] = []
   const onWarning = (warning: Error & { code?: string }): void => void warnings.push(warning.code)
