@@ -12,7 +12,7 @@ import { Lending } from './lending.ts'
 import { Lifecycle, type Patience } from './lifecycle.ts'
 import { log, refreshTracing } from './log.ts'
 import { Lookout } from './lookout.ts'
-import { checkedBounds, type ResolvedOptions } from './options.ts'
+import { badOptions, checkedBounds, nameIn, type ResolvedOptions } from './options.ts'
 import { handOver } from './policy/attend.ts'
 import { Nesting } from './policy/nested.ts'
 import { endsAlone, unshare } from './policy/reuse.ts'
@@ -44,7 +44,7 @@ const DONE: Promise<void> = Promise.resolve()
 
 /**
  * A pool of connections: lends them, takes them back, and sees to it that none is lent dead, kept dead or leaked.
- * Made with `createPool` or by an adapter.
+ * Made with `createPool` or by an adapter; exported for its type and for `instanceof`.
  */
 export class Pool<T> extends PoolEmitter<T> {
   readonly #options: ResolvedOptions
@@ -66,8 +66,12 @@ export class Pool<T> extends PoolEmitter<T> {
   readonly #sampling: Sampling
 
   /** @internal */
-  constructor(factory: Factory<T>, options: ResolvedOptions, { clock, random }: Surroundings) {
+  constructor(factory: Factory<T>, options: ResolvedOptions, surroundings?: Surroundings) {
     super()
+    // Nothing has been checked then, and no default is filled in.
+    if (surroundings?.clock === undefined)
+      throw badOptions(['new Pool(…) is not for use: call createPool(factory, options)'], nameIn(options))
+    const { clock, random } = surroundings
     this.#options = options
     this.#clock = clock
     this.#sampling = new Sampling(options, clock.now())
@@ -269,7 +273,7 @@ export class Pool<T> extends PoolEmitter<T> {
 
   /** Changes the bounds. Surplus connections are destroyed: idle ones now, lent ones when they come back. */
   resize(bounds: { min?: number; max?: number }): void {
-    const { min, max } = checkedBounds(bounds, this.#options)
+    const { min, max } = checkedBounds(bounds, this.#options, () => this.stats())
     this.#options.min = min
     this.#options.max = max
     const { supply } = this.#lending

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { createPool, PoolError, type PoolOptions } from '../../src/index.ts'
+import { createSocketPool } from '../../src/adapters/net.ts'
+import { createPool, isPoolError, Pool, PoolError, type PoolOptions } from '../../src/index.ts'
 
 const factory = { create: async () => ({}), destroy: async () => {} }
 
@@ -118,3 +119,41 @@ test('odd values that generic-pool takes are taken as it takes them, but only am
     }),
   )
 })
+
+test('the error names the pool that was to be made, if its name was right', () => {
+  const poolOf = (options: unknown, of: unknown = factory): unknown => {
+    const make = (): unknown => createPool(of as typeof factory, options as PoolOptions)
+    return poolIn(make)
+  }
+  assert.equal(poolOf({ name: 'orders', max: 0 }), 'orders')
+  assert.equal(poolOf({ name: 'orders' }, {}), 'orders')
+  for (const options of [{ max: 0 }, { name: '', max: 0 }, { name: 5, max: 0 }, 'orders'])
+    assert.equal(poolOf(options), undefined)
+  const port = -1
+  assert.equal(
+    poolIn(() => createSocketPool({ port }, { name: 'orders' })),
+    'orders',
+  )
+})
+
+test('a Pool that was not made by createPool is refused with the way to make one', () => {
+  const Class = Pool as unknown as new (...given: unknown[]) => unknown
+  for (const given of [[], [factory], [factory, { max: 2 }], [Map, Map, Map, factory, {}]]) {
+    assert.throws(() => new Class(...given), {
+      code: 'POOL_BAD_OPTIONS',
+      message: /createPool\(factory, options\)/,
+    })
+  }
+})
+
+/** Which pool the error speaks of. */
+function poolIn(make: () => unknown): unknown {
+  try {
+    make()
+  } catch (error) {
+    assert.ok(isPoolError(error, 'POOL_BAD_OPTIONS'))
+    if (error.pool !== undefined) assert.ok(error.message.includes(`pool '${error.pool}'`))
+    return error.pool
+  }
+  throw new Error('nothing was refused')
+}
