@@ -12,6 +12,7 @@ import { Lending } from './lending.ts'
 import { Lifecycle, type Patience } from './lifecycle.ts'
 import { log, refreshTracing } from './log.ts'
 import { Lookout } from './lookout.ts'
+import { show } from './option-rules.ts'
 import { badOptions, checkedBounds, nameIn, type ResolvedOptions } from './options.ts'
 import { handOver } from './policy/attend.ts'
 import { Nesting } from './policy/nested.ts'
@@ -144,6 +145,7 @@ export class Pool<T> extends PoolEmitter<T> {
    * synchronous. Its failure is passed on and does not cost the connection, unless that is broken or dirty.
    */
   use<R>(work: (resource: T) => R | PromiseLike<R>, request?: number | AcquireOptions): Promise<R> {
+    if (typeof work !== 'function') return this.#misused(`use needs a function to run, got ${show(work)}`)
     const refusal = this.#strict === undefined ? undefined : this.#strict.refusal(request, USE)
     if (refusal !== undefined) return Promise.reject(refusal)
     const share = this.#strict?.shared(request, true, USE)
@@ -251,6 +253,8 @@ export class Pool<T> extends PoolEmitter<T> {
    *   rejected with `POOL_CLOSED`
    */
   close(patience: Patience = {}): Promise<void> {
+    if (typeof patience !== 'object')
+      return this.#misused(`close takes { timeoutMillis }, got ${show(patience)}`)
     return this.#lifecycle.close(patience)
   }
 
@@ -403,6 +407,10 @@ export class Pool<T> extends PoolEmitter<T> {
     } finally {
       if (unshare(share) && isCurrent(slot, loan)) this.#lending.giveBack(slot)
     }
+  }
+
+  #misused(issue: string): Promise<never> {
+    return Promise.reject(badOptions([issue], this.name, this.stats()))
   }
 
   #notLent(resource: T, what: 'release' | 'destroy'): Promise<void> {
