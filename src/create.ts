@@ -1,6 +1,6 @@
 import { systemClock } from './clock.ts'
 import type { PoolError } from './errors.ts'
-import { badOptions, type ResolvedOptions, resolveOptions } from './options.ts'
+import { badOptions, nameIn, type ResolvedOptions, resolveOptions } from './options.ts'
 import { Pool, type Surroundings } from './pool.ts'
 import type { Factory, PoolOptions } from './types.ts'
 
@@ -33,7 +33,7 @@ export function openPool<T>(
   } catch (error) {
     issues.push(...((error as PoolError).issues ?? []))
   }
-  if (resolved === undefined || issues.length > 0) throw badOptions(issues)
+  if (resolved === undefined || issues.length > 0) throw badOptions(issues, nameIn(options))
   return new Pool(factory, resolved, surroundings)
 }
 

@@ -92,11 +92,38 @@ export function withoutStack<R>(make: () => R): R {
   }
 }
 
+type OfPool = 'pool' | 'stats'
+
+/** What an error of each code always says; everything else may be missing. */
+interface Said {
+  POOL_ACQUIRE_TIMEOUT: OfPool | 'phase' | 'waitedMillis' | 'stalledMillis'
+  POOL_QUEUE_FULL: OfPool | 'hint'
+  POOL_SHED: OfPool | 'waitedMillis'
+  POOL_NESTED_ACQUIRE: OfPool | 'heldStacks' | 'waitStack' | 'pools'
+  POOL_DEADLOCK: OfPool | 'heldStacks' | 'waitStack' | 'pools' | 'waitedMillis'
+  POOL_CONNECT_FAILED: never
+  POOL_FAILOVER: 'pool'
+  POOL_UNHEALTHY: OfPool
+  POOL_ABORTED: OfPool | 'waitedMillis'
+  POOL_CLOSED: OfPool
+  POOL_NOT_BORROWED: OfPool
+  POOL_LEASE_ENDED: OfPool
+  POOL_DRAIN_TIMEOUT: OfPool
+  POOL_BAD_OPTIONS: 'issues'
+}
+
+/** A {@link PoolError} with this code, and with what such an error always says. */
+export type PoolErrorOf<C extends PoolErrorCode> = C extends PoolErrorCode
+  ? PoolError & { readonly code: C } & Required<Pick<PoolError, Said[C]>>
+  : never
+
 /**
  * Is this an error of a pool, and with this code? Works across several copies of the package in one process.
  *
  * @param code - one of {@link PoolErrorCode}; left out: any
  */
+export function isPoolError<C extends PoolErrorCode>(error: unknown, code: C): error is PoolErrorOf<C>
+export function isPoolError(error: unknown, code?: PoolErrorCode): error is PoolError
 export function isPoolError(error: unknown, code?: PoolErrorCode): error is PoolError {
   if (!(error instanceof Error) || !('code' in error) || typeof error.code !== 'string') return false
   return code === undefined ? error.code.startsWith('POOL_') : error.code === code

@@ -1,11 +1,13 @@
 /**
- * @internal The seam for adapters that lend a handle for each loan instead of the connection itself: what a borrower
+ * The seam for adapters that lend a handle for each loan instead of the connection itself: what a borrower
  * has belongs to his loan alone, and can be refused once that has ended. A symbol, and no hook by name: a factory
  * written for generic-pool cannot have it by chance.
+ *
+ * No entry point exports any of this. It is not marked as internal, as declarations that are published name it.
  */
 export const HANDLES: unique symbol = Symbol('lifeguard-pool handles')
 
-/** @internal What a borrower left behind on a connection. */
+/** What a borrower left behind on a connection. */
 export interface Leftover {
   /** What it is, in words. */
   readonly detail: string
@@ -13,7 +15,7 @@ export interface Leftover {
   readonly undo?: () => Promise<void>
 }
 
-/** @internal Makes and ends handles. Neither may throw. */
+/** Makes and ends handles. Neither may throw. */
 export interface Handles<T> {
   /** The handle for a loan that begins. It is of the type of the connection, and not equal to any other handle. */
   lend(resource: T): T
@@ -21,10 +23,9 @@ export interface Handles<T> {
   unlend(resource: T, handle: T): Leftover | undefined
 }
 
-/** @internal A factory that may have handles. */
+/** A factory that may have handles. */
 export interface Lender<T> {
   readonly [HANDLES]?: Handles<T>
 }
 
-/** @internal */
 export const handlesOf = <T>(factory: object): Handles<T> | undefined => (factory as Lender<T>)[HANDLES]

@@ -1,7 +1,7 @@
 import { createPool } from './create.ts'
 import { Pool } from './pool.ts'
 
-export { type AcquirePhase, isPoolError, PoolError, type PoolErrorCode } from './errors.ts'
+export { type AcquirePhase, isPoolError, PoolError, type PoolErrorCode, type PoolErrorOf } from './errors.ts'
 export { Lease } from './lease.ts'
 export type { ConnectionReport, LeaseReport, PoolReport, WaiterReport } from './report.ts'
 export type {

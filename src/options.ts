@@ -1,6 +1,6 @@
 import { PoolError } from './errors.ts'
 import { contradictions, isNumber, OURS, oddities, show, wrongWith } from './option-rules.ts'
-import type { PoolOptions } from './types.ts'
+import type { PoolOptions, PoolStats } from './types.ts'
 
 /** The options of a pool after the defaults: what the rest of the code reads. `Infinity` stands for "no limit". */
 export interface ResolvedOptions {
@@ -66,7 +66,7 @@ export function resolveOptions(given: unknown, dropIn: boolean): ResolvedOptions
   if (odd.length > 0) {
     const onlyGeneric = Object.keys(input).every(name => !Object.hasOwn(OURS, name))
     if (!dropIn || issues.length > 0 || !onlyGeneric) {
-      throw badOptions([...odd.map(oddity => oddity.issue), ...issues])
+      throw badOptions([...odd.map(oddity => oddity.issue), ...issues], nameIn(given))
     }
     process.emitWarning(
       `options taken as generic-pool takes them: ${odd.map(oddity => oddity.issue).join('; ')}`,
@@ -78,8 +78,15 @@ export function resolveOptions(given: unknown, dropIn: boolean): ResolvedOptions
     }
     if (isNumber(input.min)) input.min = Math.min(input.min, isNumber(input.max) ? input.max : 1)
   }
-  if (issues.length > 0) throw badOptions(issues)
+  if (issues.length > 0) throw badOptions(issues, nameIn(given))
   return withDefaults(input as PoolOptions)
+}
+
+/** The name that a pool was to have, for the error that says why there is none. */
+export function nameIn(options: unknown): string | undefined {
+  if (typeof options !== 'object' || options === null || !('name' in options)) return undefined
+  const { name } = options
+  return typeof name === 'string' && name !== '' ? name : undefined
 }
 
 function withDefaults(input: PoolOptions): ResolvedOptions {
@@ -133,23 +140,27 @@ export const noLimit = (timeout: number | false): number =>
 
 /** New bounds for `resize`, checked; what is left out stays as it is. */
 export function checkedBounds(
-  given: { min?: number; max?: number } | null,
+  given: { min?: number; max?: number },
   options: ResolvedOptions,
+  stats: () => PoolStats,
 ): { min: number; max: number } {
-  const { min = options.min, max = options.max, ...others } = given ?? {}
+  if (typeof given !== 'object' || given === null || Array.isArray(given)) {
+    throw badOptions([`resize needs { min, max }, or one of them, got ${show(given)}`], options.name, stats())
+  }
+  const { min = options.min, max = options.max, ...others } = given
   const issues = [...wrongWith('max', max), ...wrongWith('min', min)]
   for (const name of Object.keys(others)) issues.push(`${name} is nothing that can be resized`)
   if (issues.length === 0 && min > max) issues.push(`min (${min}) must not be above max (${max})`)
-  if (issues.length > 0) throw badOptions(issues, options.name)
+  if (issues.length > 0) throw badOptions(issues, options.name, stats())
   return { min, max }
 }
 
 /** One error for everything that is wrong. */
-export function badOptions(issues: readonly string[], pool?: string): PoolError {
+export function badOptions(issues: readonly string[], pool?: string, stats?: PoolStats): PoolError {
   const many = issues.length === 1 ? '1 thing is' : `${issues.length} things are`
   return new PoolError(
     'POOL_BAD_OPTIONS',
     `${many} wrong with the options${pool === undefined ? '' : ` of pool '${pool}'`}: ${issues.join('; ')}`,
-    pool === undefined ? { issues } : { issues, pool },
+    { issues, ...(pool === undefined ? {} : { pool }), ...(stats === undefined ? {} : { stats }) },
   )
 }

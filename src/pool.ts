@@ -12,7 +12,8 @@ import { Lending } from './lending.ts'
 import { Lifecycle, type Patience } from './lifecycle.ts'
 import { log, refreshTracing } from './log.ts'
 import { Lookout } from './lookout.ts'
-import { checkedBounds, type ResolvedOptions } from './options.ts'
+import { show } from './option-rules.ts'
+import { badOptions, checkedBounds, nameIn, type ResolvedOptions } from './options.ts'
 import { handOver } from './policy/attend.ts'
 import { Nesting } from './policy/nested.ts'
 import { endsAlone, unshare } from './policy/reuse.ts'
@@ -44,7 +45,7 @@ const DONE: Promise<void> = Promise.resolve()
 
 /**
  * A pool of connections: lends them, takes them back, and sees to it that none is lent dead, kept dead or leaked.
- * Made with `createPool` or by an adapter.
+ * Made with `createPool` or by an adapter; exported for its type and for `instanceof`.
  */
 export class Pool<T> extends PoolEmitter<T> {
   readonly #options: ResolvedOptions
@@ -66,8 +67,12 @@ export class Pool<T> extends PoolEmitter<T> {
   readonly #sampling: Sampling
 
   /** @internal */
-  constructor(factory: Factory<T>, options: ResolvedOptions, { clock, random }: Surroundings) {
+  constructor(factory: Factory<T>, options: ResolvedOptions, surroundings?: Surroundings) {
     super()
+    // Nothing has been checked then, and no default is filled in.
+    if (surroundings?.clock === undefined)
+      throw badOptions(['new Pool(…) is not for use: call createPool(factory, options)'], nameIn(options))
+    const { clock, random } = surroundings
     this.#options = options
     this.#clock = clock
     this.#sampling = new Sampling(options, clock.now())
@@ -140,6 +145,7 @@ export class Pool<T> extends PoolEmitter<T> {
    * synchronous. Its failure is passed on and does not cost the connection, unless that is broken or dirty.
    */
   use<R>(work: (resource: T) => R | PromiseLike<R>, request?: number | AcquireOptions): Promise<R> {
+    if (typeof work !== 'function') return this.#misused(`use needs a function to run, got ${show(work)}`)
     const refusal = this.#strict === undefined ? undefined : this.#strict.refusal(request, USE)
     if (refusal !== undefined) return Promise.reject(refusal)
     const share = this.#strict?.shared(request, true, USE)
@@ -247,6 +253,8 @@ export class Pool<T> extends PoolEmitter<T> {
    *   rejected with `POOL_CLOSED`
    */
   close(patience: Patience = {}): Promise<void> {
+    if (typeof patience !== 'object')
+      return this.#misused(`close takes { timeoutMillis }, got ${show(patience)}`)
     return this.#lifecycle.close(patience)
   }
 
@@ -269,7 +277,7 @@ export class Pool<T> extends PoolEmitter<T> {
 
   /** Changes the bounds. Surplus connections are destroyed: idle ones now, lent ones when they come back. */
   resize(bounds: { min?: number; max?: number }): void {
-    const { min, max } = checkedBounds(bounds, this.#options)
+    const { min, max } = checkedBounds(bounds, this.#options, () => this.stats())
     this.#options.min = min
     this.#options.max = max
     const { supply } = this.#lending
@@ -399,6 +407,10 @@ export class Pool<T> extends PoolEmitter<T> {
     } finally {
       if (unshare(share) && isCurrent(slot, loan)) this.#lending.giveBack(slot)
     }
+  }
+
+  #misused(issue: string): Promise<never> {
+    return Promise.reject(badOptions([issue], this.name, this.stats()))
   }
 
   #notLent(resource: T, what: 'release' | 'destroy'): Promise<void> {

@@ -43,7 +43,7 @@ export interface PoolOptions {
   min?: number
   /** Most acquires waiting; further ones are rejected with `POOL_QUEUE_FULL`. Default: no limit. */
   maxWaitingClients?: number
-  /** Number of priorities; 0 is the highest and the default of an acquire. Default 1. */
+  /** Number of priorities, 1 to 1000; 0 is the highest and the default of an acquire. Default 1. */
   priorityRange?: number
   /** Lend the connection that has been idle longest (`true`, the default) or shortest (`false`, recommended). */
   fifo?: boolean

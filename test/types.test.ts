@@ -1,6 +1,19 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { createPool, type Factory, isPoolError, type Lease, type Pool, type PoolError } from '../src/index.ts'
+import {
+  type AcquirePhase,
+  createPool,
+  type Factory,
+  isPoolError,
+  type Lease,
+  type Pool,
+  type PoolError,
+  type PoolErrorCode,
+  type PoolStats,
+} from '../src/index.ts'
+import { badOptions } from '../src/options.ts'
+import { deadlock, nestedAcquire } from '../src/policy/nested-words.ts'
+import * as refusals from '../src/refusals.ts'
 
 /** Are the two types the same? The compiler answers; a wrong answer does not compile. */
 type Same<A, B> = (<X>() => X extends A ? 1 : 2) extends <X>() => X extends B ? 1 : 2 ? true : false
@@ -43,7 +56,87 @@ test('factories of generic-pool fit, and misuse does not compile', () => {
   pool.release('client').catch(() => {})
   // @ts-expect-error: an unknown option
   assert.throws(() => createPool(factory, { maximum: 10 }))
-  const error: unknown = undefined
-  if (isPoolError(error, 'POOL_ACQUIRE_TIMEOUT')) isTrue<Same<typeof error, PoolError>>(true)
   return pool.close()
+})
+
+test('who asks for a code gets what errors with it always say, and no more than that', async () => {
+  const pool = createPool({ create: async () => new Client(), destroy: () => {} }, { autostart: false })
+  const stats = pool.stats()
+  await pool.close()
+  const given = (error: unknown): unknown => error
+
+  const timeout = given(refusals.acquireTimeout(stats, 'queue', 1, 0, undefined))
+  assert.ok(isPoolError(timeout, 'POOL_ACQUIRE_TIMEOUT'))
+  isTrue<Same<typeof timeout.code, 'POOL_ACQUIRE_TIMEOUT'>>(true)
+  isTrue<Same<typeof timeout.phase, AcquirePhase>>(true)
+  isTrue<Same<typeof timeout.stats, PoolStats>>(true)
+  isTrue<Same<typeof timeout.holders, readonly string[] | undefined>>(true)
+  const { phase, waitedMillis, stalledMillis } = timeout
+  const numbers: number[] = [waitedMillis, stalledMillis]
+  assert.deepEqual([phase, numbers, timeout.pool], ['queue', [1, 0], stats.name])
+
+  const details = { heldStacks: [], waitStack: '', pools: [stats.name], waitedMillis: 3 }
+  const knot = given(deadlock(stats, [], '', details))
+  assert.ok(isPoolError(knot, 'POOL_DEADLOCK'))
+  const told: [readonly string[], string, readonly string[], number] = [
+    knot.heldStacks,
+    knot.waitStack,
+    knot.pools,
+    knot.waitedMillis,
+  ]
+  assert.deepEqual(told, [[], '', [stats.name], 3])
+
+  const nested = given(nestedAcquire(stats, [], undefined))
+  assert.ok(isPoolError(nested, 'POOL_NESTED_ACQUIRE'))
+  assert.deepEqual([nested.heldStacks.length, nested.waitStack.length, nested.pools.length], [0, 0, 0])
+
+  const full = given(refusals.queueFull(stats, 1))
+  assert.ok(isPoolError(full, 'POOL_QUEUE_FULL'))
+  assert.ok(full.hint.length > 0)
+
+  for (const error of [refusals.shed(stats, 2, 1), refusals.hopeless(stats, 5, 1)].map(given)) {
+    assert.ok(isPoolError(error, 'POOL_SHED'))
+    assert.ok(error.waitedMillis >= 0)
+    isTrue<Same<typeof error.estimatedMillis, number | undefined>>(true)
+  }
+
+  const aborted = given(refusals.aborted(stats, 4, undefined))
+  assert.ok(isPoolError(aborted, 'POOL_ABORTED') && aborted.waitedMillis.toFixed() === '4')
+
+  const wrong = given(badOptions(['max']))
+  assert.ok(isPoolError(wrong, 'POOL_BAD_OPTIONS'))
+  assert.deepEqual([...wrong.issues], ['max'])
+  isTrue<Same<typeof wrong.pool, string | undefined>>(true)
+
+  for (const error of [
+    refusals.unhealthy(stats, undefined),
+    refusals.closed(stats),
+    refusals.notBorrowed(stats, 'release'),
+    refusals.leaseEnded(stats, 'x'),
+    refusals.drainTimeout(stats, 1, 'drain', ''),
+  ].map(given)) {
+    assert.ok(
+      isPoolError(error, 'POOL_UNHEALTHY') ||
+        isPoolError(error, 'POOL_CLOSED') ||
+        isPoolError(error, 'POOL_NOT_BORROWED') ||
+        isPoolError(error, 'POOL_LEASE_ENDED') ||
+        isPoolError(error, 'POOL_DRAIN_TIMEOUT'),
+    )
+    const name: string = error.stats.name
+    assert.equal(error.pool, name)
+  }
+
+  const failed = given(refusals.connectTimeout(stats, 1, undefined))
+  assert.ok(isPoolError(failed, 'POOL_CONNECT_FAILED'))
+  isTrue<Same<typeof failed.stats, PoolStats | undefined>>(true)
+})
+
+test('who asks for no code, or for one that he does not know beforehand, gets a PoolError', () => {
+  const error: unknown = badOptions([])
+  assert.ok(isPoolError(error))
+  isTrue<Same<typeof error, PoolError>>(true)
+  const later: unknown = error
+  const code = error.code as PoolErrorCode | undefined
+  assert.ok(isPoolError(later, code))
+  isTrue<Same<typeof later, PoolError>>(true)
 })

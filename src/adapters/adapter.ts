@@ -1,6 +1,6 @@
 import { createStrictPool } from '../create.ts'
 import { isPoolError } from '../errors.ts'
-import { badOptions, resolveOptions } from '../options.ts'
+import { badOptions, nameIn, resolveOptions } from '../options.ts'
 import type { Pool } from '../pool.ts'
 import type { Factory, PoolOptions } from '../types.ts'
 
@@ -28,5 +28,5 @@ export function openAdapter<T>(makeFactory: () => Factory<T>, options: PoolOptio
   } catch (error) {
     collect(error)
   }
-  throw badOptions(issues)
+  throw badOptions(issues, nameIn(options))
 }

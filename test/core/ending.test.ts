@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { openPool } from '../../src/create.ts'
-import type { PoolOptions } from '../../src/index.ts'
+import { isPoolError, type PoolOptions } from '../../src/index.ts'
 import { FakeClock, settle } from '../support/clock.ts'
 import { type Connection, ScriptedFactory } from '../support/factories.ts'
 import { rejection } from '../support/rejection.ts'
@@ -164,6 +164,27 @@ test('a smaller pool loses its idle connections now and its lent ones as they co
   pool.resize({ min: 3, max: 3 })
   await settle()
   assert.equal(pool.available, 3, 'a new min is met without anyone asking')
+})
+
+test('a resize or a close that was given something else is refused, and changes nothing', async () => {
+  const { pool } = onFakeTime({ max: 4, min: 1 })
+  const resize = pool.resize.bind(pool) as (bounds?: unknown) => void
+  for (const bounds of [undefined, null, 5, '5', [1, 2]]) {
+    assert.throws(() => resize(bounds), {
+      code: 'POOL_BAD_OPTIONS',
+      pool: 'test',
+      message: /resize needs \{ min, max \}/,
+    })
+  }
+  const close = pool.close.bind(pool) as (patience?: unknown) => Promise<void>
+  for (const patience of [5, '5', true]) {
+    const error = await rejection(close(patience))
+    assert.ok(isPoolError(error, 'POOL_BAD_OPTIONS'))
+    assert.match(error.message, /close takes \{ timeoutMillis \}/)
+    assert.equal(error.stats?.state, 'open')
+  }
+  assert.deepEqual([pool.min, pool.max], [1, 4])
+  await pool.close()
 })
 
 test('a larger pool serves those who wait at once', async () => {

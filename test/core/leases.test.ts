@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { createPool, type Lease } from '../../src/index.ts'
+import { createPool, isPoolError, type Lease } from '../../src/index.ts'
 import { settle } from '../support/clock.ts'
 import { type Connection, ScriptedFactory, scripted } from '../support/factories.ts'
 import { rejection } from '../support/rejection.ts'
@@ -151,4 +151,18 @@ test('the pool itself can be disposed of', async () => {
   }
   await settle()
   assert.deepEqual([factory.ledger.created.length, factory.ledger.open.size], [2, 0])
+})
+
+test('use without a function to run is refused before a connection is lent', async () => {
+  const factory = scripted()
+  const pool = createPool(factory, { name: 'orders', max: 1 })
+  const use = pool.use.bind(pool) as (work?: unknown) => Promise<unknown>
+  for (const work of [undefined, null, 5, {}, 'SELECT 1']) {
+    const error = await rejection(use(work))
+    assert.ok(isPoolError(error, 'POOL_BAD_OPTIONS'))
+    assert.match(error.message, /pool 'orders': use needs a function/)
+    assert.equal(error.stats?.borrowed, 0)
+  }
+  assert.deepEqual([pool.size, factory.onCreate.calls], [0, 0], 'nothing was made for it')
+  await pool.close()
 })

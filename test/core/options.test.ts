@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { createPool, PoolError, type PoolOptions } from '../../src/index.ts'
+import { createSocketPool } from '../../src/adapters/net.ts'
+import { createPool, isPoolError, Pool, PoolError, type PoolOptions } from '../../src/index.ts'
 
 const factory = { create: async () => ({}), destroy: async () => {} }
 
@@ -48,6 +49,7 @@ for (const [option, values] of Object.entries({
   max: [0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY],
   min: [-1, 0.5],
   maxWaitingClients: [-1, Number.NaN],
+  priorityRange: [0, 1001, 2 ** 31, Number.POSITIVE_INFINITY],
   acquireTimeoutMillis: [-1, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 31, 'abc', true],
   createTimeoutMillis: [0, -1, '5'],
   destroyTimeoutMillis: [-1, Number.POSITIVE_INFINITY],
@@ -82,6 +84,19 @@ test('what a factory lacks is said together with what is wrong with the options'
   assert.equal(issuesOf('max: 5').length, 1)
 })
 
+test('a name in the wrong case is a mistake, also where only options of generic-pool are used', () => {
+  for (const [wrong, right] of [
+    ['Max', 'max'],
+    ['acquiretimeoutmillis', 'acquireTimeoutMillis'],
+    ['priorityrange', 'priorityRange'],
+    ['maxWaitingclients', 'maxWaitingClients'],
+    ['IdleTimeoutMillis', 'idleTimeoutMillis'],
+  ] as const) {
+    assert.deepEqual(issuesOf({ [wrong]: 5 }), [`${wrong} is not an option (did you mean ${right}?)`])
+  }
+  for (const wrong of ['Log', 'promise', 'refreshidle']) assert.equal(issuesOf({ [wrong]: 5 }).length, 1)
+})
+
 test('odd values that generic-pool takes are taken as it takes them, but only among its own options', () => {
   const warnings: unknown[] = []
   const onWarning = (warning: Error & { code?: string }): void => void warnings.push(warning.code)
@@ -104,3 +119,41 @@ test('odd values that generic-pool takes are taken as it takes them, but only am
     }),
   )
 })
+
+test('the error names the pool that was to be made, if its name was right', () => {
+  const poolOf = (options: unknown, of: unknown = factory): unknown => {
+    const make = (): unknown => createPool(of as typeof factory, options as PoolOptions)
+    return poolIn(make)
+  }
+  assert.equal(poolOf({ name: 'orders', max: 0 }), 'orders')
+  assert.equal(poolOf({ name: 'orders' }, {}), 'orders')
+  for (const options of [{ max: 0 }, { name: '', max: 0 }, { name: 5, max: 0 }, 'orders'])
+    assert.equal(poolOf(options), undefined)
+  const port = -1
+  assert.equal(
+    poolIn(() => createSocketPool({ port }, { name: 'orders' })),
+    'orders',
+  )
+})
+
+test('a Pool that was not made by createPool is refused with the way to make one', () => {
+  const Class = Pool as unknown as new (...given: unknown[]) => unknown
+  for (const given of [[], [factory], [factory, { max: 2 }], [Map, Map, Map, factory, {}]]) {
+    assert.throws(() => new Class(...given), {
+      code: 'POOL_BAD_OPTIONS',
+      message: /createPool\(factory, options\)/,
+    })
+  }
+})
+
+/** Which pool the error speaks of. */
+function poolIn(make: () => unknown): unknown {
+  try {
+    make()
+  } catch (error) {
+    assert.ok(isPoolError(error, 'POOL_BAD_OPTIONS'))
+    if (error.pool !== undefined) assert.ok(error.message.includes(`pool '${error.pool}'`))
+    return error.pool
+  }
+  throw new Error('nothing was refused')
+}

@@ -59,7 +59,7 @@ export async function simulate(load: Load): Promise<Outcome> {
       },
       (error: unknown) => {
         if (isPoolError(error, 'POOL_ACQUIRE_TIMEOUT')) end('timeout')
-        else end(isPoolError(error, 'POOL_SHED') && (error.waitedMillis ?? 0) > 0 ? 'shed' : 'refused')
+        else end(isPoolError(error, 'POOL_SHED') && error.waitedMillis > 0 ? 'shed' : 'refused')
       },
     )
   }
