@@ -1,3 +1,4 @@
+import { limitStacks } from './stack-limit.ts'
 import type { PoolStats } from './types.ts'
 
 /** Every way in which the pool refuses or fails. */
@@ -84,11 +85,11 @@ export class PoolError extends Error {
  */
 export function withoutStack<R>(make: () => R): R {
   const limit = Error.stackTraceLimit
-  Error.stackTraceLimit = 0
+  limitStacks(0)
   try {
     return make()
   } finally {
-    Error.stackTraceLimit = limit
+    limitStacks(limit)
   }
 }
 

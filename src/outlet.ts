@@ -1,5 +1,6 @@
 import { closeSync, constants, fstatSync, openSync, readFileSync, readlinkSync, writeSync } from 'node:fs'
 import { isatty } from 'node:tty'
+import { limitStacks } from './stack-limit.ts'
 
 /** Where lines leave the process. It takes what there is room for at this moment, and never waits for more. */
 export interface Outlet {
@@ -127,13 +128,13 @@ function writeNow(fd: number, bytes: Uint8Array): number {
   const { stackTraceLimit } = Error
   try {
     // A full pipe is an error to Node, and the stack of it would cost more than the rest.
-    Error.stackTraceLimit = 0
+    limitStacks(0)
     return writeSync(fd, bytes)
   } catch {
     // EAGAIN: no room. EPIPE, ENOSPC, EIO: no room either, perhaps later.
     return 0
   } finally {
-    Error.stackTraceLimit = stackTraceLimit
+    limitStacks(stackTraceLimit)
   }
 }
 

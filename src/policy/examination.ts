@@ -46,9 +46,13 @@ export class Examination {
   #work(part: () => void): void {
     const before = this.#clock.now()
     part()
+    this.#charge(before)
+  }
+
+  #charge(since: number): void {
     const now = this.#clock.now()
-    const earned = (before - this.#workedAt) / VERDICT_SHARE
-    this.#credit = Math.min(this.#credit + earned, VERDICT_MILLIS) - (now - before)
+    const earned = (since - this.#workedAt) / VERDICT_SHARE
+    this.#credit = Math.min(this.#credit + Math.max(earned, 0), VERDICT_MILLIS) - (now - since)
     this.#workedAt = now
     this.restsUntil = now + VERDICT_SHARE * Math.max(-this.#credit, 0)
   }
@@ -70,7 +74,10 @@ export class Examination {
   /** In portions, with the loop turning in between: whatever lies unread in the kernel gets its say before the end. */
   #examine(inquest: Inquest): void {
     this.#isUnderWay = true
+    const before = this.#clock.now()
     inquest.ask()
+    // By then those who were asked have looked around.
+    queueMicrotask(() => this.#charge(before))
     this.#later(() => {
       inquest.hear()
       if (!inquest.isLast) return this.#examine(inquest)

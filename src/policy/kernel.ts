@@ -1,5 +1,6 @@
 import { readSync } from 'node:fs'
 import type { Socket } from 'node:net'
+import { limitStacks } from '../stack-limit.ts'
 
 /** What the kernel says of an idle connection. `'data'`: one byte has been taken from it, so it must be destroyed. */
 export type KernelWord = 'healthy' | 'fin' | 'data' | 'reset' | 'unknown'
@@ -32,12 +33,12 @@ export function look(socket: Socket): KernelWord {
   const { stackTraceLimit } = Error
   try {
     // A stack costs as much as the rest.
-    Error.stackTraceLimit = 0
+    limitStacks(0)
     return readSync(fd, byte, 0, 1, null) === 0 ? 'fin' : 'data'
   } catch (error) {
     return wordOf((error as NodeJS.ErrnoException).code)
   } finally {
-    restore(stackTraceLimit)
+    limitStacks(stackTraceLimit)
   }
 }
 
@@ -46,12 +47,4 @@ function wordOf(code: string | undefined): KernelWord {
   if (code === 'ECONNRESET' || code === 'EPIPE' || code === 'ETIMEDOUT' || code === 'EHOSTUNREACH')
     return 'reset'
   return 'unknown'
-}
-
-function restore(limit: number): void {
-  try {
-    Error.stackTraceLimit = limit
-  } catch {
-    // Frozen intrinsics: it was never changed.
-  }
 }

@@ -1,3 +1,5 @@
+import { limitStacks } from '../stack-limit.ts'
+
 /** One place in a call stack, without ours; of Node's only what awaits a function of the user. */
 export interface Frame {
   /** Tells functions apart: where the function starts, and its name. */
@@ -49,10 +51,9 @@ export class Trace {
   /** @param above - this function and what it called are cut off */
   constructor(above: (...args: never[]) => unknown) {
     const limit = Error.stackTraceLimit
-    // Where `Error` is frozen, an assignment would throw: the stack is shorter then, or there is none.
-    Reflect.set(Error, 'stackTraceLimit', DEPTH)
+    limitStacks(DEPTH)
     Error.captureStackTrace(this.#raw as object, above)
-    Reflect.set(Error, 'stackTraceLimit', limit)
+    limitStacks(limit)
   }
 
   get frames(): readonly Frame[] {

@@ -275,3 +275,26 @@ test('once all of a knot have gone, nothing of them is kept', async () => {
     return errors.every(error => error.deref() === undefined)
   })
 })
+
+test('where `Error` is frozen, stacks are short, and all else is as ever', async () => {
+  const before = Object.getOwnPropertyDescriptor(Error, 'stackTraceLimit') as PropertyDescriptor
+  Object.defineProperty(Error, 'stackTraceLimit', { value: 10, writable: false, configurable: true })
+  try {
+    const world = new World()
+    const pool = world.pool({ max: 1 })
+    async function task(): Promise<void> {
+      const held = await pool.acquire()
+      try {
+        await pool.release(await pool.acquire({ timeoutMillis: 4 * GRACE }))
+      } finally {
+        await pool.release(held)
+      }
+    }
+    const ended = failure(task())
+    await world.clock.advance(10 * GRACE)
+    assert.equal((await ended).code, 'POOL_DEADLOCK')
+    assert.equal(pool.borrowed, 0)
+  } finally {
+    Object.defineProperty(Error, 'stackTraceLimit', before)
+  }
+})

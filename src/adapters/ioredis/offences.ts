@@ -1,3 +1,5 @@
+import { limitStacks } from '../../stack-limit.ts'
+
 /** A kind of leftover that keeps coming, for the event that names where it comes from. */
 export interface Offence {
   /** What was left behind: `MULTI`, `CLIENT TRACKING`, `BLPOP without an answer`, … */
@@ -77,13 +79,13 @@ const OURS = new URL('../../', import.meta.url).href
 /** The callers of a function, but for those in ioredis and in this package. */
 function stackOf(within: (...args: never[]) => unknown): string {
   const limit = Error.stackTraceLimit
-  Error.stackTraceLimit = 20
+  limitStacks(20)
   try {
     const holder: { stack?: string } = {}
     Error.captureStackTrace(holder, within)
     const lines = (holder.stack ?? '').split('\n').slice(1)
     return lines.filter(line => !IOREDIS.test(line) && !line.includes(OURS)).join('\n')
   } finally {
-    Error.stackTraceLimit = limit
+    limitStacks(limit)
   }
 }
