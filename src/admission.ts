@@ -70,6 +70,8 @@ export class Admission<T> {
     const waiter = new Waiter<T>(request, now, call)
     if (this.#sampling.affords(now)) waiter.own.trace = this.#sampling.take(from, now)
     else this.#sampling.waiting()
+    const { breaker } = this.#lending.supply
+    if (breaker.isOpen(options.max)) waiter.own.opening = breaker.openings
     const served = nesting === undefined ? promise : nesting.queued(waiter, promise, from)
     gate.enqueue(waiter, request)
     this.#lending.serve(now)

@@ -258,13 +258,14 @@ export class Supply<T> {
   }
 
   #failed(error: unknown, startedAt: number, now: number, untried: boolean): void {
-    const { options } = this.#house
-    const wasOpen = this.breaker.isOpen(options.max)
-    this.breaker.failed(error, startedAt, now, untried)
-    if (!untried) this.#house.limit.refused(now)
-    if (log.create.enabled)
-      log.create('%s: failed, %d in a row: %O', options.name, this.breaker.failures, error)
-    if (!wasOpen && this.breaker.isOpen(options.max)) this.#tellBreaker('open')
+    const { options, roster, gate, limit } = this.#house
+    const { breaker } = this
+    const failure = breaker.failed(error, startedAt, now, untried, options.max)
+    if (!untried) limit.refused(now)
+    if (log.create.enabled) log.create('%s: failed, %d in a row: %O', options.name, breaker.failures, error)
+    if (failure === 'opening') this.#tellBreaker('open')
+    // Who came meanwhile had hoped for this probe; who had been waiting as it opened waits on.
+    if (failure === 'probe' && roster.alive === 0) gate.disappoint(breaker.openings)
   }
 
   #tellBreaker(state: 'open' | 'closed'): void {
