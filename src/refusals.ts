@@ -98,6 +98,21 @@ export function aborted(stats: PoolStats, waitedMillis: number, cause: unknown):
   )
 }
 
+/** @param then - what becomes of the pool */
+export function callAborted(
+  stats: PoolStats,
+  what: 'ready' | 'drain' | 'close',
+  then: string,
+  signal: AbortSignal | undefined,
+): PoolError {
+  return new PoolError(
+    'POOL_ABORTED',
+    `the caller's signal ended ${what} of pool '${stats.name}' before it was done ${numbersOf(stats)}: ` +
+      `${messageOf(signal?.reason)}. ${then} See report() for what it waited for`,
+    { ...of(stats), cause: signal?.reason },
+  )
+}
+
 export function closed(stats: PoolStats): PoolError {
   return new PoolError(
     'POOL_CLOSED',
