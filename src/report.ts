@@ -16,9 +16,8 @@ export interface PoolReport {
   findings: string[]
   /** Every lease, oldest first. */
   leases: LeaseReport[]
-  /** Those who wait, in the order in which they will be served; the first hundred. */
+  /** Everybody who waits, in the order in which they will be served. */
   waiters: WaiterReport[]
-  waitersOmitted: number
   /** Every connection, those being made and closed included. */
   connections: ConnectionReport[]
   connecting: { failures: number; breaker: 'open' | 'closed'; lastError?: string; retryInMillis?: number }
@@ -74,22 +73,16 @@ export interface ReportInsight<T> extends Insight<T> {
   readonly unused: (slot: Slot<T>) => number | undefined
 }
 
-const MOST_WAITERS = 100
-
-/** Reads the state of a pool. Costs milliseconds: the kernel is asked about every socket. */
+/** Reads the state of a pool. Costs milliseconds: the kernel is asked about every socket, and each stack is read once. */
 export function reportOf<T>(insight: ReportInsight<T>, now: number): PoolReport {
   const { roster, gate, breaker, options } = insight
   const slots = [...roster.slots]
   const kernel = kernelSockets(slots.flatMap(slot => slot.socket ?? []))
-  const waiters = gate.waiters()
   const report: PoolReport = {
     stats: statsOf(insight),
     findings: [],
     leases: leasesOf(insight, now),
-    waiters: waiters
-      .slice(0, MOST_WAITERS)
-      .map(waiter => waiterReport(waiter, options.acquireTimeoutMillis, now)),
-    waitersOmitted: Math.max(waiters.length - MOST_WAITERS, 0),
+    waiters: gate.waiters().map(waiter => waiterReport(waiter, options.acquireTimeoutMillis, now)),
     connections: slots.map(slot => connectionReport(slot, kernel, now)),
     connecting: {
       failures: breaker.failures,
