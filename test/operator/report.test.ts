@@ -104,6 +104,26 @@ test('a report of a pool with ten thousand who wait leaves nobody out of JSON, a
   assert.ok(took < 1000, `${took} ms`)
 })
 
+for (const nested of ['detect', 'forbid', 'allow'] as const) {
+  test(`stacks that the pool takes for itself are shown to nobody under captureStacks 'off' (${nested})`, async () => {
+    const options = { max: 1, leakThresholdMillis: 500, acquireTimeoutMillis: 1000 }
+    const { clock, pool } = poolOf({ ...options, nested, captureStacks: 'off' })
+    const leaks: unknown[] = []
+    pool.on('leak', event => leaks.push(event.stack))
+    await pool.acquire()
+    const waiting = rejection(pool.acquire({ detached: true }))
+    await clock.advance(600)
+    assert.deepEqual(leaks, [undefined])
+    const { leases, waiters } = pool.reportJson()
+    assert.deepEqual([leases[0]?.stack, waiters[0]?.stack], [undefined, undefined])
+    assert.equal(waiters.length, 1)
+    assert.doesNotMatch(pool.report(), /report\.test/)
+    await clock.advance(1000)
+    const { message, holders } = await waiting
+    assert.doesNotMatch(`${message} ${holders}`, /report\.test/)
+  })
+}
+
 test('hooks that throw or call back into the pool while a report is made do it no harm', async () => {
   const factory = {
     create: () => ({}),
