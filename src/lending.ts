@@ -1,4 +1,5 @@
 import { log, tracing } from './log.ts'
+import { deathOf } from './lookout.ts'
 import { expired, mustProve } from './policy/freshness.ts'
 import { isHealthy } from './policy/sockets.ts'
 import { noteTraffic } from './policy/traffic.ts'
@@ -9,7 +10,6 @@ import { type House, Supply } from './supply.ts'
 import type { DestroyReason, PoolEvents } from './types.ts'
 import type { Waiter } from './waiter.ts'
 
-const FOUND_CLOSED: Fault = { reason: 'half-closed', detail: 'its socket was found closed' }
 const SURPLUS: Fault = { reason: 'surplus', detail: undefined }
 const CLOSED_POOL: Fault = { reason: 'drain', detail: undefined }
 
@@ -177,7 +177,7 @@ export class Lending<T> {
   #unfit(slot: Slot<T>, now: number): Fault | undefined {
     const over = expired(slot, now, this.supply.generation, this.#house.limit.retireAfter)
     if (over !== undefined) return slot.fault ?? { reason: over, detail: undefined }
-    if (slot.socket !== undefined && !isHealthy(slot.socket)) return FOUND_CLOSED
+    if (slot.socket !== undefined && !isHealthy(slot.socket)) return deathOf(slot.socket)
     return this.supply.isOversized ? SURPLUS : undefined
   }
 
