@@ -176,7 +176,10 @@ export class Lending<T> {
   /** Why a connection must not be lent, or lent again, whatever state it is in. */
   #unfit(slot: Slot<T>, now: number): Fault | undefined {
     const over = expired(slot, now, this.supply.generation, this.#house.limit.retireAfter)
-    if (over !== undefined) return slot.fault ?? { reason: over, detail: undefined }
+    if (over !== undefined) {
+      const detail = over === 'generation' ? this.supply.purgedFor : undefined
+      return slot.fault ?? { reason: over, detail }
+    }
     if (slot.socket !== undefined && !isHealthy(slot.socket)) return deathOf(slot.socket)
     return this.supply.isOversized ? SURPLUS : undefined
   }

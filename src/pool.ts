@@ -260,7 +260,7 @@ export class Pool<T> extends PoolEmitter<T> {
   /** Starts a new generation: idle connections are destroyed now, lent ones when they come back. */
   purge(reason = 'purge'): void {
     const { supply } = this.#lending
-    supply.newGeneration()
+    supply.newGeneration(reason)
     if (log.pool.enabled) log.pool('%s: generation %d: %s', this.name, supply.generation, reason)
     for (const slot of this.#roster.idleSlots()) {
       if (slot.state === 'idle') supply.discard(slot, 'generation', reason)

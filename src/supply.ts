@@ -60,6 +60,8 @@ const SICKLY: ReadonlySet<DestroyReason> = new Set(['half-closed', 'broken', 'in
 export class Supply<T> {
   readonly breaker: Breaker
   generation = 0
+  /** Why the latest generation was begun. */
+  purgedFor: string | undefined = undefined
   /** Whether `min` is kept: the pool has been started and neither drains nor is being cleared. */
   keepsMin = false
   /** Validations and resets that take so long that nobody counts on them any more. */
@@ -196,8 +198,9 @@ export class Supply<T> {
   }
 
   /** Connections made before this moment are not lent again; those on their way are destroyed when they arrive. */
-  newGeneration(): void {
+  newGeneration(reason: string): void {
     this.generation += 1
+    this.purgedFor = reason
     this.#dials.clear()
   }
 
