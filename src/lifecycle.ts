@@ -120,12 +120,9 @@ export class Lifecycle<T> {
     const force = (): void => this.#force.abort(signal?.reason)
     if (signal?.aborted) force()
     this.#closing ??= this.#close({ millis: limits.millis, signal: this.#force.signal })
-    if (signal !== undefined && !signal.aborted) {
-      signal.addEventListener('abort', force)
-      const forget = (): void => signal.removeEventListener('abort', force)
-      this.#closing.then(forget, forget)
-    }
-    return this.#closing
+    if (signal === undefined || signal.aborted) return this.#closing
+    signal.addEventListener('abort', force)
+    return this.#closing.finally(() => signal.removeEventListener('abort', force))
   }
 
   /** Something has ended: a connection, a loan, a wait. Whoever waits for such a thing looks again. */
