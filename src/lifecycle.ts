@@ -62,12 +62,14 @@ export class Lifecycle<T> {
   }
 
   async ready(patience: Patience): Promise<void> {
-    const { options, roster, stats } = this.#house
+    const { options, roster, clock, stats } = this.#house
     const limits = this.#read(patience, options.acquireTimeoutMillis)
+    const since = clock.now()
     this.start()
     const isReady = (): boolean => roster.alive >= options.min
     const outcome = await this.#until(() => isReady() || this.state !== 'open', limits)
-    if (outcome === 'aborted') throw refusals.callAborted(stats(), 'ready', 'It keeps trying.', limits.signal)
+    if (outcome === 'aborted')
+      throw refusals.callAborted(stats(), 'ready', clock.now() - since, 'It keeps trying.', limits.signal)
     if (isReady()) return
     throw outcome === 'met'
       ? refusals.closed(stats())
@@ -76,11 +78,13 @@ export class Lifecycle<T> {
 
   async drain(patience: Patience): Promise<void> {
     const limits = this.#read(patience, this.#house.options.drainTimeoutMillis)
+    const { clock, stats } = this.#house
+    const since = clock.now()
     const outcome = await this.#drain(limits)
     if (outcome === 'met') return
-    const stats = this.#house.stats()
-    if (outcome === 'aborted') throw refusals.callAborted(stats, 'drain', STAYS_DRAINING, limits.signal)
-    throw refusals.drainTimeout(stats, limits.millis, 'drain', STAYS_DRAINING)
+    if (outcome === 'aborted')
+      throw refusals.callAborted(stats(), 'drain', clock.now() - since, STAYS_DRAINING, limits.signal)
+    throw refusals.drainTimeout(stats(), limits.millis, 'drain', STAYS_DRAINING)
   }
 
   #drain(limits: Limits): Promise<Outcome> {
@@ -135,7 +139,7 @@ export class Lifecycle<T> {
   async #close(limits: Limits): Promise<void> {
     const { millis, signal } = limits
     const { clock, roster, gate } = this.#house
-    const deadline = clock.now() + millis
+    const since = clock.now()
     let outcome = await this.#drain(limits)
     const drained = outcome === 'met'
     const before = this.#house.stats()
@@ -147,14 +151,14 @@ export class Lifecycle<T> {
       else if (slot.state !== 'connecting' && slot.state !== 'closing') this.#supply.discard(slot, 'drain')
     }
     this.changed()
-    const left = Math.max(deadline - clock.now(), 1)
+    const left = Math.max(since + millis - clock.now(), 1)
     if (drained) outcome = await this.#until(() => roster.slots.size === 0, { millis: left, signal })
     this.#house.bounds.stalls.stop()
     if (outcome === 'met') return
     const then = drained
       ? 'Connections that did not close are given up.'
       : 'What was lent has been destroyed, and who waited has been rejected.'
-    if (outcome === 'aborted') throw refusals.callAborted(before, 'close', then, signal)
+    if (outcome === 'aborted') throw refusals.callAborted(before, 'close', clock.now() - since, then, signal)
     throw refusals.drainTimeout(before, millis, 'close', then)
   }
 

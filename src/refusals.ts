@@ -121,14 +121,15 @@ export function aborted(stats: PoolStats, waitedMillis: number, cause: unknown):
 export function callAborted(
   stats: PoolStats,
   what: 'ready' | 'drain' | 'close',
+  waitedMillis: number,
   then: string,
   signal: AbortSignal | undefined,
 ): PoolError {
   return new PoolError(
     'POOL_ABORTED',
-    `the caller's signal ended ${what} of pool '${stats.name}' before it was done ${numbersOf(stats)}: ` +
+    `the caller's signal ended ${what} of pool '${stats.name}' after ${Math.round(waitedMillis)} ms ${numbersOf(stats)}: ` +
       `${messageOf(signal?.reason)}. ${then} See report() for what it waited for`,
-    { ...of(stats), cause: signal?.reason },
+    { ...of(stats), waitedMillis, cause: signal?.reason },
   )
 }
 

@@ -254,7 +254,7 @@ test('drain and ready end at their signal, as at their deadline, and leave no li
 })
 
 test('close at its signal ends everything by force at once, whichever of its callers gave it', async () => {
-  const { pool, factory, reasons } = onFakeTime({ max: 1 })
+  const { clock, pool, factory, reasons } = onFakeTime({ max: 1 })
   const held = await pool.acquire()
   const waiting = rejection(pool.acquire())
   const caller = new AbortController()
@@ -262,10 +262,12 @@ test('close at its signal ends everything by force at once, whichever of its cal
   const second = rejection(pool.close({ signal: caller.signal }))
   await settle()
   assert.equal(pool.isBorrowedResource(held), true)
+  await clock.advance(40)
   caller.abort()
   for (const error of await Promise.all([first, second])) {
     assert.equal(error.code, 'POOL_ABORTED')
     assert.equal(error.cause, caller.signal.reason)
+    assert.equal(error.waitedMillis, 40)
     assert.match(error.message, /has been destroyed/)
   }
   assert.equal((await waiting).code, 'POOL_CLOSED')
