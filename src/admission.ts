@@ -1,5 +1,5 @@
 import { phaseOf } from './departures.ts'
-import type { PoolError } from './errors.ts'
+import type { AcquirePhase, PoolError } from './errors.ts'
 import type { Lending } from './lending.ts'
 import type { Lifecycle } from './lifecycle.ts'
 import { handOver } from './policy/attend.ts'
@@ -70,10 +70,21 @@ export class Admission<T> {
     const waiter = new Waiter<T>(request, now, call)
     if (this.#sampling.affords(now)) waiter.own.trace = this.#sampling.take(from, now)
     else this.#sampling.waiting()
+    const { breaker } = this.#lending.supply
+    if (breaker.isOpen(options.max)) waiter.own.opening = breaker.openings
     const served = nesting === undefined ? promise : nesting.queued(waiter, promise, from)
     gate.enqueue(waiter, request)
     this.#lending.serve(now)
     return served
+  }
+
+  /** What it would have to wait for who will not wait. */
+  #missing(): AcquirePhase {
+    const { supply } = this.#lending
+    const { gate, roster } = this.#house
+    if (roster.census.idle > 0 && gate.waiting === 0) return 'validate'
+    const phase = phaseOf(this.#house, supply.breaker)
+    return phase === 'queue' && supply.spare > 0 ? 'connect' : phase
   }
 
   /** Why an acquire is not even let into the queue. */
@@ -82,7 +93,7 @@ export class Admission<T> {
     const { options, gate, roster, totals, events, stats } = this.#house
     if (supply.isDown) return refusals.unhealthy(stats(), supply.breaker.lastError)
     if (request.timeout === 0 && !this.#lending.isSettling)
-      return refusals.acquireTimeout(stats(), phaseOf(this.#house, supply.breaker), 0, 0, undefined)
+      return refusals.noneAtHand(stats(), this.#missing(), supply.breaker.lastError)
     if (gate.rate !== undefined) {
       const estimate = gate.rate.estimate(gate.ahead(request.priority))
       if (estimate !== undefined && estimate > request.timeout && supply.headroom <= 0) {

@@ -1,9 +1,9 @@
-import { closeSocket } from './policy/sockets.ts'
+import { CLOSED_HERE, closeSocket } from './policy/sockets.ts'
 import type { Fault, Slot, SlotState } from './slot.ts'
 import type { House } from './supply.ts'
 import type { DestroyReason } from './types.ts'
 
-/** Reasons that mean that the peer has gone. */
+/** Reasons that mean that the peer has gone, unless this side was first. */
 const GONE: ReadonlySet<DestroyReason> = new Set(['half-closed', 'broken'])
 
 /** What else follows from the end of a connection: its descriptor goes at once if nobody can want it, and it is told,
@@ -20,6 +20,7 @@ export function demise<T>(
   if (reason === 'invalid') lookout.suspect('silent', now)
   else if (GONE.has(reason)) {
     closeSocket(slot.watch.socket)
+    if (detail === CLOSED_HERE) return
     tellHalfClose(house, slot, from, detail, now)
     if (from === 'idle') limit.closed(now - slot.activeAt, now)
     lookout.suspect('closed', now)

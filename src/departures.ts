@@ -58,6 +58,7 @@ export class Departures<T> implements Doorman<T> {
     const { totals, options, bounds } = this.#house
     const { breaker } = this.#context.lending.supply
     if (how === 'refused') return refusals.closed(stats)
+    if (how === 'unhealthy') return refusals.unhealthy(stats, breaker.lastError)
     if (how === 'aborted') {
       totals.aborted += 1
       return refusals.aborted(stats, waited, waiter.particulars.signal?.reason)

@@ -44,7 +44,7 @@ export class Forgotten<T> {
     slot.isSuspect = true
     totals.leaks += 1
     const heldMillis = clock.now() - slot.lentAt
-    const stack = whereTaken(slot)
+    const stack = whereTaken(slot, options)
     if (log.leak.enabled) {
       const where = stack === undefined ? '' : `\n${stack}`
       log.leak('%s #%d: loan %d not used for %d ms%s', name, slot.id, slot.loan, unusedMillis, where)

@@ -115,6 +115,13 @@ export class Gate<T> {
     this.#depart(crowd, 'shed')
   }
 
+  /** A probe has failed: sends those away who came since the breaker opened. */
+  disappoint(opening: number): void {
+    if (this.waiting === 0) return
+    const crowd = this.waiters().filter(waiter => waiter.particulars.opening === opening)
+    if (crowd.length > 0) this.#depart(crowd, 'unhealthy')
+  }
+
   /** Takes one waiter out of its turn, who is then granted. */
   takeThis(waiter: Waiter<T>): Waiter<T> {
     waiter.state = 'granted'

@@ -1,4 +1,5 @@
 import { log, tracing } from './log.ts'
+import { deathOf } from './lookout.ts'
 import { expired, mustProve } from './policy/freshness.ts'
 import { isHealthy } from './policy/sockets.ts'
 import { noteTraffic } from './policy/traffic.ts'
@@ -9,7 +10,6 @@ import { type House, Supply } from './supply.ts'
 import type { DestroyReason, PoolEvents } from './types.ts'
 import type { Waiter } from './waiter.ts'
 
-const FOUND_CLOSED: Fault = { reason: 'half-closed', detail: 'its socket was found closed' }
 const SURPLUS: Fault = { reason: 'surplus', detail: undefined }
 const CLOSED_POOL: Fault = { reason: 'drain', detail: undefined }
 
@@ -176,8 +176,11 @@ export class Lending<T> {
   /** Why a connection must not be lent, or lent again, whatever state it is in. */
   #unfit(slot: Slot<T>, now: number): Fault | undefined {
     const over = expired(slot, now, this.supply.generation, this.#house.limit.retireAfter)
-    if (over !== undefined) return slot.fault ?? { reason: over, detail: undefined }
-    if (slot.socket !== undefined && !isHealthy(slot.socket)) return FOUND_CLOSED
+    if (over !== undefined) {
+      const detail = over === 'generation' ? this.supply.purgedFor : undefined
+      return slot.fault ?? { reason: over, detail }
+    }
+    if (slot.socket !== undefined && !isHealthy(slot.socket)) return deathOf(slot.socket)
     return this.supply.isOversized ? SURPLUS : undefined
   }
 

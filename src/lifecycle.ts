@@ -8,10 +8,23 @@ import { Sweep } from './sweep.ts'
 import type { PoolStats } from './types.ts'
 import { Upkeep } from './upkeep.ts'
 
-/** How long a call may take, in milliseconds, instead of the option that is its default. */
+/** How long a call may take, in milliseconds, instead of the option that is its default; what ends it before that. */
 export interface Patience {
   timeoutMillis?: number | false
+  signal?: AbortSignal
 }
+
+/** The same, read and checked. */
+interface Limits {
+  readonly millis: number
+  readonly signal: AbortSignal | undefined
+}
+
+/** How a wait for something has ended. */
+type Outcome = 'met' | 'late' | 'aborted'
+
+const UNLIMITED: Limits = { millis: Number.POSITIVE_INFINITY, signal: undefined }
+const STAYS_DRAINING = 'It stays draining.'
 
 /** The life of a pool: open → draining → closed; what starts it, and what ends it in bounded time. */
 export class Lifecycle<T> {
@@ -25,6 +38,8 @@ export class Lifecycle<T> {
   #started = false
   #clearing = 0
   #closing: Promise<void> | undefined
+  /** Ends the wait of `close`, for whichever of its callers. */
+  readonly #force = new AbortController()
 
   constructor(house: House<T>, lending: Lending<T>) {
     this.#house = house
@@ -47,22 +62,32 @@ export class Lifecycle<T> {
   }
 
   async ready(patience: Patience): Promise<void> {
-    const { options, roster } = this.#house
-    const millis = this.#millis(patience, options.acquireTimeoutMillis)
+    const { options, roster, clock, stats } = this.#house
+    const limits = this.#read(patience, options.acquireTimeoutMillis)
+    const since = clock.now()
     this.start()
     const isReady = (): boolean => roster.alive >= options.min
-    const settled = await this.#until(() => isReady() || this.state !== 'open', millis)
+    const outcome = await this.#until(() => isReady() || this.state !== 'open', limits)
+    if (outcome === 'aborted')
+      throw refusals.callAborted(stats(), 'ready', clock.now() - since, 'It keeps trying.', limits.signal)
     if (isReady()) return
-    throw settled
-      ? refusals.closed(this.#house.stats())
-      : refusals.notReady(this.#house.stats(), millis, this.#supply.breaker.lastError)
+    throw outcome === 'met'
+      ? refusals.closed(stats())
+      : refusals.notReady(stats(), limits.millis, this.#supply.breaker.lastError)
   }
 
   async drain(patience: Patience): Promise<void> {
-    await this.#drain(this.#millis(patience, this.#house.options.drainTimeoutMillis))
+    const limits = this.#read(patience, this.#house.options.drainTimeoutMillis)
+    const { clock, stats } = this.#house
+    const since = clock.now()
+    const outcome = await this.#drain(limits)
+    if (outcome === 'met') return
+    if (outcome === 'aborted')
+      throw refusals.callAborted(stats(), 'drain', clock.now() - since, STAYS_DRAINING, limits.signal)
+    throw refusals.drainTimeout(stats(), limits.millis, 'drain', STAYS_DRAINING)
   }
 
-  async #drain(millis: number): Promise<void> {
+  #drain(limits: Limits): Promise<Outcome> {
     const { roster, gate } = this.#house
     const { census } = roster
     if (this.state === 'open') this.state = 'draining'
@@ -70,8 +95,7 @@ export class Lifecycle<T> {
     this.sweep.stop()
     this.changed()
     const isDrained = (): boolean => gate.waiting === 0 && census.lent === 0 && census.resetting === 0
-    if (await this.#until(isDrained, millis)) return
-    throw refusals.drainTimeout(this.#house.stats(), millis, 'drain', 'It stays draining.')
+    return this.#until(isDrained, limits)
   }
 
   async clear(): Promise<void> {
@@ -81,25 +105,28 @@ export class Lifecycle<T> {
     this.#discardIdle()
     const dials = [...slots].filter(slot => slot.state === 'connecting')
     // Bounded: every dial ends by its own deadline, and so does every close.
-    await this.#until(() => !dials.some(slot => slot.state === 'connecting'), Number.POSITIVE_INFINITY)
+    await this.#until(() => !dials.some(slot => slot.state === 'connecting'), UNLIMITED)
     this.#discardIdle()
     const closing = [...slots].filter(slot => slot.state === 'closing')
-    await this.#until(() => closing.every(slot => slot.state === 'closed'), Number.POSITIVE_INFINITY)
+    await this.#until(() => closing.every(slot => slot.state === 'closed'), UNLIMITED)
     this.#clearing -= 1
     this.#keepMin()
   }
 
   close(patience: Patience): Promise<void> {
-    if (this.#closing === undefined) {
-      let millis: number
-      try {
-        millis = this.#millis(patience, this.#house.options.drainTimeoutMillis)
-      } catch (error) {
-        return Promise.reject(error)
-      }
-      this.#closing = this.#close(millis)
+    let limits: Limits
+    try {
+      limits = this.#read(patience, this.#house.options.drainTimeoutMillis)
+    } catch (error) {
+      return Promise.reject(error)
     }
-    return this.#closing
+    const { signal } = limits
+    const force = (): void => this.#force.abort(signal?.reason)
+    if (signal?.aborted) force()
+    this.#closing ??= this.#close({ millis: limits.millis, signal: this.#force.signal })
+    if (signal === undefined || signal.aborted) return this.#closing
+    signal.addEventListener('abort', force)
+    return this.#closing.finally(() => signal.removeEventListener('abort', force))
   }
 
   /** Something has ended: a connection, a loan, a wait. Whoever waits for such a thing looks again. */
@@ -109,13 +136,12 @@ export class Lifecycle<T> {
     if (this.sweep.owesQuestion && this.sweep.planned === null) this.sweep.plan()
   }
 
-  async #close(millis: number): Promise<void> {
+  async #close(limits: Limits): Promise<void> {
+    const { millis, signal } = limits
     const { clock, roster, gate } = this.#house
-    const deadline = clock.now() + millis
-    const drained = await this.#drain(millis).then(
-      () => true,
-      () => false,
-    )
+    const since = clock.now()
+    let outcome = await this.#drain(limits)
+    const drained = outcome === 'met'
     const before = this.#house.stats()
     this.state = 'closed'
     this.#supply.stop(refusals.closed(this.#house.stats()))
@@ -125,13 +151,14 @@ export class Lifecycle<T> {
       else if (slot.state !== 'connecting' && slot.state !== 'closing') this.#supply.discard(slot, 'drain')
     }
     this.changed()
-    const left = Math.max(deadline - clock.now(), 1)
-    const isEmpty = drained && (await this.#until(() => roster.slots.size === 0, left))
+    const left = Math.max(since + millis - clock.now(), 1)
+    if (drained) outcome = await this.#until(() => roster.slots.size === 0, { millis: left, signal })
     this.#house.bounds.stalls.stop()
-    if (isEmpty) return
+    if (outcome === 'met') return
     const then = drained
       ? 'Connections that did not close are given up.'
       : 'What was lent has been destroyed, and who waited has been rejected.'
+    if (outcome === 'aborted') throw refusals.callAborted(before, 'close', clock.now() - since, then, signal)
     throw refusals.drainTimeout(before, millis, 'close', then)
   }
 
@@ -147,31 +174,36 @@ export class Lifecycle<T> {
     }
   }
 
-  #millis(patience: Patience | null, otherwise: number): number {
-    const timeoutMillis = patience?.timeoutMillis
-    if (timeoutMillis === undefined) return otherwise
-    if (timeoutMillis === false) return Number.POSITIVE_INFINITY
-    if (typeof timeoutMillis === 'number' && timeoutMillis >= 0) return timeoutMillis
-    throw badOptions(
-      [`timeoutMillis must be milliseconds ≥ 0, or false, got ${String(timeoutMillis)}`],
-      this.#house.options.name,
-    )
+  #read(patience: Patience | null, otherwise: number): Limits {
+    const { timeoutMillis = otherwise } = patience ?? {}
+    const signal = patience?.signal ?? undefined
+    const issues: string[] = []
+    if (timeoutMillis !== false && !(typeof timeoutMillis === 'number' && timeoutMillis >= 0))
+      issues.push(`timeoutMillis must be milliseconds ≥ 0, or false, got ${String(timeoutMillis)}`)
+    if (signal !== undefined && !(signal instanceof AbortSignal)) issues.push('signal must be an AbortSignal')
+    if (issues.length > 0) throw badOptions(issues, this.#house.options.name)
+    return { millis: timeoutMillis === false ? Number.POSITIVE_INFINITY : timeoutMillis, signal }
   }
 
-  /** @returns true when the condition holds, false when it did not within so many milliseconds */
-  #until(condition: () => boolean, millis: number): Promise<boolean> {
-    if (condition()) return Promise.resolve(true)
+  /** Waits until the condition holds, for so many milliseconds, or until the signal. */
+  #until(condition: () => boolean, { millis, signal }: Limits): Promise<Outcome> {
+    if (signal?.aborted) return Promise.resolve('aborted')
+    if (condition()) return Promise.resolve('met')
     return new Promise(resolve => {
-      const settle = (met: boolean): void => {
+      const settle = (outcome: Outcome): void => {
         this.#watchers.delete(check)
+        signal?.removeEventListener('abort', abort)
         alarm.hold(false)
         alarm.clear()
-        resolve(met)
+        resolve(outcome)
       }
       const check = (): void => {
-        if (condition()) settle(true)
+        if (condition()) settle('met')
       }
-      const alarm = new Alarm(this.#house.clock, () => settle(condition()), this.#house.bounds.onStall)
+      const abort = (): void => settle('aborted')
+      signal?.addEventListener('abort', abort)
+      const ring = (): void => settle(condition() ? 'met' : 'late')
+      const alarm = new Alarm(this.#house.clock, ring, this.#house.bounds.onStall)
       // Somebody awaits this: it may keep the process alive, for as long as it takes.
       alarm.hold(true)
       alarm.set(this.#house.clock.now() + millis)

@@ -6,7 +6,7 @@ import type { ResolvedOptions } from './options.ts'
 import { SocketWatch, type Watcher } from './policy/half-close.ts'
 import { type KernelWord, look } from './policy/kernel.ts'
 import { type PollPhase, pollPhaseOf } from './policy/poll-phase.ts'
-import { isHealthy } from './policy/sockets.ts'
+import { CLOSED_HERE, isClosedHere, isHealthy } from './policy/sockets.ts'
 import { Suspicion } from './policy/suspicion.ts'
 import { bytesOf } from './policy/traffic.ts'
 import type { Fault, Slot } from './slot.ts'
@@ -18,6 +18,10 @@ const FAULTS: Readonly<Record<Exclude<KernelWord, 'healthy' | 'unknown'>, Fault>
   data: { reason: 'dirty', detail: 'the server had spoken while it was idle, found by a look at the kernel' },
 }
 const FOUND_CLOSED: Fault = { reason: 'half-closed', detail: 'its socket was found closed' }
+const ENDED_HERE: Fault = { reason: 'broken', detail: CLOSED_HERE }
+
+/** What is wrong with a connection whose socket is not healthy. */
+export const deathOf = (socket: Socket): Fault => (isClosedHere(socket) ? ENDED_HERE : FOUND_CLOSED)
 
 /** TLS 1.3 servers send session tickets behind the handshake: bytes that nobody asked for, and no fault. */
 const TICKETS_MILLIS = 1000
@@ -161,10 +165,16 @@ export class Lookout<T> {
   /** The sweep's look at an idle connection. */
   inspect(slot: Slot<T>, now: number): Fault | undefined {
     if (slot.watch === undefined) return undefined
-    const word = isHealthy(slot.watch.socket) ? this.#look(slot, now) : 'fin'
+    const { socket } = slot.watch
+    if (!isHealthy(socket)) {
+      const death = deathOf(socket)
+      if (death === FOUND_CLOSED) this.findings.found.sweep += 1
+      return death
+    }
+    const word = this.#look(slot, now)
     if (word === 'healthy' || word === 'unknown') return undefined
     this.findings.found.sweep += 1
-    return isHealthy(slot.watch.socket) ? FAULTS[word] : FOUND_CLOSED
+    return FAULTS[word]
   }
 
   #look(slot: Slot<T>, now: number): KernelWord {
@@ -182,7 +192,7 @@ export class Lookout<T> {
       isIdle: () => slot.state === 'idle',
       onFault: (reason, detail) => {
         if (slot.fault !== undefined || slot.state === 'closing') return
-        this.findings.found.events += 1
+        if (detail !== CLOSED_HERE) this.findings.found.events += 1
         slot.fault = { reason, detail }
         onFault(slot.fault)
       },

@@ -1,6 +1,6 @@
 import { Alarm } from './clock.ts'
 import { tellHalfClose } from './demise.ts'
-import { closeSocket } from './policy/sockets.ts'
+import { CLOSED_HERE, closeSocket } from './policy/sockets.ts'
 import { noteTraffic } from './policy/traffic.ts'
 import type { Slot } from './slot.ts'
 import type { House, Supply } from './supply.ts'
@@ -102,6 +102,7 @@ export class Patrol<T> {
     if (now - slot.endedAt < options.halfCloseGraceMillis) return
     closeSocket(socket)
     slot.fault ??= { reason: 'half-closed', detail: 'the server closed its side while it was lent' }
+    if (slot.fault.detail === CLOSED_HERE) return
     lookout.findings.found.lent += 1
     tellHalfClose(
       this.#house,

@@ -224,7 +224,8 @@ export class Pool<T> extends PoolEmitter<T> {
    * Resolves when `min` connections have been made.
    *
    * @param patience - how long it may take; default `acquireTimeoutMillis`
-   * @returns rejects with `POOL_CONNECT_FAILED` after that, with `POOL_CLOSED` when the pool is drained first
+   * @returns rejects with `POOL_CONNECT_FAILED` after that, with `POOL_CLOSED` when the pool is drained first, with
+   *   `POOL_ABORTED` at its signal
    */
   ready(patience: Patience = {}): Promise<void> {
     return this.#lifecycle.ready(patience)
@@ -234,7 +235,7 @@ export class Pool<T> extends PoolEmitter<T> {
    * Takes no more acquires, and resolves when those that wait have been served and every loan has ended.
    *
    * @param patience - how long it may take; default `drainTimeoutMillis`
-   * @returns rejects with `POOL_DRAIN_TIMEOUT` after that
+   * @returns rejects with `POOL_DRAIN_TIMEOUT` after that, with `POOL_ABORTED` at its signal; it stays draining
    */
   drain(patience: Patience = {}): Promise<void> {
     return this.#lifecycle.drain(patience)
@@ -250,7 +251,8 @@ export class Pool<T> extends PoolEmitter<T> {
    *
    * @param patience - how long it may take; default `drainTimeoutMillis`
    * @returns rejects with `POOL_DRAIN_TIMEOUT` after that; what is still lent is then destroyed, and whoever waits is
-   *   rejected with `POOL_CLOSED`
+   *   rejected with `POOL_CLOSED`. At its signal the same happens at once, and every call of `close` rejects with
+   *   `POOL_ABORTED`
    */
   close(patience: Patience = {}): Promise<void> {
     if (typeof patience !== 'object')
@@ -266,7 +268,7 @@ export class Pool<T> extends PoolEmitter<T> {
   /** Starts a new generation: idle connections are destroyed now, lent ones when they come back. */
   purge(reason = 'purge'): void {
     const { supply } = this.#lending
-    supply.newGeneration()
+    supply.newGeneration(reason)
     if (log.pool.enabled) log.pool('%s: generation %d: %s', this.name, supply.generation, reason)
     for (const slot of this.#roster.idleSlots()) {
       if (slot.state === 'idle') supply.discard(slot, 'generation', reason)

@@ -1,12 +1,20 @@
+import type { ResolvedOptions } from './options.ts'
 import { heldFrom, type Scope } from './policy/scope.ts'
 import type { Trace } from './policy/stacks.ts'
 
 /** The most that are named of a deep nesting. */
 const MOST = 4
 
-/** The stack with which a lease or a waiting acquire was asked for, if that was noted. */
-export function whereTaken({ trace }: { readonly trace: Trace | undefined }): string | undefined {
-  return trace === undefined || trace.text === '' ? undefined : trace.text
+/**
+ * The stack with which a lease or a waiting acquire was asked for, if that was noted and may be shown: the pool notes
+ * some for itself under `captureStacks: 'off'`, too.
+ */
+export function whereTaken(
+  { trace }: { readonly trace: Trace | undefined },
+  { captureStacks }: Pick<ResolvedOptions, 'captureStacks'>,
+): string | undefined {
+  if (trace === undefined || captureStacks === 'off') return undefined
+  return trace.text === '' ? undefined : trace.text
 }
 
 /** The line of a stack that names the user's file. */

@@ -51,6 +51,25 @@ export function acquireTimeout(
   )
 }
 
+/** What stood in the way of an acquire that waits for nothing. */
+const IN_THE_WAY: Readonly<Record<AcquirePhase, string>> = {
+  queue: 'All connections are lent',
+  connect: 'No idle connection is at hand, and one would have to be made',
+  validate: 'The idle connections at hand would have to be validated',
+}
+
+/** Asked for with `timeoutMillis: 0`. */
+export function noneAtHand(stats: PoolStats, phase: AcquirePhase, cause: unknown): PoolError {
+  const why = cause === undefined ? '' : ` Last error while connecting: ${messageOf(cause)}.`
+  return new PoolError(
+    'POOL_ACQUIRE_TIMEOUT',
+    `ResourceRequest timed out: pool '${stats.name}' had no connection within 0 ms, phase ${phase} ${numbersOf(stats)}.` +
+      `${why} ${IN_THE_WAY[phase]}, and timeoutMillis 0 does not wait for that. Give it some milliseconds, or keep ` +
+      'connections ready with min.',
+    { ...of(stats), phase, waitedMillis: 0, stalledMillis: 0, ...(cause === undefined ? {} : { cause }) },
+  )
+}
+
 /** The message is exactly generic-pool's, which its users compare; the rest is in `hint`. */
 export function queueFull(stats: PoolStats, most: number): PoolError {
   const hint =
@@ -95,6 +114,22 @@ export function aborted(stats: PoolStats, waitedMillis: number, cause: unknown):
     `the caller's signal ended the acquire on pool '${stats.name}' after ${Math.round(waitedMillis)} ms ${numbersOf(stats)}: ` +
       `${messageOf(cause)}. Nothing was lent`,
     { ...of(stats), waitedMillis, cause },
+  )
+}
+
+/** @param then - what becomes of the pool */
+export function callAborted(
+  stats: PoolStats,
+  what: 'ready' | 'drain' | 'close',
+  waitedMillis: number,
+  then: string,
+  signal: AbortSignal | undefined,
+): PoolError {
+  return new PoolError(
+    'POOL_ABORTED',
+    `the caller's signal ended ${what} of pool '${stats.name}' after ${Math.round(waitedMillis)} ms ${numbersOf(stats)}: ` +
+      `${messageOf(signal?.reason)}. ${then} See report() for what it waited for`,
+    { ...of(stats), waitedMillis, cause: signal?.reason },
   )
 }
 

@@ -1,7 +1,8 @@
 import { numbersOf } from './errors.ts'
 import type { ConnectionReport, PoolReport } from './report.ts'
 
-const MOST_LINES = 50
+/** Of each section; JSON has all of it. */
+const MOST_LINES = 1000
 /** Of the stalls, the last ones are told one by one. */
 const MOST_STALLS = 8
 /** Sentences are broken at this column. */
@@ -38,16 +39,10 @@ export function inText(report: PoolReport): string {
     return `#${lease.connection} held for ${ms(lease.heldMillis)}, loan ${lease.loan}${used}${work}${suspect}${origin(lease)}`
   })
   origin = origins()
-  section(
-    lines,
-    'waiters, in order',
-    report.waiters,
-    waiter => {
-      const left = waiter.leftMillis === null ? 'no deadline' : `${ms(waiter.leftMillis)} left`
-      return `waits for ${ms(waiter.waitedMillis)}, priority ${waiter.priority}, ${left}${origin(waiter)}`
-    },
-    report.waitersOmitted,
-  )
+  section(lines, 'waiters, in order', report.waiters, waiter => {
+    const left = waiter.leftMillis === null ? 'no deadline' : `${ms(waiter.leftMillis)} left`
+    return `waits for ${ms(waiter.waitedMillis)}, priority ${waiter.priority}, ${left}${origin(waiter)}`
+  })
   section(lines, 'connections', report.connections, connectionLine)
   section(lines, 'lately, newest first', lately(report), ({ what, agoMillis }) => `${ago(agoMillis)}${what}`)
   return lines.join('\n')
@@ -117,16 +112,10 @@ function origins(): (from: { nestedUnder?: string[]; stack?: string }) => string
   }
 }
 
-function section<E>(
-  lines: string[],
-  title: string,
-  entries: readonly E[],
-  line: (entry: E) => string,
-  omitted = 0,
-): void {
+function section<E>(lines: string[], title: string, entries: readonly E[], line: (entry: E) => string): void {
   if (entries.length === 0) return
-  lines.push(`  ${title} (${entries.length + omitted}):`)
+  lines.push(`  ${title} (${entries.length}):`)
   for (const entry of entries.slice(0, MOST_LINES)) lines.push(`    ${line(entry)}`)
-  const more = Math.max(entries.length - MOST_LINES, 0) + omitted
+  const more = entries.length - MOST_LINES
   if (more > 0) lines.push(`    … and ${more} more`)
 }

@@ -4,6 +4,7 @@ import { messageOf } from './errors.ts'
 import { insideHook } from './events.ts'
 import { findingsIn } from './findings.ts'
 import { type KernelSocket, kernelSockets } from './kernel-sockets.ts'
+import type { ResolvedOptions } from './options.ts'
 import { nestedUnder, whereTaken } from './provenance.ts'
 import type { Slot, SlotState } from './slot.ts'
 import type { PoolStats } from './types.ts'
@@ -16,9 +17,8 @@ export interface PoolReport {
   findings: string[]
   /** Every lease, oldest first. */
   leases: LeaseReport[]
-  /** Those who wait, in the order in which they will be served; the first hundred. */
+  /** Everybody who waits, in the order in which they will be served. */
   waiters: WaiterReport[]
-  waitersOmitted: number
   /** Every connection, those being made and closed included. */
   connections: ConnectionReport[]
   connecting: { failures: number; breaker: 'open' | 'closed'; lastError?: string; retryInMillis?: number }
@@ -74,22 +74,16 @@ export interface ReportInsight<T> extends Insight<T> {
   readonly unused: (slot: Slot<T>) => number | undefined
 }
 
-const MOST_WAITERS = 100
-
-/** Reads the state of a pool. Costs milliseconds: the kernel is asked about every socket. */
+/** Reads the state of a pool. Costs milliseconds: the kernel is asked about every socket, and each stack is read once. */
 export function reportOf<T>(insight: ReportInsight<T>, now: number): PoolReport {
   const { roster, gate, breaker, options } = insight
   const slots = [...roster.slots]
   const kernel = kernelSockets(slots.flatMap(slot => slot.socket ?? []))
-  const waiters = gate.waiters()
   const report: PoolReport = {
     stats: statsOf(insight),
     findings: [],
     leases: leasesOf(insight, now),
-    waiters: waiters
-      .slice(0, MOST_WAITERS)
-      .map(waiter => waiterReport(waiter, options.acquireTimeoutMillis, now)),
-    waitersOmitted: Math.max(waiters.length - MOST_WAITERS, 0),
+    waiters: gate.waiters().map(waiter => waiterReport(waiter, options, now)),
     connections: slots.map(slot => connectionReport(slot, kernel, now)),
     connecting: {
       failures: breaker.failures,
@@ -108,7 +102,7 @@ export function reportOf<T>(insight: ReportInsight<T>, now: number): PoolReport 
 }
 
 /** Every lease, oldest first. */
-export function leasesOf<T>({ roster, busy, unused }: ReportInsight<T>, now: number): LeaseReport[] {
+export function leasesOf<T>({ roster, busy, unused, options }: ReportInsight<T>, now: number): LeaseReport[] {
   return [...roster.slots]
     .filter(slot => slot.state === 'lent')
     .sort((a, b) => a.lentAt - b.lentAt)
@@ -120,18 +114,18 @@ export function leasesOf<T>({ roster, busy, unused }: ReportInsight<T>, now: num
       ...known('busy', asked(busy, slot.resource as T)),
       suspect: slot.isSuspect,
       ...known('nestedUnder', nestedUnder(slot.scope?.parent)),
-      ...known('stack', whereTaken(slot)),
+      ...known('stack', whereTaken(slot, options)),
     }))
 }
 
-function waiterReport<T>(waiter: Waiter<T>, usual: number, now: number): WaiterReport {
-  const deadline = waiter.deadline(usual)
+function waiterReport<T>(waiter: Waiter<T>, options: ResolvedOptions, now: number): WaiterReport {
+  const deadline = waiter.deadline(options.acquireTimeoutMillis)
   return {
     waitedMillis: now - waiter.since,
     leftMillis: Number.isFinite(deadline) ? deadline - now : null,
     priority: waiter.priority,
     ...known('nestedUnder', nestedUnder(waiter.particulars.wait?.scope)),
-    ...known('stack', whereTaken(waiter.particulars)),
+    ...known('stack', whereTaken(waiter.particulars, options)),
   }
 }
 

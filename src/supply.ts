@@ -60,6 +60,8 @@ const SICKLY: ReadonlySet<DestroyReason> = new Set(['half-closed', 'broken', 'in
 export class Supply<T> {
   readonly breaker: Breaker
   generation = 0
+  /** Why the latest generation was begun. */
+  purgedFor: string | undefined = undefined
   /** Whether `min` is kept: the pool has been started and neither drains nor is being cleared. */
   keepsMin = false
   /** Validations and resets that take so long that nobody counts on them any more. */
@@ -196,8 +198,9 @@ export class Supply<T> {
   }
 
   /** Connections made before this moment are not lent again; those on their way are destroyed when they arrive. */
-  newGeneration(): void {
+  newGeneration(reason: string): void {
     this.generation += 1
+    this.purgedFor = reason
     this.#dials.clear()
   }
 
@@ -258,13 +261,14 @@ export class Supply<T> {
   }
 
   #failed(error: unknown, startedAt: number, now: number, untried: boolean): void {
-    const { options } = this.#house
-    const wasOpen = this.breaker.isOpen(options.max)
-    this.breaker.failed(error, startedAt, now, untried)
-    if (!untried) this.#house.limit.refused(now)
-    if (log.create.enabled)
-      log.create('%s: failed, %d in a row: %O', options.name, this.breaker.failures, error)
-    if (!wasOpen && this.breaker.isOpen(options.max)) this.#tellBreaker('open')
+    const { options, roster, gate, limit } = this.#house
+    const { breaker } = this
+    const failure = breaker.failed(error, startedAt, now, untried, options.max)
+    if (!untried) limit.refused(now)
+    if (log.create.enabled) log.create('%s: failed, %d in a row: %O', options.name, breaker.failures, error)
+    if (failure === 'opening') this.#tellBreaker('open')
+    // Who came meanwhile had hoped for this probe; who had been waiting as it opened waits on.
+    if (failure === 'probe' && roster.alive === 0) gate.disappoint(breaker.openings)
   }
 
   #tellBreaker(state: 'open' | 'closed'): void {

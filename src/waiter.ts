@@ -5,7 +5,15 @@ import type { Trace } from './policy/stacks.ts'
 import type { Slot } from './slot.ts'
 
 /** Where a waiting acquire is: it leaves `waiting` once, and whoever moves it learns whether it was the one. */
-export type WaiterState = 'waiting' | 'granted' | 'expired' | 'aborted' | 'refused' | 'shed' | 'deadlocked'
+export type WaiterState =
+  | 'waiting'
+  | 'granted'
+  | 'expired'
+  | 'aborted'
+  | 'refused'
+  | 'unhealthy'
+  | 'shed'
+  | 'deadlocked'
 
 /** How an acquire wants to be served, once its options have been read. */
 export interface Request {
@@ -51,6 +59,8 @@ class Particulars<T = unknown> {
   scope: Scope | undefined = undefined
   /** Set while it is known to wait inside the scope of a lease. */
   wait: Wait | undefined = undefined
+  /** The opening of the breaker during which it came; see {@link Breaker.openings}. */
+  opening: number | undefined = undefined
   /** What it is told when it is sent away to break a deadlock. */
   sentence: PoolError | undefined = undefined
 

@@ -1,7 +1,9 @@
 // What generic-pool's users rely on, asked of ours: the queue and failing hooks. Its hazards, which nobody can want, are in test/hazards.
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { openPool } from '../src/create.ts'
 import { isPoolError } from '../src/index.ts'
+import { FakeClock } from './support/clock.ts'
 import { CountingFactory, eventually, scripted, turns } from './support/factories.ts'
 import { open } from './support/pools.ts'
 
@@ -86,10 +88,13 @@ describe('hooks that fail', () => {
       for (let failure = 0; failure < failures; failure += 1) {
         factory.onCreate.next(how === 'throwing' ? { throws: refused() } : { rejects: refused() })
       }
-      const pool = open(factory, { max: 1 })
+      const clock = new FakeClock()
+      const pool = openPool(factory, { max: 1 }, false, { clock, random: Math.random })
       const errors: unknown[] = []
       pool.on('factoryCreateError', error => errors.push(error))
-      const resource = await pool.acquire()
+      const asked = pool.acquire()
+      await clock.advance(4900)
+      const resource = await asked
       assert.deepEqual(errors.map(String), Array(failures).fill(String(refused())))
       assert.equal(factory.onCreate.calls, failures + 1)
       assert.deepEqual([pool.size, pool.available, pool.borrowed, pool.pending], [1, 0, 1, 0])

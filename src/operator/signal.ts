@@ -3,6 +3,9 @@ import { sink } from '../log.ts'
 import { appendNow } from '../outlet.ts'
 import { type ReportSignalOptions, reportAll } from './reports.ts'
 
+/** So many lines. */
+const PORTION = /(?:.+(?:\n+|$)){1,100}/g
+
 /**
  * Has the process write the reports of all its pools when it gets a signal: `kill -USR2 <pid>`. Never blocks, also if
  * stderr is a pipe that nobody reads. A loop that stands still answers only once it runs again.
@@ -32,6 +35,7 @@ function write(reports: readonly string[], file: string | undefined): void {
       sink.write(`lifeguard-pool: the report cannot be written to ${file}: ${messageOf(error)}\n`)
     }
   }
-  // One by one: what the sink has no room for is dropped by pools.
-  for (const report of reports) sink.write(`${report}\n`)
+  // In portions: of a report for which the sink has no room, the beginning is not dropped.
+  for (const report of reports)
+    for (const portion of report.match(PORTION) ?? []) sink.write(`${portion.trimEnd()}\n`)
 }

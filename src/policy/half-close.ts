@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import { descriptorOf } from './kernel.ts'
-import { closeSocket } from './sockets.ts'
+import { CLOSED_HERE, closeSocket, isClosedHere } from './sockets.ts'
 
 /** Whom a watch reports to. */
 export interface Watcher {
@@ -130,8 +130,15 @@ export class SocketWatch {
     }
   }
 
-  readonly #onEnd = (): void => this.#gone('half-closed', 'the server closed its side')
-  readonly #onClose = (): void => this.#gone('half-closed', 'the socket closed')
+  readonly #onEnd = (): void => {
+    // Node ends a socket after this event, if nobody did before.
+    if (this.socket.writableFinished) this.#gone('broken', CLOSED_HERE)
+    else this.#gone('half-closed', 'the server closed its side')
+  }
+  readonly #onClose = (): void => {
+    if (isClosedHere(this.socket)) this.#gone('broken', CLOSED_HERE)
+    else this.#gone('half-closed', 'the socket closed')
+  }
   readonly #onError = (error: Error): void => this.#gone('broken', error.message)
   readonly #onData = (): void => {
     if (this.#watcher.isIdle()) this.#gone('dirty', 'the server spoke while the connection was idle')

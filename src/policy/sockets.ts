@@ -28,6 +28,21 @@ export function isHealthy(socket: Socket): boolean {
   )
 }
 
+/** What is said of a connection whose socket this side has closed or ended: nobody else is to blame. */
+export const CLOSED_HERE = 'its socket was closed on this side, by its borrower or its client'
+
+/**
+ * Has this side closed or ended a socket that its peer, for all that is known, had not?
+ *
+ * What a peer does leaves a trace, also with TLS: a FIN ends the readable side, at once or (`ended`, private to Node)
+ * behind what is still to be read, and a reset is the error with which the socket is destroyed.
+ */
+export function isClosedHere(socket: Socket): boolean {
+  if (!('_handle' in socket) || socket.errored || socket.readableEnded) return false
+  const { _readableState: state } = socket as { _readableState?: { ended?: boolean } }
+  return state?.ended === false && (socket.destroyed || socket.writableEnded)
+}
+
 /** `_handle` is private to Node: null once the descriptor is closed. Where there is no such field, it says nothing. */
 function hasHandle(socket: Socket): boolean {
   return !('_handle' in socket) || socket._handle !== null

@@ -88,6 +88,77 @@ test('an open breaker tells the real error at once, and one probe a second finds
   assert.deepEqual(breaker, ['open', 'closed'])
 })
 
+/** A pool whose breaker has opened, and for which nobody waits any more. */
+async function inOutage(options: PoolOptions) {
+  const set = onFakeTime(options)
+  set.factory.onCreate.always({ rejects: refused() })
+  const asked = Promise.allSettled(
+    Array.from({ length: options.max ?? 1 }, () => set.pool.acquire({ timeoutMillis: 50 })),
+  )
+  await set.clock.advance(5000)
+  await asked
+  assert.equal(set.pool.stats().breaker, 'open')
+  return set
+}
+
+test('who comes while the breaker is open does not wait for ever on a probe that has failed', async () => {
+  const { clock, pool, factory } = await inOutage({ max: 3, priorityRange: 2 })
+  for (let request = 0; request < 5; request += 1) {
+    const error = await rejection(pool.acquire(request % 2))
+    assert.equal(error.code, 'POOL_UNHEALTHY')
+    assert.equal((error.cause as { code: string }).code, 'ECONNREFUSED')
+    await clock.advance(1200)
+  }
+  factory.onCreate.next('hangs')
+  const error = rejection(pool.acquire({ timeoutMillis: 60_000 }))
+  await settle()
+  assert.equal((await rejection(pool.acquire())).code, 'POOL_UNHEALTHY', 'a probe is under way')
+  await clock.advance(5000)
+  assert.equal((await error).code, 'POOL_UNHEALTHY')
+  assert.match(((await error).cause as Error).message, /took longer than/)
+  await clock.advance(1000)
+  factory.onCreate.always('ok')
+  assert.ok(await pool.acquire(), 'a probe that succeeds serves whom it was made for')
+})
+
+test('many who hope for one probe are all told, an aborted one only of its abort, and min does not hide it', async () => {
+  const { clock, pool, factory } = onFakeTime({ min: 1, max: 2, destroyTimeoutMillis: 100 })
+  const held = await pool.acquire()
+  factory.onCreate.always({ rejects: refused() })
+  const early = rejection(pool.acquire({ timeoutMillis: 20_000 }))
+  await clock.advance(4000)
+  assert.equal(pool.stats().breaker, 'open')
+  const caller = new AbortController()
+  const aborted = rejection(pool.acquire({ signal: caller.signal }))
+  const hopeful = Array.from({ length: 20 }, () => rejection(pool.acquire()))
+  await clock.advance(2000)
+  assert.equal(pool.pending, 22, 'the connection that works may come back')
+  pool.destroy(held)
+  caller.abort()
+  await clock.advance(1000)
+  assert.equal((await aborted).code, 'POOL_ABORTED')
+  for (const each of hopeful) assert.equal((await each).code, 'POOL_UNHEALTHY')
+  assert.equal(pool.pending, 1, 'who had been waiting as it opened waits on')
+  await clock.advance(20_000)
+  assert.equal((await early).code, 'POOL_ACQUIRE_TIMEOUT')
+})
+
+test('once open, the breaker lets one probe a second through, from the first one on', async () => {
+  const { clock, pool, factory } = onFakeTime({ max: 5, acquireTimeoutMillis: 60_000 })
+  factory.onCreate.always({ rejects: refused() })
+  const probes: number[] = []
+  pool.on('factoryCreateError', () => probes.push(clock.now()))
+  pool.acquire().catch(() => {})
+  await clock.advance(9000)
+  const pauses = probes.slice(1).map((at, index) => at - (probes[index] as number))
+  assert.ok(
+    pauses.slice(0, 5).every(pause => pause < 100),
+    `${pauses}`,
+  )
+  assert.ok(pauses.length > 10, `${pauses}`)
+  for (const pause of pauses.slice(5)) assert.equal(pause, 750)
+})
+
 test('callers are not refused by an open breaker while connections that work may come back', async () => {
   const { clock, pool, factory } = onFakeTime({ max: 2 })
   factory.onCreate.next('ok').always({ rejects: refused() })
@@ -312,7 +383,7 @@ test('a connection whose preparation throws, hangs or is called off is closed, a
     prepare: () => ways.shift()?.(),
     destroy: resource => factory.destroy(resource),
   }
-  const options = { max: 1, createTimeoutMillis: 100, acquireTimeoutMillis: 1000 }
+  const options = { max: 4, createTimeoutMillis: 100, acquireTimeoutMillis: 1000 }
   const pool = openPool(hooks, options, false, { clock, random: () => 0.5 })
   pool.on('factoryCreateError', error => errors.push((error as Error).message))
   const asked = pool.acquire()

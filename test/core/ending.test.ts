@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { getEventListeners } from 'node:events'
 import { test } from 'node:test'
 import { openPool } from '../../src/create.ts'
 import { isPoolError, type PoolOptions } from '../../src/index.ts'
@@ -138,12 +139,15 @@ test('purge ends the idle at once, the lent on their return, and those on their 
   pool.release(again)
   assert.equal(await waiting, again)
   pool.release(again)
+  const details: (string | undefined)[] = []
+  pool.on('destroy', event => details.push(event.detail))
   pool.purge('failover')
   assert.deepEqual(reasons, ['generation'])
   pool.release(lent)
   old.ok()
   await settle()
   assert.deepEqual(reasons, ['generation', 'generation', 'generation'])
+  assert.deepEqual(details, ['failover', 'failover', 'failover'], 'each is told why')
   assert.equal(pool.size, 0)
   const asked = pool.acquire()
   await clock.advance(2)
@@ -233,4 +237,79 @@ test('ready waits for min, not for ever, and says why it does not come', async (
   await clock.advance(2000)
   await ready
   assert.equal(pool.available, 2)
+})
+
+test('drain and ready end at their signal, as at their deadline, and leave no listener behind', async () => {
+  const { pool, factory } = onFakeTime({ max: 2, min: 2, autostart: false })
+  factory.onCreate.next('ok', 'hangs')
+  const caller = new AbortController()
+  const { signal } = caller
+  const reason = new Error('the process is asked to end')
+  const notReady = rejection(pool.ready({ signal }))
+  const held = await pool.acquire()
+  const drains = Array.from({ length: 30 }, () => rejection(pool.drain({ signal, timeoutMillis: false })))
+  await settle()
+  caller.abort(reason)
+  for (const error of await Promise.all([...drains])) {
+    assert.equal(error.code, 'POOL_ABORTED')
+    assert.equal(error.cause, reason)
+  }
+  assert.equal((await notReady).code, 'POOL_CLOSED', 'it was drained before')
+  assert.equal(pool.stats().state, 'draining')
+  assert.equal(getEventListeners(signal, 'abort').length, 0)
+  assert.equal((await rejection(pool.drain({ signal }))).code, 'POOL_ABORTED', 'a signal aborted already')
+  pool.release(held)
+  const calm = new AbortController()
+  await pool.drain({ signal: calm.signal })
+  assert.equal(getEventListeners(calm.signal, 'abort').length, 0)
+  assert.equal((await rejection(pool.drain({ signal: {} as AbortSignal }))).code, 'POOL_BAD_OPTIONS')
+
+  const waking = onFakeTime({ min: 1, autostart: false })
+  waking.factory.onCreate.always('hangs')
+  const given = new AbortController()
+  const ready = rejection(waking.pool.ready({ signal: given.signal }))
+  await settle()
+  given.abort()
+  assert.equal((await ready).code, 'POOL_ABORTED')
+  assert.equal(waking.pool.stats().state, 'open')
+})
+
+test('close at its signal ends everything by force at once, whichever of its callers gave it', async () => {
+  const { clock, pool, factory, reasons } = onFakeTime({ max: 1 })
+  const held = await pool.acquire()
+  const waiting = rejection(pool.acquire())
+  const caller = new AbortController()
+  const first = rejection(pool.close())
+  const second = rejection(pool.close({ signal: caller.signal }))
+  await settle()
+  assert.equal(pool.isBorrowedResource(held), true)
+  await clock.advance(40)
+  caller.abort()
+  for (const error of await Promise.all([first, second])) {
+    assert.equal(error.code, 'POOL_ABORTED')
+    assert.equal(error.cause, caller.signal.reason)
+    assert.equal(error.waitedMillis, 40)
+    assert.match(error.message, /has been destroyed/)
+  }
+  assert.equal((await waiting).code, 'POOL_CLOSED')
+  assert.deepEqual(reasons, ['drain'])
+  assert.equal(factory.ledger.open.size, 0)
+  assert.equal(pool.stats().state, 'closed')
+  assert.equal(getEventListeners(caller.signal, 'abort').length, 0)
+})
+
+test('a close whose signal was aborted already, or is while connections close, waits for nothing', async () => {
+  const early = onFakeTime({ max: 1 })
+  await early.pool.acquire()
+  assert.equal((await rejection(early.pool.close({ signal: AbortSignal.abort() }))).code, 'POOL_ABORTED')
+  assert.equal(early.factory.ledger.open.size, 0)
+
+  const { pool, factory } = onFakeTime({ max: 1 })
+  pool.release(await pool.acquire())
+  factory.onDestroy.next('hangs')
+  const caller = new AbortController()
+  const closing = rejection(pool.close({ signal: caller.signal }))
+  await settle()
+  caller.abort()
+  assert.match((await closing).message, /did not close are given up/)
 })

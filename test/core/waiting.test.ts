@@ -4,7 +4,7 @@ import { STALL_MILLIS } from '../../src/clock.ts'
 import { openPool } from '../../src/create.ts'
 import { createPool, isPoolError, type PoolError, type PoolOptions } from '../../src/index.ts'
 import { FakeClock, settle } from '../support/clock.ts'
-import { CountingFactory } from '../support/factories.ts'
+import { CountingFactory, scripted } from '../support/factories.ts'
 import { rejection } from '../support/rejection.ts'
 
 async function fullPool(options: PoolOptions = {}) {
@@ -119,6 +119,29 @@ test('an acquire whose signal is aborted already, or that has no time at all, ne
   assert.equal(pool.pending, 0)
   pool.release(held)
   assert.equal(await pool.acquire({ timeoutMillis: 0 }), held, 'what is idle is lent without any wait')
+})
+
+test('an acquire that has no time at all is told what it would have had to wait for', async () => {
+  const { clock, pool, held } = await fullPool({ max: 2, maxWaitingClients: 5 })
+  const empty = await rejection(pool.acquire({ timeoutMillis: 0 }))
+  assert.equal(empty.phase, 'connect')
+  assert.match(empty.message, /No idle connection is at hand, and one would have to be made/)
+  assert.equal(pool.stats().connecting, 0, 'nobody waits for it')
+  const other = await pool.acquire()
+  const full = await rejection(pool.acquire({ timeoutMillis: 0 }))
+  assert.equal(full.phase, 'queue')
+  assert.match(full.message, /borrowed=2.*All connections are lent, and timeoutMillis 0 does not wait/)
+  pool.release(held)
+  pool.release(other)
+
+  const factory = scripted('validate')
+  const stale = openPool(factory, { validateAfterIdleMillis: 100 }, false, { clock, random: () => 0.5 })
+  stale.release(await stale.acquire())
+  await clock.advance(200)
+  const unproven = await rejection(stale.acquire({ timeoutMillis: 0 }))
+  assert.equal(unproven.phase, 'validate')
+  assert.match(unproven.message, /idle=1.*would have to be validated/)
+  for (const { message } of [empty, full, unproven]) assert.doesNotMatch(message, /for the whole wait/)
 })
 
 test('a hundred thousand who are aborted at once leave at once, and hear of it in portions', async () => {
