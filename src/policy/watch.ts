@@ -172,13 +172,19 @@ export function coverOf(knot: Knot): { cases: Knot; waits: Wait[] } {
 
 /** Does it hold still? Some of its waiters may have left or gone on since it was proved, and a pool may have moved. */
 export function stands(cases: Knot, member: Member): boolean {
-  const pools = [...new Set(cases.map(({ pool }) => pool))].filter(pool => !pool.canMove())
+  const pools = [...new Set(cases.map(({ pool }) => pool))]
+  const still = pools.filter(pool => !pool.canMove())
   const left = cases.filter(({ waiter, pool, blocks }) => {
     if ('waits' in waiter) return pool.hasRipe(unasked(waiter))
     return pool.isRipe(waiter) && blocks.every(lease => holds(waiter, lease))
   })
-  return knotAmong(left, new Map(pools.map(pool => [pool, pool.lent])), member) !== undefined
+  // Most often nothing has changed.
+  if (still.length === pools.length && left.length === cases.length && !left.some(isLively)) return true
+  return knotAmong(left, new Map(still.map(pool => [pool, pool.lent])), member) !== undefined
 }
+
+const isLively = ({ blocks }: Case): boolean =>
+  blocks.some(({ slot, member }) => slot !== undefined && member?.isBusy(slot) === true)
 
 const isCohort = ({ waiter }: Case): boolean => 'waits' in waiter
 
