@@ -41,15 +41,15 @@ describe('the launcher of redis-server', { skip }, () => {
       const code = `const { startRedis } = await import(${JSON.stringify(launcher.href)})
         const { pid, unixsocket } = await startRedis({}, { unixsocket: true })
         console.log(pid + ' ' + unixsocket)
-        if (${end === 'uncaught exception'}) throw new Error('wanted')
-        setInterval(() => {}, 1000)`
+        process.stdin.on('data', () => { throw new Error('wanted') })`
       const child = spawn(process.execPath, ['--input-type=module', '-e', code], {
-        stdio: ['ignore', 'pipe', 'ignore'],
+        stdio: ['pipe', 'pipe', 'ignore'],
       })
       const [line] = (await once(child.stdout, 'data')) as [Buffer]
       const [pid, path] = line.toString().trim().split(' ') as [string, string]
       assert.equal(existsSync(path), true)
-      if (end !== 'uncaught exception') child.kill(end)
+      if (end === 'uncaught exception') child.stdin.write('now')
+      else child.kill(end)
       await until(() => child.exitCode !== null || child.signalCode !== null, 'the launcher ends')
       await until(() => !isAlive(Number(pid)), 'its server ends')
       await until(() => !existsSync(dirname(dirname(path))), 'its directory is removed')
