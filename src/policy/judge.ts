@@ -62,6 +62,8 @@ export class Judge<T> implements Member {
     for (const lease of leases) {
       lease.cohorts ??= new Set()
       lease.cohorts.add(cohort)
+      // Traffic from here on will show.
+      if (lease.slot !== undefined) lease.member?.hasTalked(lease.slot)
     }
     return cohort
   }
@@ -136,9 +138,14 @@ export class Judge<T> implements Member {
     return true
   }
 
+  hasTalked(slot: object): boolean {
+    const { clock, options } = this.#house
+    return hasTalked(slot as Slot<T>, clock.now(), options.deadlockGraceMillis)
+  }
+
   isBusy(slot: object): boolean {
-    const { factory, clock, options } = this.#house
-    if (hasTalked(slot as Slot<T>, clock.now(), options.deadlockGraceMillis)) return true
+    const { factory } = this.#house
+    if (this.hasTalked(slot)) return true
     if (factory.busy === undefined) return false
     try {
       return factory.busy((slot as Slot<T>).resource as T)

@@ -16,6 +16,8 @@ export interface Member {
   isStuck(): boolean
   /** Can the pool serve somebody without a lease being ended, or has it done so within its grace? */
   canMove(): boolean
+  /** Has anything gone through the connection's socket within the grace, since somebody first asked in this loan? */
+  hasTalked(slot: object): boolean
   /** Has the connection unanswered work, as far as the factory can tell, or had it any traffic within the grace? */
   isBusy(slot: object): boolean
   /** May this wait be judged: is it older than the grace, and not about to end by itself? */

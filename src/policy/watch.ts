@@ -11,7 +11,7 @@ const PORTION = 50
 const PLAIN_GRACES = 5
 /** So many waiters, each of which seems to hold leases that nobody else claims, are hardly there by chance. */
 const CROWD = 100
-const CROWD_GRACES = 2
+const CROWD_GRACES = 1.5
 
 /** A suspicion to be examined: those who are deadlocked if every hint is true. */
 export type Suspects = readonly Cohort[]

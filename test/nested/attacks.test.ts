@@ -192,6 +192,7 @@ test('what was answered in an earlier inquest proves nothing in a later one', ()
     isStuck: () => true,
     canMove: () => false,
     isBusy: () => false,
+    hasTalked: () => false,
     isRipe: () => true,
     hasRipe: waits => [...waits].length > 0,
     hasStood: () => true,

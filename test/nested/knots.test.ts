@@ -480,7 +480,7 @@ test('a knot of plain acquires may be none: it has to stand for five graces', as
   assert.deepEqual(tally(codes), { POOL_DEADLOCK: 2, done: 2 })
 })
 
-test('where a hundred tasks hold each other up, that is no chance: two graces', async () => {
+test('where a hundred tasks hold each other up, that is no chance', async () => {
   const world = new World()
   const pool = world.pool({ max: 100 })
   const codes: string[] = []
