@@ -26,9 +26,11 @@ export function callSite(stack: string | undefined): string | undefined {
 /** The pools of which a context held a lease already, from the innermost outwards. */
 export function nestedUnder(outer: Scope | undefined): string[] | undefined {
   const held: string[] = []
+  let more = 0
   for (let scope = heldFrom(outer); scope !== undefined; scope = heldFrom(scope.parent)) {
-    held.push(scope.exact ? `'${scope.member?.name}'` : `'${scope.member?.name}' (as its context says)`)
+    if (held.length === MOST) more += 1
+    else held.push(scope.exact ? `'${scope.member?.name}'` : `'${scope.member?.name}' (as its context says)`)
   }
-  if (held.length > MOST) held.splice(MOST - 1, held.length - MOST + 1, `${held.length - MOST + 1} more`)
+  if (more > 0) held.splice(MOST - 1, 1, `${more + 1} more`)
   return held.length === 0 ? undefined : held
 }

@@ -6,7 +6,7 @@ const LONGEST_PAUSE = 1000
  * What failed creates mean for the next ones: a pause that doubles, with jitter, up to a second, one create at a time
  * while it lasts, and after as many failures in a row as the pool has connections an open breaker: new acquires are
  * then told at once instead of joining a queue that nobody serves (go-redis does the same). Each create of an open
- * breaker is a probe; after one that fails, the pause is the longest.
+ * breaker is a probe. Their pause goes on doubling: a server that was away for a moment is found again in a moment.
  */
 export class Breaker {
   /** Failed creates since the last good one. */
@@ -52,7 +52,7 @@ export class Breaker {
     if (stillborn) this.unproven = true
     this.failures += 1
     this.lastError = error
-    if (startedAt >= this.#pausedSince) this.#pause(now, wasOpen)
+    if (startedAt >= this.#pausedSince) this.#pause(now)
     if (wasOpen) return 'probe'
     if (!this.isOpen(max)) return 'early'
     this.openings += 1
@@ -72,8 +72,8 @@ export class Breaker {
     this.#rounds = 0
   }
 
-  #pause(now: number, isProbe: boolean): void {
-    const pause = isProbe ? LONGEST_PAUSE : Math.min(FIRST_PAUSE * 2 ** this.#rounds, LONGEST_PAUSE)
+  #pause(now: number): void {
+    const pause = Math.min(FIRST_PAUSE * 2 ** this.#rounds, LONGEST_PAUSE)
     this.#rounds += 1
     this.#pausedSince = now
     // Half of it fixed, half random: processes that lost the same server do not come back in step.

@@ -1,4 +1,4 @@
-import { heldFrom, type Scope, shared } from './scope.ts'
+import { heldFrom, MOST_SCOPES, type Scope, shared } from './scope.ts'
 import { Trace } from './stacks.ts'
 
 /** Statements that are remembered, in a process. */
@@ -61,8 +61,11 @@ export function goingFrom(owners: Trace | undefined, asked: Trace | undefined): 
  */
 export function noteGoing(inner: Scope, hint: Scope, asked: Trace | undefined): void {
   const trails: Trail[] = []
+  let looked = 0
   // What is asked for inside `use` does not show in the context of whoever has called that.
   for (let outer = inner.parent; outer !== undefined && !outer.exact; outer = heldFrom(outer.parent)) {
+    looked += 1
+    if (looked > MOST_SCOPES) break
     const before = trailOf(hint, outer)
     const place = goingFrom(outer.owners, asked)
     if (place !== undefined) {

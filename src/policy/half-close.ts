@@ -131,9 +131,8 @@ export class SocketWatch {
   }
 
   readonly #onEnd = (): void => {
-    // Node ends a socket after this event, if nobody did before.
-    if (this.socket.writableFinished) this.#gone('broken', CLOSED_HERE)
-    else this.#gone('half-closed', 'the server closed its side')
+    // Also where this side has ended as well: which of the two was first cannot be told.
+    this.#gone('half-closed', 'the server closed its side')
   }
   readonly #onClose = (): void => {
     if (isClosedHere(this.socket)) this.#gone('broken', CLOSED_HERE)

@@ -1,5 +1,5 @@
 import { goingFrom, habitOf } from './habits.ts'
-import { heldFrom, type Scope, type Wait } from './scope.ts'
+import { heldFrom, MOST_SCOPES, type Scope, type Wait } from './scope.ts'
 import type { Frame, Trace } from './stacks.ts'
 
 /** What is believed: every hint of a context; what the stack of the call shows; what those who await it show. */
@@ -7,9 +7,6 @@ export type Trust = 'hints' | 'call' | 'chain'
 
 /** As much of a {@link Wait} as it takes to judge a call that may not wait at all. */
 export type Asking = Pick<Wait, 'scope' | 'trace' | 'chain'>
-
-/** Plain loans looked at from one waiter outwards. No sane task holds more; a polluted context may show hundreds. */
-const MOST_SCOPES = 64
 
 /**
  * Which leases certainly cannot end before this acquire is served: the ones that its own line of execution holds.
@@ -70,8 +67,11 @@ export function leasesOf(asking: Asking, trust: Trust, unsure?: Scope[]): Scope[
 
 /** Can the stacks tell more than the context? They can when an inexact scope shows in it whose owners are known. */
 export function needsStacks(innermost: Scope | undefined): boolean {
+  let looked = 0
   for (let scope = heldFrom(innermost); scope !== undefined; scope = heldFrom(scope.parent)) {
     if (!scope.exact && scope.owners !== undefined) return true
+    looked += 1
+    if (looked > MOST_SCOPES) break
   }
   return false
 }

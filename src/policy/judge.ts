@@ -145,10 +145,8 @@ export class Judge<T> implements Member {
 
   isBusy(slot: object): boolean {
     const { factory } = this.#house
-    if (this.hasTalked(slot)) return true
-    if (factory.busy === undefined) return false
     try {
-      return factory.busy((slot as Slot<T>).resource as T)
+      return this.hasTalked(slot) || factory.busy?.((slot as Slot<T>).resource as T) === true
     } catch {
       // It cannot tell: no proof that the holder does nothing.
       return true

@@ -85,6 +85,9 @@ export interface Wait {
 export const knotOf = (wait: Wait): Knot | undefined =>
   wait.proven === undefined ? (wait.cohort.knot ?? wait.knot) : wait.knot
 
+/** Plain loans looked at from one acquire outwards. No sane task holds more; a polluted context may show hundreds. */
+export const MOST_SCOPES = 64
+
 export type ScopeState = 'pending' | 'held' | 'ended'
 
 /**

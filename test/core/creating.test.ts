@@ -143,20 +143,16 @@ test('many who hope for one probe are all told, an aborted one only of its abort
   assert.equal((await early).code, 'POOL_ACQUIRE_TIMEOUT')
 })
 
-test('once open, the breaker lets one probe a second through, from the first one on', async () => {
-  const { clock, pool, factory } = onFakeTime({ max: 5, acquireTimeoutMillis: 60_000 })
+test('an open breaker finds a server again that was away for a moment, and later probes once a second', async () => {
+  const { clock, pool, factory } = onFakeTime({ max: 1, acquireTimeoutMillis: 60_000 })
   factory.onCreate.always({ rejects: refused() })
   const probes: number[] = []
   pool.on('factoryCreateError', () => probes.push(clock.now()))
   pool.acquire().catch(() => {})
   await clock.advance(9000)
   const pauses = probes.slice(1).map((at, index) => at - (probes[index] as number))
-  assert.ok(
-    pauses.slice(0, 5).every(pause => pause < 100),
-    `${pauses}`,
-  )
-  assert.ok(pauses.length > 10, `${pauses}`)
-  for (const pause of pauses.slice(5)) assert.equal(pause, 750)
+  assert.ok(pauses.slice(0, 3).every(pause => pause < 50))
+  assert.deepEqual(new Set(pauses.slice(-5)), new Set([750]))
 })
 
 test('callers are not refused by an open breaker while connections that work may come back', async () => {

@@ -20,15 +20,6 @@ const closings: readonly [string, (socket: Socket) => unknown][] = [
     },
   ],
   ['resets it', socket => once(socket.resetAndDestroy(), 'close')],
-  ['ends it', socket => socket.end()],
-  [
-    'ends it, and reads to the end',
-    async socket => {
-      socket.end('last words')
-      socket.resume()
-      await once(socket, 'close')
-    },
-  ],
 ]
 
 /** A pool with one lent connection and two idle ones, and what it tells. */
