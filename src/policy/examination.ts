@@ -99,12 +99,13 @@ export class Examination {
       })
       return
     }
-    const end = (): void => {
-      inquest.hear()
-      if (stands(cases, this.#member)) this.#court.break(knot)
-      this.#end(inquest)
-    }
-    queueMicrotask(() => this.#work(end))
+    queueMicrotask(() => {
+      this.#work(() => {
+        inquest.hear()
+        if (stands(cases, this.#member)) this.#court.break(knot)
+        this.#end(inquest)
+      })
+    })
   }
 
   #end(inquest: Inquest): void {

@@ -130,10 +130,8 @@ export class SocketWatch {
     }
   }
 
-  readonly #onEnd = (): void => {
-    // Also where this side has ended as well: which of the two was first cannot be told.
-    this.#gone('half-closed', 'the server closed its side')
-  }
+  /** Also where this side has ended as well: which of the two was first cannot be told. */
+  readonly #onEnd = (): void => this.#gone('half-closed', 'the server closed its side')
   readonly #onClose = (): void => {
     if (isClosedHere(this.socket)) this.#gone('broken', CLOSED_HERE)
     else this.#gone('half-closed', 'the socket closed')

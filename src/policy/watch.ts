@@ -21,6 +21,7 @@ const isHeld = (lease: Scope): boolean => lease.state === 'held'
 const heldOf = (leases: readonly Scope[]): readonly Scope[] =>
   leases.every(isHeld) ? leases : leases.filter(isHeld)
 const poolOf = (lease: Scope): Member | undefined => lease.member
+const isBusy = ({ slot, member }: Scope): boolean => slot !== undefined && member?.isBusy(slot) === true
 
 /**
  * Those who wait while they hold leases of this pool, and those who wait with leases of the pools that these wait for,
@@ -59,9 +60,7 @@ function dead(cases: readonly Case[], still: ReadonlyMap<Member, number>): Case[
   const blocked = new Set<Scope>()
   for (const { blocks } of quiet) for (const lease of blocks) blocked.add(lease)
   const lively = new Set<Scope>()
-  for (const lease of blocked) {
-    if (lease.slot !== undefined && lease.member?.isBusy(lease.slot)) lively.add(lease)
-  }
+  for (const lease of blocked) if (isBusy(lease)) lively.add(lease)
   return lively.size === 0 ? quiet : deadlocked(cases, still, poolOf, lively)
 }
 
@@ -179,12 +178,10 @@ export function stands(cases: Knot, member: Member): boolean {
     return pool.isRipe(waiter) && blocks.every(lease => holds(waiter, lease))
   })
   // Most often nothing has changed.
-  if (still.length === pools.length && left.length === cases.length && !left.some(isLively)) return true
+  const isSame = still.length === pools.length && left.length === cases.length
+  if (isSame && !left.some(({ blocks }) => blocks.some(isBusy))) return true
   return knotAmong(left, new Map(still.map(pool => [pool, pool.lent])), member) !== undefined
 }
-
-const isLively = ({ blocks }: Case): boolean =>
-  blocks.some(({ slot, member }) => slot !== undefined && member?.isBusy(slot) === true)
 
 const isCohort = ({ waiter }: Case): boolean => 'waits' in waiter
 
