@@ -3,9 +3,17 @@ import type { Slot } from '../slot.ts'
 /** How exactly the age of the last traffic is known, in milliseconds. Reading the counters costs 0.2 µs. */
 const PRECISION_MILLIS = 100
 
-/** What has gone through a connection's socket; it changes when there is traffic. */
+/**
+ * What has gone through a connection's socket; it changes when there is traffic. A socket of the user's own may throw
+ * here: `NaN` equals nothing, so that it counts as traffic.
+ */
 export function bytesOf<T>({ socket }: Slot<T>): number {
-  return socket === undefined ? 0 : (socket.bytesRead ?? 0) + (socket.bytesWritten ?? 0)
+  if (socket === undefined) return 0
+  try {
+    return (socket.bytesRead ?? 0) + (socket.bytesWritten ?? 0)
+  } catch {
+    return Number.NaN
+  }
 }
 
 /**

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { type AddressInfo, createServer } from 'node:net'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
+import { PassThrough } from 'node:stream'
 import { test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import { createSocketPool } from '../../src/adapters/net.ts'
-import type { PoolError } from '../../src/index.ts'
+import { createPool, type PoolError } from '../../src/index.ts'
 import { endings, tally } from './world.ts'
 
 const GRACE = 50
@@ -50,4 +51,28 @@ test('parents that have talked, and then only wait for each other, are one', asy
   assert.deepEqual(tally(ended), { done: 1, POOL_DEADLOCK: 1 })
   await pool.close()
   server.stop()
+})
+
+test('a socket whose counters throw harms no acquire and no loan', async () => {
+  let throws = false
+  class Odd extends PassThrough {
+    get bytesRead(): number {
+      if (throws) throw new Error('no counters')
+      return 0
+    }
+  }
+  const pool = createPool(
+    { create: () => new Odd(), destroy: () => {}, socket: odd => odd as unknown as Socket },
+    { max: 1 },
+  )
+  const held = await pool.acquire()
+  throws = true
+  const waiting = pool.use(() => 'served')
+  await pool.release(held)
+  assert.equal(await waiting, 'served')
+  const nested = await endings([pool.use(() => pool.use(() => 'inner', { timeoutMillis: 4 * GRACE }))])
+  // Nobody can tell that nothing moves.
+  assert.deepEqual(nested, ['POOL_ACQUIRE_TIMEOUT'])
+  assert.equal(pool.borrowed, 0)
+  await pool.close()
 })
