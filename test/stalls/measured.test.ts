@@ -9,9 +9,8 @@ import { openPool } from '../../src/create.ts'
 import { createPool } from '../../src/index.ts'
 import { stallMeterOf } from '../../src/policy/stall-meter.ts'
 import { FakeClock } from '../support/clock.ts'
-import { eventually, scripted, turns } from '../support/factories.ts'
+import { block, eventually, scripted, turns } from '../support/factories.ts'
 import { rejection } from '../support/rejection.ts'
-import { block } from './stall-load.ts'
 
 const factory = { create: async () => ({}), destroy: async () => {} }
 /** What a machine with other things to do adds to a block. Milliseconds. */

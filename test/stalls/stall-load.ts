@@ -1,5 +1,6 @@
 import { createRedisPool } from '../../src/adapters/ioredis.ts'
 import type { Pool } from '../../src/pool.ts'
+import { block } from '../support/factories.ts'
 
 /** What became of everything that was under way while the loop was blocked again and again. */
 export interface StallOutcome {
@@ -9,11 +10,6 @@ export interface StallOutcome {
   readonly createErrors: readonly string[]
   readonly stalls: number
   readonly created: number
-}
-
-export function block(millis: number): void {
-  const end = performance.now() + millis
-  while (performance.now() < end);
 }
 
 /**

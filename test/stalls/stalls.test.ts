@@ -3,10 +3,10 @@ import { after, describe, test } from 'node:test'
 import { createRedisPool } from '../../src/adapters/ioredis.ts'
 import { openPool } from '../../src/create.ts'
 import { FakeClock } from '../support/clock.ts'
-import { scripted, turns } from '../support/factories.ts'
+import { block, scripted, turns } from '../support/factories.ts'
 import { withRedis } from '../support/redis.ts'
 import { rejection } from '../support/rejection.ts'
-import { block, blockUnderLoad } from './stall-load.ts'
+import { blockUnderLoad } from './stall-load.ts'
 
 const redis = await withRedis()
 after(() => redis.stop())

@@ -165,6 +165,12 @@ export async function turns(count: number): Promise<void> {
   for (let turn = 0; turn < count; turn += 1) await nextTurn()
 }
 
+/** Has the event loop stand still. */
+export function block(millis: number): void {
+  const end = performance.now() + millis
+  while (performance.now() < end);
+}
+
 /** Where a promise has got to. */
 export type Settled<T> =
   | { readonly state: 'pending' }

@@ -49,7 +49,7 @@ export interface FaultOperations {
   closed(): number
   /** How many bytes a client has sent (plain text, with TLS). */
   received(index: number): number
-  /** Which connection the client with this local port is; -1: none. */
+  /** Which connection the client with this local port is, once it has been accepted: later than the client knows. */
   indexOf(localPort: number): number
   waitForConnections(count: number): void
   waitForClosed(count: number): void
@@ -130,7 +130,7 @@ export class FaultServerCore {
       case 'received':
         return this.at(first).received
       case 'indexOf':
-        return this.list.findIndex(one => one.remotePort === first)
+        return this.until(() => this.indexOf(first) >= 0).then(() => this.indexOf(first))
       case 'waitForConnections':
         return this.until(() => this.list.length >= (first as number))
       case 'waitForClosed':
@@ -187,6 +187,10 @@ export class FaultServerCore {
       else raw.destroy()
       socket.destroy()
     })
+  }
+
+  private indexOf(localPort: unknown): number {
+    return this.list.findIndex(one => one.remotePort === localPort)
   }
 
   private closed(): number {

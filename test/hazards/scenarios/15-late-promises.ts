@@ -1,4 +1,4 @@
-import { CountingFactory, settledWithin, turns } from '../../support/factories.ts'
+import { block, CountingFactory, settledWithin, turns } from '../../support/factories.ts'
 import { type CreatePool, ending, type Facts } from '../scenario.ts'
 
 /** Runs its callbacks a turn of the event loop later, as Bluebird does. */
@@ -25,13 +25,16 @@ export async function run(createPool: CreatePool): Promise<Facts> {
   const resource = await pool.acquire()
   const waiter = pool.acquire()
   waiter.catch(() => {})
-  // Same delay, started right after the waiter's own timer: both run in one turn, this one second.
-  await new Promise<void>(resolve =>
+  // Same delay, started right after the waiter's own timer, and both overdue when the loop turns: they run in one turn,
+  // this one second.
+  const given = new Promise<void>(resolve =>
     setTimeout(() => {
       pool.release(resource).catch(() => {})
       resolve()
     }, 40),
   )
+  block(60)
+  await given
   const waited = await settledWithin(waiter, 500)
   // Which of the two timers comes first is a matter of microseconds; both outcomes are right.
   if (waited.state === 'fulfilled') pool.release(waited.value).catch(() => {})
