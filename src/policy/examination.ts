@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.ts'
 import type { Knot, Member } from './scope.ts'
+import { TokenBucket } from './token-bucket.ts'
 import { coverOf, Inquest, provenKnot, stands, suspects } from './watch.ts'
 
 /** The share of time that the verdict may take in the long run, one in so many; and so many milliseconds in a row. */
@@ -27,14 +28,14 @@ export class Examination {
   readonly #clock: Clock
   readonly #court: Court
   #isUnderWay = false
-  /** For how many milliseconds it may work, as of then. */
-  #credit = VERDICT_MILLIS
-  #workedAt = 0
+  /** For how many milliseconds it may work. */
+  readonly #credit: TokenBucket
 
   constructor(member: Member, clock: Clock, court: Court) {
     this.#member = member
     this.#clock = clock
     this.#court = court
+    this.#credit = new TokenBucket(VERDICT_MILLIS, 1 / VERDICT_SHARE, VERDICT_MILLIS, clock.now())
   }
 
   /** Looks for a knot, unless that is being done, or it rests. */
@@ -51,10 +52,8 @@ export class Examination {
 
   #charge(since: number): void {
     const now = this.#clock.now()
-    const earned = (since - this.#workedAt) / VERDICT_SHARE
-    this.#credit = Math.min(this.#credit + Math.max(earned, 0), VERDICT_MILLIS) - (now - since)
-    this.#workedAt = now
-    this.restsUntil = now + VERDICT_SHARE * Math.max(-this.#credit, 0)
+    this.#credit.take(now - since)
+    this.restsUntil = this.#credit.evenAt(now)
   }
 
   /** Of pools that are part of one knot one asks at a time: whoever is asked anew has no answer until then. */

@@ -19,6 +19,7 @@ import type { Sampling } from './sampling.ts'
 import { heldFrom, isSpent, Scope, SPENT, shared, type Wait } from './scope.ts'
 import { Sightings } from './sightings.ts'
 import { Trace } from './stacks.ts'
+import { TokenBucket } from './token-bucket.ts'
 
 /** Our own function that the user has called: where our frames end in a stack. */
 export type Entry = (...args: never[]) => unknown
@@ -51,15 +52,14 @@ export class Nesting<T> {
   readonly #sightings: Sightings<T>
   readonly #shared = shared()
   readonly #storage = this.#shared.storage
-  #looks = MOST_LOOKS
-  #lookedAt = 0
+  readonly #looks: TokenBucket
 
   constructor(house: NestedHouse<T>, onStall: Lateness) {
     this.#house = house
     this.mode = house.options.nested
     this.judge = new Judge(house, onStall)
     this.#sightings = new Sightings(house)
-    this.#lookedAt = house.clock.now()
+    this.#looks = new TokenBucket(MOST_LOOKS, LOOKS_A_SECOND / 1000, MOST_LOOKS, house.clock.now())
   }
 
   /** The innermost scope of this context whose lease is held. */
@@ -156,11 +156,8 @@ export class Nesting<T> {
   ended(now: number, scope: Scope | undefined): void {
     this.judge.lastSign = now
     if (scope?.owners === undefined) return
-    const earned = ((now - this.#lookedAt) * LOOKS_A_SECOND) / 1000
-    this.#looks = Math.min(this.#looks + earned, MOST_LOOKS)
-    this.#lookedAt = now
-    if (this.#looks < 1 && scope.goings === undefined) return
-    this.#looks -= 1
+    if (this.#looks.level(now) < 1 && scope.goings === undefined) return
+    this.#looks.take(1)
     learn(scope, this.#storage.getStore())
   }
 

@@ -1,5 +1,6 @@
 import type { ResolvedOptions } from '../options.ts'
 import { Trace } from './stacks.ts'
+import { TokenBucket } from './token-bucket.ts'
 
 /** Loans whose stack is taken in a row, at the least: a start-up lease, and the first wave of a load. */
 const LEAST_BURST = 1000
@@ -21,20 +22,19 @@ export class Sampling {
   refillAt: number
   /** Whether stacks are shown to people; the pool itself looks at some even so. */
   readonly shows: boolean
-  readonly #burst: number
-  readonly #rate: number
-  #refilledAt = 0
+  readonly #bucket: TokenBucket
+  readonly #samples: boolean
   #waits = 0
 
   constructor({ captureStacks, nested, max }: ResolvedOptions, now: number) {
     this.shows = captureStacks !== 'off'
     const always = captureStacks === 'all' || nested === 'forbid' || nested === 'reuse'
     const never = !always && nested === 'allow'
-    this.#burst = always ? Number.POSITIVE_INFINITY : Math.max(LEAST_BURST, 3 * max)
-    this.#rate = never ? 0 : LOANS_A_SECOND / 1000
-    this.left = never ? 0 : this.#burst
+    const burst = Math.max(LEAST_BURST, 3 * max)
+    this.#bucket = new TokenBucket(burst, LOANS_A_SECOND / 1000, 0, now)
+    this.left = always ? Number.POSITIVE_INFINITY : never ? 0 : burst
     this.refillAt = never || always ? Number.POSITIVE_INFINITY : 0
-    this.#refilledAt = now
+    this.#samples = !never
   }
 
   /** May a stack be taken now, beside the loans that are sampled? */
@@ -52,15 +52,14 @@ export class Sampling {
 
   /** Somebody has to wait. */
   waiting(): void {
-    if (this.#rate > 0 || !this.shows) return
+    if (this.#samples || !this.shows) return
     this.#waits += 1
     if (this.#waits % ONE_IN_WAITS === 0) this.left = 1
   }
 
   #refill(now: number): void {
-    const earned = (now - this.#refilledAt) * this.#rate
-    this.left = Math.max(1, Math.min(this.#burst, Math.floor(earned)))
-    this.#refilledAt = now
+    this.left = Math.max(1, Math.floor(this.#bucket.level(now)))
+    this.#bucket.take(this.left)
     this.refillAt = now + PAUSE
   }
 }
