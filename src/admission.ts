@@ -71,7 +71,7 @@ export class Admission<T> {
     if (this.#sampling.affords(now)) waiter.own.trace = this.#sampling.take(from, now)
     else this.#sampling.waiting()
     const { breaker } = this.#lending.supply
-    if (breaker.isOpen(options.max)) waiter.own.opening = breaker.openings
+    if (breaker.isOpen) waiter.own.opening = breaker.openings
     const served = nesting === undefined ? promise : nesting.queued(waiter, promise, from)
     gate.enqueue(waiter, request)
     this.#lending.serve(now)

@@ -58,7 +58,7 @@ export function statsOf<T>(insight: Insight<T>): PoolStats {
     resetting,
     closing,
     generation: insight.generation,
-    breaker: breaker.isOpen(options.max) ? 'open' : 'closed',
+    breaker: breaker.isOpen ? 'open' : 'closed',
     createFailures: breaker.failures,
     totals: { ...insight.totals },
     halfClose: { ...insight.halfClose, found: { ...insight.halfClose.found } },

@@ -125,7 +125,7 @@ export class Lending<T> {
     // factory.busy may have ended the loan itself.
     if (slot.state !== 'lent' || slot.loan !== loan) return
     this.#tellRelease(slot, now, 'released')
-    if (end === undefined && this.supply.breaker.unproven) this.supply.breaker.proven()
+    if (end === undefined && this.supply.breaker.unproven) this.supply.ofUse(slot)
     if (end !== undefined) this.supply.discard(slot, end.reason, end.detail)
     else if (this.#cleans || left !== undefined) {
       this.proving.clean(slot, left)

@@ -87,7 +87,7 @@ export function reportOf<T>(insight: ReportInsight<T>, now: number): PoolReport 
     connections: slots.map(slot => connectionReport(slot, kernel, now)),
     connecting: {
       failures: breaker.failures,
-      breaker: breaker.isOpen(options.max) ? 'open' : 'closed',
+      breaker: breaker.isOpen ? 'open' : 'closed',
       ...(breaker.failures === 0
         ? {}
         : { lastError: messageOf(breaker.lastError), retryInMillis: Math.max(breaker.retryAt - now, 0) }),

@@ -83,7 +83,10 @@ export class Supply<T> {
   constructor(house: House<T>, onArrival: (slot: Slot<T>) => void) {
     this.#house = house
     this.#onArrival = onArrival
-    this.breaker = new Breaker(house.random)
+    const pool = house.options.name
+    this.breaker = new Breaker(house.random, (state, failures, error) =>
+      house.events.announce('breaker', { pool, state, failures, error }),
+    )
     this.#engine = new Engine(house, error => {
       house.totals.destroyErrors += 1
       house.events.announce('factoryDestroyError', error)
@@ -115,9 +118,9 @@ export class Supply<T> {
 
   /** Is nobody served, and nobody going to be soon? Connections in use may still come back. */
   get isDown(): boolean {
-    const { options, roster, clock } = this.#house
+    const { roster, clock } = this.#house
     return (
-      this.breaker.isOpen(options.max) &&
+      this.breaker.isOpen &&
       roster.alive === 0 &&
       (roster.census.connecting > 0 || clock.now() < this.breaker.retryAt)
     )
@@ -160,6 +163,12 @@ export class Supply<T> {
     if (now - oldest.startedAt >= waited * 0.9) this.#dials.delete(oldest)
   }
 
+  /** A connection has answered, or a loan of it has ended well. */
+  ofUse(slot: Slot<T>): void {
+    this.breaker.succeeded(slot.startedAt, true)
+    this.provision()
+  }
+
   /** Ends a connection. Its permit returns when the close has settled or timed out. */
   discard(slot: Slot<T>, reason: DestroyReason, detail?: string): void {
     const { roster, events, totals, options, clock, onChange, lookout } = this.#house
@@ -172,9 +181,10 @@ export class Supply<T> {
     slot.scope?.end()
     slot.scope = undefined
     if (slot.loan === 0 && SICKLY.has(reason)) {
-      if (now - slot.createdAt < STILLBORN_MILLIS) {
+      // As long as it may take until it is known that one does not answer.
+      const proof = reason === 'invalid' ? options.validateTimeoutMillis : 0
+      if (now - slot.createdAt < STILLBORN_MILLIS + proof)
         this.#failed(stillborn(this.#house.stats(), detail ?? reason), slot.startedAt, now, true)
-      }
     }
     if (log.destroy.enabled) log.destroy('%s #%d: %s %s', options.name, slot.id, reason, detail ?? '')
     events.announce('destroy', {
@@ -251,8 +261,8 @@ export class Supply<T> {
     slot.spread = this.#house.random()
     slot.retireAt = retirement(now, options, this.#house.random)
     this.#forgetOvertaken(slot, now)
-    if (this.breaker.isOpen(options.max)) this.#tellBreaker('closed')
-    this.breaker.succeeded()
+    this.breaker.succeeded(slot.startedAt, false)
+    if (this.breaker.unproven) this.#askSurvivors(now)
     if (log.create.enabled) log.create('%s #%d: connected', options.name, slot.id)
     events.announce('connect', { pool: options.name, resource, millis: now - slot.startedAt })
     this.#watch(slot)
@@ -263,22 +273,19 @@ export class Supply<T> {
   #failed(error: unknown, startedAt: number, now: number, untried: boolean): void {
     const { options, roster, gate, limit } = this.#house
     const { breaker } = this
-    const failure = breaker.failed(error, startedAt, now, untried, options.max)
+    const wasProbe = breaker.failed(error, startedAt, now, untried, options.max)
     if (!untried) limit.refused(now)
     if (log.create.enabled) log.create('%s: failed, %d in a row: %O', options.name, breaker.failures, error)
-    if (failure === 'opening') this.#tellBreaker('open')
     // Who came meanwhile had hoped for this probe; who had been waiting as it opened waits on.
-    if (failure === 'probe' && roster.alive === 0) gate.disappoint(breaker.openings)
+    if (wasProbe && roster.alive === 0) gate.disappoint(breaker.openings)
   }
 
-  #tellBreaker(state: 'open' | 'closed'): void {
-    const { failures, lastError } = this.breaker
-    this.#house.events.announce('breaker', {
-      pool: this.#house.options.name,
-      state,
-      failures,
-      error: lastError,
-    })
+  /** A connection that has not died young is of use as well, though it may be lent for hours. */
+  #askSurvivors(now: number): void {
+    for (const { state, createdAt, startedAt } of this.#house.roster.slots) {
+      if ((state === 'lent' || state === 'idle') && now - createdAt >= STILLBORN_MILLIS)
+        this.breaker.succeeded(startedAt, true)
+    }
   }
 
   /** Old dials that a young one has overtaken by far: whoever waits for them gets a new one. */

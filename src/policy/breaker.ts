@@ -2,6 +2,8 @@
 const FIRST_PAUSE = 5
 const LONGEST_PAUSE = 1000
 
+type BreakerListener = (state: 'open' | 'closed', failures: number, error: unknown) => void
+
 /**
  * What failed creates mean for the next ones: a pause that doubles, with jitter, up to a second, one create at a time
  * while it lasts, and after as many failures in a row as the pool has connections an open breaker: new acquires are
@@ -14,20 +16,20 @@ export class Breaker {
   lastError: unknown
   /** No create before this time, in milliseconds of the pool's clock. */
   retryAt = 0
-  /** A connection has died before anybody could use it: until a loan ends well, success means little. */
+  /** A connection has died before anybody could use it: until a later one is of use, a create that went well means little. */
   unproven = false
+  isOpen = false
   /** How often it has opened so far: tells who came while it was open, and who had been waiting by then. */
   openings = 0
   #rounds = 0
   #pausedSince = Number.NEGATIVE_INFINITY
   readonly #random: () => number
+  readonly #tell: BreakerListener
 
-  constructor(random: () => number) {
+  /** @param tell - hears when it opens, and when it closes, with the failures and the last error of that time */
+  constructor(random: () => number, tell: BreakerListener) {
     this.#random = random
-  }
-
-  isOpen(max: number): boolean {
-    return this.failures >= max
+    this.#tell = tell
   }
 
   /** How many creates may be in flight at this moment. */
@@ -39,37 +41,36 @@ export class Breaker {
   /**
    * @param startedAt - when the failed create began: those of one wave count as one round of the backoff
    * @param stillborn - the create went well, but the connection died at once
-   * @returns what that was: a failed probe, the failure that opens the breaker, or one of those before
+   * @returns whether it was a probe of an open breaker
    */
-  failed(
-    error: unknown,
-    startedAt: number,
-    now: number,
-    stillborn: boolean,
-    max: number,
-  ): 'probe' | 'opening' | 'early' {
-    const wasOpen = this.isOpen(max)
+  failed(error: unknown, startedAt: number, now: number, stillborn: boolean, max: number): boolean {
     if (stillborn) this.unproven = true
     this.failures += 1
     this.lastError = error
     if (startedAt >= this.#pausedSince) this.#pause(now)
-    if (wasOpen) return 'probe'
-    if (!this.isOpen(max)) return 'early'
-    this.openings += 1
-    return 'opening'
+    if (this.isOpen) return true
+    if (this.failures >= max) {
+      this.isOpen = true
+      this.openings += 1
+      this.#tell('open', this.failures, error)
+    }
+    return false
   }
 
-  succeeded(): void {
+  /**
+   * A create has gone well, or a connection has been of use: it has answered, or a loan of it has ended well.
+   * @param startedAt - when its create began: one from before the trouble does not speak for new ones
+   */
+  succeeded(startedAt: number, isOfUse: boolean): void {
+    if (this.unproven && !(isOfUse && startedAt >= this.#pausedSince)) return
+    const { isOpen, failures, lastError } = this
+    this.unproven = false
+    this.isOpen = false
     this.failures = 0
     this.lastError = undefined
     this.retryAt = 0
-    if (!this.unproven) this.#rounds = 0
-  }
-
-  /** A loan has ended well. */
-  proven(): void {
-    this.unproven = false
     this.#rounds = 0
+    if (isOpen) this.#tell('closed', failures, lastError)
   }
 
   #pause(now: number): void {

@@ -155,6 +155,83 @@ test('an open breaker finds a server again that was away for a moment, and later
   assert.deepEqual(new Set(pauses.slice(-5)), new Set([750]))
 })
 
+test('a server that takes connections and answers nothing well is not hammered, and every caller learns why', async () => {
+  for (const behaviour of ['hangs', { gives: false }, { throws: new Error('LOADING') }] as const) {
+    const options = { max: 4, testOnBorrow: true, acquireTimeoutMillis: 3000, validateTimeoutMillis: 1000 }
+    const { clock, pool, factory } = onFakeTime(options, scripted('validate'))
+    const breaker: string[] = []
+    pool.on('breaker', event => breaker.push(event.state))
+    factory.onValidate.always(behaviour)
+    const told = new Map<string, number>()
+    for (let request = 0; request < 500; request += 1) {
+      pool.acquire().catch((error: PoolError) => {
+        told.set(error.code, (told.get(error.code) ?? 0) + 1)
+        if (error.cause !== undefined) assert.match(String(error.cause), /did not live to be lent/)
+      })
+      await clock.advance(20)
+    }
+    assert.deepEqual(breaker, ['open'])
+    assert.ok(factory.onCreate.calls < 40, `${factory.onCreate.calls} dials in ten seconds`)
+    assert.ok((told.get('POOL_UNHEALTHY') ?? 0) > 250, `${[...told]}`)
+    factory.onValidate.always('ok')
+    await clock.advance(4000)
+    pool.release(await pool.acquire())
+    assert.deepEqual(breaker, ['open', 'closed'])
+    assert.equal(pool.stats().createFailures, 0)
+  }
+})
+
+test('connections that work do not speak for new ones that die at once', async () => {
+  const clock = new FakeClock()
+  let dials = 0
+  const factory: Factory<FakeSocket> = {
+    create: () => {
+      dials += 1
+      const socket = new FakeSocket()
+      // The server is at its limit from the second on: it hangs up on whoever comes.
+      socket.destroyed = dials > 1
+      return socket
+    },
+    destroy: () => {},
+    socket: socket => socket as unknown as Socket,
+  }
+  const pool = openPool(factory, { max: 3, min: 2 }, false, { clock, random: () => 0.5 })
+  for (let request = 0; request < 1000; request += 1) {
+    pool.release(await pool.acquire())
+    await clock.advance(10)
+  }
+  assert.ok(dials < 40, `${dials} dials in ten seconds`)
+  assert.equal(pool.stats().breaker, 'open')
+})
+
+test('after one that died at once a connection that lives is trusted, though it is lent for good', async () => {
+  const { clock, pool, factory } = onFakeTime({ max: 9, testOnBorrow: false }, scripted('validate'))
+  pool._insides.supply.breaker.failed(refused(), clock.now(), clock.now(), true, 9)
+  await clock.advance(1000)
+  assert.ok(await pool.acquire())
+  factory.onCreate.always('held')
+  for (let asked = 0; asked < 8; asked += 1) pool.acquire().catch(() => {})
+  await settle()
+  assert.equal(pool.stats().connecting, 1, 'it may die as well')
+  await clock.advance(1000)
+  ;(await factory.onCreate.call()).ok()
+  await settle()
+  assert.equal(pool.stats().connecting, 7)
+})
+
+test('a breaker that has opened closes again, and says so, also when the pool has grown meanwhile', async () => {
+  const { clock, pool, factory } = await inOutage({ max: 2 })
+  const breaker: string[] = []
+  pool.on('breaker', event => breaker.push(event.state))
+  pool.resize({ max: 20 })
+  assert.equal(pool.stats().breaker, 'open')
+  factory.onCreate.always('ok')
+  await clock.advance(1000)
+  pool.release(await pool.acquire())
+  assert.equal(pool.stats().breaker, 'closed')
+  assert.deepEqual(breaker, ['closed'])
+})
+
 test('callers are not refused by an open breaker while connections that work may come back', async () => {
   const { clock, pool, factory } = onFakeTime({ max: 2 })
   factory.onCreate.next('ok').always({ rejects: refused() })
