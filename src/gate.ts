@@ -154,8 +154,8 @@ export class Gate<T> {
   }
 
   #depart(crowd: readonly Waiter<T>[], how: Departure): void {
-    const now = this.#clock.now()
-    for (const each of crowd) if (this.#leave(each, how)) this.#doorman.onDeparture(each, how, now)
+    const left = crowd.filter(each => this.#leave(each, how))
+    this.#tell(left, how, this.#clock.now(), 0)
     this.#doorman.onDepartures()
   }
 
@@ -207,11 +207,7 @@ export class Gate<T> {
       return
     }
     const waiters = new Set([waiter])
-    const onAbort = (): void => {
-      const crowd = [...waiters].filter(each => this.#leave(each, 'aborted'))
-      this.#tell(crowd, 'aborted', this.#clock.now(), 0)
-      this.#doorman.onDepartures()
-    }
+    const onAbort = (): void => this.#depart([...waiters], 'aborted')
     this.#bySignal.set(signal, { waiters, onAbort })
     signal.addEventListener('abort', onAbort)
   }

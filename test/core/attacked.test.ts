@@ -271,6 +271,42 @@ test('a crowd whose deadlines are all its own, due at one moment, goes in portio
   await pool.close()
 })
 
+for (const how of ['its own', 'that of close']) {
+  test(`a crowd whose signal is aborted, ${how}, hears of it in portions, and the loop turns in between`, async () => {
+    // A machine so slow that each look at the clock takes a millisecond.
+    class SlowClock extends FakeClock {
+      #looks = 0
+      override now(): number {
+        this.#looks += 1
+        return super.now() + this.#looks
+      }
+    }
+    const clock = new SlowClock()
+    const crowd = 10_000
+    const pool = openPool(scripted(), { max: 1, acquireTimeoutMillis: false }, false, {
+      clock,
+      random: () => 0.5,
+    })
+    const held = await pool.acquire()
+    const [caller, closer] = [new AbortController(), new AbortController()]
+    let told = 0
+    for (let asked = 0; asked < crowd; asked += 1) {
+      pool.acquire({ signal: caller.signal }).catch(() => {
+        told += 1
+      })
+    }
+    const closed = how === 'its own' ? undefined : rejection(pool.close({ signal: closer.signal }))
+    for (const each of closed === undefined ? [caller] : [closer]) each.abort()
+    await settle()
+    assert.equal(pool.pending, 0, 'none of them is in the queue any more')
+    assert.ok(told > 0 && told < crowd / 2, `${told} in one turn`)
+    await clock.advance(0)
+    assert.equal(told, crowd)
+    if (closed === undefined) await pool.release(held)
+    else assert.equal((await closed).code, 'POOL_ABORTED')
+  })
+}
+
 for (const from of ['idle', 'queue'] as const) {
   for (const how of ['release', 'destroy'] as const) {
     test(`a stale ${how} before a loan from the ${from} has reached its borrower lends nothing twice`, async () => {
