@@ -47,7 +47,7 @@ export class Admission<T> {
     if (this.#lifecycle.state !== 'open') return Promise.reject(refusals.closed(stats()))
     let request: Request
     try {
-      request = readRequest(given, options, this.#plain)
+      request = readRequest(given, options, this.#plain, stats)
     } catch (error) {
       return Promise.reject(error)
     }

@@ -1,6 +1,14 @@
 import { systemClock } from './clock.ts'
-import type { PoolError } from './errors.ts'
-import { badOptions, nameIn, type ResolvedOptions, resolveOptions } from './options.ts'
+import { isPoolError } from './errors.ts'
+import { readField } from './given.ts'
+import {
+  badOptions,
+  type GivenOptions,
+  nameIn,
+  type ResolvedOptions,
+  readOptions,
+  resolveOptions,
+} from './options.ts'
 import { Pool, type Surroundings } from './pool.ts'
 import type { Factory, PoolOptions } from './types.ts'
 
@@ -26,28 +34,31 @@ export function openPool<T>(
   dropIn: boolean,
   surroundings: Surroundings = { clock: systemClock, random: Math.random },
 ): Pool<T> {
-  const issues = factoryIssues(factory, options)
+  const given = readOptions(options)
+  const issues = factoryIssues(factory, given.input)
   let resolved: ResolvedOptions | undefined
   try {
-    resolved = resolveOptions(options, dropIn)
+    resolved = resolveOptions(given, dropIn)
   } catch (error) {
-    issues.push(...((error as PoolError).issues ?? []))
+    if (!isPoolError(error, 'POOL_BAD_OPTIONS')) throw error
+    issues.push(...error.issues)
   }
-  if (resolved === undefined || issues.length > 0) throw badOptions(issues, nameIn(options))
+  if (resolved === undefined || issues.length > 0) throw badOptions(issues, nameIn(given.input))
   return new Pool(factory, resolved, surroundings)
 }
 
 /** What is wrong with a factory, and with options that it cannot serve. */
-function factoryIssues(factory: unknown, options: PoolOptions | undefined): string[] {
-  if (typeof factory !== 'object' || factory === null) {
+function factoryIssues(factory: unknown, options: GivenOptions['input']): string[] {
+  // A class with static hooks serves as well.
+  if ((typeof factory !== 'object' && typeof factory !== 'function') || factory === null) {
     return ['the factory must be an object with create and destroy']
   }
-  const hooks = factory as Record<string, unknown>
   const issues: string[] = []
-  for (const hook of ['create', 'destroy']) {
-    if (typeof hooks[hook] !== 'function') issues.push(`factory.${hook} must be a function`)
+  const hook = (name: string): unknown => readField(factory, name, issues)
+  for (const name of ['create', 'destroy']) {
+    if (typeof hook(name) !== 'function') issues.push(`factory.${name} must be a function`)
   }
-  for (const hook of [
+  for (const name of [
     'prepare',
     'validate',
     'reset',
@@ -57,14 +68,15 @@ function factoryIssues(factory: unknown, options: PoolOptions | undefined): stri
     'unsolicited',
     'serverIdleTimeout',
   ]) {
-    if (hooks[hook] !== undefined && typeof hooks[hook] !== 'function') {
-      issues.push(`factory.${hook} must be a function, or left out`)
+    const given = hook(name)
+    if (given !== undefined && typeof given !== 'function') {
+      issues.push(`factory.${name} must be a function, or left out`)
     }
   }
-  if (hooks.validate === undefined) {
+  if (hook('validate') === undefined) {
     for (const option of ['testOnBorrow', 'testOnReturn', 'validateAfterIdleMillis', 'keepWarm'] as const) {
       // An idle age of 0 asks for it at once, and is not off.
-      const value = options?.[option] ?? false
+      const value = options[option] ?? false
       if (value !== false) issues.push(`${option} needs a factory.validate`)
     }
   }

@@ -45,6 +45,9 @@ export interface PoolErrorDetails {
   pools?: readonly string[]
 }
 
+/** By which every copy of this package knows an error of the pool. */
+const BRAND = Symbol.for('lifeguard-pool.error')
+
 /**
  * The one error class of the pool. Tell errors apart by {@link PoolError.code} or {@link isPoolError}.
  *
@@ -68,6 +71,7 @@ export class PoolError extends Error {
   static {
     // Before any error takes its stack, whose first line has the name.
     PoolError.prototype.name = 'PoolError'
+    Object.defineProperty(PoolError.prototype, BRAND, { value: true })
   }
 
   constructor(code: PoolErrorCode, message: string, details: PoolErrorDetails = {}) {
@@ -126,8 +130,9 @@ export type PoolErrorOf<C extends PoolErrorCode> = C extends PoolErrorCode
 export function isPoolError<C extends PoolErrorCode>(error: unknown, code: C): error is PoolErrorOf<C>
 export function isPoolError(error: unknown, code?: PoolErrorCode): error is PoolError
 export function isPoolError(error: unknown, code?: PoolErrorCode): error is PoolError {
-  if (!(error instanceof Error) || !('code' in error) || typeof error.code !== 'string') return false
-  return code === undefined ? error.code.startsWith('POOL_') : error.code === code
+  // Other libraries have codes like these, too: `POOL_CLOSED` is one of mysql's.
+  if (!(error instanceof Error) || !(BRAND in error)) return false
+  return code === undefined || (error as Partial<PoolError>).code === code
 }
 
 /** The message of whatever was thrown. Never throws itself, whatever that was. */

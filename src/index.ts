@@ -11,6 +11,8 @@ export type {
   LeakEvent,
   PoolEvents,
   PoolOptions,
+  /** Its name in generic-pool. */
+  PoolOptions as Options,
   PoolStats,
 } from './types.ts'
 export { createPool, Pool }

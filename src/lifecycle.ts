@@ -1,8 +1,10 @@
 import { Alarm } from './clock.ts'
+import { isRecord, show } from './given.ts'
 import type { Lending } from './lending.ts'
 import { badOptions } from './options.ts'
 import { Patrol } from './patrol.ts'
 import * as refusals from './refusals.ts'
+import { notOptions } from './requests.ts'
 import type { House, Supply } from './supply.ts'
 import { Sweep } from './sweep.ts'
 import type { PoolStats } from './types.ts'
@@ -10,8 +12,8 @@ import { Upkeep } from './upkeep.ts'
 
 /** How long a call may take, in milliseconds, instead of the option that is its default; what ends it before that. */
 export interface Patience {
-  timeoutMillis?: number | false
-  signal?: AbortSignal
+  timeoutMillis?: number | false | undefined
+  signal?: AbortSignal | undefined
 }
 
 /** The same, read and checked. */
@@ -175,13 +177,16 @@ export class Lifecycle<T> {
   }
 
   #read(patience: Patience | null, otherwise: number): Limits {
-    const { timeoutMillis = otherwise } = patience ?? {}
-    const signal = patience?.signal ?? undefined
-    const issues: string[] = []
+    // Whatever else an event has passed along is ignored, as it is by generic-pool: `process.once('SIGTERM', drain)`.
+    const asked = typeof patience === 'object' && patience !== null ? patience : {}
+    const { timeoutMillis = otherwise, signal: given, ...others } = asked
+    const signal = given ?? undefined
+    const issues = Object.keys(others).map(name => `${name} is not an option here`)
+    if (!isRecord(asked)) issues.push(notOptions(asked))
     if (timeoutMillis !== false && !(typeof timeoutMillis === 'number' && timeoutMillis >= 0))
-      issues.push(`timeoutMillis must be milliseconds ≥ 0, or false, got ${String(timeoutMillis)}`)
+      issues.push(`timeoutMillis must be milliseconds ≥ 0, or false, got ${show(timeoutMillis)}`)
     if (signal !== undefined && !(signal instanceof AbortSignal)) issues.push('signal must be an AbortSignal')
-    if (issues.length > 0) throw badOptions(issues, this.#house.options.name)
+    if (issues.length > 0) throw badOptions(issues, this.#house.options.name, this.#house.stats())
     return { millis: timeoutMillis === false ? Number.POSITIVE_INFINITY : timeoutMillis, signal }
   }
 

@@ -1,3 +1,5 @@
+import { isRecord, readRecord, show } from './given.ts'
+
 /* What is right and wrong with the options of a pool, in words. */
 
 /** The longest delay of a Node timer, about 24.8 days; a longer one would fire after a millisecond. */
@@ -27,7 +29,7 @@ const millis = (least: number): Rule => ({
   ok: value => isNumber(value) && value >= least && value <= LONGEST_MILLIS,
 })
 const oneOf = (...values: readonly unknown[]): Rule => ({
-  want: values.map(value => JSON.stringify(value)).join(' or '),
+  want: values.map(show).join(' or '),
   ok: value => values.includes(value),
 })
 const either = (a: Rule, b: Rule): Rule => ({
@@ -86,6 +88,9 @@ const LEGACY = new Set(['log', 'Promise', 'refreshIdle', 'returnToHead', 'reapIn
 /** A slip of generic-pool's own test suite, and the only one. Any other name that is not known is a mistake. */
 const SLIP = 'idletimeoutMillis'
 
+/** The names of all options. */
+export const KNOWN: ReadonlySet<string> = new Set([...Object.keys(GENERIC), ...Object.keys(OURS)])
+
 export function wrongWith(name: string, value: unknown): string[] {
   const rule = Object.hasOwn(GENERIC, name)
     ? GENERIC[name]
@@ -111,7 +116,7 @@ export function oddities(input: Readonly<Record<string, unknown>>): Oddity[] {
     } else if (name === SLIP) {
       found.push({ name, issue: `${name} is not an option${suggestion(name)}` })
     } else if ((name === 'max' || name === 'min') && typeof value !== 'number') {
-      const parsed = Number.parseInt(String(value), 10)
+      const parsed = isRecord(value) ? Number.NaN : Number.parseInt(String(value), 10)
       const instead = Number.isNaN(parsed) ? undefined : Math.max(parsed, name === 'max' ? 1 : 0)
       const issue = `${name} must be ${GENERIC[name]?.want}, got ${show(value)}`
       found.push(instead === undefined ? { name, issue } : { name, issue, instead })
@@ -157,14 +162,12 @@ export function contradictions(input: Readonly<Record<string, unknown>>): string
 }
 
 function isShedding(value: unknown): boolean {
-  if (typeof value !== 'object' || value === null) return false
-  const {
-    targetMillis = 50,
-    intervalMillis = 2000,
-    order = 'lifo',
-    ...unknown
-  } = value as Record<string, unknown>
+  if (!isRecord(value)) return false
+  const issues: string[] = []
+  const options = readRecord(value, undefined, issues)
+  const { targetMillis = 50, intervalMillis = 2000, order = 'lifo', ...unknown } = options
   return (
+    issues.length === 0 &&
     Object.keys(unknown).length === 0 &&
     millis(1).ok(targetMillis) &&
     millis(1).ok(intervalMillis) &&
@@ -175,14 +178,8 @@ function isShedding(value: unknown): boolean {
 
 function suggestion(name: string): string {
   const lower = name.toLowerCase()
-  const near = [...Object.keys(GENERIC), ...Object.keys(OURS)].find(
+  const near = [...KNOWN].find(
     known => known.toLowerCase() === lower || known.toLowerCase() === `${lower}millis`,
   )
   return near === undefined ? '' : ` (did you mean ${near}?)`
-}
-
-export function show(value: unknown): string {
-  if (typeof value === 'string') return JSON.stringify(value)
-  if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'an array' : 'an object'
-  return String(value)
 }

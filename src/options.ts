@@ -1,5 +1,6 @@
 import { PoolError } from './errors.ts'
-import { contradictions, isNumber, OURS, oddities, show, wrongWith } from './option-rules.ts'
+import { isRecord, readRecord, show } from './given.ts'
+import { contradictions, isNumber, KNOWN, OURS, oddities, wrongWith } from './option-rules.ts'
 import type { PoolOptions, PoolStats } from './types.ts'
 
 /** The options of a pool after the defaults: what the rest of the code reads. `Infinity` stands for "no limit". */
@@ -43,6 +44,21 @@ export interface ResolvedOptions {
 
 let poolsMade = 0
 
+/** What somebody gave as the options of a pool. */
+export interface GivenOptions {
+  /** Those that were given, right or wrong. */
+  readonly input: Readonly<Record<string, unknown>>
+  /** What is wrong with the object itself. */
+  readonly issues: readonly string[]
+}
+
+export function readOptions(given: unknown): GivenOptions {
+  if (given === undefined || given === null) return { input: {}, issues: [] }
+  if (!isRecord(given)) return { input: {}, issues: [`options must be an object, got ${show(given)}`] }
+  const issues: string[] = []
+  return { input: readRecord(given, KNOWN, issues), issues }
+}
+
 /**
  * Checks the options and fills the defaults in.
  *
@@ -50,23 +66,19 @@ let poolsMade = 0
  *   does there, with one process warning, as long as nothing else is wrong and only generic-pool's names are used
  * @throws PoolError `POOL_BAD_OPTIONS` that lists everything wrong
  */
-export function resolveOptions(given: unknown, dropIn: boolean): ResolvedOptions {
-  if (given !== undefined && given !== null && (typeof given !== 'object' || Array.isArray(given))) {
-    throw badOptions([`options must be an object, got ${show(given)}`])
-  }
-  const input = Object.fromEntries(
-    Object.entries((given ?? {}) as Record<string, unknown>).filter(([, value]) => value !== undefined),
-  )
+export function resolveOptions(given: GivenOptions, dropIn: boolean): ResolvedOptions {
+  const input = { ...given.input }
   const odd = oddities(input)
   const oddNames = new Set(odd.map(oddity => oddity.name))
   const issues = [
+    ...given.issues,
     ...Object.entries(input).flatMap(([name, value]) => (oddNames.has(name) ? [] : wrongWith(name, value))),
     ...contradictions(input),
   ]
   if (odd.length > 0) {
     const onlyGeneric = Object.keys(input).every(name => !Object.hasOwn(OURS, name))
     if (!dropIn || issues.length > 0 || !onlyGeneric) {
-      throw badOptions([...odd.map(oddity => oddity.issue), ...issues], nameIn(given))
+      throw badOptions([...odd.map(oddity => oddity.issue), ...issues], nameIn(input))
     }
     process.emitWarning(
       `options taken as generic-pool takes them: ${odd.map(oddity => oddity.issue).join('; ')}`,
@@ -78,14 +90,12 @@ export function resolveOptions(given: unknown, dropIn: boolean): ResolvedOptions
     }
     if (isNumber(input.min)) input.min = Math.min(input.min, isNumber(input.max) ? input.max : 1)
   }
-  if (issues.length > 0) throw badOptions(issues, nameIn(given))
+  if (issues.length > 0) throw badOptions(issues, nameIn(input))
   return withDefaults(input as PoolOptions)
 }
 
 /** The name that a pool was to have, for the error that says why there is none. */
-export function nameIn(options: unknown): string | undefined {
-  if (typeof options !== 'object' || options === null || !('name' in options)) return undefined
-  const { name } = options
+export function nameIn({ name }: GivenOptions['input']): string | undefined {
   return typeof name === 'string' && name !== '' ? name : undefined
 }
 
@@ -140,11 +150,11 @@ export const noLimit = (timeout: number | false): number =>
 
 /** New bounds for `resize`, checked; what is left out stays as it is. */
 export function checkedBounds(
-  given: { min?: number; max?: number },
+  given: { min?: number | undefined; max?: number | undefined },
   options: ResolvedOptions,
   stats: () => PoolStats,
 ): { min: number; max: number } {
-  if (typeof given !== 'object' || given === null || Array.isArray(given)) {
+  if (!isRecord(given)) {
     throw badOptions([`resize needs { min, max }, or one of them, got ${show(given)}`], options.name, stats())
   }
   const { min = options.min, max = options.max, ...others } = given

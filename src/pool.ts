@@ -3,17 +3,18 @@ import { Aftermath } from './aftermath.ts'
 import type { Clock, Lateness } from './clock.ts'
 import { Departures } from './departures.ts'
 import { newTotals, statsOf, type Totals } from './diagnostics.ts'
+import { messageOf } from './errors.ts'
 import { PoolEmitter } from './events.ts'
 import { Forgotten } from './forgotten.ts'
 import { Gate } from './gate.ts'
+import { show } from './given.ts'
 import { handlesOf } from './handles.ts'
 import { Lease } from './lease.ts'
 import { Lending } from './lending.ts'
 import { Lifecycle, type Patience } from './lifecycle.ts'
 import { log, refreshTracing } from './log.ts'
 import { Lookout } from './lookout.ts'
-import { show } from './option-rules.ts'
-import { badOptions, checkedBounds, nameIn, type ResolvedOptions } from './options.ts'
+import { badOptions, checkedBounds, type ResolvedOptions } from './options.ts'
 import { handOver } from './policy/attend.ts'
 import { Nesting } from './policy/nested.ts'
 import { endsAlone, unshare } from './policy/reuse.ts'
@@ -71,7 +72,7 @@ export class Pool<T> extends PoolEmitter<T> {
     super()
     // Nothing has been checked then, and no default is filled in.
     if (surroundings?.clock === undefined)
-      throw badOptions(['new Pool(…) is not for use: call createPool(factory, options)'], nameIn(options))
+      throw badOptions(['new Pool(…) is not for use: call createPool(factory, options)'])
     const { clock, random } = surroundings
     this.#options = options
     this.#clock = clock
@@ -256,7 +257,7 @@ export class Pool<T> extends PoolEmitter<T> {
    */
   close(patience: Patience = {}): Promise<void> {
     if (typeof patience !== 'object')
-      return this.#misused(`close takes { timeoutMillis }, got ${show(patience)}`)
+      return this.#misused(`close takes { timeoutMillis, signal }, got ${show(patience)}`)
     return this.#lifecycle.close(patience)
   }
 
@@ -266,8 +267,9 @@ export class Pool<T> extends PoolEmitter<T> {
   }
 
   /** Starts a new generation: idle connections are destroyed now, lent ones when they come back. */
-  purge(reason = 'purge'): void {
+  purge(why: string | Error = 'purge'): void {
     const { supply } = this.#lending
+    const reason = messageOf(why)
     supply.newGeneration(reason)
     if (log.pool.enabled) log.pool('%s: generation %d: %s', this.name, supply.generation, reason)
     for (const slot of this.#roster.idleSlots()) {
@@ -278,7 +280,7 @@ export class Pool<T> extends PoolEmitter<T> {
   }
 
   /** Changes the bounds. Surplus connections are destroyed: idle ones now, lent ones when they come back. */
-  resize(bounds: { min?: number; max?: number }): void {
+  resize(bounds: { min?: number | undefined; max?: number | undefined }): void {
     const { min, max } = checkedBounds(bounds, this.#options, () => this.stats())
     this.#options.min = min
     this.#options.max = max

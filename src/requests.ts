@@ -1,6 +1,7 @@
+import { isRecord, show } from './given.ts'
 import { LONGEST_MILLIS } from './option-rules.ts'
 import { badOptions, noLimit, type ResolvedOptions } from './options.ts'
-import type { AcquireOptions } from './types.ts'
+import type { AcquireOptions, PoolStats } from './types.ts'
 import type { Request } from './waiter.ts'
 
 const KNOWN = new Set(['priority', 'signal', 'timeoutMillis', 'detached'])
@@ -13,22 +14,25 @@ export function readRequest(
   given: number | AcquireOptions | null | undefined,
   options: ResolvedOptions,
   plain: Request,
+  stats: () => PoolStats,
 ): Request {
   if (given === undefined || given === null) return plain
   if (typeof given !== 'object') return { ...plain, priority: lineOf(given, options.priorityRange) }
   const { priority, timeoutMillis, detached } = given
   const signal = given.signal ?? undefined
   const issues: string[] = []
-  for (const name of Object.keys(given))
-    if (!KNOWN.has(name)) issues.push(`${name} is not an option of acquire`)
+  const names = Object.keys(given)
+  for (const name of names) if (!KNOWN.has(name)) issues.push(`${name} is not an option of acquire`)
+  // An AbortSignal, a Map, …: all that it says would be overheard.
+  if (names.length === 0 && !isRecord(given)) issues.push(notOptions(given))
   if (signal !== undefined && !(signal instanceof AbortSignal)) issues.push('signal must be an AbortSignal')
   if (detached !== undefined && typeof detached !== 'boolean') issues.push('detached must be true or false')
   if (timeoutMillis !== undefined && timeoutMillis !== false && !isMillis(timeoutMillis)) {
     issues.push(
-      `timeoutMillis must be milliseconds from 0 to ${LONGEST_MILLIS}, or false, got ${String(timeoutMillis)}`,
+      `timeoutMillis must be milliseconds from 0 to ${LONGEST_MILLIS}, or false, got ${show(timeoutMillis)}`,
     )
   }
-  if (issues.length > 0) throw badOptions(issues, options.name)
+  if (issues.length > 0) throw badOptions(issues, options.name, stats())
   return {
     priority: lineOf(priority, options.priorityRange),
     timeout: timeoutMillis === undefined ? plain.timeout : Math.ceil(noLimit(timeoutMillis)),
@@ -36,6 +40,12 @@ export function readRequest(
     detached: detached === true,
   }
 }
+
+/** What to do instead of passing this as the options of a call. */
+export const notOptions = (given: unknown): string =>
+  given instanceof AbortSignal
+    ? 'pass the signal as { signal }'
+    : `options must be an object, got ${show(given)}`
 
 const isMillis = (value: unknown): boolean =>
   typeof value === 'number' && value >= 0 && value <= LONGEST_MILLIS
@@ -47,6 +57,11 @@ function lineOf(priority: unknown, range: number): number {
   return line < 0 || line >= range ? range - 1 : line
 }
 
-/** Is this request marked as nobody's wait? */
-export const isDetached = (given: number | AcquireOptions | undefined): boolean =>
-  typeof given === 'object' && given !== null && given.detached === true
+/** Is this request marked as nobody's wait? What cannot be read is refused later. */
+export function isDetached(given: number | AcquireOptions | undefined): boolean {
+  try {
+    return typeof given === 'object' && given !== null && given.detached === true
+  } catch {
+    return false
+  }
+}

@@ -89,7 +89,7 @@ export class Supply<T> {
     )
     this.#engine = new Engine(house, error => {
       house.totals.destroyErrors += 1
-      house.events.announce('factoryDestroyError', error)
+      house.events.announce('factoryDestroyError', error as Error)
     })
     this.#retry = new Alarm(house.clock, () => this.provision(), house.bounds.onStall)
   }
@@ -248,7 +248,7 @@ export class Supply<T> {
       if (!this.isStopped) {
         totals.createErrors += 1
         this.#failed(slot.failure.error, slot.startedAt, now, false)
-        events.announce('factoryCreateError', slot.failure.error)
+        events.announce('factoryCreateError', slot.failure.error as Error)
         this.provision()
       }
       onChange()

@@ -38,93 +38,95 @@ export interface Factory<T> {
 /** Options of a pool. Times are in milliseconds. The first part has generic-pool's names and meaning. */
 export interface PoolOptions {
   /** Most connections at any time, those still closing included. Default 1, minimum 1. */
-  max?: number
+  max?: number | undefined
   /** Connections kept although nobody asks. Default 0. */
-  min?: number
+  min?: number | undefined
   /** Most acquires waiting; further ones are rejected with `POOL_QUEUE_FULL`. Default: no limit. */
-  maxWaitingClients?: number
+  maxWaitingClients?: number | undefined
   /** Number of priorities, 1 to 1000; 0 is the highest and the default of an acquire. Default 1. */
-  priorityRange?: number
+  priorityRange?: number | undefined
   /** Lend the connection that has been idle longest (`true`, the default) or shortest (`false`, recommended). */
-  fifo?: boolean
+  fifo?: boolean | undefined
   /** Make the `min` connections at once. Default true; otherwise `start()` or the first acquire does. */
-  autostart?: boolean
+  autostart?: boolean | undefined
   /** Validate every connection before it is lent. Default false. */
-  testOnBorrow?: boolean
+  testOnBorrow?: boolean | undefined
   /** Validate every connection when it comes back. Default false. */
-  testOnReturn?: boolean
+  testOnReturn?: boolean | undefined
   /** Period of the idle check; 0 (default) leaves the period to the pool once an idle timeout is set. */
-  evictionRunIntervalMillis?: number
+  evictionRunIntervalMillis?: number | undefined
   /** Most idle connections judged by one idle check. Default 3. */
-  numTestsPerEvictionRun?: number
+  numTestsPerEvictionRun?: number | undefined
   /** Idle time after which a connection above `min` is destroyed. Default -1: never. */
-  softIdleTimeoutMillis?: number
+  softIdleTimeoutMillis?: number | undefined
   /** Idle time after which any connection is destroyed. Default 30000; in force once it, or a period, is set. */
-  idleTimeoutMillis?: number
+  idleTimeoutMillis?: number | undefined
   /** Longest wait for a connection. Default 5000; `false`: no limit. */
-  acquireTimeoutMillis?: number | false
+  acquireTimeoutMillis?: number | false | undefined
   /** Longest time for `factory.create`. Default 5000. */
-  createTimeoutMillis?: number
+  createTimeoutMillis?: number | undefined
   /** Longest time for `factory.validate`. Default 1000. */
-  validateTimeoutMillis?: number
+  validateTimeoutMillis?: number | undefined
   /** Longest time for `factory.reset`. Default 1000. */
-  resetTimeoutMillis?: number
+  resetTimeoutMillis?: number | undefined
   /** Longest time for `factory.destroy`. Default 2000. */
-  destroyTimeoutMillis?: number
+  destroyTimeoutMillis?: number | undefined
   /** Longest time for `drain()` and `close()` unless the call says otherwise. Default 10000. */
-  drainTimeoutMillis?: number
+  drainTimeoutMillis?: number | undefined
   /** Age at which a connection is retired. Default: none. */
-  maxLifetimeMillis?: number
+  maxLifetimeMillis?: number | undefined
   /** Share of `maxLifetimeMillis` by which retirements are spread, 0 to 1. Default 0.25. */
-  lifetimeJitter?: number
+  lifetimeJitter?: number | undefined
   /** The server's idle limit: asked or learned (`'auto'`, default), a number, or `'none'`. */
-  serverIdleTimeoutMillis?: number | 'auto' | 'none'
+  serverIdleTimeoutMillis?: number | 'auto' | 'none' | undefined
   /** Validate before lending once a connection has been idle this long. Default: off; adapters that validate: 500. */
-  validateAfterIdleMillis?: number
+  validateAfterIdleMillis?: number | undefined
   /** Validate idle connections shortly before the server would close them, instead of retiring them. Default false. */
-  keepWarm?: boolean
+  keepWarm?: boolean | undefined
   /** How long a lent connection may stay open after its peer has closed its side; then it is reset. Default 5000. */
-  halfCloseGraceMillis?: number
+  halfCloseGraceMillis?: number | undefined
   /** Detection of half-closed connections, where `factory.socket` tells the socket. Default `'on'`. */
-  halfClose?: 'on' | 'off'
+  halfClose?: 'on' | 'off' | undefined
   /** What a nested acquire does. Default `'detect'`. */
-  nested?: 'detect' | 'forbid' | 'reuse' | 'allow'
+  nested?: 'detect' | 'forbid' | 'reuse' | 'allow' | undefined
   /** How long a deadlock must stand without any sign of life before it is broken. Default 50. */
-  deadlockGraceMillis?: number
+  deadlockGraceMillis?: number | undefined
   /** Report a lease that has not been used for this long. Default 0: off. */
-  leakThresholdMillis?: number
+  leakThresholdMillis?: number | undefined
   /** Destroy the connection of such a lease, so that its place is free again. Default false. */
-  leakReclaim?: boolean
+  leakReclaim?: boolean | undefined
   /** Which acquires have their stack taken. Default `'sampled'`. */
-  captureStacks?: 'off' | 'sampled' | 'all'
+  captureStacks?: 'off' | 'sampled' | 'all' | undefined
   /** Shed load early (CoDel). Default: off. */
-  shedding?: {
-    /** Queue delay that is fine for a while. Default 50. */
-    targetMillis?: number
-    /** How long a while is. Default 2000. */
-    intervalMillis?: number
-    /** Who is served first while load is shed: the youngest (`'lifo'`, default) or the oldest. */
-    order?: 'fifo' | 'lifo'
-  }
+  shedding?:
+    | {
+        /** Queue delay that is fine for a while. Default 50. */
+        targetMillis?: number | undefined
+        /** How long a while is. Default 2000. */
+        intervalMillis?: number | undefined
+        /** Who is served first while load is shed: the youngest (`'lifo'`, default) or the oldest. */
+        order?: 'fifo' | 'lifo' | undefined
+      }
+    | undefined
   /** Refuse an acquire at once if, at the rate of service seen, its deadline would come first. Default false. */
-  earlyRefusal?: boolean
+  earlyRefusal?: boolean | undefined
   /** Appears in every error, event and metric. Default: generated. */
-  name?: string
+  name?: string | undefined
 }
 
 /** What one acquire may say. */
 export interface AcquireOptions {
   /** 0 (highest, default) to `priorityRange - 1`. */
-  priority?: number
+  priority?: number | undefined
   /** Aborting it rejects the waiting acquire with `POOL_ABORTED`. */
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
   /** Longest wait in milliseconds instead of `acquireTimeoutMillis`; 0: only what is idle now; `false`: no limit. */
-  timeoutMillis?: number | false
+  timeoutMillis?: number | false | undefined
   /**
    * Nobody who holds a connection waits for this acquire: work that was started and is left to itself. It starts a
    * context of its own for the nested acquires of `nested`, as if it came from outside. Default false.
    */
-  detached?: boolean
+  detached?: boolean | undefined
 }
 
 /** Why a connection was destroyed. */
@@ -211,8 +213,9 @@ export interface PoolStats {
 
 /** The events of a pool and what their listeners get. */
 export interface PoolEvents<T> {
-  factoryCreateError: [error: unknown]
-  factoryDestroyError: [error: unknown]
+  /** Whatever `create` or `destroy` threw, which nobody can promise to be an `Error`. */
+  factoryCreateError: [error: Error]
+  factoryDestroyError: [error: Error]
   connect: [event: { pool: string; resource: T; millis: number }]
   acquire: [event: { pool: string; resource: T; waitedMillis: number }]
   release: [event: { pool: string; resource: T; heldMillis: number }]

@@ -6,6 +6,7 @@ import {
   type Factory,
   isPoolError,
   type Lease,
+  type Options,
   type Pool,
   type PoolError,
   type PoolErrorCode,
@@ -42,6 +43,31 @@ test('types are inferred where users would not write them', async () => {
     isTrue<Same<typeof event.resource, Client>>(true)
   })
   await pool.close()
+})
+
+test('what users of generic-pool import and listen to compiles', async () => {
+  const options: Options = { max: 2 }
+  const pool: Pool<Client> = createPool(
+    { create: () => Promise.reject(new Error('down')), destroy: async () => {} },
+    options,
+  )
+  const heard: string[] = []
+  pool.on('factoryCreateError', (error: Error) => heard.push(error.message))
+  pool.on('factoryDestroyError', error => heard.push(error.message))
+  // Also where `undefined` is not the same as left out.
+  const { timeoutMillis }: { timeoutMillis: number | undefined } = { timeoutMillis: undefined }
+  await assert.rejects(pool.acquire({ timeoutMillis, signal: AbortSignal.timeout(20) }))
+  assert.equal(heard[0], 'down')
+  await pool.close({ timeoutMillis })
+})
+
+test('an error of another library with a code like ours is not taken for ours', () => {
+  const theirs = Object.assign(new Error('Pool is closed.'), { code: 'POOL_CLOSED' })
+  assert.equal(isPoolError(theirs), false)
+  assert.equal(isPoolError(theirs, 'POOL_CLOSED'), false)
+  const ours = badOptions(['x'])
+  assert.ok(isPoolError(ours) && isPoolError(ours, 'POOL_BAD_OPTIONS') && !isPoolError(ours, 'POOL_CLOSED'))
+  assert.ok(!Object.keys(ours).some(key => key.includes('lifeguard')))
 })
 
 test('factories of generic-pool fit, and misuse does not compile', () => {

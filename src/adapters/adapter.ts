@@ -1,6 +1,6 @@
 import { createStrictPool } from '../create.ts'
 import { isPoolError } from '../errors.ts'
-import { badOptions, nameIn, resolveOptions } from '../options.ts'
+import { badOptions, nameIn, readOptions, resolveOptions } from '../options.ts'
 import type { Pool } from '../pool.ts'
 import type { Factory, PoolOptions } from '../types.ts'
 
@@ -8,13 +8,18 @@ import type { Factory, PoolOptions } from '../types.ts'
  * Makes the pool of an adapter.
  *
  * @param makeFactory - throws `POOL_BAD_OPTIONS` if what the adapter was given is wrong
- * @throws PoolError `POOL_BAD_OPTIONS` that lists what is wrong with that and with the options of the pool
+ * @param wrong - what is wrong beside that
+ * @throws PoolError `POOL_BAD_OPTIONS` that lists all that, and what is wrong with the options of the pool
  */
-export function openAdapter<T>(makeFactory: () => Factory<T>, options: PoolOptions | undefined): Pool<T> {
-  const issues: string[] = []
+export function openAdapter<T>(
+  makeFactory: () => Factory<T>,
+  options: PoolOptions | undefined,
+  wrong: readonly string[] = [],
+): Pool<T> {
+  const issues = [...wrong]
   const collect = (error: unknown): undefined => {
     if (!isPoolError(error, 'POOL_BAD_OPTIONS')) throw error
-    issues.push(...(error.issues ?? []))
+    issues.push(...error.issues)
   }
   let factory: Factory<T> | undefined
   try {
@@ -22,11 +27,12 @@ export function openAdapter<T>(makeFactory: () => Factory<T>, options: PoolOptio
   } catch (error) {
     collect(error)
   }
-  if (factory !== undefined) return createStrictPool(factory, options)
+  if (factory !== undefined && issues.length === 0) return createStrictPool(factory, options)
+  const given = readOptions(options)
   try {
-    resolveOptions(options, false)
+    resolveOptions(given, false)
   } catch (error) {
     collect(error)
   }
-  throw badOptions(issues, nameIn(options))
+  throw badOptions(issues, nameIn(given.input))
 }

@@ -1,4 +1,5 @@
 import { Redis, type RedisOptions } from 'ioredis'
+import { isRecord } from '../given.ts'
 import type { Pool } from '../pool.ts'
 import type { Factory, PoolOptions } from '../types.ts'
 import { openAdapter } from './adapter.ts'
@@ -46,13 +47,17 @@ export function openRedisPool<R extends RedisClient>(
 ): Pool<R> {
   const split = splitOptions(options)
   let side: PoolSide | undefined
-  const pool = openAdapter(() => {
-    side = new PoolSide(split.side())
-    const factory = makeFactory(side)
-    if (split.prepare !== undefined)
-      factory.prepare = split.prepare as unknown as NonNullable<Factory<R>['prepare']>
-    return factory
-  }, withDefaults(split.pool))
+  const pool = openAdapter(
+    () => {
+      side = new PoolSide(split.side)
+      const factory = makeFactory(side)
+      if (split.prepare !== undefined)
+        factory.prepare = split.prepare as unknown as NonNullable<Factory<R>['prepare']>
+      return factory
+    },
+    withDefaults(split.pool),
+    split.issues,
+  )
   side?.attach(pool as unknown as Pool<never>)
   return pool
 }
@@ -61,8 +66,8 @@ export function openRedisPool<R extends RedisClient>(
 function withDefaults(options: PoolOptions | undefined): PoolOptions | undefined {
   if (options === undefined || options === null)
     return { validateAfterIdleMillis: VALIDATE_AFTER_IDLE_MILLIS }
-  if (typeof options !== 'object' || Array.isArray(options)) return options
-  const { validateAfterIdleMillis = VALIDATE_AFTER_IDLE_MILLIS } = options
+  if (!isRecord(options)) return options
+  const { validateAfterIdleMillis = VALIDATE_AFTER_IDLE_MILLIS } = options as PoolOptions
   return { ...options, validateAfterIdleMillis }
 }
 

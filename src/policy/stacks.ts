@@ -19,7 +19,7 @@ export interface Frame {
 /** Frames of one stack, the async ones included; enough for deep recursion, few enough to be quick. */
 const DEPTH = 50
 /** Where this package lies: its own frames are cut off. Bundled into another file it cannot know. */
-const HOME = /\/policy\/stacks\.[jt]s$/.test(import.meta.url)
+export const HOME = /\/policy\/stacks\.[jt]s$/.test(import.meta.url)
   ? new URL('..', import.meta.url).href
   : undefined
 
@@ -107,6 +107,7 @@ function framesOf(sites: readonly Site[]): Frame[] {
     }
     const isInternal = url.startsWith('node:')
     if (url === '' || (isInternal && (!async || frames.length === 0)) || isOurs(url)) continue
+    if (frames.length === 0 && isLease(site)) continue
     const place = `${url}:${site.getLineNumber() ?? 0}:${site.getColumnNumber() ?? 0}`
     const start = `${site.getEnclosingLineNumber?.() ?? ''}:${site.getEnclosingColumnNumber?.() ?? ''}`
     frames.push({
@@ -135,6 +136,10 @@ function resumed(sites: readonly Site[]): number {
   // Beneath a function that an event has called are Node's `emit`, `listOnTimeout` and the like.
   return beneath === MICROTASKS ? bottom : -1
 }
+
+/** In a bundle, of our functions only `Pool.lease` is ever seen: as the innermost one, suspended. */
+const isLease = (site: Site): boolean =>
+  HOME === undefined && site.isAsync?.() === true && site.getFunctionName() === 'lease'
 
 const isOurs = (url: string): boolean =>
   HOME !== undefined && url.startsWith(HOME) && !url.startsWith(`${HOME}node_modules/`)

@@ -222,8 +222,10 @@ function forgetAnswers({ answered }: Cohort): void {
   answered.clear()
 }
 
-const unasked = ({ waits, answered }: Cohort): Iterable<Wait> =>
-  answered.size === 0 ? waits : [...waits].filter(wait => !answered.has(wait))
+/** One by one: most often the first of them is all that is asked for. */
+function* unasked({ waits, answered }: Cohort): Generator<Wait> {
+  for (const wait of waits) if (!answered.has(wait)) yield wait
+}
 
 /** What is proved of a cohort: who has been asked stands for itself, all others are held by what needs no proof. */
 function casesOf(cohort: Cohort, believed: ReadonlySet<Wait>): Case[] {

@@ -8,7 +8,7 @@ import { isPoolError } from '../../src/errors.ts'
 import type { Pool } from '../../src/pool.ts'
 import { eventually } from '../support/factories.ts'
 import { withRedis } from '../support/redis.ts'
-import { factoryOf, noSignal, versions } from './versions.ts'
+import { factoryOf, noSignal, rejection, versions } from './versions.ts'
 
 const redis = await withRedis()
 after(() => redis.stop())
@@ -108,9 +108,67 @@ for (const { name, Client } of versions) {
       for (const nothing of [undefined, null, '', 6379, true, []]) {
         assert.match(issues(nothing).join(), /must be RedisOptions, a URL, or a function/)
       }
+      const cluster = new (Client as unknown as typeof Redis).Cluster([{ port: 1 }], { lazyConnect: true })
+      for (const nothing of [
+        new Map(),
+        new Date(),
+        Promise.resolve(),
+        new String('redis://h'),
+        ' ',
+        cluster,
+      ]) {
+        assert.match(issues(nothing).join(), /must be RedisOptions, a URL, or a function/)
+      }
+      assert.match(issues(new URL('redis://:s3cret@10.1.2.3')).join(), /pass url\.href$/)
       assert.match(issues(new Client({ lazyConnect: true })).join(), /pass \(\) => new Redis/)
       assert.match(issues('redis://h:port').join(), /ioredis refuses the options: .*Invalid URL/)
       assert.match(issues({ sentinels: [] }).join(), /ioredis refuses the options: /)
+    })
+  })
+}
+
+for (const { name, Client } of versions) {
+  describe(`${name}: options with which it would do something else, or end the process`, () => {
+    const wrong: readonly [option: string, ...values: unknown[]][] = [
+      ['db', Number.NaN, 'x', -1, 1.5],
+      ['port', Number.NaN, 'abc', 99_999],
+      ['connectTimeout', Number.POSITIVE_INFINITY, -1, 'x', 2 ** 31],
+      ['commandTimeout', Number.POSITIVE_INFINITY, Number.NaN],
+      ['socketTimeout', -1, 2 ** 31],
+    ]
+    for (const [option, ...values] of wrong) {
+      test(`${option} is checked`, async () => {
+        for (const value of values) {
+          const given = { [option]: value } as object
+          assert.match(issuesOf(() => factoryOf(Client, given)).join(), new RegExp(`^${option} must be `))
+          // In ioredis 5 a client with a port that is none throws by itself.
+          if (option === 'port') continue
+          const made = () => new Client({ lazyConnect: true, ...given })
+          const refused = await rejection(factoryOf(Client, made).create(noSignal()))
+          assert.match(refused.message, new RegExp(`${option} must be `))
+        }
+      })
+    }
+
+    test('of a URL as well', () => {
+      for (const url of ['redis://h/abc', 'redis://h/?db=abc'])
+        assert.match(issuesOf(() => factoryOf(Client, url)).join(), /^db must be a whole number/)
+    })
+
+    test('are read where they are inherited, or getters of a class', () => {
+      class Settings {
+        get host(): string {
+          return '10.1.2.3'
+        }
+        get retryStrategy(): () => number {
+          return () => 1
+        }
+      }
+      assert.match(issuesOf(() => factoryOf(Client, new Settings())).join(), /^retryStrategy must be null/)
+      assert.match(
+        issuesOf(() => factoryOf(Client, Object.create({ monitor: true }))).join(),
+        /^monitor must/,
+      )
     })
   })
 }
@@ -183,6 +241,8 @@ describe('createRedisPool', () => {
     assert.equal(issuesOf(() => createRedisPool({ monitor: true }, bad)).length, 3)
     assert.equal(issuesOf(() => createRedisPool({ port: 1 }, bad)).length, 2)
     assert.equal(issuesOf(() => createRedisPool({ port: 1 }, 7 as never)).length, 1)
+    const worse = { ...bad, instances: 0, role: Object.create(null), prepare: 5 } as object
+    assert.equal(issuesOf(() => createRedisPool({ monitor: true, db: Number.NaN }, worse)).length, 7)
   })
 
   test('can be required by CommonJS, and holds no process once it is closed', { skip }, async () => {

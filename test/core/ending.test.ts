@@ -184,10 +184,28 @@ test('a resize or a close that was given something else is refused, and changes 
   for (const patience of [5, '5', true]) {
     const error = await rejection(close(patience))
     assert.ok(isPoolError(error, 'POOL_BAD_OPTIONS'))
-    assert.match(error.message, /close takes \{ timeoutMillis \}/)
+    assert.match(error.message, /close takes \{ timeoutMillis, signal \}/)
     assert.equal(error.stats?.state, 'open')
   }
   assert.deepEqual([pool.min, pool.max], [1, 4])
+  await pool.close()
+})
+
+test('a typo in what ready, drain or close is asked for is refused, and so is a bare signal', async () => {
+  const { pool } = onFakeTime({ max: 4, min: 1 })
+  for (const call of ['ready', 'drain', 'close'] as const) {
+    const ask = pool[call].bind(pool) as (patience: unknown) => Promise<void>
+    for (const patience of [{ timeout: 50 }, AbortSignal.abort(), AbortSignal.timeout(5), [], new Map()]) {
+      const error = await rejection(ask(patience))
+      assert.ok(isPoolError(error, 'POOL_BAD_OPTIONS'))
+      assert.equal(error.stats?.state, 'open', call)
+    }
+    assert.match((await rejection(ask(AbortSignal.abort()))).message, /pass the signal as \{ signal \}/)
+    const nothing = { timeoutMillis: Object.create(null) }
+    assert.match((await rejection(ask(nothing))).message, /timeoutMillis must be .* got an object/)
+  }
+  const drain = pool.drain.bind(pool) as (...given: unknown[]) => Promise<void>
+  await drain('SIGTERM', 15)
   await pool.close()
 })
 

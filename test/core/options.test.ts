@@ -84,6 +84,85 @@ test('what a factory lacks is said together with what is wrong with the options'
   assert.equal(issuesOf('max: 5').length, 1)
 })
 
+test('options that are inherited, or getters of a class, count as those of a literal do', () => {
+  class Settings {
+    get max(): number {
+      return 7
+    }
+    get isProduction(): boolean {
+      return true
+    }
+  }
+  for (const options of [
+    new Settings(),
+    Object.create({ max: 7 }),
+    Object.assign(Object.create(null), { max: 7 }),
+  ])
+    assert.equal(createPool(factory, options).max, 7)
+  assert.deepEqual(issuesOf(Object.create({ max: 0, nonsense: 1 })).length, 2)
+})
+
+test('what is no record of options is refused, whatever it is', () => {
+  const nothing = [
+    new Map([['max', 5]]),
+    new Date(),
+    new URL('redis://h'),
+    Promise.resolve(),
+    [],
+    5,
+    new Number(5),
+  ]
+  for (const options of [...nothing, AbortSignal.abort(), new Error('x'), () => {}])
+    assert.match(issuesOf(options).join(), /^options must be an object, got /)
+  for (const shedding of [[], new Date(), new Map()]) assert.equal(issuesOf({ shedding }).length, 1)
+})
+
+test('what cannot be read, or shown, is one thing among those that are wrong', () => {
+  const broken = {
+    get max(): number {
+      throw new Error('boom')
+    },
+    priorityRange: Object.create(null),
+    min: Object.create(null),
+    shedding: new Proxy({}, { ownKeys: () => assert.fail('no keys') }),
+    fifo: Symbol('yes'),
+  }
+  const issues = issuesOf(broken, {
+    get create(): never {
+      throw new Error('bang')
+    },
+    destroy: () => {},
+  })
+  const all = issues.join('\n')
+  for (const part of [
+    'max cannot be read: boom',
+    'create cannot be read: bang',
+    'priorityRange',
+    'min',
+    'fifo',
+  ])
+    assert.ok(all.includes(part), all)
+  const sealed = new Proxy({}, { ownKeys: () => assert.fail('closed') })
+  assert.match(issuesOf(sealed).join(), /the options cannot be read: closed/)
+})
+
+test('an error shows no password', () => {
+  const message = issuesOf('redis://user:s3cret@host:1').join()
+  assert.match(message, /redis:\/\/\*\*\*@host:1/)
+  assert.doesNotMatch(message, /s3cret/)
+})
+
+test('a class with static hooks is a factory', async () => {
+  // biome-ignore lint/complexity/noStaticOnlyClass: generic-pool takes it
+  class Things {
+    static create = async (): Promise<object> => ({})
+    static destroy = async (): Promise<void> => {}
+  }
+  const pool = createPool<object>(Things)
+  await pool.release(await pool.acquire())
+  await pool.close()
+})
+
 test('a name in the wrong case is a mistake, also where only options of generic-pool are used', () => {
   for (const [wrong, right] of [
     ['Max', 'max'],

@@ -194,6 +194,42 @@ test('what an acquire is asked with is checked, all at once', async () => {
   }
 })
 
+test('what is no record of options is refused by acquire, use and lease, and nothing is lent for it', async () => {
+  for (const nested of ['detect', 'forbid'] as const) {
+    const pool = createPool(scripted(), { max: 2, nested })
+    const unreadable = {
+      get detached(): boolean {
+        throw new Error('boom')
+      },
+    }
+    const nothing = [
+      AbortSignal.abort(),
+      [],
+      new Map(),
+      new Date(),
+      { timeoutMillis: Object.create(null) },
+      unreadable,
+    ]
+    for (const request of nothing as object[]) {
+      for (const ask of [
+        () => pool.acquire(request),
+        () => pool.use(() => {}, request),
+        () => pool.lease(request),
+      ]) {
+        const error = await rejection(ask())
+        if (request === unreadable) assert.equal(error.message, 'boom')
+        else {
+          assert.ok(isPoolError(error, 'POOL_BAD_OPTIONS'))
+          assert.equal(error.stats?.borrowed, 0)
+        }
+      }
+    }
+    assert.match((await rejection(pool.acquire(AbortSignal.abort() as object))).message, /pass the signal as/)
+    assert.equal(pool.borrowed + pool.pending, 0)
+    await pool.close()
+  }
+})
+
 test('the queue is bounded, and its error has the numbers beside the text that generic-pool users compare', async () => {
   const { pool } = await fullPool({ maxWaitingClients: 2 })
   const waiting = [pool.acquire(), pool.acquire()]

@@ -1,3 +1,4 @@
+import { HOME } from '../../policy/stacks.ts'
 import { limitStacks } from '../../stack-limit.ts'
 
 /** A kind of leftover that keeps coming, for the event that names where it comes from. */
@@ -73,9 +74,6 @@ export class Offences {
 
 const IOREDIS = /[\\/]ioredis(?:-\d+)?[\\/]built[\\/]/
 
-/** Where this package is. */
-const OURS = new URL('../../', import.meta.url).href
-
 /** The callers of a function, but for those in ioredis and in this package. */
 function stackOf(within: (...args: never[]) => unknown): string {
   const limit = Error.stackTraceLimit
@@ -84,7 +82,7 @@ function stackOf(within: (...args: never[]) => unknown): string {
     const holder: { stack?: string } = {}
     Error.captureStackTrace(holder, within)
     const lines = (holder.stack ?? '').split('\n').slice(1)
-    return lines.filter(line => !IOREDIS.test(line) && !line.includes(OURS)).join('\n')
+    return lines.filter(line => !IOREDIS.test(line) && !(HOME && line.includes(HOME))).join('\n')
   } finally {
     limitStacks(limit)
   }

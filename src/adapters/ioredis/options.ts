@@ -1,5 +1,7 @@
 import type { RedisOptions } from 'ioredis'
 import { messageOf } from '../../errors.ts'
+import { isRecord, readField, readRecord, show } from '../../given.ts'
+import { LONGEST_MILLIS } from '../../option-rules.ts'
 import { badOptions } from '../../options.ts'
 import { isRedisClient, type RedisClient, setDisconnectTimeout } from './client.ts'
 
@@ -68,18 +70,21 @@ export type RedisClass<R extends RedisClient> = new (...layers: never[]) => R
  * @throws PoolError `POOL_BAD_OPTIONS` that lists every conflict with what a pooled client needs
  */
 export function clientMaker<R extends RedisClient>(Client: RedisClass<R>, given: unknown): () => R {
-  const user = typeof given === 'object' && given !== null ? { ...given } : given
-  const issues = wrongTarget(given) ?? conflicts(named(user))
+  const issues = wrongTarget(given)
   if (issues.length > 0) throw badOptions(issues)
+  const user = isRecord(given) ? readRecord(given, undefined, issues) : given
+  issues.push(...conflicts(named(user)))
   const forced = Object.fromEntries(Object.entries(FORCED).map(([name, { value }]) => [name, value]))
   const Layered = Client as unknown as new (...layers: readonly unknown[]) => R
-  let own: object
+  let own: Readonly<Record<string, unknown>> = {}
   try {
     // Does not connect, and is dropped: a URL that cannot be read is refused now, and not by every acquire.
     own = { ...new Layered({ lazyConnect: true }, user).options, lazyConnect: false }
   } catch (error) {
-    throw badOptions([`ioredis refuses the options: ${messageOf(error)}`])
+    issues.push(`ioredis refuses the options: ${messageOf(error)}`)
   }
+  issues.push(...unusable(own))
+  if (issues.length > 0) throw badOptions(issues)
   return () => {
     const client = new Layered(forced, user, DEFAULTS)
     ownOptions.set(client, own)
@@ -102,13 +107,50 @@ export function duplicateOf(client: RedisClient, override: object | undefined): 
   return duplicate.call(Object.defineProperty(alike, 'options', { value: options }), override)
 }
 
-/** What is wrong with the first argument itself. */
-function wrongTarget(given: unknown): string[] | undefined {
+/** What is wrong with the first argument itself. ioredis would take most of it for no options: localhost. */
+function wrongTarget(given: unknown): string[] {
   if (isRedisClient(given))
     return ['a client cannot be shared by the connections of a pool: pass () => new Redis(…)']
-  if (typeof given === 'object' && given !== null && !Array.isArray(given)) return undefined
-  if (typeof given === 'string' && given !== '') return undefined
-  return ['redis must be RedisOptions, a URL, or a function that makes a client']
+  if (typeof given === 'string' && given.trim() !== '') return []
+  if (isRecord(given) && readField(given, 'isCluster', []) !== true) return []
+  const hint = given instanceof URL ? ': pass url.href' : ''
+  return [`redis must be RedisOptions, a URL, or a function that makes a client, got ${show(given)}${hint}`]
+}
+
+interface Rule {
+  readonly want: string
+  readonly ok: (value: number) => boolean
+}
+
+/** setTimeout takes any other for one millisecond, or throws where nobody can catch that. */
+const TIMER: Rule = {
+  want: `milliseconds from 0 to ${LONGEST_MILLIS}`,
+  ok: value => value >= 0 && value <= LONGEST_MILLIS,
+}
+
+/** Options with which ioredis connects to something else, or fails where nobody can catch it, unless they are right. */
+const RULES: Readonly<Record<string, Rule>> = {
+  // ioredis fails to select it behind the scenes, and goes on with database 0.
+  db: { want: 'a whole number ≥ 0', ok: value => Number.isInteger(value) && value >= 0 },
+  port: {
+    want: 'a whole number from 0 to 65535',
+    ok: value => Number.isInteger(value) && value >= 0 && value <= 65_535,
+  },
+  connectTimeout: TIMER,
+  commandTimeout: TIMER,
+  socketTimeout: TIMER,
+  sentinelCommandTimeout: TIMER,
+  maxLoadingRetryTime: TIMER,
+}
+
+/** @param options - as ioredis has read them */
+function unusable(options: Readonly<Record<string, unknown>>): string[] {
+  return Object.entries(RULES).flatMap(([name, { want, ok }]) => {
+    const value = options[name] ?? undefined
+    return value === undefined || (typeof value === 'number' && ok(value))
+      ? []
+      : [`${name} must be ${want}, got ${show(value)}`]
+  })
 }
 
 /** The options by name; those of a URL are its query, all of them strings. */
@@ -128,13 +170,7 @@ function conflicts(user: Readonly<Record<string, unknown>>): string[] {
 }
 
 function conflict(name: string, own: unknown, { value, why }: Forced): string {
-  return `${name} must be ${value} on a pooled client, got ${shown(own)}: ${why}`
-}
-
-function shown(value: unknown): string {
-  if (typeof value === 'string') return JSON.stringify(value)
-  if (typeof value === 'function') return 'a function'
-  return typeof value === 'object' && value !== null ? 'an object' : String(value)
+  return `${name} must be ${value} on a pooled client, got ${show(own)}: ${why}`
 }
 
 /**
@@ -150,6 +186,7 @@ export function forceOptions(client: RedisClient): void {
   const issues = differing
     .filter(([name, { usual }]) => (usual && options[name] !== undefined) || Object.isFrozen(options))
     .map(([name, forced]) => conflict(name, options[name], forced))
+  issues.push(...unusable(options))
   if (issues.length > 0) throw badOptions(issues)
   for (const [name, { value }] of differing) options[name] = value
   setDisconnectTimeout(client, DISCONNECT_MILLIS)

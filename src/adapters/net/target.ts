@@ -1,37 +1,38 @@
 import { isIP, type LookupFunction } from 'node:net'
 import type { ConnectionOptions } from 'node:tls'
+import { isRecord, readRecord, show } from '../../given.ts'
 import { badOptions } from '../../options.ts'
 
 /** Where the sockets of a pool lead, and how they are set up. Times are in milliseconds. */
 export interface SocketTarget {
   /** Default `localhost`. */
-  host?: string
+  host?: string | undefined
   /** 1 to 65535. Either this or `path` is needed. */
-  port?: number
+  port?: number | undefined
   /** A Unix socket, or a named pipe of Windows. */
-  path?: string
+  path?: string | undefined
   /**
    * Speak TLS: `true`, or the options of `tls.connect` that are about TLS. As with `tls.connect`, the certificate must
    * be valid for `servername`, or else for `host`, and a server name is sent (SNI) only if `servername` is given.
    */
-  tls?: boolean | ConnectionOptions
+  tls?: boolean | ConnectionOptions | undefined
   /** Probe idle connections, so that a peer that vanished is noticed. Default true. */
-  keepAlive?: boolean
+  keepAlive?: boolean | undefined
   /** Idle time before the first probe. Default 10000; Linux then gives up after ten more seconds or later. */
-  keepAliveInitialDelay?: number
+  keepAliveInitialDelay?: number | undefined
   /** Send small writes at once. Default true. */
-  noDelay?: boolean
+  noDelay?: boolean | undefined
   /** 4 or 6: only addresses of this kind. Default 0: both. */
-  family?: number
-  localAddress?: string
+  family?: number | undefined
+  localAddress?: string | undefined
   /** Flags for `dns.lookup`. */
-  hints?: number
+  hints?: number | undefined
   /** Resolves `host` instead of `dns.lookup`. */
-  lookup?: LookupFunction
+  lookup?: LookupFunction | undefined
   /** Try the addresses of a host one after the other, as `net.connect` does. */
-  autoSelectFamily?: boolean
+  autoSelectFamily?: boolean | undefined
   /** Time for each of them. */
-  autoSelectFamilyAttemptTimeout?: number
+  autoSelectFamilyAttemptTimeout?: number | undefined
 }
 
 interface Rule {
@@ -65,6 +66,8 @@ const RULES: Readonly<Record<keyof SocketTarget, Rule>> = {
   autoSelectFamilyAttemptTimeout: whole(1, LONGEST_TIMER),
 }
 
+const NAMES: ReadonlySet<string> = new Set(Object.keys(RULES))
+
 /** Options of `tls.connect` that would reach past the pool, and what to do instead. */
 const NOT_FOR_TLS: Readonly<Record<string, string>> = {
   socket: 'the pool makes the socket',
@@ -85,8 +88,10 @@ const NOT_FOR_TLS: Readonly<Record<string, string>> = {
  */
 export function checkedTarget(given: unknown): SocketTarget {
   if (!isRecord(given)) throw badOptions(['the target must be an object: { host, port } or { path }'])
-  const target = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined))
+  const unread: string[] = []
+  const target: Record<string, unknown> = readRecord(given, NAMES, unread)
   const issues = [
+    ...unread,
     ...Object.entries(target).flatMap(([name, value]) => wrongWith(name, value)),
     ...contradictions(target),
     ...(isRecord(target.tls) ? wrongInTls(target.tls) : []),
@@ -98,7 +103,7 @@ export function checkedTarget(given: unknown): SocketTarget {
 function wrongWith(name: string, value: unknown): string[] {
   if (!Object.hasOwn(RULES, name)) return [`${name} is not an option of a socket`]
   const { want, ok } = RULES[name as keyof SocketTarget]
-  return ok(value) ? [] : [`${name} must be ${want}, got ${shown(value)}`]
+  return ok(value) ? [] : [`${name} must be ${want}, got ${show(value)}`]
 }
 
 function contradictions({ host, port, path }: Readonly<Record<string, unknown>>): string[] {
@@ -114,13 +119,4 @@ function wrongInTls(tls: Readonly<Record<string, unknown>>): string[] {
   return Object.entries(NOT_FOR_TLS).flatMap(([name, instead]) =>
     tls[name] === undefined ? [] : [`tls.${name} is not an option: ${instead}`],
   )
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-function shown(value: unknown): string {
-  if (typeof value === 'string') return JSON.stringify(value)
-  return typeof value === 'object' && value !== null ? 'an object' : String(value)
 }
