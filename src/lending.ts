@@ -1,7 +1,7 @@
 import { log, tracing } from './log.ts'
 import { deathOf } from './lookout.ts'
 import { expired, mustProve } from './policy/freshness.ts'
-import { isHealthy } from './policy/sockets.ts'
+import { isHealthy, isOpen } from './policy/sockets.ts'
 import { noteTraffic } from './policy/traffic.ts'
 import { leftDirty } from './proof.ts'
 import { Proving } from './proving.ts'
@@ -180,7 +180,10 @@ export class Lending<T> {
       const detail = over === 'generation' ? this.supply.purgedFor : undefined
       return slot.fault ?? { reason: over, detail }
     }
-    if (slot.socket !== undefined && !isHealthy(slot.socket)) return deathOf(slot.socket)
+    if (slot.socket !== undefined && !isHealthy(slot.socket)) {
+      // What a server says first is for the first borrower.
+      if (slot.state !== 'connecting' || !isOpen(slot.socket)) return deathOf(slot.socket)
+    }
     return this.supply.isOversized ? SURPLUS : undefined
   }
 

@@ -235,7 +235,7 @@ export class Supply<T> {
 
   /** A create has ended, well or badly. */
   #ended(slot: Slot<T>): void {
-    const { roster, options, clock, totals, events, onChange } = this.#house
+    const { roster, options, clock, totals, events, bounds, lookout, onChange } = this.#house
     const now = clock.now()
     this.#dials.delete(slot)
     const resource = slot.resource as T
@@ -266,8 +266,20 @@ export class Supply<T> {
     if (log.create.enabled) log.create('%s #%d: connected', options.name, slot.id)
     events.announce('connect', { pool: options.name, resource, millis: now - slot.startedAt })
     this.#watch(slot)
+    if (slot.watch === undefined || bounds.stalls.since(slot.startedAt) === 0) this.#arrive(slot)
+    else {
+      // What the server did while the loop stood still lies in the kernel.
+      this.#dials.add(slot)
+      lookout.barrier(() => {
+        this.#dials.delete(slot)
+        this.#arrive(slot)
+      })
+    }
+  }
+
+  #arrive(slot: Slot<T>): void {
     this.#onArrival(slot)
-    onChange()
+    this.#house.onChange()
   }
 
   #failed(error: unknown, startedAt: number, now: number, untried: boolean): void {

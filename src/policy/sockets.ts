@@ -11,11 +11,17 @@ export function layer(upper: Socket, raw: Socket): void {
 /**
  * Does everything that JavaScript knows of an idle connection say that it is usable? About 20 ns.
  *
- * A peer's FIN or RST that still lies in the kernel is not known yet. Neither `destroyed` nor `readyState` alone can
- * be trusted: of a socket with unsent data, whose peer has gone, both still say that all is well. Bytes that nobody
- * has read mean that the peer spoke out of turn.
+ * Bytes that nobody has read mean that the peer spoke out of turn.
  */
-export function isHealthy(socket: Socket): boolean {
+export const isHealthy = (socket: Socket): boolean => isOpen(socket) && socket.readableLength === 0
+
+/**
+ * The same, whatever there is to be read.
+ *
+ * A peer's FIN or RST that still lies in the kernel is not known yet. Neither `destroyed` nor `readyState` alone can
+ * be trusted: of a socket with unsent data, whose peer has gone, both still say that all is well.
+ */
+export function isOpen(socket: Socket): boolean {
   return (
     hasHandle(socket) &&
     !socket.destroyed &&
@@ -23,8 +29,7 @@ export function isHealthy(socket: Socket): boolean {
     socket.readable &&
     socket.writable &&
     !socket.readableEnded &&
-    !socket.writableEnded &&
-    socket.readableLength === 0
+    !socket.writableEnded
   )
 }
 
