@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { after, describe, test } from 'node:test'
+import { after, afterEach, describe, test } from 'node:test'
 import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises'
 import { TLSSocket } from 'node:tls'
 import { socketFactory } from '../../src/adapters/net/factory.ts'
@@ -12,7 +12,11 @@ import { checkedTarget, type SocketTarget } from '../../src/adapters/net/target.
 import { isPoolError } from '../../src/errors.ts'
 import { closeSocket, isHealthy } from '../../src/policy/sockets.ts'
 import { eventually, settledWithin, turns } from '../support/factories.ts'
-import { type FaultServerOptions, startFaultServerProcess } from '../support/fault-server.ts'
+import {
+  type FaultProcess,
+  type FaultServerOptions,
+  startFaultServerProcess,
+} from '../support/fault-server.ts'
 import { countSockets } from '../support/fds.ts'
 import { tlsCertificate } from '../support/tls.ts'
 import { kernelStates } from './kernel.ts'
@@ -24,6 +28,31 @@ const failure = (target: SocketTarget, signal?: AbortSignal) => rejection(create
 const tls = { ca: tlsCertificate, servername: 'localhost' }
 const noProc = countSockets() === undefined && 'there is no /proc'
 
+// Before any test begins: a server that starts has a socket to this process, and sockets are counted.
+const refusing = await startFaultServerProcess()
+const silent = await startFaultServerProcess()
+const secure = await startFaultServerProcess({ tls: {} })
+await refusing.refuse()
+const closing = createServer(socket => socket.once('data', () => socket.end()).on('error', () => {})).listen(
+  0,
+)
+const resetting = createServer(socket => socket.once('data', () => socket.resetAndDestroy())).listen(0)
+after(async () => {
+  closing.close()
+  resetting.close()
+  await Promise.all([refusing.stop(), silent.stop(), secure.stop()])
+})
+
+/** The servers of one test, stopped however it ends: a server that is left keeps this process. */
+const started: FaultProcess[] = []
+afterEach(() => Promise.all(started.splice(0).map(server => server.stop())))
+async function startServer(options?: FaultServerOptions): Promise<FaultProcess> {
+  // A process of its own: a worker's sockets would be counted among ours.
+  const server = await startFaultServerProcess(options)
+  started.push(server)
+  return server
+}
+
 const kinds: readonly { kind: string; server: FaultServerOptions; tls?: typeof tls }[] = [
   { kind: 'TCP', server: {} },
   { kind: 'TLS 1.2', server: { tls: { version: '1.2' } }, tls },
@@ -34,8 +63,7 @@ const kinds: readonly { kind: string; server: FaultServerOptions; tls?: typeof t
 for (const { kind, server: options, tls } of kinds) {
   describe(`a connection over ${kind}`, () => {
     const start = async (more: FaultServerOptions = {}) => {
-      // A process of its own: a worker's sockets would be counted among ours.
-      const server = await startFaultServerProcess({ ...options, ...more })
+      const server = await startServer({ ...options, ...more })
       const { path, host, port } = server
       return { server, target: { ...(path ? { path } : { host, port }), ...(tls && { tls }) } }
     }
@@ -56,7 +84,6 @@ for (const { kind, server: options, tls } of kinds) {
       await Promise.all(ended)
       assert.equal(factory.validate?.(socket, noSignal()), false)
       await server.waitForClosed(1)
-      await server.stop()
     })
 
     test('that has more to send than the peer reads is ended all the same', async () => {
@@ -75,11 +102,10 @@ for (const { kind, server: options, tls } of kinds) {
       // A plain close leaves the kernel a connection in FIN_WAIT1 or LAST_ACK that nobody owns.
       assert.deepEqual(await states(), [])
       assert.equal(countSockets()?.tcp.CLOSE_WAIT ?? 0, 0)
-      await server.stop()
     })
 
     test('that is ended at any moment, twice, and in the middle of a write, crashes nothing', async () => {
-      const { server, target } = await start()
+      const { target } = await start()
       const factory = factoryOf(target)
       const before = countSockets()?.sockets
       for (let round = 0; round < 60; round += 1) {
@@ -98,7 +124,6 @@ for (const { kind, server: options, tls } of kinds) {
         await made
       }
       await eventually(() => (countSockets()?.sockets ?? 0) <= (before ?? 0))
-      await server.stop()
     })
 
     test('that dies while nobody listens brings nothing down', async () => {
@@ -109,33 +134,17 @@ for (const { kind, server: options, tls } of kinds) {
       socket.resume()
       await eventually(() => socket.destroyed)
       assert.equal(isHealthy(socket), false)
-      await server.stop()
     })
   })
 }
 
 test('an unread byte is not healthy', async () => {
-  const server = await startFaultServerProcess({ mode: 'greeting' })
+  const server = await startServer({ mode: 'greeting' })
   const socket = await create({ port: server.port, host: server.host })
   assert.equal(isHealthy(socket), true)
   await eventually(() => socket.readableLength > 0)
   assert.equal(isHealthy(socket), false)
   await factoryOf({ port: 1 }).destroy(socket)
-  await server.stop()
-})
-
-const refusing = await startFaultServerProcess()
-const silent = await startFaultServerProcess()
-const secure = await startFaultServerProcess({ tls: {} })
-await refusing.refuse()
-const closing = createServer(socket => socket.once('data', () => socket.end()).on('error', () => {})).listen(
-  0,
-)
-const resetting = createServer(socket => socket.once('data', () => socket.resetAndDestroy())).listen(0)
-after(async () => {
-  closing.close()
-  resetting.close()
-  await Promise.all([refusing.stop(), silent.stop(), secure.stop()])
 })
 
 describe('a failing connect', { skip: noProc }, () => {
