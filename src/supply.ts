@@ -3,6 +3,7 @@ import { outside } from './context.ts'
 import type { Bounds } from './deadline.ts'
 import { demise } from './demise.ts'
 import type { Totals } from './diagnostics.ts'
+import { Dials } from './dials.ts'
 import { Engine } from './engine.ts'
 import type { PoolEmitter } from './events.ts'
 import type { Gate } from './gate.ts'
@@ -40,11 +41,6 @@ export interface House<T> {
   readonly onChange: () => void
 }
 
-/** A dial that is this many times slower than one that just succeeded, and this old, is no longer counted on. */
-const OVERTAKEN_TIMES = 4
-const OVERTAKEN_MILLIS = 100
-/** A caller who gave up within this time says nothing about the dial that it waited for. */
-const IMPATIENT_MILLIS = 50
 /** A connection that dies within this time, never lent, is as good as a failed create: without a pause for breath, a
  * server that accepts and hangs up would be dialled as fast as it answers. */
 const STILLBORN_MILLIS = 1000
@@ -76,8 +72,7 @@ export class Supply<T> {
   readonly #engine: Engine<T>
   readonly #retry: Alarm
   readonly #onArrival: (slot: Slot<T>) => void
-  /** Dials in flight that somebody can count on, oldest first. One that hangs leaves this set, not its permit. */
-  readonly #dials = new Set<Slot<T>>()
+  readonly #dials = new Dials<T>()
 
   /** @param onArrival - owns a good connection from then on */
   constructor(house: House<T>, onArrival: (slot: Slot<T>) => void) {
@@ -156,11 +151,7 @@ export class Supply<T> {
 
   /** A waiter has left in vain. A dial that it has outwaited is not worth the next one's trust. */
   outwaited(waiter: Waiter<T>, now: number, impatient: boolean): void {
-    if (this.breaker.failures > 0 || this.#dials.size === 0) return
-    const [oldest] = this.#dials
-    const waited = now - waiter.since
-    if (oldest === undefined || (impatient && waited < IMPATIENT_MILLIS)) return
-    if (now - oldest.startedAt >= waited * 0.9) this.#dials.delete(oldest)
+    if (this.breaker.failures === 0) this.#dials.outwaited(now - waiter.since, now, impatient)
   }
 
   /** A connection has answered, or a loan of it has ended well. */
@@ -260,7 +251,7 @@ export class Supply<T> {
     slot.activeAt = now
     slot.spread = this.#house.random()
     slot.retireAt = retirement(now, options, this.#house.random)
-    this.#forgetOvertaken(slot, now)
+    this.#dials.overtaken(slot, now)
     this.breaker.succeeded(slot.startedAt, false)
     if (this.breaker.unproven) this.#askSurvivors(now)
     if (log.create.enabled) log.create('%s #%d: connected', options.name, slot.id)
@@ -297,15 +288,6 @@ export class Supply<T> {
     for (const { state, createdAt, startedAt } of this.#house.roster.slots) {
       if ((state === 'lent' || state === 'idle') && now - createdAt >= STILLBORN_MILLIS)
         this.breaker.succeeded(startedAt, true)
-    }
-  }
-
-  /** Old dials that a young one has overtaken by far: whoever waits for them gets a new one. */
-  #forgetOvertaken(winner: Slot<T>, now: number): void {
-    const patience = Math.max(OVERTAKEN_TIMES * (now - winner.startedAt), OVERTAKEN_MILLIS)
-    for (const dial of this.#dials) {
-      if (now - dial.startedAt <= patience) return
-      this.#dials.delete(dial)
     }
   }
 

@@ -1,3 +1,4 @@
+import { constants } from 'node:os'
 import { messageOf } from '../errors.ts'
 import { sink } from '../log.ts'
 import { appendNow } from '../outlet.ts'
@@ -17,6 +18,7 @@ export function installReportSignal(
   signal: NodeJS.Signals = 'SIGUSR2',
   options: ReportSignalOptions = {},
 ): () => void {
+  if (!Object.hasOwn(constants.signals, signal)) throw new TypeError(`${signal} is no signal of this system`)
   const { file } = options
   if (file !== undefined && (typeof file !== 'string' || file === '')) {
     throw new TypeError('file must be the path of a file')

@@ -162,4 +162,5 @@ test('installing the signal twice reports twice, and taking it back leaves no li
   takeBack()
   assert.equal(process.listenerCount('SIGUSR2'), before)
   assert.throws(() => installReportSignal('SIGUSR2', { file: '' }), TypeError)
+  assert.throws(() => installReportSignal('NOPE' as 'SIGUSR2'), /NOPE is no signal/)
 })
