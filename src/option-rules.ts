@@ -8,7 +8,8 @@ export const LONGEST_MILLIS = 2 ** 31 - 1
 /** Each priority has a line of its own, made with the pool, and a search passes all of them. */
 const MOST_PRIORITIES = 1000
 
-interface Rule {
+/** What one option may be. */
+export interface Rule {
   /** Which values are right, in words: "a whole number ≥ 1". */
   readonly want: string
   readonly ok: (value: unknown) => boolean
@@ -16,15 +17,15 @@ interface Rule {
 
 export const isNumber = (value: unknown): value is number =>
   typeof value === 'number' && Number.isFinite(value)
-const whole = (least: number): Rule => ({
+export const whole = (least: number): Rule => ({
   want: `a whole number ≥ ${least}`,
   ok: value => isNumber(value) && Number.isInteger(value) && value >= least,
 })
-const wholeTo = (least: number, most: number): Rule => ({
+export const wholeTo = (least: number, most: number): Rule => ({
   want: `a whole number from ${least} to ${most}`,
   ok: value => whole(least).ok(value) && (value as number) <= most,
 })
-const millis = (least: number): Rule => ({
+export const millis = (least: number): Rule => ({
   want: `milliseconds from ${least} to ${LONGEST_MILLIS}`,
   ok: value => isNumber(value) && value >= least && value <= LONGEST_MILLIS,
 })
@@ -36,8 +37,11 @@ const either = (a: Rule, b: Rule): Rule => ({
   want: `${a.want} or ${b.want}`,
   ok: value => a.ok(value) || b.ok(value),
 })
-const flag = oneOf(true, false)
-const text: Rule = { want: 'a non-empty string', ok: value => typeof value === 'string' && value !== '' }
+export const flag = oneOf(true, false)
+export const text: Rule = {
+  want: 'a non-empty string',
+  ok: value => typeof value === 'string' && value !== '',
+}
 
 /** generic-pool's own options. Only they may be odd in the ways that {@link oddities} lists. */
 const GENERIC: Readonly<Record<string, Rule>> = {
@@ -98,8 +102,12 @@ export function wrongWith(name: string, value: unknown): string[] {
       ? OURS[name]
       : undefined
   if (rule === undefined) return [`${name} is not an option${suggestion(name)}`]
-  return rule.ok(value) ? [] : [`${name} must be ${rule.want}, got ${show(value)}`]
+  return breaches(rule, name, value)
 }
+
+/** Nothing, or what is wrong with that option. */
+export const breaches = ({ want, ok }: Rule, name: string, value: unknown): string[] =>
+  ok(value) ? [] : [`${name} must be ${want}, got ${show(value)}`]
 
 export interface Oddity {
   readonly name: string

@@ -1,7 +1,7 @@
 import type { RedisOptions } from 'ioredis'
 import { messageOf } from '../../errors.ts'
 import { isRecord, readField, readRecord, show } from '../../given.ts'
-import { LONGEST_MILLIS } from '../../option-rules.ts'
+import { breaches, millis, type Rule, whole, wholeTo } from '../../option-rules.ts'
 import { badOptions } from '../../options.ts'
 import { isRedisClient, type RedisClient, setDisconnectTimeout } from './client.ts'
 
@@ -117,25 +117,14 @@ function wrongTarget(given: unknown): string[] {
   return [`redis must be RedisOptions, a URL, or a function that makes a client, got ${show(given)}${hint}`]
 }
 
-interface Rule {
-  readonly want: string
-  readonly ok: (value: number) => boolean
-}
-
 /** setTimeout takes any other for one millisecond, or throws where nobody can catch that. */
-const TIMER: Rule = {
-  want: `milliseconds from 0 to ${LONGEST_MILLIS}`,
-  ok: value => value >= 0 && value <= LONGEST_MILLIS,
-}
+const TIMER = millis(0)
 
 /** Options with which ioredis connects to something else, or fails where nobody can catch it, unless they are right. */
 const RULES: Readonly<Record<string, Rule>> = {
   // ioredis fails to select it behind the scenes, and goes on with database 0.
-  db: { want: 'a whole number ≥ 0', ok: value => Number.isInteger(value) && value >= 0 },
-  port: {
-    want: 'a whole number from 0 to 65535',
-    ok: value => Number.isInteger(value) && value >= 0 && value <= 65_535,
-  },
+  db: whole(0),
+  port: wholeTo(0, 65_535),
   connectTimeout: TIMER,
   commandTimeout: TIMER,
   socketTimeout: TIMER,
@@ -145,11 +134,9 @@ const RULES: Readonly<Record<string, Rule>> = {
 
 /** @param options - as ioredis has read them */
 function unusable(options: Readonly<Record<string, unknown>>): string[] {
-  return Object.entries(RULES).flatMap(([name, { want, ok }]) => {
+  return Object.entries(RULES).flatMap(([name, rule]) => {
     const value = options[name] ?? undefined
-    return value === undefined || (typeof value === 'number' && ok(value))
-      ? []
-      : [`${name} must be ${want}, got ${show(value)}`]
+    return value === undefined ? [] : breaches(rule, name, value)
   })
 }
 

@@ -1,6 +1,7 @@
 import { isIP, type LookupFunction } from 'node:net'
 import type { ConnectionOptions } from 'node:tls'
-import { isRecord, readRecord, show } from '../../given.ts'
+import { isRecord, readRecord } from '../../given.ts'
+import { breaches, flag, LONGEST_MILLIS, type Rule, text, wholeTo } from '../../option-rules.ts'
 import { badOptions } from '../../options.ts'
 
 /** Where the sockets of a pool lead, and how they are set up. Times are in milliseconds. */
@@ -35,35 +36,23 @@ export interface SocketTarget {
   autoSelectFamilyAttemptTimeout?: number | undefined
 }
 
-interface Rule {
-  readonly want: string
-  readonly ok: (value: unknown) => boolean
-}
-
-const flag: Rule = { want: 'true or false', ok: value => typeof value === 'boolean' }
-const text: Rule = { want: 'a non-empty string', ok: value => typeof value === 'string' && value !== '' }
-const whole = (least: number, most: number): Rule => ({
-  want: `a whole number from ${least} to ${most}`,
-  ok: value => Number.isInteger(value) && (value as number) >= least && (value as number) <= most,
-})
 /** The longest time that Linux takes for TCP_KEEPIDLE, in milliseconds. */
 const LONGEST_KEEP_IDLE = 32_767_000
-const LONGEST_TIMER = 2 ** 31 - 1
 
 const RULES: Readonly<Record<keyof SocketTarget, Rule>> = {
   host: text,
-  port: whole(1, 65_535),
+  port: wholeTo(1, 65_535),
   path: text,
   tls: { want: 'true, false or the options of tls.connect', ok: value => flag.ok(value) || isRecord(value) },
   keepAlive: flag,
-  keepAliveInitialDelay: whole(0, LONGEST_KEEP_IDLE),
+  keepAliveInitialDelay: wholeTo(0, LONGEST_KEEP_IDLE),
   noDelay: flag,
   family: { want: '0, 4 or 6', ok: value => value === 0 || value === 4 || value === 6 },
   localAddress: { want: 'an IP address', ok: value => typeof value === 'string' && isIP(value) > 0 },
-  hints: whole(0, 2 ** 31 - 1),
+  hints: wholeTo(0, LONGEST_MILLIS),
   lookup: { want: 'a function', ok: value => typeof value === 'function' },
   autoSelectFamily: flag,
-  autoSelectFamilyAttemptTimeout: whole(1, LONGEST_TIMER),
+  autoSelectFamilyAttemptTimeout: wholeTo(1, LONGEST_MILLIS),
 }
 
 const NAMES: ReadonlySet<string> = new Set(Object.keys(RULES))
@@ -102,8 +91,7 @@ export function checkedTarget(given: unknown): SocketTarget {
 
 function wrongWith(name: string, value: unknown): string[] {
   if (!Object.hasOwn(RULES, name)) return [`${name} is not an option of a socket`]
-  const { want, ok } = RULES[name as keyof SocketTarget]
-  return ok(value) ? [] : [`${name} must be ${want}, got ${show(value)}`]
+  return breaches(RULES[name as keyof SocketTarget], name, value)
 }
 
 function contradictions({ host, port, path }: Readonly<Record<string, unknown>>): string[] {
