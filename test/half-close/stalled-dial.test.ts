@@ -1,12 +1,18 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
-import { describe, test } from 'node:test'
+import { after, describe, test } from 'node:test'
+import { createRedisPool } from '../../src/adapters/ioredis.ts'
 import { createSocketPool } from '../../src/adapters/net.ts'
 import { STALL_MILLIS } from '../../src/clock.ts'
 import { createPool } from '../../src/index.ts'
-import { block } from '../support/factories.ts'
+import { block, turns } from '../support/factories.ts'
 import { type FaultServer, type FaultServerOptions, startFaultServer } from '../support/fault-server.ts'
+import { withRedis } from '../support/redis.ts'
+
+const redis = await withRedis()
+after(() => redis.stop())
 
 interface Client {
   readonly socket: Socket
@@ -84,3 +90,30 @@ for (const { name, take } of kinds) {
     })
   })
 }
+
+test('a Redis client that the server has ended while the loop stood still is not lent', {
+  skip: redis.skip,
+}, async () => {
+  // By another process, as this one stands still meanwhile.
+  const { hostname, port } = new URL(redis.url)
+  const kill = `
+    const socket = require('net').connect(${port}, '${hostname}')
+    socket.resume().write('CLIENT KILL TYPE normal SKIPME yes\\r\\nQUIT\\r\\n')`
+  for (let round = 0; round < 20; round += 1) {
+    const pool = createRedisPool(redis.url, { max: 4 })
+    let killedAt = Number.POSITIVE_INFINITY
+    const late: unknown[] = []
+    const loans = Array.from({ length: 4 }, () =>
+      pool.use(async client => {
+        const isLater = performance.now() > killedAt
+        await client.ping().catch(error => isLater && late.push(error))
+      }),
+    )
+    await turns(round % 10)
+    assert.equal(spawnSync(process.execPath, ['-e', kill]).status, 0)
+    killedAt = performance.now()
+    await Promise.all(loans)
+    assert.deepEqual(late, [])
+    await pool.close()
+  }
+})
