@@ -1,10 +1,8 @@
 import { type AcquirePhase, type PoolError, withoutStack } from './errors.ts'
-import { holderInWords } from './findings.ts'
-import type { Departure, Doorman } from './gate.ts'
+import type { Crowd, Departure, Doorman } from './gate.ts'
 import type { Lending } from './lending.ts'
 import type { Breaker } from './policy/breaker.ts'
 import * as refusals from './refusals.ts'
-import { leasesOf, type ReportInsight } from './report.ts'
 import type { House } from './supply.ts'
 import type { Troubles } from './troubles.ts'
 import type { PoolStats } from './types.ts'
@@ -17,7 +15,8 @@ const HOLDERS_MILLIS = 10_000
 export interface DepartureContext<T> {
   readonly lending: Lending<T>
   readonly troubles: Troubles
-  readonly insight: () => ReportInsight<T>
+  /** Who holds connections, in words, longest first. */
+  readonly holders: () => string[]
 }
 
 /** Tells those who leave the queue without a connection why, with everything that helps whoever reads it. */
@@ -26,24 +25,27 @@ export class Departures<T> implements Doorman<T> {
   readonly #context: DepartureContext<T>
   /** When an acquire timeout last listed the holders. */
   #holdersTold = Number.NEGATIVE_INFINITY
-  /** The snapshot that the errors of one crowd of departures share. */
-  #crowd: { readonly now: number; readonly stats: PoolStats } | undefined
+  #crowd: Crowd | undefined
+  #dial: PoolError | undefined
 
   constructor(house: House<T>, context: DepartureContext<T>) {
     this.#house = house
     this.#context = context
   }
 
-  onDeparture(waiter: Waiter<T>, how: Departure, now: number): void {
-    const { nesting, events, options, stats: snapshot } = this.#house
+  crowd(now: number): Crowd {
+    const { lastError: cause } = this.#context.lending.supply.breaker
+    if (this.#crowd?.now !== now || this.#crowd.cause !== cause)
+      this.#crowd = { now, stats: this.#house.stats(), cause }
+    return this.#crowd
+  }
+
+  onDeparture(waiter: Waiter<T>, how: Departure, crowd: Crowd): void {
+    const { nesting, events, options } = this.#house
     const { lending, troubles } = this.#context
-    if (this.#crowd?.now !== now) this.#crowd = { now, stats: snapshot() }
-    const { stats } = this.#crowd
+    const { now } = crowd
     nesting?.left(waiter)
-    waiter.fail(
-      waiter.particulars.sentence ??
-        withoutStack(() => this.#farewell(waiter, how, now - waiter.since, stats)),
-    )
+    waiter.fail(waiter.particulars.sentence ?? withoutStack(() => this.#farewell(waiter, how, crowd)))
     if (how === 'expired') troubles.add('timeout', 'an acquire timed out', now)
     if (how === 'shed') events.announce('shed', { pool: options.name, waitedMillis: now - waiter.since })
     lending.supply.outwaited(waiter, now, how === 'aborted')
@@ -54,11 +56,11 @@ export class Departures<T> implements Doorman<T> {
     this.#house.onChange()
   }
 
-  #farewell(waiter: Waiter<T>, how: Departure, waited: number, stats: PoolStats): PoolError {
+  #farewell(waiter: Waiter<T>, how: Departure, { now, stats, cause }: Crowd): PoolError {
     const { totals, options, bounds } = this.#house
-    const { breaker } = this.#context.lending.supply
+    const waited = now - waiter.since
     if (how === 'refused') return refusals.closed(stats)
-    if (how === 'unhealthy') return refusals.unhealthy(stats, breaker.lastError)
+    if (how === 'unhealthy') return refusals.unhealthy(stats, cause)
     if (how === 'aborted') {
       totals.aborted += 1
       return refusals.aborted(stats, waited, waiter.particulars.signal?.reason)
@@ -69,14 +71,21 @@ export class Departures<T> implements Doorman<T> {
     }
     totals.timeouts += 1
     const stalled = bounds.stalls.since(waiter.since)
-    return refusals.acquireTimeout(
-      stats,
-      phaseOf(this.#house, breaker),
-      waited,
-      stalled,
-      breaker.lastError,
-      this.#holders(),
-    )
+    const phase = phaseOf(this.#house, this.#context.lending.supply.breaker)
+    const why = cause ?? (phase === 'connect' ? this.#dialing(stats) : undefined)
+    return refusals.acquireTimeout(stats, phase, waited, stalled, why, this.#holders())
+  }
+
+  /** What there is to say of a connect that has not come to an end yet; one error for a crowd. */
+  #dialing(stats: PoolStats): PoolError | undefined {
+    if (this.#dial?.stats === stats) return this.#dial
+    const { roster, clock } = this.#house
+    for (const { state, startedAt } of roster.slots) {
+      if (state !== 'connecting') continue
+      this.#dial = refusals.stillDialing(stats, clock.now() - startedAt)
+      return this.#dial
+    }
+    return undefined
   }
 
   /** Who holds the connections of a full pool, oldest first; not again and again for each of a crowd. */
@@ -86,7 +95,7 @@ export class Departures<T> implements Doorman<T> {
     const isFull = roster.census.lent >= options.max
     if (!isFull || now - this.#holdersTold < HOLDERS_MILLIS) return undefined
     this.#holdersTold = now
-    return leasesOf(this.#context.insight(), now).map(holderInWords)
+    return this.#context.holders()
   }
 }
 

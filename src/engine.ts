@@ -104,7 +104,7 @@ export class Engine<T> {
     const { roster, stats, bounds } = this.#premises
     // A turn later: a factory that gives one promise to several dials brings it to its owner in this very moment.
     bounds.clock.turn(() => {
-      if (roster.owns(resource)) this.#onDestroyError(madeTwice(stats()))
+      if (roster.owns(resource)) this.#onDestroyError(madeTwice(stats(), resource))
       else void this.discard(resource)
     })
   }

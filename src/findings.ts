@@ -90,7 +90,7 @@ function halfClosed({ connections, stats }: PoolReport): string[] {
     )
   }
   if (unread.length > 0) found.push(`${unread.length} idle connections have bytes that nobody has read.`)
-  if (stats.closing > 0 && stats.closing >= stats.max) {
+  if (stats.state === 'open' && stats.closing > 0 && stats.closing >= stats.max) {
     found.push(`All places are taken by ${stats.closing} connections that do not finish closing.`)
   }
   return found

@@ -4,15 +4,25 @@ import { Line } from './line.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { ServiceRate } from './policy/service-rate.ts'
 import type { Shedder } from './shedder.ts'
+import type { PoolStats } from './types.ts'
 import type { Request, Waiter, WaiterState } from './waiter.ts'
 
 /** Why a waiter left without a connection. */
 export type Departure = Exclude<WaiterState, 'waiting' | 'granted'>
 
+/** Of those who leave together: when that was, the pool as it was then, and why nothing could be made. */
+export interface Crowd {
+  readonly now: number
+  readonly stats: PoolStats
+  readonly cause: unknown
+}
+
 /** Sees out those who leave without a connection. */
 export interface Doorman<T> {
-  /** Fails the waiter, which has already left the queue. Those of one crowd share one `now`. */
-  onDeparture(waiter: Waiter<T>, how: Departure, now: number): void
+  /** What those who leave at this moment are told alike. */
+  crowd(now: number): Crowd
+  /** Fails the waiter, which has already left the queue. */
+  onDeparture(waiter: Waiter<T>, how: Departure, crowd: Crowd): void
   /** One or more have left. */
   onDepartures(): void
 }
@@ -51,7 +61,7 @@ export class Gate<T> {
     this.#doorman = doorman
     this.#expiry = new Expiry(clock, onStall, mercy, {
       expire: (waiter, now) => {
-        if (this.#leave(waiter, 'expired')) doorman.onDeparture(waiter, 'expired', now)
+        if (this.#leave(waiter, 'expired')) doorman.onDeparture(waiter, 'expired', doorman.crowd(now))
       },
       done: () => doorman.onDepartures(),
     })
@@ -155,20 +165,22 @@ export class Gate<T> {
 
   #depart(crowd: readonly Waiter<T>[], how: Departure): void {
     const left = crowd.filter(each => this.#leave(each, how))
-    this.#tell(left, how, this.#clock.now(), 0)
+    // A closing pool does not settle before everybody has heard of it.
+    const millis = how === 'refused' ? Number.POSITIVE_INFINITY : PORTION_MILLIS
+    this.#tell(left, how, this.#doorman.crowd(this.#clock.now()), millis, 0)
     this.#doorman.onDepartures()
   }
 
   /** Tells those who have left. Of a large crowd each hears in a turn of the loop that has not been held up for long. */
-  #tell(crowd: readonly Waiter<T>[], how: Departure, now: number, from: number): void {
-    const end = this.#clock.now() + PORTION_MILLIS
+  #tell(left: readonly Waiter<T>[], how: Departure, crowd: Crowd, millis: number, from: number): void {
+    const end = this.#clock.now() + millis
     let at = from
     do {
-      const portion = crowd.slice(at, at + MOST_BLIND)
-      for (const each of portion) this.#doorman.onDeparture(each, how, now)
+      const portion = left.slice(at, at + MOST_BLIND)
+      for (const each of portion) this.#doorman.onDeparture(each, how, crowd)
       at += portion.length
-    } while (at < crowd.length && this.#clock.now() <= end)
-    if (at < crowd.length) this.#clock.turn(() => this.#tell(crowd, how, now, at))
+    } while (at < left.length && this.#clock.now() <= end)
+    if (at < left.length) this.#clock.turn(() => this.#tell(left, how, crowd, millis, at))
   }
 
   /** @returns false if the waiter had already left */

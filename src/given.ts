@@ -9,15 +9,27 @@ const CREDENTIALS = /\/\/[^/@\s]*@/g
 export function show(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.replace(CREDENTIALS, '//***@'))
   if (typeof value === 'function') return 'a function'
-  if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'an array' : 'an object'
-  return String(value)
+  if (typeof value !== 'object' || value === null) return String(value)
+  const tag = tagOf(value)
+  if (tag === 'Array') return 'an array'
+  return isRecord(value) ? 'an object' : `an object that is no record of options (${tag})`
+}
+
+/** What kind of object it says that it is: `Map`, `URL`, … */
+function tagOf(value: object): string {
+  try {
+    return Object.prototype.toString.call(value).slice(8, -1)
+  } catch {
+    return 'one that cannot be read'
+  }
 }
 
 /** Is that an object with options: a literal, or an instance of the user's own class, and not a Map, a Date, a URL, …? */
 export function isRecord(value: unknown): value is Record<string, unknown> {
   if (typeof value !== 'object' || value === null) return false
+  const tag = tagOf(value)
   try {
-    return Object.prototype.toString.call(value) === '[object Object]' && !('then' in value)
+    return (tag === 'Object' || tag === 'Module') && !('then' in value)
   } catch {
     return false
   }
@@ -26,7 +38,7 @@ export function isRecord(value: unknown): value is Record<string, unknown> {
 /**
  * The options in a record, its own and those that it inherits. What is `undefined` counts as left out.
  *
- * @param known - which getters of its class are options; left out: all
+ * @param known - what counts of that which it inherits; left out: all
  * @param issues - is given what cannot be read
  */
 export function readRecord(
@@ -55,13 +67,19 @@ export function readField(given: object, name: string, issues: string[]): unknow
 }
 
 function namesIn(given: object, known: ReadonlySet<string> | undefined): Set<string> {
-  const names = new Set<string>()
-  for (const name in given) names.add(name)
-  // The getters of a class are not enumerable.
+  const names = new Set(Object.keys(given))
+  if (known !== undefined) {
+    for (const name of known) if (name in given) names.add(name)
+    return names
+  }
   let type = Object.getPrototypeOf(given)
-  for (; type !== null && type !== Object.prototype; type = Object.getPrototypeOf(type)) {
-    for (const [name, { get }] of Object.entries(Object.getOwnPropertyDescriptors(type)))
-      if (get !== undefined && known?.has(name) !== false) names.add(name)
+  let above = type && Object.getPrototypeOf(type)
+  // The last one is `Object.prototype`, of whatever realm.
+  for (; above; above = Object.getPrototypeOf(type)) {
+    // The getters of a class are not enumerable.
+    for (const [name, { get, enumerable }] of Object.entries(Object.getOwnPropertyDescriptors(type)))
+      if (name !== 'constructor' && (enumerable || get !== undefined)) names.add(name)
+    type = above
   }
   return names
 }

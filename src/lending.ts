@@ -11,6 +11,12 @@ import type { DestroyReason, PoolEvents } from './types.ts'
 import type { Waiter } from './waiter.ts'
 
 const SURPLUS: Fault = { reason: 'surplus', detail: undefined }
+/** What says that a connection was of no use. */
+const DEAD: ReadonlySet<DestroyReason | undefined> = new Set<DestroyReason>([
+  'half-closed',
+  'broken',
+  'invalid',
+])
 const CLOSED_POOL: Fault = { reason: 'drain', detail: undefined }
 
 /**
@@ -125,7 +131,6 @@ export class Lending<T> {
     // factory.busy may have ended the loan itself.
     if (slot.state !== 'lent' || slot.loan !== loan) return
     this.#tellRelease(slot, now, 'released')
-    if (end === undefined && this.supply.breaker.unproven) this.supply.ofUse(slot)
     if (end !== undefined) this.supply.discard(slot, end.reason, end.detail)
     else if (this.#cleans || left !== undefined) {
       this.proving.clean(slot, left)
@@ -133,13 +138,17 @@ export class Lending<T> {
       this.#rest(slot, now)
       this.serve(now)
     } else this.#ready(slot, now, 'returned')
+    // Not before it has gone on: a hook that this sets off finds it where it belongs.
+    if (this.supply.breaker.unproven && !DEAD.has(end?.reason)) this.supply.ofUse(slot)
     this.#house.onChange()
   }
 
   /** Ends a lent connection: at its borrower's wish, or because the pool closes. */
   destroy(slot: Slot<T>, reason: DestroyReason = 'user'): void {
+    const isAlive = slot.fault === undefined && (slot.socket === undefined || isOpen(slot.socket))
     this.#tellRelease(slot, this.#house.clock.now(), 'destroyed')
     this.supply.discard(slot, reason)
+    if (this.supply.breaker.unproven && isAlive) this.supply.ofUse(slot)
     this.#house.onChange()
   }
 
@@ -182,7 +191,7 @@ export class Lending<T> {
     }
     if (slot.socket !== undefined && !isHealthy(slot.socket)) {
       // What a server says first is for the first borrower.
-      if (slot.state !== 'connecting' || !isOpen(slot.socket)) return deathOf(slot.socket)
+      if (slot.loan > 0 || !isOpen(slot.socket)) return deathOf(slot.socket)
     }
     return this.supply.isOversized ? SURPLUS : undefined
   }

@@ -34,6 +34,7 @@ export class Lifecycle<T> {
   readonly sweep: Sweep<T>
   readonly #house: House<T>
   readonly #lending: Lending<T>
+  readonly #holders: () => string[]
   readonly #supply: Supply<T>
   readonly #patrol: Patrol<T>
   readonly #watchers = new Set<() => void>()
@@ -43,8 +44,10 @@ export class Lifecycle<T> {
   /** Ends the wait of `close`, for whichever of its callers. */
   readonly #force = new AbortController()
 
-  constructor(house: House<T>, lending: Lending<T>) {
+  /** @param holders - who holds connections, in words, longest first */
+  constructor(house: House<T>, lending: Lending<T>, holders: () => string[]) {
     this.#house = house
+    this.#holders = holders
     this.#lending = lending
     this.#supply = lending.supply
     const upkeep = new Upkeep(lending)
@@ -85,8 +88,15 @@ export class Lifecycle<T> {
     const outcome = await this.#drain(limits)
     if (outcome === 'met') return
     if (outcome === 'aborted')
-      throw refusals.callAborted(stats(), 'drain', clock.now() - since, STAYS_DRAINING, limits.signal)
-    throw refusals.drainTimeout(stats(), limits.millis, 'drain', STAYS_DRAINING)
+      throw refusals.callAborted(
+        stats(),
+        'drain',
+        clock.now() - since,
+        STAYS_DRAINING,
+        limits.signal,
+        this.#holders(),
+      )
+    throw refusals.drainTimeout(stats(), limits.millis, 'drain', STAYS_DRAINING, this.#holders())
   }
 
   #drain(limits: Limits): Promise<Outcome> {
@@ -145,6 +155,7 @@ export class Lifecycle<T> {
     let outcome = await this.#drain(limits)
     const drained = outcome === 'met'
     const before = this.#house.stats()
+    const holders = drained ? [] : this.#holders()
     this.state = 'closed'
     this.#supply.stop(refusals.closed(this.#house.stats()))
     gate.close()
@@ -160,8 +171,9 @@ export class Lifecycle<T> {
     const then = drained
       ? 'Connections that did not close are given up.'
       : 'What was lent has been destroyed, and who waited has been rejected.'
-    if (outcome === 'aborted') throw refusals.callAborted(before, 'close', clock.now() - since, then, signal)
-    throw refusals.drainTimeout(before, millis, 'close', then)
+    if (outcome === 'aborted')
+      throw refusals.callAborted(before, 'close', clock.now() - since, then, signal, holders)
+    throw refusals.drainTimeout(before, millis, 'close', then, holders)
   }
 
   /** `min` is kept while the pool is open, started, and not being cleared. */
@@ -176,18 +188,19 @@ export class Lifecycle<T> {
     }
   }
 
-  #read(patience: Patience | null, otherwise: number): Limits {
-    // Whatever else an event has passed along is ignored, as it is by generic-pool: `process.once('SIGTERM', drain)`.
-    const asked = typeof patience === 'object' && patience !== null ? patience : {}
-    const { timeoutMillis = otherwise, signal: given, ...others } = asked
+  /** Whatever an event passes along is ignored, as it is by generic-pool: `process.once('SIGTERM', drain)`. */
+  #read(patience: unknown, otherwise: number): Limits {
+    const { timeoutMillis = otherwise, signal: given, ...others } = isRecord(patience) ? patience : {}
     const signal = given ?? undefined
-    const issues = Object.keys(others).map(name => `${name} is not an option here`)
-    if (!isRecord(asked)) issues.push(notOptions(asked))
+    const unknown = Object.keys(others).filter(name => others[name] !== undefined)
+    const issues = unknown.map(name => `${name} is not an option here`)
+    if (patience instanceof AbortSignal) issues.push(notOptions(patience))
     if (timeoutMillis !== false && !(typeof timeoutMillis === 'number' && timeoutMillis >= 0))
       issues.push(`timeoutMillis must be milliseconds ≥ 0, or false, got ${show(timeoutMillis)}`)
     if (signal !== undefined && !(signal instanceof AbortSignal)) issues.push('signal must be an AbortSignal')
     if (issues.length > 0) throw badOptions(issues, this.#house.options.name, this.#house.stats())
-    return { millis: timeoutMillis === false ? Number.POSITIVE_INFINITY : timeoutMillis, signal }
+    const millis = timeoutMillis === false ? Number.POSITIVE_INFINITY : (timeoutMillis as number)
+    return { millis, signal: signal as AbortSignal | undefined }
   }
 
   /** Waits until the condition holds, for so many milliseconds, or until the signal. */

@@ -5,9 +5,10 @@ import { Departures } from './departures.ts'
 import { newTotals, statsOf, type Totals } from './diagnostics.ts'
 import { messageOf } from './errors.ts'
 import { PoolEmitter } from './events.ts'
+import { holderInWords } from './findings.ts'
 import { Forgotten } from './forgotten.ts'
 import { Gate } from './gate.ts'
-import { show } from './given.ts'
+import { isRecord, show } from './given.ts'
 import { handlesOf } from './handles.ts'
 import { Lease } from './lease.ts'
 import { Lending } from './lending.ts'
@@ -25,7 +26,7 @@ import { ServiceRate } from './policy/service-rate.ts'
 import { stallMeterOf } from './policy/stall-meter.ts'
 import * as refusals from './refusals.ts'
 import { register } from './registry.ts'
-import { type PoolReport, type ReportInsight, reportOf } from './report.ts'
+import { leasesOf, type PoolReport, type ReportInsight, reportOf } from './report.ts'
 import { inText } from './report-text.ts'
 import { Roster } from './roster.ts'
 import { Shedder } from './shedder.ts'
@@ -82,7 +83,8 @@ export class Pool<T> extends PoolEmitter<T> {
     const onStall = (millis: number): boolean => this.#stalls.late(millis)
     const mercy = (waiter: Waiter<T>, now: number): boolean => this.#aftermath.lasts(waiter, now)
     this.#gate = new Gate(options, clock, onStall, mercy, {
-      onDeparture: (waiter, how, now) => departures.onDeparture(waiter, how, now),
+      crowd: now => departures.crowd(now),
+      onDeparture: (waiter, how, crowd) => departures.onDeparture(waiter, how, crowd),
       onDepartures: () => departures.onDepartures(),
     })
     const totals = newTotals()
@@ -107,11 +109,12 @@ export class Pool<T> extends PoolEmitter<T> {
       onChange: () => this.#lifecycle.changed(),
     }
     this.#lending = new Lending(this.#house)
-    this.#lifecycle = new Lifecycle(this.#house, this.#lending)
+    const holders = (): string[] => leasesOf(this.#insight(), this.#clock.now()).map(holderInWords)
+    this.#lifecycle = new Lifecycle(this.#house, this.#lending, holders)
     this.#aftermath = new Aftermath(this.#house, this.#stalls)
     this.#admission = new Admission(this.#house, this.#lending, this.#lifecycle, this.#sampling)
     this.#forgotten = new Forgotten(this.#house, this.#lending, () => this.#lifecycle.state === 'closed')
-    const context = { lending: this.#lending, troubles: this.#troubles, insight: () => this.#insight() }
+    const context = { lending: this.#lending, troubles: this.#troubles, holders }
     const departures = new Departures(this.#house, context)
     this.#meetOverload()
     if (log.pool.enabled) log.pool('%s: made with %O', options.name, options)
@@ -256,7 +259,7 @@ export class Pool<T> extends PoolEmitter<T> {
    *   `POOL_ABORTED`
    */
   close(patience: Patience = {}): Promise<void> {
-    if (typeof patience !== 'object')
+    if (patience !== null && !isRecord(patience) && !((patience as unknown) instanceof AbortSignal))
       return this.#misused(`close takes { timeoutMillis, signal }, got ${show(patience)}`)
     return this.#lifecycle.close(patience)
   }

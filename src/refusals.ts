@@ -22,6 +22,9 @@ function few(holders: readonly string[]): string {
   return holders.length > MOST_HOLDERS ? `${first}; and ${holders.length - MOST_HOLDERS} more` : first
 }
 
+const heldBy = (holders: readonly string[] = []): string =>
+  holders.length === 0 ? '' : ` Held, longest first: ${few(holders)}.`
+
 export function acquireTimeout(
   stats: PoolStats,
   phase: AcquirePhase,
@@ -34,7 +37,7 @@ export function acquireTimeout(
     stalledMillis > 0
       ? ` The event loop stood still for ${Math.round(stalledMillis)} ms of that: look for blocking code first.`
       : ''
-  const held = holders === undefined ? '' : ` Held, longest first: ${few(holders)}.`
+  const held = heldBy(holders)
   const why = cause === undefined ? '' : ` Last error while connecting: ${messageOf(cause)}.`
   return new PoolError(
     'POOL_ACQUIRE_TIMEOUT',
@@ -124,12 +127,13 @@ export function callAborted(
   waitedMillis: number,
   then: string,
   signal: AbortSignal | undefined,
+  holders: readonly string[] = [],
 ): PoolError {
   return new PoolError(
     'POOL_ABORTED',
     `the caller's signal ended ${what} of pool '${stats.name}' after ${Math.round(waitedMillis)} ms ${numbersOf(stats)}: ` +
-      `${messageOf(signal?.reason)}. ${then} See report() for what it waited for`,
-    { ...of(stats), waitedMillis, cause: signal?.reason },
+      `${messageOf(signal?.reason)}.${heldBy(holders)} ${then}`,
+    { ...of(stats), waitedMillis, cause: signal?.reason, holders },
   )
 }
 
@@ -160,12 +164,20 @@ export function leaseEnded(stats: PoolStats, what: string): PoolError {
   )
 }
 
-export function drainTimeout(stats: PoolStats, millis: number, what: string, then: string): PoolError {
+/** @param holders - who held connections as the time ran out, longest first */
+export function drainTimeout(
+  stats: PoolStats,
+  millis: number,
+  what: string,
+  then: string,
+  holders: readonly string[],
+): PoolError {
   return new PoolError(
     'POOL_DRAIN_TIMEOUT',
-    `${what} of pool '${stats.name}' not done after ${millis} ms: ${stats.borrowed} connections are still lent and ` +
-      `${stats.pending} acquires wait ${numbersOf(stats)}. ${then} See report() for who holds them`,
-    of(stats),
+    `${what} of pool '${stats.name}' not done after ${millis} ms: ${stats.borrowed} connections were still lent and ` +
+      `${stats.pending} acquires waited ${numbersOf(stats)}.${heldBy(holders)} ${then} Have whoever holds one end its ` +
+      'loan first, or give it more time',
+    { ...of(stats), holders },
   )
 }
 
@@ -188,6 +200,17 @@ export function connectTimeout(stats: PoolStats, millis: number, cause: unknown)
   )
 }
 
+/** No dial has failed, and none has come to an end. */
+export function stillDialing(stats: PoolStats, millis: number): PoolError {
+  return new PoolError(
+    'POOL_CONNECT_FAILED',
+    `pool '${stats.name}': a connect has been under way for ${Math.round(millis)} ms, and has neither succeeded nor failed ` +
+      `${numbersOf(stats)}. Does something take connections there and stay silent, or drop what is sent to it? With a ` +
+      'createTimeoutMillis below acquireTimeoutMillis the next one is tried in time',
+    of(stats),
+  )
+}
+
 export function stillborn(stats: PoolStats, detail: string): PoolError {
   return new PoolError(
     'POOL_CONNECT_FAILED',
@@ -197,11 +220,14 @@ export function stillborn(stats: PoolStats, detail: string): PoolError {
   )
 }
 
-export function madeTwice(stats: PoolStats): PoolError {
+export function madeTwice(stats: PoolStats, resource: unknown): PoolError {
+  const next =
+    resource === undefined
+      ? 'It gave undefined: does it return the connection, or a promise of it?'
+      : 'Two borrowers would share one connection; make a new one on every call'
   return new PoolError(
     'POOL_CONNECT_FAILED',
-    `pool '${stats.name}': factory.create gave a resource that the pool already holds ${numbersOf(stats)}. Two ` +
-      'borrowers would share one connection; make a new one on every call',
+    `pool '${stats.name}': factory.create gave a resource that the pool already holds ${numbersOf(stats)}. ${next}`,
     of(stats),
   )
 }

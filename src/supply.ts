@@ -71,6 +71,7 @@ export class Supply<T> {
   readonly #house: House<T>
   readonly #engine: Engine<T>
   readonly #retry: Alarm
+  readonly #survival: Alarm
   readonly #onArrival: (slot: Slot<T>) => void
   readonly #dials = new Dials<T>()
 
@@ -87,6 +88,7 @@ export class Supply<T> {
       house.events.announce('factoryDestroyError', error as Error)
     })
     this.#retry = new Alarm(house.clock, () => this.provision(), house.bounds.onStall)
+    this.#survival = new Alarm(house.clock, () => this.#askSurvivors(), house.bounds.onStall)
   }
 
   /** Permits that are free. Negative after `resize` to a smaller pool. */
@@ -140,7 +142,8 @@ export class Supply<T> {
         return
       }
       // While dials fail, also one that nobody counts on any more is the one that is allowed.
-      const underWay = this.breaker.failures > 0 ? roster.census.connecting : this.#dials.size
+      const underWay =
+        this.breaker.failures > 0 ? roster.census.connecting + this.#untried() : this.#dials.size
       if (this.breaker.allowance(now) <= underWay) {
         if (underWay === 0) this.#retry.set(this.breaker.retryAt)
         return
@@ -152,6 +155,16 @@ export class Supply<T> {
   /** A waiter has left in vain. A dial that it has outwaited is not worth the next one's trust. */
   outwaited(waiter: Waiter<T>, now: number, impatient: boolean): void {
     if (this.breaker.failures === 0) this.#dials.outwaited(now - waiter.since, now, impatient)
+  }
+
+  /** While connections die young: those that have been made, and not been of use yet to anybody. */
+  #untried(): number {
+    if (!this.breaker.unproven) return 0
+    let count = 0
+    for (const { state, loan } of this.#house.roster.slots) {
+      if (loan === 0 && (state === 'idle' || state === 'validating')) count += 1
+    }
+    return count
   }
 
   /** A connection has answered, or a loan of it has ended well. */
@@ -210,6 +223,7 @@ export class Supply<T> {
     this.isStopped = true
     this.keepsMin = false
     this.#retry.clear()
+    this.#survival.clear()
     outside(() => {
       for (const slot of this.#house.roster.slots) if (slot.state === 'connecting') slot.dial?.abort(reason)
     })
@@ -231,7 +245,7 @@ export class Supply<T> {
     this.#dials.delete(slot)
     const resource = slot.resource as T
     if (slot.failure === undefined && !roster.name(slot, resource))
-      slot.failure = { error: madeTwice(this.#house.stats()) }
+      slot.failure = { error: madeTwice(this.#house.stats(), resource) }
     if (slot.failure !== undefined) {
       roster.move(slot, 'closed')
       this.#engine.close(slot)
@@ -253,7 +267,7 @@ export class Supply<T> {
     slot.retireAt = retirement(now, options, this.#house.random)
     this.#dials.overtaken(slot, now)
     this.breaker.succeeded(slot.startedAt, false)
-    if (this.breaker.unproven) this.#askSurvivors(now)
+    if (this.breaker.unproven) this.#survival.set(now + STILLBORN_MILLIS)
     if (log.create.enabled) log.create('%s #%d: connected', options.name, slot.id)
     events.announce('connect', { pool: options.name, resource, millis: now - slot.startedAt })
     this.#watch(slot)
@@ -283,12 +297,16 @@ export class Supply<T> {
     if (wasProbe && roster.alive === 0) gate.disappoint(breaker.openings)
   }
 
-  /** A connection that has not died young is of use as well, though it may be lent for hours. */
-  #askSurvivors(now: number): void {
+  /** A connection that has not died young is of use as well, though it may be lent for hours, or idle. */
+  #askSurvivors(): void {
+    const now = this.#house.clock.now()
     for (const { state, createdAt, startedAt } of this.#house.roster.slots) {
-      if ((state === 'lent' || state === 'idle') && now - createdAt >= STILLBORN_MILLIS)
-        this.breaker.succeeded(startedAt, true)
+      if (!this.breaker.unproven) break
+      if (state !== 'lent' && state !== 'idle') continue
+      if (now - createdAt >= STILLBORN_MILLIS) this.breaker.succeeded(startedAt, true)
+      else this.#survival.set(createdAt + STILLBORN_MILLIS)
     }
+    this.provision()
   }
 
   #watch(slot: Slot<T>): void {

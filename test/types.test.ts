@@ -139,7 +139,7 @@ test('who asks for a code gets what errors with it always say, and no more than 
     refusals.closed(stats),
     refusals.notBorrowed(stats, 'release'),
     refusals.leaseEnded(stats, 'x'),
-    refusals.drainTimeout(stats, 1, 'drain', ''),
+    refusals.drainTimeout(stats, 1, 'drain', '', []),
   ].map(given)) {
     assert.ok(
       isPoolError(error, 'POOL_UNHEALTHY') ||

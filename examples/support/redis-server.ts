@@ -4,6 +4,7 @@ import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync }
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { Redis } from 'ioredis'
 import { startEmbeddedRedis } from './embedded-redis.ts'
 import { guardChild, guardedDirectory } from './orphan-guard.ts'
 import { addressOf, ping, type RedisAddress } from './ping.ts'
@@ -172,6 +173,19 @@ export interface FoundRedis {
   stop(): Promise<void>
 }
 
+/** Does the server take the name, the password and the database of this URL? */
+async function login(url: string): Promise<void> {
+  const client = new Redis(url, { lazyConnect: true, retryStrategy: () => null })
+  client.on('error', () => {})
+  try {
+    await client.connect()
+    // ioredis goes on with database 0 where it cannot select the one that was asked for.
+    await client.select(client.options.db ?? 0)
+  } finally {
+    client.disconnect()
+  }
+}
+
 /** `REDIS_URL` if set, else a redis-server started for the purpose, else the embedded stand-in. */
 export async function findRedis(): Promise<FoundRedis> {
   const url = process.env.REDIS_URL
@@ -184,6 +198,16 @@ export async function findRedis(): Promise<FoundRedis> {
       const reason = cause instanceof Error ? cause.message || (cause as NodeJS.ErrnoException).code : cause
       throw new Error(
         `REDIS_URL is set, but no Redis answers at ${shown} (${reason}). Start that server, or unset REDIS_URL.`,
+        { cause },
+      )
+    }
+    try {
+      await login(url)
+    } catch (cause) {
+      const reason = cause instanceof Error ? cause.message : cause
+      throw new Error(
+        `REDIS_URL is set, but the Redis at ${shown} refuses what it asks for (${reason}). Mend the name, the password ` +
+          'or the database in it, or unset REDIS_URL.',
         { cause },
       )
     }

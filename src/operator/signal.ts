@@ -19,6 +19,7 @@ export function installReportSignal(
   options: ReportSignalOptions = {},
 ): () => void {
   if (!Object.hasOwn(constants.signals, signal)) throw new TypeError(`${signal} is no signal of this system`)
+  if (signal === 'SIGUSR1') throw new TypeError("SIGUSR1 starts Node's debugger: use another signal")
   const { file } = options
   if (file !== undefined && (typeof file !== 'string' || file === '')) {
     throw new TypeError('file must be the path of a file')

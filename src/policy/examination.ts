@@ -52,7 +52,7 @@ export class Examination {
 
   #charge(since: number): void {
     const now = this.#clock.now()
-    this.#credit.take(now - since)
+    this.#credit.take(now - since, since)
     this.restsUntil = this.#credit.evenAt(now)
   }
 

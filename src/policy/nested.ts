@@ -157,7 +157,7 @@ export class Nesting<T> {
     this.judge.lastSign = now
     if (scope?.owners === undefined) return
     if (this.#looks.level(now) < 1 && scope.goings === undefined) return
-    this.#looks.take(1)
+    this.#looks.take(1, now)
     learn(scope, this.#storage.getStore())
   }
 

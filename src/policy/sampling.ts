@@ -59,7 +59,7 @@ export class Sampling {
 
   #refill(now: number): void {
     this.left = Math.max(1, Math.floor(this.#bucket.level(now)))
-    this.#bucket.take(this.left)
+    this.#bucket.take(this.left, now)
     this.refillAt = now + PAUSE
   }
 }

@@ -21,8 +21,8 @@ export class TokenBucket {
   }
 
   /** Takes some, whether they are there or not. */
-  take(tokens: number): void {
-    this.#level -= tokens
+  take(tokens: number, now: number): void {
+    this.#level = this.level(now) - tokens
   }
 
   /** When it is overdrawn no more. */

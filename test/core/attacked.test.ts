@@ -3,7 +3,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Socket } from 'node:net'
 import { test } from 'node:test'
 import { openPool } from '../../src/create.ts'
-import { createPool, type Factory } from '../../src/index.ts'
+import { createPool, type Factory, type PoolError } from '../../src/index.ts'
 import { FakeClock, settle } from '../support/clock.ts'
 import { type Connection, eventually, ScriptedFactory, scripted } from '../support/factories.ts'
 import { rejection } from '../support/rejection.ts'
@@ -271,41 +271,63 @@ test('a crowd whose deadlines are all its own, due at one moment, goes in portio
   await pool.close()
 })
 
-for (const how of ['its own', 'that of close']) {
-  test(`a crowd whose signal is aborted, ${how}, hears of it in portions, and the loop turns in between`, async () => {
-    // A machine so slow that each look at the clock takes a millisecond.
-    class SlowClock extends FakeClock {
-      #looks = 0
-      override now(): number {
-        this.#looks += 1
-        return super.now() + this.#looks
-      }
-    }
-    const clock = new SlowClock()
-    const crowd = 10_000
-    const pool = openPool(scripted(), { max: 1, acquireTimeoutMillis: false }, false, {
-      clock,
-      random: () => 0.5,
-    })
-    const held = await pool.acquire()
-    const [caller, closer] = [new AbortController(), new AbortController()]
-    let told = 0
-    for (let asked = 0; asked < crowd; asked += 1) {
-      pool.acquire({ signal: caller.signal }).catch(() => {
-        told += 1
-      })
-    }
-    const closed = how === 'its own' ? undefined : rejection(pool.close({ signal: closer.signal }))
-    for (const each of closed === undefined ? [caller] : [closer]) each.abort()
-    await settle()
-    assert.equal(pool.pending, 0, 'none of them is in the queue any more')
-    assert.ok(told > 0 && told < crowd / 2, `${told} in one turn`)
-    await clock.advance(0)
-    assert.equal(told, crowd)
-    if (closed === undefined) await pool.release(held)
-    else assert.equal((await closed).code, 'POOL_ABORTED')
-  })
+/** A machine so slow that each look at the clock takes a millisecond. */
+class SlowClock extends FakeClock {
+  #looks = 0
+  override now(): number {
+    this.#looks += 1
+    return super.now() + this.#looks
+  }
 }
+
+/** A full pool on such a machine, and a crowd that waits for it. */
+async function crowded(crowd: number) {
+  const clock = new SlowClock()
+  const factory = scripted()
+  const pool = openPool(factory, { max: 1, acquireTimeoutMillis: false }, false, { clock, random: () => 0.5 })
+  const held = await pool.acquire()
+  const told: PoolError[] = []
+  const caller = new AbortController()
+  const join = (): void => {
+    for (let asked = 0; asked < crowd; asked += 1)
+      pool.acquire({ signal: caller.signal }).catch(error => told.push(error))
+  }
+  return { clock, factory, pool, held, told, caller, join }
+}
+
+test('a crowd whose probe has failed hears of it in portions, and all of it why, although the next one succeeds', async () => {
+  const crowd = 10_000
+  const { clock, factory, pool, held, told, join } = await crowded(crowd)
+  factory.onCreate.always({ rejects: new Error('refused') })
+  pool.resize({ max: 2 })
+  pool.acquire().catch(() => {})
+  await clock.advance(50)
+  assert.equal(pool.stats().breaker, 'open')
+  join()
+  factory.onCreate.always('held')
+  await clock.advance(3000)
+  const probe = await factory.onCreate.call()
+  pool.destroy(held)
+  assert.equal(told.length, 0)
+  factory.onCreate.always('ok')
+  probe.reject(new Error('refused'))
+  await settle()
+  assert.ok(told.length < crowd / 2, `${told.length} in one turn`)
+  await clock.advance(5000)
+  assert.equal(told.length, crowd)
+  for (const error of told) assert.equal((error.cause as Error).message, 'refused')
+})
+
+test('a pool that is closed has told everybody when that is done', async () => {
+  const crowd = 10_000
+  const { pool, told, join } = await crowded(crowd)
+  join()
+  const closer = new AbortController()
+  const closed = rejection(pool.close({ signal: closer.signal }))
+  closer.abort()
+  assert.equal((await closed).code, 'POOL_ABORTED')
+  assert.equal(told.length, crowd)
+})
 
 for (const from of ['idle', 'queue'] as const) {
   for (const how of ['release', 'destroy'] as const) {

@@ -40,7 +40,10 @@ test('drain gives up on a loan that never ends, and says how many there are', as
   const byDefault = rejection(pool.drain())
   const asked = rejection(pool.drain({ timeoutMillis: 50 }))
   await clock.advance(50)
-  assert.match((await asked).message, /after 50 ms: 1 connections are still lent/)
+  assert.match(
+    (await asked).message,
+    /after 50 ms: 1 connections were still lent.*Held, longest first: #1 for 50 ms at .*ending\.test/,
+  )
   await clock.advance(250)
   assert.equal((await byDefault).code, 'POOL_DRAIN_TIMEOUT')
 })
@@ -195,7 +198,8 @@ test('a typo in what ready, drain or close is asked for is refused, and so is a 
   const { pool } = onFakeTime({ max: 4, min: 1 })
   for (const call of ['ready', 'drain', 'close'] as const) {
     const ask = pool[call].bind(pool) as (patience: unknown) => Promise<void>
-    for (const patience of [{ timeout: 50 }, AbortSignal.abort(), AbortSignal.timeout(5), [], new Map()]) {
+    const wrong = [{ timeout: 50 }, AbortSignal.abort(), AbortSignal.timeout(5)]
+    for (const patience of [...wrong, ...(call === 'close' ? [[], new Map()] : [])]) {
       const error = await rejection(ask(patience))
       assert.ok(isPoolError(error, 'POOL_BAD_OPTIONS'))
       assert.equal(error.stats?.state, 'open', call)
@@ -206,7 +210,8 @@ test('a typo in what ready, drain or close is asked for is refused, and so is a 
   }
   const drain = pool.drain.bind(pool) as (...given: unknown[]) => Promise<void>
   await drain('SIGTERM', 15)
-  await pool.close()
+  await drain(new Event('abort'))
+  await pool.close({ hint: undefined } as object)
 })
 
 test('a larger pool serves those who wait at once', async () => {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { runInNewContext } from 'node:vm'
 import { createSocketPool } from '../../src/adapters/net.ts'
 import { createPool, isPoolError, Pool, PoolError, type PoolOptions } from '../../src/index.ts'
 
@@ -99,7 +100,10 @@ test('options that are inherited, or getters of a class, count as those of a lit
     Object.assign(Object.create(null), { max: 7 }),
   ])
     assert.equal(createPool(factory, options).max, 7)
-  assert.deepEqual(issuesOf(Object.create({ max: 0, nonsense: 1 })).length, 2)
+  assert.equal(issuesOf(Object.create({ max: 0, toJSON: () => 1 })).length, 1)
+  assert.equal(issuesOf(Object.assign(Object.create({ max: 0 }), { nonsense: 1 })).length, 2)
+  const foreign = runInNewContext('({ max: 7, shedding: { targetMillis: 5 } })')
+  assert.equal(createPool(factory, foreign).max, 7)
 })
 
 test('what is no record of options is refused, whatever it is', () => {

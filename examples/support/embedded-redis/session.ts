@@ -77,7 +77,9 @@ export class Session implements Watcher {
 
   /** Ends the connection with a reset: no farewell, no answers. */
   reset(): void {
-    this.socket.resetAndDestroy()
+    // Once this side has ended as well, a reset fails with EINVAL: Node then loses the handle, and spins as it exits.
+    if (this.socket.writableEnded) this.socket.destroy()
+    else this.socket.resetAndDestroy()
   }
 
   changed(): void {

@@ -1,7 +1,7 @@
 import type { RedisOptions } from 'ioredis'
 import { messageOf } from '../../errors.ts'
 import { isRecord, readField, readRecord, show } from '../../given.ts'
-import { breaches, millis, type Rule, whole, wholeTo } from '../../option-rules.ts'
+import { breaches, KNOWN, millis, type Rule, whole, wholeTo } from '../../option-rules.ts'
 import { badOptions } from '../../options.ts'
 import { isRedisClient, type RedisClient, setDisconnectTimeout } from './client.ts'
 
@@ -73,7 +73,7 @@ export function clientMaker<R extends RedisClient>(Client: RedisClass<R>, given:
   const issues = wrongTarget(given)
   if (issues.length > 0) throw badOptions(issues)
   const user = isRecord(given) ? readRecord(given, undefined, issues) : given
-  issues.push(...conflicts(named(user)))
+  issues.push(...conflicts(named(user)), ...misplaced(named(user)))
   const forced = Object.fromEntries(Object.entries(FORCED).map(([name, { value }]) => [name, value]))
   const Layered = Client as unknown as new (...layers: readonly unknown[]) => R
   let own: Readonly<Record<string, unknown>> = {}
@@ -111,7 +111,13 @@ export function duplicateOf(client: RedisClient, override: object | undefined): 
 function wrongTarget(given: unknown): string[] {
   if (isRedisClient(given))
     return ['a client cannot be shared by the connections of a pool: pass () => new Redis(…)']
-  if (typeof given === 'string' && given.trim() !== '') return []
+  if (typeof given === 'string' && given.trim() !== '') {
+    // ioredis takes any other for the path of a Unix socket.
+    const [, scheme] = /^\s*([a-z][\w+.-]*):\/\//i.exec(given) ?? []
+    return scheme === undefined || /^rediss?$/i.test(scheme)
+      ? []
+      : [`${scheme}:// is no scheme of Redis: a URL begins with redis:// or rediss://`]
+  }
   if (isRecord(given) && readField(given, 'isCluster', []) !== true) return []
   const hint = given instanceof URL ? ': pass url.href' : ''
   return [`redis must be RedisOptions, a URL, or a function that makes a client, got ${show(given)}${hint}`]
@@ -128,8 +134,6 @@ const RULES: Readonly<Record<string, Rule>> = {
   connectTimeout: TIMER,
   commandTimeout: TIMER,
   socketTimeout: TIMER,
-  sentinelCommandTimeout: TIMER,
-  maxLoadingRetryTime: TIMER,
 }
 
 /** @param options - as ioredis has read them */
@@ -145,6 +149,12 @@ function named(user: unknown): Readonly<Record<string, unknown>> {
   if (typeof user !== 'string') return user as Record<string, unknown>
   const [, query = ''] = user.split('#', 1)[0]?.split(/\?(.*)/s) ?? []
   return Object.fromEntries(new URLSearchParams(query))
+}
+
+/** Options of the pool among those for ioredis, which would not look at them. `name` is one of both. */
+function misplaced(user: Readonly<Record<string, unknown>>): string[] {
+  const names = Object.keys(user).filter(name => KNOWN.has(name) && name !== 'name')
+  return names.map(name => `${name} is an option of the pool: pass it in the second argument`)
 }
 
 function conflicts(user: Readonly<Record<string, unknown>>): string[] {
