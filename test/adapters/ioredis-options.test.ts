@@ -201,6 +201,18 @@ describe('createRedisPool', () => {
     await pool.close()
   })
 
+  test('takes a hook that is a method of its options', { skip }, async () => {
+    class Settings {
+      readonly max = 2
+      prepare(client: Redis): Promise<void> {
+        return client.client('SETNAME', 'prepared').then(() => {})
+      }
+    }
+    const pool = createRedisPool(redis.url, new Settings())
+    assert.equal(await pool.use(client => client.client('GETNAME')), 'prepared')
+    await pool.close()
+  })
+
   test('a failed connect is the cause of the failed acquire', async () => {
     const pool = createRedisPool({ port: 1, host: '127.0.0.1' }, { acquireTimeoutMillis: 100, max: 5 })
     const error = await pool.acquire().catch(reason => reason)

@@ -157,7 +157,7 @@ test('an open breaker finds a server again that was away for a moment, and later
 
 test('a server that takes connections and answers nothing well is not hammered, and every caller learns why', async () => {
   for (const behaviour of ['hangs', { gives: false }, { throws: new Error('LOADING') }] as const) {
-    const options = { max: 4, testOnBorrow: true, acquireTimeoutMillis: 3000, validateTimeoutMillis: 1000 }
+    const options = { max: 20, testOnBorrow: true, acquireTimeoutMillis: 3000, validateTimeoutMillis: 1000 }
     const { clock, pool, factory } = onFakeTime(options, scripted('validate'))
     const breaker: string[] = []
     pool.on('breaker', event => breaker.push(event.state))
@@ -171,7 +171,11 @@ test('a server that takes connections and answers nothing well is not hammered, 
       await clock.advance(20)
     }
     assert.deepEqual(breaker, ['open'])
-    assert.ok(factory.onCreate.calls < 40, `${factory.onCreate.calls} dials in ten seconds`)
+    const dials = factory.onCreate.calls
+    assert.ok(
+      dials < options.max + 30,
+      `${dials} dials in ten seconds, of which ${options.max} may open the breaker`,
+    )
     assert.ok((told.get('POOL_UNHEALTHY') ?? 0) > 250, `${[...told]}`)
     factory.onValidate.always('ok')
     await clock.advance(4000)
@@ -217,6 +221,42 @@ test('after one that died at once a connection that lives is trusted, though it 
   ;(await factory.onCreate.call()).ok()
   await settle()
   assert.equal(pool.stats().connecting, 7)
+})
+
+test('trust comes back after one that died at once: with a loan that its borrower ended, or with a second of life', async () => {
+  for (const how of ['a loan that is destroyed', 'a second of life'] as const) {
+    const { clock, pool } = onFakeTime({ max: 1, min: how === 'a second of life' ? 1 : 0 })
+    const { supply } = pool._insides
+    supply.breaker.failed(refused(), clock.now() - 1, clock.now() - 1, true, 1)
+    assert.equal(pool.stats().breaker, 'open')
+    await clock.advance(20)
+    if (how === 'a loan that is destroyed') await pool.destroy(await pool.acquire())
+    else await clock.advance(1000)
+    assert.equal(pool.stats().breaker, 'closed', how)
+    assert.equal(supply.breaker.unproven, false)
+    await pool.close()
+    assert.equal(clock.pending, 0, clock.describe())
+  }
+})
+
+test('a hook that a return sets off finds the connection with whom it has gone to', async () => {
+  const { clock, pool, factory } = onFakeTime({ max: 3 }, scripted('validate'))
+  const first = await pool.acquire()
+  await clock.advance(1)
+  pool._insides.supply.breaker.failed(refused(), clock.now() - 2, clock.now() - 2, true, 3)
+  const waiting = [pool.acquire(), pool.acquire()]
+  const seen: boolean[] = []
+  const create = factory.create.bind(factory)
+  factory.create = signal => {
+    seen.push(pool.isBorrowedResource(first))
+    return create(signal)
+  }
+  pool.release(first)
+  await clock.advance(2000)
+  const got = await Promise.all(waiting)
+  assert.equal(got[0], first)
+  assert.notEqual(got[1], first)
+  assert.deepEqual(seen, [true], 'it was lent to the next one by then, and one more was enough')
 })
 
 test('a breaker that has opened closes again, and says so, also when the pool has grown meanwhile', async () => {
