@@ -157,7 +157,7 @@ test('an open breaker finds a server again that was away for a moment, and later
 
 test('a server that takes connections and answers nothing well is not hammered, and every caller learns why', async () => {
   for (const behaviour of ['hangs', { gives: false }, { throws: new Error('LOADING') }] as const) {
-    const options = { max: 20, testOnBorrow: true, acquireTimeoutMillis: 3000, validateTimeoutMillis: 1000 }
+    const options = { max: 4, testOnBorrow: true, acquireTimeoutMillis: 3000, validateTimeoutMillis: 1000 }
     const { clock, pool, factory } = onFakeTime(options, scripted('validate'))
     const breaker: string[] = []
     pool.on('breaker', event => breaker.push(event.state))
@@ -221,6 +221,20 @@ test('after one that died at once a connection that lives is trusted, though it 
   ;(await factory.onCreate.call()).ok()
   await settle()
   assert.equal(pool.stats().connecting, 7)
+})
+
+test('a large pool does not take a server whose connections never answer for one that is quick', async () => {
+  const { clock, pool, factory } = onFakeTime(
+    { max: 500, testOnBorrow: true, acquireTimeoutMillis: 5000, validateTimeoutMillis: 200 },
+    scripted('validate'),
+  )
+  factory.onValidate.always('hangs')
+  for (let wave = 0; wave < 100; wave += 1) {
+    for (let request = 0; request < 20; request += 1) pool.acquire().catch(() => {})
+    await clock.advance(100)
+  }
+  const dials = factory.onCreate.calls
+  assert.ok(dials < 100, `${dials} dials in ten seconds`)
 })
 
 test('trust comes back after one that died at once: with a loan that its borrower ended, or with a second of life', async () => {
