@@ -9,7 +9,7 @@ import { nodesTable, tables } from './table.ts'
 /*
  * npm run bench [-- options]
  *
- *   --quick               the few most telling scenes and contenders, under 40 seconds
+ *   --quick               the few most telling scenes and contenders, about a minute
  *   --nodes 20,22,24,26   the pools alone on these versions of Node, side by side
  *   --only use            scenes with this in their name
  *   --against tarn,floor  only these contenders, and the one that ratios are formed to

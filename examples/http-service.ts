@@ -7,7 +7,7 @@ import { isPoolError } from '../src/index.ts'
 /*
  * An HTTP service with a Redis pool: a health check, a report for whoever is on call, and an orderly end on SIGTERM.
  *
- *     REDIS_URL=redis://… PORT=8080 node http-service.js
+ *     REDIS_URL=redis://… PORT=8080 node .build/examples/http-service.js
  */
 
 const pool = createRedisPool(process.env.REDIS_URL ?? 'redis://localhost:6379', {

@@ -5,8 +5,8 @@ import { createSocketPool } from '../src/adapters/net.ts'
 /*
  * A client for a line protocol (one line asks, one line answers), over TCP or TLS.
  *
- *     node protocol-client.js PORT            plain
- *     node protocol-client.js PORT CA.pem     TLS; the certificate is for `localhost`
+ *     node .build/examples/protocol-client.js PORT            plain
+ *     node .build/examples/protocol-client.js PORT CA.pem     TLS; the certificate is for `localhost`
  */
 
 const REQUEST_MILLIS = 2000

@@ -5,7 +5,7 @@ import { createRedisPool } from '../src/adapters/ioredis.ts'
  * A queue worker: BLPOP waits on a connection of its own, which is why it needs a pool. What a job does meanwhile uses
  * other connections.
  *
- *     REDIS_URL=redis://… QUEUE=jobs node queue-worker.js
+ *     REDIS_URL=redis://… QUEUE=jobs node .build/examples/queue-worker.js
  */
 
 const WORKERS = 3

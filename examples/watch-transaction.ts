@@ -5,7 +5,7 @@ import type { Pool } from '../src/index.ts'
 /*
  * Optimistic transactions: WATCH marks a connection, so it must not be shared while it is watching.
  *
- *     REDIS_URL=redis://… node watch-transaction.js
+ *     REDIS_URL=redis://… node .build/examples/watch-transaction.js
  */
 
 const MOST_TRIES = 100

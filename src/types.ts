@@ -10,7 +10,10 @@ import type { SlotState } from './slot.ts'
  * are plain questions, answered at once; a throw means that the connection is broken, or dirty.
  */
 export interface Factory<T> {
-  /** Makes one connection. The signal is aborted when `createTimeoutMillis` has passed or the pool is closed. */
+  /**
+   * Makes one connection. The signal is aborted when `createTimeoutMillis` has passed or the pool is closed: settle then,
+   * as `close()` waits for what is still being made.
+   */
   create(signal: AbortSignal): T | Promise<T>
   /**
    * Makes a new connection ready to be lent, once: a handshake, a SELECT, a schema. Part of the create and its deadline;

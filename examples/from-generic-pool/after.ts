@@ -10,7 +10,7 @@ import { createRedisPool } from '../../src/adapters/ioredis.ts'
  * What is used from here on is unchanged: acquire, release, use, drain, clear. A factory of your own works, too: then only
  * the import changes, `import { createPool } from 'lifeguard-pool'`.
  *
- *     REDIS_URL=redis://… node after.js
+ *     REDIS_URL=redis://… node .build/examples/from-generic-pool/after.js
  */
 
 const pool = createRedisPool(process.env.REDIS_URL ?? 'redis://localhost:6379', {

@@ -4,7 +4,7 @@ import { Redis } from 'ioredis'
 /*
  * generic-pool and ioredis, as in many services. `after.ts` is the same with lifeguard-pool.
  *
- *     REDIS_URL=redis://… node before.js
+ *     REDIS_URL=redis://… node .build/examples/from-generic-pool/before.js
  */
 
 const pool = genericPool.createPool<Redis>(

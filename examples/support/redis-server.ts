@@ -176,11 +176,16 @@ export interface FoundRedis {
 /** Does the server take the name, the password and the database of this URL? */
 async function login(url: string): Promise<void> {
   const client = new Redis(url, { lazyConnect: true, retryStrategy: () => null })
-  client.on('error', () => {})
+  let said: Error | undefined
+  client.on('error', error => {
+    said ??= error
+  })
   try {
     await client.connect()
     // ioredis goes on with database 0 where it cannot select the one that was asked for.
     await client.select(client.options.db ?? 0)
+  } catch (error) {
+    throw said ?? error
   } finally {
     client.disconnect()
   }
