@@ -139,7 +139,7 @@ export class Lending<T> {
       this.serve(now)
     } else this.#ready(slot, now, 'returned')
     // Not before it has gone on: a hook that this sets off finds it where it belongs.
-    if (this.supply.breaker.unproven && !DEAD.has(end?.reason)) this.supply.ofUse(slot)
+    if (this.supply.breaker.unproven && !DEAD.has(end?.reason)) this.supply.probation.ofUse(slot)
     this.#house.onChange()
   }
 
@@ -148,7 +148,7 @@ export class Lending<T> {
     const isAlive = slot.fault === undefined && (slot.socket === undefined || isOpen(slot.socket))
     this.#tellRelease(slot, this.#house.clock.now(), 'destroyed')
     this.supply.discard(slot, reason)
-    if (this.supply.breaker.unproven && isAlive) this.supply.ofUse(slot)
+    if (this.supply.breaker.unproven && isAlive) this.supply.probation.ofUse(slot)
     this.#house.onChange()
   }
 

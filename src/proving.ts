@@ -89,7 +89,7 @@ export class Proving<T> {
       if (fault === undefined && from === 'validating') {
         limit.survived(now - slot.activeAt)
         slot.activeAt = now
-        if (this.#supply.breaker.unproven) this.#supply.ofUse(slot)
+        if (this.#supply.breaker.unproven) this.#supply.probation.ofUse(slot)
       }
       const end = fault ?? this.#lender.unfit(slot, now)
       if (end !== undefined) this.#supply.discard(slot, end.reason, end.detail)

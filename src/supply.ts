@@ -15,6 +15,7 @@ import { retirement } from './policy/freshness.ts'
 import type { Nesting } from './policy/nested.ts'
 import type { ServerLimit } from './policy/server-limit.ts'
 import { closeSocket } from './policy/sockets.ts'
+import { Probation } from './probation.ts'
 import { madeTwice, stillborn } from './refusals.ts'
 import type { Roster } from './roster.ts'
 import type { Slot } from './slot.ts'
@@ -41,11 +42,6 @@ export interface House<T> {
   readonly onChange: () => void
 }
 
-/** A connection that dies within this time, never lent, is as good as a failed create: without a pause for breath, a
- * server that accepts and hangs up would be dialled as fast as it answers. */
-const STILLBORN_MILLIS = 1000
-const SICKLY: ReadonlySet<DestroyReason> = new Set(['half-closed', 'broken', 'invalid', 'dirty'])
-
 /**
  * Makes connections when they are needed, and ends them.
  *
@@ -55,6 +51,7 @@ const SICKLY: ReadonlySet<DestroyReason> = new Set(['half-closed', 'broken', 'in
  */
 export class Supply<T> {
   readonly breaker: Breaker
+  readonly probation: Probation<T>
   generation = 0
   /** Why the latest generation was begun. */
   purgedFor: string | undefined = undefined
@@ -71,7 +68,6 @@ export class Supply<T> {
   readonly #house: House<T>
   readonly #engine: Engine<T>
   readonly #retry: Alarm
-  readonly #survival: Alarm
   readonly #onArrival: (slot: Slot<T>) => void
   readonly #dials = new Dials<T>()
 
@@ -88,7 +84,7 @@ export class Supply<T> {
       house.events.announce('factoryDestroyError', error as Error)
     })
     this.#retry = new Alarm(house.clock, () => this.provision(), house.bounds.onStall)
-    this.#survival = new Alarm(house.clock, () => this.#askSurvivors(), house.bounds.onStall)
+    this.probation = new Probation(house, this.breaker, () => this.provision())
   }
 
   /** Permits that are free. Negative after `resize` to a smaller pool. */
@@ -143,7 +139,7 @@ export class Supply<T> {
       }
       // While dials fail, also one that nobody counts on any more is the one that is allowed.
       const underWay =
-        this.breaker.failures > 0 ? roster.census.connecting + this.#untried() : this.#dials.size
+        this.breaker.failures > 0 ? roster.census.connecting + this.probation.untried : this.#dials.size
       if (this.breaker.allowance(now) <= underWay) {
         if (underWay === 0) this.#retry.set(this.breaker.retryAt)
         return
@@ -157,22 +153,6 @@ export class Supply<T> {
     if (this.breaker.failures === 0) this.#dials.outwaited(now - waiter.since, now, impatient)
   }
 
-  /** While connections die young: those that have been made, and not been of use yet to anybody. */
-  #untried(): number {
-    if (!this.breaker.unproven) return 0
-    let count = 0
-    for (const { state, loan } of this.#house.roster.slots) {
-      if (loan === 0 && (state === 'idle' || state === 'validating')) count += 1
-    }
-    return count
-  }
-
-  /** A connection has answered, or a loan of it has ended well. */
-  ofUse(slot: Slot<T>): void {
-    this.breaker.succeeded(slot.startedAt, true)
-    this.provision()
-  }
-
   /** Ends a connection. Its permit returns when the close has settled or timed out. */
   discard(slot: Slot<T>, reason: DestroyReason, detail?: string): void {
     const { roster, events, totals, options, clock, onChange, lookout } = this.#house
@@ -184,12 +164,8 @@ export class Supply<T> {
     // Still lent when the pool is closed by force.
     slot.scope?.end()
     slot.scope = undefined
-    if (slot.loan === 0 && SICKLY.has(reason)) {
-      // As long as it may take until it is known that one does not answer.
-      const proof = reason === 'invalid' ? options.validateTimeoutMillis : 0
-      if (now - slot.createdAt < STILLBORN_MILLIS + proof)
-        this.#failed(stillborn(this.#house.stats(), detail ?? reason), slot.startedAt, now, true)
-    }
+    if (this.probation.isStillborn(slot, reason, now))
+      this.#failed(stillborn(this.#house.stats(), detail ?? reason), slot.startedAt, now, true)
     if (log.destroy.enabled) log.destroy('%s #%d: %s %s', options.name, slot.id, reason, detail ?? '')
     events.announce('destroy', {
       pool: options.name,
@@ -223,7 +199,7 @@ export class Supply<T> {
     this.isStopped = true
     this.keepsMin = false
     this.#retry.clear()
-    this.#survival.clear()
+    this.probation.stop()
     outside(() => {
       for (const slot of this.#house.roster.slots) if (slot.state === 'connecting') slot.dial?.abort(reason)
     })
@@ -266,8 +242,7 @@ export class Supply<T> {
     slot.spread = this.#house.random()
     slot.retireAt = retirement(now, options, this.#house.random)
     this.#dials.overtaken(slot, now)
-    this.breaker.succeeded(slot.startedAt, false)
-    if (this.breaker.unproven) this.#survival.set(now + STILLBORN_MILLIS)
+    this.probation.begin(slot, now)
     if (log.create.enabled) log.create('%s #%d: connected', options.name, slot.id)
     events.announce('connect', { pool: options.name, resource, millis: now - slot.startedAt })
     this.#watch(slot)
@@ -295,18 +270,6 @@ export class Supply<T> {
     if (log.create.enabled) log.create('%s: failed, %d in a row: %O', options.name, breaker.failures, error)
     // Who came meanwhile had hoped for this probe; who had been waiting as it opened waits on.
     if (wasProbe && roster.alive === 0) gate.disappoint(breaker.openings)
-  }
-
-  /** A connection that has not died young is of use as well, though it may be lent for hours, or idle. */
-  #askSurvivors(): void {
-    const now = this.#house.clock.now()
-    for (const { state, createdAt, startedAt } of this.#house.roster.slots) {
-      if (!this.breaker.unproven) break
-      if (state !== 'lent' && state !== 'idle') continue
-      if (now - createdAt >= STILLBORN_MILLIS) this.breaker.succeeded(startedAt, true)
-      else this.#survival.set(createdAt + STILLBORN_MILLIS)
-    }
-    this.provision()
   }
 
   #watch(slot: Slot<T>): void {
