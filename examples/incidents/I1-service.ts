@@ -106,6 +106,8 @@ serve({
   async close() {
     await redis.use(client => client.del(KEY))
     server.close()
+    // Every heartbeat has been answered: what a proxy keeps open for the next one must not hold the process.
+    server.closeAllConnections()
     await redis.drain()
     await redis.clear()
   },
