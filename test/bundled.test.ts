@@ -1,19 +1,16 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
 import { promisify } from 'node:util'
 import { type BuildOptions, build } from 'esbuild'
+import { packageRoot } from './support/package-root.ts'
 import { withRedis } from './support/redis.ts'
 
 const run = promisify(execFile)
 const redis = await withRedis()
-const root = ((): string => {
-  for (let folder = import.meta.dirname; ; folder = dirname(folder)) {
-    if (readdirSync(folder).includes('package.json')) return folder
-  }
-})()
+const root = packageRoot()
 const folder = mkdtempSync(join(root, '.build', 'bundled-'))
 after(() => {
   rmSync(folder, { recursive: true })

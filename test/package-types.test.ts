@@ -1,26 +1,11 @@
 // The declarations as they are published, seen by the compiler of somebody who has it check those of his libraries, too.
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import {
-  cpSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { after, test } from 'node:test'
-
-/** The folder of the package, wherever the compiled test lies. */
-function packageRoot(): string {
-  for (let folder = import.meta.dirname; ; folder = dirname(folder)) {
-    if (readdirSync(folder).includes('package.json')) return folder
-  }
-}
+import { packageRoot } from './support/package-root.ts'
 
 const root = packageRoot()
 const consumer = mkdtempSync(join(tmpdir(), 'lifeguard-pool-types-'))

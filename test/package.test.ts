@@ -1,18 +1,12 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { readdirSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
+import { packageRoot } from './support/package-root.ts'
 
 const run = promisify(execFile)
-
-/** The folder of the package: its own name resolves from there, to what is published. */
-function packageRoot(): string {
-  for (let folder = import.meta.dirname; ; folder = dirname(folder)) {
-    if (readdirSync(folder).includes('package.json')) return folder
-  }
-}
 
 const root = packageRoot()
 

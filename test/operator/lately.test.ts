@@ -1,7 +1,5 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { readdirSync } from 'node:fs'
-import { dirname } from 'node:path'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
 import { makePipe } from '../../examples/incidents/log-pipe/unread.ts'
@@ -9,6 +7,7 @@ import { openPool } from '../../src/create.ts'
 import type { PoolOptions } from '../../src/types.ts'
 import { FakeClock } from '../support/clock.ts'
 import { scripted } from '../support/factories.ts'
+import { packageRoot } from '../support/package-root.ts'
 import { rejection } from '../support/rejection.ts'
 
 function poolOf(options: PoolOptions) {
@@ -80,12 +79,6 @@ test('what happened once, long ago, is not added to what happens now', async () 
   await late
   assert.equal(times(), 1)
 })
-
-function packageRoot(): string {
-  for (let folder = import.meta.dirname; ; folder = dirname(folder)) {
-    if (readdirSync(folder).includes('package.json')) return folder
-  }
-}
 
 test('log lines that nobody read are told by the report and the stats, with their number', {
   skip: process.platform === 'linux' ? false : 'needs the pipes of Linux',

@@ -1,17 +1,10 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { readdirSync } from 'node:fs'
-import { dirname } from 'node:path'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
+import { packageRoot } from '../support/package-root.ts'
 
 const run = promisify(execFile)
-
-function packageRoot(): string {
-  for (let folder = import.meta.dirname; ; folder = dirname(folder)) {
-    if (readdirSync(folder).includes('package.json')) return folder
-  }
-}
 
 const POOL = `
   const pool = createPool({ create: async () => ({}), destroy: async () => {} }, { name: 'seen' })
