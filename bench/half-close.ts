@@ -4,12 +4,12 @@ import type { Socket } from 'node:net'
 import { cpus } from 'node:os'
 import { extname } from 'node:path'
 import { socketFactory } from '../src/adapters/net/factory.ts'
-import { type Clock, systemClock } from '../src/clock.ts'
-import { openPool } from '../src/create.ts'
+import type { PoolOptions } from '../src/api/factory.ts'
 import type { Pool } from '../src/index.ts'
-import { look } from '../src/policy/kernel.ts'
-import { pollPhaseOf } from '../src/policy/poll-phase.ts'
-import type { PoolOptions } from '../src/types.ts'
+import { openPool } from '../src/pool/create-pool.ts'
+import { type Clock, systemClock } from '../src/runtime/clock.ts'
+import { look } from '../src/sockets/conn-check.ts'
+import { pollPhaseOf } from '../src/sockets/poll-phase.ts'
 
 /*
  * What the detection of half-closed connections costs. Run it on a quiet machine:

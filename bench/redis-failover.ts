@@ -3,7 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import genericPool from 'generic-pool'
 import { Redis } from 'ioredis'
 import { startRedis } from '../examples/support/redis-server.ts'
-import { createRedisPool } from '../src/adapters/ioredis.ts'
+import { createRedisPool } from '../src/adapters/ioredis/index.ts'
 import { type Borrow, type Load, startFixedAddress, startLoad } from '../test/support/redis-load.ts'
 import { startFleet } from '../test/support/sentinels.ts'
 

@@ -3,8 +3,8 @@ import genericPool from 'generic-pool'
 import { Redis as Redis6 } from 'ioredis'
 import { Redis as Redis5 } from 'ioredis-5'
 import { startRedis } from '../examples/support/redis-server.ts'
-import { createRedisPool, redisFactory } from '../src/adapters/ioredis.ts'
-import { HANDLES } from '../src/handles.ts'
+import { createRedisPool, redisFactory } from '../src/adapters/ioredis/index.ts'
+import { HANDLES } from '../src/connections/handles.ts'
 import { createPool } from '../src/index.ts'
 
 /*

@@ -4,8 +4,8 @@
  *
  *     node .build/bench/turns.js
  */
-import { systemClock } from '../src/clock.ts'
-import { stallMeterOf } from '../src/policy/stall-meter.ts'
+import { systemClock } from '../src/runtime/clock.ts'
+import { stallMeterOf } from '../src/runtime/stall-monitor.ts'
 
 const TURNS = 200_000
 const ROUNDS = 11

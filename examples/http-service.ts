@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { createRedisPool } from '../src/adapters/ioredis.ts'
+import { createRedisPool } from '../src/adapters/ioredis/index.ts'
 import { isPoolError } from '../src/index.ts'
 
 /*

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis'
-import { createRedisPool } from '../src/adapters/ioredis.ts'
+import { createRedisPool } from '../src/adapters/ioredis/index.ts'
 import type { Pool } from '../src/index.ts'
 
 /*

@@ -1,9 +1,13 @@
-import { createPool } from './create.ts'
-import { Pool } from './pool.ts'
+import { createPool } from './pool/create-pool.ts'
+import { Pool } from './pool/pool.ts'
 
-export { type AcquirePhase, isPoolError, PoolError, type PoolErrorCode, type PoolErrorOf } from './errors.ts'
-export { Lease } from './lease.ts'
-export type { ConnectionReport, LeaseReport, PoolReport, WaiterReport } from './report.ts'
+export {
+  type AcquirePhase,
+  isPoolError,
+  PoolError,
+  type PoolErrorCode,
+  type PoolErrorOf,
+} from './api/errors.ts'
 export type {
   AcquireOptions,
   DestroyReason,
@@ -14,7 +18,9 @@ export type {
   /** Its name in generic-pool. */
   PoolOptions as Options,
   PoolStats,
-} from './types.ts'
+} from './api/factory.ts'
+export type { ConnectionReport, LeaseReport, PoolReport, WaiterReport } from './diagnostics/report.ts'
+export { Lease } from './pool/lease.ts'
 export { createPool, Pool }
 
 /** For `import genericPool from 'generic-pool'` with only the name of the package changed. */

@@ -19,9 +19,9 @@ after(() => {
 
 const ENTRIES = `
   import { createPool } from './dist/index.js'
-  import { createRedisPool } from './dist/adapters/ioredis.js'
-  import { createSocketPool } from './dist/adapters/net.js'
-  import { installReportSignal } from './dist/operator/diagnostics.js'
+  import { createRedisPool } from './dist/adapters/ioredis/index.js'
+  import { createSocketPool } from './dist/adapters/net/index.js'
+  import { installReportSignal } from './dist/diagnostics/index.js'
   const found = { entries: [createPool, createRedisPool, createSocketPool, installReportSignal].length }
 `
 /** A task that holds one lease and asks for the next, of a pool of one. */

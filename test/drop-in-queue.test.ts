@@ -1,8 +1,8 @@
 // What generic-pool's users rely on, asked of ours: the queue and failing hooks. Its hazards, which nobody can want, are in test/hazards.
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { openPool } from '../src/create.ts'
 import { isPoolError } from '../src/index.ts'
+import { openPool } from '../src/pool/create-pool.ts'
 import { FakeClock } from './support/clock.ts'
 import { CountingFactory, eventually, scripted, turns } from './support/factories.ts'
 import { open } from './support/pools.ts'

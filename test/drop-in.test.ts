@@ -1,8 +1,8 @@
 // What generic-pool's users rely on, asked of ours: options, counts, lending. Its hazards, which nobody can want, are in test/hazards.
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import type { PoolOptions } from '../src/api/factory.ts'
 import { isPoolError, type Pool } from '../src/index.ts'
-import type { PoolOptions } from '../src/types.ts'
 import {
   CountingFactory,
   eventually,

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import * as refusals from '../src/api/error-messages.ts'
+import { badOptions } from '../src/api/resolve-options.ts'
 import {
   type AcquirePhase,
   createPool,
@@ -12,9 +14,7 @@ import {
   type PoolErrorCode,
   type PoolStats,
 } from '../src/index.ts'
-import { badOptions } from '../src/options.ts'
-import { deadlock, nestedAcquire } from '../src/policy/nested-words.ts'
-import * as refusals from '../src/refusals.ts'
+import { deadlock, nestedAcquire } from '../src/nested/messages.ts'
 
 /** Are the two types the same? The compiler answers; a wrong answer does not compile. */
 type Same<A, B> = (<X>() => X extends A ? 1 : 2) extends <X>() => X extends B ? 1 : 2 ? true : false

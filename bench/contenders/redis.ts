@@ -1,7 +1,7 @@
 import genericPool from 'generic-pool'
 import { Redis, type RedisOptions } from 'ioredis'
 import { createClientPool } from 'redis'
-import { createRedisPool } from '../../src/adapters/ioredis.ts'
+import { createRedisPool } from '../../src/adapters/ioredis/index.ts'
 import { createPool } from '../../src/index.ts'
 
 /** A way to Redis, as the scenes use it. */

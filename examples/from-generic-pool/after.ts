@@ -1,4 +1,4 @@
-import { createRedisPool } from '../../src/adapters/ioredis.ts'
+import { createRedisPool } from '../../src/adapters/ioredis/index.ts'
 
 /*
  * `before.ts` on lifeguard-pool. What has gone:

@@ -5,8 +5,8 @@ import type { AddressInfo } from 'node:net'
 import createDebug from 'debug'
 import genericPool from 'generic-pool'
 import { Redis } from 'ioredis'
-import { createRedisPool } from '../../src/adapters/ioredis.ts'
-import { LogSink } from '../../src/sink.ts'
+import { createRedisPool } from '../../src/adapters/ioredis/index.ts'
+import { LogSink } from '../../src/runtime/log-sink.ts'
 import { type Loans, nameCause, reportOf, serve } from './parts/serving.ts'
 
 /*

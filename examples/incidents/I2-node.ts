@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import genericPool from 'generic-pool'
 import { Redis } from 'ioredis'
-import { createRedisPool } from '../../src/adapters/ioredis.ts'
+import { createRedisPool } from '../../src/adapters/ioredis/index.ts'
 import { type Loans, nameCause, reportOf, serve } from './parts/serving.ts'
 
 /*

@@ -1,6 +1,6 @@
 import genericPool from 'generic-pool'
 import { Redis } from 'ioredis'
-import { createRedisPool } from '../../src/adapters/ioredis.ts'
+import { createRedisPool } from '../../src/adapters/ioredis/index.ts'
 import { isPoolError, type PoolError } from '../../src/index.ts'
 import { type Loans, nameCause, serve } from './parts/serving.ts'
 

@@ -2,7 +2,7 @@ import { type EventEmitter, once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import genericPool from 'generic-pool'
 import { Redis, type RedisOptions } from 'ioredis'
-import { createRedisPool } from '../../src/adapters/ioredis.ts'
+import { createRedisPool } from '../../src/adapters/ioredis/index.ts'
 import { type Loans, nameCause, reportOf, serve } from './parts/serving.ts'
 
 /*

@@ -12,7 +12,7 @@ import { dirname, join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
-import { createSocketPool } from '../../src/adapters/net.ts'
+import { createSocketPool } from '../../src/adapters/net/index.ts'
 import { createPool } from '../../src/index.ts'
 import { makePipe } from './log-pipe/unread.ts'
 

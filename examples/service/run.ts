@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
-import { createRedisPool } from '../../src/adapters/ioredis.ts'
+import { createRedisPool } from '../../src/adapters/ioredis/index.ts'
 import type { Pool } from '../../src/index.ts'
 import { Bank } from './bank.ts'
 import { between, now } from './clock.ts'

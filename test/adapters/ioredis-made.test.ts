@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { after, describe, test } from 'node:test'
-import { isPoolError } from '../../src/errors.ts'
+import { isPoolError } from '../../src/api/errors.ts'
 import { eventually } from '../support/factories.ts'
 import { withRedis } from '../support/redis.ts'
 import { handshake, withFake } from './fake-redis.ts'

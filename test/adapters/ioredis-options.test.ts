@@ -3,9 +3,9 @@ import { execFile } from 'node:child_process'
 import { after, describe, test } from 'node:test'
 import { promisify } from 'node:util'
 import { Redis } from 'ioredis'
-import { createRedisPool } from '../../src/adapters/ioredis.ts'
-import { isPoolError } from '../../src/errors.ts'
-import type { Pool } from '../../src/pool.ts'
+import { createRedisPool } from '../../src/adapters/ioredis/index.ts'
+import { isPoolError } from '../../src/api/errors.ts'
+import type { Pool } from '../../src/pool/pool.ts'
 import { eventually } from '../support/factories.ts'
 import { withRedis } from '../support/redis.ts'
 import { factoryOf, noSignal, rejection, versions } from './versions.ts'
@@ -258,7 +258,7 @@ describe('createRedisPool', () => {
   })
 
   test('can be required by CommonJS, and holds no process once it is closed', { skip }, async () => {
-    const entry = new URL('../../src/adapters/ioredis.js', import.meta.url).pathname
+    const entry = new URL('../../src/adapters/ioredis/index.js', import.meta.url).pathname
     const code = `const { createRedisPool } = require(${JSON.stringify(entry)})
       const pool = createRedisPool(${JSON.stringify(redis.url)})
       pool.use(client => client.ping()).then(console.log).then(() => pool.close())`

@@ -9,8 +9,8 @@ import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promi
 import { TLSSocket } from 'node:tls'
 import { socketFactory } from '../../src/adapters/net/factory.ts'
 import { checkedTarget, type SocketTarget } from '../../src/adapters/net/target.ts'
-import { isPoolError } from '../../src/errors.ts'
-import { closeSocket, isHealthy } from '../../src/policy/sockets.ts'
+import { isPoolError } from '../../src/api/errors.ts'
+import { closeSocket, isHealthy } from '../../src/sockets/socket-state.ts'
 import { eventually, settledWithin, turns } from '../support/factories.ts'
 import {
   type FaultProcess,

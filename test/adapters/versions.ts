@@ -1,10 +1,10 @@
 import { Redis as Redis6 } from 'ioredis'
 import { Redis as Redis5 } from 'ioredis-5'
+import { clientMaker } from '../../src/adapters/ioredis/client/client-options.ts'
 import { clientFactory } from '../../src/adapters/ioredis/factory.ts'
-import { clientMaker } from '../../src/adapters/ioredis/options.ts'
-import { openRedisPool, type RedisPoolOptions } from '../../src/adapters/ioredis.ts'
-import type { Pool } from '../../src/pool.ts'
-import type { Factory } from '../../src/types.ts'
+import { openRedisPool, type RedisPoolOptions } from '../../src/adapters/ioredis/index.ts'
+import type { Factory } from '../../src/api/factory.ts'
+import type { Pool } from '../../src/pool/pool.ts'
 import { eventually } from '../support/factories.ts'
 
 /** The adapter with each version of ioredis that it supports. */

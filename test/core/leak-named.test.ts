@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, describe, test } from 'node:test'
-import { createRedisPool } from '../../src/adapters/ioredis.ts'
+import { createRedisPool } from '../../src/adapters/ioredis/index.ts'
 import { createPool, type LeakEvent } from '../../src/index.ts'
 import { CountingFactory, eventually } from '../support/factories.ts'
 import { withRedis } from '../support/redis.ts'

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { runInNewContext } from 'node:vm'
-import { createSocketPool } from '../../src/adapters/net.ts'
+import { createSocketPool } from '../../src/adapters/net/index.ts'
 import { createPool, isPoolError, Pool, PoolError, type PoolOptions } from '../../src/index.ts'
 
 const factory = { create: async () => ({}), destroy: async () => {} }

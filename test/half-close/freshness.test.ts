@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { openPool } from '../../src/create.ts'
+import type { DestroyReason, Factory, PoolOptions } from '../../src/api/factory.ts'
 import type { Pool } from '../../src/index.ts'
-import type { DestroyReason, Factory, PoolOptions } from '../../src/types.ts'
+import { openPool } from '../../src/pool/create-pool.ts'
 import { FakeClock } from '../support/clock.ts'
 import { type Connection, type ScriptedFactory, scripted } from '../support/factories.ts'
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { ServerLimit } from '../../src/policy/server-limit.ts'
+import { ServerLimit } from '../../src/connections/server-idle-timeout.ts'
 
 const learning = (option: number | 'auto' | 'none' = 'auto'): ServerLimit =>
   new ServerLimit(option, true, () => {})

@@ -1,6 +1,6 @@
 // One scenario against one pool, in a process of its own: it may spin, hang or crash without harm to the tests.
 import * as genericPool from 'generic-pool'
-import { messageOf } from '../../src/errors.ts'
+import { messageOf } from '../../src/api/errors.ts'
 import { turns } from '../support/factories.ts'
 import type { CreatePool, Facts, Scenario } from './scenario.ts'
 

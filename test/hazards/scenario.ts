@@ -1,5 +1,5 @@
-import { isPoolError, messageOf } from '../../src/errors.ts'
-import type { Factory, PoolOptions } from '../../src/types.ts'
+import { isPoolError, messageOf } from '../../src/api/errors.ts'
+import type { Factory, PoolOptions } from '../../src/api/factory.ts'
 import type { Settled } from '../support/factories.ts'
 
 /** What a scenario may ask of either pool. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
-import { MOST_MILLIS } from '../../src/aftermath.ts'
-import type { Pool } from '../../src/pool.ts'
-import type { SlotState } from '../../src/slot.ts'
+import type { SlotState } from '../../src/connections/slot.ts'
+import type { Pool } from '../../src/pool/pool.ts'
+import { MOST_MILLIS } from '../../src/pool/stall-grace.ts'
 import type { Connection, World } from './world.ts'
 
 const STATES: readonly SlotState[] = [

@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events'
 import type { Socket } from 'node:net'
-import type { Factory } from '../../src/types.ts'
+import type { Factory } from '../../src/api/factory.ts'
 
 /** As much of a socket as the pool looks at. */
 export class FakeSocket extends EventEmitter {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
-import { createRedisPool } from '../../src/adapters/ioredis.ts'
+import { createRedisPool } from '../../src/adapters/ioredis/index.ts'
 import type { PoolError } from '../../src/index.ts'
 import { withRedis } from '../support/redis.ts'
 import { tally } from './world.ts'

@@ -4,7 +4,7 @@ import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { PassThrough } from 'node:stream'
 import { test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
-import { createSocketPool } from '../../src/adapters/net.ts'
+import { createSocketPool } from '../../src/adapters/net/index.ts'
 import { createPool, type PoolError } from '../../src/index.ts'
 import { endings, tally } from './world.ts'
 

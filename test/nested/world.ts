@@ -1,6 +1,6 @@
-import { openPool } from '../../src/create.ts'
+import type { Factory, PoolOptions } from '../../src/api/factory.ts'
 import { createPool, type Pool, type PoolError } from '../../src/index.ts'
-import type { Factory, PoolOptions } from '../../src/types.ts'
+import { openPool } from '../../src/pool/create-pool.ts'
 import { JumpingClock } from '../support/nested-clock.ts'
 
 export interface Thing {

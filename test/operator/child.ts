@@ -1,7 +1,7 @@
 /* A service with two pools, one of them full; reports on SIGUSR2 as it is told. Says its address on stdout. */
 import { createServer } from 'node:http'
+import { installReportSignal, reportHandler } from '../../src/diagnostics/index.ts'
 import { createPool } from '../../src/index.ts'
-import { installReportSignal, reportHandler } from '../../src/operator/diagnostics.ts'
 
 const [file] = process.argv.slice(2)
 const factory = { create: async () => ({}), destroy: async () => {} }

@@ -9,10 +9,10 @@ import { describe, test } from 'node:test'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { makePipe } from '../../examples/incidents/log-pipe/unread.ts'
+import { allReports, installReportSignal, reportAll } from '../../src/diagnostics/index.ts'
+import { livePools } from '../../src/diagnostics/registry.ts'
+import type { PoolReport } from '../../src/diagnostics/report.ts'
 import { createPool } from '../../src/index.ts'
-import { allReports, installReportSignal, reportAll } from '../../src/operator/diagnostics.ts'
-import { livePools } from '../../src/registry.ts'
-import type { PoolReport } from '../../src/report.ts'
 import { eventually } from '../support/factories.ts'
 
 const skip = process.platform === 'win32' ? 'needs signals' : false

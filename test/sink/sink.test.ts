@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Outlet } from '../../src/outlet.ts'
-import { LogSink } from '../../src/sink.ts'
+import { LogSink } from '../../src/runtime/log-sink.ts'
+import type { Outlet } from '../../src/runtime/output.ts'
 import { FakeClock } from '../support/clock.ts'
 
 /** An outlet with as much room as the test gives it. */

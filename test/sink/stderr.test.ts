@@ -10,7 +10,7 @@ import { pathToFileURL } from 'node:url'
 import { makePipe, type Pipe, runUnread } from '../../examples/incidents/log-pipe/unread.ts'
 
 const CHILD = join(import.meta.dirname, 'child.js')
-const SINK = join(import.meta.dirname, '../../src/sink.js')
+const SINK = join(import.meta.dirname, '../../src/runtime/log-sink.js')
 const skip = process.platform === 'linux' ? false : 'needs the pipes of Linux'
 const CYCLES = process.env.LIFEGUARD_LONG ? 1_000_000 : 200_000
 

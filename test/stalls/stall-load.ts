@@ -1,5 +1,5 @@
-import { createRedisPool } from '../../src/adapters/ioredis.ts'
-import type { Pool } from '../../src/pool.ts'
+import { createRedisPool } from '../../src/adapters/ioredis/index.ts'
+import type { Pool } from '../../src/pool/pool.ts'
 import { block } from '../support/factories.ts'
 
 /** What became of everything that was under way while the loop was blocked again and again. */

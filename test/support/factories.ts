@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises'
-import type { Factory } from '../../src/types.ts'
+import type { Factory } from '../../src/api/factory.ts'
 
 /** What the factories of this file make unless told otherwise. */
 export interface Connection {

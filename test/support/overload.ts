@@ -1,6 +1,6 @@
-import { openPool } from '../../src/create.ts'
-import { isPoolError } from '../../src/errors.ts'
-import type { PoolOptions } from '../../src/types.ts'
+import { isPoolError } from '../../src/api/errors.ts'
+import type { PoolOptions } from '../../src/api/factory.ts'
+import { openPool } from '../../src/pool/create-pool.ts'
 import { FakeClock } from './clock.ts'
 
 /** A service behind a pool, as a simulation on an injected clock has it. */

@@ -1,6 +1,6 @@
 import { afterEach } from 'node:test'
+import type { Factory, PoolOptions } from '../../src/api/factory.ts'
 import { createPool, type Pool } from '../../src/index.ts'
-import type { Factory, PoolOptions } from '../../src/types.ts'
 
 const closers: (() => Promise<void>)[] = []
 

@@ -1,4 +1,4 @@
-import type { PoolError } from '../../src/errors.ts'
+import type { PoolError } from '../../src/api/errors.ts'
 
 /** The error with which a promise is rejected; listens at once, so that nothing is unhandled meanwhile. */
 export const rejection = (promise: Promise<unknown>): Promise<PoolError> =>

@@ -1,8 +1,8 @@
 import { connect as connectNet, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
-import { messageOf, PoolError } from '../../errors.ts'
-import { closeSocket, isHealthy, layer } from '../../policy/sockets.ts'
-import type { Factory } from '../../types.ts'
+import { messageOf, PoolError } from '../../api/errors.ts'
+import type { Factory } from '../../api/factory.ts'
+import { closeSocket, isHealthy, layer } from '../../sockets/socket-state.ts'
 import type { SocketTarget } from './target.ts'
 
 /** Idle time before the first keepalive probe. Milliseconds. */

@@ -1,8 +1,8 @@
 import { isIP, type LookupFunction } from 'node:net'
 import type { ConnectionOptions } from 'node:tls'
-import { isRecord, readRecord } from '../../given.ts'
-import { breaches, flag, LONGEST_MILLIS, type Rule, text, wholeTo } from '../../option-rules.ts'
-import { badOptions } from '../../options.ts'
+import { breaches, flag, LONGEST_MILLIS, type Rule, text, wholeTo } from '../../api/option-rules.ts'
+import { isRecord, readRecord } from '../../api/read-input.ts'
+import { badOptions } from '../../api/resolve-options.ts'
 
 /** Where the sockets of a pool lead, and how they are set up. Times are in milliseconds. */
 export interface SocketTarget {

@@ -1,0 +1,191 @@
+import type { Socket } from 'node:net'
+import { closeSocket } from '../../../sockets/socket-state.ts'
+
+/**
+ * What the adapter uses of an ioredis client. The client of ioredis 5, that of ioredis 6 and one typed for RESP3
+ * replies all have this shape, although TypeScript cannot assign them to each other.
+ */
+export interface RedisClient {
+  readonly status: string
+  readonly isCluster: boolean
+  readonly options: object
+  /** Typed as always there; in fact undefined until the tick after connecting starts. */
+  readonly stream: Socket
+  readonly condition: { readonly subscriber: unknown } | null
+  readonly commandQueue: Queue
+  readonly autoPipelineQueueSize: number
+  connect(): Promise<unknown>
+  disconnect(): void
+  ping(): Promise<unknown>
+  call(command: string, ...args: string[]): Promise<unknown>
+  on(event: string, listener: (...args: unknown[]) => void): unknown
+  once(event: string, listener: (...args: unknown[]) => void): unknown
+  off(event: string, listener: (...args: unknown[]) => void): unknown
+}
+
+interface Queue {
+  readonly length: number
+  peekAt(index: number): unknown
+}
+
+/** What the type of ioredis keeps private, and what it has no name for. Each is undefined if a version lacks it. */
+interface Innards {
+  readonly connector?: Connector
+  readonly offlineQueue?: Queue
+  flushQueue?(...args: unknown[]): void
+  readonly socketTimeoutTimer?: ReturnType<typeof setTimeout>
+}
+
+interface Connector {
+  stream?: Socket | undefined
+  disconnectTimeout?: number
+  /** Called with what the server tells of itself; false closes the connection. */
+  check?(info: Readonly<Record<string, string | undefined>>): boolean
+  connectToSentinel?(...args: unknown[]): RedisClient
+}
+
+const innards = (client: RedisClient): Innards => client as unknown as Innards
+
+/** Is that an ioredis client, of whatever version or copy, and not a cluster of them? */
+export function isRedisClient(value: unknown): value is RedisClient {
+  if (typeof value !== 'object' || value === null) return false
+  const { status, options, isCluster, connect, disconnect, ping, on } = value as Partial<RedisClient>
+  const hasMethods = [connect, disconnect, ping, on].every(method => typeof method === 'function')
+  return hasMethods && typeof status === 'string' && typeof options === 'object' && isCluster === false
+}
+
+/** The client's socket; the connector has it a few microtasks before the client. */
+export function streamOf(client: RedisClient): Socket | undefined {
+  return (client.stream as Socket | undefined) ?? innards(client).connector?.stream
+}
+
+export const connectorOf = (client: RedisClient): Connector | undefined => innards(client).connector
+
+/** Has the client commands without an answer? */
+export function isBusy(client: RedisClient): boolean {
+  return client.commandQueue.length > 0 || client.autoPipelineQueueSize > 0
+}
+
+/**
+ * Ends the client in this tick, whatever it is doing: the socket is closed, a dial that has no socket yet gets none,
+ * ioredis reconnects no more and no timer of its own is left. Its commands are rejected once the socket's `close`
+ * has been emitted. Safe to call again.
+ */
+export function sever(client: RedisClient): void {
+  const stream = streamOf(client)
+  const { offlineQueue, socketTimeoutTimer } = innards(client)
+  forgive(client.commandQueue)
+  forgive(offlineQueue)
+  deafen(client)
+  // Without a stream `disconnect` does no more than it should: it forbids a reconnect and calls a dial off. With one
+  // it would half-close it and set a timer that holds the process; on a closed stream nothing would ever clear that.
+  // ioredis calls it again by itself, when the close of the socket fails a command of the handshake.
+  forgetStream(client)
+  if (client.status !== 'end') client.disconnect()
+  if (stream !== undefined) closeSocket(stream)
+  asked.get(client)?.sentinels.forEach(sever)
+  // ioredis 5 leaves this one running.
+  clearTimeout(socketTimeoutTimer)
+}
+
+/** Ends the client as {@link sever} does; its commands are rejected at once, and with this error. */
+export function abandon(client: RedisClient, error: Error): void {
+  forgive(client.commandQueue)
+  innards(client).flushQueue?.call(client, error)
+  sever(client)
+}
+
+/**
+ * Takes the commands that are cut off here out of Node's sight as unhandled: whoever awaits one still sees it fail,
+ * but one that was sent and forgotten must not bring the process down because the pool closed its connection.
+ */
+function forgive(queue: Queue | undefined): void {
+  for (let index = 0; queue !== undefined && index < queue.length; index += 1) {
+    const { command } = queue.peekAt(index) as { command?: { promise?: Promise<unknown> } }
+    command?.promise?.catch(() => {})
+  }
+}
+
+/** Takes an answer that nobody is to have. */
+const NOBODY = { command: { name: 'ping', args: [''], resolve() {}, reject() {} } }
+
+/**
+ * ioredis reads on: what came in one piece with the answer at which the client was ended it would still deal out, to
+ * commands it does not belong to, and throw where its shape is not theirs. The commands that wait stay in the queue;
+ * they are rejected as it is flushed.
+ */
+function deafen(client: RedisClient): void {
+  const queue = client.commandQueue as Queue & { shift?: () => unknown }
+  const own = innards(client) as { flushQueue?: Innards['flushQueue'] }
+  const { flushQueue } = own
+  if (flushQueue === undefined || Object.hasOwn(queue, 'shift')) return
+  if (client.condition) (client.condition as { subscriber: unknown }).subscriber = false
+  const hear = (): void => {
+    delete queue.shift
+    delete own.flushQueue
+  }
+  queue.shift = () => NOBODY
+  own.flushQueue = (...args) => {
+    hear()
+    flushQueue.apply(client, args)
+  }
+  // The piece has been read by then.
+  process.nextTick(hear)
+}
+
+interface Asked {
+  /** Clients that wait for the answer of a sentinel. */
+  readonly sentinels: Set<RedisClient>
+  lastError: unknown
+}
+
+const asked = new WeakMap<RedisClient, Asked>()
+
+/**
+ * Keeps hold of the clients by which ioredis asks sentinels for an address. It makes one for each question and ends
+ * it softly, so that a silent sentinel would keep a socket, and a timer the process, after the dial was called off.
+ */
+export function watchSentinels(client: RedisClient): void {
+  const { connector } = innards(client)
+  const connectToSentinel = connector?.connectToSentinel
+  if (connector === undefined || typeof connectToSentinel !== 'function') return
+  const ours: Asked = { sentinels: new Set(), lastError: undefined }
+  asked.set(client, ours)
+  connector.connectToSentinel = (...args) => {
+    const sentinel = connectToSentinel.apply(connector, args)
+    ours.sentinels.add(sentinel)
+    sentinel.on('error', error => {
+      ours.lastError = error
+    })
+    sentinel.once('end', () => {
+      ours.sentinels.delete(sentinel)
+      // See sever: ioredis calls `disconnect` on it once more.
+      forgetStream(sentinel)
+    })
+    return sentinel
+  }
+}
+
+/** Why the last sentinel did not answer. ioredis says no more than that the connection closed. */
+export function sentinelError(client: RedisClient): unknown {
+  return asked.get(client)?.lastError
+}
+
+function forgetStream(client: RedisClient): void {
+  const { connector } = innards(client)
+  if (connector !== undefined) connector.stream = undefined
+}
+
+/** Makes a client to a sentinel, as ioredis would do to ask it for an address, but for these options. */
+export function sentinelClient(client: RedisClient, endpoint: unknown, options: object): RedisClient {
+  const { connector } = innards(client)
+  // Not the method of this very connector: its clients belong to the one that asks, and end with it.
+  const prototype: Connector = Object.getPrototypeOf(connector)
+  return prototype.connectToSentinel?.call(connector, endpoint, options) as RedisClient
+}
+
+/** The socket's timeout of `disconnect()` was copied when the client was made. */
+export function setDisconnectTimeout(client: RedisClient, millis: number): void {
+  const { connector } = innards(client)
+  if (connector !== undefined && 'disconnectTimeout' in connector) connector.disconnectTimeout = millis
+}

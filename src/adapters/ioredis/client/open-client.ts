@@ -1,0 +1,151 @@
+import type { Socket } from 'node:net'
+import { messageOf, PoolError } from '../../../api/errors.ts'
+import { badOptions } from '../../../api/resolve-options.ts'
+import { closeSocket, isHealthy } from '../../../sockets/socket-state.ts'
+import { isRedisClient, type RedisClient, sentinelError, sever, streamOf, watchSentinels } from './client.ts'
+import { forceOptions } from './client-options.ts'
+import { keepInfo } from './role.ts'
+
+/** Clients that some pool of this process owns or has owned. */
+const taken = new WeakSet<RedisClient>()
+
+/**
+ * Makes a client and waits until it is ready.
+ *
+ * Rejects with the very error that ioredis reported: any `error` event before the client is ready is a failure, as
+ * ioredis goes on without the database or the password that it was to use. On every way out but success the socket is
+ * closed in the same tick.
+ *
+ * @throws PoolError `POOL_CONNECT_FAILED` if there was no error, only silence (until the signal) or a close;
+ * `POOL_BAD_OPTIONS` if `make` gave what cannot be pooled
+ */
+export async function openClient<R extends RedisClient>(make: () => R, signal: AbortSignal): Promise<R> {
+  signal.throwIfAborted()
+  const client = adopt(make())
+  await ready(client, signal)
+  return client
+}
+
+/** Makes the client ours, or ends it. */
+function adopt<R extends RedisClient>(client: R): R {
+  if (!isRedisClient(client))
+    throw badOptions([`the function must return an ioredis client, ${whatIs(client)}`])
+  if (taken.has(client)) {
+    throw badOptions([
+      'the function returned a client that a pool has already: it must make a new one each time',
+    ])
+  }
+  taken.add(client)
+  client.on('error', onFault)
+  watchSentinels(client)
+  keepInfo(client)
+  try {
+    forceOptions(client)
+  } catch (error) {
+    sever(client)
+    throw error
+  }
+  return client
+}
+
+/** Describes what came in place of a client, and ends it if it may hold a connection. */
+function whatIs(value: unknown): string {
+  const other = value as { isCluster?: unknown; then?: unknown } & RedisClient
+  if (other?.isCluster === true) {
+    other.on('error', () => {})
+    other.disconnect()
+    return 'not a cluster: a cluster has a connection to each of its nodes already; pool the clients of one node'
+  }
+  if (typeof other?.then === 'function') {
+    Promise.resolve(value).then(
+      late => isRedisClient(late) && !taken.has(late) && sever(late),
+      () => {},
+    )
+    return 'not a promise of one: what has to be awaited belongs behind the first command'
+  }
+  return value === null || typeof value !== 'object' ? `not ${value}` : 'not some other object'
+}
+
+/** Once and for all: ioredis goes on as `ready` after a reply that nobody asked for, and shifts the ones that follow. */
+function onFault(this: RedisClient): void {
+  sever(this)
+}
+
+function onPeerClosed(this: Socket): void {
+  closeSocket(this)
+}
+
+function ready(client: RedisClient, signal: AbortSignal): Promise<void> {
+  return new Promise<void>((resolve, reject) => {
+    let settled = false
+    const settle = (): void => {
+      settled = true
+      client.off('error', onError)
+      client.off('ready', onReady)
+      client.off('end', onEnd)
+      signal.removeEventListener('abort', onAbort)
+    }
+    const onError = (error: unknown): void => {
+      settle()
+      // Here and not where the promise is awaited: the socket must not outlive this tick.
+      sever(client)
+      const deeper = sentinelError(client)
+      if (deeper !== undefined && error instanceof Error) error.cause ??= deeper
+      reject(error)
+    }
+    const onEnd = (cause?: unknown): void =>
+      onError(failed(client, `the connection was closed ${progress(client)}`, cause))
+    const onAbort = (): void =>
+      onError(failed(client, `given up ${progress(client)} (${messageOf(signal.reason)})`, signal.reason))
+    const onReady = (): void => {
+      const stream = streamOf(client)
+      // ioredis 5 also becomes ready on a socket that has ended.
+      if (stream === undefined || !isHealthy(stream)) onEnd()
+      else {
+        stream.once('end', onPeerClosed)
+        settle()
+        resolve()
+      }
+    }
+    client.on('error', onError)
+    client.on('ready', onReady)
+    client.on('end', onEnd)
+    signal.addEventListener('abort', onAbort)
+    if (signal.aborted) onAbort()
+    else if (client.status === 'ready') onReady()
+    else if (client.status === 'wait') {
+      client.connect().catch((reason: unknown) => {
+        // The true cause was an event before this. Without one, it says no more than that the connection closed.
+        if (!settled) onEnd(reason)
+      })
+    } else if (client.status !== 'connecting' && client.status !== 'connect') {
+      onError(
+        badOptions([`the function returned a client that is '${client.status}'; it must return a new one`]),
+      )
+    }
+  })
+}
+
+export function failed(client: RedisClient, what: string, cause: unknown): PoolError {
+  const { sentinels, name, path, host, port } = client.options as Record<string, unknown>
+  const target = sentinels ? `'${name}' by way of its sentinels` : (path ?? `${host}:${port}`)
+  const message = `connecting to Redis at ${target}: ${what}`
+  return new PoolError('POOL_CONNECT_FAILED', message, cause === undefined ? {} : { cause })
+}
+
+/** How far connecting has come. */
+function progress(client: RedisClient): string {
+  const stream = streamOf(client)
+  if (stream === undefined) return 'before there was a socket'
+  if (client.status === 'connecting') {
+    return stream.connecting || !('encrypted' in stream)
+      ? 'before TCP was connected'
+      : 'after TCP was connected, during the TLS handshake'
+  }
+  if (stream.bytesRead === 0) return 'after TCP was connected, with no reply to the handshake'
+  const loading =
+    client.status === 'connect' && client.commandQueue.length === 0
+      ? ', while the server was loading its data'
+      : ''
+  return `after ${stream.bytesRead} bytes of reply to the handshake${loading}`
+}

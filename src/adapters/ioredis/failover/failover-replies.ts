@@ -1,0 +1,30 @@
+import { messageOf } from '../../../api/errors.ts'
+import type { RedisClient } from '../client/client.ts'
+import type { Face } from '../handle/client-lender.ts'
+
+/**
+ * Replies by which a server says that it is not the primary any more, or not ready to be one. An EXEC that is refused
+ * names the reason inside, and so did scripts before Redis 7. `UNBLOCKED` has a second meaning, a CLIENT UNBLOCK.
+ */
+const LOST =
+  /^(?:READONLY|MASTERDOWN|LOADING)\b|^UNBLOCKED force unblock\b|^EXECABORT .*: (?:READONLY|MASTERDOWN|LOADING)\b|^ERR Error running script\b.*-(?:READONLY|MASTERDOWN)\b/
+
+/** Does this error reply mean that the connection leads to the wrong server? */
+export const isLost = (error: unknown): boolean =>
+  error instanceof Error && error.name === 'ReplyError' && LOST.test(error.message)
+
+/**
+ * Watches the error replies of a client, whoever they are for, by the method that ioredis calls for each of them: other
+ * replies cost nothing.
+ */
+export function watchReplies(client: RedisClient, face: Face, epoch: number): void {
+  const watched = client as RedisClient & { handleReconnection(error: Error, item: unknown): void }
+  const { handleReconnection } = watched
+  const watch = (error: Error, item: unknown): void => {
+    handleReconnection.call(client, error, item)
+    if (!isLost(error) || face.fault !== undefined) return
+    face.fault = `a reply '${messageOf(error).split(' ', 1)[0]}'`
+    face.side.failedOver(epoch, `the server replied: ${messageOf(error)}`)
+  }
+  Object.defineProperty(client, 'handleReconnection', { value: watch, configurable: true, writable: true })
+}

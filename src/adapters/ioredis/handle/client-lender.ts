@@ -1,0 +1,158 @@
+import type { Leftover } from '../../../connections/handles.ts'
+import type { RedisClient } from '../client/client.ts'
+import type { PoolSide } from '../redis-pool-context.ts'
+import { Definitions } from './custom-commands.ts'
+import {
+  type Client,
+  type Handle,
+  type HandleClass,
+  handleClass,
+  LOAN,
+  type Loan,
+  sendCommand,
+  shareEvents,
+} from './handle.ts'
+import { nameOf, Order } from './reply-order.ts'
+import { type Command, Trail } from './session-state.ts'
+
+/** One loan of one client. */
+class FaceLoan implements Loan {
+  readonly face: Face
+  readonly handle: Handle
+  ended = false
+  /** There once a command was sent that may leave something behind. */
+  trail: Trail | undefined
+  /** There once a command was sent behind which not every other may follow. */
+  order: Order | undefined
+  /** Where each thing that may be left behind was done, if that is wanted. */
+  stacks: Map<string, string> | undefined
+
+  constructor(face: Face) {
+    this.face = face
+    this.handle = new (face.Handle as HandleClass)(this)
+  }
+}
+
+/** The side of a client that borrowers see: makes their handles, and knows what they leave behind. */
+export class Face {
+  readonly client: Client
+  readonly side: PoolSide
+  readonly definitions: Definitions
+  /** Made for the first loan: by then the client has whatever `prepare` gave it. */
+  Handle: HandleClass | undefined
+  fault: string | undefined
+  /** The database that the connection belongs to: the one that it is in when it is first lent. */
+  #home: number | undefined
+  #current: FaceLoan | undefined
+
+  constructor(given: RedisClient, side: PoolSide) {
+    const client = given as Client
+    this.client = client
+    this.side = side
+    this.definitions = new Definitions(client)
+    shareEvents(client, () => this.#current?.handle)
+  }
+
+  lend(): Handle {
+    // `prepare` may have selected another one than the options.
+    this.#home ??= this.#database
+    this.Handle ??= handleClass(this.client)
+    const loan = new FaceLoan(this)
+    this.#current = loan
+    return loan.handle
+  }
+
+  /** Ends the loan of a handle. @returns what was left behind */
+  unlend(handle: RedisClient): Leftover | undefined {
+    const loan = (handle as Handle)[LOAN] as FaceLoan
+    loan.ended = true
+    this.#current = undefined
+    const { client } = this
+    const pending = client.commandQueue.length
+    const isClean = pending === 0 && loan.trail === undefined && this.fault === undefined
+    return isClean && !client.condition?.subscriber ? undefined : this.#judge(loan, pending)
+  }
+
+  conflict(given: Loan, command: Command): string | undefined {
+    const loan = given as FaceLoan
+    const what = nameOf(command)
+    if (loan.order === undefined && Order.begins(what)) loan.order = new Order()
+    return loan.order?.conflict(what, this.client.commandQueue)
+  }
+
+  note(given: Loan, command: Command): void {
+    const loan = given as FaceLoan
+    loan.trail ??= new Trail(this.#home ?? this.#database, this.side.options.cleanCommands)
+    const suspicion = loan.trail.sent(command)
+    if (suspicion !== undefined) this.#suspect(loan, suspicion)
+  }
+
+  noteSender(loan: Loan, command: Command): void {
+    this.#suspect(loan as FaceLoan, withoutAnswer(command.name))
+  }
+
+  #suspect(loan: FaceLoan, what: string): void {
+    const stack = this.side.offences.suspect(what, sendCommand)
+    if (stack === undefined) return
+    loan.stacks ??= new Map()
+    loan.stacks.set(what, stack)
+  }
+
+  #judge(loan: FaceLoan, pending: number): Leftover | undefined {
+    const { offences } = this.side
+    const { dirt, watching, elsewhere } = loan.trail?.left() ?? NOTHING
+    for (const what of dirt) offences.committed(what, loan.stacks?.get(what))
+    const left = [...dirt]
+    if (pending > 0) {
+      const names = this.#pendingNames(pending)
+      const what = withoutAnswer(names[0] ?? '')
+      offences.committed(what, loan.stacks?.get(what), true)
+      left.push(`${pending} without an answer (${names.join(', ')})`)
+    } else if (left.length === 0 && this.client.condition?.subscriber) left.push('SUBSCRIBE')
+    if (this.fault !== undefined) left.push(this.fault)
+    if (left.length > 0) return { detail: inWords([...left, ...(watching ? ['WATCH'] : [])]) }
+    const home = this.#home ?? 0
+    const moved = elsewhere || this.#database !== home
+    return watching || moved ? this.#undo(watching, moved ? home : undefined) : undefined
+  }
+
+  /** The one that ioredis takes the connection to be in. */
+  get #database(): number {
+    const { select } = (this.client.condition ?? {}) as { select?: unknown }
+    return Number(select ?? 0)
+  }
+
+  /**
+   * One round trip instead of a new connection, whose handshake takes three or more. Nobody else has the connection
+   * meanwhile, and only the answer OK to each step counts.
+   */
+  #undo(watching: boolean, home: number | undefined): Leftover {
+    const client = this.client as unknown as {
+      unwatch(): Promise<unknown>
+      select(db: number): Promise<unknown>
+    }
+    const moved = home !== undefined
+    const undo = async (): Promise<void> => {
+      const steps = [...(watching ? [client.unwatch()] : []), ...(moved ? [client.select(home)] : [])]
+      for (const reply of await Promise.all(steps)) {
+        if (String(reply) !== 'OK') throw new Error(`the server answered ${String(reply)}`)
+      }
+    }
+    return { detail: inWords([...(watching ? ['WATCH'] : []), ...(moved ? ['SELECT'] : [])]), undo }
+  }
+
+  #pendingNames(pending: number): string[] {
+    const names = new Set<string>()
+    for (let index = 0; index < Math.min(pending, 3); index += 1) {
+      const item = this.client.commandQueue.peekAt(index) as { command?: { name?: unknown } }
+      names.add(String(item.command?.name).toUpperCase().slice(0, 40))
+    }
+    return [...names]
+  }
+}
+
+const NOTHING = { dirt: [], watching: false, elsewhere: false }
+
+const withoutAnswer = (name: string): string => `${String(name).toUpperCase().slice(0, 40)} without an answer`
+
+const inWords = (left: readonly string[]): string => `left behind: ${left.join(', ')}`

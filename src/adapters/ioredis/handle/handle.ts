@@ -1,0 +1,276 @@
+import { type RedisClient, sever, streamOf } from '../client/client.ts'
+import { duplicateOf } from '../client/client-options.ts'
+import type { PoolSide } from '../redis-pool-context.ts'
+import { isPlain } from './command-effects.ts'
+import type { Definitions, Script } from './custom-commands.ts'
+import type { Command } from './session-state.ts'
+
+/** The members of a client that handles put something in front of, beside those of {@link RedisClient}. */
+export interface Client extends RedisClient {
+  sendCommand(command: Command, stream?: unknown, node?: unknown): unknown
+  defineCommand(name: string, definition: Script): void
+  addBuiltinCommand(name: string): void
+  emit(event: string | symbol, ...args: unknown[]): boolean
+  listeners(event: string | symbol): unknown[]
+  listenerCount(event: string | symbol): number
+  readonly scriptsSet: Record<string, unknown>
+  readonly addedBuiltinSet: Set<string>
+}
+
+/** What a handle needs to know of its loan. */
+export interface Loan {
+  readonly face: LenderOf
+  readonly ended: boolean
+  /** There once a command was sent behind which not every other may follow. */
+  readonly order: unknown
+}
+
+/** What the handles of one client share. */
+interface LenderOf {
+  readonly client: Client
+  readonly side: PoolSide
+  readonly definitions: Definitions
+  /** Why the connection must not be lent again, beside what its borrower sent. */
+  fault: string | undefined
+  /** @returns behind what of this loan the command must not be sent, if so */
+  conflict(loan: Loan, command: Command): string | undefined
+  /** A command that may leave something behind is about to be sent. */
+  note(loan: Loan, command: Command): void
+  /** A command is about to be sent, in a pool where answers have been left outstanding. */
+  noteSender(loan: Loan, command: Command): void
+}
+
+/** In a field of each handle; whatever inherits from a handle shares its loan. */
+export const LOAN: unique symbol = Symbol('loan')
+
+/** What a borrower has: it inherits all of the client, and keeps to itself what the borrower sets or listens to. */
+export interface Handle extends Client {
+  readonly [LOAN]: Loan
+}
+
+const ended = ({ face }: Loan, what: string) => face.side.leaseEnded(`redis.${what} was used`)
+
+/** @throws PoolError `POOL_LEASE_ENDED` */
+function current(handle: Handle, what: string): LenderOf {
+  const loan = handle[LOAN]
+  if (loan.ended) throw ended(loan, what)
+  return loan.face
+}
+
+/** Everything that reaches the server comes by here: commands, `call`, scripts, and pipelines as they are executed. */
+export function sendCommand(this: Handle, command: Command, stream?: unknown, node?: unknown): unknown {
+  const loan = this[LOAN]
+  const { face } = loan
+  if (loan.ended) {
+    command.reject(ended(loan, command.name))
+    return command.promise
+  }
+  const plain = isPlain(command.name)
+  if (!plain || loan.order !== undefined) {
+    const conflict = face.conflict(loan, command)
+    if (conflict !== undefined) return refuse(face.client, command, conflict, stream)
+  }
+  if (!plain) face.note(loan, command)
+  if (face.side.offences.wantsSenders) face.noteSender(loan, command)
+  return face.client.sendCommand(command, stream, node)
+}
+
+/** Does not send what ioredis could not tell the answer of: see {@link Order}. */
+function refuse(client: Client, command: Command, conflict: string, pipeline: unknown): Promise<unknown> {
+  // Nobody may have waited for it, and nothing has happened: that is no reason to end the process.
+  command.promise.catch(() => {})
+  const name = String(command.name).toUpperCase()
+  command.reject(
+    new Error(
+      `${name} was not sent: ioredis cannot tell its answer from others behind ${conflict}. ` +
+        'Wait for the answer of a subscription, or take a connection of your own: duplicate()',
+    ),
+  )
+  // A pipeline is written once it has all of its commands, so the others would wait in the queue for ever.
+  if (pipeline !== undefined) sever(client)
+  return command.promise
+}
+
+/** A pooled client is connected, or has come to its end: it never connects again. */
+function connect(this: Handle, callback?: (error: unknown) => void): Promise<never> {
+  const { face, ended: over } = this[LOAN]
+  const message =
+    face.client.status === 'ready'
+      ? 'Redis is already connecting/connected'
+      : 'Connection is closed. A pooled connection is not opened again: end the loan, and take a new one'
+  const refused = Promise.reject(over ? ended(this[LOAN], 'connect') : new Error(message))
+  if (typeof callback === 'function') refused.catch(callback)
+  return refused
+}
+
+/** As ioredis does it, half-closing so that what has been sent still arrives; the rest is done when the loan ends. */
+function disconnect(this: Handle): void {
+  const face = current(this, 'disconnect')
+  face.fault ??= 'disconnect()'
+  const stream = streamOf(face.client)
+  if (face.client.status === 'end') return
+  // On a socket that is closed already, ioredis would set a timer that nothing clears.
+  if (stream === undefined || stream.destroyed) sever(face.client)
+  else face.client.disconnect()
+}
+
+function duplicate(this: Handle, override?: object): unknown {
+  return duplicateOf(current(this, 'duplicate').client, override)
+}
+
+function defineCommand(this: Handle, name: string, definition: Script): void {
+  current(this, 'defineCommand').definitions.define(this, name, definition)
+}
+
+function addBuiltinCommand(this: Handle, name: string): void {
+  current(this, 'addBuiltinCommand').definitions.addBuiltin(this, name)
+}
+
+/** Methods that do as ever, but not after the end of the loan. Those that only take a listener away may. */
+const GUARDED = ['on', 'addListener', 'once', 'prependListener', 'prependOnceListener', 'monitor'] as const
+
+/** Fields by which a stale handle could reach the connection of the next borrower. */
+const FIELDS = ['stream', 'condition', 'commandQueue', 'offlineQueue', 'connector'] as const
+
+/** Own fields of a client that a handle has none of: what the pool put there, and listeners, which begin with none. */
+const NOT_SHARED: ReadonlySet<unknown> = new Set([
+  'emit',
+  'listeners',
+  'handleReconnection',
+  '_events',
+  '_eventsCount',
+])
+
+const often: ThisType<Handle> = {
+  get options() {
+    return this[LOAN].face.client.options
+  },
+  get isCluster() {
+    return this[LOAN].face.client.isCluster
+  },
+  get scriptsSet() {
+    return this[LOAN].face.client.scriptsSet
+  },
+  get addedBuiltinSet() {
+    return this[LOAN].face.client.addedBuiltinSet
+  },
+  get stream() {
+    return current(this, 'stream').client.stream
+  },
+}
+/** What ioredis reads for each command or pipeline has a getter of its own, which V8 can inline. */
+const OFTEN_READ: Readonly<Record<PropertyKey, PropertyDescriptor>> = Object.getOwnPropertyDescriptors(often)
+
+const status: PropertyDescriptor = {
+  get(this: Handle): string {
+    const { ended: over, face } = this[LOAN]
+    return over ? 'end' : face.client.status
+  },
+}
+
+export type HandleClass = new (loan: Loan) => Handle
+
+/** The handle classes for clients of one prototype, by the fields that these have. */
+const made = new WeakMap<object, { readonly keys: readonly PropertyKey[]; readonly Handle: HandleClass }[]>()
+
+/** Clients that differ in their fields (by what `prepare` defines on them) are not told apart beyond so many. */
+const MOST_CLASSES = 20
+
+/**
+ * What makes the handles of a client: one class for all clients that look alike, whose prototype inherits from what
+ * theirs do, and reads their fields by way of the loan. It does not inherit from the client itself: V8 gives each object
+ * that others inherit from a hidden class of its own, and whatever ioredis does would have to cope with as many as
+ * there are connections. That costs up to a tenth of the CPU time of a transaction.
+ */
+export function handleClass(client: Client): HandleClass {
+  const prototype: object = Object.getPrototypeOf(client)
+  const keys = Reflect.ownKeys(client).filter(key => !NOT_SHARED.has(key))
+  const known = made.get(prototype) ?? []
+  made.set(prototype, known)
+  const same = known.find(
+    other => other.keys.length === keys.length && keys.every((key, at) => key === other.keys[at]),
+  )
+  if (same !== undefined) return same.Handle
+  if (known.length >= MOST_CLASSES) known.shift()
+  const Handle = newClass(prototype, keys)
+  known.push({ keys, Handle })
+  return Handle
+}
+
+function newClass(prototype: object, keys: readonly PropertyKey[]): HandleClass {
+  function Handle(this: { [LOAN]: Loan }, loan: Loan): void {
+    this[LOAN] = loan
+  }
+  const fields = Object.fromEntries(keys.map(key => [key, field(key)]))
+  Handle.prototype = Object.create(prototype, {
+    ...fields,
+    sendCommand: member(sendCommand),
+    connect: member(connect),
+    disconnect: member(disconnect),
+    end: member(disconnect),
+    duplicate: member(duplicate),
+    defineCommand: member(defineCommand),
+    addBuiltinCommand: member(addBuiltinCommand),
+    _events: member(undefined),
+    _eventsCount: member(0),
+    status,
+    ...Object.fromEntries(GUARDED.map(name => [name, member(guarded(prototype, name))])),
+    ...Object.fromEntries(FIELDS.map(name => [name, { get: OFTEN_READ[name]?.get ?? fieldGetter(name) }])),
+  })
+  // `class` would bring a `constructor` along, by which libraries tell a client from a cluster.
+  return Handle as unknown as HandleClass
+}
+
+/** Reads the field of the client; what a borrower sets is the handle's own. */
+function field(key: PropertyKey): PropertyDescriptor {
+  return {
+    get:
+      OFTEN_READ[key]?.get ??
+      function (this: Handle): unknown {
+        return Reflect.get(this[LOAN].face.client, key)
+      },
+    set(this: Handle, value: unknown): void {
+      Object.defineProperty(this, key, { value, writable: true, enumerable: true, configurable: true })
+    },
+    enumerable: true,
+    configurable: true,
+  }
+}
+
+const member = (value: unknown): PropertyDescriptor => ({ value, writable: true, configurable: true })
+
+function guarded(prototype: object, name: string): unknown {
+  const original = Reflect.get(prototype, name) as (...args: unknown[]) => unknown
+  return function (this: Handle, ...args: unknown[]): unknown {
+    current(this, name)
+    return Reflect.apply(original, this, args)
+  }
+}
+
+function fieldGetter(name: (typeof FIELDS)[number]) {
+  return function (this: Handle): unknown {
+    return Reflect.get(current(this, name).client, name)
+  }
+}
+
+/**
+ * Lets events of the client reach the listeners of the handle that is lent at that moment, too. They live on the
+ * handle: a borrower cannot remove those of the pool, and his own end with his loan.
+ */
+export function shareEvents(client: Client, lent: () => Handle | undefined): void {
+  const { emit, listeners } = client
+  Object.defineProperties(client, {
+    emit: member((event: string, ...args: unknown[]): boolean => {
+      const heard = emit.call(client, event, ...args)
+      const handle = lent()
+      if (handle === undefined || handle.listenerCount(event) === 0) return heard
+      return emit.call(handle, event, ...args) || heard
+    }),
+    // ioredis asks it whether anybody wants a message.
+    listeners: member((event: string): unknown[] => {
+      const handle = lent()
+      const found = listeners.call(client, event)
+      return handle === undefined ? found : [...found, ...listeners.call(handle, event)]
+    }),
+  })
+}

@@ -1,0 +1,127 @@
+import { effectOf } from './command-effects.ts'
+
+/** A command of ioredis, as far as it is looked at. */
+export interface Command {
+  readonly name: string
+  readonly args: readonly unknown[]
+  /** Called with the reply as it came, before anybody who awaits it can act. */
+  resolve(reply: unknown): unknown
+  reject(error: Error): unknown
+  readonly promise: Promise<unknown>
+}
+
+/** What is left on a connection when a loan ends. */
+export interface Left {
+  /** Names each thing that cannot be undone. */
+  readonly dirt: readonly string[]
+  readonly watching: boolean
+  readonly elsewhere: boolean
+}
+
+/** More than this many different things on one connection are not told apart. */
+const MOST_NAMED = 5
+
+/**
+ * What the commands of one loan leave on its connection, seen as they are sent and, where it depends on that, as they
+ * are answered. Replies come in the order of the commands; each step is numbered, so that an EXEC's reply does not
+ * clear the WATCH that was sent behind it.
+ */
+export class Trail {
+  readonly #home: number
+  readonly #clean: ReadonlySet<string>
+  #steps = 0
+  /** The steps that opened what is still open; 0: nothing is. */
+  #multi = 0
+  #watch = 0
+  #select = 0
+  #dirt: Set<string> | undefined
+
+  /**
+   * @param home - the database that the connection belongs to
+   * @param clean - commands of the user's that leave no trace, in lower case
+   */
+  constructor(home: number, clean: ReadonlySet<string>) {
+    this.#home = home
+    this.#clean = clean
+  }
+
+  /** A command that is not plain is about to be sent. @returns the name of what it may leave behind */
+  sent(command: Command): string | undefined {
+    const effect = effectOf(command.name, command.args, this.#clean)
+    if (effect.kind === 'none') return undefined
+    if (effect.kind === 'state') {
+      this.#dirt ??= new Set()
+      if (this.#dirt.size < MOST_NAMED) this.#dirt.add(effect.what)
+      return effect.what
+    }
+    this.#steps += 1
+    const step = this.#steps
+    if (effect.kind === 'database') {
+      this.#select = step
+      if (Number(String(command.args[0])) === this.#home) onReply(command, isOk, () => this.#cameHome(step))
+      return undefined
+    }
+    switch (effect.command) {
+      case 'multi':
+        this.#multi = step
+        return 'MULTI'
+      case 'watch':
+        this.#watch = step
+        return undefined
+      case 'unwatch':
+        // Within a MULTI the answer is QUEUED, and nothing has been done yet.
+        onReply(command, isOk, () => this.#unwatched(step))
+        return undefined
+      case 'discard':
+        onReply(command, isOk, () => this.#closed(step))
+        return undefined
+      case 'exec':
+        onReply(command, isExecuted, () => this.#closed(step))
+        return undefined
+    }
+  }
+
+  /** What is left once every command has been answered. */
+  left(): Left {
+    const dirt = [...(this.#dirt ?? [])]
+    if (this.#multi > 0) dirt.push('MULTI')
+    return { dirt, watching: this.#watch > 0, elsewhere: this.#select > 0 }
+  }
+
+  #closed(step: number): void {
+    if (this.#multi < step) this.#multi = 0
+    this.#unwatched(step)
+  }
+
+  #unwatched(step: number): void {
+    if (this.#watch < step) this.#watch = 0
+  }
+
+  #cameHome(step: number): void {
+    if (this.#select <= step) this.#select = 0
+  }
+}
+
+/**
+ * Not by way of the promise: a callback given to ioredis, or whoever awaits the command, may end the loan before a
+ * reaction of ours would have its turn.
+ */
+function onReply(command: Command, counts: (reply: unknown) => boolean, then: () => void): void {
+  const { resolve, reject } = command
+  command.resolve = function (this: Command, reply) {
+    if (counts(reply)) then()
+    return resolve.call(this, reply)
+  }
+  command.reject = function (this: Command, error) {
+    if (counts(error)) then()
+    return reject.call(this, error)
+  }
+}
+
+const isOk = (reply: unknown): boolean => !(reply instanceof Error) && String(reply) === 'OK'
+
+/** An array, null where a watched key had changed, or EXECABORT: the transaction is over, and so is the WATCH. */
+const isExecuted = (reply: unknown): boolean =>
+  reply instanceof Error
+    ? reply.name === 'ReplyError' && /^EXECABORT\b/.test(reply.message)
+    : reply === null || Array.isArray(reply)

@@ -1,0 +1,83 @@
+import { Redis, type RedisOptions } from 'ioredis'
+import type { Factory, PoolOptions } from '../../api/factory.ts'
+import { isRecord } from '../../api/read-input.ts'
+import type { Pool } from '../../pool/pool.ts'
+import { openAdapter } from '../open-adapter.ts'
+import type { RedisClient } from './client/client.ts'
+import { clientMaker } from './client/client-options.ts'
+import { clientFactory } from './factory.ts'
+import { PoolSide } from './redis-pool-context.ts'
+import { type RedisPoolOptions, splitOptions } from './redis-pool-options.ts'
+
+export type { RedisPoolOptions }
+
+/** Idle time after which a connection is asked for a PING before it is lent. Milliseconds. */
+const VALIDATE_AFTER_IDLE_MILLIS = 500
+
+/**
+ * Makes a pool of ioredis clients, each with a connection of its own.
+ *
+ * What it lends is a handle: a `Redis` in every respect, but for one loan. After that each use of it is refused with
+ * `POOL_LEASE_ENDED`, also by way of a pipeline, a transaction or a stream made from it. A connection on which
+ * something was left behind (an open MULTI, a subscription, commands without an answer, …) is not lent again.
+ *
+ * Its clients never reconnect: a connection that dies is replaced. Options that would have it otherwise
+ * (`retryStrategy`, `enableOfflineQueue`, `maxRetriesPerRequest`, …) are refused; in a client that a function made,
+ * where they cannot be told from ioredis's defaults, they are replaced. The options of a pooled client are frozen.
+ *
+ * Unless given, `keepAlive` is 10000 ms, `noDelay` is on, `connectTimeout` is 0, as `createTimeoutMillis` covers the
+ * handshake, too, `maxLoadingRetryTime` is 200 ms and `sentinelCommandTimeout` 2000 ms.
+ *
+ * @param redis - options or URL as for `new Redis(…)`, or a function that makes a new client each time it is called
+ * @param options - of the pool, and `instances`, `role`, `cleanCommands` and `prepare`; `validateAfterIdleMillis` is 500 unless
+ *   given
+ * @throws PoolError `POOL_BAD_OPTIONS` that lists every option at fault, and why
+ */
+export function createRedisPool<R extends RedisClient = Redis>(
+  redis: RedisOptions | string | (() => R),
+  options?: RedisPoolOptions,
+): Pool<R> {
+  return openRedisPool(side => redisFactory(redis, side), options)
+}
+
+/** @internal */
+export function openRedisPool<R extends RedisClient>(
+  makeFactory: (side: PoolSide) => Factory<R>,
+  options: RedisPoolOptions | undefined,
+): Pool<R> {
+  const split = splitOptions(options)
+  let side: PoolSide | undefined
+  const pool = openAdapter(
+    () => {
+      side = new PoolSide(split.side)
+      const factory = makeFactory(side)
+      if (split.prepare !== undefined)
+        factory.prepare = split.prepare as unknown as NonNullable<Factory<R>['prepare']>
+      return factory
+    },
+    withDefaults(split.pool),
+    split.issues,
+  )
+  side?.attach(pool as unknown as Pool<never>)
+  return pool
+}
+
+/** What is not an object of options is left for the pool to refuse. */
+function withDefaults(options: PoolOptions | undefined): PoolOptions | undefined {
+  if (options === undefined || options === null)
+    return { validateAfterIdleMillis: VALIDATE_AFTER_IDLE_MILLIS }
+  if (!isRecord(options)) return options
+  const { validateAfterIdleMillis = VALIDATE_AFTER_IDLE_MILLIS } = options as PoolOptions
+  return { ...options, validateAfterIdleMillis }
+}
+
+/** @internal */
+export function redisFactory<R extends RedisClient = Redis>(
+  redis: RedisOptions | string | (() => R),
+  side?: PoolSide,
+): Factory<R> {
+  return clientFactory(
+    typeof redis === 'function' ? redis : (clientMaker(Redis, redis) as unknown as () => R),
+    side,
+  )
+}

@@ -1,0 +1,58 @@
+import type { RedisClient } from './client/client.ts'
+import { infoOf } from './client/role.ts'
+import type { PoolSide } from './redis-pool-context.ts'
+
+/** The pools of this process that have connections, by the address of their server. */
+const known = new Map<string, Set<PoolSide>>()
+
+/** Warns, once for each pool, if the pools of all processes together may ask for more clients than the server takes. */
+export async function checkBudget(client: RedisClient, side: PoolSide): Promise<void> {
+  const key = addressOf(client)
+  if (known.get(key)?.has(side)) return
+  const pools = known.get(key) ?? new Set()
+  known.set(key, pools.add(side))
+  const { connected_clients: connected } = infoOf(client)
+  const limit = Number(infoOf(client).maxclients ?? (await askLimit(client)))
+  if (!(limit > 0)) return
+  const here = [...pools].reduce((sum, pool) => sum + pool.max, 0)
+  const { instances } = side.options
+  const total = here * (instances ?? 1)
+  // What else is connected now may be other processes of the same kind: it counts where their number is not known.
+  const others = instances === undefined ? Math.max(Number(connected ?? 0) - ownClients(pools), 0) : 0
+  if (total + others <= limit) return
+  const processes = instances === undefined ? 'this process' : `${instances} processes`
+  process.emitWarning(
+    `pool '${side.name}': the Redis server at ${key} takes ${limit} clients (maxclients), but ${processes} may ask for ` +
+      `${total} (${pools.size} ${pools.size === 1 ? 'pool' : 'pools'}, max ${here} in each process)` +
+      `${others > 0 ? `, and ${others} more are connected to it already` : ''}. Lower max, or raise maxclients` +
+      (instances === undefined ? '; the option instances tells how many processes there are' : ''),
+    { type: 'LifeguardPoolWarning', code: 'LIFEGUARD_POOL_BUDGET' },
+  )
+}
+
+/** A pool has no connections any more. */
+export function forgetBudget(side: PoolSide): void {
+  for (const [key, pools] of known) {
+    if (pools.delete(side) && pools.size === 0) known.delete(key)
+  }
+}
+
+function addressOf(client: RedisClient): string {
+  const { path } = client.options as { path?: unknown }
+  const { remoteAddress, remotePort } = client.stream
+  return remoteAddress === undefined ? String(path) : `${remoteAddress}:${remotePort}`
+}
+
+const ownClients = (pools: ReadonlySet<PoolSide>): number =>
+  [...pools].reduce((sum, pool) => sum + pool.clients.size, 1)
+
+/** Servers before Redis 7 do not tell in INFO; those of a service may refuse CONFIG, and then nobody knows. */
+async function askLimit(client: RedisClient): Promise<unknown> {
+  const { config } = client as unknown as { config(...args: string[]): Promise<unknown> }
+  try {
+    const reply = await config.call(client, 'GET', 'maxclients')
+    return Array.isArray(reply) ? reply[1] : undefined
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,62 @@
+import type { Redis } from 'ioredis'
+import type { PoolOptions } from '../../api/factory.ts'
+import { KNOWN } from '../../api/option-rules.ts'
+import { isRecord, readRecord, show } from '../../api/read-input.ts'
+import { NO_SIDE_OPTIONS, type SideOptions, type WantedRole } from './redis-pool-context.ts'
+
+/** Options of a pool of Redis clients: those of any pool, and some about Redis. */
+export interface RedisPoolOptions extends PoolOptions {
+  /**
+   * How many processes have a pool like this one. With it the pool can tell, when it first connects, whether all of
+   * them together may ask for more clients than the server takes (`maxclients`): then there is a process warning.
+   */
+  instances?: number | undefined
+  /**
+   * Whose connections are lent. `'primary'` (default) refuses those to a replica; `'replica'` (default where the
+   * options for ioredis say `role: 'slave'`) those to a primary; `'any'` (default with `readOnly`) none.
+   */
+  role?: WantedRole | undefined
+  /**
+   * Commands that leave no trace on their connection, of a module for example. A connection that carried a command
+   * that is not known is closed when it comes back. Case does not matter.
+   */
+  cleanCommands?: readonly string[] | undefined
+  /**
+   * Makes a new client ready to be lent, once, within `createTimeoutMillis`: loads a library, asks for a setting. When
+   * it fails, the connection is closed and counts as a failed create.
+   */
+  prepare?(client: Redis, signal: AbortSignal): void | Promise<void>
+}
+
+const ROLES: readonly unknown[] = ['primary', 'replica', 'any']
+
+const NAMES: ReadonlySet<string> = new Set([...KNOWN, 'instances', 'role', 'cleanCommands', 'prepare'])
+
+/** The options of the adapter, and those that are left for the pool. What is no object is left for the pool to refuse. */
+export function splitOptions(given: RedisPoolOptions | undefined): {
+  readonly side: SideOptions
+  readonly pool: PoolOptions | undefined
+  readonly prepare: RedisPoolOptions['prepare']
+  /** What is wrong with those of the adapter. */
+  readonly issues: readonly string[]
+} {
+  const issues: string[] = []
+  if (!isRecord(given)) return { side: NO_SIDE_OPTIONS, pool: given, prepare: undefined, issues }
+  const { instances, role, cleanCommands, prepare, ...pool } = readRecord(given, NAMES, issues)
+  if (instances !== undefined && !(Number.isInteger(instances) && (instances as number) >= 1))
+    issues.push(`instances must be a whole number ≥ 1, got ${show(instances)}`)
+  if (role !== undefined && !ROLES.includes(role))
+    issues.push(`role must be 'primary', 'replica' or 'any', got ${show(role)}`)
+  const isList = Array.isArray(cleanCommands) && cleanCommands.every(name => typeof name === 'string')
+  if (cleanCommands !== undefined && !isList)
+    issues.push(`cleanCommands must be a list of names of commands, got ${show(cleanCommands)}`)
+  if (prepare !== undefined && typeof prepare !== 'function')
+    issues.push(`prepare must be a function, got ${show(prepare)}`)
+  if (issues.length > 0) return { side: NO_SIDE_OPTIONS, pool, prepare: undefined, issues }
+  const side = {
+    instances: instances as number | undefined,
+    role: role as WantedRole | undefined,
+    cleanCommands: new Set(((cleanCommands ?? []) as string[]).map(name => name.toLowerCase())),
+  }
+  return { side, pool, prepare: prepare as RedisPoolOptions['prepare'], issues }
+}

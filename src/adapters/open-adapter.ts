@@ -1,0 +1,38 @@
+import { isPoolError } from '../api/errors.ts'
+import type { Factory, PoolOptions } from '../api/factory.ts'
+import { badOptions, nameIn, readOptions, resolveOptions } from '../api/resolve-options.ts'
+import { createStrictPool } from '../pool/create-pool.ts'
+import type { Pool } from '../pool/pool.ts'
+
+/**
+ * Makes the pool of an adapter.
+ *
+ * @param makeFactory - throws `POOL_BAD_OPTIONS` if what the adapter was given is wrong
+ * @param wrong - what is wrong beside that
+ * @throws PoolError `POOL_BAD_OPTIONS` that lists all that, and what is wrong with the options of the pool
+ */
+export function openAdapter<T>(
+  makeFactory: () => Factory<T>,
+  options: PoolOptions | undefined,
+  wrong: readonly string[] = [],
+): Pool<T> {
+  const issues = [...wrong]
+  const collect = (error: unknown): undefined => {
+    if (!isPoolError(error, 'POOL_BAD_OPTIONS')) throw error
+    issues.push(...error.issues)
+  }
+  let factory: Factory<T> | undefined
+  try {
+    factory = makeFactory()
+  } catch (error) {
+    collect(error)
+  }
+  if (factory !== undefined && issues.length === 0) return createStrictPool(factory, options)
+  const given = readOptions(options)
+  try {
+    resolveOptions(given, false)
+  } catch (error) {
+    collect(error)
+  }
+  throw badOptions(issues, nameIn(given.input))
+}

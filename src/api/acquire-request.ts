@@ -1,0 +1,67 @@
+import type { Request } from '../queue/waiter.ts'
+import type { AcquireOptions, PoolStats } from './factory.ts'
+import { LONGEST_MILLIS } from './option-rules.ts'
+import { isRecord, show } from './read-input.ts'
+import { badOptions, noLimit, type ResolvedOptions } from './resolve-options.ts'
+
+const KNOWN = new Set(['priority', 'signal', 'timeoutMillis', 'detached'])
+
+/**
+ * Reads what an acquire was asked with: generic-pool's priority number, or {@link AcquireOptions}.
+ * @throws PoolError `POOL_BAD_OPTIONS` that lists everything wrong
+ */
+export function readRequest(
+  given: number | AcquireOptions | null | undefined,
+  options: ResolvedOptions,
+  plain: Request,
+  stats: () => PoolStats,
+): Request {
+  if (given === undefined || given === null) return plain
+  if (typeof given !== 'object') return { ...plain, priority: lineOf(given, options.priorityRange) }
+  const { priority, timeoutMillis, detached } = given
+  const signal = given.signal ?? undefined
+  const issues: string[] = []
+  const names = Object.keys(given)
+  for (const name of names) if (!KNOWN.has(name)) issues.push(`${name} is not an option of acquire`)
+  // An AbortSignal, a Map, …: all that it says would be overheard.
+  if (names.length === 0 && !isRecord(given)) issues.push(notOptions(given))
+  if (signal !== undefined && !(signal instanceof AbortSignal)) issues.push('signal must be an AbortSignal')
+  if (detached !== undefined && typeof detached !== 'boolean') issues.push('detached must be true or false')
+  if (timeoutMillis !== undefined && timeoutMillis !== false && !isMillis(timeoutMillis)) {
+    issues.push(
+      `timeoutMillis must be milliseconds from 0 to ${LONGEST_MILLIS}, or false, got ${show(timeoutMillis)}`,
+    )
+  }
+  if (issues.length > 0) throw badOptions(issues, options.name, stats())
+  return {
+    priority: lineOf(priority, options.priorityRange),
+    timeout: timeoutMillis === undefined ? plain.timeout : Math.ceil(noLimit(timeoutMillis)),
+    signal,
+    detached: detached === true,
+  }
+}
+
+/** What to do instead of passing this as the options of a call. */
+export const notOptions = (given: unknown): string =>
+  given instanceof AbortSignal
+    ? 'pass the signal as { signal }'
+    : `options must be an object, got ${show(given)}`
+
+const isMillis = (value: unknown): boolean =>
+  typeof value === 'number' && value >= 0 && value <= LONGEST_MILLIS
+
+/** As in generic-pool: no number means the highest priority, one out of range the lowest. */
+function lineOf(priority: unknown, range: number): number {
+  const line =
+    typeof priority === 'number' || typeof priority === 'string' ? Math.trunc(Number(priority)) || 0 : 0
+  return line < 0 || line >= range ? range - 1 : line
+}
+
+/** Is this request marked as nobody's wait? What cannot be read is refused later. */
+export function isDetached(given: number | AcquireOptions | undefined): boolean {
+  try {
+    return typeof given === 'object' && given !== null && given.detached === true
+  } catch {
+    return false
+  }
+}

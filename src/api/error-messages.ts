@@ -1,0 +1,241 @@
+import { type AcquirePhase, messageOf, numbersOf, PoolError } from './errors.ts'
+import type { PoolStats } from './factory.ts'
+
+/** Every error that a pool gives to a caller, in one place, so that they speak with one voice: what, numbers, next step. */
+
+const MOST_HOLDERS = 5
+
+const of = (stats: PoolStats) => ({ pool: stats.name, stats })
+
+/** What an acquire was waiting for, and what to do about it. */
+const NEXT_STEP: Readonly<Record<AcquirePhase, string>> = {
+  queue:
+    'All connections were lent for the whole wait. See report() for who holds them; shorten the work done on a ' +
+    'connection, or raise max',
+  connect: 'No connection could be made in time. See the cause; check that the server is up and reachable',
+  validate: 'The connections at hand did not prove themselves in time. See whether factory.validate is slow',
+}
+
+/** The first of many, so that a message stays readable. */
+function few(holders: readonly string[]): string {
+  const first = holders.slice(0, MOST_HOLDERS).join('; ')
+  return holders.length > MOST_HOLDERS ? `${first}; and ${holders.length - MOST_HOLDERS} more` : first
+}
+
+const heldBy = (holders: readonly string[] = []): string =>
+  holders.length === 0 ? '' : ` Held, longest first: ${few(holders)}.`
+
+export function acquireTimeout(
+  stats: PoolStats,
+  phase: AcquirePhase,
+  waitedMillis: number,
+  stalledMillis: number,
+  cause: unknown,
+  holders?: readonly string[],
+): PoolError {
+  const stalled =
+    stalledMillis > 0
+      ? ` The event loop stood still for ${Math.round(stalledMillis)} ms of that: look for blocking code first.`
+      : ''
+  const held = heldBy(holders)
+  const why = cause === undefined ? '' : ` Last error while connecting: ${messageOf(cause)}.`
+  return new PoolError(
+    'POOL_ACQUIRE_TIMEOUT',
+    `ResourceRequest timed out: pool '${stats.name}' had no connection within ${Math.round(waitedMillis)} ms, ` +
+      `phase ${phase} ${numbersOf(stats)}.${stalled}${why}${held} ${NEXT_STEP[phase]}.`,
+    {
+      ...of(stats),
+      phase,
+      waitedMillis,
+      stalledMillis,
+      ...(cause === undefined ? {} : { cause }),
+      ...(holders === undefined ? {} : { holders }),
+    },
+  )
+}
+
+/** What stood in the way of an acquire that waits for nothing. */
+const IN_THE_WAY: Readonly<Record<AcquirePhase, string>> = {
+  queue: 'All connections are lent',
+  connect: 'No idle connection is at hand, and one would have to be made',
+  validate: 'The idle connections at hand would have to be validated',
+}
+
+/** Asked for with `timeoutMillis: 0`. */
+export function noneAtHand(stats: PoolStats, phase: AcquirePhase, cause: unknown): PoolError {
+  const why = cause === undefined ? '' : ` Last error while connecting: ${messageOf(cause)}.`
+  return new PoolError(
+    'POOL_ACQUIRE_TIMEOUT',
+    `ResourceRequest timed out: pool '${stats.name}' had no connection within 0 ms, phase ${phase} ${numbersOf(stats)}.` +
+      `${why} ${IN_THE_WAY[phase]}, and timeoutMillis 0 does not wait for that. Give it some milliseconds, or keep ` +
+      'connections ready with min.',
+    { ...of(stats), phase, waitedMillis: 0, stalledMillis: 0, ...(cause === undefined ? {} : { cause }) },
+  )
+}
+
+/** The message is exactly generic-pool's, which its users compare; the rest is in `hint`. */
+export function queueFull(stats: PoolStats, most: number): PoolError {
+  const hint =
+    `pool '${stats.name}' has ${most} waiting already, as maxWaitingClients allows ${numbersOf(stats)}. Slow the ` +
+    'callers down, raise max, or raise maxWaitingClients if the wait is acceptable'
+  return new PoolError('POOL_QUEUE_FULL', 'max waitingClients count exceeded', { ...of(stats), hint })
+}
+
+/** Sent away by CoDel, after some wait. */
+export function shed(stats: PoolStats, waitedMillis: number, targetMillis: number): PoolError {
+  return new PoolError(
+    'POOL_SHED',
+    `pool '${stats.name}' is overloaded and sheds load: this acquire had waited ${Math.round(waitedMillis)} ms, and ` +
+      `nobody has waited less than the target of ${targetMillis} ms for an interval ${numbersOf(stats)}. Tell the ` +
+      'caller to come back later; send less, shorten the work done on a connection, or raise max if the server can take it',
+    { ...of(stats), waitedMillis },
+  )
+}
+
+/** Not even let in. */
+export function hopeless(stats: PoolStats, estimatedMillis: number, timeout: number): PoolError {
+  return new PoolError(
+    'POOL_SHED',
+    `pool '${stats.name}' would have a connection in about ${Math.round(estimatedMillis)} ms, and this acquire has ` +
+      `only ${timeout} ms ${numbersOf(stats)}. Send less, shorten the work done on a connection, or raise max`,
+    { ...of(stats), waitedMillis: 0, estimatedMillis },
+  )
+}
+
+export function unhealthy(stats: PoolStats, cause: unknown): PoolError {
+  return new PoolError(
+    'POOL_UNHEALTHY',
+    `pool '${stats.name}' cannot connect, ${stats.createFailures} times in a row: ${messageOf(cause)} ` +
+      `${numbersOf(stats)}. It keeps trying, at least once a second while connections are asked for; check the server`,
+    { ...of(stats), cause },
+  )
+}
+
+export function aborted(stats: PoolStats, waitedMillis: number, cause: unknown): PoolError {
+  return new PoolError(
+    'POOL_ABORTED',
+    `the caller's signal ended the acquire on pool '${stats.name}' after ${Math.round(waitedMillis)} ms ${numbersOf(stats)}: ` +
+      `${messageOf(cause)}. Nothing was lent`,
+    { ...of(stats), waitedMillis, cause },
+  )
+}
+
+/** @param then - what becomes of the pool */
+export function callAborted(
+  stats: PoolStats,
+  what: 'ready' | 'drain' | 'close',
+  waitedMillis: number,
+  then: string,
+  signal: AbortSignal | undefined,
+  holders: readonly string[] = [],
+): PoolError {
+  return new PoolError(
+    'POOL_ABORTED',
+    `the caller's signal ended ${what} of pool '${stats.name}' after ${Math.round(waitedMillis)} ms ${numbersOf(stats)}: ` +
+      `${messageOf(signal?.reason)}.${heldBy(holders)} ${then}`,
+    { ...of(stats), waitedMillis, cause: signal?.reason, holders },
+  )
+}
+
+export function closed(stats: PoolStats): PoolError {
+  return new PoolError(
+    'POOL_CLOSED',
+    `pool is draining and cannot accept work: pool '${stats.name}' is ${stats.state} ${numbersOf(stats)}. ` +
+      'Stop asking before drain() or close(), or make a new pool',
+    of(stats),
+  )
+}
+
+export function notBorrowed(stats: PoolStats, what: 'release' | 'destroy'): PoolError {
+  return new PoolError(
+    'POOL_NOT_BORROWED',
+    `Resource not currently part of this pool: ${what} refused, as pool '${stats.name}' has not lent it, or has it ` +
+      `back already ${numbersOf(stats)}. Nothing was changed; end each loan once, where it was taken, or let use() do it`,
+    of(stats),
+  )
+}
+
+export function leaseEnded(stats: PoolStats, what: string): PoolError {
+  return new PoolError(
+    'POOL_LEASE_ENDED',
+    `${what} after the end of its lease on pool '${stats.name}' ${numbersOf(stats)}: the connection may be lent to ` +
+      'somebody else by now. Keep the work inside the lease, or take a new one',
+    of(stats),
+  )
+}
+
+/** @param holders - who held connections as the time ran out, longest first */
+export function drainTimeout(
+  stats: PoolStats,
+  millis: number,
+  what: string,
+  then: string,
+  holders: readonly string[],
+): PoolError {
+  return new PoolError(
+    'POOL_DRAIN_TIMEOUT',
+    `${what} of pool '${stats.name}' not done after ${millis} ms: ${stats.borrowed} connections were still lent and ` +
+      `${stats.pending} acquires waited ${numbersOf(stats)}.${heldBy(holders)} ${then} Have whoever holds one end its ` +
+      'loan first, or give it more time',
+    { ...of(stats), holders },
+  )
+}
+
+export function notReady(stats: PoolStats, millis: number, cause: unknown): PoolError {
+  const why = cause === undefined ? '' : `; last error: ${messageOf(cause)}`
+  return new PoolError(
+    'POOL_CONNECT_FAILED',
+    `pool '${stats.name}' has not reached min=${stats.min} connections within ${millis} ms ${numbersOf(stats)}${why}. ` +
+      'It keeps trying; check the server',
+    { ...of(stats), ...(cause === undefined ? {} : { cause }) },
+  )
+}
+
+export function connectTimeout(stats: PoolStats, millis: number, cause: unknown): PoolError {
+  return new PoolError(
+    'POOL_CONNECT_FAILED',
+    `pool '${stats.name}': connecting took longer than ${millis} ms ${numbersOf(stats)}. If the server is merely slow, ` +
+      'raise createTimeoutMillis; if it accepts and stays silent, look at the server or at what stands in between',
+    { ...of(stats), cause },
+  )
+}
+
+/** No dial has failed, and none has come to an end. */
+export function stillDialing(stats: PoolStats, millis: number): PoolError {
+  return new PoolError(
+    'POOL_CONNECT_FAILED',
+    `pool '${stats.name}': a connect has been under way for ${Math.round(millis)} ms, and has neither succeeded nor failed ` +
+      `${numbersOf(stats)}. Does something take connections there and stay silent, or drop what is sent to it? With a ` +
+      'createTimeoutMillis below acquireTimeoutMillis the next one is tried in time',
+    of(stats),
+  )
+}
+
+export function stillborn(stats: PoolStats, detail: string): PoolError {
+  return new PoolError(
+    'POOL_CONNECT_FAILED',
+    `pool '${stats.name}': a connection just made did not live to be lent: ${detail} ${numbersOf(stats)}. Does the ` +
+      'server, or a proxy in front of it, refuse this client after accepting it?',
+    of(stats),
+  )
+}
+
+export function madeTwice(stats: PoolStats, resource: unknown): PoolError {
+  const next =
+    resource === undefined
+      ? 'It gave undefined: does it return the connection, or a promise of it?'
+      : 'Two borrowers would share one connection; make a new one on every call'
+  return new PoolError(
+    'POOL_CONNECT_FAILED',
+    `pool '${stats.name}': factory.create gave a resource that the pool already holds ${numbersOf(stats)}. ${next}`,
+    of(stats),
+  )
+}
+
+/** generic-pool's users look for its text; no caller gets this one, it goes to `factoryDestroyError`. */
+export function destroyTimeout(stats: PoolStats, millis: number): Error {
+  return new Error(
+    `destroy timed out after ${millis} ms: pool '${stats.name}' no longer counts the connection ${numbersOf(stats)}. See ` +
+      'whether factory.destroy can hang, or raise destroyTimeoutMillis',
+  )
+}

@@ -1,0 +1,123 @@
+import genericPool, { type Pool as GenericPool } from 'generic-pool'
+import { connectTimeout, destroyTimeout, madeTwice } from '../api/error-messages.ts'
+import type { Factory, PoolStats } from '../api/factory.ts'
+import type { ResolvedOptions } from '../api/resolve-options.ts'
+import type { Slot } from '../connections/slot.ts'
+import type { Roster } from '../connections/slots.ts'
+import { attempt, type Bounds } from '../runtime/deadline.ts'
+
+/** What the engine needs of the house. */
+interface Premises<T> {
+  readonly factory: Factory<T>
+  readonly options: ResolvedOptions
+  readonly bounds: Bounds
+  readonly roster: Roster<T>
+  readonly stats: () => PoolStats
+}
+
+/**
+ * generic-pool behind one door. It makes connections and ends them; a connection is borrowed from it once, when it is
+ * made, and given back to be destroyed. Lending is ours.
+ *
+ * Its resources are our slots, and the factory that it gets never rejects, never throws and never hangs: a failed
+ * create is a slot without a connection. So none of its retry, queue and error paths is ever taken. What it hands out
+ * for one `open` may be the slot of another that was faster; they are interchangeable. Its own `max` counts only what
+ * it has not begun to destroy, so the bound on sockets is kept by the permits of `Supply`.
+ */
+export class Engine<T> {
+  readonly #generic: GenericPool<Slot<T>>
+  readonly #premises: Premises<T>
+  readonly #onDestroyError: (error: unknown) => void
+  /** Slots for which generic-pool has not called create yet. */
+  readonly #toOpen: Slot<T>[] = []
+
+  constructor(premises: Premises<T>, onDestroyError: (error: unknown) => void) {
+    this.#premises = premises
+    this.#onDestroyError = onDestroyError
+    this.#generic = genericPool.createPool(
+      { create: () => this.#create(), destroy: slot => this.#destroy(slot) },
+      { max: Number.MAX_SAFE_INTEGER, min: 0, evictionRunIntervalMillis: 0 },
+    )
+  }
+
+  /** Starts one create. @returns a slot whose create has ended, well (`resource`) or badly (`failure`) */
+  open(slot: Slot<T>): Promise<Slot<T>> {
+    this.#toOpen.push(slot)
+    return this.#generic.acquire()
+  }
+
+  /** Ends a slot. @returns settles when the connection is closed, or its deadline has passed; never rejects */
+  close(slot: Slot<T>): Promise<void> {
+    // generic-pool calls our destroy, which sets `closed`, before it returns.
+    this.#generic.destroy(slot).catch(this.#onDestroyError)
+    return slot.closed ?? this.#destroy(slot)
+  }
+
+  /** Ends a connection that no slot owns any more. */
+  async discard(resource: T): Promise<void> {
+    const { factory, options, bounds, stats } = this.#premises
+    const ended = await attempt(() => factory.destroy(resource), options.destroyTimeoutMillis, bounds)
+    if (ended.ok) return
+    const { destroyTimeoutMillis } = options
+    this.#onDestroyError(ended.timedOut ? destroyTimeout(stats(), destroyTimeoutMillis) : ended.error)
+  }
+
+  async #create(): Promise<Slot<T>> {
+    const slot = this.#toOpen.shift()
+    if (slot === undefined)
+      throw new Error('lifeguard-pool bug: generic-pool creates more than it was asked for')
+    const { factory, options, bounds, stats } = this.#premises
+    const made = await attempt(
+      signal => (factory.prepare === undefined ? factory.create(signal) : this.#make(signal)),
+      options.createTimeoutMillis,
+      bounds,
+      late => this.#tooLate(late),
+      slot.dial,
+    )
+    slot.dial = undefined
+    if (made.ok) slot.resource = made.value
+    else {
+      const { createTimeoutMillis } = options
+      slot.failure = {
+        error: made.timedOut ? connectTimeout(stats(), createTimeoutMillis, made.error) : made.error,
+      }
+    }
+    return slot
+  }
+
+  /** create, then prepare. A connection that is made but does not get through the rest, or not in time, is closed. */
+  async #make(signal: AbortSignal): Promise<T> {
+    const { factory } = this.#premises
+    const resource = await factory.create(signal)
+    // Too late: it is closed by whoever gives up the create.
+    if (signal.aborted) return resource
+    try {
+      await Promise.race([factory.prepare?.(resource, signal), aborted(signal)])
+    } catch (error) {
+      void this.discard(resource)
+      throw error
+    }
+    return resource
+  }
+
+  #tooLate(resource: T): void {
+    const { roster, stats, bounds } = this.#premises
+    // A turn later: a factory that gives one promise to several dials brings it to its owner in this very moment.
+    bounds.clock.turn(() => {
+      if (roster.owns(resource)) this.#onDestroyError(madeTwice(stats(), resource))
+      else void this.discard(resource)
+    })
+  }
+
+  #destroy(slot: Slot<T>): Promise<void> {
+    slot.closed ??= slot.failure === undefined ? this.discard(slot.resource as T) : Promise.resolve()
+    return slot.closed
+  }
+}
+
+/** Rejects when the signal is aborted. */
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+  })
+}

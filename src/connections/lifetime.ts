@@ -1,0 +1,71 @@
+import type { DestroyReason } from '../api/factory.ts'
+import type { ResolvedOptions } from '../api/resolve-options.ts'
+import type { Slot } from './slot.ts'
+
+/** Is a connection that comes back, or is about to be lent, past its time? */
+export function expired<T>(
+  slot: Slot<T>,
+  now: number,
+  generation: number,
+  retireAfter: number,
+): DestroyReason | undefined {
+  if (slot.fault !== undefined) return slot.fault.reason
+  if (slot.generation !== generation) return 'generation'
+  if (now >= slot.retireAt) return 'lifetime'
+  return now - slot.activeAt >= retireAfter ? 'server-timeout' : undefined
+}
+
+/** How far the retirements of connections that came to rest together are spread: a quarter of the limit. */
+const SPREAD = 0.25
+
+/** Must an idle connection retire now, lest the server closes it? Each a little earlier than the limit demands. */
+export function outstays<T>(slot: Slot<T>, now: number, retireAfter: number): boolean {
+  return now - slot.activeAt >= retireAfter * (1 - SPREAD * slot.spread)
+}
+
+/** A stall of more than so many milliseconds may have been a machine that slept, while the connections aged. */
+const MOST_FORGIVEN = 10_000
+
+/** Must an idle connection be validated before it is lent? */
+export function mustProve<T>(
+  slot: Slot<T>,
+  now: number,
+  options: ResolvedOptions,
+  stalls: { since(start: number): number },
+): boolean {
+  if (options.testOnBorrow) return true
+  const since = Math.max(slot.idleSince, slot.provenAt)
+  const limit = options.validateAfterIdleMillis
+  // After a stall all connections would look stale, and be asked all at once.
+  return now - since >= limit && now - since - Math.min(stalls.since(since), MOST_FORGIVEN) >= limit
+}
+
+/**
+ * When a new connection is to be retired: at `maxLifetimeMillis`, less a random share of up to `lifetimeJitter`, so
+ * that connections made together do not end together (HikariCP varies lifetimes for the same reason).
+ */
+export function retirement(now: number, options: ResolvedOptions, random: () => number): number {
+  return now + options.maxLifetimeMillis * (1 - options.lifetimeJitter * random())
+}
+
+/** Should the idle check destroy this connection? `spare`: there are more idle ones than `min`. */
+export function tooIdle<T>(slot: Slot<T>, now: number, options: ResolvedOptions, spare: boolean): boolean {
+  const idle = now - slot.idleSince
+  const soft = options.softIdleTimeoutMillis
+  return idle > options.idleTimeoutMillis || (spare && soft > 0 && idle > soft)
+}
+
+/** How often idle connections are checked for their lifetime and the server's limit, in milliseconds. */
+export function retirePeriod(options: ResolvedOptions, limitPeriod: number): number {
+  const period = Math.min(options.maxLifetimeMillis / 8, limitPeriod)
+  return Number.isFinite(period) ? Math.min(Math.max(period, 25), 30_000) : period
+}
+
+/** The period of the idle check, in milliseconds; `Infinity` when there is nothing to check. */
+export function idleCheckPeriod(options: ResolvedOptions): number {
+  if (options.evictionRunIntervalMillis > 0) return options.evictionRunIntervalMillis
+  const soft = options.softIdleTimeoutMillis > 0 ? options.softIdleTimeoutMillis : Number.POSITIVE_INFINITY
+  const shortest = Math.min(soft, options.idleTimeoutMillis)
+  // Half the shortest limit: nothing outlives its limit by more than half of it.
+  return Number.isFinite(shortest) ? Math.max(shortest / 2, 10) : shortest
+}

@@ -1,0 +1,141 @@
+import type { Socket } from 'node:net'
+import type { DestroyReason } from '../api/factory.ts'
+import type { Scope } from '../nested/scope.ts'
+import type { Trace } from '../runtime/stack-trace.ts'
+import type { SocketWatch } from '../sockets/socket-watch.ts'
+import type { Talk } from './traffic.ts'
+
+/**
+ * Where a connection is in its life.
+ *
+ *     connecting ──► idle ◄──► lent ──► resetting ──► idle
+ *         │           ▲│                    │
+ *         │           ││                    ▼
+ *         ├──► validating ──────────────► closing ──► closed
+ *         └───────────────────────────────────────────▲
+ *
+ * It stays lent where it goes from one borrower straight to the next.
+ */
+export type SlotState = 'connecting' | 'idle' | 'validating' | 'lent' | 'resetting' | 'closing' | 'closed'
+
+const NEXT: Readonly<Record<SlotState, readonly SlotState[]>> = {
+  connecting: ['idle', 'validating', 'closing', 'closed'],
+  idle: ['lent', 'validating', 'closing'],
+  validating: ['idle', 'closing'],
+  lent: ['idle', 'resetting', 'closing'],
+  resetting: ['idle', 'closing'],
+  closing: ['closed'],
+  closed: [],
+}
+
+/** How many slots are in each state. Only {@link move} writes it. */
+export type Census = Record<SlotState, number>
+
+export const newCensus = (): Census => ({
+  connecting: 0,
+  idle: 0,
+  validating: 0,
+  lent: 0,
+  resetting: 0,
+  closing: 0,
+  closed: 0,
+})
+
+/** Something that happened to a connection; it counts at the next boundary: borrow, return or sweep. */
+export interface Fault {
+  readonly reason: DestroyReason
+  readonly detail: string | undefined
+}
+
+/** The pool's record of one connection, from the first thought of it to its end. */
+export class Slot<T> {
+  state: SlotState = 'connecting'
+  /** Set by a successful create, and kept: a closed connection is still named in events. */
+  resource: T | undefined = undefined
+  /** What its borrower has: the resource, or the handle of this loan. */
+  lent: T | undefined = undefined
+  /**
+   * Fulfilled with the resource; made once, so that a loan from the idle list makes no promise of its own. Not there
+   * where each loan has a handle.
+   */
+  served: Promise<T> | undefined = undefined
+  /** Why there is no connection, when create failed. */
+  failure: { readonly error: unknown } | undefined = undefined
+  fault: Fault | undefined = undefined
+  socket: Socket | undefined = undefined
+  watch: SocketWatch | undefined = undefined
+  /** Whether it is on the list of those whose sockets are made to flow at the end of the turn. */
+  restless = false
+  /** When a look at the kernel last found it good, and when it last answered a round trip. */
+  lookedAt = 0
+  provenAt = 0
+  /** When there was last traffic, as far as is known, the bytes of its socket by then, and when they were last counted. */
+  activeAt = 0
+  bytes = 0
+  sampledAt = 0
+  /** What the verdict on deadlocks has seen of its traffic. */
+  talk: Talk | undefined = undefined
+  /** When its peer was first seen to have closed its side while the connection was lent; 0: it has not. */
+  endedAt = 0
+  /** Whether the event `half-close` has told of its end. */
+  told = false
+  /** By how much it retires early, as a share from 0 to 1 of the usual spread. */
+  spread = 0
+  /** Settles once the connection is closed or given up; set when closing starts. */
+  closed: Promise<void> | undefined = undefined
+  /** Aborts the create that is under way; it takes more room than all the rest. */
+  dial: AbortController | undefined = new AbortController()
+  /** The number of the current or last loan. A token that names another one is stale. */
+  loan = 0
+  /** When the connection was made, became idle, and was lent, in milliseconds of the pool's clock. */
+  createdAt = 0
+  idleSince = 0
+  lentAt = 0
+  /** Where the current loan was taken, if that is known, and the scope that holds it. */
+  trace: Trace | undefined = undefined
+  scope: Scope | undefined = undefined
+  /** Has the current loan been reported as forgotten, and ended by the pool? */
+  isSuspect = false
+  isReclaimed = false
+  /** When its lifetime ends. */
+  retireAt = Number.POSITIVE_INFINITY
+  /** Neighbours in the list of idle slots. */
+  previous: Slot<T> | undefined = undefined
+  next: Slot<T> | undefined = undefined
+  readonly id: number
+  readonly generation: number
+  readonly startedAt: number
+
+  constructor(id: number, generation: number, startedAt: number) {
+    this.id = id
+    this.generation = generation
+    this.startedAt = startedAt
+  }
+}
+
+/** The only way in which a slot changes its state, and the census its numbers. */
+export function move<T>(slot: Slot<T>, to: SlotState, census: Census): void {
+  const from = slot.state
+  // The two moves of every loan, written out: keyed access by a variable costs as much as the rest of the loan.
+  if (from === 'idle' && to === 'lent') {
+    slot.state = to
+    census.idle -= 1
+    census.lent += 1
+    return
+  }
+  if (from === 'lent' && to === 'idle') {
+    slot.state = to
+    census.lent -= 1
+    census.idle += 1
+    return
+  }
+  if (!NEXT[from].includes(to))
+    throw new Error(`lifeguard-pool bug: slot ${slot.id} cannot go from ${from} to ${to}`)
+  slot.state = to
+  census[from] -= 1
+  census[to] += 1
+}
+
+/** Is this still the loan that the slot is lent for? */
+export const isCurrent = <T>(slot: Slot<T>, loan: number): boolean =>
+  slot.loan === loan && slot.state === 'lent'

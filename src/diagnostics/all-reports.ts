@@ -1,0 +1,40 @@
+import { messageOf } from '../api/errors.ts'
+import { timestamp } from '../runtime/clock.ts'
+import { livePools, type Reporting } from './registry.ts'
+import type { PoolReport } from './report.ts'
+
+/** Where `installReportSignal` writes to. */
+export interface ReportSignalOptions {
+  /** A file to append to, made if there is none. Default: stderr, through a sink that never blocks. */
+  file?: string
+}
+
+/** The reports of all pools of this process, for a person: one text a pool, after a heading. */
+export function reportAll(name?: string): string[] {
+  const pools = chosen(name)
+  const open = pools.length === 1 ? '1 pool' : `${pools.length} pools`
+  const heading = `${timestamp()} lifeguard-pool report of process ${process.pid}: ${open}, up ${Math.round(process.uptime())} s`
+  return [heading, ...pools.map(pool => guarded(pool, () => pool.report()))]
+}
+
+/** The same as plain data. A pool whose report fails is left out. */
+export function allReports(name?: string): PoolReport[] {
+  return chosen(name).flatMap(pool => {
+    try {
+      return [pool.reportJson()]
+    } catch {
+      return []
+    }
+  })
+}
+
+const chosen = (name: string | undefined): Reporting[] =>
+  livePools().filter(pool => name === undefined || pool.name === name)
+
+function guarded(pool: Reporting, report: () => string): string {
+  try {
+    return report()
+  } catch (error) {
+    return `pool '${pool.name}': the report failed: ${messageOf(error)}`
+  }
+}

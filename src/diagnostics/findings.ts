@@ -1,0 +1,139 @@
+import { callSite } from './call-sites.ts'
+import type { LeaseReport, PoolReport } from './report.ts'
+
+/** Stalls of the last minute that add up to so much are the first thing to look at. Milliseconds. */
+const MUCH_STALL = 250
+const MINUTE = 60_000
+/** What went wrong longer ago is left to the other sections. Milliseconds. */
+const LATELY = 600_000
+
+/**
+ * What a state looks like, in words, the most telling first: what an experienced eye would see in the rest of the
+ * report, with the evidence, and no more than that.
+ */
+export function findingsIn(report: PoolReport): string[] {
+  return [
+    ...loop(report),
+    ...unreachable(report),
+    ...forgotten(report),
+    ...nested(report),
+    ...full(report),
+    ...halfClosed(report),
+    ...hungUp(report),
+    ...unread(report),
+    ...overloaded(report),
+  ]
+}
+
+function loop({ stalls }: PoolReport): string[] {
+  const recent = stalls.filter(stall => stall.agoMillis < MINUTE)
+  const sum = recent.reduce((total, { millis }) => total + millis, 0)
+  if (sum < MUCH_STALL) return []
+  const longest = Math.max(...recent.map(stall => stall.millis))
+  return [
+    `The event loop stood still for ${ms(sum)} of the last minute (${ms(longest)} at the longest): blocking code, or a ` +
+      'process without CPU. All else in here may follow from that; find the code with a CPU profile.',
+  ]
+}
+
+function unreachable({ connecting, stats }: PoolReport): string[] {
+  const slow = stats.connecting > 0 && stats.pending > 0 && stats.borrowed === 0 && connecting.failures === 0
+  if (slow)
+    return [`${stats.pending} wait for connections that are being made: the server is slow to answer.`]
+  if (connecting.failures === 0) return []
+  return [
+    `Connecting fails, ${connecting.failures} times in a row: ${connecting.lastError}. Callers cannot do anything ` +
+      'about it; look at the server and the way to it.',
+  ]
+}
+
+function forgotten({ leases, stats }: PoolReport): string[] {
+  const suspects = leases.filter(lease => lease.suspect)
+  if (suspects.length === 0) return []
+  return [
+    `${suspects.length} of ${stats.borrowed} leases look forgotten: ${list(suspects)}. Their holders have not used ` +
+      'them for longer than leakThresholdMillis; look for a path on which they are not released.',
+  ]
+}
+
+function nested({ leases, waiters }: PoolReport): string[] {
+  // What only the context says may be a long-lived lease that every request has inherited.
+  const isSure = (pool: string): boolean => pool.endsWith("'")
+  const waiting = waiters.filter(waiter => waiter.nestedUnder?.some(isSure))
+  if (waiting.length === 0) return []
+  return [
+    `${waiting.length} of ${waiters.length} who wait hold a connection already (${leases.length} leases): whoever ` +
+      'takes a second connection while holding a first can deadlock the pool.',
+  ]
+}
+
+function full({ leases, stats }: PoolReport): string[] {
+  if (stats.pending === 0 || stats.borrowed < stats.max) return []
+  const silent = leases.filter(lease => lease.busy === false)
+  const hint =
+    silent.length * 2 > leases.length
+      ? ` ${silent.length} of them have no command under way: their holders do something else meanwhile.`
+      : ''
+  return [
+    `All ${stats.max} connections are lent, and ${stats.pending} wait. Longest held: ${list(leases)}.${hint}`,
+  ]
+}
+
+function halfClosed({ connections, stats }: PoolReport): string[] {
+  const closed = connections.filter(({ socket }) => socket?.state === 'CLOSE_WAIT')
+  const unread = connections.filter(({ socket, state }) => state === 'idle' && (socket?.unreadBytes ?? 0) > 0)
+  const found: string[] = []
+  if (closed.length > 0) {
+    found.push(
+      `${closed.length} sockets are in CLOSE_WAIT: the server has closed them, and this process has not yet. That it ` +
+        'stays so means that the event loop does not get to it.',
+    )
+  }
+  if (unread.length > 0) found.push(`${unread.length} idle connections have bytes that nobody has read.`)
+  if (stats.state === 'open' && stats.closing > 0 && stats.closing >= stats.max) {
+    found.push(`All places are taken by ${stats.closing} connections that do not finish closing.`)
+  }
+  return found
+}
+
+function hungUp({ troubles, stats }: PoolReport): string[] {
+  const closed = troubles.filter(({ what, agoMillis }) => what.includes('half-closed') && agoMillis < LATELY)
+  const times = closed.reduce((sum, trouble) => sum + trouble.times, 0)
+  if (times === 0) return []
+  const { limitMillis } = stats.serverTimeout
+  const limit = limitMillis === undefined ? '' : ` Its idle limit seems to be ${ms(limitMillis)}.`
+  return [
+    `The server, or something on the way to it, has closed ${times} connections of late; each was noticed, closed here, ` +
+      `too, and not lent.${limit} Compare its idle timeout, and those of proxies, with idleTimeoutMillis.`,
+  ]
+}
+
+function unread({ stats }: PoolReport): string[] {
+  const { dropped, waiting } = stats.log
+  if (dropped === 0) return []
+  return [
+    `${dropped} lines of the library's own log have been dropped so far, and ${waiting} wait: nobody reads stderr, or not ` +
+      'fast enough. It is harmless here; a logger that waits for its reader hangs there, and one that does not keeps ' +
+      'every line in memory.',
+  ]
+}
+
+function overloaded({ stats }: PoolReport): string[] {
+  const { shed, timeouts } = stats.totals
+  if (shed === 0 && timeouts === 0) return []
+  return [`So far ${timeouts} acquires have timed out and ${shed} have been shed.`]
+}
+
+const list = (leases: readonly LeaseReport[]): string => {
+  const few = leases.slice(0, 3).map(holderInWords).join('; ')
+  return leases.length > 3 ? `${few}; and ${leases.length - 3} more` : few
+}
+
+/** One holder, in a few words: which connection, for how long, from where. */
+export function holderInWords({ connection, heldMillis, unusedMillis, busy, stack }: LeaseReport): string {
+  const site = callSite(stack)
+  const unused = unusedMillis === undefined || unusedMillis < 1000 ? '' : `, unused for ${ms(unusedMillis)}`
+  return `#${connection} for ${ms(heldMillis)}${busy ? ', at work' : ''}${unused}${site === undefined ? '' : ` ${site}`}`
+}
+
+const ms = (millis: number): string => `${Math.round(millis)} ms`

@@ -1,0 +1,76 @@
+import { messageOf } from '../api/errors.ts'
+import type { PoolEvents } from '../api/factory.ts'
+import { callSite } from './call-sites.ts'
+
+/** Something that went wrong, and how often of late. */
+export interface Trouble {
+  readonly kind: string
+  readonly what: string
+  times: number
+  /** The last time, in milliseconds of the pool's clock. */
+  at: number
+}
+
+/** So many of a kind are kept for the report: no flood of one kind washes the others away. */
+const MOST_OF_A_KIND = 4
+/** What has not happened for so long is counted anew. Milliseconds. */
+const LATELY = 600_000
+/** Ends of connections that nobody wished for. */
+const UNWISHED = new Set(['half-closed', 'broken', 'invalid', 'dirty', 'leaked', 'server-timeout'])
+
+/** The last things that went wrong, for the report. Most are told as events anyway; this listens along. */
+export class Troubles {
+  readonly recent: Trouble[] = []
+
+  note<T>(event: keyof PoolEvents<T>, details: readonly unknown[], now: number): void {
+    const what = inWords(event as string, details[0])
+    if (what !== undefined) this.add(event as string, what, now)
+  }
+
+  add(kind: string, what: string, now: number): void {
+    const last = this.recent.find(trouble => trouble.what === what)
+    if (last !== undefined) {
+      last.times = now - last.at > LATELY ? 1 : last.times + 1
+      last.at = now
+      return
+    }
+    this.recent.push({ kind, what, times: 1, at: now })
+    const same = this.recent.filter(trouble => trouble.kind === kind)
+    if (same.length <= MOST_OF_A_KIND) return
+    const oldest = same.reduce((first, trouble) => (trouble.at < first.at ? trouble : first))
+    this.recent.splice(this.recent.indexOf(oldest), 1)
+  }
+}
+
+function inWords(event: string, detail: unknown): string | undefined {
+  switch (event) {
+    case 'factoryCreateError':
+      return `connecting failed: ${messageOf(detail)}`
+    case 'factoryDestroyError':
+      return `closing failed: ${messageOf(detail)}`
+    case 'deadlock':
+      return `a deadlock was broken: ${messageOf((detail as { error?: unknown }).error)}`
+    case 'leak':
+      return leakInWords(detail as PoolEvents<unknown>['leak'][0])
+    case 'shed':
+      return (detail as PoolEvents<unknown>['shed'][0]).estimatedMillis === undefined
+        ? 'a waiter was sent away, as load was shed'
+        : 'an acquire was refused early: its deadline would have come first'
+    case 'breaker':
+      return `the breaker went ${(detail as PoolEvents<unknown>['breaker'][0]).state}`
+    case 'destroy':
+      return destroyInWords(detail as PoolEvents<unknown>['destroy'][0])
+    default:
+      return undefined
+  }
+}
+
+function leakInWords({ stack, reclaimed }: PoolEvents<unknown>['leak'][0]): string {
+  const site = callSite(stack)
+  return `a lease looked forgotten${site === undefined ? '' : `, taken ${site}`}${reclaimed ? ', and was ended' : ''}`
+}
+
+function destroyInWords({ reason, detail }: PoolEvents<unknown>['destroy'][0]): string | undefined {
+  if (!UNWISHED.has(reason)) return undefined
+  return `a connection was destroyed as ${reason}${detail === undefined ? '' : `: ${detail}`}`
+}

@@ -1,0 +1,121 @@
+import { numbersOf } from '../api/errors.ts'
+import type { ConnectionReport, PoolReport } from './report.ts'
+
+/** Of each section; JSON has all of it. */
+const MOST_LINES = 1000
+/** Of the stalls, the last ones are told one by one. */
+const MOST_STALLS = 8
+/** Sentences are broken at this column. */
+const WIDTH = 112
+const ms = (millis: number): string => `${Math.round(millis)} ms`
+
+/** A report for a person: who holds what, since when, from where; who waits; every connection; what went wrong. */
+export function inText(report: PoolReport): string {
+  const { stats, connecting } = report
+  const { totals, stalls } = stats
+  const lines = [
+    `pool '${stats.name}' is ${stats.state} ${numbersOf(stats)}`,
+    `  so far: ${totals.acquired} acquires, ${totals.timeouts} timed out, ${totals.shed} shed, ${totals.created} ` +
+      `connections made, ${totals.createErrors} failed, ${totals.destroyed} closed; generation ${stats.generation}`,
+  ]
+  section(lines, 'what it looks like', report.findings, inParagraph)
+  if (stalls.count > 0) {
+    lines.push(
+      `  the event loop stood still ${stalls.count} times, ${ms(stalls.totalMillis)} in all, ` +
+        `${ms(stalls.longestMillis)} at the longest`,
+    )
+  }
+  if (connecting.failures > 0) {
+    lines.push(
+      `  connecting fails: ${connecting.failures} times in a row, breaker ${connecting.breaker}, next try in ` +
+        `${ms(connecting.retryInMillis ?? 0)}, last: ${connecting.lastError}`,
+    )
+  }
+  let origin = origins()
+  section(lines, 'leases, oldest first', report.leases, lease => {
+    const used = lease.unusedMillis === undefined ? '' : `, last used ${ms(lease.unusedMillis)} ago`
+    const work = lease.busy === undefined ? '' : lease.busy ? ', at work' : ', nothing under way'
+    const suspect = lease.suspect ? ', looks FORGOTTEN' : ''
+    return `#${lease.connection} held for ${ms(lease.heldMillis)}, loan ${lease.loan}${used}${work}${suspect}${origin(lease)}`
+  })
+  origin = origins()
+  section(lines, 'waiters, in order', report.waiters, waiter => {
+    const left = waiter.leftMillis === null ? 'no deadline' : `${ms(waiter.leftMillis)} left`
+    return `waits for ${ms(waiter.waitedMillis)}, priority ${waiter.priority}, ${left}${origin(waiter)}`
+  })
+  section(lines, 'connections', report.connections, connectionLine)
+  section(lines, 'lately, newest first', lately(report), ({ what, agoMillis }) => `${ago(agoMillis)}${what}`)
+  return lines.join('\n')
+}
+
+/** What went wrong, so that a pool that has recovered still says it. */
+function lately({ troubles, stalls }: PoolReport): { what: string; agoMillis: number }[] {
+  return [
+    ...troubles.map(({ what, times, agoMillis }) => ({
+      agoMillis,
+      what: `${times > 1 ? `, ${times} times` : ''}: ${what}`,
+    })),
+    ...stalls.slice(-MOST_STALLS).map(({ agoMillis, millis }) => ({
+      agoMillis,
+      what: `: the event loop stood still for ${ms(millis)}`,
+    })),
+  ].sort((a, b) => a.agoMillis - b.agoMillis)
+}
+
+function ago(millis: number): string {
+  if (millis < 10_000) return `${ms(millis)} ago`
+  return millis < 600_000 ? `${Math.round(millis / 1000)} s ago` : `${Math.round(millis / 60_000)} min ago`
+}
+
+/** Sentences, broken at spaces; what follows is indented. */
+function inParagraph(text: string): string {
+  let line = ''
+  const lines: string[] = []
+  for (const word of text.split(' ')) {
+    if (line !== '' && line.length + word.length >= WIDTH) {
+      lines.push(line)
+      line = ''
+    }
+    line = line === '' ? word : `${line} ${word}`
+  }
+  return [...lines, line].join('\n      ')
+}
+
+function connectionLine(connection: ConnectionReport): string {
+  const { id, state, ageMillis, idleMillis, loans, fault, socket } = connection
+  const parts = [
+    state === 'connecting'
+      ? `connecting for ${ms(ageMillis)}`
+      : `${state}, ${ms(ageMillis)} old, lent ${loans} times`,
+  ]
+  if (idleMillis !== undefined) parts.push(`idle for ${ms(idleMillis)}`)
+  if (fault !== undefined) parts.push(fault)
+  if (socket !== undefined) {
+    if (socket.local !== undefined) parts.push(`${socket.local} → ${socket.remote ?? '?'}`)
+    if (socket.state !== undefined) parts.push(socket.state)
+    if (socket.unreadBytes) parts.push(`${socket.unreadBytes} B unread`)
+    if (socket.unsentBytes) parts.push(`${socket.unsentBytes} B unsent`)
+    parts.push(`read ${socket.bytesRead} B, wrote ${socket.bytesWritten} B`)
+  }
+  return `#${id} ${parts.join(', ')}`
+}
+
+/** Says where leases and waiters come from; many in a row come from the same place. */
+function origins(): (from: { nestedUnder?: string[]; stack?: string }) => string {
+  let last: string | undefined
+  return ({ nestedUnder, stack }) => {
+    const around = nestedUnder === undefined ? '' : `, nested under a lease of ${nestedUnder.join(', ')}`
+    if (stack === undefined) return around
+    if (stack === last) return `${around}, from the same place`
+    last = stack
+    return `${around}\n${stack.replaceAll(/^\s*/gm, '        ')}`
+  }
+}
+
+function section<E>(lines: string[], title: string, entries: readonly E[], line: (entry: E) => string): void {
+  if (entries.length === 0) return
+  lines.push(`  ${title} (${entries.length}):`)
+  for (const entry of entries.slice(0, MOST_LINES)) lines.push(`    ${line(entry)}`)
+  const more = entries.length - MOST_LINES
+  if (more > 0) lines.push(`    … and ${more} more`)
+}

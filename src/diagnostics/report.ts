@@ -1,0 +1,172 @@
+import { messageOf } from '../api/errors.ts'
+import type { PoolStats } from '../api/factory.ts'
+import type { ResolvedOptions } from '../api/resolve-options.ts'
+import type { Slot, SlotState } from '../connections/slot.ts'
+import type { Waiter } from '../queue/waiter.ts'
+import { insideHook } from '../runtime/emitter.ts'
+import { type KernelSocket, kernelSockets } from '../sockets/tcp-table.ts'
+import { nestedUnder, whereTaken } from './call-sites.ts'
+import { findingsIn } from './findings.ts'
+import type { Insight } from './stats.ts'
+import { statsOf } from './stats.ts'
+
+/** The state of a pool at one moment, as plain data. Times are in milliseconds; what is not known is left out. */
+export interface PoolReport {
+  stats: PoolStats
+  /** What it looks like, in words, the most telling first. */
+  findings: string[]
+  /** Every lease, oldest first. */
+  leases: LeaseReport[]
+  /** Everybody who waits, in the order in which they will be served. */
+  waiters: WaiterReport[]
+  /** Every connection, those being made and closed included. */
+  connections: ConnectionReport[]
+  connecting: { failures: number; breaker: 'open' | 'closed'; lastError?: string; retryInMillis?: number }
+  /** What went wrong last, newest first; kept for good, a few of each kind. */
+  troubles: { what: string; times: number; agoMillis: number }[]
+  /** The last stalls of the event loop, oldest first. */
+  stalls: { agoMillis: number; millis: number }[]
+}
+
+export interface LeaseReport {
+  connection: number
+  loan: number
+  heldMillis: number
+  /** Since it was last seen in use; see `leakThresholdMillis`. */
+  unusedMillis?: number
+  /** Has it unanswered work? */
+  busy?: boolean
+  /** Has it been reported as forgotten? */
+  suspect: boolean
+  /** Pools of which this context held a lease already as it took this one. */
+  nestedUnder?: string[]
+  /** Where it was taken. */
+  stack?: string
+}
+
+export interface WaiterReport {
+  waitedMillis: number
+  /** Until its deadline; null: it has none. */
+  leftMillis: number | null
+  priority: number
+  nestedUnder?: string[]
+  stack?: string
+}
+
+export interface ConnectionReport {
+  id: number
+  state: SlotState
+  ageMillis: number
+  idleMillis?: number
+  loans: number
+  fault?: string
+  socket?: Partial<KernelSocket> & {
+    local?: string
+    remote?: string
+    bytesRead: number
+    bytesWritten: number
+  }
+}
+
+/** What the report needs beside the snapshot. */
+export interface ReportInsight<T> extends Insight<T> {
+  readonly busy: ((resource: T) => boolean) | undefined
+  readonly unused: (slot: Slot<T>) => number | undefined
+}
+
+/** Reads the state of a pool. Costs milliseconds: the kernel is asked about every socket, and each stack is read once. */
+export function reportOf<T>(insight: ReportInsight<T>, now: number): PoolReport {
+  const { roster, gate, breaker, options } = insight
+  const slots = [...roster.slots]
+  const kernel = kernelSockets(slots.flatMap(slot => slot.socket ?? []))
+  const report: PoolReport = {
+    stats: statsOf(insight),
+    findings: [],
+    leases: leasesOf(insight, now),
+    waiters: gate.waiters().map(waiter => waiterReport(waiter, options, now)),
+    connections: slots.map(slot => connectionReport(slot, kernel, now)),
+    connecting: {
+      failures: breaker.failures,
+      breaker: breaker.isOpen ? 'open' : 'closed',
+      ...(breaker.failures === 0
+        ? {}
+        : { lastError: messageOf(breaker.lastError), retryInMillis: Math.max(breaker.retryAt - now, 0) }),
+    },
+    troubles: insight.troubles.recent
+      .toSorted((a, b) => b.at - a.at)
+      .map(({ what, times, at }) => ({ what, times, agoMillis: now - at })),
+    stalls: insight.stalls.recent.map(({ until, millis }) => ({ agoMillis: now - until, millis })),
+  }
+  report.findings = findingsIn(report)
+  return report
+}
+
+/** Every lease, oldest first. */
+export function leasesOf<T>({ roster, busy, unused, options }: ReportInsight<T>, now: number): LeaseReport[] {
+  return [...roster.slots]
+    .filter(slot => slot.state === 'lent')
+    .sort((a, b) => a.lentAt - b.lentAt)
+    .map(slot => ({
+      connection: slot.id,
+      loan: slot.loan,
+      heldMillis: now - slot.lentAt,
+      ...known('unusedMillis', unused(slot)),
+      ...known('busy', asked(busy, slot.resource as T)),
+      suspect: slot.isSuspect,
+      ...known('nestedUnder', nestedUnder(slot.scope?.parent)),
+      ...known('stack', whereTaken(slot, options)),
+    }))
+}
+
+function waiterReport<T>(waiter: Waiter<T>, options: ResolvedOptions, now: number): WaiterReport {
+  const deadline = waiter.deadline(options.acquireTimeoutMillis)
+  return {
+    waitedMillis: now - waiter.since,
+    leftMillis: Number.isFinite(deadline) ? deadline - now : null,
+    priority: waiter.priority,
+    ...known('nestedUnder', nestedUnder(waiter.particulars.wait?.scope)),
+    ...known('stack', whereTaken(waiter.particulars, options)),
+  }
+}
+
+function connectionReport<T>(
+  slot: Slot<T>,
+  kernel: ReadonlyMap<object, KernelSocket>,
+  now: number,
+): ConnectionReport {
+  const { id, state, loan, fault, socket } = slot
+  return {
+    id,
+    state,
+    ageMillis: now - (state === 'connecting' ? slot.startedAt : slot.createdAt),
+    ...known('idleMillis', state === 'idle' ? now - slot.idleSince : undefined),
+    loans: loan,
+    ...known('fault', fault && `${fault.reason}${fault.detail === undefined ? '' : `: ${fault.detail}`}`),
+    ...known(
+      'socket',
+      socket && {
+        ...known('local', address(socket.localAddress, socket.localPort)),
+        ...known('remote', address(socket.remoteAddress, socket.remotePort)),
+        bytesRead: socket.bytesRead ?? 0,
+        bytesWritten: socket.bytesWritten ?? 0,
+        ...kernel.get(socket),
+      },
+    ),
+  }
+}
+
+const address = (host: string | undefined, port: number | undefined): string | undefined =>
+  host === undefined ? undefined : host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+
+function asked<T>(busy: ((resource: T) => boolean) | undefined, resource: T): boolean | undefined {
+  try {
+    return busy === undefined ? undefined : Boolean(insideHook(() => busy(resource)))
+  } catch {
+    return undefined
+  }
+}
+
+/** A property only if there is a value for it. */
+function known<K extends string, V>(name: K, value: V | undefined): { [P in K]?: V } {
+  return value === undefined ? {} : ({ [name]: value } as { [P in K]: V })
+}

@@ -1,0 +1,69 @@
+import type { PoolStats } from '../api/factory.ts'
+import type { ResolvedOptions } from '../api/resolve-options.ts'
+import type { Breaker } from '../connecting/breaker.ts'
+import type { Roster } from '../connections/slots.ts'
+import type { Gate } from '../queue/wait-queue.ts'
+import { sink } from '../runtime/log.ts'
+import type { Stalls } from '../runtime/stalls.ts'
+import type { Troubles } from './recent-problems.ts'
+
+/** The counters of a pool that nothing else can tell; each has one place that counts it. */
+export type Totals = PoolStats['totals']
+
+export const newTotals = (): Totals => ({
+  created: 0,
+  createErrors: 0,
+  destroyed: 0,
+  destroyErrors: 0,
+  acquired: 0,
+  released: 0,
+  timeouts: 0,
+  aborted: 0,
+  shed: 0,
+  leaks: 0,
+  nested: 0,
+  deadlocks: 0,
+})
+
+/** What a snapshot or a report is made from. */
+export interface Insight<T> {
+  readonly options: ResolvedOptions
+  readonly state: PoolStats['state']
+  readonly roster: Roster<T>
+  readonly gate: Gate<T>
+  readonly breaker: Breaker
+  readonly generation: number
+  readonly totals: Totals
+  readonly stalls: Stalls
+  readonly troubles: Troubles
+  readonly halfClose: PoolStats['halfClose']
+  readonly serverTimeout: PoolStats['serverTimeout']
+}
+
+export function statsOf<T>(insight: Insight<T>): PoolStats {
+  const { options, roster, gate, breaker, stalls } = insight
+  const { connecting, idle, validating, lent, resetting, closing } = roster.census
+  return {
+    name: options.name,
+    state: insight.state,
+    max: options.max,
+    min: options.min,
+    size: roster.size,
+    idle,
+    available: idle,
+    borrowed: lent,
+    pending: gate.waiting,
+    connecting,
+    validating,
+    resetting,
+    closing,
+    generation: insight.generation,
+    breaker: breaker.isOpen ? 'open' : 'closed',
+    createFailures: breaker.failures,
+    totals: { ...insight.totals },
+    halfClose: { ...insight.halfClose, found: { ...insight.halfClose.found } },
+    serverTimeout: insight.serverTimeout,
+    stalls: { count: stalls.count, totalMillis: stalls.totalMillis, longestMillis: stalls.longestMillis },
+    log: { written: sink.written, dropped: sink.dropped, waiting: sink.waiting },
+  }
+}

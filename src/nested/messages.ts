@@ -1,0 +1,95 @@
+import { numbersOf, PoolError, type PoolErrorDetails, withoutStack } from '../api/errors.ts'
+import type { PoolStats } from '../api/factory.ts'
+import type { Trace } from '../runtime/stack-trace.ts'
+import type { Knot, Member, Scope } from './scope.ts'
+
+/** How many connections a pool needs so that tasks which take several can always make progress. */
+export const SIZING =
+  'a pool is large enough for nested acquires when max ≥ tasks × (connections per task − 1) + 1'
+
+const MARK =
+  'If whoever holds a connection does not wait for this acquire (it was started and left to itself), mark it: ' +
+  'acquire({ detached: true }) or use(fn, { detached: true })'
+
+const quoted = (pool: string | undefined): string => `'${pool ?? '?'}'`
+
+function heldOf(leases: readonly Scope[]): string {
+  const counts = new Map<string, number>()
+  for (const lease of leases) {
+    const name = quoted(lease.member?.name)
+    counts.set(name, (counts.get(name) ?? 0) + 1)
+  }
+  return [...counts].map(([name, count]) => `${count} of pool ${name}`).join(' and ')
+}
+
+function stacks(leases: readonly Scope[], asked: Trace | undefined): string {
+  if (asked === undefined) return ''
+  const held = leases.map(lease => {
+    const where = lease.trace?.text || '    (not taken; the next time it will be, see captureStacks)'
+    return `Held since the acquire\n${where}`
+  })
+  return `\n${[...held, `Asked for\n${asked.text}`].join('\n')}`
+}
+
+/** Who holds what, who waits for what: a line for each pool of the knot, and the arrow back to the first. */
+export function circle(knot: Knot, first: Member): string {
+  const members = [...new Set([first, ...knot.map(({ pool }) => pool)])]
+  const lines = members.map(member => {
+    const targets = new Map<Member, number>()
+    for (const { waiter, pool, blocks } of knot) {
+      const count = 'waits' in waiter ? waiter.waits.size - waiter.answered.size : 1
+      if (blocks.some(lease => lease.member === member)) targets.set(pool, (targets.get(pool) ?? 0) + count)
+    }
+    const waiting = [...targets].map(([target, count]) => `${count} waiting for ${quoted(target.name)}`)
+    return `pool ${quoted(member.name)}: ${member.lent} lent, all held by ${waiting.join(' and ')}`
+  })
+  if (lines.length === 1) return `  ┌► ${lines[0]}\n  └──┘`
+  return lines
+    .map((line, index) => `  ${index === 0 ? '┌►' : index === lines.length - 1 ? '└─' : '│ '} ${line}`)
+    .join('\n')
+}
+
+export function deadlock(
+  stats: PoolStats,
+  leases: readonly Scope[],
+  drawing: string,
+  details: Required<Pick<PoolErrorDetails, 'heldStacks' | 'waitStack' | 'pools' | 'waitedMillis'>>,
+): PoolError {
+  const error = withoutStack(
+    () =>
+      new PoolError(
+        'POOL_DEADLOCK',
+        `deadlock in pool '${stats.name}', ended by this rejection after ${Math.round(details.waitedMillis)} ms ` +
+          `${numbersOf(stats)}: this acquire waited while its context held ${heldOf(leases)}, and\n${drawing}\n` +
+          `Take one connection per task, or all of them in the same order; ${SIZING}. ${MARK}`,
+        { pool: stats.name, stats, ...details },
+      ),
+  )
+  error.stack = `${error.name}: ${error.message}${details.waitStack === '' ? '' : `\n${details.waitStack}`}`
+  return error
+}
+
+export function nestedAcquire(
+  stats: PoolStats,
+  leases: readonly Scope[],
+  asked: Trace | undefined,
+): PoolError {
+  const error = withoutStack(
+    () =>
+      new PoolError(
+        'POOL_NESTED_ACQUIRE',
+        `nested acquire in pool '${stats.name}' refused, as nested is 'forbid' ${numbersOf(stats)}: this context ` +
+          `holds ${heldOf(leases)} already. Pass that connection on, or release it first. ${MARK}` +
+          stacks(leases, asked),
+        {
+          pool: stats.name,
+          stats,
+          heldStacks: asked === undefined ? [] : leases.map(lease => lease.trace?.text ?? ''),
+          waitStack: asked?.text ?? '',
+          pools: [...new Set(leases.map(lease => lease.member?.name ?? ''))],
+        },
+      ),
+  )
+  if (asked !== undefined) error.stack = `${error.name}: ${error.message}\n${asked.text}`
+  return error
+}

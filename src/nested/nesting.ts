@@ -1,0 +1,217 @@
+import { isDetached } from '../api/acquire-request.ts'
+import type { PoolError } from '../api/errors.ts'
+import type { AcquireOptions, Factory, PoolStats } from '../api/factory.ts'
+import type { ResolvedOptions } from '../api/resolve-options.ts'
+import type { Slot } from '../connections/slot.ts'
+import type { Roster } from '../connections/slots.ts'
+import type { Totals } from '../diagnostics/stats.ts'
+import type { Waiter } from '../queue/waiter.ts'
+import type { Clock, Lateness } from '../runtime/clock.ts'
+import type { PoolEmitter } from '../runtime/emitter.ts'
+import type { Sampling } from '../runtime/stack-sampler.ts'
+import { Trace } from '../runtime/stack-trace.ts'
+import type { Stalls } from '../runtime/stalls.ts'
+import { TokenBucket } from '../runtime/token-bucket.ts'
+import { attend, Bell, handOver } from './awaiters.ts'
+import { Judge } from './deadlock-detector.ts'
+import { leasesOf, needsStacks } from './holders.ts'
+import { nestedAcquire } from './messages.ts'
+import { learn, noteGoing } from './release-history.ts'
+import { share, shareable } from './reuse.ts'
+import { heldFrom, isSpent, Scope, SPENT, shared, type Wait } from './scope.ts'
+import { Sightings } from './warnings.ts'
+
+/** Our own function that the user has called: where our frames end in a stack. */
+export type Entry = (...args: never[]) => unknown
+
+/** What a pool lets this policy see and do. */
+export interface NestedHouse<T> {
+  readonly factory: Factory<T>
+  readonly options: ResolvedOptions
+  readonly clock: Clock
+  readonly events: PoolEmitter<T>
+  readonly roster: Roster<T>
+  readonly totals: Totals
+  readonly sampling: Sampling
+  readonly stalls: Stalls
+  stats(): PoolStats
+  /** Sends a waiter away with its sentence. @returns false if it has left meanwhile */
+  reject(waiter: Waiter<T>): boolean
+}
+
+/** Releases that are looked at in a row, and then in a second: two stacks to read, some 30 µs each. */
+const MOST_LOOKS = 200
+const LOOKS_A_SECOND = 50
+
+/** Nested acquires of one pool: which leases each async context holds, and what becomes of an acquire made inside. */
+export class Nesting<T> {
+  /** Whether an acquire may have to be answered otherwise than by lending: `'forbid'` and `'reuse'`. */
+  readonly mode: ResolvedOptions['nested']
+  readonly judge: Judge<T>
+  readonly #house: NestedHouse<T>
+  readonly #sightings: Sightings<T>
+  readonly #shared = shared()
+  readonly #storage = this.#shared.storage
+  readonly #looks: TokenBucket
+
+  constructor(house: NestedHouse<T>, onStall: Lateness) {
+    this.#house = house
+    this.mode = house.options.nested
+    this.judge = new Judge(house, onStall)
+    this.#sightings = new Sightings(house)
+    this.#looks = new TokenBucket(MOST_LOOKS, LOOKS_A_SECOND / 1000, MOST_LOOKS, house.clock.now())
+  }
+
+  /** The innermost scope of this context whose lease is held. */
+  get around(): Scope | undefined {
+    return heldFrom(this.#storage.getStore())
+  }
+
+  /** An acquire was served at once. After a plain one its caller's context holds the lease from here on. */
+  begin(slot: Slot<T>, exact: boolean, detached: boolean, from: Entry): void {
+    const hint = this.#storage.getStore()
+    // A plain lease whose stack was not taken can never be proved to be held by whoever waits: it needs no scope.
+    if (!exact && slot.trace === undefined && isSpent(hint)) return
+    const scope = new Scope(this.judge, undefined, exact)
+    if (hint !== undefined) this.#enclose(scope, hint, detached, slot, false, slot.lentAt, from)
+    if (!exact && slot.trace === undefined && !scope.isDetached) {
+      this.#storage.enterWith(scope.parent ?? SPENT)
+      return
+    }
+    this.#bind(scope, slot)
+    if (!exact) this.#storage.enterWith(scope)
+  }
+
+  /** What runs from here on in this microtask, and what it sets off, is in the scope. */
+  enter(scope: Scope | undefined): void {
+    this.#storage.enterWith(scope)
+  }
+
+  /** Runs a function in a scope. */
+  within<A extends unknown[], R>(scope: Scope | undefined, run: (...args: A) => R, ...args: A): R {
+    return this.#storage.run(scope, run, ...args)
+  }
+
+  /** An acquire has to wait. @returns the promise for its caller */
+  queued<R>(waiter: Waiter<T>, promise: Promise<R>, from: Entry): Promise<R> {
+    const { sampling } = this.#house
+    const { call, trace, detached } = waiter.particulars
+    const exact = call === 'use'
+    const hint = this.#storage.getStore()
+    if ((exact || trace === undefined) && isSpent(hint)) return promise
+    const scope = new Scope(this.judge, undefined, exact)
+    const asking = { trace }
+    if (hint !== undefined) this.#enclose(scope, hint, detached, asking, true, waiter.since, from)
+    const outer = detached ? undefined : scope.parent
+    if (!exact && asking.trace === undefined && outer === undefined && !scope.isDetached) {
+      this.#storage.enterWith(SPENT)
+      return promise
+    }
+    const { own } = waiter
+    own.trace = asking.trace
+    own.scope = scope
+    if (!exact) this.#storage.enterWith(scope)
+    if (outer === undefined) return exact || own.trace === undefined ? promise : handOver(promise, scope)
+    const asks = needsStacks(outer)
+    // Beyond the budget a crowd is judged by its exact scopes alone.
+    if (own.trace === undefined && (sampling.shows || asks) && sampling.affords(waiter.since))
+      own.trace = sampling.take(from, waiter.since)
+    const bell = asks && own.trace !== undefined ? new Bell() : undefined
+    this.#shared.waits += 1
+    const wait: Wait = {
+      member: this.judge,
+      cohort: this.judge.cohortOf(outer),
+      scope: outer,
+      trace: own.trace,
+      chain: undefined,
+      ask: bell?.ring,
+      proven: undefined,
+      unsure: [],
+      knot: undefined,
+      since: waiter.since,
+      order: this.#shared.waits,
+    }
+    this.judge.watch(wait, waiter)
+    if (bell !== undefined) return attend(promise, bell, wait, scope)
+    return exact || own.trace === undefined ? promise : handOver(promise, scope)
+  }
+
+  /** A waiter has got its connection. */
+  granted(waiter: Waiter<T>, slot: Slot<T>, now: number): void {
+    this.judge.lastSign = now
+    const { scope, wait, call } = waiter.particulars
+    if (scope !== undefined) this.#bind(scope, slot)
+    else if (call === 'use') this.#bind(new Scope(this.judge, undefined, true), slot)
+    if (wait !== undefined) this.judge.forget(wait)
+  }
+
+  /** A waiter has left without. */
+  left(waiter: Waiter<T>): void {
+    const { scope, wait } = waiter.particulars
+    scope?.end()
+    if (wait !== undefined) this.judge.forget(wait)
+  }
+
+  /** A loan has ended. */
+  ended(now: number, scope: Scope | undefined): void {
+    this.judge.lastSign = now
+    if (scope?.owners === undefined) return
+    if (this.#looks.level(now) < 1 && scope.goings === undefined) return
+    this.#looks.take(1, now)
+    learn(scope, this.#storage.getStore())
+  }
+
+  /** `'reuse'`: a further loan of the lease that the caller's line holds already, if there is one. */
+  shared(request: number | AcquireOptions | undefined, exact: boolean, from: Entry): Scope | undefined {
+    const { around } = this
+    if (this.mode !== 'reuse' || around === undefined || isDetached(request)) return undefined
+    const asked = new Trace(from)
+    const within = shareable(around, this.judge, asked)
+    if (within === undefined) return undefined
+    this.#house.totals.nested += 1
+    const child = share(within, around, exact, asked)
+    if (!exact) this.#storage.enterWith(child)
+    return child
+  }
+
+  /** `'forbid'`: why this acquire must not be made. */
+  refusal(request: number | AcquireOptions | undefined, from: Entry): PoolError | undefined {
+    if (this.mode !== 'forbid' || isDetached(request)) return undefined
+    const outer = this.around
+    if (outer === undefined) return undefined
+    const trace = new Trace(from)
+    const leases = leasesOf({ scope: outer, trace, chain: undefined }, 'call')
+    if (leases.length === 0) return undefined
+    this.#house.totals.nested += 1
+    const shows = this.#house.sampling.shows
+    return nestedAcquire(this.#house.stats(), leases, shows ? trace : undefined)
+  }
+
+  /** Which scopes are around a new one, as far as the context knows it, and the stack of this call. */
+  #enclose(
+    scope: Scope,
+    hint: Scope,
+    detached: boolean,
+    asking: { trace: Trace | undefined },
+    waits: boolean,
+    now: number,
+    from: Entry,
+  ): void {
+    const outer = heldFrom(hint)
+    if (outer === undefined) return
+    if (!detached) {
+      scope.parent = this.#sightings.see(outer, asking, waits, now, from)
+      if (!scope.exact) noteGoing(scope, hint, asking.trace)
+    } else if (!scope.exact) {
+      // Whoever has called this, and finds itself in the scope as well, still holds what it held.
+      scope.parent = outer
+      scope.isDetached = true
+    }
+  }
+
+  #bind(scope: Scope, slot: Slot<T>): void {
+    scope.begin(slot)
+    scope.trace = slot.trace
+    slot.scope = scope
+  }
+}

@@ -1,0 +1,84 @@
+import { isPoolError } from '../api/errors.ts'
+import type { Factory, PoolOptions } from '../api/factory.ts'
+import { readField } from '../api/read-input.ts'
+import {
+  badOptions,
+  type GivenOptions,
+  nameIn,
+  type ResolvedOptions,
+  readOptions,
+  resolveOptions,
+} from '../api/resolve-options.ts'
+import { systemClock } from '../runtime/clock.ts'
+import { Pool, type Surroundings } from './pool.ts'
+
+/**
+ * Makes a pool. A drop-in for generic-pool's function of this name.
+ *
+ * @throws PoolError `POOL_BAD_OPTIONS` that lists everything wrong. Odd values that generic-pool's own test suite passes
+ *   are taken as it takes them, with a process warning, as long as only its own options are used.
+ */
+export function createPool<T>(factory: Factory<T>, options?: PoolOptions): Pool<T> {
+  return openPool(factory, options, true)
+}
+
+/** @internal For adapters, which are nobody's drop-in: every odd value is refused. */
+export function createStrictPool<T>(factory: Factory<T>, options: PoolOptions | undefined): Pool<T> {
+  return openPool(factory, options, false)
+}
+
+/** @internal For tests, which put time and chance in its place. */
+export function openPool<T>(
+  factory: Factory<T>,
+  options: PoolOptions | undefined,
+  dropIn: boolean,
+  surroundings: Surroundings = { clock: systemClock, random: Math.random },
+): Pool<T> {
+  const given = readOptions(options)
+  const issues = factoryIssues(factory, given.input)
+  let resolved: ResolvedOptions | undefined
+  try {
+    resolved = resolveOptions(given, dropIn)
+  } catch (error) {
+    if (!isPoolError(error, 'POOL_BAD_OPTIONS')) throw error
+    issues.push(...error.issues)
+  }
+  if (resolved === undefined || issues.length > 0) throw badOptions(issues, nameIn(given.input))
+  return new Pool(factory, resolved, surroundings)
+}
+
+/** What is wrong with a factory, and with options that it cannot serve. */
+function factoryIssues(factory: unknown, options: GivenOptions['input']): string[] {
+  // A class with static hooks serves as well.
+  if ((typeof factory !== 'object' && typeof factory !== 'function') || factory === null) {
+    return ['the factory must be an object with create and destroy']
+  }
+  const issues: string[] = []
+  const hook = (name: string): unknown => readField(factory, name, issues)
+  for (const name of ['create', 'destroy']) {
+    if (typeof hook(name) !== 'function') issues.push(`factory.${name} must be a function`)
+  }
+  for (const name of [
+    'prepare',
+    'validate',
+    'reset',
+    'socket',
+    'busy',
+    'lastUsed',
+    'unsolicited',
+    'serverIdleTimeout',
+  ]) {
+    const given = hook(name)
+    if (given !== undefined && typeof given !== 'function') {
+      issues.push(`factory.${name} must be a function, or left out`)
+    }
+  }
+  if (hook('validate') === undefined) {
+    for (const option of ['testOnBorrow', 'testOnReturn', 'validateAfterIdleMillis', 'keepWarm'] as const) {
+      // An idle age of 0 asks for it at once, and is not off.
+      const value = options[option] ?? false
+      if (value !== false) issues.push(`${option} needs a factory.validate`)
+    }
+  }
+  return issues
+}

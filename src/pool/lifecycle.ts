@@ -1,0 +1,231 @@
+import { notOptions } from '../api/acquire-request.ts'
+import * as refusals from '../api/error-messages.ts'
+import type { PoolStats } from '../api/factory.ts'
+import { isRecord, show } from '../api/read-input.ts'
+import { badOptions } from '../api/resolve-options.ts'
+import type { House, Supply } from '../connecting/connector.ts'
+import { Upkeep } from '../health/background-validation.ts'
+import { Sweep } from '../health/evictor.ts'
+import { Patrol } from '../health/socket-reaper.ts'
+import { Alarm } from '../runtime/clock.ts'
+import type { Lending } from './lending.ts'
+
+/** How long a call may take, in milliseconds, instead of the option that is its default; what ends it before that. */
+export interface Patience {
+  timeoutMillis?: number | false | undefined
+  signal?: AbortSignal | undefined
+}
+
+/** The same, read and checked. */
+interface Limits {
+  readonly millis: number
+  readonly signal: AbortSignal | undefined
+}
+
+/** How a wait for something has ended. */
+type Outcome = 'met' | 'late' | 'aborted'
+
+const UNLIMITED: Limits = { millis: Number.POSITIVE_INFINITY, signal: undefined }
+const STAYS_DRAINING = 'It stays draining.'
+
+/** The life of a pool: open → draining → closed; what starts it, and what ends it in bounded time. */
+export class Lifecycle<T> {
+  state: PoolStats['state'] = 'open'
+  readonly sweep: Sweep<T>
+  readonly #house: House<T>
+  readonly #lending: Lending<T>
+  readonly #holders: () => string[]
+  readonly #supply: Supply<T>
+  readonly #patrol: Patrol<T>
+  readonly #watchers = new Set<() => void>()
+  #started = false
+  #clearing = 0
+  #closing: Promise<void> | undefined
+  /** Ends the wait of `close`, for whichever of its callers. */
+  readonly #force = new AbortController()
+
+  /** @param holders - who holds connections, in words, longest first */
+  constructor(house: House<T>, lending: Lending<T>, holders: () => string[]) {
+    this.#house = house
+    this.#holders = holders
+    this.#lending = lending
+    this.#supply = lending.supply
+    const upkeep = new Upkeep(lending)
+    this.sweep = new Sweep(house, lending, upkeep)
+    this.#patrol = new Patrol(house, lending.supply)
+    house.lookout.onSuspicion = kind => {
+      if (kind === 'closed') this.#patrol.hurry()
+      else if (house.factory.validate !== undefined) upkeep.validate(house.roster.idleSlots())
+    }
+  }
+
+  start(): void {
+    if (this.#started || this.state !== 'open') return
+    this.#started = true
+    this.sweep.start()
+    this.#keepMin()
+  }
+
+  async ready(patience: Patience): Promise<void> {
+    const { options, roster, clock, stats } = this.#house
+    const limits = this.#read(patience, options.acquireTimeoutMillis)
+    const since = clock.now()
+    this.start()
+    const isReady = (): boolean => roster.alive >= options.min
+    const outcome = await this.#until(() => isReady() || this.state !== 'open', limits)
+    if (outcome === 'aborted')
+      throw refusals.callAborted(stats(), 'ready', clock.now() - since, 'It keeps trying.', limits.signal)
+    if (isReady()) return
+    throw outcome === 'met'
+      ? refusals.closed(stats())
+      : refusals.notReady(stats(), limits.millis, this.#supply.breaker.lastError)
+  }
+
+  async drain(patience: Patience): Promise<void> {
+    const limits = this.#read(patience, this.#house.options.drainTimeoutMillis)
+    const { clock, stats } = this.#house
+    const since = clock.now()
+    const outcome = await this.#drain(limits)
+    if (outcome === 'met') return
+    if (outcome === 'aborted')
+      throw refusals.callAborted(
+        stats(),
+        'drain',
+        clock.now() - since,
+        STAYS_DRAINING,
+        limits.signal,
+        this.#holders(),
+      )
+    throw refusals.drainTimeout(stats(), limits.millis, 'drain', STAYS_DRAINING, this.#holders())
+  }
+
+  #drain(limits: Limits): Promise<Outcome> {
+    const { roster, gate } = this.#house
+    const { census } = roster
+    if (this.state === 'open') this.state = 'draining'
+    this.#keepMin()
+    this.sweep.stop()
+    this.changed()
+    const isDrained = (): boolean => gate.waiting === 0 && census.lent === 0 && census.resetting === 0
+    return this.#until(isDrained, limits)
+  }
+
+  async clear(): Promise<void> {
+    const { slots } = this.#house.roster
+    this.#clearing += 1
+    this.#keepMin()
+    this.#discardIdle()
+    const dials = [...slots].filter(slot => slot.state === 'connecting')
+    // Bounded: every dial ends by its own deadline, and so does every close.
+    await this.#until(() => !dials.some(slot => slot.state === 'connecting'), UNLIMITED)
+    this.#discardIdle()
+    const closing = [...slots].filter(slot => slot.state === 'closing')
+    await this.#until(() => closing.every(slot => slot.state === 'closed'), UNLIMITED)
+    this.#clearing -= 1
+    this.#keepMin()
+  }
+
+  close(patience: Patience): Promise<void> {
+    let limits: Limits
+    try {
+      limits = this.#read(patience, this.#house.options.drainTimeoutMillis)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+    const { signal } = limits
+    const force = (): void => this.#force.abort(signal?.reason)
+    if (signal?.aborted) force()
+    this.#closing ??= this.#close({ millis: limits.millis, signal: this.#force.signal })
+    if (signal === undefined || signal.aborted) return this.#closing
+    signal.addEventListener('abort', force)
+    return this.#closing.finally(() => signal.removeEventListener('abort', force))
+  }
+
+  /** Something has ended: a connection, a loan, a wait. Whoever waits for such a thing looks again. */
+  changed(): void {
+    for (const check of this.#watchers) check()
+    if (this.#house.lookout.watched > 0 && this.#patrol.isResting) this.#patrol.start()
+    if (this.sweep.owesQuestion && this.sweep.planned === null) this.sweep.plan()
+  }
+
+  async #close(limits: Limits): Promise<void> {
+    const { millis, signal } = limits
+    const { clock, roster, gate } = this.#house
+    const since = clock.now()
+    let outcome = await this.#drain(limits)
+    const drained = outcome === 'met'
+    const before = this.#house.stats()
+    const holders = drained ? [] : this.#holders()
+    this.state = 'closed'
+    this.#supply.stop(refusals.closed(this.#house.stats()))
+    gate.close()
+    for (const slot of [...roster.slots]) {
+      if (slot.state === 'lent') this.#lending.destroy(slot, 'drain')
+      else if (slot.state !== 'connecting' && slot.state !== 'closing') this.#supply.discard(slot, 'drain')
+    }
+    this.changed()
+    const left = Math.max(since + millis - clock.now(), 1)
+    if (drained) outcome = await this.#until(() => roster.slots.size === 0, { millis: left, signal })
+    this.#house.bounds.stalls.stop()
+    if (outcome === 'met') return
+    const then = drained
+      ? 'Connections that did not close are given up.'
+      : 'What was lent has been destroyed, and who waited has been rejected.'
+    if (outcome === 'aborted')
+      throw refusals.callAborted(before, 'close', clock.now() - since, then, signal, holders)
+    throw refusals.drainTimeout(before, millis, 'close', then, holders)
+  }
+
+  /** `min` is kept while the pool is open, started, and not being cleared. */
+  #keepMin(): void {
+    this.#supply.keepsMin = this.#started && this.state === 'open' && this.#clearing === 0
+    this.#supply.provision()
+  }
+
+  #discardIdle(): void {
+    for (const slot of this.#house.roster.idleSlots()) {
+      if (slot.state === 'idle') this.#supply.discard(slot, 'drain')
+    }
+  }
+
+  /** Whatever an event passes along is ignored, as it is by generic-pool: `process.once('SIGTERM', drain)`. */
+  #read(patience: unknown, otherwise: number): Limits {
+    const { timeoutMillis = otherwise, signal: given, ...others } = isRecord(patience) ? patience : {}
+    const signal = given ?? undefined
+    const unknown = Object.keys(others).filter(name => others[name] !== undefined)
+    const issues = unknown.map(name => `${name} is not an option here`)
+    if (patience instanceof AbortSignal) issues.push(notOptions(patience))
+    if (timeoutMillis !== false && !(typeof timeoutMillis === 'number' && timeoutMillis >= 0))
+      issues.push(`timeoutMillis must be milliseconds ≥ 0, or false, got ${show(timeoutMillis)}`)
+    if (signal !== undefined && !(signal instanceof AbortSignal)) issues.push('signal must be an AbortSignal')
+    if (issues.length > 0) throw badOptions(issues, this.#house.options.name, this.#house.stats())
+    const millis = timeoutMillis === false ? Number.POSITIVE_INFINITY : (timeoutMillis as number)
+    return { millis, signal: signal as AbortSignal | undefined }
+  }
+
+  /** Waits until the condition holds, for so many milliseconds, or until the signal. */
+  #until(condition: () => boolean, { millis, signal }: Limits): Promise<Outcome> {
+    if (signal?.aborted) return Promise.resolve('aborted')
+    if (condition()) return Promise.resolve('met')
+    return new Promise(resolve => {
+      const settle = (outcome: Outcome): void => {
+        this.#watchers.delete(check)
+        signal?.removeEventListener('abort', abort)
+        alarm.hold(false)
+        alarm.clear()
+        resolve(outcome)
+      }
+      const check = (): void => {
+        if (condition()) settle('met')
+      }
+      const abort = (): void => settle('aborted')
+      signal?.addEventListener('abort', abort)
+      const ring = (): void => settle(condition() ? 'met' : 'late')
+      const alarm = new Alarm(this.#house.clock, ring, this.#house.bounds.onStall)
+      // Somebody awaits this: it may keep the process alive, for as long as it takes.
+      alarm.hold(true)
+      alarm.set(this.#house.clock.now() + millis)
+      this.#watchers.add(check)
+    })
+  }
+}

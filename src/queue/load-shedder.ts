@@ -1,0 +1,96 @@
+import type { ResolvedOptions } from '../api/resolve-options.ts'
+import { Alarm, type Clock, type Lateness } from '../runtime/clock.ts'
+import { Codel } from './codel.ts'
+import type { Waiter } from './waiter.ts'
+
+/** What the shedder needs of the queue. */
+export interface Queue<T> {
+  readonly waiting: number
+  /** Who has waited longest, of whatever priority: those of a low one stand behind all others. */
+  oldest(): Waiter<T> | undefined
+  /** Those of each priority, oldest first. */
+  readonly lines: readonly Iterable<Waiter<T>>[]
+  /** Sends these away. */
+  shed(crowd: readonly Waiter<T>[]): void
+}
+
+/** Applies {@link Codel} to the queue of a pool. All of it is O(1) a waiter, and nothing at all while nobody waits. */
+export class Shedder<T> {
+  readonly #codel: Codel
+  readonly #lifo: boolean
+  readonly #queue: Queue<T>
+  readonly #interval: number
+  readonly #clock: Clock
+  readonly #poll: Alarm
+  readonly #stalledSince: (start: number) => number
+  #served = false
+
+  constructor(
+    options: NonNullable<ResolvedOptions['shedding']>,
+    queue: Queue<T>,
+    clock: Clock,
+    onStall: Lateness,
+    stalledSince: (start: number) => number,
+  ) {
+    this.#codel = new Codel(options.targetMillis, options.intervalMillis)
+    this.#lifo = options.order === 'lifo'
+    this.#interval = options.intervalMillis
+    this.#queue = queue
+    this.#clock = clock
+    this.#stalledSince = stalledSince
+    this.#poll = new Alarm(clock, () => this.#look(), onStall)
+  }
+
+  /** Is the youngest to be served first? Only while there is a standing queue. */
+  get takesYoungest(): boolean {
+    return this.#lifo && this.#codel.isSlow
+  }
+
+  /** Somebody joins an empty queue. */
+  begin(now: number): void {
+    this.#codel.emptied()
+    if (!this.#poll.isSet) this.#poll.set(now + this.#interval)
+  }
+
+  /** A connection is at hand. Sends away those who have waited too long for it. */
+  dequeue(now: number): void {
+    this.#served = true
+    const first = this.#queue.oldest()
+    if (first === undefined) return
+    const limit = this.#codel.dequeue(now, this.#delay(first, now))
+    this.#shed(now, limit)
+  }
+
+  stop(): void {
+    this.#poll.clear()
+  }
+
+  /** Connections that do not come back at all never come to {@link dequeue}. */
+  #look(): void {
+    const first = this.#queue.oldest()
+    if (first === undefined) return
+    const now = this.#clock.now()
+    if (!this.#served) this.#shed(now, this.#codel.stuck(now, this.#delay(first, now)))
+    this.#served = false
+    this.#poll.set(now + this.#interval)
+  }
+
+  #shed(now: number, limit: number): void {
+    if (limit === Number.POSITIVE_INFINITY) return
+    const crowd: Waiter<T>[] = []
+    for (const line of this.#queue.lines) {
+      for (const waiter of line) {
+        if (this.#delay(waiter, now) <= limit) break
+        crowd.push(waiter)
+      }
+    }
+    if (crowd.length === 0) return
+    if (this.#lifo) this.#codel.dropped()
+    this.#queue.shed(crowd)
+  }
+
+  /** Whoever waited because the event loop stood still did not wait for us. */
+  #delay(waiter: Waiter<T>, now: number): number {
+    return now - waiter.since - this.#stalledSince(waiter.since)
+  }
+}

@@ -1,0 +1,102 @@
+import pTimeout from 'p-timeout'
+import { withoutStack } from '../api/errors.ts'
+import { outside } from './async-context.ts'
+import { Alarm, type Clock, type Lateness } from './clock.ts'
+import { insideHook } from './emitter.ts'
+import type { Stalls } from './stalls.ts'
+
+/** How a hook ended. It always ends: by its own answer or by its deadline. */
+export type Outcome<R> =
+  | { readonly ok: true; readonly value: R }
+  | { readonly ok: false; readonly error: unknown; readonly timedOut: boolean }
+
+/** What bounding a hook needs to know of the pool. */
+export interface Bounds {
+  readonly clock: Clock
+  /** Told how late each timer fires. */
+  readonly onStall: Lateness
+  readonly stalls: Stalls
+}
+
+/** So often a deadline is moved for stalls: a loop that always stands still must not make hooks immortal. */
+const MOST_MOVES = 3
+
+const TIMED_OUT = Symbol('timed out')
+
+/**
+ * Runs a hook of the user's and never fails: a throw, a rejection and the deadline are outcomes.
+ * The hook runs in nobody's context, and its signal is aborted when the deadline has passed.
+ *
+ * @param millis - the deadline; it waits for the poll phase after a stall, see {@link Alarm}, and is then moved, a few
+ *   times at the most, by as long as the loop stood still: a handshake of several round trips, or a command that was not
+ *   even sent yet, had nothing of that time
+ * @param onLate - owns the value of a hook that succeeds after its deadline
+ */
+export function attempt<R>(
+  hook: (signal: AbortSignal) => R | PromiseLike<R>,
+  millis: number,
+  bounds: Bounds,
+  onLate?: (value: R) => void,
+  abort = new AbortController(),
+): Promise<Outcome<R>> {
+  bounds.stalls.begin()
+  return outside(() => {
+    const running = new Promise<R>(resolve => resolve(insideHook(() => hook(abort.signal))))
+    const options = {
+      milliseconds: millis,
+      fallback: (): typeof TIMED_OUT => TIMED_OUT,
+      customTimers: alarms(bounds),
+    } as const
+    // It makes an error for each call, which is never seen here: with its stack, twice as dear as all the rest.
+    return withoutStack(() => pTimeout<R, typeof TIMED_OUT>(running, options)).then(
+      (value): Outcome<R> | Promise<Outcome<R>> =>
+        value === TIMED_OUT
+          ? callOff(running, millis, bounds, abort, onLate)
+          : { ok: true, value: value as R },
+      (error: unknown): Outcome<R> => ({ ok: false, error, timedOut: false }),
+    )
+  })
+}
+
+/** The deadline has passed: tells the hook, and hears what it has to say to that, how far it has come for instance. */
+async function callOff<R>(
+  running: Promise<R>,
+  millis: number,
+  { clock }: Bounds,
+  abort: AbortController,
+  onLate: ((value: R) => void) | undefined,
+): Promise<Outcome<R>> {
+  let error: unknown = new DOMException(`timed out after ${millis} ms`, 'TimeoutError')
+  const answered = running.then(
+    value => onLate?.(value),
+    reason => {
+      error = reason
+    },
+  )
+  abort.abort(error)
+  await Promise.race([answered, new Promise<void>(resolve => clock.turn(resolve))])
+  return { ok: false, error, timedOut: true }
+}
+
+/** p-timeout's timers, made to be fair after a stall. */
+function alarms({ clock, onStall, stalls }: Bounds) {
+  return {
+    setTimeout: (run: () => void, millis: number): Alarm => {
+      const from = clock.now()
+      let stalled = 0
+      let moves = MOST_MOVES
+      const isEarly = (now: number): boolean => {
+        const known = stalls.since(from)
+        if (known > stalled && moves > 0) {
+          stalled = known
+          moves -= 1
+        }
+        return now < from + millis + stalled
+      }
+      const alarm = new Alarm(clock, run, onStall, isEarly)
+      alarm.set(from + millis)
+      return alarm
+    },
+    clearTimeout: (alarm: Alarm | undefined): void => alarm?.clear(),
+  } as unknown as { setTimeout: typeof setTimeout; clearTimeout: typeof clearTimeout }
+}

@@ -1,0 +1,96 @@
+import { EventEmitter } from 'node:events'
+import { messageOf } from '../api/errors.ts'
+import type { PoolEvents } from '../api/factory.ts'
+import { outside } from './async-context.ts'
+
+type Announcement<T> = {
+  [K in keyof PoolEvents<T>]: { event: K; details: PoolEvents<T>[K] }
+}[keyof PoolEvents<T>]
+
+let hooksRunning = 0
+
+/** Runs a hook of the user's. What it makes a pool announce is told after the step that called the hook. */
+export function insideHook<R>(hook: () => R): R {
+  hooksRunning += 1
+  try {
+    return hook()
+  } finally {
+    hooksRunning -= 1
+  }
+}
+
+/**
+ * An emitter whose listeners cannot harm the pool. They run in order, in nobody's context, and never in the middle of a
+ * step of the pool, so that they may call it as they like: at the end of the call that caused the event, or in a
+ * microtask of their own.
+ */
+export class PoolEmitter<T> extends EventEmitter<PoolEvents<T>> {
+  /** @internal Does anybody listen to the events of each loan? Kept, as it is asked twice in every loan. */
+  hears = { acquire: false, release: false }
+  #announcements: Announcement<T>[] = []
+  #isDelivering = false
+  #warned: Set<string> | undefined
+
+  /** @internal Tells the listeners, soon. */
+  announce<K extends keyof PoolEvents<T> & string>(event: K, ...details: PoolEvents<T>[K]): void {
+    if (this.listenerCount(event) === 0) return
+    if (this.#announcements.length === 0) queueMicrotask(() => this.tellNow())
+    this.#announcements.push({ event, details } as Announcement<T>)
+  }
+
+  /** @internal A step has ended: tells what it announced, unless it was part of a larger one. */
+  tellNow(): void {
+    if (this.#announcements.length === 0 || this.#isDelivering || hooksRunning > 0) return
+    const announcements = this.#announcements
+    // What listeners set off is told in a further microtask.
+    this.#announcements = []
+    this.#isDelivering = true
+    outside(() => {
+      for (const { event, details } of announcements) {
+        for (const listener of this.rawListeners(event)) this.#call(event as string, listener, details)
+      }
+    })
+    this.#isDelivering = false
+  }
+
+  /** What a listener throws, or rejects with, becomes one process warning an event. */
+  #call(event: string, listener: (...details: never[]) => unknown, details: readonly unknown[]): void {
+    try {
+      const result: unknown = Reflect.apply(listener, this, details)
+      if (result instanceof Promise) result.catch(error => this.#listenerFailed(event, error))
+    } catch (error) {
+      this.#listenerFailed(event, error)
+    }
+  }
+
+  #listenerFailed(event: string, error: unknown): void {
+    this.#warned ??= new Set()
+    if (this.#warned.has(event)) return
+    this.#warned.add(event)
+    process.emitWarning(
+      `a listener of '${event}' failed: ${messageOf(error)}; later failures are not reported`,
+      { type: 'LifeguardPoolWarning', code: 'LIFEGUARD_POOL_LISTENER' },
+    )
+  }
+}
+
+/** What changes who listens; `once` and the like come by way of these. */
+for (const method of [
+  'on',
+  'addListener',
+  'prependListener',
+  'off',
+  'removeListener',
+  'removeAllListeners',
+] as const) {
+  const inherited = EventEmitter.prototype[method] as (...args: unknown[]) => unknown
+  Object.defineProperty(PoolEmitter.prototype, method, {
+    value: function change<T>(this: PoolEmitter<T>, ...args: unknown[]): PoolEmitter<T> {
+      Reflect.apply(inherited, this, args)
+      this.hears = { acquire: this.listenerCount('acquire') > 0, release: this.listenerCount('release') > 0 }
+      return this
+    },
+    writable: true,
+    configurable: true,
+  })
+}

@@ -1,0 +1,82 @@
+import { type Lateness, STALL_MILLIS } from './clock.ts'
+import type { StallMeter } from './stall-monitor.ts'
+
+/** So many are kept. */
+const MOST = 64
+
+/** A time for which the event loop stood still, in milliseconds of the pool's clock. */
+export interface Stall {
+  readonly until: number
+  readonly millis: number
+}
+
+/** The stalls of the event loop that one pool has lived through. */
+export class Stalls {
+  count = 0
+  totalMillis = 0
+  longestMillis = 0
+  /** The last ones, oldest first. They do not overlap. */
+  readonly recent: Stall[] = []
+  readonly #meter: StallMeter
+  readonly #onStall: (millis: number) => void
+  #leave: (() => void) | undefined
+
+  constructor(meter: StallMeter, onStall: (millis: number) => void) {
+    this.#meter = meter
+    this.#onStall = onStall
+  }
+
+  /** The pool has something that stalls can harm. */
+  begin(): void {
+    this.#leave ??= this.#meter.join(this)
+  }
+
+  get last(): Stall | undefined {
+    return this.recent.at(-1)
+  }
+
+  /** @internal The loop stood still; some of it may be known already. */
+  add(until: number, millis: number): void {
+    const start = Math.max(until - millis, this.last?.until ?? Number.NEGATIVE_INFINITY)
+    const added = until - start
+    if (added < STALL_MILLIS) return
+    this.count += 1
+    this.totalMillis += added
+    this.longestMillis = Math.max(this.longestMillis, added)
+    this.recent.push({ until, millis: added })
+    if (this.recent.length > MOST) this.recent.shift()
+    this.#onStall(added)
+  }
+
+  /** Told how late a timer fires, see {@link Lateness}. */
+  late(millis: number): boolean {
+    return this.#meter.late(millis)
+  }
+
+  /** Has the stretch counted that this very call may be part of. */
+  look(): void {
+    this.#meter.look()
+  }
+
+  /** How many milliseconds since then the loop stood still. */
+  since(start: number): number {
+    this.#meter.look()
+    return this.noted(start)
+  }
+
+  /** The same without the stretch that this very call may be part of. */
+  noted(start: number): number {
+    let sum = 0
+    for (let index = this.recent.length - 1; index >= 0; index -= 1) {
+      const { until, millis } = this.recent[index] as Stall
+      if (until <= start) break
+      sum += until - Math.max(start, until - millis)
+    }
+    return sum
+  }
+
+  /** The pool has ended. */
+  stop(): void {
+    this.#leave?.()
+  }
+}
