@@ -7,13 +7,13 @@ import {
   renewed,
   type Verdict,
   writeBounds,
-} from './bounds.ts'
-import { nodeBinary, versionOf } from './nodes.ts'
-import { commandLine } from './options.ts'
-import { resultsOf } from './results.ts'
-import { runScenes } from './runner.ts'
+} from './harness/bounds.ts'
+import { nodeBinary, versionOf } from './harness/nodes.ts'
+import { commandLine } from './harness/options.ts'
+import { resultsOf } from './harness/results.ts'
+import { runScenes } from './harness/runner.ts'
+import { markdown, shown } from './harness/table.ts'
 import { SCENES } from './scenes/index.ts'
-import { markdown, shown } from './table.ts'
 
 /*
  * npm run bench:check [-- options]

@@ -3,10 +3,10 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
-import { rewrite } from './docs.ts'
+import { rewrite } from './harness/docs.ts'
+import { markdown } from './harness/table.ts'
 import { fileOf } from './scenes/index.ts'
 import type { Figure } from './scenes/scene.ts'
-import { markdown } from './table.ts'
 
 /*
  * node .build/bench/profile.js [scene] [contender]      (after npm run compile)
@@ -37,7 +37,7 @@ interface Costs {
 async function profiled(scene: string, contender: string, keep = false): Promise<Costs> {
   const folder = mkdtempSync(join(tmpdir(), 'bench-profile-'))
   const flags = ['--cpu-prof', '--cpu-prof-interval=500', `--cpu-prof-dir=${folder}`, '--expose-gc']
-  const child = join(import.meta.dirname, 'child.js')
+  const child = join(import.meta.dirname, 'harness/child.js')
   const { stdout } = await promisify(execFile)(
     process.execPath,
     [...flags, child, fileOf(scene), scene, contender, 'full'],

@@ -1,10 +1,10 @@
-import { writeDocs } from './docs.ts'
-import type { Run } from './figures.ts'
-import { nodeBinary } from './nodes.ts'
-import { commandLine } from './options.ts'
-import { resultsOf, save } from './results.ts'
-import { runScenes, type Scenes, scenesNamed } from './runner.ts'
-import { nodesTable, tables } from './table.ts'
+import { writeDocs } from './harness/docs.ts'
+import type { Run } from './harness/figures.ts'
+import { nodeBinary } from './harness/nodes.ts'
+import { commandLine } from './harness/options.ts'
+import { resultsOf, save } from './harness/results.ts'
+import { runScenes, type Scenes, scenesNamed } from './harness/runner.ts'
+import { nodesTable, tables } from './harness/table.ts'
 
 /*
  * npm run bench [-- options]

@@ -4,8 +4,8 @@ import { incident as i1 } from './incidents/I1-log-pipe.ts'
 import { incident as i2 } from './incidents/I2-blocked-loop.ts'
 import { incident as i3 } from './incidents/I3-nested.ts'
 import { incident as i4 } from './incidents/I4-unregistered.ts'
-import { playAll } from './incidents/parts/play.ts'
-import { runDemo } from './service/demo.ts'
+import { playAll } from './incidents/support/play.ts'
+import { runDemo } from './soak/demo.ts'
 
 /*
  * What `npm start` runs: five outages, each without the pool and with it.

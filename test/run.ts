@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { BINARY_VARIABLE, ensureRedisBinary, MISSING_VARIABLE } from '../examples/support/redis-binary.ts'
+import { BINARY_VARIABLE, ensureRedisBinary, MISSING_VARIABLE } from './support/redis-binary.ts'
 
 /*
  * What `npm test` runs. Arguments that start with '-' go to `node --test`; the others choose files by a part of their

@@ -6,7 +6,9 @@ import { createPool, type PoolOptions } from '../../src/index.ts'
 
 /** A server in a process of its own that takes every connection and says nothing. */
 export async function silentServer(): Promise<{ port: number; stop(): void }> {
-  const child = fork(new URL('../half-close-server.js', import.meta.url), { execArgv: ['--no-warnings'] })
+  const child = fork(new URL('../studies/half-close-server.js', import.meta.url), {
+    execArgv: ['--no-warnings'],
+  })
   const [port] = (await once(child, 'message')) as [number]
   return { port, stop: () => child.kill() }
 }

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { startRedis } from '../../examples/support/redis-server.ts'
+import { startRedis } from '../../test/support/redis-server.ts'
 import { redisContender } from '../contenders/redis.ts'
 import type { Scene } from './scene.ts'
 import { quantile } from './timing.ts'

@@ -1,10 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
-import { countSockets } from '../support/fds.ts'
-import { ensureRedisBinary, startRedis } from '../support/redis-server.ts'
+import { countSockets } from '../../test/support/fds.ts'
+import { ensureRedisBinary, startRedis } from '../../test/support/redis-server.ts'
 import { type Peer, startPeer } from './I0-peer.ts'
 import type { Requests } from './I0-service.ts'
-import { playIfStarted } from './parts/alone.ts'
+import { playIfStarted } from './support/alone.ts'
 import {
   harmOf,
   type Incident,
@@ -14,8 +14,8 @@ import {
   type Seen,
   type Side,
   type Stage,
-} from './parts/incident.ts'
-import { Service, until, wallClock } from './parts/service.ts'
+} from './support/incident.ts'
+import { Service, until, wallClock } from './support/service.ts'
 
 /*
  * I0 · Redis `timeout`, CLOSE_WAIT and a connection that nobody looks at.

@@ -6,7 +6,7 @@ import { Redis } from 'ioredis'
 import { createRedisPool } from '../../src/adapters/ioredis/index.ts'
 import { createSocketPool } from '../../src/adapters/net/index.ts'
 import type { PoolEvents } from '../../src/index.ts'
-import { type Loans, nameCause, reportOf, serve } from './parts/serving.ts'
+import { type Loans, nameCause, reportOf, serve } from './support/serving.ts'
 
 /*
  * The service of I0. Arguments: the side, the URL of a Redis (or `-`), the port of another server.

@@ -3,10 +3,10 @@ import { closeSync, openSync } from 'node:fs'
 import { get } from 'node:http'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
-import { guardedDirectory } from '../support/orphan-guard.ts'
-import { fdTarget, portCensus, rssBytes, sleepsIn } from '../support/proc.ts'
+import { guardedDirectory } from '../../test/support/orphan-guard.ts'
+import { fdTarget, portCensus, rssBytes, sleepsIn } from '../../test/support/proc.ts'
 import type { Memory } from './I1-service.ts'
-import { playIfStarted } from './parts/alone.ts'
+import { playIfStarted } from './support/alone.ts'
 import {
   harmOf,
   type Incident,
@@ -15,8 +15,8 @@ import {
   type Seen,
   type Side,
   type Stage,
-} from './parts/incident.ts'
-import { Service, wallClock } from './parts/service.ts'
+} from './support/incident.ts'
+import { Service, wallClock } from './support/service.ts'
 
 /*
  * I1 · stderr is a pipe that nobody reads.

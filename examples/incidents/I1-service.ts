@@ -7,7 +7,7 @@ import genericPool from 'generic-pool'
 import { Redis } from 'ioredis'
 import { createRedisPool } from '../../src/adapters/ioredis/index.ts'
 import { LogSink } from '../../src/runtime/log-sink.ts'
-import { type Loans, nameCause, reportOf, serve } from './parts/serving.ts'
+import { type Loans, nameCause, reportOf, serve } from './support/serving.ts'
 
 /*
  * The heartbeat service of I1, with a debug print of every statement. Arguments: how it logs, the URL of Redis.

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
-import { addressOf } from '../support/ping.ts'
-import { serve } from './parts/serving.ts'
+import { addressOf } from '../../test/support/ping.ts'
+import { serve } from './support/serving.ts'
 
 /*
  * A way to a Redis server that takes its time, as between two machines; in a process of its own, so that nothing but

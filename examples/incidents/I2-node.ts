@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import genericPool from 'generic-pool'
 import { Redis } from 'ioredis'
 import { createRedisPool } from '../../src/adapters/ioredis/index.ts'
-import { type Loans, nameCause, reportOf, serve } from './parts/serving.ts'
+import { type Loans, nameCause, reportOf, serve } from './support/serving.ts'
 
 /*
  * One node of the service of I2. Arguments: the side, the URL of Redis, the node's name.

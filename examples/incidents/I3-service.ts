@@ -2,7 +2,7 @@ import genericPool from 'generic-pool'
 import { Redis } from 'ioredis'
 import { createRedisPool } from '../../src/adapters/ioredis/index.ts'
 import { isPoolError, type PoolError } from '../../src/index.ts'
-import { type Loans, nameCause, serve } from './parts/serving.ts'
+import { type Loans, nameCause, serve } from './support/serving.ts'
 
 /*
  * The service of I3. Arguments: the side, the URL of Redis, the size of the pool.

@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import genericPool from 'generic-pool'
 import { Redis, type RedisOptions } from 'ioredis'
 import { createRedisPool } from '../../src/adapters/ioredis/index.ts'
-import { type Loans, nameCause, reportOf, serve } from './parts/serving.ts'
+import { type Loans, nameCause, reportOf, serve } from './support/serving.ts'
 
 /*
  * The service of I4. Argument: the side. Health checks come every few milliseconds and need a connection.

@@ -1,10 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { startEmbeddedRedis } from '../support/embedded-redis.ts'
-import { countSockets } from '../support/fds.ts'
-import { ensureRedisBinary, startRedis } from '../support/redis-server.ts'
+import { startEmbeddedRedis } from '../../test/support/embedded-redis.ts'
+import { countSockets } from '../../test/support/fds.ts'
+import { ensureRedisBinary, startRedis } from '../../test/support/redis-server.ts'
 import { LATE_MILLIS, type Manner, startGate } from './I4-gate.ts'
 import type { Checked, Target } from './I4-service.ts'
-import { playIfStarted } from './parts/alone.ts'
+import { playIfStarted } from './support/alone.ts'
 import {
   harmOf,
   type Incident,
@@ -13,8 +13,8 @@ import {
   type Seen,
   type Side,
   type Stage,
-} from './parts/incident.ts'
-import { Service, until, wallClock } from './parts/service.ts'
+} from './support/incident.ts'
+import { Service, until, wallClock } from './support/service.ts'
 
 /*
  * I4 · The connection exists, what follows fails, and nobody owns it.

@@ -23,7 +23,7 @@ const SWEEP_TURNS = 4096
  * What is not seen: a process that was stopped or starved of CPU while the loop waited for events, which the kernel
  * counts as waiting. There the lateness of the timers tells, from below.
  *
- * A turn costs a quarter of a microsecond more for it; see `bench/turns.ts`. An idle process has no turns.
+ * A turn costs a quarter of a microsecond more for it; see `bench/studies/turns.ts`. An idle process has no turns.
  */
 export class StallMeter {
   readonly #clock: Clock

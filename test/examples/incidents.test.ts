@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { objections, type Played } from '../../examples/incidents/parts/incident.ts'
-import { BINARY_VARIABLE, ensureRedisBinary } from '../../examples/support/redis-binary.ts'
+import { objections, type Played } from '../../examples/incidents/support/incident.ts'
+import { BINARY_VARIABLE, ensureRedisBinary } from '../support/redis-binary.ts'
 import { Example } from './running.ts'
 
 const binary = await ensureRedisBinary()

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { brokenPromises, type Findings, judge } from '../../examples/service/findings.ts'
-import { BINARY_VARIABLE, ensureRedisBinary, MISSING_VARIABLE } from '../../examples/support/redis-binary.ts'
+import { brokenPromises, type Findings, judge } from '../../examples/soak/findings.ts'
+import { BINARY_VARIABLE, ensureRedisBinary, MISSING_VARIABLE } from '../support/redis-binary.ts'
 
 const LIMIT_MILLIS = 40_000
 const NONE = 'No redis-server, by order of a test.'

@@ -5,7 +5,7 @@ import {
   type RedisServer,
   type RedisServerOptions,
   startRedis,
-} from '../../examples/support/redis-server.ts'
+} from './redis-server.ts'
 
 /** A real Redis for a test file, or the reason why there is none. */
 export interface TestRedis {

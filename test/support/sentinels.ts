@@ -3,10 +3,10 @@ import { once } from 'node:events'
 import { mkdtempSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
-import { guardChild, guardedDirectory } from '../../examples/support/orphan-guard.ts'
-import { ping } from '../../examples/support/ping.ts'
-import { ensureRedisBinary, type RedisServer, startRedis } from '../../examples/support/redis-server.ts'
 import { eventually } from './factories.ts'
+import { guardChild, guardedDirectory } from './orphan-guard.ts'
+import { ping } from './ping.ts'
+import { ensureRedisBinary, type RedisServer, startRedis } from './redis-server.ts'
 
 /** A primary, its replica, and three sentinels that watch them, all on 127.0.0.1. */
 export interface Fleet {

@@ -1,0 +1,62 @@
+// The declarations as they are published, seen by the compiler of somebody who has it check those of his libraries, too.
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { packageRoot } from '../support/package-root.ts'
+
+const root = packageRoot()
+const consumer = mkdtempSync(join(tmpdir(), 'lifeguard-pool-types-'))
+after(() => rmSync(consumer, { recursive: true, force: true }))
+
+const { exports, name } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+  name: string
+  exports: Record<string, string | { types: string }>
+}
+const entries = Object.keys(exports)
+  .filter(entry => typeof exports[entry] === 'object')
+  .map(entry => join(name, entry))
+
+/** A project that has the package and what it asks of its users, and nothing of what this repository has beside. */
+function install(): void {
+  const modules = join(consumer, 'node_modules')
+  mkdirSync(join(modules, '@types'), { recursive: true })
+  cpSync(join(root, 'dist'), join(modules, name, 'dist'), { recursive: true })
+  cpSync(join(root, 'package.json'), join(modules, name, 'package.json'))
+  for (const link of ['@types/node', 'ioredis'])
+    symlinkSync(join(root, 'node_modules', link), join(modules, link), 'junction')
+  const imports = entries.map((entry, index) => `import * as entry${index} from '${entry}'`)
+  const uses = `export const all = [${entries.map((_, index) => `entry${index}`).join(', ')}]`
+  writeFileSync(join(consumer, 'package.json'), '{ "type": "module" }')
+  writeFileSync(join(consumer, 'consumer.ts'), [...imports, uses, ''].join('\n'))
+}
+
+/** What the compiler says; nothing if all is well. */
+function compile(...flags: string[]): Promise<string> {
+  const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
+  const always = ['--noEmit', '--strict', '--skipLibCheck', 'false', '--target', 'es2022', '--types', 'node']
+  return new Promise(resolve => {
+    const options = { cwd: consumer, timeout: 60_000 }
+    execFile(process.execPath, [compiler, ...always, ...flags, 'consumer.ts'], options, (error, stdout) =>
+      resolve(error === null ? stdout : `${error.message}\n${stdout}`),
+    )
+  })
+}
+
+install()
+
+test('there are entry points to check', () => {
+  assert.ok(entries.length >= 4 && entries.includes('lifeguard-pool/ioredis'), entries.join())
+})
+
+for (const flags of [
+  ['--module', 'nodenext'],
+  ['--module', 'node16', '--exactOptionalPropertyTypes', '--noUncheckedIndexedAccess'],
+  ['--module', 'esnext', '--moduleResolution', 'bundler'],
+]) {
+  test(`whoever has his libraries checked can compile every entry point: ${flags.join(' ')}`, async () => {
+    assert.equal(await compile(...flags), '')
+  })
+}
