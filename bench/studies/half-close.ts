@@ -8,7 +8,7 @@ import type { PoolOptions } from '../../src/api/factory.ts'
 import type { Pool } from '../../src/index.ts'
 import { openPool } from '../../src/pool/create-pool.ts'
 import { type Clock, systemClock } from '../../src/runtime/clock.ts'
-import { look } from '../../src/sockets/conn-check.ts'
+import { checkSocket } from '../../src/sockets/conn-check.ts'
 import { pollPhaseOf } from '../../src/sockets/poll-phase.ts'
 
 /*
@@ -143,7 +143,7 @@ async function probes(): Promise<void> {
   const socket = await pool.acquire()
   for (const rounds of [20_000, 200_000]) {
     const start = performance.now()
-    for (let i = 0; i < rounds; i += 1) look(socket)
+    for (let i = 0; i < rounds; i += 1) checkSocket(socket)
     if (rounds > 100_000)
       say(`a look at the kernel: ${(((performance.now() - start) / rounds) * 1000).toFixed(2)} µs`)
   }

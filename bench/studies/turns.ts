@@ -5,7 +5,7 @@
  *     node .build/bench/studies/turns.js
  */
 import { systemClock } from '../../src/runtime/clock.ts'
-import { stallMeterOf } from '../../src/runtime/stall-monitor.ts'
+import { stallMonitorOf } from '../../src/runtime/stall-monitor.ts'
 
 const TURNS = 200_000
 const ROUNDS = 11
@@ -22,7 +22,7 @@ const without: number[] = []
 const measured: number[] = []
 for (let round = 0; round < ROUNDS; round += 1) {
   without.push(await nanosATurn())
-  const leave = stallMeterOf(systemClock).join({ add: () => {} })
+  const leave = stallMonitorOf(systemClock).join({ add: () => {} })
   measured.push(await nanosATurn())
   leave()
 }

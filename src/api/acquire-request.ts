@@ -17,7 +17,7 @@ export function readRequest(
   stats: () => PoolStats,
 ): Request {
   if (given === undefined || given === null) return plain
-  if (typeof given !== 'object') return { ...plain, priority: lineOf(given, options.priorityRange) }
+  if (typeof given !== 'object') return { ...plain, priority: priorityOf(given, options.priorityRange) }
   const { priority, timeoutMillis, detached } = given
   const signal = given.signal ?? undefined
   const issues: string[] = []
@@ -34,7 +34,7 @@ export function readRequest(
   }
   if (issues.length > 0) throw badOptions(issues, options.name, stats())
   return {
-    priority: lineOf(priority, options.priorityRange),
+    priority: priorityOf(priority, options.priorityRange),
     timeout: timeoutMillis === undefined ? plain.timeout : Math.ceil(noLimit(timeoutMillis)),
     signal,
     detached: detached === true,
@@ -51,7 +51,7 @@ const isMillis = (value: unknown): boolean =>
   typeof value === 'number' && value >= 0 && value <= LONGEST_MILLIS
 
 /** As in generic-pool: no number means the highest priority, one out of range the lowest. */
-function lineOf(priority: unknown, range: number): number {
+function priorityOf(priority: unknown, range: number): number {
   const line =
     typeof priority === 'number' || typeof priority === 'string' ? Math.trunc(Number(priority)) || 0 : 0
   return line < 0 || line >= range ? range - 1 : line

@@ -43,7 +43,7 @@ export const text: Rule = {
   ok: value => typeof value === 'string' && value !== '',
 }
 
-/** generic-pool's own options. Only they may be odd in the ways that {@link oddities} lists. */
+/** generic-pool's own options. Only they may be odd in the ways that {@link genericPoolQuirks} lists. */
 const GENERIC: Readonly<Record<string, Rule>> = {
   max: whole(1),
   min: whole(0),
@@ -116,7 +116,7 @@ export interface Oddity {
 }
 
 /** What is wrong, but occurs in generic-pool's own test suite and is harmless there. */
-export function oddities(input: Readonly<Record<string, unknown>>): Oddity[] {
+export function genericPoolQuirks(input: Readonly<Record<string, unknown>>): Oddity[] {
   const found: Oddity[] = []
   for (const [name, value] of Object.entries(input)) {
     if (LEGACY.has(name)) {

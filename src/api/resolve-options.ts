@@ -1,6 +1,6 @@
 import { PoolError } from './errors.ts'
 import type { PoolOptions, PoolStats } from './factory.ts'
-import { contradictions, isNumber, KNOWN, OURS, oddities, wrongWith } from './option-rules.ts'
+import { contradictions, genericPoolQuirks, isNumber, KNOWN, OURS, wrongWith } from './option-rules.ts'
 import { isRecord, readRecord, show } from './read-input.ts'
 
 /** The options of a pool after the defaults: what the rest of the code reads. `Infinity` stands for "no limit". */
@@ -68,7 +68,7 @@ export function readOptions(given: unknown): GivenOptions {
  */
 export function resolveOptions(given: GivenOptions, dropIn: boolean): ResolvedOptions {
   const input = { ...given.input }
-  const odd = oddities(input)
+  const odd = genericPoolQuirks(input)
   const oddNames = new Set(odd.map(oddity => oddity.name))
   const issues = [
     ...given.issues,

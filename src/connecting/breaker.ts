@@ -24,16 +24,16 @@ export class Breaker {
   #rounds = 0
   #pausedSince = Number.NEGATIVE_INFINITY
   readonly #random: () => number
-  readonly #tell: BreakerListener
+  readonly #listener: BreakerListener
 
   /** @param tell - hears when it opens, and when it closes, with the failures and the last error of that time */
   constructor(random: () => number, tell: BreakerListener) {
     this.#random = random
-    this.#tell = tell
+    this.#listener = tell
   }
 
   /** How many creates may be in flight at this moment. */
-  allowance(now: number): number {
+  allowedConnects(now: number): number {
     if (this.failures === 0) return Number.POSITIVE_INFINITY
     return now >= this.retryAt ? 1 : 0
   }
@@ -52,7 +52,7 @@ export class Breaker {
     if (this.failures >= max) {
       this.isOpen = true
       this.openings += 1
-      this.#tell('open', this.failures, error)
+      this.#listener('open', this.failures, error)
     }
     return false
   }
@@ -70,7 +70,7 @@ export class Breaker {
     this.lastError = undefined
     this.retryAt = 0
     this.#rounds = 0
-    if (isOpen) this.#tell('closed', failures, lastError)
+    if (isOpen) this.#listener('closed', failures, lastError)
   }
 
   #pause(now: number): void {

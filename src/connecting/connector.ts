@@ -1,40 +1,40 @@
 import { madeTwice, stillborn } from '../api/error-messages.ts'
 import type { DestroyReason, Factory, PoolStats } from '../api/factory.ts'
 import type { ResolvedOptions } from '../api/resolve-options.ts'
-import { demise } from '../connections/connection-lost.ts'
-import { retirement } from '../connections/lifetime.ts'
-import type { Lookout } from '../connections/liveness.ts'
-import type { ServerLimit } from '../connections/server-idle-timeout.ts'
+import { connectionLost } from '../connections/connection-lost.ts'
+import { retireTime } from '../connections/lifetime.ts'
+import type { Liveness } from '../connections/liveness.ts'
+import type { ServerIdleTimeout } from '../connections/server-idle-timeout.ts'
 import type { Slot } from '../connections/slot.ts'
-import type { Roster } from '../connections/slots.ts'
+import type { Slots } from '../connections/slots.ts'
 import type { Totals } from '../diagnostics/stats.ts'
 import type { Nesting } from '../nested/nesting.ts'
-import type { Gate } from '../queue/wait-queue.ts'
+import type { WaitQueue } from '../queue/wait-queue.ts'
 import type { Waiter } from '../queue/waiter.ts'
-import { outside } from '../runtime/async-context.ts'
+import { outsideContext } from '../runtime/async-context.ts'
 import { Alarm, type Clock } from '../runtime/clock.ts'
-import type { Bounds } from '../runtime/deadline.ts'
+import type { HookLimits } from '../runtime/deadline.ts'
 import type { PoolEmitter } from '../runtime/emitter.ts'
 import { log, refreshTracing } from '../runtime/log.ts'
 import { closeSocket } from '../sockets/socket-state.ts'
 import { Breaker } from './breaker.ts'
 import { Engine } from './engine.ts'
-import { Probation } from './half-open-trials.ts'
-import { Dials } from './pending-connects.ts'
+import { HalfOpenTrials } from './half-open-trials.ts'
+import { PendingConnects } from './pending-connects.ts'
 
 /** What the parts of one pool share. */
-export interface House<T> {
+export interface PoolContext<T> {
   readonly factory: Factory<T>
   readonly options: ResolvedOptions
   readonly clock: Clock
   readonly random: () => number
-  readonly bounds: Bounds
+  readonly hookLimits: HookLimits
   readonly events: PoolEmitter<T>
-  readonly roster: Roster<T>
-  readonly gate: Gate<T>
+  readonly slots: Slots<T>
+  readonly queue: WaitQueue<T>
   readonly totals: Totals
-  readonly lookout: Lookout<T>
-  readonly limit: ServerLimit
+  readonly liveness: Liveness<T>
+  readonly serverLimit: ServerIdleTimeout
   /** Who holds what in which context; undefined under `nested: 'allow'`. */
   readonly nesting: Nesting<T> | undefined
   readonly stats: () => PoolStats
@@ -49,12 +49,12 @@ export interface House<T> {
  * the queue gets whatever arrives first. Invariant 4: sockets that are or may be open (connecting to closing) never
  * exceed `max`, but for one thing: a create that has passed its deadline gives its permit back.
  */
-export class Supply<T> {
+export class Connector<T> {
   readonly breaker: Breaker
-  readonly probation: Probation<T>
+  readonly trials: HalfOpenTrials<T>
   generation = 0
   /** Why the latest generation was begun. */
-  purgedFor: string | undefined = undefined
+  purgeReason: string | undefined = undefined
   /** Whether `min` is kept: the pool has been started and neither drains nor is being cleared. */
   keepsMin = false
   /** Validations and resets that take so long that nobody counts on them any more. */
@@ -62,110 +62,110 @@ export class Supply<T> {
   /** Whether the pool is closed: what still arrives is destroyed. */
   isStopped = false
   /** No dial before this time, in milliseconds of the pool's clock. */
-  #restUntil = 0
+  #pauseUntil = 0
   /** Whether the idle connections wait for the event loop to tell which of them are alive. */
-  settling = false
-  readonly #house: House<T>
+  awaitsEventLoop = false
+  readonly #context: PoolContext<T>
   readonly #engine: Engine<T>
-  readonly #retry: Alarm
-  readonly #onArrival: (slot: Slot<T>) => void
-  readonly #dials = new Dials<T>()
+  readonly #retryAlarm: Alarm
+  readonly #onConnected: (slot: Slot<T>) => void
+  readonly #pending = new PendingConnects<T>()
 
   /** @param onArrival - owns a good connection from then on */
-  constructor(house: House<T>, onArrival: (slot: Slot<T>) => void) {
-    this.#house = house
-    this.#onArrival = onArrival
-    const pool = house.options.name
-    this.breaker = new Breaker(house.random, (state, failures, error) =>
-      house.events.announce('breaker', { pool, state, failures, error }),
+  constructor(context: PoolContext<T>, onArrival: (slot: Slot<T>) => void) {
+    this.#context = context
+    this.#onConnected = onArrival
+    const pool = context.options.name
+    this.breaker = new Breaker(context.random, (state, failures, error) =>
+      context.events.announce('breaker', { pool, state, failures, error }),
     )
-    this.#engine = new Engine(house, error => {
-      house.totals.destroyErrors += 1
-      house.events.announce('factoryDestroyError', error as Error)
+    this.#engine = new Engine(context, error => {
+      context.totals.destroyErrors += 1
+      context.events.announce('factoryDestroyError', error as Error)
     })
-    this.#retry = new Alarm(house.clock, () => this.provision(), house.bounds.onStall)
-    this.probation = new Probation(house, this.breaker, () => this.provision())
+    this.#retryAlarm = new Alarm(context.clock, () => this.connectMore(), context.hookLimits.onStall)
+    this.trials = new HalfOpenTrials(context, this.breaker, () => this.connectMore())
   }
 
   /** Permits that are free. Negative after `resize` to a smaller pool. */
-  get spare(): number {
-    return this.#house.options.max - this.#house.roster.held
+  get freePermits(): number {
+    return this.#context.options.max - this.#context.slots.permitsInUse
   }
 
   /** Are there more connections than `max` allows, those on their way out not counted? Only after `resize`. */
   get isOversized(): boolean {
-    return this.#house.roster.size > this.#house.options.max
+    return this.#context.slots.size > this.#context.options.max
   }
 
   /** Connections on their way to whoever waits. */
   get incoming(): number {
-    const { validating, resetting } = this.#house.roster.census
-    const settling = this.settling ? this.#house.roster.census.idle : 0
-    return this.#dials.size + validating + resetting + settling - this.overdue
+    const { validating, resetting } = this.#context.slots.counts
+    const settling = this.awaitsEventLoop ? this.#context.slots.counts.idle : 0
+    return this.#pending.size + validating + resetting + settling - this.overdue
   }
 
   /** Is a dial put off on purpose? */
   get isPausing(): boolean {
-    return this.#retry.isSet
+    return this.#retryAlarm.isSet
   }
 
   /** Is nobody served, and nobody going to be soon? Connections in use may still come back. */
   get isDown(): boolean {
-    const { roster, clock } = this.#house
+    const { slots, clock } = this.#context
     return (
       this.breaker.isOpen &&
-      roster.alive === 0 &&
-      (roster.census.connecting > 0 || clock.now() < this.breaker.retryAt)
+      slots.open === 0 &&
+      (slots.counts.connecting > 0 || clock.now() < this.breaker.retryAt)
     )
   }
 
   /** How many more acquires can count on a connection without waiting for a loan to end. */
-  get headroom(): number {
-    const { connecting } = this.#house.roster.census
+  get expected(): number {
+    const { connecting } = this.#context.slots.counts
     const dialable = this.breaker.failures > 0 ? Math.max(1 - connecting, 0) : Number.POSITIVE_INFINITY
-    return this.incoming + Math.min(Math.max(this.spare, 0), dialable) - this.#house.gate.waiting
+    return this.incoming + Math.min(Math.max(this.freePermits, 0), dialable) - this.#context.queue.waiting
   }
 
   /** Starts as many dials as waiters and `min` call for and permits and breaker allow. */
-  provision(): void {
-    const { clock, options, roster, gate } = this.#house
-    while (!this.isStopped && this.spare > 0) {
-      const missing = this.keepsMin ? options.min - roster.size : 0
-      if (Math.max(gate.waiting - this.incoming, missing) <= 0) return
+  connectMore(): void {
+    const { clock, options, slots, queue } = this.#context
+    while (!this.isStopped && this.freePermits > 0) {
+      const missing = this.keepsMin ? options.min - slots.size : 0
+      if (Math.max(queue.waiting - this.incoming, missing) <= 0) return
       const now = clock.now()
-      if (now < this.#restUntil) {
-        this.#retry.set(this.#restUntil)
+      if (now < this.#pauseUntil) {
+        this.#retryAlarm.set(this.#pauseUntil)
         return
       }
       // While dials fail, also one that nobody counts on any more is the one that is allowed.
       const underWay =
-        this.breaker.failures > 0 ? roster.census.connecting + this.probation.untried : this.#dials.size
-      if (this.breaker.allowance(now) <= underWay) {
-        if (underWay === 0) this.#retry.set(this.breaker.retryAt)
+        this.breaker.failures > 0 ? slots.counts.connecting + this.trials.unused : this.#pending.size
+      if (this.breaker.allowedConnects(now) <= underWay) {
+        if (underWay === 0) this.#retryAlarm.set(this.breaker.retryAt)
         return
       }
-      this.#dial(now)
+      this.#connect(now)
     }
   }
 
   /** A waiter has left in vain. A dial that it has outwaited is not worth the next one's trust. */
-  outwaited(waiter: Waiter<T>, now: number, impatient: boolean): void {
-    if (this.breaker.failures === 0) this.#dials.outwaited(now - waiter.since, now, impatient)
+  waiterLeft(waiter: Waiter<T>, now: number, impatient: boolean): void {
+    if (this.breaker.failures === 0) this.#pending.waiterLeft(now - waiter.since, now, impatient)
   }
 
   /** Ends a connection. Its permit returns when the close has settled or timed out. */
   discard(slot: Slot<T>, reason: DestroyReason, detail?: string): void {
-    const { roster, events, totals, options, clock, onChange, lookout } = this.#house
+    const { slots, events, totals, options, clock, onChange, liveness } = this.#context
     const from = slot.state
-    roster.move(slot, 'closing')
-    lookout.forget(slot)
+    slots.move(slot, 'closing')
+    liveness.unwatch(slot)
     const now = clock.now()
-    demise(this.#house, slot, { reason, detail }, from, now)
+    connectionLost(this.#context, slot, { reason, detail }, from, now)
     // Still lent when the pool is closed by force.
     slot.scope?.end()
     slot.scope = undefined
-    if (this.probation.isStillborn(slot, reason, now))
-      this.#failed(stillborn(this.#house.stats(), detail ?? reason), slot.startedAt, now, true)
+    if (this.trials.diedEarly(slot, reason, now))
+      this.#failed(stillborn(this.#context.stats(), detail ?? reason), slot.startedAt, now, true)
     if (log.destroy.enabled) log.destroy('%s #%d: %s %s', options.name, slot.id, reason, detail ?? '')
     events.announce('destroy', {
       pool: options.name,
@@ -176,61 +176,62 @@ export class Supply<T> {
     const closed = (): void => {
       // Whatever factory.destroy did, or could not do in its time.
       if (slot.watch !== undefined) closeSocket(slot.watch.socket)
-      roster.move(slot, 'closed')
+      slots.move(slot, 'closed')
       totals.destroyed += 1
       // One that was never of use is replaced a moment later: whatever keeps making such connections, also a hook that
       // calls purge(), must not keep the loop from turning.
-      if (slot.loan === 0) this.#restUntil = clock.now() + 1
-      this.provision()
+      if (slot.loan === 0) this.#pauseUntil = clock.now() + 1
+      this.connectMore()
       onChange()
     }
-    outside(() => this.#engine.close(slot).then(closed))
+    outsideContext(() => this.#engine.close(slot).then(closed))
   }
 
   /** Connections made before this moment are not lent again; those on their way are destroyed when they arrive. */
   newGeneration(reason: string): void {
     this.generation += 1
-    this.purgedFor = reason
-    this.#dials.clear()
+    this.purgeReason = reason
+    this.#pending.clear()
   }
 
   /** The pool is closed: no more dials, and those in flight are given up. */
   stop(reason: unknown): void {
     this.isStopped = true
     this.keepsMin = false
-    this.#retry.clear()
-    this.probation.stop()
-    outside(() => {
-      for (const slot of this.#house.roster.slots) if (slot.state === 'connecting') slot.dial?.abort(reason)
+    this.#retryAlarm.clear()
+    this.trials.stop()
+    outsideContext(() => {
+      for (const slot of this.#context.slots.all)
+        if (slot.state === 'connecting') slot.createAbort?.abort(reason)
     })
   }
 
-  #dial(now: number): void {
-    const { roster, options } = this.#house
-    const slot = roster.add(this.generation, now)
-    this.#dials.add(slot)
+  #connect(now: number): void {
+    const { slots, options } = this.#context
+    const slot = slots.add(this.generation, now)
+    this.#pending.add(slot)
     refreshTracing()
     if (log.create.enabled) log.create('%s #%d: connecting', options.name, slot.id)
-    outside(() => this.#engine.open(slot).then(opened => this.#ended(opened)))
+    outsideContext(() => this.#engine.open(slot).then(opened => this.#connectEnded(opened)))
   }
 
   /** A create has ended, well or badly. */
-  #ended(slot: Slot<T>): void {
-    const { roster, options, clock, totals, events, bounds, lookout, onChange } = this.#house
+  #connectEnded(slot: Slot<T>): void {
+    const { slots, options, clock, totals, events, hookLimits, liveness, onChange } = this.#context
     const now = clock.now()
-    this.#dials.delete(slot)
+    this.#pending.delete(slot)
     const resource = slot.resource as T
-    if (slot.failure === undefined && !roster.name(slot, resource))
-      slot.failure = { error: madeTwice(this.#house.stats(), resource) }
+    if (slot.failure === undefined && !slots.register(slot, resource))
+      slot.failure = { error: madeTwice(this.#context.stats(), resource) }
     if (slot.failure !== undefined) {
-      roster.move(slot, 'closed')
+      slots.move(slot, 'closed')
       this.#engine.close(slot)
       // A dial that the closing pool called off has not failed.
       if (!this.isStopped) {
         totals.createErrors += 1
         this.#failed(slot.failure.error, slot.startedAt, now, false)
         events.announce('factoryCreateError', slot.failure.error as Error)
-        this.provision()
+        this.connectMore()
       }
       onChange()
       return
@@ -239,41 +240,41 @@ export class Supply<T> {
     slot.createdAt = now
     slot.idleSince = now
     slot.activeAt = now
-    slot.spread = this.#house.random()
-    slot.retireAt = retirement(now, options, this.#house.random)
-    this.#dials.overtaken(slot, now)
-    this.probation.begin(slot, now)
+    slot.spread = this.#context.random()
+    slot.retireAt = retireTime(now, options, this.#context.random)
+    this.#pending.dropOvertaken(slot, now)
+    this.trials.connected(slot, now)
     if (log.create.enabled) log.create('%s #%d: connected', options.name, slot.id)
     events.announce('connect', { pool: options.name, resource, millis: now - slot.startedAt })
     this.#watch(slot)
-    if (slot.watch === undefined || bounds.stalls.since(slot.startedAt) === 0) this.#arrive(slot)
+    if (slot.watch === undefined || hookLimits.stalls.since(slot.startedAt) === 0) this.#deliver(slot)
     else {
       // What the server did while the loop stood still lies in the kernel.
-      this.#dials.add(slot)
-      lookout.barrier(() => {
-        this.#dials.delete(slot)
-        this.#arrive(slot)
+      this.#pending.add(slot)
+      liveness.barrier(() => {
+        this.#pending.delete(slot)
+        this.#deliver(slot)
       })
     }
   }
 
-  #arrive(slot: Slot<T>): void {
-    this.#onArrival(slot)
-    this.#house.onChange()
+  #deliver(slot: Slot<T>): void {
+    this.#onConnected(slot)
+    this.#context.onChange()
   }
 
   #failed(error: unknown, startedAt: number, now: number, untried: boolean): void {
-    const { options, roster, gate, limit } = this.#house
+    const { options, slots, queue, serverLimit } = this.#context
     const { breaker } = this
     const wasProbe = breaker.failed(error, startedAt, now, untried, options.max)
-    if (!untried) limit.refused(now)
+    if (!untried) serverLimit.refused(now)
     if (log.create.enabled) log.create('%s: failed, %d in a row: %O', options.name, breaker.failures, error)
     // Who came meanwhile had hoped for this probe; who had been waiting as it opened waits on.
-    if (wasProbe && roster.alive === 0) gate.disappoint(breaker.openings)
+    if (wasProbe && slots.open === 0) queue.rejectSince(breaker.openings)
   }
 
   #watch(slot: Slot<T>): void {
-    const wrong = this.#house.lookout.watch(slot, fault => {
+    const wrong = this.#context.liveness.watch(slot, fault => {
       // Lent or under way: the boundary that it comes to next will see the mark.
       if (slot.state === 'idle') this.discard(slot, fault.reason, fault.detail)
     })

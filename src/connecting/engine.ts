@@ -3,15 +3,15 @@ import { connectTimeout, destroyTimeout, madeTwice } from '../api/error-messages
 import type { Factory, PoolStats } from '../api/factory.ts'
 import type { ResolvedOptions } from '../api/resolve-options.ts'
 import type { Slot } from '../connections/slot.ts'
-import type { Roster } from '../connections/slots.ts'
-import { attempt, type Bounds } from '../runtime/deadline.ts'
+import type { Slots } from '../connections/slots.ts'
+import { attempt, type HookLimits } from '../runtime/deadline.ts'
 
-/** What the engine needs of the house. */
-interface Premises<T> {
+/** What the engine needs of the pool. */
+interface EngineContext<T> {
   readonly factory: Factory<T>
   readonly options: ResolvedOptions
-  readonly bounds: Bounds
-  readonly roster: Roster<T>
+  readonly hookLimits: HookLimits
+  readonly slots: Slots<T>
   readonly stats: () => PoolStats
 }
 
@@ -26,13 +26,13 @@ interface Premises<T> {
  */
 export class Engine<T> {
   readonly #generic: GenericPool<Slot<T>>
-  readonly #premises: Premises<T>
+  readonly #context: EngineContext<T>
   readonly #onDestroyError: (error: unknown) => void
   /** Slots for which generic-pool has not called create yet. */
   readonly #toOpen: Slot<T>[] = []
 
-  constructor(premises: Premises<T>, onDestroyError: (error: unknown) => void) {
-    this.#premises = premises
+  constructor(premises: EngineContext<T>, onDestroyError: (error: unknown) => void) {
+    this.#context = premises
     this.#onDestroyError = onDestroyError
     this.#generic = genericPool.createPool(
       { create: () => this.#create(), destroy: slot => this.#destroy(slot) },
@@ -55,8 +55,8 @@ export class Engine<T> {
 
   /** Ends a connection that no slot owns any more. */
   async discard(resource: T): Promise<void> {
-    const { factory, options, bounds, stats } = this.#premises
-    const ended = await attempt(() => factory.destroy(resource), options.destroyTimeoutMillis, bounds)
+    const { factory, options, hookLimits, stats } = this.#context
+    const ended = await attempt(() => factory.destroy(resource), options.destroyTimeoutMillis, hookLimits)
     if (ended.ok) return
     const { destroyTimeoutMillis } = options
     this.#onDestroyError(ended.timedOut ? destroyTimeout(stats(), destroyTimeoutMillis) : ended.error)
@@ -66,15 +66,15 @@ export class Engine<T> {
     const slot = this.#toOpen.shift()
     if (slot === undefined)
       throw new Error('lifeguard-pool bug: generic-pool creates more than it was asked for')
-    const { factory, options, bounds, stats } = this.#premises
+    const { factory, options, hookLimits, stats } = this.#context
     const made = await attempt(
       signal => (factory.prepare === undefined ? factory.create(signal) : this.#make(signal)),
       options.createTimeoutMillis,
-      bounds,
-      late => this.#tooLate(late),
-      slot.dial,
+      hookLimits,
+      late => this.#createdLate(late),
+      slot.createAbort,
     )
-    slot.dial = undefined
+    slot.createAbort = undefined
     if (made.ok) slot.resource = made.value
     else {
       const { createTimeoutMillis } = options
@@ -87,7 +87,7 @@ export class Engine<T> {
 
   /** create, then prepare. A connection that is made but does not get through the rest, or not in time, is closed. */
   async #make(signal: AbortSignal): Promise<T> {
-    const { factory } = this.#premises
+    const { factory } = this.#context
     const resource = await factory.create(signal)
     // Too late: it is closed by whoever gives up the create.
     if (signal.aborted) return resource
@@ -100,11 +100,11 @@ export class Engine<T> {
     return resource
   }
 
-  #tooLate(resource: T): void {
-    const { roster, stats, bounds } = this.#premises
+  #createdLate(resource: T): void {
+    const { slots, stats, hookLimits } = this.#context
     // A turn later: a factory that gives one promise to several dials brings it to its owner in this very moment.
-    bounds.clock.turn(() => {
-      if (roster.owns(resource)) this.#onDestroyError(madeTwice(stats(), resource))
+    hookLimits.clock.turn(() => {
+      if (slots.owns(resource)) this.#onDestroyError(madeTwice(stats(), resource))
       else void this.discard(resource)
     })
   }

@@ -7,16 +7,16 @@ const OVERTAKEN_MILLIS = 100
 const IMPATIENT_MILLIS = 50
 
 /** Dials in flight that somebody can count on, oldest first. One that hangs leaves this set, not its permit. */
-export class Dials<T> extends Set<Slot<T>> {
+export class PendingConnects<T> extends Set<Slot<T>> {
   /** A waiter has left in vain. A dial that it has outwaited is not worth the next one's trust. */
-  outwaited(waited: number, now: number, impatient: boolean): void {
+  waiterLeft(waited: number, now: number, impatient: boolean): void {
     const [oldest] = this
     if (oldest === undefined || (impatient && waited < IMPATIENT_MILLIS)) return
     if (now - oldest.startedAt >= waited * 0.9) this.delete(oldest)
   }
 
   /** Old dials that a young one has overtaken by far: whoever waits for them gets a new one. */
-  overtaken(winner: Slot<T>, now: number): void {
+  dropOvertaken(winner: Slot<T>, now: number): void {
     const patience = Math.max(OVERTAKEN_TIMES * (now - winner.startedAt), OVERTAKEN_MILLIS)
     for (const dial of this) {
       if (now - dial.startedAt <= patience) return

@@ -1,5 +1,5 @@
 import type { DestroyReason } from '../api/factory.ts'
-import type { House } from '../connecting/connector.ts'
+import type { PoolContext } from '../connecting/connector.ts'
 import { CLOSED_HERE, closeSocket } from '../sockets/socket-state.ts'
 import type { Fault, Slot, SlotState } from './slot.ts'
 
@@ -8,35 +8,35 @@ const GONE: ReadonlySet<DestroyReason> = new Set(['half-closed', 'broken'])
 
 /** What else follows from the end of a connection: its descriptor goes at once if nobody can want it, and it is told,
  * learned from, and held against the others. */
-export function demise<T>(
-  house: House<T>,
+export function connectionLost<T>(
+  context: PoolContext<T>,
   slot: Slot<T>,
   { reason, detail }: Fault,
   from: SlotState,
   now: number,
 ): void {
   if (slot.watch === undefined) return
-  const { lookout, limit } = house
-  if (reason === 'invalid') lookout.suspect('silent', now)
+  const { liveness, serverLimit } = context
+  if (reason === 'invalid') liveness.suspect('silent', now)
   else if (GONE.has(reason)) {
     closeSocket(slot.watch.socket)
     if (detail === CLOSED_HERE) return
-    tellHalfClose(house, slot, from, detail, now)
-    if (from === 'idle') limit.closed(now - slot.activeAt, now)
-    lookout.suspect('closed', now)
+    tellHalfClose(context, slot, from, detail, now)
+    if (from === 'idle') serverLimit.closed(now - slot.activeAt, now)
+    liveness.suspect('closed', now)
   } else if (reason === 'dirty' && from === 'idle') closeSocket(slot.watch.socket)
 }
 
 /** Tells, once for each connection, that its peer has gone. */
 export function tellHalfClose<T>(
-  { options, events }: House<T>,
+  { options, events }: PoolContext<T>,
   slot: Slot<T>,
   state: SlotState,
   detail = 'the connection was closed',
   now = 0,
 ): void {
-  if (slot.told) return
-  slot.told = true
+  if (slot.isHalfCloseTold) return
+  slot.isHalfCloseTold = true
   if (events.listenerCount('half-close') === 0) return
   const resource = slot.resource as T
   const idle = state === 'idle' ? { idleMillis: now - slot.idleSince } : {}

@@ -24,8 +24,9 @@ export interface Handles<T> {
 }
 
 /** A factory that may have handles. */
-export interface Lender<T> {
+export interface HandleFactory<T> {
   readonly [HANDLES]?: Handles<T>
 }
 
-export const handlesOf = <T>(factory: object): Handles<T> | undefined => (factory as Lender<T>)[HANDLES]
+export const handlesOf = <T>(factory: object): Handles<T> | undefined =>
+  (factory as HandleFactory<T>)[HANDLES]

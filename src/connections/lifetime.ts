@@ -19,7 +19,7 @@ export function expired<T>(
 const SPREAD = 0.25
 
 /** Must an idle connection retire now, lest the server closes it? Each a little earlier than the limit demands. */
-export function outstays<T>(slot: Slot<T>, now: number, retireAfter: number): boolean {
+export function mustRetire<T>(slot: Slot<T>, now: number, retireAfter: number): boolean {
   return now - slot.activeAt >= retireAfter * (1 - SPREAD * slot.spread)
 }
 
@@ -27,7 +27,7 @@ export function outstays<T>(slot: Slot<T>, now: number, retireAfter: number): bo
 const MOST_FORGIVEN = 10_000
 
 /** Must an idle connection be validated before it is lent? */
-export function mustProve<T>(
+export function mustValidate<T>(
   slot: Slot<T>,
   now: number,
   options: ResolvedOptions,
@@ -44,7 +44,7 @@ export function mustProve<T>(
  * When a new connection is to be retired: at `maxLifetimeMillis`, less a random share of up to `lifetimeJitter`, so
  * that connections made together do not end together (HikariCP varies lifetimes for the same reason).
  */
-export function retirement(now: number, options: ResolvedOptions, random: () => number): number {
+export function retireTime(now: number, options: ResolvedOptions, random: () => number): number {
   return now + options.maxLifetimeMillis * (1 - options.lifetimeJitter * random())
 }
 

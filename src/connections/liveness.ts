@@ -3,16 +3,16 @@ import { messageOf } from '../api/errors.ts'
 import type { Factory, PoolStats } from '../api/factory.ts'
 import type { ResolvedOptions } from '../api/resolve-options.ts'
 import type { Clock } from '../runtime/clock.ts'
-import { insideHook } from '../runtime/emitter.ts'
-import { type KernelWord, look } from '../sockets/conn-check.ts'
+import { runHook } from '../runtime/emitter.ts'
+import { checkSocket, type SocketCheck } from '../sockets/conn-check.ts'
 import { type PollPhase, pollPhaseOf } from '../sockets/poll-phase.ts'
 import { CLOSED_HERE, isClosedHere, isHealthy } from '../sockets/socket-state.ts'
-import { SocketWatch, type Watcher } from '../sockets/socket-watch.ts'
+import { type SocketListener, SocketWatch } from '../sockets/socket-watch.ts'
 import type { Fault, Slot } from './slot.ts'
 import { Suspicion } from './suspicion.ts'
 import { bytesOf } from './traffic.ts'
 
-const FAULTS: Readonly<Record<Exclude<KernelWord, 'healthy' | 'unknown'>, Fault>> = {
+const FAULTS: Readonly<Record<Exclude<SocketCheck, 'healthy' | 'unknown'>, Fault>> = {
   fin: { reason: 'half-closed', detail: 'the server had closed its side, found by a look at the kernel' },
   reset: { reason: 'broken', detail: 'the server had reset it, found by a look at the kernel' },
   data: { reason: 'dirty', detail: 'the server had spoken while it was idle, found by a look at the kernel' },
@@ -21,29 +21,29 @@ const FOUND_CLOSED: Fault = { reason: 'half-closed', detail: 'its socket was fou
 const ENDED_HERE: Fault = { reason: 'broken', detail: CLOSED_HERE }
 
 /** What is wrong with a connection whose socket is not healthy. */
-export const deathOf = (socket: Socket): Fault => (isClosedHere(socket) ? ENDED_HERE : FOUND_CLOSED)
+export const lossOf = (socket: Socket): Fault => (isClosedHere(socket) ? ENDED_HERE : FOUND_CLOSED)
 
 /** TLS 1.3 servers send session tickets behind the handshake: bytes that nobody asked for, and no fault. */
 const TICKETS_MILLIS = 1000
 
 /** Counts where the dead were found, and what finding them took. */
-type Findings = PoolStats['halfClose']
+type HalfCloseCounts = PoolStats['halfClose']
 
 /**
  * Keeps watch over the sockets of one pool: which of its connections can be trusted to be alive here and now.
  *
  * A pool whose factory knows no sockets, or with `halfClose: 'off'`, has slots without a watch, and none of this runs.
  */
-export class Lookout<T> {
+export class Liveness<T> {
   readonly suspicion: Suspicion
-  readonly findings: Findings
+  readonly counts: HalfCloseCounts
   /** Has the others looked at soon; set by whoever can. */
   onSuspicion: (kind: 'closed' | 'silent') => void = () => {}
   readonly #factory: Factory<T>
   readonly #phase: PollPhase
   readonly #isOn: boolean
   /** Idle slots that came to rest in this turn: their sockets are made to flow at its end, unless they are lent again. */
-  #restless: Slot<T>[] = []
+  #awaitFlow: Slot<T>[] = []
   #watched = 0
   /** Whether there are sockets on which data may lie in front of a FIN: TLS has records of its own. */
   #mayHide = false
@@ -53,7 +53,7 @@ export class Lookout<T> {
     this.#phase = pollPhaseOf(clock)
     this.#isOn = options.halfClose === 'on' && factory.socket !== undefined
     this.suspicion = new Suspicion()
-    this.findings = {
+    this.counts = {
       kernel: 'off',
       looks: 0,
       barriers: 0,
@@ -73,26 +73,26 @@ export class Lookout<T> {
     if (!this.#isOn) return undefined
     const resource = slot.resource as T
     try {
-      const socket = insideHook(() => this.#factory.socket?.(resource)) ?? undefined
+      const socket = runHook(() => this.#factory.socket?.(resource)) ?? undefined
       if (socket === undefined) return undefined
       if (typeof socket.on !== 'function') throw new TypeError('factory.socket gave no socket')
       const lentRaw = (socket as unknown) === resource
-      const unsolicited = insideHook(() => this.#factory.unsolicited?.(resource)) === true
+      const unsolicited = runHook(() => this.#factory.unsolicited?.(resource)) === true
       slot.socket = socket
       slot.watch = new SocketWatch(socket, { lentRaw, unsolicited }, this.#watcher(slot, onFault))
     } catch (error) {
       return { reason: 'broken', detail: `factory.socket or factory.unsolicited failed: ${messageOf(error)}` }
     }
     slot.bytes = bytesOf(slot)
-    if (slot.watch.nature.unsolicited || isSecure(slot.watch.socket)) this.#mayHide = true
-    this.findings.kernel = slot.watch.isLookable ? 'on' : 'unavailable'
+    if (slot.watch.traits.unsolicited || isSecure(slot.watch.socket)) this.#mayHide = true
+    this.counts.kernel = slot.watch.isLookable ? 'on' : 'unavailable'
     this.#watched += 1
     if (this.#watched === 1) this.#phase.join(this)
     return undefined
   }
 
   /** A connection is being closed. */
-  forget(slot: Slot<T>): void {
+  unwatch(slot: Slot<T>): void {
     if (slot.watch === undefined) return
     slot.watch.stop()
     this.#watched -= 1
@@ -100,23 +100,23 @@ export class Lookout<T> {
   }
 
   /** A connection has come to rest. */
-  rest(slot: Slot<T>, now: number): void {
+  becameIdle(slot: Slot<T>, now: number): void {
     const { watch } = slot
     if (watch === undefined) return
     this.#phase.observe(now)
-    if (slot.restless || !watch.rests) return
-    slot.restless = true
-    this.#restless.push(slot)
+    if (slot.awaitsFlow || !watch.mayFlow) return
+    slot.awaitsFlow = true
+    this.#awaitFlow.push(slot)
   }
 
   /** @internal */
   onTurn(): void {
-    if (this.#restless.length === 0) return
-    const rested = this.#restless
-    this.#restless = []
+    if (this.#awaitFlow.length === 0) return
+    const rested = this.#awaitFlow
+    this.#awaitFlow = []
     for (const slot of rested) {
-      slot.restless = false
-      if (slot.state === 'idle' && slot.watch?.rests) slot.watch.flow()
+      slot.awaitsFlow = false
+      if (slot.state === 'idle' && slot.watch?.mayFlow) slot.watch.flow()
     }
   }
 
@@ -132,13 +132,13 @@ export class Lookout<T> {
     this.#phase.observe(now)
     const suspectedAt = this.suspicion.since(slot)
     if (suspectedAt === undefined && this.#phase.trusts(slot.lookedAt, now)) {
-      this.findings.gateSkips += 1
+      this.counts.gateSkips += 1
       return undefined
     }
-    const word = this.#look(slot, now)
+    const word = this.#checkSocket(slot, now)
     if (word === 'healthy') return undefined
     if (word !== 'unknown') {
-      this.findings.found.borrow += 1
+      this.counts.found.borrow += 1
       return FAULTS[word]
     }
     return settledAt >= Math.max(slot.idleSince, suspectedAt ?? 0) ? undefined : 'barrier'
@@ -152,13 +152,13 @@ export class Lookout<T> {
   /** One of the connections has been found dead. */
   suspect(kind: 'closed' | 'silent', now: number): void {
     if (!this.suspicion.raise(kind, now)) return
-    this.findings.suspicions += 1
+    this.counts.suspicions += 1
     this.onSuspicion(kind)
   }
 
   /** Everything that the kernel holds now has been delivered when the function runs. */
   barrier(run: () => void): void {
-    this.findings.barriers += 1
+    this.counts.barriers += 1
     this.#phase.barrier(run, this.#mayHide)
   }
 
@@ -167,32 +167,32 @@ export class Lookout<T> {
     if (slot.watch === undefined) return undefined
     const { socket } = slot.watch
     if (!isHealthy(socket)) {
-      const death = deathOf(socket)
-      if (death === FOUND_CLOSED) this.findings.found.sweep += 1
+      const death = lossOf(socket)
+      if (death === FOUND_CLOSED) this.counts.found.sweep += 1
       return death
     }
-    const word = this.#look(slot, now)
+    const word = this.#checkSocket(slot, now)
     if (word === 'healthy' || word === 'unknown') return undefined
-    this.findings.found.sweep += 1
+    this.counts.found.sweep += 1
     return FAULTS[word]
   }
 
-  #look(slot: Slot<T>, now: number): KernelWord {
+  #checkSocket(slot: Slot<T>, now: number): SocketCheck {
     const watch = slot.watch as SocketWatch
-    if (watch.nature.unsolicited || !watch.hasHandle || mayGetTickets(slot, now)) return 'unknown'
-    const word = look(watch.socket)
-    if (word === 'unknown') this.findings.kernel = 'unavailable'
-    else this.findings.looks += 1
+    if (watch.traits.unsolicited || !watch.hasHandle || mayGetTickets(slot, now)) return 'unknown'
+    const word = checkSocket(watch.socket)
+    if (word === 'unknown') this.counts.kernel = 'unavailable'
+    else this.counts.looks += 1
     if (word === 'healthy') slot.lookedAt = now
     return word
   }
 
-  #watcher(slot: Slot<T>, onFault: (fault: Fault) => void): Watcher {
+  #watcher(slot: Slot<T>, onFault: (fault: Fault) => void): SocketListener {
     return {
       isIdle: () => slot.state === 'idle',
       onFault: (reason, detail) => {
         if (slot.fault !== undefined || slot.state === 'closing') return
-        if (detail !== CLOSED_HERE) this.findings.found.events += 1
+        if (detail !== CLOSED_HERE) this.counts.found.events += 1
         slot.fault = { reason, detail }
         onFault(slot.fault)
       },

@@ -34,7 +34,7 @@ const retireAge = (limit: number, leastMargin: number): number =>
  * ages disagree among themselves, or in which connecting failed as well, was a restart and does not count. What comes
  * to be known later can only shorten what was given or asked: a proxy may be stricter than the server.
  */
-export class ServerLimit {
+export class ServerIdleTimeout {
   /** Idle age at which connections retire; `Infinity`: no limit is known. Read on every loan. */
   retireAfter = Number.POSITIVE_INFINITY
   #given = Number.POSITIVE_INFINITY

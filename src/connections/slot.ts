@@ -1,9 +1,9 @@
 import type { Socket } from 'node:net'
 import type { DestroyReason } from '../api/factory.ts'
 import type { Scope } from '../nested/scope.ts'
-import type { Trace } from '../runtime/stack-trace.ts'
+import type { StackTrace } from '../runtime/stack-trace.ts'
 import type { SocketWatch } from '../sockets/socket-watch.ts'
-import type { Talk } from './traffic.ts'
+import type { TrafficSample } from './traffic.ts'
 
 /**
  * Where a connection is in its life.
@@ -29,9 +29,9 @@ const NEXT: Readonly<Record<SlotState, readonly SlotState[]>> = {
 }
 
 /** How many slots are in each state. Only {@link move} writes it. */
-export type Census = Record<SlotState, number>
+export type Counts = Record<SlotState, number>
 
-export const newCensus = (): Census => ({
+export const newCounts = (): Counts => ({
   connecting: 0,
   idle: 0,
   validating: 0,
@@ -65,7 +65,7 @@ export class Slot<T> {
   socket: Socket | undefined = undefined
   watch: SocketWatch | undefined = undefined
   /** Whether it is on the list of those whose sockets are made to flow at the end of the turn. */
-  restless = false
+  awaitsFlow = false
   /** When a look at the kernel last found it good, and when it last answered a round trip. */
   lookedAt = 0
   provenAt = 0
@@ -74,17 +74,17 @@ export class Slot<T> {
   bytes = 0
   sampledAt = 0
   /** What the verdict on deadlocks has seen of its traffic. */
-  talk: Talk | undefined = undefined
+  traffic: TrafficSample | undefined = undefined
   /** When its peer was first seen to have closed its side while the connection was lent; 0: it has not. */
   endedAt = 0
   /** Whether the event `half-close` has told of its end. */
-  told = false
+  isHalfCloseTold = false
   /** By how much it retires early, as a share from 0 to 1 of the usual spread. */
   spread = 0
   /** Settles once the connection is closed or given up; set when closing starts. */
   closed: Promise<void> | undefined = undefined
   /** Aborts the create that is under way; it takes more room than all the rest. */
-  dial: AbortController | undefined = new AbortController()
+  createAbort: AbortController | undefined = new AbortController()
   /** The number of the current or last loan. A token that names another one is stale. */
   loan = 0
   /** When the connection was made, became idle, and was lent, in milliseconds of the pool's clock. */
@@ -92,10 +92,10 @@ export class Slot<T> {
   idleSince = 0
   lentAt = 0
   /** Where the current loan was taken, if that is known, and the scope that holds it. */
-  trace: Trace | undefined = undefined
+  trace: StackTrace | undefined = undefined
   scope: Scope | undefined = undefined
   /** Has the current loan been reported as forgotten, and ended by the pool? */
-  isSuspect = false
+  isLeakSuspect = false
   isReclaimed = false
   /** When its lifetime ends. */
   retireAt = Number.POSITIVE_INFINITY
@@ -113,27 +113,27 @@ export class Slot<T> {
   }
 }
 
-/** The only way in which a slot changes its state, and the census its numbers. */
-export function move<T>(slot: Slot<T>, to: SlotState, census: Census): void {
+/** The only way in which a slot changes its state, and the counts its numbers. */
+export function move<T>(slot: Slot<T>, to: SlotState, counts: Counts): void {
   const from = slot.state
   // The two moves of every loan, written out: keyed access by a variable costs as much as the rest of the loan.
   if (from === 'idle' && to === 'lent') {
     slot.state = to
-    census.idle -= 1
-    census.lent += 1
+    counts.idle -= 1
+    counts.lent += 1
     return
   }
   if (from === 'lent' && to === 'idle') {
     slot.state = to
-    census.lent -= 1
-    census.idle += 1
+    counts.lent -= 1
+    counts.idle += 1
     return
   }
   if (!NEXT[from].includes(to))
     throw new Error(`lifeguard-pool bug: slot ${slot.id} cannot go from ${from} to ${to}`)
   slot.state = to
-  census[from] -= 1
-  census[to] += 1
+  counts[from] -= 1
+  counts[to] += 1
 }
 
 /** Is this still the loan that the slot is lent for? */

@@ -1,17 +1,17 @@
 import type { Handles, Leftover } from './handles.ts'
-import { type Census, move, newCensus, Slot, type SlotState } from './slot.ts'
+import { type Counts, move, newCounts, Slot, type SlotState } from './slot.ts'
 
 /**
  * All slots of a pool: which there are, which are idle and since when, and which resource belongs to which.
  *
  * Invariants, asserted after every step of the model test:
- * 1. the census equals a recount of the slots;
+ * 1. the counts equals a recount of the slots;
  * 2. the idle list holds exactly the idle slots, longest idle first;
  * 3. a resource is known ⇔ its slot is connected and not closing.
  */
-export class Roster<T> {
-  readonly census: Census = newCensus()
-  readonly slots = new Set<Slot<T>>()
+export class Slots<T> {
+  readonly counts: Counts = newCounts()
+  readonly all = new Set<Slot<T>>()
   readonly #byResource = new Map<T, Slot<T>>()
   #longestIdle: Slot<T> | undefined
   #latestIdle: Slot<T> | undefined
@@ -24,30 +24,30 @@ export class Roster<T> {
 
   /** Connections that the pool owns or makes; those closing are not counted. */
   get size(): number {
-    const { connecting, idle, validating, lent, resetting } = this.census
+    const { connecting, idle, validating, lent, resetting } = this.counts
     return connecting + idle + validating + lent + resetting
   }
 
   /** Permits in use: sockets that are or may be open. */
-  get held(): number {
-    return this.size + this.census.closing
+  get permitsInUse(): number {
+    return this.size + this.counts.closing
   }
 
   /** Connections that exist, and may serve somebody now or soon. */
-  get alive(): number {
-    return this.size - this.census.connecting
+  get open(): number {
+    return this.size - this.counts.connecting
   }
 
   add(generation: number, now: number): Slot<T> {
     this.#made += 1
     const slot = new Slot<T>(this.#made, generation, now)
-    this.slots.add(slot)
-    this.census.connecting += 1
+    this.all.add(slot)
+    this.counts.connecting += 1
     return slot
   }
 
   /** Tells whose the resource is. @returns false if it already belongs to a slot */
-  name(slot: Slot<T>, resource: T): boolean {
+  register(slot: Slot<T>, resource: T): boolean {
     if (this.#byResource.has(resource)) return false
     this.#byResource.set(resource, slot)
     slot.resource = resource
@@ -64,7 +64,7 @@ export class Roster<T> {
   }
 
   /** The slot whose resource, or handle, this is, if it is lent. */
-  lent(resource: T): Slot<T> | undefined {
+  lentSlot(resource: T): Slot<T> | undefined {
     const slot = this.#byResource.get(resource)
     if (slot === undefined || slot.state !== 'lent') return undefined
     // The connection behind the handles is nobody's to give back.
@@ -72,7 +72,7 @@ export class Roster<T> {
   }
 
   /** A loan begins: makes its handle, if there are any. */
-  handOut(slot: Slot<T>): void {
+  beginLoan(slot: Slot<T>): void {
     if (this.#handles === undefined) return
     const handle = this.#handles.lend(slot.resource as T)
     slot.lent = handle
@@ -80,7 +80,7 @@ export class Roster<T> {
   }
 
   /** A loan ends: its handle is good for nothing from now on. @returns what the borrower left behind */
-  takeBack(slot: Slot<T>): Leftover | undefined {
+  endLoan(slot: Slot<T>): Leftover | undefined {
     if (this.#handles === undefined) return undefined
     // The slot keeps the handle: whoever was granted the loan and gets to it only now is to have one that refuses.
     const handle = slot.lent as T
@@ -91,19 +91,19 @@ export class Roster<T> {
   move(slot: Slot<T>, to: SlotState): void {
     const wasIdle = slot.state === 'idle'
     // A loan that somebody else than its borrower ends, as a forced close does.
-    if (slot.state === 'lent' && to === 'closing') this.takeBack(slot)
-    move(slot, to, this.census)
+    if (slot.state === 'lent' && to === 'closing') this.endLoan(slot)
+    move(slot, to, this.counts)
     if (wasIdle) this.#unlink(slot)
     if (to === 'idle') this.#append(slot)
     else if (to === 'closing') this.#byResource.delete(slot.resource as T)
     else if (to === 'closed') {
-      this.slots.delete(slot)
-      this.census.closed -= 1
+      this.all.delete(slot)
+      this.counts.closed -= 1
     }
   }
 
   /** The idle slot to lend next: the longest idle one (`fifo`) or the latest. */
-  idle(fifo: boolean): Slot<T> | undefined {
+  nextIdle(fifo: boolean): Slot<T> | undefined {
     return fifo ? this.#longestIdle : this.#latestIdle
   }
 

@@ -32,7 +32,7 @@ export function noteTraffic<T>(slot: Slot<T>, now: number, since = slot.lentAt):
 }
 
 /** What had gone through a lent connection's socket when somebody last looked, and when that last changed. */
-export interface Talk {
+export interface TrafficSample {
   readonly loan: number
   bytes: number
   at: number
@@ -42,15 +42,15 @@ export interface Talk {
  * Has anything gone through a lent connection's socket in so many milliseconds? At the first look of a loan only
  * whether anything has at all is known; then it counts as said just now.
  */
-export function hasTalked<T>(slot: Slot<T>, now: number, millis: number): boolean {
+export function hasTrafficWithin<T>(slot: Slot<T>, now: number, millis: number): boolean {
   if (slot.socket === undefined) return false
   const bytes = bytesOf(slot)
-  if (slot.talk?.loan !== slot.loan) {
+  if (slot.traffic?.loan !== slot.loan) {
     const at = bytes === slot.bytes ? Math.max(slot.lentAt, slot.activeAt) : now
-    slot.talk = { loan: slot.loan, bytes, at }
-  } else if (slot.talk.bytes !== bytes) {
-    slot.talk.bytes = bytes
-    slot.talk.at = now
+    slot.traffic = { loan: slot.loan, bytes, at }
+  } else if (slot.traffic.bytes !== bytes) {
+    slot.traffic.bytes = bytes
+    slot.traffic.at = now
   }
-  return now - slot.talk.at < millis
+  return now - slot.traffic.at < millis
 }

@@ -1,6 +1,6 @@
 import type { ResolvedOptions } from '../api/resolve-options.ts'
 import { heldFrom, type Scope } from '../nested/scope.ts'
-import type { Trace } from '../runtime/stack-trace.ts'
+import type { StackTrace } from '../runtime/stack-trace.ts'
 
 /** The most that are named of a deep nesting. */
 const MOST = 4
@@ -10,7 +10,7 @@ const MOST = 4
  * some for itself under `captureStacks: 'off'`, too.
  */
 export function whereTaken(
-  { trace }: { readonly trace: Trace | undefined },
+  { trace }: { readonly trace: StackTrace | undefined },
   { captureStacks }: Pick<ResolvedOptions, 'captureStacks'>,
 ): string | undefined {
   if (trace === undefined || captureStacks === 'off') return undefined

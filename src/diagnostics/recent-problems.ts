@@ -3,7 +3,7 @@ import type { PoolEvents } from '../api/factory.ts'
 import { callSite } from './call-sites.ts'
 
 /** Something that went wrong, and how often of late. */
-export interface Trouble {
+export interface Problem {
   readonly kind: string
   readonly what: string
   times: number
@@ -12,15 +12,15 @@ export interface Trouble {
 }
 
 /** So many of a kind are kept for the report: no flood of one kind washes the others away. */
-const MOST_OF_A_KIND = 4
+const MAX_OF_A_KIND = 4
 /** What has not happened for so long is counted anew. Milliseconds. */
-const LATELY = 600_000
+const FORGET_MILLIS = 600_000
 /** Ends of connections that nobody wished for. */
-const UNWISHED = new Set(['half-closed', 'broken', 'invalid', 'dirty', 'leaked', 'server-timeout'])
+const UNEXPECTED = new Set(['half-closed', 'broken', 'invalid', 'dirty', 'leaked', 'server-timeout'])
 
 /** The last things that went wrong, for the report. Most are told as events anyway; this listens along. */
-export class Troubles {
-  readonly recent: Trouble[] = []
+export class RecentProblems {
+  readonly recent: Problem[] = []
 
   note<T>(event: keyof PoolEvents<T>, details: readonly unknown[], now: number): void {
     const what = inWords(event as string, details[0])
@@ -30,13 +30,13 @@ export class Troubles {
   add(kind: string, what: string, now: number): void {
     const last = this.recent.find(trouble => trouble.what === what)
     if (last !== undefined) {
-      last.times = now - last.at > LATELY ? 1 : last.times + 1
+      last.times = now - last.at > FORGET_MILLIS ? 1 : last.times + 1
       last.at = now
       return
     }
     this.recent.push({ kind, what, times: 1, at: now })
     const same = this.recent.filter(trouble => trouble.kind === kind)
-    if (same.length <= MOST_OF_A_KIND) return
+    if (same.length <= MAX_OF_A_KIND) return
     const oldest = same.reduce((first, trouble) => (trouble.at < first.at ? trouble : first))
     this.recent.splice(this.recent.indexOf(oldest), 1)
   }
@@ -71,6 +71,6 @@ function leakInWords({ stack, reclaimed }: PoolEvents<unknown>['leak'][0]): stri
 }
 
 function destroyInWords({ reason, detail }: PoolEvents<unknown>['destroy'][0]): string | undefined {
-  if (!UNWISHED.has(reason)) return undefined
+  if (!UNEXPECTED.has(reason)) return undefined
   return `a connection was destroyed as ${reason}${detail === undefined ? '' : `: ${detail}`}`
 }

@@ -3,11 +3,11 @@ import type { PoolStats } from '../api/factory.ts'
 import type { ResolvedOptions } from '../api/resolve-options.ts'
 import type { Slot, SlotState } from '../connections/slot.ts'
 import type { Waiter } from '../queue/waiter.ts'
-import { insideHook } from '../runtime/emitter.ts'
-import { type KernelSocket, kernelSockets } from '../sockets/tcp-table.ts'
+import { runHook } from '../runtime/emitter.ts'
+import { type TcpSocket, tcpSockets } from '../sockets/tcp-table.ts'
 import { nestedUnder, whereTaken } from './call-sites.ts'
 import { findingsIn } from './findings.ts'
-import type { Insight } from './stats.ts'
+import type { PoolView } from './stats.ts'
 import { statsOf } from './stats.ts'
 
 /** The state of a pool at one moment, as plain data. Times are in milliseconds; what is not known is left out. */
@@ -60,7 +60,7 @@ export interface ConnectionReport {
   idleMillis?: number
   loans: number
   fault?: string
-  socket?: Partial<KernelSocket> & {
+  socket?: Partial<TcpSocket> & {
     local?: string
     remote?: string
     bytesRead: number
@@ -69,22 +69,22 @@ export interface ConnectionReport {
 }
 
 /** What the report needs beside the snapshot. */
-export interface ReportInsight<T> extends Insight<T> {
+export interface ReportView<T> extends PoolView<T> {
   readonly busy: ((resource: T) => boolean) | undefined
   readonly unused: (slot: Slot<T>) => number | undefined
 }
 
 /** Reads the state of a pool. Costs milliseconds: the kernel is asked about every socket, and each stack is read once. */
-export function reportOf<T>(insight: ReportInsight<T>, now: number): PoolReport {
-  const { roster, gate, breaker, options } = insight
-  const slots = [...roster.slots]
-  const kernel = kernelSockets(slots.flatMap(slot => slot.socket ?? []))
+export function reportOf<T>(insight: ReportView<T>, now: number): PoolReport {
+  const { slots, queue, breaker, options } = insight
+  const all = [...slots.all]
+  const kernel = tcpSockets(all.flatMap(slot => slot.socket ?? []))
   const report: PoolReport = {
     stats: statsOf(insight),
     findings: [],
     leases: leasesOf(insight, now),
-    waiters: gate.waiters().map(waiter => waiterReport(waiter, options, now)),
-    connections: slots.map(slot => connectionReport(slot, kernel, now)),
+    waiters: queue.waiters().map(waiter => waiterReport(waiter, options, now)),
+    connections: all.map(slot => connectionReport(slot, kernel, now)),
     connecting: {
       failures: breaker.failures,
       breaker: breaker.isOpen ? 'open' : 'closed',
@@ -92,7 +92,7 @@ export function reportOf<T>(insight: ReportInsight<T>, now: number): PoolReport 
         ? {}
         : { lastError: messageOf(breaker.lastError), retryInMillis: Math.max(breaker.retryAt - now, 0) }),
     },
-    troubles: insight.troubles.recent
+    troubles: insight.problems.recent
       .toSorted((a, b) => b.at - a.at)
       .map(({ what, times, at }) => ({ what, times, agoMillis: now - at })),
     stalls: insight.stalls.recent.map(({ until, millis }) => ({ agoMillis: now - until, millis })),
@@ -102,8 +102,8 @@ export function reportOf<T>(insight: ReportInsight<T>, now: number): PoolReport 
 }
 
 /** Every lease, oldest first. */
-export function leasesOf<T>({ roster, busy, unused, options }: ReportInsight<T>, now: number): LeaseReport[] {
-  return [...roster.slots]
+export function leasesOf<T>({ slots, busy, unused, options }: ReportView<T>, now: number): LeaseReport[] {
+  return [...slots.all]
     .filter(slot => slot.state === 'lent')
     .sort((a, b) => a.lentAt - b.lentAt)
     .map(slot => ({
@@ -112,7 +112,7 @@ export function leasesOf<T>({ roster, busy, unused, options }: ReportInsight<T>,
       heldMillis: now - slot.lentAt,
       ...known('unusedMillis', unused(slot)),
       ...known('busy', asked(busy, slot.resource as T)),
-      suspect: slot.isSuspect,
+      suspect: slot.isLeakSuspect,
       ...known('nestedUnder', nestedUnder(slot.scope?.parent)),
       ...known('stack', whereTaken(slot, options)),
     }))
@@ -131,7 +131,7 @@ function waiterReport<T>(waiter: Waiter<T>, options: ResolvedOptions, now: numbe
 
 function connectionReport<T>(
   slot: Slot<T>,
-  kernel: ReadonlyMap<object, KernelSocket>,
+  kernel: ReadonlyMap<object, TcpSocket>,
   now: number,
 ): ConnectionReport {
   const { id, state, loan, fault, socket } = slot
@@ -160,7 +160,7 @@ const address = (host: string | undefined, port: number | undefined): string | u
 
 function asked<T>(busy: ((resource: T) => boolean) | undefined, resource: T): boolean | undefined {
   try {
-    return busy === undefined ? undefined : Boolean(insideHook(() => busy(resource)))
+    return busy === undefined ? undefined : Boolean(runHook(() => busy(resource)))
   } catch {
     return undefined
   }

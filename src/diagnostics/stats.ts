@@ -1,11 +1,11 @@
 import type { PoolStats } from '../api/factory.ts'
 import type { ResolvedOptions } from '../api/resolve-options.ts'
 import type { Breaker } from '../connecting/breaker.ts'
-import type { Roster } from '../connections/slots.ts'
-import type { Gate } from '../queue/wait-queue.ts'
+import type { Slots } from '../connections/slots.ts'
+import type { WaitQueue } from '../queue/wait-queue.ts'
 import { sink } from '../runtime/log.ts'
 import type { Stalls } from '../runtime/stalls.ts'
-import type { Troubles } from './recent-problems.ts'
+import type { RecentProblems } from './recent-problems.ts'
 
 /** The counters of a pool that nothing else can tell; each has one place that counts it. */
 export type Totals = PoolStats['totals']
@@ -26,33 +26,33 @@ export const newTotals = (): Totals => ({
 })
 
 /** What a snapshot or a report is made from. */
-export interface Insight<T> {
+export interface PoolView<T> {
   readonly options: ResolvedOptions
   readonly state: PoolStats['state']
-  readonly roster: Roster<T>
-  readonly gate: Gate<T>
+  readonly slots: Slots<T>
+  readonly queue: WaitQueue<T>
   readonly breaker: Breaker
   readonly generation: number
   readonly totals: Totals
   readonly stalls: Stalls
-  readonly troubles: Troubles
+  readonly problems: RecentProblems
   readonly halfClose: PoolStats['halfClose']
   readonly serverTimeout: PoolStats['serverTimeout']
 }
 
-export function statsOf<T>(insight: Insight<T>): PoolStats {
-  const { options, roster, gate, breaker, stalls } = insight
-  const { connecting, idle, validating, lent, resetting, closing } = roster.census
+export function statsOf<T>(insight: PoolView<T>): PoolStats {
+  const { options, slots, queue, breaker, stalls } = insight
+  const { connecting, idle, validating, lent, resetting, closing } = slots.counts
   return {
     name: options.name,
     state: insight.state,
     max: options.max,
     min: options.min,
-    size: roster.size,
+    size: slots.size,
     idle,
     available: idle,
     borrowed: lent,
-    pending: gate.waiting,
+    pending: queue.waiting,
     connecting,
     validating,
     resetting,

@@ -5,7 +5,7 @@ import type { Lending } from '../pool/lending.ts'
 const AT_A_TIME = 8
 
 /** Has idle connections prove themselves in the background: in parallel, but few enough to leave the others to lend. */
-export class Upkeep<T> {
+export class BackgroundValidation<T> {
   readonly #lending: Lending<T>
   #queue = new Set<Slot<T>>()
   #running = 0
@@ -25,7 +25,7 @@ export class Upkeep<T> {
       this.#queue.delete(slot)
       if (slot.state !== 'idle') continue
       this.#running += 1
-      this.#lending.proving.refresh(slot).then(() => {
+      this.#lending.validator.validate(slot).then(() => {
         this.#running -= 1
         this.#pump()
       })

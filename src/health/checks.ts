@@ -1,21 +1,21 @@
 import { messageOf } from '../api/errors.ts'
-import type { House } from '../connecting/connector.ts'
+import type { PoolContext } from '../connecting/connector.ts'
 import type { Leftover } from '../connections/handles.ts'
 import type { Fault, Slot } from '../connections/slot.ts'
 import { attempt } from '../runtime/deadline.ts'
-import { insideHook } from '../runtime/emitter.ts'
+import { runHook } from '../runtime/emitter.ts'
 import { log } from '../runtime/log.ts'
 
 /**
  * Has a connection validate itself, within its deadline.
  * @returns what is wrong with it
  */
-export async function prove<T>(house: House<T>, slot: Slot<T>): Promise<Fault | undefined> {
-  const { factory, options, bounds } = house
+export async function validate<T>(context: PoolContext<T>, slot: Slot<T>): Promise<Fault | undefined> {
+  const { factory, options, hookLimits } = context
   const ended = await attempt(
     signal => factory.validate?.(slot.resource as T, signal),
     options.validateTimeoutMillis,
-    bounds,
+    hookLimits,
   )
   if (log.validate.enabled) log.validate('%s #%d: %O', options.name, slot.id, ended)
   if (ended.ok && ended.value) return undefined
@@ -29,14 +29,14 @@ export async function prove<T>(house: House<T>, slot: Slot<T>): Promise<Fault | 
  * What a connection goes through on its return: leftovers are undone, `factory.reset`, then `testOnReturn`.
  * @returns what is wrong with it
  */
-export async function clean<T>(
-  house: House<T>,
+export async function reset<T>(
+  context: PoolContext<T>,
   slot: Slot<T>,
   left: Leftover | undefined,
 ): Promise<Fault | undefined> {
-  const { factory, options, bounds } = house
+  const { factory, options, hookLimits } = context
   if (left?.undo !== undefined) {
-    const undone = await attempt(left.undo, options.resetTimeoutMillis, bounds)
+    const undone = await attempt(left.undo, options.resetTimeoutMillis, hookLimits)
     if (!undone.ok)
       return { reason: 'dirty', detail: `${left.detail}, not undone: ${messageOf(undone.error)}` }
   }
@@ -44,42 +44,42 @@ export async function clean<T>(
     const ended = await attempt(
       signal => factory.reset?.(slot.resource as T, signal),
       options.resetTimeoutMillis,
-      bounds,
+      hookLimits,
     )
     if (!ended.ok) return { reason: 'dirty', detail: `factory.reset failed: ${messageOf(ended.error)}` }
   }
-  return options.testOnReturn ? prove(house, slot) : undefined
+  return options.testOnReturn ? validate(context, slot) : undefined
 }
 
 /**
  * Asks the server for its idle limit, over a connection that nobody else uses meanwhile.
  * @returns what is wrong with the connection: a refusal is an answer, silence is not
  */
-export async function askLimit<T>(house: House<T>, slot: Slot<T>): Promise<Fault | undefined> {
-  const { factory, options, bounds, limit } = house
+export async function askLimit<T>(context: PoolContext<T>, slot: Slot<T>): Promise<Fault | undefined> {
+  const { factory, options, hookLimits, serverLimit } = context
   const ended = await attempt(
     async () => factory.serverIdleTimeout?.(slot.resource as T),
     options.validateTimeoutMillis,
-    bounds,
+    hookLimits,
   )
   if (log.validate.enabled) log.validate('%s: the idle limit of the server: %O', options.name, ended)
-  limit.answered(ended.ok ? ended.value : undefined)
+  serverLimit.answered(ended.ok ? ended.value : undefined)
   if (ended.ok || !ended.timedOut) return undefined
   return { reason: 'invalid', detail: 'the server did not answer when it was asked for its idle limit' }
 }
 
 /** Has the borrower left what cannot be put right, or work unanswered? The next one would get the replies. */
 export function leftDirty<T>(
-  { factory }: House<T>,
+  { factory }: PoolContext<T>,
   slot: Slot<T>,
   left: Leftover | undefined,
 ): Fault | undefined {
-  const scrubbed = slot.watch?.scrub()
+  const scrubbed = slot.watch?.restore()
   if (scrubbed !== undefined) return { reason: 'dirty', detail: scrubbed }
   if (left !== undefined && left.undo === undefined) return { reason: 'dirty', detail: left.detail }
   if (factory.busy === undefined) return undefined
   try {
-    return insideHook(() => factory.busy?.(slot.resource as T))
+    return runHook(() => factory.busy?.(slot.resource as T))
       ? { reason: 'dirty', detail: 'it came back with unanswered work' }
       : undefined
   } catch (error) {

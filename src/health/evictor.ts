@@ -1,9 +1,9 @@
-import type { House } from '../connecting/connector.ts'
-import { idleCheckPeriod, outstays, retirePeriod, tooIdle } from '../connections/lifetime.ts'
+import type { PoolContext } from '../connecting/connector.ts'
+import { idleCheckPeriod, mustRetire, retirePeriod, tooIdle } from '../connections/lifetime.ts'
 import type { Slot } from '../connections/slot.ts'
 import type { Lending } from '../pool/lending.ts'
 import { Alarm } from '../runtime/clock.ts'
-import type { Upkeep } from './background-validation.ts'
+import type { BackgroundValidation } from './background-validation.ts'
 
 /** Longest work of one run, and the pause before the next when there is more. Milliseconds. */
 const RUN_MILLIS = 0.5
@@ -12,21 +12,21 @@ const REST_MILLIS = 25
 const ASK_AGAIN_MILLIS = 100
 
 /** Looks at idle connections from time to time, and ends those whose time is over. Holds no process alive. */
-export class Sweep<T> {
-  readonly #house: House<T>
+export class Evictor<T> {
+  readonly #context: PoolContext<T>
   readonly #lending: Lending<T>
-  readonly #upkeep: Upkeep<T>
+  readonly #validation: BackgroundValidation<T>
   readonly #alarm: Alarm
   #started = false
   /** When idle connections are next tested as generic-pool does it, and when for lifetime and the server's limit. */
   #evictAt = Number.POSITIVE_INFINITY
   #askedIn: number | undefined
 
-  constructor(house: House<T>, lending: Lending<T>, upkeep: Upkeep<T>) {
-    this.#house = house
+  constructor(context: PoolContext<T>, lending: Lending<T>, validation: BackgroundValidation<T>) {
+    this.#context = context
     this.#lending = lending
-    this.#upkeep = upkeep
-    this.#alarm = new Alarm(house.clock, () => this.#run(), house.bounds.onStall)
+    this.#validation = validation
+    this.#alarm = new Alarm(context.clock, () => this.#run(), context.hookLimits.onStall)
   }
 
   /** The timer of the next run, if one is planned. */
@@ -35,11 +35,11 @@ export class Sweep<T> {
   }
 
   /** Is the server still to be asked for its idle limit? Once in every generation. */
-  get owesQuestion(): boolean {
-    const { factory, options } = this.#house
+  get mustAskLimit(): boolean {
+    const { factory, options } = this.#context
     return (
       this.#started &&
-      this.#askedIn !== this.#lending.supply.generation &&
+      this.#askedIn !== this.#lending.connector.generation &&
       factory.serverIdleTimeout !== undefined &&
       options.serverIdleTimeoutMillis === 'auto' &&
       options.halfClose === 'on'
@@ -48,17 +48,17 @@ export class Sweep<T> {
 
   start(): void {
     this.#started = true
-    this.#evictAt = this.#house.clock.now() + idleCheckPeriod(this.#house.options)
+    this.#evictAt = this.#context.clock.now() + idleCheckPeriod(this.#context.options)
     this.plan()
   }
 
   /** Sets the alarm for whatever is due first. Call it when something new may be. */
   plan(): void {
     if (!this.#started) return
-    const { clock, options, limit, roster } = this.#house
+    const { clock, options, serverLimit, slots } = this.#context
     const now = clock.now()
-    const retireAt = now + retirePeriod(options, limit.period)
-    const askAt = this.owesQuestion && roster.alive > 0 ? now + ASK_AGAIN_MILLIS : Number.POSITIVE_INFINITY
+    const retireAt = now + retirePeriod(options, serverLimit.period)
+    const askAt = this.mustAskLimit && slots.open > 0 ? now + ASK_AGAIN_MILLIS : Number.POSITIVE_INFINITY
     const next = Math.min(this.#evictAt, retireAt, askAt)
     if (Number.isFinite(next)) this.#alarm.set(next)
   }
@@ -69,43 +69,43 @@ export class Sweep<T> {
   }
 
   #run(): void {
-    const { clock, options } = this.#house
+    const { clock, options } = this.#context
     const now = clock.now()
     if (now >= this.#evictAt) {
       this.#evict(now)
       this.#evictAt = now + idleCheckPeriod(options)
     }
     this.#retire(now)
-    if (this.owesQuestion) this.#ask()
+    if (this.mustAskLimit) this.#askLimit()
     this.plan()
   }
 
   /** The longest idle come first, as many as one run may test. */
   #evict(now: number): void {
-    const { options, roster } = this.#house
-    const all = roster.idleSlots()
+    const { options, slots } = this.#context
+    const all = slots.idleSlots()
     // A period of the pool's own making comes without a number of tests that would fit it.
     const tests = options.evictionRunIntervalMillis > 0 ? options.numTestsPerEvictionRun : all.length
     for (const slot of all.slice(0, tests)) {
       if (slot.state !== 'idle') continue
-      const spare = roster.census.idle > options.min
-      if (tooIdle(slot, now, options, spare)) this.#lending.supply.discard(slot, 'idle')
+      const spare = slots.counts.idle > options.min
+      if (tooIdle(slot, now, options, spare)) this.#lending.connector.discard(slot, 'idle')
     }
   }
 
   /** Some of those whose lifetime is over, or that the server is about to close: never all in one go. */
   #retire(now: number): void {
-    const { clock, options, roster, limit } = this.#house
-    let left = Math.max(Math.ceil(roster.census.idle / 8), 1)
-    let tester = limit.isDoubted(now)
-    for (const slot of roster.idleSlots()) {
+    const { clock, options, slots, serverLimit } = this.#context
+    let left = Math.max(Math.ceil(slots.counts.idle / 8), 1)
+    let tester = serverLimit.isDoubted(now)
+    for (const slot of slots.idleSlots()) {
       if (slot.state !== 'idle') continue
       const old = now >= slot.retireAt
-      if (!old && !outstays(slot, now, limit.retireAfter)) continue
+      if (!old && !mustRetire(slot, now, serverLimit.retireAfter)) continue
       if (!old && tester) {
         // The longest idle one is left to the server, to see when it closes.
         tester = false
-        limit.survived(now - slot.activeAt)
+        serverLimit.survived(now - slot.activeAt)
         continue
       }
       if (left === 0 || clock.now() - now > RUN_MILLIS) {
@@ -113,17 +113,17 @@ export class Sweep<T> {
         return
       }
       left -= 1
-      if (!old && options.keepWarm) this.#upkeep.validate([slot])
-      else this.#lending.supply.discard(slot, old ? 'lifetime' : 'server-timeout')
+      if (!old && options.keepWarm) this.#validation.validate([slot])
+      else this.#lending.connector.discard(slot, old ? 'lifetime' : 'server-timeout')
     }
   }
 
-  #ask(): void {
-    const { roster, options } = this.#house
+  #askLimit(): void {
+    const { slots, options } = this.#context
     // Not the one that is to be lent next.
-    const slot: Slot<T> | undefined = roster.idle(!options.fifo)
+    const slot: Slot<T> | undefined = slots.nextIdle(!options.fifo)
     if (slot === undefined) return
-    this.#askedIn = this.#lending.supply.generation
-    this.#lending.proving.ask(slot)
+    this.#askedIn = this.#lending.connector.generation
+    this.#lending.validator.askLimit(slot)
   }
 }

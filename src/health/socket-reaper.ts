@@ -1,4 +1,4 @@
-import type { House, Supply } from '../connecting/connector.ts'
+import type { Connector, PoolContext } from '../connecting/connector.ts'
 import { tellHalfClose } from '../connections/connection-lost.ts'
 import type { Slot } from '../connections/slot.ts'
 import { noteTraffic } from '../connections/traffic.ts'
@@ -18,56 +18,56 @@ const STEP = 16
  * none stays in CLOSE_WAIT for longer than one round, though nobody asks for a connection. A round takes a second, or
  * more than that with more than 2500 sockets. Holds no process alive, and rests while there is no socket.
  */
-export class Patrol<T> {
-  readonly #house: House<T>
-  readonly #supply: Supply<T>
+export class SocketReaper<T> {
+  readonly #context: PoolContext<T>
+  readonly #connector: Connector<T>
   readonly #alarm: Alarm
   #round: Iterator<Slot<T>> | undefined
   #startedAt = 0
   #nextAt = 0
   #previousAt = 0
 
-  constructor(house: House<T>, supply: Supply<T>) {
-    this.#house = house
-    this.#supply = supply
-    this.#alarm = new Alarm(house.clock, () => this.#walk(), house.bounds.onStall)
+  constructor(context: PoolContext<T>, connector: Connector<T>) {
+    this.#context = context
+    this.#connector = connector
+    this.#alarm = new Alarm(context.clock, () => this.#scan(), context.hookLimits.onStall)
   }
 
-  get isResting(): boolean {
+  get isStopped(): boolean {
     return !this.#alarm.isSet
   }
 
   /** There are sockets: a round within the second. */
   start(): void {
-    this.#alarm.set(this.#house.clock.now() + ROUND_MILLIS)
+    this.#alarm.set(this.#context.clock.now() + ROUND_MILLIS)
   }
 
   /** A round at once: one connection was found dead. */
-  hurry(): void {
+  runNow(): void {
     // Also from within a round, which goes on: the next one starts at once.
     this.#nextAt = Number.NEGATIVE_INFINITY
-    this.#alarm.set(this.#house.clock.now() + 1)
+    this.#alarm.set(this.#context.clock.now() + 1)
   }
 
-  #walk(): void {
-    const { clock, roster, lookout } = this.#house
+  #scan(): void {
+    const { clock, slots, liveness } = this.#context
     const start = clock.now()
     if (this.#round === undefined) {
-      this.#round = roster.slots.values()
+      this.#round = slots.all.values()
       this.#previousAt = this.#startedAt
       this.#startedAt = start
       this.#nextAt = start + ROUND_MILLIS
-      this.#house.limit.conclude(start)
+      this.#context.serverLimit.conclude(start)
     }
     const round = this.#round
     for (let count = 1; ; count += 1) {
       const { value: slot, done } = round.next()
       if (done) {
         this.#round = undefined
-        if (lookout.watched > 0) this.#alarm.set(Math.max(this.#nextAt, start + PAUSE_MILLIS))
+        if (liveness.watched > 0) this.#alarm.set(Math.max(this.#nextAt, start + PAUSE_MILLIS))
         return
       }
-      const hasEnded = slot.watch !== undefined && this.#visit(slot, start)
+      const hasEnded = slot.watch !== undefined && this.#check(slot, start)
       if ((hasEnded || count % STEP === 0) && clock.now() - start > BATCH_MILLIS) {
         this.#alarm.set(start + PAUSE_MILLIS)
         return
@@ -76,16 +76,16 @@ export class Patrol<T> {
   }
 
   /** @returns whether the connection had to be ended */
-  #visit(slot: Slot<T>, now: number): boolean {
+  #check(slot: Slot<T>, now: number): boolean {
     if (slot.state === 'idle') {
-      const fault = this.#house.lookout.inspect(slot, now)
+      const fault = this.#context.liveness.inspect(slot, now)
       if (fault === undefined) return false
-      this.#supply.discard(slot, fault.reason, fault.detail)
+      this.#connector.discard(slot, fault.reason, fault.detail)
       return true
     }
     if (slot.state === 'lent') {
       noteTraffic(slot, now, Math.max(this.#previousAt, slot.lentAt))
-      this.#guard(slot, now)
+      this.#closeAfterGrace(slot, now)
     }
     return false
   }
@@ -94,8 +94,8 @@ export class Patrol<T> {
    * A borrower may go on reading what came before the FIN, but not hold the socket for ever: what it still wants to
    * send may never be taken, and then neither `end()` nor the peer closes it.
    */
-  #guard(slot: Slot<T>, now: number): void {
-    const { lookout, options } = this.#house
+  #closeAfterGrace(slot: Slot<T>, now: number): void {
+    const { liveness, options } = this.#context
     const { socket } = slot.watch as NonNullable<typeof slot.watch>
     if (!socket.readableEnded || socket.destroyed) return
     if (slot.endedAt === 0) slot.endedAt = now
@@ -103,9 +103,9 @@ export class Patrol<T> {
     closeSocket(socket)
     slot.fault ??= { reason: 'half-closed', detail: 'the server closed its side while it was lent' }
     if (slot.fault.detail === CLOSED_HERE) return
-    lookout.findings.found.lent += 1
+    liveness.counts.found.lent += 1
     tellHalfClose(
-      this.#house,
+      this.#context,
       slot,
       'lent',
       'reset, as it was kept open after the server closed its side',

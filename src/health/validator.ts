@@ -1,13 +1,13 @@
-import type { House, Supply } from '../connecting/connector.ts'
+import type { Connector, PoolContext } from '../connecting/connector.ts'
 import type { Leftover } from '../connections/handles.ts'
 import type { Fault, Slot } from '../connections/slot.ts'
-import { askLimit, clean, prove } from './checks.ts'
+import { askLimit, reset, validate } from './checks.ts'
 
 /** A validation or reset that takes longer than this is not waited for alone: others are tried beside it. */
 const LONG_PROOF_MILLIS = 100
 
 /** Who lends connections, and takes them over once they have proved themselves. */
-export interface Lender<T> {
+export interface ValidatorHost<T> {
   /** Why a connection must not be lent, whatever state it is in. */
   unfit(slot: Slot<T>, now: number): Fault | undefined
   rest(slot: Slot<T>, now: number): void
@@ -16,34 +16,34 @@ export interface Lender<T> {
 }
 
 /** Connections that are asked something by the pool itself, and lent to nobody meanwhile: validated, or reset. */
-export class Proving<T> {
-  readonly #house: House<T>
-  readonly #supply: Supply<T>
-  readonly #lender: Lender<T>
+export class Validator<T> {
+  readonly #context: PoolContext<T>
+  readonly #connector: Connector<T>
+  readonly #lender: ValidatorHost<T>
 
-  constructor(house: House<T>, supply: Supply<T>, lender: Lender<T>) {
-    this.#house = house
-    this.#supply = supply
+  constructor(context: PoolContext<T>, connector: Connector<T>, lender: ValidatorHost<T>) {
+    this.#context = context
+    this.#connector = connector
     this.#lender = lender
   }
 
   /** Has an idle connection prove itself. Its idle age stays what it is. */
-  refresh(slot: Slot<T>): Promise<void> {
+  validate(slot: Slot<T>): Promise<void> {
     return this.#check(slot, 'validating', async () => {
-      const fault = await prove(this.#house, slot)
-      if (fault === undefined) slot.provenAt = this.#house.clock.now()
+      const fault = await validate(this.#context, slot)
+      if (fault === undefined) slot.provenAt = this.#context.clock.now()
       return fault
     })
   }
 
   /** Asks the server, over an idle connection, for its idle limit. */
-  ask(slot: Slot<T>): Promise<void> {
-    return this.#check(slot, 'validating', () => askLimit(this.#house, slot))
+  askLimit(slot: Slot<T>): Promise<void> {
+    return this.#check(slot, 'validating', () => askLimit(this.#context, slot))
   }
 
   /** Has a connection that came back reset. */
-  clean(slot: Slot<T>, left: Leftover | undefined): Promise<void> {
-    return this.#check(slot, 'resetting', () => clean(this.#house, slot, left))
+  reset(slot: Slot<T>, left: Leftover | undefined): Promise<void> {
+    return this.#check(slot, 'resetting', () => reset(this.#context, slot, left))
   }
 
   #check(
@@ -53,46 +53,46 @@ export class Proving<T> {
   ): Promise<void> {
     slot.watch?.yield()
     const idleSince = slot.state === 'idle' ? slot.idleSince : undefined
-    this.#house.roster.move(slot, state)
-    const inTime = this.#expectSoon()
+    this.#context.slots.move(slot, state)
+    const inTime = this.#startOverdueTimer()
     return proof().then(fault => {
       inTime()
-      this.#proved(slot, state, fault, idleSince)
+      this.#checked(slot, state, fault, idleSince)
     })
   }
 
   /** Stops counting on a validation or reset that takes long. @returns to be called at its end */
-  #expectSoon(): () => void {
-    const { clock } = this.#house
+  #startOverdueTimer(): () => void {
+    const { clock } = this.#context
     let isOverdue = false
     const timer = clock.after(LONG_PROOF_MILLIS, () => {
       isOverdue = true
-      this.#supply.overdue += 1
+      this.#connector.overdue += 1
       this.#lender.serve(clock.now())
     })
     return () => {
       timer.cancel()
-      if (isOverdue) this.#supply.overdue -= 1
+      if (isOverdue) this.#connector.overdue -= 1
     }
   }
 
-  #proved(
+  #checked(
     slot: Slot<T>,
     from: 'validating' | 'resetting',
     fault: Fault | undefined,
     idleSince: number | undefined,
   ): void {
-    const { clock, limit, options, onChange } = this.#house
+    const { clock, serverLimit, options, onChange } = this.#context
     const now = clock.now()
     // The pool may have been closed by force meanwhile, and the connection with it.
     if (slot.state === from) {
       if (fault === undefined && from === 'validating') {
-        limit.survived(now - slot.activeAt)
+        serverLimit.survived(now - slot.activeAt)
         slot.activeAt = now
-        if (this.#supply.breaker.unproven) this.#supply.probation.ofUse(slot)
+        if (this.#connector.breaker.unproven) this.#connector.trials.provedUseful(slot)
       }
       const end = fault ?? this.#lender.unfit(slot, now)
-      if (end !== undefined) this.#supply.discard(slot, end.reason, end.detail)
+      if (end !== undefined) this.#connector.discard(slot, end.reason, end.detail)
       else if (from === 'resetting' && options.testOnBorrow) this.#lender.rest(slot, now)
       else this.#lender.ready(slot, now, idleSince)
     }

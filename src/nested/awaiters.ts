@@ -1,5 +1,5 @@
-import { Trace } from '../runtime/stack-trace.ts'
-import type { Scope, Wait } from './scope.ts'
+import { StackTrace } from '../runtime/stack-trace.ts'
+import type { Scope, WaitEdge } from './scope.ts'
 
 /*
  * The functions of this file are async, and the promise that they return is the one that the caller awaits. So
@@ -7,8 +7,8 @@ import type { Scope, Wait } from './scope.ts'
  * suspended on it, all others left out.
  */
 
-/** Wakes {@link attend}, to look around or to go. */
-export class Bell {
+/** Wakes {@link trackAwaiters}, to look around or to go. */
+export class Signal {
   #ring!: () => void
   rung!: Promise<void>
 
@@ -30,7 +30,12 @@ export class Bell {
 }
 
 /** Waits in the caller's stead, and looks who awaits the acquire each time the bell rings. */
-export async function attend<R>(served: Promise<R>, bell: Bell, wait: Wait, scope: Scope): Promise<R> {
+export async function trackAwaiters<R>(
+  served: Promise<R>,
+  bell: Signal,
+  wait: WaitEdge,
+  scope: Scope,
+): Promise<R> {
   let over = false
   const end = (): void => {
     over = true
@@ -40,15 +45,15 @@ export async function attend<R>(served: Promise<R>, bell: Bell, wait: Wait, scop
   for (;;) {
     await bell.rung
     if (over) break
-    wait.chain = new Trace(attend)
+    wait.chain = new StackTrace(trackAwaiters)
   }
-  if (!scope.exact && scope.state === 'held') scope.owners = new Trace(attend)
+  if (!scope.exact && scope.state === 'held') scope.owners = new StackTrace(trackAwaiters)
   return await served
 }
 
 /** Hands over what a plain acquire has been served with, and notes who gets it. */
-export async function handOver<R>(served: Promise<R>, scope: Scope): Promise<R> {
+export async function noteOwners<R>(served: Promise<R>, scope: Scope): Promise<R> {
   const lent = await served
-  if (scope.state === 'held') scope.owners = new Trace(handOver)
+  if (scope.state === 'held') scope.owners = new StackTrace(noteOwners)
   return lent
 }

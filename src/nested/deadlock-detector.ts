@@ -1,53 +1,61 @@
 import type { Slot } from '../connections/slot.ts'
-import { hasTalked } from '../connections/traffic.ts'
+import { hasTrafficWithin } from '../connections/traffic.ts'
 import type { Waiter } from '../queue/waiter.ts'
-import { Alarm, type Lateness } from '../runtime/clock.ts'
+import { Alarm, type StallListener } from '../runtime/clock.ts'
 import { log } from '../runtime/log.ts'
-import { Examination } from './detection-run.ts'
+import { DetectionRun } from './detection-run.ts'
 import { leasesOf } from './holders.ts'
 import { circle, deadlock } from './messages.ts'
-import type { NestedHouse } from './nesting.ts'
-import { type Cohort, type Knot, knotOf, type Member, type Scope, shared, type Wait } from './scope.ts'
+import type { NestingHost } from './nesting.ts'
+import {
+  type Knot,
+  knotOf,
+  type PoolNode,
+  type Scope,
+  shared,
+  type WaitEdge,
+  type WaitGroup,
+} from './scope.ts'
 
 /** Finds the knots of which one pool is part, and breaks them; answers what those of other pools ask of it. */
-export class Judge<T> implements Member {
-  readonly #house: NestedHouse<T>
+export class DeadlockDetector<T> implements PoolNode {
+  readonly #context: NestingHost<T>
   readonly #alarm: Alarm
   /** Acquires of this pool that wait inside a lease. */
-  readonly #waiters = new Map<Wait, Waiter<T>>()
+  readonly #waiters = new Map<WaitEdge, Waiter<T>>()
   /** Where they are searched for whoever was in a knot that has been broken, and goes first. */
-  #freed: IterableIterator<[Wait, Waiter<T>]> | undefined
+  #freed: IterableIterator<[WaitEdge, Waiter<T>]> | undefined
   /** The last wait that may be one of them, by its order. */
   #lastFreed = 0
   /** When a connection last came or went, in milliseconds of the pool's clock. */
   lastSign = Number.NEGATIVE_INFINITY
-  readonly #examination: Examination
+  readonly #examination: DetectionRun
 
-  constructor(house: NestedHouse<T>, onStall: Lateness) {
-    this.#house = house
-    this.#alarm = new Alarm(house.clock, () => this.#ring(), onStall)
-    this.#examination = new Examination(this, house.clock, {
+  constructor(context: NestingHost<T>, onStall: StallListener) {
+    this.#context = context
+    this.#alarm = new Alarm(context.clock, () => this.#ring(), onStall)
+    this.#examination = new DetectionRun(this, context.clock, {
       hasWaiters: () => this.#waiters.size > 0,
-      lookAgain: () => this.#alarm.set(house.clock.now()),
+      lookAgain: () => this.#alarm.set(context.clock.now()),
       break: knot => this.#break(knot),
     })
   }
 
   get name(): string {
-    return this.#house.options.name
+    return this.#context.options.name
   }
 
   get lent(): number {
-    return this.#house.roster.census.lent
+    return this.#context.slots.counts.lent
   }
 
   /** Those who wait for this pool inside a scope. */
-  cohortOf(scope: Scope): Cohort {
+  cohortOf(scope: Scope): WaitGroup {
     scope.asking ??= new Map()
     const known = scope.asking.get(this)
     if (known !== undefined) return known
     const leases = leasesOf({ scope, trace: undefined, chain: undefined }, 'hints')
-    const cohort: Cohort = {
+    const cohort: WaitGroup = {
       member: this,
       scope,
       leases,
@@ -69,16 +77,16 @@ export class Judge<T> implements Member {
   }
 
   /** An acquire waits inside leases: from now on there may be a knot. */
-  watch(wait: Wait, waiter: Waiter<T>): void {
+  watch(wait: WaitEdge, waiter: Waiter<T>): void {
     waiter.own.wait = wait
     this.#waiters.set(wait, waiter)
     wait.cohort.waits.add(wait)
     if (wait.ask !== undefined) wait.cohort.askable.add(wait)
-    this.#alarm.set(wait.since + this.#house.options.deadlockGraceMillis)
+    this.#alarm.set(wait.since + this.#context.options.deadlockGraceMillis)
   }
 
   /** It waits no more. */
-  forget(wait: Wait): void {
+  forget(wait: WaitEdge): void {
     this.#waiters.delete(wait)
     const { waits, askable, answered, leases, scope, member } = wait.cohort
     waits.delete(wait)
@@ -96,19 +104,19 @@ export class Judge<T> implements Member {
    * Who is served before all others. A knot has been broken: whoever stood in it holds connections, and gives them
    * back once it is served. If the freed connection went to the first in the queue, that would tie the knot again.
    */
-  urgent(): Waiter<T> | undefined {
+  prioritised(): Waiter<T> | undefined {
     if (this.#freed === undefined) return undefined
     for (let next = this.#freed.next(); !next.done; next = this.#freed.next()) {
       const [wait, waiter] = next.value
       if (wait.order > this.#lastFreed) break
       // Of a crowd that has been aborted some have not been told yet.
-      if (!waiter.gone && knotOf(wait) !== undefined) return waiter
+      if (!waiter.hasLeft && knotOf(wait) !== undefined) return waiter
     }
     this.#freed = undefined
     return undefined
   }
 
-  youngest(knot: Knot): Wait | undefined {
+  youngest(knot: Knot): WaitEdge | undefined {
     return [...this.#waiters.keys()].findLast(wait => knotOf(wait) === knot && this.isRipe(wait))
   }
 
@@ -118,33 +126,33 @@ export class Judge<T> implements Member {
   }
 
   canMove(): boolean {
-    const { roster, options, clock } = this.#house
-    const { connecting, idle, validating, resetting, closing } = roster.census
+    const { slots, options, clock } = this.#context
+    const { connecting, idle, validating, resetting, closing } = slots.counts
     return (
       connecting + idle + validating + resetting + closing > 0 ||
-      roster.held < options.max ||
+      slots.permitsInUse < options.max ||
       this.#standing(this.lastSign, clock.now()) < options.deadlockGraceMillis
     )
   }
 
   *leases(): Generator<Scope> {
-    for (const slot of this.#house.roster.slots) if (slot.scope !== undefined) yield slot.scope
+    for (const slot of this.#context.slots.all) if (slot.scope !== undefined) yield slot.scope
   }
 
   isStuck(): boolean {
-    for (const slot of this.#house.roster.slots) {
+    for (const slot of this.#context.slots.all) {
       if (slot.state === 'lent' && (slot.scope?.cohorts?.size ?? 0) === 0) return false
     }
     return true
   }
 
   hasTalked(slot: object): boolean {
-    const { clock, options } = this.#house
-    return hasTalked(slot as Slot<T>, clock.now(), options.deadlockGraceMillis)
+    const { clock, options } = this.#context
+    return hasTrafficWithin(slot as Slot<T>, clock.now(), options.deadlockGraceMillis)
   }
 
   isBusy(slot: object): boolean {
-    const { factory } = this.#house
+    const { factory } = this.#context
     try {
       return this.hasTalked(slot) || factory.busy?.((slot as Slot<T>).resource as T) === true
     } catch {
@@ -153,13 +161,13 @@ export class Judge<T> implements Member {
     }
   }
 
-  isRipe(wait: Wait): boolean {
-    const now = this.#house.clock.now()
+  isRipe(wait: WaitEdge): boolean {
+    const now = this.#context.clock.now()
     return this.#isOld(wait, now) && !this.#isEnding(wait, now)
   }
 
-  hasRipe(waits: Iterable<Wait>): boolean {
-    const now = this.#house.clock.now()
+  hasRipe(waits: Iterable<WaitEdge>): boolean {
+    const now = this.#context.clock.now()
     for (const wait of waits) {
       if (!this.#isOld(wait, now)) return false
       if (!this.#isEnding(wait, now)) return true
@@ -167,30 +175,30 @@ export class Judge<T> implements Member {
     return false
   }
 
-  hasStood(wait: Wait, graces: number): boolean {
-    const { clock, options } = this.#house
+  hasStood(wait: WaitEdge, graces: number): boolean {
+    const { clock, options } = this.#context
     const from = Math.max(wait.since, this.lastSign)
     const half = (this.#deadline(wait) - from) / 2
     return this.#standing(from, clock.now()) >= Math.min(graces * options.deadlockGraceMillis, half)
   }
 
-  reject(wait: Wait, knot: Knot): boolean {
-    const { clock, events, totals, sampling } = this.#house
+  reject(wait: WaitEdge, knot: Knot): boolean {
+    const { clock, events, totals, sampler } = this.#context
     const waiter = this.#waiters.get(wait)
     if (waiter === undefined) return false
     const now = clock.now()
     const own =
       knot.find(({ waiter: each }) => each === wait) ?? knot.find(each => each.waiter === wait.cohort)
     const leases = own?.blocks ?? []
-    const heldStacks = sampling.shows ? leases.map(lease => lease.trace?.text ?? '') : []
-    const waitStack = sampling.shows ? (wait.trace?.text ?? '') : ''
+    const heldStacks = sampler.shows ? leases.map(lease => lease.trace?.text ?? '') : []
+    const waitStack = sampler.shows ? (wait.trace?.text ?? '') : ''
     const pools = [...new Set(knot.map(({ pool }) => pool.name))]
     const drawing = circle(knot, this)
     const waitedMillis = now - wait.since
     const details = { heldStacks, waitStack, pools, waitedMillis }
-    const error = deadlock(this.#house.stats(), leases, drawing, details)
-    waiter.own.sentence = error
-    if (!this.#house.reject(waiter)) return false
+    const error = deadlock(this.#context.stats(), leases, drawing, details)
+    waiter.own.deadlockError = error
+    if (!this.#context.reject(waiter)) return false
     this.lastSign = now
     totals.deadlocks += 1
     if (log.pool.enabled) log.pool('%s', error.message)
@@ -200,27 +208,27 @@ export class Judge<T> implements Member {
 
   /** For how long something could have moved since then: not while the event loop stood still. */
   #standing(since: number, now: number): number {
-    return now - since - this.#house.stalls.noted(since)
+    return now - since - this.#context.stalls.noted(since)
   }
 
-  #isOld(wait: Wait, now: number): boolean {
-    return this.#standing(wait.since, now) >= this.#house.options.deadlockGraceMillis
+  #isOld(wait: WaitEdge, now: number): boolean {
+    return this.#standing(wait.since, now) >= this.#context.options.deadlockGraceMillis
   }
 
-  #isEnding(wait: Wait, now: number): boolean {
-    return this.#deadline(wait) - now <= this.#house.options.deadlockGraceMillis
+  #isEnding(wait: WaitEdge, now: number): boolean {
+    return this.#deadline(wait) - now <= this.#context.options.deadlockGraceMillis
   }
 
   /** When it ends by itself, if it has not left already; of a crowd that was aborted some have not been told yet. */
-  #deadline(wait: Wait): number {
+  #deadline(wait: WaitEdge): number {
     const waiter = this.#waiters.get(wait)
-    if (waiter === undefined || waiter.gone) return wait.since
-    return waiter.deadline(this.#house.options.acquireTimeoutMillis)
+    if (waiter === undefined || waiter.hasLeft) return wait.since
+    return waiter.deadline(this.#context.options.acquireTimeoutMillis)
   }
 
   #ring(): void {
     if (this.#waiters.size === 0) return
-    const { clock, options } = this.#house
+    const { clock, options } = this.#context
     if (!this.canMove()) this.#examination.begin()
     const next = clock.now() + Math.max(options.deadlockGraceMillis / 2, 1)
     this.#alarm.set(Math.max(next, this.#examination.restsUntil))

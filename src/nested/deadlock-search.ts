@@ -1,5 +1,5 @@
 import { leasesOf } from './holders.ts'
-import type { Case, Cohort, Knot, Member, Scope, Wait } from './scope.ts'
+import type { Case, Knot, PoolNode, Scope, WaitEdge, WaitGroup } from './scope.ts'
 import { deadlocked, knots } from './wait-for-graph.ts'
 
 /** Waiters whose stacks are read in one turn of the event loop: some 20 to 40 µs each. */
@@ -14,13 +14,13 @@ const CROWD = 100
 const CROWD_GRACES = 1.5
 
 /** A suspicion to be examined: those who are deadlocked if every hint is true. */
-export type Suspects = readonly Cohort[]
+export type Suspects = readonly WaitGroup[]
 
 const isHeld = (lease: Scope): boolean => lease.state === 'held'
 /** Most often all of them: nothing is made then. */
 const heldOf = (leases: readonly Scope[]): readonly Scope[] =>
   leases.every(isHeld) ? leases : leases.filter(isHeld)
-const poolOf = (lease: Scope): Member | undefined => lease.member
+const poolOf = (lease: Scope): PoolNode | undefined => lease.member
 const isBusy = ({ slot, member }: Scope): boolean => slot !== undefined && member?.isBusy(slot) === true
 
 /**
@@ -29,10 +29,10 @@ const isBusy = ({ slot, member }: Scope): boolean => slot !== undefined && membe
  * search.
  * @returns with the number of leases of each pool, none of which can move
  */
-function involved(from: Member): { cohorts: Cohort[]; still: Map<Member, number> } {
+function involved(from: PoolNode): { cohorts: WaitGroup[]; still: Map<PoolNode, number> } {
   const look = {}
-  const cohorts: Cohort[] = []
-  const still = new Map<Member, number>()
+  const cohorts: WaitGroup[] = []
+  const still = new Map<PoolNode, number>()
   const toVisit = [from]
   for (let member = toVisit.pop(); member !== undefined; member = toVisit.pop()) {
     if (still.has(member) || member.canMove() || !member.isStuck()) {
@@ -53,7 +53,7 @@ function involved(from: Member): { cohorts: Cohort[]; still: Map<Member, number>
 }
 
 /** The deadlocked ones among them. */
-function dead(cases: readonly Case[], still: ReadonlyMap<Member, number>): Case[] {
+function dead(cases: readonly Case[], still: ReadonlyMap<PoolNode, number>): Case[] {
   const quiet = deadlocked(cases, still, poolOf, new Set<Scope>())
   if (quiet.length === 0) return quiet
   // The factory is asked about these leases only, and only now: a lease with work under way is a sign of life.
@@ -68,7 +68,7 @@ function dead(cases: readonly Case[], still: ReadonlyMap<Member, number>): Case[
  * The cheap question, for every few milliseconds: could there be a knot that this pool is part of? What it costs
  * depends on the leases, not on how many wait inside each.
  */
-export function suspects(member: Member): Suspects {
+export function suspects(member: PoolNode): Suspects {
   const { cohorts, still } = involved(member)
   const cases: Case[] = []
   for (const cohort of cohorts) {
@@ -76,21 +76,21 @@ export function suspects(member: Member): Suspects {
     if (pool.hasRipe(cohort.waits)) cases.push({ waiter: cohort, pool, blocks: heldOf(leases) })
   }
   const found = dead(cases, still)
-  return found.some(({ pool }) => pool === member) ? found.map(({ waiter }) => waiter as Cohort) : []
+  return found.some(({ pool }) => pool === member) ? found.map(({ waiter }) => waiter as WaitGroup) : []
 }
 
 /** Asks those whose context alone proves nothing who awaits them, a few in each turn of the loop. */
-export class Inquest {
+export class AwaiterQuery {
   /** Called when it has ended: by those who wait for that, to ask some of the same waiters. */
   readonly after = new Set<() => void>()
   readonly #suspects: Suspects
-  #left: Wait[]
-  #asked: readonly Wait[] = []
+  #left: WaitEdge[]
+  #asked: readonly WaitEdge[] = []
 
   constructor(suspicion: Suspects) {
     this.#suspects = suspicion
     const isCrowd = suspicion.reduce((sum, { askable }) => sum + askable.size, 0) >= CROWD
-    const due: Wait[] = []
+    const due: WaitEdge[] = []
     for (const cohort of suspicion) {
       cohort.inquest = this
       // Until it has been answered, only what needs no proof is believed.
@@ -113,7 +113,7 @@ export class Inquest {
   }
 
   /** Has these asked once more: meanwhile whoever awaited them may have gone on. */
-  renew(waits: readonly Wait[]): void {
+  renew(waits: readonly WaitEdge[]): void {
     this.#left = [...waits]
   }
 
@@ -144,7 +144,7 @@ export class Inquest {
 }
 
 /** The knot of which this pool is part, once the suspects have been asked. */
-export function provenKnot(member: Member): Knot | undefined {
+export function provenKnot(member: PoolNode): Knot | undefined {
   const { cohorts, still } = involved(member)
   // Who has become part of it meanwhile has been asked long ago, if ever: whoever awaited it then may have gone on.
   for (const cohort of cohorts) {
@@ -156,21 +156,21 @@ export function provenKnot(member: Member): Knot | undefined {
 }
 
 /** As few of its waiters as block every lease of it: if they cannot go on, nobody in it can. */
-export function coverOf(knot: Knot): { cases: Knot; waits: Wait[] } {
+export function coverOf(knot: Knot): { cases: Knot; waits: WaitEdge[] } {
   const covered = new Set<Scope>()
-  const waits: Wait[] = []
+  const waits: WaitEdge[] = []
   // A cohort need not be asked. The youngest is the one to be rejected.
   const cases = [...knot.filter(isCohort), ...knot.filter(each => !isCohort(each)).reverse()].filter(each => {
     const before = covered.size
     for (const lease of each.blocks) covered.add(lease)
-    if (covered.size > before && !isCohort(each)) waits.push(each.waiter as Wait)
+    if (covered.size > before && !isCohort(each)) waits.push(each.waiter as WaitEdge)
     return covered.size > before
   })
   return { cases, waits }
 }
 
 /** Does it hold still? Some of its waiters may have left or gone on since it was proved, and a pool may have moved. */
-export function stands(cases: Knot, member: Member): boolean {
+export function stands(cases: Knot, member: PoolNode): boolean {
   const pools = [...new Set(cases.map(({ pool }) => pool))]
   const still = pools.filter(pool => !pool.canMove())
   const left = cases.filter(({ waiter, pool, blocks }) => {
@@ -185,21 +185,21 @@ export function stands(cases: Knot, member: Member): boolean {
 
 const isCohort = ({ waiter }: Case): boolean => 'waits' in waiter
 
-const holds = ({ proven, unsure }: Wait, lease: Scope): boolean =>
+const holds = ({ proven, unsure }: WaitEdge, lease: Scope): boolean =>
   proven?.includes(lease) === true || unsure.includes(lease)
 
 function knotAmong(
   cases: readonly Case[],
-  still: ReadonlyMap<Member, number>,
-  member: Member,
+  still: ReadonlyMap<PoolNode, number>,
+  member: PoolNode,
 ): Knot | undefined {
   return knots(dead(cases, still), poolOf).find(knot => knot.some(({ pool }) => pool === member))
 }
 
 /** The waiters whose claims are believed because there are many of their kind. */
-function crowdAmong(cohorts: readonly Cohort[]): ReadonlySet<Wait> {
+function crowdAmong(cohorts: readonly WaitGroup[]): ReadonlySet<WaitEdge> {
   const claims = new Map<Scope, number>()
-  const claiming: Wait[] = []
+  const claiming: WaitEdge[] = []
   for (const { answered } of cohorts) {
     for (const wait of answered) {
       if (wait.unsure.length === 0 || !wait.member.hasStood(wait, CROWD_GRACES)) continue
@@ -214,21 +214,21 @@ function crowdAmong(cohorts: readonly Cohort[]): ReadonlySet<Wait> {
 }
 
 /** Nobody awaited the run that took the lease. Is that true as well of the one that waits now? */
-const isLeftAlone = ({ chain }: Wait, { owners }: Scope): boolean =>
+const isLeftAlone = ({ chain }: WaitEdge, { owners }: Scope): boolean =>
   chain?.frames.at(-1)?.func === owners?.frames.at(-1)?.func
 
-function forgetAnswers({ answered }: Cohort): void {
+function forgetAnswers({ answered }: WaitGroup): void {
   for (const wait of answered) wait.proven = undefined
   answered.clear()
 }
 
 /** One by one: most often the first of them is all that is asked for. */
-function* unasked({ waits, answered }: Cohort): Generator<Wait> {
+function* unasked({ waits, answered }: WaitGroup): Generator<WaitEdge> {
   for (const wait of waits) if (!answered.has(wait)) yield wait
 }
 
 /** What is proved of a cohort: who has been asked stands for itself, all others are held by what needs no proof. */
-function casesOf(cohort: Cohort, believed: ReadonlySet<Wait>): Case[] {
+function casesOf(cohort: WaitGroup, believed: ReadonlySet<WaitEdge>): Case[] {
   const { member, scope, answered } = cohort
   const cases: Case[] = []
   if (member.hasRipe(unasked(cohort))) {

@@ -1,14 +1,14 @@
 import type { Clock } from '../runtime/clock.ts'
 import { TokenBucket } from '../runtime/token-bucket.ts'
-import { coverOf, Inquest, provenKnot, stands, suspects } from './deadlock-search.ts'
-import type { Knot, Member } from './scope.ts'
+import { AwaiterQuery, coverOf, provenKnot, stands, suspects } from './deadlock-search.ts'
+import type { Knot, PoolNode } from './scope.ts'
 
 /** The share of time that the verdict may take in the long run, one in so many; and so many milliseconds in a row. */
 const VERDICT_SHARE = 20
 const VERDICT_MILLIS = 50
 
-/** What an {@link Examination} asks of the pool for which it is made. */
-export interface Court {
+/** What an {@link DetectionRun} asks of the pool for which it is made. */
+export interface DetectionHost {
   hasWaiters(): boolean
   /** An examination by another pool has ended. */
   lookAgain(): void
@@ -21,17 +21,17 @@ export interface Court {
  *     look ──► ask ──► ask … ──► prove ──► ask once more ──► break
  *      └── nobody is suspected      └── no knot                └── it does not stand any more
  */
-export class Examination {
+export class DetectionRun {
   /** Until when it rests, as it has taken too much time; in milliseconds of the pool's clock. */
   restsUntil = 0
-  readonly #member: Member
+  readonly #member: PoolNode
   readonly #clock: Clock
-  readonly #court: Court
+  readonly #court: DetectionHost
   #isUnderWay = false
   /** For how many milliseconds it may work. */
   readonly #credit: TokenBucket
 
-  constructor(member: Member, clock: Clock, court: Court) {
+  constructor(member: PoolNode, clock: Clock, court: DetectionHost) {
     this.#member = member
     this.#clock = clock
     this.#court = court
@@ -52,7 +52,7 @@ export class Examination {
 
   #charge(since: number): void {
     const now = this.#clock.now()
-    this.#credit.take(now - since, since)
+    this.#credit.spend(now - since, since)
     this.restsUntil = this.#credit.evenAt(now)
   }
 
@@ -65,13 +65,13 @@ export class Examination {
       other.after.add(this.#court.lookAgain)
       return
     }
-    const inquest = new Inquest(suspicion)
+    const inquest = new AwaiterQuery(suspicion)
     if (inquest.isTooEarly) this.#end(inquest)
     else this.#examine(inquest)
   }
 
   /** In portions, with the loop turning in between: whatever lies unread in the kernel gets its say before the end. */
-  #examine(inquest: Inquest): void {
+  #examine(inquest: AwaiterQuery): void {
     this.#isUnderWay = true
     const before = this.#clock.now()
     inquest.ask()
@@ -89,7 +89,7 @@ export class Examination {
   }
 
   /** Asks once more those by whom the knot stands or falls, and breaks it in the turn in which the last have answered. */
-  #confirm(inquest: Inquest, knot: Knot, cases: Knot): void {
+  #confirm(inquest: AwaiterQuery, knot: Knot, cases: Knot): void {
     inquest.ask()
     if (!inquest.isLast) {
       this.#later(() => {
@@ -107,7 +107,7 @@ export class Examination {
     })
   }
 
-  #end(inquest: Inquest): void {
+  #end(inquest: AwaiterQuery): void {
     this.#isUnderWay = false
     inquest.end()
   }

@@ -1,12 +1,12 @@
-import type { Frame, Trace } from '../runtime/stack-trace.ts'
+import type { Frame, StackTrace } from '../runtime/stack-trace.ts'
 import { goingFrom, habitOf } from './release-history.ts'
-import { heldFrom, MOST_SCOPES, type Scope, type Wait } from './scope.ts'
+import { heldFrom, MOST_SCOPES, type Scope, type WaitEdge } from './scope.ts'
 
 /** What is believed: every hint of a context; what the stack of the call shows; what those who await it show. */
 export type Trust = 'hints' | 'call' | 'chain'
 
-/** As much of a {@link Wait} as it takes to judge a call that may not wait at all. */
-export type Asking = Pick<Wait, 'scope' | 'trace' | 'chain'>
+/** As much of a {@link WaitEdge} as it takes to judge a call that may not wait at all. */
+export type Asking = Pick<WaitEdge, 'scope' | 'trace' | 'chain'>
 
 /**
  * Which leases certainly cannot end before this acquire is served: the ones that its own line of execution holds.
@@ -77,7 +77,7 @@ export function needsStacks(innermost: Scope | undefined): boolean {
 }
 
 /** Is what has called here started, and then awaited or called, by whoever runs in this scope? */
-export const isOfThisLine = (scope: Scope, asked: Trace): boolean =>
+export const isOfThisLine = (scope: Scope, asked: StackTrace): boolean =>
   scope.exact || isHolder(scope, begun(asked), asked)
 
 /**
@@ -94,7 +94,7 @@ export function firstKnown(scope: Scope | undefined): Scope | undefined {
  * out, and all that the context has shown before: the function that took the lease is there, but only called now, or at
  * the same statement again. So is what cannot be known yet; without a stack that is all but the exact scopes.
  */
-export function enclosing(outer: Scope | undefined, asked: Trace | undefined): Scope | undefined {
+export function enclosing(outer: Scope | undefined, asked: StackTrace | undefined): Scope | undefined {
   const line = begun(asked)
   let first = outer
   let looked = 0
@@ -109,7 +109,7 @@ export function enclosing(outer: Scope | undefined, asked: Trace | undefined): S
 }
 
 /** Does one of the functions that awaited a lease occur in the stack of this call? */
-const isSeen = (owners: Trace, asked: Trace): boolean =>
+const isSeen = (owners: StackTrace, asked: StackTrace): boolean =>
   owners.frames.some(owner => !owner.joins && countOf(asked.frames, owner.func) > 0)
 
 /**
@@ -122,7 +122,7 @@ const isSeen = (owners: Trace, asked: Trace): boolean =>
 function isHolder(
   scope: Scope,
   line: readonly Frame[],
-  asked: Trace | undefined,
+  asked: StackTrace | undefined,
   claims = new Set<string>(),
 ): boolean {
   const { owners: awaiting, trace: taken } = scope
@@ -155,7 +155,7 @@ function isHolder(
  * resumed a function of that line, and none that does not await the loan: everyone who saw the scope then belongs to
  * it, or was started by it afterwards.
  */
-function isKept(taken: Trace, owners: readonly Frame[]): boolean {
+function isKept(taken: StackTrace, owners: readonly Frame[]): boolean {
   const called = taken.frames.filter(frame => !frame.async)
   const resumed = called.at(-1)
   if (resumed === undefined || !resumed.begun) return false
@@ -163,12 +163,12 @@ function isKept(taken: Trace, owners: readonly Frame[]): boolean {
 }
 
 /** Rule 5: does the scope show in the context of another run of this function, one that does not await the loan? */
-function strays(taken: Trace, owner: Frame, owners: readonly Frame[], at: number): boolean {
+function strays(taken: StackTrace, owner: Frame, owners: readonly Frame[], at: number): boolean {
   return countOf(taken.frames, owner.func) > countOf(owners.slice(at), owner.func)
 }
 
 /** Rule 2. Of a call and an `await` in one statement V8 tells different places, so each is compared with its like. */
-const isSameStatement = (frame: Frame, owner: Frame, taken: Trace): boolean =>
+const isSameStatement = (frame: Frame, owner: Frame, taken: StackTrace): boolean =>
   frame.place ===
   (frame.async ? owner : taken.frames.find(called => called.func === owner.func && !called.async))?.place
 
@@ -188,7 +188,7 @@ const countOf = (frames: readonly Frame[], func: string): number =>
   frames.reduce((count, frame) => count + (frame.func === func ? 1 : 0), 0)
 
 /** Those who had begun before the call: what is called only now holds nothing yet, even if another run of it does. */
-function begun(asked: Trace | undefined): readonly Frame[] {
+function begun(asked: StackTrace | undefined): readonly Frame[] {
   const frames = asked?.frames ?? []
   const first = frames.findIndex(frame => frame.begun)
   return first === -1 ? [] : frames.slice(first)

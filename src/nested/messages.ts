@@ -1,7 +1,7 @@
 import { numbersOf, PoolError, type PoolErrorDetails, withoutStack } from '../api/errors.ts'
 import type { PoolStats } from '../api/factory.ts'
-import type { Trace } from '../runtime/stack-trace.ts'
-import type { Knot, Member, Scope } from './scope.ts'
+import type { StackTrace } from '../runtime/stack-trace.ts'
+import type { Knot, PoolNode, Scope } from './scope.ts'
 
 /** How many connections a pool needs so that tasks which take several can always make progress. */
 export const SIZING =
@@ -22,7 +22,7 @@ function heldOf(leases: readonly Scope[]): string {
   return [...counts].map(([name, count]) => `${count} of pool ${name}`).join(' and ')
 }
 
-function stacks(leases: readonly Scope[], asked: Trace | undefined): string {
+function stacks(leases: readonly Scope[], asked: StackTrace | undefined): string {
   if (asked === undefined) return ''
   const held = leases.map(lease => {
     const where = lease.trace?.text || '    (not taken; the next time it will be, see captureStacks)'
@@ -32,10 +32,10 @@ function stacks(leases: readonly Scope[], asked: Trace | undefined): string {
 }
 
 /** Who holds what, who waits for what: a line for each pool of the knot, and the arrow back to the first. */
-export function circle(knot: Knot, first: Member): string {
+export function circle(knot: Knot, first: PoolNode): string {
   const members = [...new Set([first, ...knot.map(({ pool }) => pool)])]
   const lines = members.map(member => {
-    const targets = new Map<Member, number>()
+    const targets = new Map<PoolNode, number>()
     for (const { waiter, pool, blocks } of knot) {
       const count = 'waits' in waiter ? waiter.waits.size - waiter.answered.size : 1
       if (blocks.some(lease => lease.member === member)) targets.set(pool, (targets.get(pool) ?? 0) + count)
@@ -72,7 +72,7 @@ export function deadlock(
 export function nestedAcquire(
   stats: PoolStats,
   leases: readonly Scope[],
-  asked: Trace | undefined,
+  asked: StackTrace | undefined,
 ): PoolError {
   const error = withoutStack(
     () =>

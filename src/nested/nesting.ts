@@ -3,36 +3,36 @@ import type { PoolError } from '../api/errors.ts'
 import type { AcquireOptions, Factory, PoolStats } from '../api/factory.ts'
 import type { ResolvedOptions } from '../api/resolve-options.ts'
 import type { Slot } from '../connections/slot.ts'
-import type { Roster } from '../connections/slots.ts'
+import type { Slots } from '../connections/slots.ts'
 import type { Totals } from '../diagnostics/stats.ts'
 import type { Waiter } from '../queue/waiter.ts'
-import type { Clock, Lateness } from '../runtime/clock.ts'
+import type { Clock, StallListener } from '../runtime/clock.ts'
 import type { PoolEmitter } from '../runtime/emitter.ts'
-import type { Sampling } from '../runtime/stack-sampler.ts'
-import { Trace } from '../runtime/stack-trace.ts'
+import type { StackSampler } from '../runtime/stack-sampler.ts'
+import { StackTrace } from '../runtime/stack-trace.ts'
 import type { Stalls } from '../runtime/stalls.ts'
 import { TokenBucket } from '../runtime/token-bucket.ts'
-import { attend, Bell, handOver } from './awaiters.ts'
-import { Judge } from './deadlock-detector.ts'
+import { noteOwners, Signal, trackAwaiters } from './awaiters.ts'
+import { DeadlockDetector } from './deadlock-detector.ts'
 import { leasesOf, needsStacks } from './holders.ts'
 import { nestedAcquire } from './messages.ts'
 import { learn, noteGoing } from './release-history.ts'
 import { share, shareable } from './reuse.ts'
-import { heldFrom, isSpent, Scope, SPENT, shared, type Wait } from './scope.ts'
-import { Sightings } from './warnings.ts'
+import { EMPTY, heldFrom, isSpent, Scope, shared, type WaitEdge } from './scope.ts'
+import { NestedWarnings } from './warnings.ts'
 
 /** Our own function that the user has called: where our frames end in a stack. */
 export type Entry = (...args: never[]) => unknown
 
 /** What a pool lets this policy see and do. */
-export interface NestedHouse<T> {
+export interface NestingHost<T> {
   readonly factory: Factory<T>
   readonly options: ResolvedOptions
   readonly clock: Clock
   readonly events: PoolEmitter<T>
-  readonly roster: Roster<T>
+  readonly slots: Slots<T>
   readonly totals: Totals
-  readonly sampling: Sampling
+  readonly sampler: StackSampler
   readonly stalls: Stalls
   stats(): PoolStats
   /** Sends a waiter away with its sentence. @returns false if it has left meanwhile */
@@ -47,19 +47,19 @@ const LOOKS_A_SECOND = 50
 export class Nesting<T> {
   /** Whether an acquire may have to be answered otherwise than by lending: `'forbid'` and `'reuse'`. */
   readonly mode: ResolvedOptions['nested']
-  readonly judge: Judge<T>
-  readonly #house: NestedHouse<T>
-  readonly #sightings: Sightings<T>
+  readonly detector: DeadlockDetector<T>
+  readonly #context: NestingHost<T>
+  readonly #sightings: NestedWarnings<T>
   readonly #shared = shared()
   readonly #storage = this.#shared.storage
   readonly #looks: TokenBucket
 
-  constructor(house: NestedHouse<T>, onStall: Lateness) {
-    this.#house = house
-    this.mode = house.options.nested
-    this.judge = new Judge(house, onStall)
-    this.#sightings = new Sightings(house)
-    this.#looks = new TokenBucket(MOST_LOOKS, LOOKS_A_SECOND / 1000, MOST_LOOKS, house.clock.now())
+  constructor(context: NestingHost<T>, onStall: StallListener) {
+    this.#context = context
+    this.mode = context.options.nested
+    this.detector = new DeadlockDetector(context, onStall)
+    this.#sightings = new NestedWarnings(context)
+    this.#looks = new TokenBucket(MOST_LOOKS, LOOKS_A_SECOND / 1000, MOST_LOOKS, context.clock.now())
   }
 
   /** The innermost scope of this context whose lease is held. */
@@ -72,10 +72,10 @@ export class Nesting<T> {
     const hint = this.#storage.getStore()
     // A plain lease whose stack was not taken can never be proved to be held by whoever waits: it needs no scope.
     if (!exact && slot.trace === undefined && isSpent(hint)) return
-    const scope = new Scope(this.judge, undefined, exact)
+    const scope = new Scope(this.detector, undefined, exact)
     if (hint !== undefined) this.#enclose(scope, hint, detached, slot, false, slot.lentAt, from)
     if (!exact && slot.trace === undefined && !scope.isDetached) {
-      this.#storage.enterWith(scope.parent ?? SPENT)
+      this.#storage.enterWith(scope.parent ?? EMPTY)
       return
     }
     this.#bind(scope, slot)
@@ -94,33 +94,33 @@ export class Nesting<T> {
 
   /** An acquire has to wait. @returns the promise for its caller */
   queued<R>(waiter: Waiter<T>, promise: Promise<R>, from: Entry): Promise<R> {
-    const { sampling } = this.#house
+    const { sampler } = this.#context
     const { call, trace, detached } = waiter.particulars
     const exact = call === 'use'
     const hint = this.#storage.getStore()
     if ((exact || trace === undefined) && isSpent(hint)) return promise
-    const scope = new Scope(this.judge, undefined, exact)
+    const scope = new Scope(this.detector, undefined, exact)
     const asking = { trace }
     if (hint !== undefined) this.#enclose(scope, hint, detached, asking, true, waiter.since, from)
     const outer = detached ? undefined : scope.parent
     if (!exact && asking.trace === undefined && outer === undefined && !scope.isDetached) {
-      this.#storage.enterWith(SPENT)
+      this.#storage.enterWith(EMPTY)
       return promise
     }
     const { own } = waiter
     own.trace = asking.trace
     own.scope = scope
     if (!exact) this.#storage.enterWith(scope)
-    if (outer === undefined) return exact || own.trace === undefined ? promise : handOver(promise, scope)
+    if (outer === undefined) return exact || own.trace === undefined ? promise : noteOwners(promise, scope)
     const asks = needsStacks(outer)
     // Beyond the budget a crowd is judged by its exact scopes alone.
-    if (own.trace === undefined && (sampling.shows || asks) && sampling.affords(waiter.since))
-      own.trace = sampling.take(from, waiter.since)
-    const bell = asks && own.trace !== undefined ? new Bell() : undefined
+    if (own.trace === undefined && (sampler.shows || asks) && sampler.affords(waiter.since))
+      own.trace = sampler.capture(from, waiter.since)
+    const bell = asks && own.trace !== undefined ? new Signal() : undefined
     this.#shared.waits += 1
-    const wait: Wait = {
-      member: this.judge,
-      cohort: this.judge.cohortOf(outer),
+    const wait: WaitEdge = {
+      member: this.detector,
+      cohort: this.detector.cohortOf(outer),
       scope: outer,
       trace: own.trace,
       chain: undefined,
@@ -131,33 +131,33 @@ export class Nesting<T> {
       since: waiter.since,
       order: this.#shared.waits,
     }
-    this.judge.watch(wait, waiter)
-    if (bell !== undefined) return attend(promise, bell, wait, scope)
-    return exact || own.trace === undefined ? promise : handOver(promise, scope)
+    this.detector.watch(wait, waiter)
+    if (bell !== undefined) return trackAwaiters(promise, bell, wait, scope)
+    return exact || own.trace === undefined ? promise : noteOwners(promise, scope)
   }
 
   /** A waiter has got its connection. */
   granted(waiter: Waiter<T>, slot: Slot<T>, now: number): void {
-    this.judge.lastSign = now
+    this.detector.lastSign = now
     const { scope, wait, call } = waiter.particulars
     if (scope !== undefined) this.#bind(scope, slot)
-    else if (call === 'use') this.#bind(new Scope(this.judge, undefined, true), slot)
-    if (wait !== undefined) this.judge.forget(wait)
+    else if (call === 'use') this.#bind(new Scope(this.detector, undefined, true), slot)
+    if (wait !== undefined) this.detector.forget(wait)
   }
 
   /** A waiter has left without. */
   left(waiter: Waiter<T>): void {
     const { scope, wait } = waiter.particulars
     scope?.end()
-    if (wait !== undefined) this.judge.forget(wait)
+    if (wait !== undefined) this.detector.forget(wait)
   }
 
   /** A loan has ended. */
   ended(now: number, scope: Scope | undefined): void {
-    this.judge.lastSign = now
+    this.detector.lastSign = now
     if (scope?.owners === undefined) return
     if (this.#looks.level(now) < 1 && scope.goings === undefined) return
-    this.#looks.take(1, now)
+    this.#looks.spend(1, now)
     learn(scope, this.#storage.getStore())
   }
 
@@ -165,10 +165,10 @@ export class Nesting<T> {
   shared(request: number | AcquireOptions | undefined, exact: boolean, from: Entry): Scope | undefined {
     const { around } = this
     if (this.mode !== 'reuse' || around === undefined || isDetached(request)) return undefined
-    const asked = new Trace(from)
-    const within = shareable(around, this.judge, asked)
+    const asked = new StackTrace(from)
+    const within = shareable(around, this.detector, asked)
     if (within === undefined) return undefined
-    this.#house.totals.nested += 1
+    this.#context.totals.nested += 1
     const child = share(within, around, exact, asked)
     if (!exact) this.#storage.enterWith(child)
     return child
@@ -179,12 +179,12 @@ export class Nesting<T> {
     if (this.mode !== 'forbid' || isDetached(request)) return undefined
     const outer = this.around
     if (outer === undefined) return undefined
-    const trace = new Trace(from)
+    const trace = new StackTrace(from)
     const leases = leasesOf({ scope: outer, trace, chain: undefined }, 'call')
     if (leases.length === 0) return undefined
-    this.#house.totals.nested += 1
-    const shows = this.#house.sampling.shows
-    return nestedAcquire(this.#house.stats(), leases, shows ? trace : undefined)
+    this.#context.totals.nested += 1
+    const shows = this.#context.sampler.shows
+    return nestedAcquire(this.#context.stats(), leases, shows ? trace : undefined)
   }
 
   /** Which scopes are around a new one, as far as the context knows it, and the stack of this call. */
@@ -192,7 +192,7 @@ export class Nesting<T> {
     scope: Scope,
     hint: Scope,
     detached: boolean,
-    asking: { trace: Trace | undefined },
+    asking: { trace: StackTrace | undefined },
     waits: boolean,
     now: number,
     from: Entry,

@@ -1,4 +1,4 @@
-import { Trace } from '../runtime/stack-trace.ts'
+import { StackTrace } from '../runtime/stack-trace.ts'
 import { heldFrom, MOST_SCOPES, type Scope, shared } from './scope.ts'
 
 /** Statements that are remembered, in a process. */
@@ -38,16 +38,16 @@ export interface Trail {
   readonly places: readonly string[]
 }
 
-const statementOf = (owners: Trace): string => {
+const statementOf = (owners: StackTrace): string => {
   const [taker] = owners.frames
   return taker === undefined ? '' : `${taker.func} ${taker.place}`
 }
 
 /** What is known of the loans that are taken where this one was. */
-export const habitOf = (owners: Trace): Habit | undefined => shared().habits.get(statementOf(owners))
+export const habitOf = (owners: StackTrace): Habit | undefined => shared().habits.get(statementOf(owners))
 
 /** The statement at which a function that awaited a lease asks for another, itself or through what it calls. */
-export function goingFrom(owners: Trace | undefined, asked: Trace | undefined): string | undefined {
+export function goingFrom(owners: StackTrace | undefined, asked: StackTrace | undefined): string | undefined {
   const runs = asked?.frames.find(frame => frame.begun)
   if (runs === undefined || runs.async) return undefined
   return owners?.frames.some(owner => owner.func === runs.func) ? runs.place : undefined
@@ -59,7 +59,7 @@ export function goingFrom(owners: Trace | undefined, asked: Trace | undefined): 
  * @param hint - what the context has shown: an earlier acquire of the same context, it may be
  * @param asked - its stack; without one the context will show the same as if nothing had been asked for
  */
-export function noteGoing(inner: Scope, hint: Scope, asked: Trace | undefined): void {
+export function noteGoing(inner: Scope, hint: Scope, asked: StackTrace | undefined): void {
   const trails: Trail[] = []
   let looked = 0
   // What is asked for inside `use` does not show in the context of whoever has called that.
@@ -89,7 +89,7 @@ const trailOf = (scope: Scope, lease: Scope): Trail | undefined =>
 export function learn(scope: Scope, context: Scope | undefined): void {
   const { owners } = scope
   if (owners === undefined || owners.frames.length === 0) return
-  const { frames } = new Trace(learn)
+  const { frames } = new StackTrace(learn)
   if (frames.length === 0) return
   const { habits } = shared()
   const statement = statementOf(owners)

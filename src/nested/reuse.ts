@@ -1,6 +1,6 @@
-import type { Trace } from '../runtime/stack-trace.ts'
+import type { StackTrace } from '../runtime/stack-trace.ts'
 import { isOfThisLine } from './holders.ts'
-import { heldFrom, type Member, Scope } from './scope.ts'
+import { heldFrom, type PoolNode, Scope } from './scope.ts'
 
 /*
  * `nested: 'reuse'`: one connection for a line of execution, however often it asks.
@@ -16,7 +16,7 @@ import { heldFrom, type Member, Scope } from './scope.ts'
  */
 
 /** The innermost scope of the caller's line that works on a lease of this pool, if it may go on with it. */
-export function shareable(around: Scope | undefined, pool: Member, asked: Trace): Scope | undefined {
+export function shareable(around: Scope | undefined, pool: PoolNode, asked: StackTrace): Scope | undefined {
   let scope = around
   while (scope !== undefined && scope.lease.member !== pool) scope = heldFrom(scope.parent)
   if (scope === undefined || scope.lease.state !== 'held' || scope.lease.over) return undefined
@@ -25,9 +25,9 @@ export function shareable(around: Scope | undefined, pool: Member, asked: Trace)
 }
 
 /** Another loan of the same lease. */
-export function share(within: Scope, around: Scope, exact: boolean, asked: Trace): Scope {
+export function share(within: Scope, around: Scope, exact: boolean, asked: StackTrace): Scope {
   const { lease } = within
-  const child = new Scope(lease.member as Member, around, exact)
+  const child = new Scope(lease.member as PoolNode, around, exact)
   child.lease = lease
   child.trace = asked
   child.begin(lease.slot as object)

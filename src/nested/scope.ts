@@ -1,12 +1,12 @@
 import type { AsyncLocalStorage } from 'node:async_hooks'
-import { newStorage, outside } from '../runtime/async-context.ts'
-import type { Trace } from '../runtime/stack-trace.ts'
-import type { Inquest } from './deadlock-search.ts'
+import { newStorage, outsideContext } from '../runtime/async-context.ts'
+import type { StackTrace } from '../runtime/stack-trace.ts'
+import type { AwaiterQuery } from './deadlock-search.ts'
 import type { Habit, Trail } from './release-history.ts'
 import type { Judged } from './wait-for-graph.ts'
 
 /** What the verdict asks of a pool. Pools of other copies of this package answer the same questions. */
-export interface Member {
+export interface PoolNode {
   readonly name: string
   /** Connections that are lent. */
   readonly lent: number
@@ -21,54 +21,54 @@ export interface Member {
   /** Has the connection unanswered work, as far as the factory can tell, or had it any traffic within the grace? */
   isBusy(slot: object): boolean
   /** May this wait be judged: is it older than the grace, and not about to end by itself? */
-  isRipe(wait: Wait): boolean
+  isRipe(wait: WaitEdge): boolean
   /** May one of them be judged? They stand in the order in which they began. */
-  hasRipe(waits: Iterable<Wait>): boolean
+  hasRipe(waits: Iterable<WaitEdge>): boolean
   /** Has nothing moved for so many graces while it waited, or for half of its time? */
-  hasStood(wait: Wait, graces: number): boolean
+  hasStood(wait: WaitEdge, graces: number): boolean
   /** The last of its waiters to have come, of those in the knot. */
-  youngest(knot: Knot): Wait | undefined
+  youngest(knot: Knot): WaitEdge | undefined
   /** Has those served before all others that have stood in a knot. */
   goFirst(): void
   /** Rejects the waiter. @returns false if it has left meanwhile */
-  reject(wait: Wait, knot: Knot): boolean
+  reject(wait: WaitEdge, knot: Knot): boolean
 }
 
 /** Who waits for one pool, and the leases that cannot end before it is served. */
-export type Case = Judged<Cohort | Wait, Scope, Member>
+export type Case = Judged<WaitGroup | WaitEdge, Scope, PoolNode>
 /** Deadlocked waiters who wait for each other. */
 export type Knot = readonly Case[]
 
 /** Acquires for one pool that wait inside the same scope. Until it comes to proofs they are one to the verdict. */
-export interface Cohort {
-  readonly member: Member
+export interface WaitGroup {
+  readonly member: PoolNode
   /** The innermost scope around them. */
   readonly scope: Scope
   /** The leases around them, by the hint of their context. */
   readonly leases: readonly Scope[]
-  readonly waits: Set<Wait>
+  readonly waits: Set<WaitEdge>
   /** Those of them who can be asked who awaits them. */
-  readonly askable: Set<Wait>
+  readonly askable: Set<WaitEdge>
   /** Those who have been: each stands for itself, and the cohort for all others. */
-  readonly answered: Set<Wait>
+  readonly answered: Set<WaitEdge>
   /** The last knot in which it stood, but for those who have been asked. */
   knot: Knot | undefined
   /** The last look at the waiters that came across it. */
   look: object | undefined
   /** Its waiters are being asked. */
-  inquest: Inquest | undefined
+  inquest: AwaiterQuery | undefined
 }
 
 /** One acquire that waits while its context holds leases. */
-export interface Wait {
-  readonly member: Member
-  readonly cohort: Cohort
+export interface WaitEdge {
+  readonly member: PoolNode
+  readonly cohort: WaitGroup
   /** The innermost scope around it. */
   readonly scope: Scope
   /** Where it was asked for. */
-  readonly trace: Trace | undefined
+  readonly trace: StackTrace | undefined
   /** Who awaits it, looked up when it matters; `undefined` before. */
-  chain: Pick<Trace, 'frames'> | undefined
+  chain: Pick<StackTrace, 'frames'> | undefined
   /** Has {@link chain} looked up, by the time the loop has turned. */
   readonly ask: (() => void) | undefined
   /** The leases of `use` that its own line holds, once that was asked; and the plain ones, which may be another's. */
@@ -82,7 +82,7 @@ export interface Wait {
 }
 
 /** The last knot in which it stood; while it is being asked anew, also as one that has been asked before. */
-export const knotOf = (wait: Wait): Knot | undefined =>
+export const knotOf = (wait: WaitEdge): Knot | undefined =>
   wait.proven === undefined ? (wait.cohort.knot ?? wait.knot) : wait.knot
 
 /** Plain loans looked at from one acquire outwards. No sane task holds more; a polluted context may show hundreds. */
@@ -111,11 +111,11 @@ export class Scope {
   readonly exact: boolean
   /** The scope whose lease is held here: itself, but for a nested loan under `nested: 'reuse'`. */
   lease: Scope
-  member: Member | undefined
+  member: PoolNode | undefined
   slot: object | undefined = undefined
-  trace: Trace | undefined = undefined
+  trace: StackTrace | undefined = undefined
   /** Who awaited the acquire as it was served, from inner to outer; of plain loans whose stack was taken. */
-  owners: Trace | undefined = undefined
+  owners: StackTrace | undefined = undefined
   /** Is whoever runs in this scope awaited by nobody further out? Only the context leads there. */
   isDetached = false
   /** Where a function that awaited this lease has been seen to ask for others in its context; itself, or by a helper. */
@@ -123,18 +123,18 @@ export class Scope {
   /** By which of these this scope has been reached, for each lease around it. */
   trails: readonly Trail[] | undefined = undefined
   /** Acquires of which this is the innermost scope, by the pool that they wait for. */
-  asking: Map<Member, Cohort> | undefined = undefined
+  asking: Map<PoolNode, WaitGroup> | undefined = undefined
   /** Acquires that had to wait and showed this as the innermost scope that need be ruled out. */
   asked = 0
   /** All that wait inside this lease, by the hint of their context. */
-  cohorts: Set<Cohort> | undefined = undefined
+  cohorts: Set<WaitGroup> | undefined = undefined
   /** Of a shared lease, the further loan that works on it now; undefined: its own. */
   tip: Scope | undefined = undefined
   /** Loans that share this lease under `nested: 'reuse'`, and whether its own has ended before them. */
   shares = 0
   over = false
 
-  constructor(member: Member | undefined, parent: Scope | undefined, exact: boolean) {
+  constructor(member: PoolNode | undefined, parent: Scope | undefined, exact: boolean) {
     this.state = 'pending'
     this.member = member
     this.parent = parent
@@ -169,8 +169,8 @@ export function heldFrom(scope: Scope | undefined): Scope | undefined {
 }
 
 /** What a context carries that is to tell nothing, whatever it has told before. */
-export const SPENT = new Scope(undefined, undefined, false)
-SPENT.end()
+export const EMPTY = new Scope(undefined, undefined, false)
+EMPTY.end()
 
 /** Has a context nothing to tell, now or later? */
 export function isSpent(scope: Scope | undefined): boolean {
@@ -196,7 +196,7 @@ export function shared(): Shared {
     // On Node 20 and 22 a microtask has a context of its own only if tracking was on when it was queued. What is there
     // already, as `undefined` is, would not switch it on. Outside, as from Node 24 on it would leave a map behind here,
     // which each further context of this process would have to copy.
-    outside(() => storage.run(SPENT, () => {}))
+    outsideContext(() => storage.run(EMPTY, () => {}))
     holder[KEY] = { storage, waits: 0, habits: new Map() }
   }
   return holder[KEY]

@@ -1,8 +1,8 @@
 import { log } from '../runtime/log.ts'
-import { Trace } from '../runtime/stack-trace.ts'
+import { StackTrace } from '../runtime/stack-trace.ts'
 import { enclosing, firstKnown, leasesOf, needsStacks } from './holders.ts'
 import { SIZING } from './messages.ts'
-import type { Entry, NestedHouse } from './nesting.ts'
+import type { Entry, NestingHost } from './nesting.ts'
 import type { Scope } from './scope.ts'
 
 /** Nested acquires whose stack is read at once; after that, one in so many. */
@@ -14,13 +14,13 @@ const LEAST_ASKED = 4
 const MOST_SITES = 1000
 
 /** Sees nested acquires of one pool, and tells of each pair of call sites once. */
-export class Sightings<T> {
-  readonly #house: NestedHouse<T>
+export class NestedWarnings<T> {
+  readonly #context: NestingHost<T>
   readonly #told = new Set<string>()
   #looks = 0
 
-  constructor(house: NestedHouse<T>) {
-    this.#house = house
+  constructor(context: NestingHost<T>) {
+    this.#context = context
   }
 
   /**
@@ -34,26 +34,26 @@ export class Sightings<T> {
    */
   see(
     hint: Scope,
-    asking: { trace: Trace | undefined },
+    asking: { trace: StackTrace | undefined },
     waits: boolean,
     now: number,
     from: Entry,
   ): Scope | undefined {
-    const { totals } = this.#house
+    const { totals } = this.#context
     const known = firstKnown(hint)
     if (known === undefined) return undefined
     if (!needsStacks(known)) {
       totals.nested += 1
       this.#looks += 1
       if (this.#looks > MOST_LOOKS && this.#looks % THEN_ONE_IN !== 0) return known
-      asking.trace ??= new Trace(from)
+      asking.trace ??= new StackTrace(from)
       this.#tell(known, asking.trace)
       return known
     }
-    const { sampling } = this.#house
+    const { sampler } = this.#context
     if (asking.trace === undefined) {
-      if (sampling.affords(now)) asking.trace = sampling.take(from, now)
-      else if (waits && known.asked < LEAST_ASKED) asking.trace = new Trace(from)
+      if (sampler.affords(now)) asking.trace = sampler.capture(from, now)
+      else if (waits && known.asked < LEAST_ASKED) asking.trace = new StackTrace(from)
       if (waits) known.asked += 1
     }
     const outer = enclosing(known, asking.trace)
@@ -63,27 +63,27 @@ export class Sightings<T> {
   }
 
   /** @returns whether leases are held around this call */
-  #tell(outer: Scope, trace: Trace): boolean {
-    const { sampling, events } = this.#house
+  #tell(outer: Scope, trace: StackTrace): boolean {
+    const { sampler, events } = this.#context
     const leases = leasesOf({ scope: outer, trace, chain: undefined }, 'call')
     if (leases.length === 0) return false
     const site = [trace, ...leases.map(lease => lease.trace)].map(each => each?.place ?? '').join(' ')
     if (this.#told.has(site) || this.#told.size >= MOST_SITES) return true
     this.#told.add(site)
-    const heldStacks = sampling.shows ? leases.map(lease => lease.trace?.text ?? '') : []
-    const waitStack = sampling.shows ? trace.text : ''
+    const heldStacks = sampler.shows ? leases.map(lease => lease.trace?.text ?? '') : []
+    const waitStack = sampler.shows ? trace.text : ''
     const heldPools = [...new Set(leases.map(lease => lease.member?.name ?? ''))]
     if (log.pool.enabled) {
       log.pool(
         '%s: nested acquire, holding from %s; %s\n%s',
-        this.#house.options.name,
+        this.#context.options.name,
         heldPools.join(', '),
         SIZING,
         waitStack,
       )
     }
     events.announce('nested', {
-      pool: this.#house.options.name,
+      pool: this.#context.options.name,
       heldPools,
       heldStacks,
       waitStack,

@@ -2,52 +2,52 @@ import { readRequest } from '../api/acquire-request.ts'
 import * as refusals from '../api/error-messages.ts'
 import type { AcquirePhase, PoolError } from '../api/errors.ts'
 import type { AcquireOptions } from '../api/factory.ts'
-import type { House } from '../connecting/connector.ts'
+import type { PoolContext } from '../connecting/connector.ts'
 import type { Slot } from '../connections/slot.ts'
-import { handOver } from '../nested/awaiters.ts'
+import { noteOwners } from '../nested/awaiters.ts'
 import type { Entry } from '../nested/nesting.ts'
 import { type Call, Grant, newPending, type Request, Waiter } from '../queue/waiter.ts'
-import type { Sampling } from '../runtime/stack-sampler.ts'
+import type { StackSampler } from '../runtime/stack-sampler.ts'
 import type { Lending } from './lending.ts'
 import type { Lifecycle } from './lifecycle.ts'
 import { phaseOf } from './rejections.ts'
 
 /** How an acquire comes to its connection: from the idle ones at once, or by way of the queue, or not at all. */
-export class Admission<T> {
-  readonly #house: House<T>
+export class Acquiring<T> {
+  readonly #context: PoolContext<T>
   readonly #lending: Lending<T>
   readonly #lifecycle: Lifecycle<T>
-  readonly #sampling: Sampling
+  readonly #sampler: StackSampler
   /** What an acquire without options asks for. */
-  readonly #plain: Request
+  readonly #defaultRequest: Request
 
-  constructor(house: House<T>, lending: Lending<T>, lifecycle: Lifecycle<T>, sampling: Sampling) {
-    this.#house = house
+  constructor(context: PoolContext<T>, lending: Lending<T>, lifecycle: Lifecycle<T>, sampler: StackSampler) {
+    this.#context = context
     this.#lending = lending
     this.#lifecycle = lifecycle
-    this.#sampling = sampling
-    const timeout = house.options.acquireTimeoutMillis
-    this.#plain = { priority: 0, timeout, signal: undefined, detached: false }
+    this.#sampler = sampler
+    const timeout = context.options.acquireTimeoutMillis
+    this.#defaultRequest = { priority: 0, timeout, signal: undefined, detached: false }
   }
 
   /** The fast path: nobody waits, and an idle connection is fit to be lent. */
   lendIdle(): Slot<T> | undefined {
-    if (this.#house.gate.waiting > 0 || this.#lifecycle.state !== 'open') return undefined
-    const now = this.#house.clock.now()
-    const slot = this.#lending.take(now, 0, Number.NEGATIVE_INFINITY)
+    if (this.#context.queue.waiting > 0 || this.#lifecycle.state !== 'open') return undefined
+    const now = this.#context.clock.now()
+    const slot = this.#lending.findFit(now, 0, Number.NEGATIVE_INFINITY)
     if (slot !== undefined) this.#lending.lend(slot, now, 0)
     // Before the work starts that `use` runs in this very call.
-    this.#house.events.tellNow()
+    this.#context.events.flush()
     return slot
   }
 
   /** The other path: options to read, somebody before us, or nothing at hand. */
   enter(given: number | AcquireOptions | undefined, call: Call, from: Entry): Promise<T | Grant<T>> {
-    const { options, clock, gate, nesting, stats } = this.#house
+    const { options, clock, queue, nesting, stats } = this.#context
     if (this.#lifecycle.state !== 'open') return Promise.reject(refusals.closed(stats()))
     let request: Request
     try {
-      request = readRequest(given, options, this.#plain, stats)
+      request = readRequest(given, options, this.#defaultRequest, stats)
     } catch (error) {
       return Promise.reject(error)
     }
@@ -56,10 +56,10 @@ export class Admission<T> {
     this.#lifecycle.start()
     const slot = given === undefined ? undefined : this.lendIdle()
     if (slot !== undefined) {
-      if (this.#sampling.affords(slot.lentAt)) slot.trace = this.#sampling.take(from, slot.lentAt)
+      if (this.#sampler.affords(slot.lentAt)) slot.trace = this.#sampler.capture(from, slot.lentAt)
       nesting?.begin(slot, call === 'use', request.detached, from)
       const served = Promise.resolve(call === 'acquire' ? (slot.lent as T) : new Grant(slot))
-      return slot.trace === undefined || call === 'use' ? served : gainedBy(served, slot)
+      return slot.trace === undefined || call === 'use' ? served : noteOwnersOf(served, slot)
     }
     const refusal = this.#refusal(request)
     if (refusal !== undefined) return Promise.reject(refusal)
@@ -68,35 +68,35 @@ export class Admission<T> {
     const now = clock.now()
     const promise = newPending<T | Grant<T>>()
     const waiter = new Waiter<T>(request, now, call)
-    if (this.#sampling.affords(now)) waiter.own.trace = this.#sampling.take(from, now)
-    else this.#sampling.waiting()
-    const { breaker } = this.#lending.supply
-    if (breaker.isOpen) waiter.own.opening = breaker.openings
+    if (this.#sampler.affords(now)) waiter.own.trace = this.#sampler.capture(from, now)
+    else this.#sampler.waiting()
+    const { breaker } = this.#lending.connector
+    if (breaker.isOpen) waiter.own.breakerOpening = breaker.openings
     const served = nesting === undefined ? promise : nesting.queued(waiter, promise, from)
-    gate.enqueue(waiter, request)
+    queue.enqueue(waiter, request)
     this.#lending.serve(now)
     return served
   }
 
   /** What it would have to wait for who will not wait. */
-  #missing(): AcquirePhase {
-    const { supply } = this.#lending
-    const { gate, roster } = this.#house
-    if (roster.census.idle > 0 && gate.waiting === 0) return 'validate'
-    const phase = phaseOf(this.#house, supply.breaker)
-    return phase === 'queue' && supply.spare > 0 ? 'connect' : phase
+  #blockingPhase(): AcquirePhase {
+    const { connector } = this.#lending
+    const { queue, slots } = this.#context
+    if (slots.counts.idle > 0 && queue.waiting === 0) return 'validate'
+    const phase = phaseOf(this.#context, connector.breaker)
+    return phase === 'queue' && connector.freePermits > 0 ? 'connect' : phase
   }
 
   /** Why an acquire is not even let into the queue. */
   #refusal(request: Request): PoolError | undefined {
-    const { supply } = this.#lending
-    const { options, gate, roster, totals, events, stats } = this.#house
-    if (supply.isDown) return refusals.unhealthy(stats(), supply.breaker.lastError)
-    if (request.timeout === 0 && !this.#lending.isSettling)
-      return refusals.noneAtHand(stats(), this.#missing(), supply.breaker.lastError)
-    if (gate.rate !== undefined) {
-      const estimate = gate.rate.estimate(gate.ahead(request.priority))
-      if (estimate !== undefined && estimate > request.timeout && supply.headroom <= 0) {
+    const { connector } = this.#lending
+    const { options, queue, slots, totals, events, stats } = this.#context
+    if (connector.isDown) return refusals.unhealthy(stats(), connector.breaker.lastError)
+    if (request.timeout === 0 && !this.#lending.awaitsEventLoop)
+      return refusals.noneAtHand(stats(), this.#blockingPhase(), connector.breaker.lastError)
+    if (queue.serviceRate !== undefined) {
+      const estimate = queue.serviceRate.estimate(queue.ahead(request.priority))
+      if (estimate !== undefined && estimate > request.timeout && connector.expected <= 0) {
         totals.shed += 1
         events.announce('shed', { pool: options.name, waitedMillis: 0, estimatedMillis: estimate })
         return refusals.hopeless(stats(), estimate, request.timeout)
@@ -104,12 +104,12 @@ export class Admission<T> {
     }
     const most = options.maxWaitingClients
     if (most === Number.POSITIVE_INFINITY) return undefined
-    const served = supply.headroom > -most || roster.census.idle > 0
+    const served = connector.expected > -most || slots.counts.idle > 0
     return served ? undefined : refusals.queueFull(stats(), most)
   }
 }
 
 /** For a plain loan whose stack was taken: it is noted who gets it. */
-export function gainedBy<T, R>(served: Promise<R>, slot: Slot<T>): Promise<R> {
-  return slot.scope === undefined ? served : handOver(served, slot.scope)
+export function noteOwnersOf<T, R>(served: Promise<R>, slot: Slot<T>): Promise<R> {
+  return slot.scope === undefined ? served : noteOwners(served, slot.scope)
 }

@@ -10,7 +10,7 @@ import {
   resolveOptions,
 } from '../api/resolve-options.ts'
 import { systemClock } from '../runtime/clock.ts'
-import { Pool, type Surroundings } from './pool.ts'
+import { type Environment, Pool } from './pool.ts'
 
 /**
  * Makes a pool. A drop-in for generic-pool's function of this name.
@@ -32,7 +32,7 @@ export function openPool<T>(
   factory: Factory<T>,
   options: PoolOptions | undefined,
   dropIn: boolean,
-  surroundings: Surroundings = { clock: systemClock, random: Math.random },
+  surroundings: Environment = { clock: systemClock, random: Math.random },
 ): Pool<T> {
   const given = readOptions(options)
   const issues = factoryIssues(factory, given.input)

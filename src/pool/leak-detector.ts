@@ -1,11 +1,11 @@
 import type { Factory } from '../api/factory.ts'
 import type { Slot } from '../connections/slot.ts'
-import type { Roster } from '../connections/slots.ts'
-import { Alarm, type Clock, type Lateness } from '../runtime/clock.ts'
-import { insideHook } from '../runtime/emitter.ts'
+import type { Slots } from '../connections/slots.ts'
+import { Alarm, type Clock, type StallListener } from '../runtime/clock.ts'
+import { runHook } from '../runtime/emitter.ts'
 
 /** What is known of the use of one connection. */
-interface Usage {
+interface LastUse {
   loan: number
   /** Bytes through its socket at the last look. */
   bytes: number
@@ -14,11 +14,11 @@ interface Usage {
 }
 
 /** What the watch needs to know of the pool, and whom it tells. */
-export interface LeakHouse<T> {
+export interface LeakHost<T> {
   readonly clock: Clock
-  readonly roster: Roster<T>
+  readonly slots: Slots<T>
   readonly factory: Factory<T>
-  readonly onStall: Lateness
+  readonly onStall: StallListener
   /** For how many milliseconds since then the event loop stood still. */
   readonly stalledSince: (start: number) => number
   readonly isClosed: () => boolean
@@ -33,48 +33,48 @@ export interface LeakHouse<T> {
  * socket since the last look, or what `factory.lastUsed` says. Where nothing tells, it is the loan itself. A lease
  * that could not be used because the event loop stood still is not blamed for that.
  */
-export class LeakWatch<T> {
-  readonly #house: LeakHouse<T>
+export class LeakScanner<T> {
+  readonly #context: LeakHost<T>
   readonly #threshold: number
   readonly #alarm: Alarm
-  #lookedAt = 0
-  readonly #usage = new Map<Slot<T>, Usage>()
+  #scannedAt = 0
+  readonly #usage = new Map<Slot<T>, LastUse>()
 
-  constructor(thresholdMillis: number, house: LeakHouse<T>) {
+  constructor(thresholdMillis: number, context: LeakHost<T>) {
     this.#threshold = thresholdMillis
-    this.#house = house
-    this.#alarm = new Alarm(house.clock, () => this.#look(), house.onStall)
+    this.#context = context
+    this.#alarm = new Alarm(context.clock, () => this.#scan(), context.onStall)
   }
 
   start(): void {
-    this.#lookedAt = this.#house.clock.now()
-    this.#alarm.set(this.#lookedAt + this.#threshold)
+    this.#scannedAt = this.#context.clock.now()
+    this.#alarm.set(this.#scannedAt + this.#threshold)
   }
 
   /** For how long the lease has not been seen in use, as far as the last look knows. */
-  unused(slot: Slot<T>, now: number): number | undefined {
+  unusedMillis(slot: Slot<T>, now: number): number | undefined {
     const usage = this.#usage.get(slot)
     return usage?.loan === slot.loan ? now - usage.usedAt : undefined
   }
 
-  #look(): void {
-    if (this.#house.isClosed()) return
-    const { clock, roster, stalledSince, onLeak } = this.#house
+  #scan(): void {
+    if (this.#context.isClosed()) return
+    const { clock, slots, stalledSince, onLeak } = this.#context
     const now = clock.now()
-    const forgiven = stalledSince(this.#lookedAt)
-    this.#lookedAt = now
+    const forgiven = stalledSince(this.#scannedAt)
+    this.#scannedAt = now
     // A loan that begins after this look is not due before that.
     let next = now + this.#threshold
     const suspects: [Slot<T>, number, number][] = []
-    for (const slot of roster.slots) {
-      if (slot.state !== 'lent' || slot.isSuspect) continue
+    for (const slot of slots.all) {
+      if (slot.state !== 'lent' || slot.isLeakSuspect) continue
       const unused = now - this.#usedAt(slot, now, forgiven)
       if (unused >= this.#threshold) suspects.push([slot, slot.loan, unused])
       else next = Math.min(next, now + this.#threshold - unused)
       // To know when it was used last, a socket has to be looked at from time to time.
       if (slot.socket !== undefined) next = Math.min(next, now + this.#threshold / 4)
     }
-    for (const slot of this.#usage.keys()) if (!roster.slots.has(slot)) this.#usage.delete(slot)
+    for (const slot of this.#usage.keys()) if (!slots.all.has(slot)) this.#usage.delete(slot)
     this.#alarm.set(Math.max(next, now + 1))
     for (const [slot, loan, unused] of suspects) {
       // A listener that was told of one may have ended the others.
@@ -83,7 +83,7 @@ export class LeakWatch<T> {
   }
 
   #usedAt(slot: Slot<T>, now: number, forgiven: number): number {
-    const { factory } = this.#house
+    const { factory } = this.#context
     const { socket, loan, lentAt } = slot
     const bytes = socket === undefined ? 0 : (socket.bytesRead ?? 0) + (socket.bytesWritten ?? 0)
     const usage = this.#usage.get(slot) ?? { loan, bytes, usedAt: socket === undefined ? lentAt : now }
@@ -96,7 +96,7 @@ export class LeakWatch<T> {
     usage.usedAt = Math.min(Math.max(usage.usedAt, lentAt) + forgiven, now)
     const resource = slot.resource as T
     try {
-      insideHook(() => {
+      runHook(() => {
         if (factory.busy?.(resource)) usage.usedAt = now
         const told = factory.lastUsed?.(resource)
         if (typeof told === 'number' && told <= now) usage.usedAt = Math.max(usage.usedAt, told)

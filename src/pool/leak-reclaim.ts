@@ -1,47 +1,47 @@
-import type { House } from '../connecting/connector.ts'
+import type { PoolContext } from '../connecting/connector.ts'
 import { isCurrent, type Slot } from '../connections/slot.ts'
 import { whereTaken } from '../diagnostics/call-sites.ts'
 import { log } from '../runtime/log.ts'
-import { LeakWatch } from './leak-detector.ts'
+import { LeakScanner } from './leak-detector.ts'
 import type { Lending } from './lending.ts'
 
 /** Watches for leases that look forgotten, tells of them, and takes them back where the options say so. */
-export class Forgotten<T> {
-  readonly #house: House<T>
+export class LeakDetector<T> {
+  readonly #context: PoolContext<T>
   readonly #lending: Lending<T>
-  readonly #watch: LeakWatch<T> | undefined
+  readonly #scanner: LeakScanner<T> | undefined
   /** Resources whose forgotten lease the pool has ended, and nobody else yet. */
   readonly #reclaimed = new WeakSet<object>()
 
-  constructor(house: House<T>, lending: Lending<T>, isClosed: () => boolean) {
-    this.#house = house
+  constructor(context: PoolContext<T>, lending: Lending<T>, isClosed: () => boolean) {
+    this.#context = context
     this.#lending = lending
-    const { options, clock, roster, factory, bounds } = house
+    const { options, clock, slots, factory, hookLimits } = context
     if (options.leakThresholdMillis === 0) return
-    this.#watch = new LeakWatch(options.leakThresholdMillis, {
-      ...{ clock, roster, factory, isClosed, onStall: bounds.onStall },
-      stalledSince: start => bounds.stalls.since(start),
+    this.#scanner = new LeakScanner(options.leakThresholdMillis, {
+      ...{ clock, slots, factory, isClosed, onStall: hookLimits.onStall },
+      stalledSince: start => hookLimits.stalls.since(start),
       onLeak: (slot, unusedMillis) => this.#leaked(slot, unusedMillis),
     })
-    this.#watch.start()
+    this.#scanner.start()
   }
 
   /** For how long a lent connection has not been used, as far as that is watched. Milliseconds. */
-  unused(slot: Slot<T>): number | undefined {
-    return this.#watch?.unused(slot, this.#house.clock.now())
+  unusedMillis(slot: Slot<T>): number | undefined {
+    return this.#scanner?.unusedMillis(slot, this.#context.clock.now())
   }
 
   /** Is this the first late release of a lease that was reclaimed? Then it is no mistake of whoever makes it. */
-  forgives(resource: T): boolean {
+  isLateRelease(resource: T): boolean {
     return this.#reclaimed.delete(resource as object)
   }
 
   /** A lease looks forgotten. */
   #leaked(slot: Slot<T>, unusedMillis: number): void {
-    const { options, totals, clock, events, stats } = this.#house
+    const { options, totals, clock, events, stats } = this.#context
     const { leakReclaim: reclaimed, name } = options
     const resource = slot.lent as T
-    slot.isSuspect = true
+    slot.isLeakSuspect = true
     totals.leaks += 1
     const heldMillis = clock.now() - slot.lentAt
     const stack = whereTaken(slot, options)
@@ -55,7 +55,7 @@ export class Forgotten<T> {
       ...(stack === undefined ? {} : { stack }),
     })
     // Whoever listens may end it in a better way.
-    events.tellNow()
+    events.flush()
     if (!reclaimed || !isCurrent(slot, loan)) return
     if (typeof resource === 'object' && resource !== null) this.#reclaimed.add(resource)
     this.#lending.reclaim(slot)

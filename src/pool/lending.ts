@@ -1,18 +1,18 @@
 import type { DestroyReason, PoolEvents } from '../api/factory.ts'
-import { type House, Supply } from '../connecting/connector.ts'
-import { expired, mustProve } from '../connections/lifetime.ts'
-import { deathOf } from '../connections/liveness.ts'
+import { Connector, type PoolContext } from '../connecting/connector.ts'
+import { expired, mustValidate } from '../connections/lifetime.ts'
+import { lossOf } from '../connections/liveness.ts'
 import type { Fault, Slot } from '../connections/slot.ts'
 import { noteTraffic } from '../connections/traffic.ts'
 import { leftDirty } from '../health/checks.ts'
-import { Proving } from '../health/validator.ts'
+import { Validator } from '../health/validator.ts'
 import type { Waiter } from '../queue/waiter.ts'
 import { log, tracing } from '../runtime/log.ts'
 import { isHealthy, isOpen } from '../sockets/socket-state.ts'
 
 const SURPLUS: Fault = { reason: 'surplus', detail: undefined }
 /** What says that a connection was of no use. */
-const DEAD: ReadonlySet<DestroyReason | undefined> = new Set<DestroyReason>([
+const DEAD_REASONS: ReadonlySet<DestroyReason | undefined> = new Set<DestroyReason>([
   'half-closed',
   'broken',
   'invalid',
@@ -27,24 +27,24 @@ const CLOSED_POOL: Fault = { reason: 'drain', detail: undefined }
  * that demand and breaker would let be used.
  */
 export class Lending<T> {
-  readonly supply: Supply<T>
-  readonly proving: Proving<T>
-  readonly #house: House<T>
+  readonly connector: Connector<T>
+  readonly validator: Validator<T>
+  readonly #context: PoolContext<T>
   readonly #fifo: boolean
-  readonly #cleans: boolean
+  readonly #resets: boolean
   /** Since when a waiter waits for the event loop to have delivered what the kernel holds; undefined: none does. */
-  #settlingSince: number | undefined
-  #settlingIn: number | undefined
+  #waitingSince: number | undefined
+  #waitingInTurn: number | undefined
 
-  constructor(house: House<T>) {
-    this.#house = house
-    this.#fifo = house.options.fifo
-    this.#cleans = house.factory.reset !== undefined || house.options.testOnReturn
-    this.supply = new Supply(house, slot => this.#arrived(slot))
-    this.proving = new Proving(house, this.supply, {
-      unfit: (slot, now) => this.#unfit(slot, now),
-      rest: (slot, now) => this.#rest(slot, now),
-      ready: (slot, now, idleSince) => this.#ready(slot, now, 'proved', idleSince),
+  constructor(context: PoolContext<T>) {
+    this.#context = context
+    this.#fifo = context.options.fifo
+    this.#resets = context.factory.reset !== undefined || context.options.testOnReturn
+    this.connector = new Connector(context, slot => this.#connected(slot))
+    this.validator = new Validator(context, this.connector, {
+      unfit: (slot, now) => this.#unfitReason(slot, now),
+      rest: (slot, now) => this.#makeIdle(slot, now),
+      ready: (slot, now, idleSince) => this.#lendOrRest(slot, now, 'proved', idleSince),
       serve: now => this.serve(now),
     })
   }
@@ -55,113 +55,117 @@ export class Lending<T> {
    * @param validations - how many may be sent
    * @param settledAt - what the kernel held by then has been delivered
    */
-  take(now: number, validations: number, settledAt: number): Slot<T> | undefined {
-    const { roster, options, lookout } = this.#house
-    for (let slot = roster.idle(this.#fifo); slot !== undefined; slot = roster.idle(this.#fifo)) {
-      let end = this.#unfit(slot, now)
+  findFit(now: number, validations: number, settledAt: number): Slot<T> | undefined {
+    const { slots, options, liveness } = this.#context
+    for (let slot = slots.nextIdle(this.#fifo); slot !== undefined; slot = slots.nextIdle(this.#fifo)) {
+      let end = this.#unfitReason(slot, now)
       if (end === undefined) {
-        if (mustProve(slot, now, options, this.#house.bounds.stalls) || lookout.suspicion.wantsAnswer(slot)) {
+        if (
+          mustValidate(slot, now, options, this.#context.hookLimits.stalls) ||
+          liveness.suspicion.wantsAnswer(slot)
+        ) {
           if (validations <= 0) return undefined
           validations -= 1
-          this.proving.refresh(slot)
+          this.validator.validate(slot)
           continue
         }
-        const found = slot.watch === undefined ? undefined : lookout.check(slot, now, settledAt)
+        const found = slot.watch === undefined ? undefined : liveness.check(slot, now, settledAt)
         if (found === undefined) return slot
         if (found === 'barrier') {
-          this.#settle(now)
+          this.#awaitEventLoop(now)
           return undefined
         }
         end = found
       }
-      this.supply.discard(slot, end.reason, end.detail)
+      this.connector.discard(slot, end.reason, end.detail)
     }
     return undefined
   }
 
   /** Can somebody who will not wait be served all the same, once the event loop has turned? */
-  get isSettling(): boolean {
-    return this.#settlingSince !== undefined && this.#house.roster.census.idle > 0
+  get awaitsEventLoop(): boolean {
+    return this.#waitingSince !== undefined && this.#context.slots.counts.idle > 0
   }
 
   lend(slot: Slot<T>, now: number, waitedMillis: number): void {
-    const { roster, options, events, totals } = this.#house
+    const { slots, options, events, totals } = this.#context
     if (slot.state !== 'lent') {
       slot.watch?.yield()
-      roster.move(slot, 'lent')
+      slots.move(slot, 'lent')
     }
-    roster.handOut(slot)
+    slots.beginLoan(slot)
     slot.loan += 1
     slot.lentAt = now
     slot.trace = undefined
     totals.acquired += 1
     if (tracing.loans) log.lend('%s #%d: lent, loan %d', options.name, slot.id, slot.loan)
-    if (events.hears.acquire) {
+    if (events.hasListeners.acquire) {
       events.announce('acquire', { pool: options.name, resource: slot.lent as T, waitedMillis })
     }
   }
 
   /** Serves whoever waits with what is idle, and sees to it that more is on its way. */
   serve(now: number, settledAt = Number.NEGATIVE_INFINITY): void {
-    const { gate, roster } = this.#house
-    while (gate.waiting > 0 && roster.census.idle > 0) {
-      this.#sendAway(now)
+    const { queue, slots } = this.#context
+    while (queue.waiting > 0 && slots.counts.idle > 0) {
+      this.#shed(now)
       // Whoever came after the wait for the event loop began has to wait for the next.
-      const first = gate.peek()
+      const first = queue.peek()
       const isSettled = (first?.since ?? now) <= settledAt
       const settled = isSettled ? settledAt : Number.NEGATIVE_INFINITY
-      const proving = Math.max(roster.census.validating - this.supply.overdue, 0)
-      const slot = this.take(now, gate.waiting - proving, settled)
+      const proving = Math.max(slots.counts.validating - this.connector.overdue, 0)
+      const slot = this.findFit(now, queue.waiting - proving, settled)
       // A hook that ran on the way may have sent the last waiter away.
-      if (slot === undefined || gate.waiting === 0) break
+      if (slot === undefined || queue.waiting === 0) break
       // Not to the youngest, where that goes first: it may have come after.
       this.#grant(slot, now, isSettled ? first : undefined)
     }
-    this.supply.provision()
+    this.connector.connectMore()
   }
 
   /** Takes a lent connection back: to the next in the queue, to the idle ones, or to its end. */
   giveBack(slot: Slot<T>): void {
-    const now = this.#house.clock.now()
+    const now = this.#context.clock.now()
     const { loan } = slot
     if (slot.watch === undefined) slot.activeAt = now
     else noteTraffic(slot, now)
-    const left = this.#house.roster.takeBack(slot)
-    const end = this.#unfit(slot, now) ?? leftDirty(this.#house, slot, left)
+    const left = this.#context.slots.endLoan(slot)
+    const end = this.#unfitReason(slot, now) ?? leftDirty(this.#context, slot, left)
     // factory.busy may have ended the loan itself.
     if (slot.state !== 'lent' || slot.loan !== loan) return
-    this.#tellRelease(slot, now, 'released')
-    if (end !== undefined) this.supply.discard(slot, end.reason, end.detail)
-    else if (this.#cleans || left !== undefined) {
-      this.proving.clean(slot, left)
-    } else if (this.#house.options.testOnBorrow) {
-      this.#rest(slot, now)
+    this.#noteEnd(slot, now, 'released')
+    if (end !== undefined) this.connector.discard(slot, end.reason, end.detail)
+    else if (this.#resets || left !== undefined) {
+      this.validator.reset(slot, left)
+    } else if (this.#context.options.testOnBorrow) {
+      this.#makeIdle(slot, now)
       this.serve(now)
-    } else this.#ready(slot, now, 'returned')
+    } else this.#lendOrRest(slot, now, 'returned')
     // Not before it has gone on: a hook that this sets off finds it where it belongs.
-    if (this.supply.breaker.unproven && !DEAD.has(end?.reason)) this.supply.probation.ofUse(slot)
-    this.#house.onChange()
+    if (this.connector.breaker.unproven && !DEAD_REASONS.has(end?.reason))
+      this.connector.trials.provedUseful(slot)
+    this.#context.onChange()
   }
 
   /** Ends a lent connection: at its borrower's wish, or because the pool closes. */
   destroy(slot: Slot<T>, reason: DestroyReason = 'user'): void {
     const isAlive = slot.fault === undefined && (slot.socket === undefined || isOpen(slot.socket))
-    this.#tellRelease(slot, this.#house.clock.now(), 'destroyed')
-    this.supply.discard(slot, reason)
-    if (this.supply.breaker.unproven && isAlive) this.supply.probation.ofUse(slot)
-    this.#house.onChange()
+    this.#noteEnd(slot, this.#context.clock.now(), 'destroyed')
+    this.connector.discard(slot, reason)
+    if (this.connector.breaker.unproven && isAlive) this.connector.trials.provedUseful(slot)
+    this.#context.onChange()
   }
 
   /** Ends a lent connection that its borrower seems to have forgotten. */
   reclaim(slot: Slot<T>): void {
     slot.isReclaimed = true
-    this.#tellRelease(slot, this.#house.clock.now(), 'reclaimed')
-    this.supply.discard(slot, 'leaked', 'its lease was forgotten')
-    this.#house.onChange()
+    this.#noteEnd(slot, this.#context.clock.now(), 'reclaimed')
+    this.connector.discard(slot, 'leaked', 'its lease was forgotten')
+    this.#context.onChange()
   }
 
-  #tellRelease(slot: Slot<T>, now: number, how: PoolEvents<T>['leak-end'][0]['how']): void {
-    const { events, options, totals, nesting } = this.#house
+  #noteEnd(slot: Slot<T>, now: number, how: PoolEvents<T>['leak-end'][0]['how']): void {
+    const { events, options, totals, nesting } = this.#context
     totals.released += 1
     if (nesting !== undefined) {
       nesting.ended(now, how === 'reclaimed' ? undefined : slot.scope)
@@ -169,78 +173,78 @@ export class Lending<T> {
       slot.scope = undefined
     }
     if (tracing.loans) log.lend('%s #%d: back, loan %d', options.name, slot.id, slot.loan)
-    if (slot.isSuspect) {
-      slot.isSuspect = false
+    if (slot.isLeakSuspect) {
+      slot.isLeakSuspect = false
       if (log.leak.enabled)
         log.leak('%s #%d: loan %d was %s after all', options.name, slot.id, slot.loan, how)
       const heldMillis = now - slot.lentAt
       events.announce('leak-end', { pool: options.name, resource: slot.lent as T, heldMillis, how })
     }
-    if (events.hears.release) {
+    if (events.hasListeners.release) {
       const heldMillis = now - slot.lentAt
       events.announce('release', { pool: options.name, resource: slot.lent as T, heldMillis })
     }
   }
 
   /** Why a connection must not be lent, or lent again, whatever state it is in. */
-  #unfit(slot: Slot<T>, now: number): Fault | undefined {
-    const over = expired(slot, now, this.supply.generation, this.#house.limit.retireAfter)
+  #unfitReason(slot: Slot<T>, now: number): Fault | undefined {
+    const over = expired(slot, now, this.connector.generation, this.#context.serverLimit.retireAfter)
     if (over !== undefined) {
-      const detail = over === 'generation' ? this.supply.purgedFor : undefined
+      const detail = over === 'generation' ? this.connector.purgeReason : undefined
       return slot.fault ?? { reason: over, detail }
     }
     if (slot.socket !== undefined && !isHealthy(slot.socket)) {
       // What a server says first is for the first borrower.
-      if (slot.loan > 0 || !isOpen(slot.socket)) return deathOf(slot.socket)
+      if (slot.loan > 0 || !isOpen(slot.socket)) return lossOf(slot.socket)
     }
-    return this.supply.isOversized ? SURPLUS : undefined
+    return this.connector.isOversized ? SURPLUS : undefined
   }
 
-  #arrived(slot: Slot<T>): void {
-    const now = this.#house.clock.now()
-    const end = this.supply.isStopped ? CLOSED_POOL : this.#unfit(slot, now)
-    if (end !== undefined) this.supply.discard(slot, end.reason, end.detail)
-    else if (this.#house.options.testOnBorrow) this.#rest(slot, now)
-    else this.#ready(slot, now, 'proved')
+  #connected(slot: Slot<T>): void {
+    const now = this.#context.clock.now()
+    const end = this.connector.isStopped ? CLOSED_POOL : this.#unfitReason(slot, now)
+    if (end !== undefined) this.connector.discard(slot, end.reason, end.detail)
+    else if (this.#context.options.testOnBorrow) this.#makeIdle(slot, now)
+    else this.#lendOrRest(slot, now, 'proved')
     this.serve(now)
   }
 
   /** A connection is at hand: those who have waited too long for it go, where there is a shedder. */
-  #sendAway(now: number): void {
-    this.#house.gate.shedder?.dequeue(now)
+  #shed(now: number): void {
+    this.#context.queue.loadShedder?.dequeue(now)
   }
 
   /** A connection that is new, has proved itself or came back: to whoever is first in the queue, else it is idle. */
-  #ready(slot: Slot<T>, now: number, how: 'proved' | 'returned', idleSince = now): void {
-    const { gate, lookout } = this.#house
-    if (gate.waiting > 0) this.#sendAway(now)
-    if (gate.waiting === 0) {
-      this.#rest(slot, now, idleSince)
+  #lendOrRest(slot: Slot<T>, now: number, how: 'proved' | 'returned', idleSince = now): void {
+    const { queue, liveness } = this.#context
+    if (queue.waiting > 0) this.#shed(now)
+    if (queue.waiting === 0) {
+      this.#makeIdle(slot, now, idleSince)
       return
     }
     // Not before its first loan: a greeting that has come by now is for the borrower. Later, the answer that proved it
     // may have been its last, with the FIN right behind.
-    const found = slot.loan === 0 ? undefined : lookout.check(slot, now, Number.NEGATIVE_INFINITY)
+    const found = slot.loan === 0 ? undefined : liveness.check(slot, now, Number.NEGATIVE_INFINITY)
     const isFit = found === undefined || (found === 'barrier' && how === 'proved')
     // Otherwise it goes from hand to hand.
-    if (!isFit || how === 'proved') this.#rest(slot, now, idleSince)
+    if (!isFit || how === 'proved') this.#makeIdle(slot, now, idleSince)
     if (isFit) this.#grant(slot, now)
-    else if (found === 'barrier') this.#settle(now)
-    else this.supply.discard(slot, found.reason, found.detail)
-    if (found !== undefined && how === 'returned') this.supply.provision()
+    else if (found === 'barrier') this.#awaitEventLoop(now)
+    else this.connector.discard(slot, found.reason, found.detail)
+    if (found !== undefined && how === 'returned') this.connector.connectMore()
   }
 
-  #rest(slot: Slot<T>, now: number, idleSince = now): void {
+  #makeIdle(slot: Slot<T>, now: number, idleSince = now): void {
     slot.idleSince = idleSince
-    this.#house.roster.move(slot, 'idle')
-    this.#house.lookout.rest(slot, now)
+    this.#context.slots.move(slot, 'idle')
+    this.#context.liveness.becameIdle(slot, now)
   }
 
   #grant(slot: Slot<T>, now: number, first?: Waiter<T>): void {
-    const { gate, nesting } = this.#house
-    const urgent = nesting?.judge.urgent() ?? (first?.gone === false ? first : undefined)
-    const waiter = urgent === undefined ? (gate.take() as Waiter<T>) : gate.takeThis(urgent)
-    gate.rate?.served(now, gate.waiting)
+    const { queue, nesting } = this.#context
+    const urgent = nesting?.detector.prioritised() ?? (first?.hasLeft === false ? first : undefined)
+    const waiter = urgent === undefined ? (queue.shift() as Waiter<T>) : queue.remove(urgent)
+    queue.serviceRate?.served(now, queue.waiting)
     this.lend(slot, now, now - waiter.since)
     slot.trace = waiter.particulars.trace
     nesting?.granted(waiter, slot, now)
@@ -248,22 +252,22 @@ export class Lending<T> {
   }
 
   /** Serves again once the event loop has delivered what the kernel holds now. */
-  #settle(now: number): void {
-    this.supply.settling = true
-    const turn = this.#house.lookout.turn()
-    if (this.#settlingSince !== undefined) {
+  #awaitEventLoop(now: number): void {
+    this.connector.awaitsEventLoop = true
+    const turn = this.#context.liveness.turn()
+    if (this.#waitingSince !== undefined) {
       // The poll phase that is waited for is still to come: what lies in the kernel by now counts as well.
-      if (turn !== undefined && turn === this.#settlingIn) this.#settlingSince = now
+      if (turn !== undefined && turn === this.#waitingInTurn) this.#waitingSince = now
       return
     }
-    this.#settlingSince = now
-    this.#settlingIn = turn
-    this.#house.lookout.barrier(() => {
-      const settledAt = this.#settlingSince
-      this.#settlingSince = undefined
-      this.supply.settling = false
-      this.serve(this.#house.clock.now(), settledAt)
-      this.#house.onChange()
+    this.#waitingSince = now
+    this.#waitingInTurn = turn
+    this.#context.liveness.barrier(() => {
+      const settledAt = this.#waitingSince
+      this.#waitingSince = undefined
+      this.connector.awaitsEventLoop = false
+      this.serve(this.#context.clock.now(), settledAt)
+      this.#context.onChange()
     })
   }
 }

@@ -3,15 +3,15 @@ import * as refusals from '../api/error-messages.ts'
 import type { PoolStats } from '../api/factory.ts'
 import { isRecord, show } from '../api/read-input.ts'
 import { badOptions } from '../api/resolve-options.ts'
-import type { House, Supply } from '../connecting/connector.ts'
-import { Upkeep } from '../health/background-validation.ts'
-import { Sweep } from '../health/evictor.ts'
-import { Patrol } from '../health/socket-reaper.ts'
+import type { Connector, PoolContext } from '../connecting/connector.ts'
+import { BackgroundValidation } from '../health/background-validation.ts'
+import { Evictor } from '../health/evictor.ts'
+import { SocketReaper } from '../health/socket-reaper.ts'
 import { Alarm } from '../runtime/clock.ts'
 import type { Lending } from './lending.ts'
 
 /** How long a call may take, in milliseconds, instead of the option that is its default; what ends it before that. */
-export interface Patience {
+export interface CallOptions {
   timeoutMillis?: number | false | undefined
   signal?: AbortSignal | undefined
 }
@@ -23,7 +23,7 @@ interface Limits {
 }
 
 /** How a wait for something has ended. */
-type Outcome = 'met' | 'late' | 'aborted'
+type WaitOutcome = 'met' | 'late' | 'aborted'
 
 const UNLIMITED: Limits = { millis: Number.POSITIVE_INFINITY, signal: undefined }
 const STAYS_DRAINING = 'It stays draining.'
@@ -31,13 +31,13 @@ const STAYS_DRAINING = 'It stays draining.'
 /** The life of a pool: open → draining → closed; what starts it, and what ends it in bounded time. */
 export class Lifecycle<T> {
   state: PoolStats['state'] = 'open'
-  readonly sweep: Sweep<T>
-  readonly #house: House<T>
+  readonly evictor: Evictor<T>
+  readonly #context: PoolContext<T>
   readonly #lending: Lending<T>
   readonly #holders: () => string[]
-  readonly #supply: Supply<T>
-  readonly #patrol: Patrol<T>
-  readonly #watchers = new Set<() => void>()
+  readonly #connector: Connector<T>
+  readonly #reaper: SocketReaper<T>
+  readonly #checks = new Set<() => void>()
   #started = false
   #clearing = 0
   #closing: Promise<void> | undefined
@@ -45,45 +45,45 @@ export class Lifecycle<T> {
   readonly #force = new AbortController()
 
   /** @param holders - who holds connections, in words, longest first */
-  constructor(house: House<T>, lending: Lending<T>, holders: () => string[]) {
-    this.#house = house
+  constructor(context: PoolContext<T>, lending: Lending<T>, holders: () => string[]) {
+    this.#context = context
     this.#holders = holders
     this.#lending = lending
-    this.#supply = lending.supply
-    const upkeep = new Upkeep(lending)
-    this.sweep = new Sweep(house, lending, upkeep)
-    this.#patrol = new Patrol(house, lending.supply)
-    house.lookout.onSuspicion = kind => {
-      if (kind === 'closed') this.#patrol.hurry()
-      else if (house.factory.validate !== undefined) upkeep.validate(house.roster.idleSlots())
+    this.#connector = lending.connector
+    const validation = new BackgroundValidation(lending)
+    this.evictor = new Evictor(context, lending, validation)
+    this.#reaper = new SocketReaper(context, lending.connector)
+    context.liveness.onSuspicion = kind => {
+      if (kind === 'closed') this.#reaper.runNow()
+      else if (context.factory.validate !== undefined) validation.validate(context.slots.idleSlots())
     }
   }
 
   start(): void {
     if (this.#started || this.state !== 'open') return
     this.#started = true
-    this.sweep.start()
+    this.evictor.start()
     this.#keepMin()
   }
 
-  async ready(patience: Patience): Promise<void> {
-    const { options, roster, clock, stats } = this.#house
+  async ready(patience: CallOptions): Promise<void> {
+    const { options, slots, clock, stats } = this.#context
     const limits = this.#read(patience, options.acquireTimeoutMillis)
     const since = clock.now()
     this.start()
-    const isReady = (): boolean => roster.alive >= options.min
+    const isReady = (): boolean => slots.open >= options.min
     const outcome = await this.#until(() => isReady() || this.state !== 'open', limits)
     if (outcome === 'aborted')
       throw refusals.callAborted(stats(), 'ready', clock.now() - since, 'It keeps trying.', limits.signal)
     if (isReady()) return
     throw outcome === 'met'
       ? refusals.closed(stats())
-      : refusals.notReady(stats(), limits.millis, this.#supply.breaker.lastError)
+      : refusals.notReady(stats(), limits.millis, this.#connector.breaker.lastError)
   }
 
-  async drain(patience: Patience): Promise<void> {
-    const limits = this.#read(patience, this.#house.options.drainTimeoutMillis)
-    const { clock, stats } = this.#house
+  async drain(patience: CallOptions): Promise<void> {
+    const limits = this.#read(patience, this.#context.options.drainTimeoutMillis)
+    const { clock, stats } = this.#context
     const since = clock.now()
     const outcome = await this.#drain(limits)
     if (outcome === 'met') return
@@ -99,36 +99,36 @@ export class Lifecycle<T> {
     throw refusals.drainTimeout(stats(), limits.millis, 'drain', STAYS_DRAINING, this.#holders())
   }
 
-  #drain(limits: Limits): Promise<Outcome> {
-    const { roster, gate } = this.#house
-    const { census } = roster
+  #drain(limits: Limits): Promise<WaitOutcome> {
+    const { slots, queue } = this.#context
+    const { counts } = slots
     if (this.state === 'open') this.state = 'draining'
     this.#keepMin()
-    this.sweep.stop()
-    this.changed()
-    const isDrained = (): boolean => gate.waiting === 0 && census.lent === 0 && census.resetting === 0
+    this.evictor.stop()
+    this.recheck()
+    const isDrained = (): boolean => queue.waiting === 0 && counts.lent === 0 && counts.resetting === 0
     return this.#until(isDrained, limits)
   }
 
   async clear(): Promise<void> {
-    const { slots } = this.#house.roster
+    const { all } = this.#context.slots
     this.#clearing += 1
     this.#keepMin()
     this.#discardIdle()
-    const dials = [...slots].filter(slot => slot.state === 'connecting')
+    const dials = [...all].filter(slot => slot.state === 'connecting')
     // Bounded: every dial ends by its own deadline, and so does every close.
     await this.#until(() => !dials.some(slot => slot.state === 'connecting'), UNLIMITED)
     this.#discardIdle()
-    const closing = [...slots].filter(slot => slot.state === 'closing')
+    const closing = [...all].filter(slot => slot.state === 'closing')
     await this.#until(() => closing.every(slot => slot.state === 'closed'), UNLIMITED)
     this.#clearing -= 1
     this.#keepMin()
   }
 
-  close(patience: Patience): Promise<void> {
+  close(patience: CallOptions): Promise<void> {
     let limits: Limits
     try {
-      limits = this.#read(patience, this.#house.options.drainTimeoutMillis)
+      limits = this.#read(patience, this.#context.options.drainTimeoutMillis)
     } catch (error) {
       return Promise.reject(error)
     }
@@ -142,31 +142,31 @@ export class Lifecycle<T> {
   }
 
   /** Something has ended: a connection, a loan, a wait. Whoever waits for such a thing looks again. */
-  changed(): void {
-    for (const check of this.#watchers) check()
-    if (this.#house.lookout.watched > 0 && this.#patrol.isResting) this.#patrol.start()
-    if (this.sweep.owesQuestion && this.sweep.planned === null) this.sweep.plan()
+  recheck(): void {
+    for (const check of this.#checks) check()
+    if (this.#context.liveness.watched > 0 && this.#reaper.isStopped) this.#reaper.start()
+    if (this.evictor.mustAskLimit && this.evictor.planned === null) this.evictor.plan()
   }
 
   async #close(limits: Limits): Promise<void> {
     const { millis, signal } = limits
-    const { clock, roster, gate } = this.#house
+    const { clock, slots, queue } = this.#context
     const since = clock.now()
     let outcome = await this.#drain(limits)
     const drained = outcome === 'met'
-    const before = this.#house.stats()
+    const before = this.#context.stats()
     const holders = drained ? [] : this.#holders()
     this.state = 'closed'
-    this.#supply.stop(refusals.closed(this.#house.stats()))
-    gate.close()
-    for (const slot of [...roster.slots]) {
+    this.#connector.stop(refusals.closed(this.#context.stats()))
+    queue.close()
+    for (const slot of [...slots.all]) {
       if (slot.state === 'lent') this.#lending.destroy(slot, 'drain')
-      else if (slot.state !== 'connecting' && slot.state !== 'closing') this.#supply.discard(slot, 'drain')
+      else if (slot.state !== 'connecting' && slot.state !== 'closing') this.#connector.discard(slot, 'drain')
     }
-    this.changed()
+    this.recheck()
     const left = Math.max(since + millis - clock.now(), 1)
-    if (drained) outcome = await this.#until(() => roster.slots.size === 0, { millis: left, signal })
-    this.#house.bounds.stalls.stop()
+    if (drained) outcome = await this.#until(() => slots.all.size === 0, { millis: left, signal })
+    this.#context.hookLimits.stalls.stop()
     if (outcome === 'met') return
     const then = drained
       ? 'Connections that did not close are given up.'
@@ -178,13 +178,13 @@ export class Lifecycle<T> {
 
   /** `min` is kept while the pool is open, started, and not being cleared. */
   #keepMin(): void {
-    this.#supply.keepsMin = this.#started && this.state === 'open' && this.#clearing === 0
-    this.#supply.provision()
+    this.#connector.keepsMin = this.#started && this.state === 'open' && this.#clearing === 0
+    this.#connector.connectMore()
   }
 
   #discardIdle(): void {
-    for (const slot of this.#house.roster.idleSlots()) {
-      if (slot.state === 'idle') this.#supply.discard(slot, 'drain')
+    for (const slot of this.#context.slots.idleSlots()) {
+      if (slot.state === 'idle') this.#connector.discard(slot, 'drain')
     }
   }
 
@@ -198,18 +198,18 @@ export class Lifecycle<T> {
     if (timeoutMillis !== false && !(typeof timeoutMillis === 'number' && timeoutMillis >= 0))
       issues.push(`timeoutMillis must be milliseconds ≥ 0, or false, got ${show(timeoutMillis)}`)
     if (signal !== undefined && !(signal instanceof AbortSignal)) issues.push('signal must be an AbortSignal')
-    if (issues.length > 0) throw badOptions(issues, this.#house.options.name, this.#house.stats())
+    if (issues.length > 0) throw badOptions(issues, this.#context.options.name, this.#context.stats())
     const millis = timeoutMillis === false ? Number.POSITIVE_INFINITY : (timeoutMillis as number)
     return { millis, signal: signal as AbortSignal | undefined }
   }
 
   /** Waits until the condition holds, for so many milliseconds, or until the signal. */
-  #until(condition: () => boolean, { millis, signal }: Limits): Promise<Outcome> {
+  #until(condition: () => boolean, { millis, signal }: Limits): Promise<WaitOutcome> {
     if (signal?.aborted) return Promise.resolve('aborted')
     if (condition()) return Promise.resolve('met')
     return new Promise(resolve => {
-      const settle = (outcome: Outcome): void => {
-        this.#watchers.delete(check)
+      const settle = (outcome: WaitOutcome): void => {
+        this.#checks.delete(check)
         signal?.removeEventListener('abort', abort)
         alarm.hold(false)
         alarm.clear()
@@ -221,11 +221,11 @@ export class Lifecycle<T> {
       const abort = (): void => settle('aborted')
       signal?.addEventListener('abort', abort)
       const ring = (): void => settle(condition() ? 'met' : 'late')
-      const alarm = new Alarm(this.#house.clock, ring, this.#house.bounds.onStall)
+      const alarm = new Alarm(this.#context.clock, ring, this.#context.hookLimits.onStall)
       // Somebody awaits this: it may keep the process alive, for as long as it takes.
       alarm.hold(true)
-      alarm.set(this.#house.clock.now() + millis)
-      this.#watchers.add(check)
+      alarm.set(this.#context.clock.now() + millis)
+      this.#checks.add(check)
     })
   }
 }

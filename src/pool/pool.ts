@@ -3,42 +3,42 @@ import { messageOf } from '../api/errors.ts'
 import type { AcquireOptions, Factory, PoolEvents, PoolStats } from '../api/factory.ts'
 import { isRecord, show } from '../api/read-input.ts'
 import { badOptions, checkedBounds, type ResolvedOptions } from '../api/resolve-options.ts'
-import type { House } from '../connecting/connector.ts'
+import type { PoolContext } from '../connecting/connector.ts'
 import { handlesOf } from '../connections/handles.ts'
-import { Lookout } from '../connections/liveness.ts'
-import { ServerLimit } from '../connections/server-idle-timeout.ts'
+import { Liveness } from '../connections/liveness.ts'
+import { ServerIdleTimeout } from '../connections/server-idle-timeout.ts'
 import { isCurrent, type Slot } from '../connections/slot.ts'
-import { Roster } from '../connections/slots.ts'
+import { Slots } from '../connections/slots.ts'
 import { holderInWords } from '../diagnostics/findings.ts'
-import { Troubles } from '../diagnostics/recent-problems.ts'
+import { RecentProblems } from '../diagnostics/recent-problems.ts'
 import { register } from '../diagnostics/registry.ts'
-import { leasesOf, type PoolReport, type ReportInsight, reportOf } from '../diagnostics/report.ts'
+import { leasesOf, type PoolReport, type ReportView, reportOf } from '../diagnostics/report.ts'
 import { inText } from '../diagnostics/report-text.ts'
 import { newTotals, statsOf, type Totals } from '../diagnostics/stats.ts'
-import { handOver } from '../nested/awaiters.ts'
+import { noteOwners } from '../nested/awaiters.ts'
 import { Nesting } from '../nested/nesting.ts'
 import { endsAlone, unshare } from '../nested/reuse.ts'
 import type { Scope } from '../nested/scope.ts'
-import { Shedder } from '../queue/load-shedder.ts'
+import { LoadShedder } from '../queue/load-shedder.ts'
 import { ServiceRate } from '../queue/service-rate.ts'
-import { Gate } from '../queue/wait-queue.ts'
+import { WaitQueue } from '../queue/wait-queue.ts'
 import type { Grant, Waiter } from '../queue/waiter.ts'
-import type { Clock, Lateness } from '../runtime/clock.ts'
+import type { Clock, StallListener } from '../runtime/clock.ts'
 import { PoolEmitter } from '../runtime/emitter.ts'
 import { log, refreshTracing } from '../runtime/log.ts'
-import { Sampling } from '../runtime/stack-sampler.ts'
-import { stallMeterOf } from '../runtime/stall-monitor.ts'
+import { StackSampler } from '../runtime/stack-sampler.ts'
+import { stallMonitorOf } from '../runtime/stall-monitor.ts'
 import { Stalls } from '../runtime/stalls.ts'
-import { Admission, gainedBy } from './acquire.ts'
-import { Forgotten } from './leak-reclaim.ts'
+import { Acquiring, noteOwnersOf } from './acquire.ts'
+import { LeakDetector } from './leak-reclaim.ts'
 import { Lease } from './lease.ts'
 import { Lending } from './lending.ts'
-import { Lifecycle, type Patience } from './lifecycle.ts'
-import { Departures } from './rejections.ts'
-import { Aftermath } from './stall-grace.ts'
+import { type CallOptions, Lifecycle } from './lifecycle.ts'
+import { Rejections } from './rejections.ts'
+import { StallGrace } from './stall-grace.ts'
 
 /** @internal What tests put in place of time and chance. */
-export interface Surroundings {
+export interface Environment {
   readonly clock: Clock
   readonly random: () => number
 }
@@ -52,24 +52,24 @@ const DONE: Promise<void> = Promise.resolve()
 export class Pool<T> extends PoolEmitter<T> {
   readonly #options: ResolvedOptions
   readonly #clock: Clock
-  readonly #house: House<T>
-  readonly #roster: Roster<T>
-  readonly #gate: Gate<T>
+  readonly #context: PoolContext<T>
+  readonly #slots: Slots<T>
+  readonly #queue: WaitQueue<T>
   readonly #lending: Lending<T>
   readonly #lifecycle: Lifecycle<T>
   readonly #stalls: Stalls
-  readonly #aftermath: Aftermath<T>
-  readonly #troubles = new Troubles()
-  readonly #forgotten: Forgotten<T>
-  readonly #admission: Admission<T>
+  readonly #stallGrace: StallGrace<T>
+  readonly #problems = new RecentProblems()
+  readonly #leaks: LeakDetector<T>
+  readonly #acquiring: Acquiring<T>
   /** Who holds what in which context; undefined under `nested: 'allow'`. */
   readonly #nesting: Nesting<T> | undefined
   /** The same where a nested acquire is not simply served. */
   readonly #strict: Nesting<T> | undefined
-  readonly #sampling: Sampling
+  readonly #sampler: StackSampler
 
   /** @internal */
-  constructor(factory: Factory<T>, options: ResolvedOptions, surroundings?: Surroundings) {
+  constructor(factory: Factory<T>, options: ResolvedOptions, surroundings?: Environment) {
     super()
     // Nothing has been checked then, and no default is filled in.
     if (surroundings?.clock === undefined)
@@ -77,46 +77,46 @@ export class Pool<T> extends PoolEmitter<T> {
     const { clock, random } = surroundings
     this.#options = options
     this.#clock = clock
-    this.#sampling = new Sampling(options, clock.now())
-    this.#roster = new Roster(handlesOf(factory))
-    this.#stalls = new Stalls(stallMeterOf(clock), millis => this.#stalled(millis))
+    this.#sampler = new StackSampler(options, clock.now())
+    this.#slots = new Slots(handlesOf(factory))
+    this.#stalls = new Stalls(stallMonitorOf(clock), millis => this.#stalled(millis))
     const onStall = (millis: number): boolean => this.#stalls.late(millis)
-    const mercy = (waiter: Waiter<T>, now: number): boolean => this.#aftermath.lasts(waiter, now)
-    this.#gate = new Gate(options, clock, onStall, mercy, {
-      crowd: now => departures.crowd(now),
-      onDeparture: (waiter, how, crowd) => departures.onDeparture(waiter, how, crowd),
-      onDepartures: () => departures.onDepartures(),
+    const mercy = (waiter: Waiter<T>, now: number): boolean => this.#stallGrace.defers(waiter, now)
+    this.#queue = new WaitQueue(options, clock, onStall, mercy, {
+      snapshot: now => rejections.snapshot(now),
+      onRejected: (waiter, how, snapshot) => rejections.onRejected(waiter, how, snapshot),
+      onAnyRejected: () => rejections.onAnyRejected(),
     })
     const totals = newTotals()
     this.#nesting = options.nested === 'allow' ? undefined : this.#newNesting(factory, totals, onStall)
     this.#strict = options.nested === 'detect' ? undefined : this.#nesting
-    this.#house = {
+    this.#context = {
       factory,
       options,
       clock,
       random,
-      bounds: { clock, onStall, stalls: this.#stalls },
+      hookLimits: { clock, onStall, stalls: this.#stalls },
       events: this,
-      roster: this.#roster,
-      gate: this.#gate,
-      lookout: new Lookout(factory, options, clock),
-      limit: new ServerLimit(options.serverIdleTimeoutMillis, options.halfClose === 'on', () =>
+      slots: this.#slots,
+      queue: this.#queue,
+      liveness: new Liveness(factory, options, clock),
+      serverLimit: new ServerIdleTimeout(options.serverIdleTimeoutMillis, options.halfClose === 'on', () =>
         this.#limitChanged(),
       ),
       totals,
       nesting: this.#nesting,
       stats: () => this.stats(),
-      onChange: () => this.#lifecycle.changed(),
+      onChange: () => this.#lifecycle.recheck(),
     }
-    this.#lending = new Lending(this.#house)
-    const holders = (): string[] => leasesOf(this.#insight(), this.#clock.now()).map(holderInWords)
-    this.#lifecycle = new Lifecycle(this.#house, this.#lending, holders)
-    this.#aftermath = new Aftermath(this.#house, this.#stalls)
-    this.#admission = new Admission(this.#house, this.#lending, this.#lifecycle, this.#sampling)
-    this.#forgotten = new Forgotten(this.#house, this.#lending, () => this.#lifecycle.state === 'closed')
-    const context = { lending: this.#lending, troubles: this.#troubles, holders }
-    const departures = new Departures(this.#house, context)
-    this.#meetOverload()
+    this.#lending = new Lending(this.#context)
+    const holders = (): string[] => leasesOf(this.#view(), this.#clock.now()).map(holderInWords)
+    this.#lifecycle = new Lifecycle(this.#context, this.#lending, holders)
+    this.#stallGrace = new StallGrace(this.#context, this.#stalls)
+    this.#acquiring = new Acquiring(this.#context, this.#lending, this.#lifecycle, this.#sampler)
+    this.#leaks = new LeakDetector(this.#context, this.#lending, () => this.#lifecycle.state === 'closed')
+    const context = { lending: this.#lending, problems: this.#problems, holders }
+    const rejections = new Rejections(this.#context, context)
+    this.#addOverloadControls()
     if (log.pool.enabled) log.pool('%s: made with %O', options.name, options)
     refreshTracing()
     register(this)
@@ -134,14 +134,14 @@ export class Pool<T> extends PoolEmitter<T> {
     const refusal = this.#strict === undefined ? undefined : this.#strict.refusal(request, ACQUIRE)
     if (refusal !== undefined) return Promise.reject(refusal)
     const share = this.#strict?.shared(request, false, ACQUIRE)
-    if (share !== undefined) return handOver(promiseOf(share.slot as Slot<T>), share)
-    const slot = request === undefined ? this.#admission.lendIdle() : undefined
-    if (slot === undefined) return this.#admission.enter(request, 'acquire', ACQUIRE) as Promise<T>
+    if (share !== undefined) return noteOwners(promiseOf(share.slot as Slot<T>), share)
+    const slot = request === undefined ? this.#acquiring.lendIdle() : undefined
+    if (slot === undefined) return this.#acquiring.enter(request, 'acquire', ACQUIRE) as Promise<T>
     const { lentAt } = slot
-    if (this.#sampling.left > 0 || lentAt >= this.#sampling.refillAt)
-      slot.trace = this.#sampling.take(ACQUIRE, lentAt)
+    if (this.#sampler.left > 0 || lentAt >= this.#sampler.refillAt)
+      slot.trace = this.#sampler.capture(ACQUIRE, lentAt)
     if (this.#nesting !== undefined) this.#nesting.begin(slot, false, false, ACQUIRE)
-    return slot.trace === undefined ? promiseOf(slot) : gainedBy(promiseOf(slot), slot)
+    return slot.trace === undefined ? promiseOf(slot) : noteOwnersOf(promiseOf(slot), slot)
   }
 
   /**
@@ -165,19 +165,19 @@ export class Pool<T> extends PoolEmitter<T> {
     const share = this.#strict?.shared(request, false, LEASE)
     if (share !== undefined) {
       const { loan } = share.slot as Slot<T>
-      const shared = await handOver(Promise.resolve(share.slot as Slot<T>), share)
+      const shared = await noteOwners(Promise.resolve(share.slot as Slot<T>), share)
       return this.#token(shared, loan, share)
     }
-    const slot = request === undefined ? this.#admission.lendIdle() : undefined
+    const slot = request === undefined ? this.#acquiring.lendIdle() : undefined
     if (slot !== undefined) {
-      if (this.#sampling.left > 0 || slot.lentAt >= this.#sampling.refillAt)
-        slot.trace = this.#sampling.take(LEASE, slot.lentAt)
+      if (this.#sampler.left > 0 || slot.lentAt >= this.#sampler.refillAt)
+        slot.trace = this.#sampler.capture(LEASE, slot.lentAt)
       if (this.#nesting !== undefined) this.#nesting.begin(slot, false, false, LEASE)
       const { loan } = slot
-      if (slot.trace !== undefined) await gainedBy(DONE, slot)
+      if (slot.trace !== undefined) await noteOwnersOf(DONE, slot)
       return this.#token(slot, loan)
     }
-    const grant = (await this.#admission.enter(request, 'lease', LEASE)) as Grant<T>
+    const grant = (await this.#acquiring.enter(request, 'lease', LEASE)) as Grant<T>
     return this.#token(grant.slot, grant.loan)
   }
 
@@ -188,7 +188,7 @@ export class Pool<T> extends PoolEmitter<T> {
       isReclaimed: () => slot.isReclaimed && slot.loan === loan,
       end: how => {
         if (how === 'destroy') this.#lending.destroy(slot)
-        else if (share === undefined) this.#giveBack(slot)
+        else if (share === undefined) this.#endLoan(slot)
         else if (unshare(share)) this.#lending.giveBack(slot)
       },
     })
@@ -196,27 +196,27 @@ export class Pool<T> extends PoolEmitter<T> {
 
   /** Takes a connection back. Takes effect at once; rejects with `POOL_NOT_BORROWED` when it is not lent. */
   release(resource: T): Promise<void> {
-    const slot = this.#roster.lent(resource)
+    const slot = this.#slots.lentSlot(resource)
     if (slot === undefined) return this.#notLent(resource, 'release')
     const share = slot.scope?.tip
-    if (share === undefined || share.exact) this.#giveBack(slot)
+    if (share === undefined || share.exact) this.#endLoan(slot)
     else if (unshare(share)) this.#lending.giveBack(slot)
-    this.tellNow()
+    this.flush()
     return DONE
   }
 
   /** Takes a connection back and ends it. Takes effect at once; rejects with `POOL_NOT_BORROWED`. */
   destroy(resource: T): Promise<void> {
-    const slot = this.#roster.lent(resource)
+    const slot = this.#slots.lentSlot(resource)
     if (slot === undefined) return this.#notLent(resource, 'destroy')
     this.#lending.destroy(slot)
-    this.tellNow()
+    this.flush()
     return DONE
   }
 
   /** Is this connection lent at this moment? */
   isBorrowedResource(resource: T): boolean {
-    return this.#roster.lent(resource) !== undefined
+    return this.#slots.lentSlot(resource) !== undefined
   }
 
   /** Starts to keep `min` connections and to check the idle ones, where `autostart` is off. */
@@ -231,7 +231,7 @@ export class Pool<T> extends PoolEmitter<T> {
    * @returns rejects with `POOL_CONNECT_FAILED` after that, with `POOL_CLOSED` when the pool is drained first, with
    *   `POOL_ABORTED` at its signal
    */
-  ready(patience: Patience = {}): Promise<void> {
+  ready(patience: CallOptions = {}): Promise<void> {
     return this.#lifecycle.ready(patience)
   }
 
@@ -241,7 +241,7 @@ export class Pool<T> extends PoolEmitter<T> {
    * @param patience - how long it may take; default `drainTimeoutMillis`
    * @returns rejects with `POOL_DRAIN_TIMEOUT` after that, with `POOL_ABORTED` at its signal; it stays draining
    */
-  drain(patience: Patience = {}): Promise<void> {
+  drain(patience: CallOptions = {}): Promise<void> {
     return this.#lifecycle.drain(patience)
   }
 
@@ -258,7 +258,7 @@ export class Pool<T> extends PoolEmitter<T> {
    *   rejected with `POOL_CLOSED`. At its signal the same happens at once, and every call of `close` rejects with
    *   `POOL_ABORTED`
    */
-  close(patience: Patience = {}): Promise<void> {
+  close(patience: CallOptions = {}): Promise<void> {
     if (patience !== null && !isRecord(patience) && !((patience as unknown) instanceof AbortSignal))
       return this.#misused(`close takes { timeoutMillis, signal }, got ${show(patience)}`)
     return this.#lifecycle.close(patience)
@@ -271,15 +271,15 @@ export class Pool<T> extends PoolEmitter<T> {
 
   /** Starts a new generation: idle connections are destroyed now, lent ones when they come back. */
   purge(why: string | Error = 'purge'): void {
-    const { supply } = this.#lending
+    const { connector } = this.#lending
     const reason = messageOf(why)
-    supply.newGeneration(reason)
-    if (log.pool.enabled) log.pool('%s: generation %d: %s', this.name, supply.generation, reason)
-    for (const slot of this.#roster.idleSlots()) {
-      if (slot.state === 'idle') supply.discard(slot, 'generation', reason)
+    connector.newGeneration(reason)
+    if (log.pool.enabled) log.pool('%s: generation %d: %s', this.name, connector.generation, reason)
+    for (const slot of this.#slots.idleSlots()) {
+      if (slot.state === 'idle') connector.discard(slot, 'generation', reason)
     }
     this.#lending.serve(this.#clock.now())
-    this.tellNow()
+    this.flush()
   }
 
   /** Changes the bounds. Surplus connections are destroyed: idle ones now, lent ones when they come back. */
@@ -287,13 +287,13 @@ export class Pool<T> extends PoolEmitter<T> {
     const { min, max } = checkedBounds(bounds, this.#options, () => this.stats())
     this.#options.min = min
     this.#options.max = max
-    const { supply } = this.#lending
-    for (const slot of this.#roster.idleSlots()) {
-      if (!supply.isOversized) break
-      if (slot.state === 'idle') supply.discard(slot, 'surplus')
+    const { connector } = this.#lending
+    for (const slot of this.#slots.idleSlots()) {
+      if (!connector.isOversized) break
+      if (slot.state === 'idle') connector.discard(slot, 'surplus')
     }
     this.#lending.serve(this.#clock.now())
-    this.tellNow()
+    this.flush()
   }
 
   get name(): string {
@@ -302,22 +302,22 @@ export class Pool<T> extends PoolEmitter<T> {
 
   /** Connections that the pool owns or makes; those closing are not counted. */
   get size(): number {
-    return this.#roster.size
+    return this.#slots.size
   }
 
   /** Idle connections. */
   get available(): number {
-    return this.#roster.census.idle
+    return this.#slots.counts.idle
   }
 
   /** Lent connections. */
   get borrowed(): number {
-    return this.#roster.census.lent
+    return this.#slots.counts.lent
   }
 
   /** Acquires that wait. */
   get pending(): number {
-    return this.#gate.waiting
+    return this.#queue.waiting
   }
 
   get max(): number {
@@ -330,12 +330,12 @@ export class Pool<T> extends PoolEmitter<T> {
 
   /** How many connections may be made now; those closing still count. */
   get spareResourceCapacity(): number {
-    return this.#lending.supply.spare
+    return this.#lending.connector.freePermits
   }
 
   /** A plain snapshot. */
   stats(): PoolStats {
-    return statsOf(this.#insight())
+    return statsOf(this.#view())
   }
 
   /** The state of the pool for a person: every lease, every waiter, every connection, what went wrong. */
@@ -345,27 +345,27 @@ export class Pool<T> extends PoolEmitter<T> {
 
   /** The same as plain data, for `JSON.stringify`. */
   reportJson(): PoolReport {
-    this.#stalls.look()
-    return reportOf(this.#insight(), this.#clock.now())
+    this.#stalls.update()
+    return reportOf(this.#view(), this.#clock.now())
   }
 
   /** @internal Notes what goes wrong, for the report, and tells the listeners. */
   override announce<K extends keyof PoolEvents<T> & string>(event: K, ...details: PoolEvents<T>[K]): void {
-    this.#troubles.note(event, details, this.#clock.now())
+    this.#problems.note(event, details, this.#clock.now())
     super.announce(event, ...details)
   }
 
   /** @internal Read by generic-pool's own test suite. */
   get _scheduledEviction(): object | null {
-    return this.#lifecycle.sweep.planned
+    return this.#lifecycle.evictor.planned
   }
 
   /** @internal For the model test, which asserts the invariants. */
   get _insides() {
     return {
-      roster: this.#roster,
-      gate: this.#gate,
-      supply: this.#lending.supply,
+      slots: this.#slots,
+      queue: this.#queue,
+      connector: this.#lending.connector,
       options: this.#options,
       stalls: this.#stalls,
     }
@@ -375,13 +375,13 @@ export class Pool<T> extends PoolEmitter<T> {
     work: (resource: T) => R | PromiseLike<R>,
     request: number | AcquireOptions | undefined,
   ): Promise<R> {
-    let slot = request === undefined ? this.#admission.lendIdle() : undefined
+    let slot = request === undefined ? this.#acquiring.lendIdle() : undefined
     let loan: number
-    if (slot === undefined) ({ slot, loan } = (await this.#admission.enter(request, 'use', USE)) as Grant<T>)
+    if (slot === undefined) ({ slot, loan } = (await this.#acquiring.enter(request, 'use', USE)) as Grant<T>)
     else {
       loan = slot.loan
-      if (this.#sampling.left > 0 || slot.lentAt >= this.#sampling.refillAt)
-        slot.trace = this.#sampling.take(USE, slot.lentAt)
+      if (this.#sampler.left > 0 || slot.lentAt >= this.#sampler.refillAt)
+        slot.trace = this.#sampler.capture(USE, slot.lentAt)
       if (this.#nesting !== undefined) {
         this.#nesting.begin(slot, true, false, USE)
         // From a microtask of its own the scope reaches nobody but the work, and there is nothing to restore: from
@@ -396,12 +396,12 @@ export class Pool<T> extends PoolEmitter<T> {
       return await work(slot.lent as T)
     } finally {
       // Unless the function has ended the loan itself.
-      if (isCurrent(slot, loan)) this.#giveBack(slot)
+      if (isCurrent(slot, loan)) this.#endLoan(slot)
     }
   }
 
   /** Ends a loan; its connection stays with whoever shares it. */
-  #giveBack(slot: Slot<T>): void {
+  #endLoan(slot: Slot<T>): void {
     if (this.#strict === undefined || endsAlone(slot.scope)) this.#lending.giveBack(slot)
   }
 
@@ -421,38 +421,44 @@ export class Pool<T> extends PoolEmitter<T> {
   }
 
   #notLent(resource: T, what: 'release' | 'destroy'): Promise<void> {
-    if (this.#forgotten.forgives(resource)) return DONE
+    if (this.#leaks.isLateRelease(resource)) return DONE
     return Promise.reject(refusals.notBorrowed(this.stats(), what))
   }
 
   /** What deals with overload, as far as the options ask for it. */
-  #meetOverload(): void {
-    const { options, clock, bounds } = this.#house
+  #addOverloadControls(): void {
+    const { options, clock, hookLimits } = this.#context
     const stalledSince = (start: number): number => this.#stalls.since(start)
     if (options.shedding !== undefined) {
-      this.#gate.shedder = new Shedder(options.shedding, this.#gate, clock, bounds.onStall, stalledSince)
+      this.#queue.loadShedder = new LoadShedder(
+        options.shedding,
+        this.#queue,
+        clock,
+        hookLimits.onStall,
+        stalledSince,
+      )
     }
-    if (options.earlyRefusal) this.#gate.rate = new ServiceRate(stalledSince)
+    if (options.earlyRefusal) this.#queue.serviceRate = new ServiceRate(stalledSince)
   }
 
-  #newNesting(factory: Factory<T>, totals: Totals, onStall: Lateness): Nesting<T> {
-    const house = {
+  #newNesting(factory: Factory<T>, totals: Totals, onStall: StallListener): Nesting<T> {
+    const context = {
       factory,
       options: this.#options,
       clock: this.#clock,
       events: this,
-      roster: this.#roster,
+      slots: this.#slots,
       totals,
-      sampling: this.#sampling,
+      sampler: this.#sampler,
       stalls: this.#stalls,
       stats: () => this.stats(),
-      reject: (waiter: Waiter<T>): boolean => this.#gate.refuse(waiter, 'deadlocked'),
+      reject: (waiter: Waiter<T>): boolean => this.#queue.reject(waiter, 'deadlocked'),
     }
-    return new Nesting<T>(house, onStall)
+    return new Nesting<T>(context, onStall)
   }
 
   #stalled(millis: number): void {
-    this.#aftermath.begin()
+    this.#stallGrace.start()
     if (log.stall.enabled) log.stall('%s: the event loop stood still for %d ms', this.name, millis)
     this.announce('stall', { pool: this.name, millis })
   }
@@ -460,26 +466,26 @@ export class Pool<T> extends PoolEmitter<T> {
   #limitChanged(): void {
     // While the pool is being made, there is nothing to plan and nobody to tell.
     if (this.#lifecycle === undefined) return
-    this.#lifecycle.sweep.plan()
-    this.announce('server-timeout', { pool: this.name, ...this.#house.limit.stats })
+    this.#lifecycle.evictor.plan()
+    this.announce('server-timeout', { pool: this.name, ...this.#context.serverLimit.stats })
   }
 
-  #insight(): ReportInsight<T> {
-    const { supply } = this.#lending
+  #view(): ReportView<T> {
+    const { connector } = this.#lending
     return {
       options: this.#options,
       state: this.#lifecycle.state,
-      roster: this.#roster,
-      gate: this.#gate,
-      breaker: supply.breaker,
-      generation: supply.generation,
-      totals: this.#house.totals,
+      slots: this.#slots,
+      queue: this.#queue,
+      breaker: connector.breaker,
+      generation: connector.generation,
+      totals: this.#context.totals,
       stalls: this.#stalls,
-      troubles: this.#troubles,
-      busy: this.#house.factory.busy?.bind(this.#house.factory),
-      unused: slot => this.#forgotten.unused(slot),
-      halfClose: this.#house.lookout.findings,
-      serverTimeout: this.#house.limit.stats,
+      problems: this.#problems,
+      busy: this.#context.factory.busy?.bind(this.#context.factory),
+      unused: slot => this.#leaks.unusedMillis(slot),
+      halfClose: this.#context.liveness.counts,
+      serverTimeout: this.#context.serverLimit.stats,
     }
   }
 }

@@ -1,14 +1,14 @@
-import type { House } from '../connecting/connector.ts'
+import type { PoolContext } from '../connecting/connector.ts'
 import type { Waiter } from '../queue/waiter.ts'
-import { insideHook } from '../runtime/emitter.ts'
+import { runHook } from '../runtime/emitter.ts'
 import type { Stalls } from '../runtime/stalls.ts'
 
 /** @internal So much of the end of a wait is made up for, as far as the event loop stood still in it. Milliseconds. */
-export const MOST_MILLIS = 100
+export const MAX_GRACE_MILLIS = 100
 /** Something that was lent this short a time ago shows that things move. Milliseconds. */
-const LATELY_MILLIS = 25
+const RECENT_MILLIS = 25
 /** So many stalls that end after a deadline are waited for: a loop that always stands still must judge all the same. */
-const MOST_STALLS = 4
+const MAX_STALLS = 4
 
 /**
  * After the event loop has stood still, one turn delivers what lies in the kernel. That is enough where a reply was all
@@ -19,8 +19,8 @@ const MOST_STALLS = 4
  * others are being served: until the loop has run for as much of the last 100 ms before the deadline as it stood
  * still. Where nothing moves, the turn is all they get.
  */
-export class Aftermath<T> {
-  readonly #house: House<T>
+export class StallGrace<T> {
+  readonly #context: PoolContext<T>
   readonly #stalls: Stalls
   #acquired = 0
   #movedAt = Number.NEGATIVE_INFINITY
@@ -28,26 +28,26 @@ export class Aftermath<T> {
   #askedAt = Number.NEGATIVE_INFINITY
   #moves = false
 
-  constructor(house: House<T>, stalls: Stalls) {
-    this.#house = house
+  constructor(context: PoolContext<T>, stalls: Stalls) {
+    this.#context = context
     this.#stalls = stalls
   }
 
   /** The event loop runs again. */
-  begin(): void {
-    this.#acquired = this.#house.totals.acquired
+  start(): void {
+    this.#acquired = this.#context.totals.acquired
     this.#movedAt = Number.NEGATIVE_INFINITY
     this.#askedAt = Number.NEGATIVE_INFINITY
   }
 
   /** Is it too early to judge one whose time is up? */
-  lasts(waiter: Waiter<T>, now: number): boolean {
-    const deadline = waiter.deadline(this.#house.options.acquireTimeoutMillis)
-    const from = Math.max(waiter.since, deadline - MOST_MILLIS)
+  defers(waiter: Waiter<T>, now: number): boolean {
+    const deadline = waiter.deadline(this.#context.options.acquireTimeoutMillis)
+    const from = Math.max(waiter.since, deadline - MAX_GRACE_MILLIS)
     const { last, recent } = this.#stalls
     if (last === undefined || last.until <= from) return false
     if (now - from - this.#stalls.since(from) >= deadline - from) return false
-    if ((recent.at(-MOST_STALLS - 1)?.until ?? Number.NEGATIVE_INFINITY) > deadline) return false
+    if ((recent.at(-MAX_STALLS - 1)?.until ?? Number.NEGATIVE_INFINITY) > deadline) return false
     if (now !== this.#askedAt) {
       this.#askedAt = now
       this.#moves = this.#isMoving(now)
@@ -56,21 +56,21 @@ export class Aftermath<T> {
   }
 
   #isMoving(now: number): boolean {
-    const { acquired } = this.#house.totals
+    const { acquired } = this.#context.totals
     if (acquired !== this.#acquired) this.#movedAt = now
     this.#acquired = acquired
-    const { connecting, validating, resetting } = this.#house.roster.census
+    const { connecting, validating, resetting } = this.#context.slots.counts
     const isComing = connecting + validating + resetting > 0
-    return isComing || now - this.#movedAt < LATELY_MILLIS || this.#isAtWork()
+    return isComing || now - this.#movedAt < RECENT_MILLIS || this.#isAtWork()
   }
 
   /** Has any holder a command under way? */
   #isAtWork(): boolean {
-    const { factory, roster } = this.#house
+    const { factory, slots } = this.#context
     if (factory.busy === undefined) return false
     try {
-      return insideHook(() =>
-        [...roster.slots].some(slot => slot.state === 'lent' && factory.busy?.(slot.resource as T)),
+      return runHook(() =>
+        [...slots.all].some(slot => slot.state === 'lent' && factory.busy?.(slot.resource as T)),
       )
     } catch {
       return false

@@ -32,7 +32,7 @@ export class Codel {
   dequeue(now: number, delay: number): number {
     if (now >= this.#intervalEnds) {
       // The first of an interval is never dropped: what came of the last one may have ended meanwhile.
-      this.#begin(now, delay, this.#least > this.#target)
+      this.#startInterval(now, delay, this.#least > this.#target)
       return Number.POSITIVE_INFINITY
     }
     const limit = this.isSlow ? 2 * this.#target : Number.POSITIVE_INFINITY
@@ -60,11 +60,11 @@ export class Codel {
    */
   stuck(now: number, delay: number): number {
     if (now < this.#intervalEnds) return Number.POSITIVE_INFINITY
-    this.#begin(now, delay, this.#least > this.#target)
+    this.#startInterval(now, delay, this.#least > this.#target)
     return this.isSlow ? 2 * this.#target : Number.POSITIVE_INFINITY
   }
 
-  #begin(now: number, delay: number, isSlow: boolean): void {
+  #startInterval(now: number, delay: number, isSlow: boolean): void {
     this.isSlow = isSlow || this.#hasDropped
     this.#hasDropped = false
     this.#least = delay

@@ -1,24 +1,24 @@
 import type { ResolvedOptions } from '../api/resolve-options.ts'
-import { Alarm, type Clock, type Lateness } from '../runtime/clock.ts'
+import { Alarm, type Clock, type StallListener } from '../runtime/clock.ts'
 import { Codel } from './codel.ts'
 import type { Waiter } from './waiter.ts'
 
 /** What the shedder needs of the queue. */
-export interface Queue<T> {
+export interface ShedQueue<T> {
   readonly waiting: number
   /** Who has waited longest, of whatever priority: those of a low one stand behind all others. */
   oldest(): Waiter<T> | undefined
   /** Those of each priority, oldest first. */
-  readonly lines: readonly Iterable<Waiter<T>>[]
+  readonly lists: readonly Iterable<Waiter<T>>[]
   /** Sends these away. */
-  shed(crowd: readonly Waiter<T>[]): void
+  shed(group: readonly Waiter<T>[]): void
 }
 
 /** Applies {@link Codel} to the queue of a pool. All of it is O(1) a waiter, and nothing at all while nobody waits. */
-export class Shedder<T> {
+export class LoadShedder<T> {
   readonly #codel: Codel
   readonly #lifo: boolean
-  readonly #queue: Queue<T>
+  readonly #queue: ShedQueue<T>
   readonly #interval: number
   readonly #clock: Clock
   readonly #poll: Alarm
@@ -27,9 +27,9 @@ export class Shedder<T> {
 
   constructor(
     options: NonNullable<ResolvedOptions['shedding']>,
-    queue: Queue<T>,
+    queue: ShedQueue<T>,
     clock: Clock,
-    onStall: Lateness,
+    onStall: StallListener,
     stalledSince: (start: number) => number,
   ) {
     this.#codel = new Codel(options.targetMillis, options.intervalMillis)
@@ -38,7 +38,7 @@ export class Shedder<T> {
     this.#queue = queue
     this.#clock = clock
     this.#stalledSince = stalledSince
-    this.#poll = new Alarm(clock, () => this.#look(), onStall)
+    this.#poll = new Alarm(clock, () => this.#check(), onStall)
   }
 
   /** Is the youngest to be served first? Only while there is a standing queue. */
@@ -47,7 +47,7 @@ export class Shedder<T> {
   }
 
   /** Somebody joins an empty queue. */
-  begin(now: number): void {
+  queueStarted(now: number): void {
     this.#codel.emptied()
     if (!this.#poll.isSet) this.#poll.set(now + this.#interval)
   }
@@ -66,7 +66,7 @@ export class Shedder<T> {
   }
 
   /** Connections that do not come back at all never come to {@link dequeue}. */
-  #look(): void {
+  #check(): void {
     const first = this.#queue.oldest()
     if (first === undefined) return
     const now = this.#clock.now()
@@ -77,16 +77,16 @@ export class Shedder<T> {
 
   #shed(now: number, limit: number): void {
     if (limit === Number.POSITIVE_INFINITY) return
-    const crowd: Waiter<T>[] = []
-    for (const line of this.#queue.lines) {
+    const group: Waiter<T>[] = []
+    for (const line of this.#queue.lists) {
       for (const waiter of line) {
         if (this.#delay(waiter, now) <= limit) break
-        crowd.push(waiter)
+        group.push(waiter)
       }
     }
-    if (crowd.length === 0) return
+    if (group.length === 0) return
     if (this.#lifo) this.#codel.dropped()
-    this.#queue.shed(crowd)
+    this.#queue.shed(group)
   }
 
   /** Whoever waited because the event loop stood still did not wait for us. */

@@ -1,7 +1,7 @@
-import { Alarm, type Clock, type Lateness } from '../runtime/clock.ts'
+import { Alarm, type Clock, type StallListener } from '../runtime/clock.ts'
 import { Heap } from './heap.ts'
 import type { Waiter } from './waiter.ts'
-import { type Crowd, Lane, Line } from './waiter-lists.ts'
+import { PriorityList, type TimeoutGroup, TimeoutList } from './waiter-lists.ts'
 
 /** A crowd that expires together does so in portions of so many milliseconds; the loop turns in between. */
 export const PORTION_MILLIS = 8
@@ -13,7 +13,7 @@ const SPARED_MILLIS = 5
 const SPARE_LANES = 64
 
 /** What becomes of those whose time is up. */
-export interface ExpiryListener<T> {
+export interface TimeoutListener<T> {
   expire(waiter: Waiter<T>, now: number): void
   /** All that were due at this moment, or a portion of them, have expired. */
   done(): void
@@ -28,15 +28,15 @@ export interface ExpiryListener<T> {
  *             due 1170 ─► 1170 1180 …                (timeoutMillis: 400)
  *             due 5210 ─► 5210 5210 5233 …           (acquireTimeoutMillis: 5000)
  */
-export class Expiry<T> {
+export class WaitTimeouts<T> {
   readonly #clock: Clock
   readonly #alarm: Alarm
-  readonly #listener: ExpiryListener<T>
+  readonly #listener: TimeoutListener<T>
   readonly #mercy: (waiter: Waiter<T>, now: number) => boolean
-  readonly #lanes = new Map<number, Lane<T>>()
-  readonly #agenda = new Heap<Crowd<T>>()
+  readonly #lanes = new Map<number, TimeoutList<T>>()
+  readonly #agenda = new Heap<TimeoutGroup<T>>()
   /** Where the last waiter went: most go where the one before them went. */
-  #latest: Lane<T> | undefined
+  #latest: TimeoutList<T> | undefined
   #empty = 0
   /** How many have been looked at since the clock was read, of whatever crowd: there may be as many crowds as waiters. */
   #blind = 0
@@ -44,9 +44,9 @@ export class Expiry<T> {
   /** @param mercy - is it too early to judge one whose time is up? */
   constructor(
     clock: Clock,
-    onStall: Lateness,
+    onStall: StallListener,
     mercy: (waiter: Waiter<T>, now: number) => boolean,
-    listener: ExpiryListener<T>,
+    listener: TimeoutListener<T>,
   ) {
     this.#clock = clock
     this.#listener = listener
@@ -54,7 +54,7 @@ export class Expiry<T> {
     this.#alarm = new Alarm(clock, () => this.#ring(), onStall)
   }
 
-  add(waiter: Waiter<T>, line: Line<T>, timeout: number): void {
+  add(waiter: Waiter<T>, line: PriorityList<T>, timeout: number): void {
     if (timeout !== line.timeout) {
       this.#join(waiter, timeout)
       return
@@ -73,7 +73,7 @@ export class Expiry<T> {
     let lane = this.#latest
     if (lane?.timeout !== timeout) lane = this.#lanes.get(timeout)
     if (lane === undefined) {
-      lane = new Lane<T>(timeout)
+      lane = new TimeoutList<T>(timeout)
       this.#lanes.set(timeout, lane)
       this.#plan(lane, waiter.since + timeout)
     } else if (lane.soonest === undefined) this.#empty -= 1
@@ -82,14 +82,14 @@ export class Expiry<T> {
   }
 
   /** It leaves them, for whatever reason. */
-  leave(lane: Lane<T>, waiter: Waiter<T>): void {
+  leave(lane: TimeoutList<T>, waiter: Waiter<T>): void {
     lane.remove(waiter)
     if (lane.soonest === undefined) this.#emptied()
   }
 
-  #plan(crowd: Crowd<T>, due: number): void {
+  #plan(crowd: TimeoutGroup<T>, due: number): void {
     crowd.due = due
-    if (crowd instanceof Line) crowd.isPlanned = true
+    if (crowd instanceof PriorityList) crowd.isPlanned = true
     this.#agenda.push(crowd)
     // Never later than the alarm already is: an empty crowd may still be on the agenda.
     this.#alarm.set(due)
@@ -102,7 +102,7 @@ export class Expiry<T> {
   #emptied(): void {
     this.#empty += 1
     if (this.#empty <= SPARE_LANES || this.#empty * 2 <= this.#lanes.size) return
-    this.#agenda.retain(crowd => crowd instanceof Line || crowd.soonest !== undefined)
+    this.#agenda.retain(crowd => crowd instanceof PriorityList || crowd.soonest !== undefined)
     for (const lane of this.#lanes.values()) if (lane.soonest === undefined) this.#lanes.delete(lane.timeout)
     this.#latest = undefined
     this.#empty = 0
@@ -137,9 +137,9 @@ export class Expiry<T> {
   }
 
   /** @returns false when the portion is used up */
-  #expire(crowd: Crowd<T>, now: number, end: number): boolean {
+  #expire(crowd: TimeoutGroup<T>, now: number, end: number): boolean {
     let next: Waiter<T> | undefined
-    for (let waiter = crowd.soonest; waiter !== undefined && !waiter.gone; waiter = next) {
+    for (let waiter = crowd.soonest; waiter !== undefined && !waiter.hasLeft; waiter = next) {
       if (waiter.since + crowd.timeout > now) break
       next = crowd.after(waiter)
       if (this.#blind === MOST_BLIND) {
@@ -152,8 +152,8 @@ export class Expiry<T> {
     return true
   }
 
-  #drop(crowd: Crowd<T>): void {
-    if (crowd instanceof Line) {
+  #drop(crowd: TimeoutGroup<T>): void {
+    if (crowd instanceof PriorityList) {
       crowd.isPlanned = false
       return
     }

@@ -1,7 +1,7 @@
 import type { Waiter } from './waiter.ts'
 
 /** Waiters with one timeout: their deadlines come in the order in which they arrived. */
-export interface Crowd<T> {
+export interface TimeoutGroup<T> {
   readonly timeout: number
   /** Whose deadline comes first. */
   readonly soonest: Waiter<T> | undefined
@@ -15,15 +15,15 @@ export interface Crowd<T> {
  * The waiters of one priority, in order of arrival. They are the links themselves, so each enters and leaves at once
  * from anywhere and leaves nothing behind; a queue of marked entries would keep those alive that have been served.
  *
- * Those with the pool's own timeout, mostly all, are a {@link Crowd} as they stand: their deadlines come in order.
+ * Those with the pool's own timeout, mostly all, are a {@link TimeoutGroup} as they stand: their deadlines come in order.
  */
-export class Line<T> implements Crowd<T> {
+export class PriorityList<T> implements TimeoutGroup<T> {
   first: Waiter<T> | undefined = undefined
   last: Waiter<T> | undefined = undefined
   length = 0
   soonest: Waiter<T> | undefined = undefined
   due = Number.POSITIVE_INFINITY
-  /** Whether {@link Crowd.due} is being looked after. */
+  /** Whether {@link TimeoutGroup.due} is being looked after. */
   isPlanned = false
   readonly timeout: number
   readonly priority: number
@@ -67,7 +67,7 @@ export class Line<T> implements Crowd<T> {
 }
 
 /** The waiters with a timeout of their own that is the same, of whatever priority; linked in the same way. */
-export class Lane<T> implements Crowd<T> {
+export class TimeoutList<T> implements TimeoutGroup<T> {
   soonest: Waiter<T> | undefined = undefined
   #latest: Waiter<T> | undefined = undefined
   due = 0

@@ -1,8 +1,8 @@
 import type { PoolError } from '../api/errors.ts'
 import type { Slot } from '../connections/slot.ts'
-import type { Scope, Wait } from '../nested/scope.ts'
-import type { Trace } from '../runtime/stack-trace.ts'
-import type { Lane, Line } from './waiter-lists.ts'
+import type { Scope, WaitEdge } from '../nested/scope.ts'
+import type { StackTrace } from '../runtime/stack-trace.ts'
+import type { PriorityList, TimeoutList } from './waiter-lists.ts'
 
 /** Where a waiting acquire is: it leaves `waiting` once, and whoever moves it learns whether it was the one. */
 export type WaiterState =
@@ -48,21 +48,21 @@ class Particulars<T = unknown> {
   detached = false
   readonly call: Call
   /** The queue of its priority, if that is not the highest. */
-  line: Line<T> | undefined = undefined
+  line: PriorityList<T> | undefined = undefined
   /** Its companions, if its timeout is not the pool's. */
-  lane: Lane<T> | undefined = undefined
+  lane: TimeoutList<T> | undefined = undefined
   earlier: Waiter<T> | undefined = undefined
   later: Waiter<T> | undefined = undefined
   /** Where it was called, if that is known. */
-  trace: Trace | undefined = undefined
+  trace: StackTrace | undefined = undefined
   /** The scope of the lease that it waits for. */
   scope: Scope | undefined = undefined
   /** Set while it is known to wait inside the scope of a lease. */
-  wait: Wait | undefined = undefined
+  wait: WaitEdge | undefined = undefined
   /** The opening of the breaker during which it came; see {@link Breaker.openings}. */
-  opening: number | undefined = undefined
+  breakerOpening: number | undefined = undefined
   /** What it is told when it is sent away to break a deadlock. */
-  sentence: PoolError | undefined = undefined
+  deadlockError: PoolError | undefined = undefined
 
   constructor(call: Call) {
     this.call = call
@@ -125,7 +125,7 @@ export class Waiter<T> {
     own.detached = detached
   }
 
-  get gone(): boolean {
+  get hasLeft(): boolean {
     return this.state !== 'waiting'
   }
 

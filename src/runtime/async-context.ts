@@ -10,7 +10,7 @@ const neutral = new AsyncResource('LIFEGUARD_POOL')
  * Each run gets a resource of its own: what the function enters with `enterWith` stays on it, and does not become the
  * context of everything that runs outside from then on.
  */
-export function outside<R>(run: () => R): R {
+export function outsideContext<R>(run: () => R): R {
   return neutral.runInAsyncScope(() => new AsyncResource('LIFEGUARD_POOL').runInAsyncScope(run))
 }
 

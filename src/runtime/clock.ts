@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks'
 import { LONGEST_MILLIS } from '../api/option-rules.ts'
-import { outside } from './async-context.ts'
+import { outsideContext } from './async-context.ts'
 
 /** A timer that has been set and not yet run. */
 export interface Timer {
@@ -29,7 +29,7 @@ export const systemClock: Clock = {
   // replace this together with `setTimeout`.
   now: () => performance.now(),
   after(millis, run) {
-    const timer = outside(() => setTimeout(run, millis).unref())
+    const timer = outsideContext(() => setTimeout(run, millis).unref())
     return {
       cancel: () => clearTimeout(timer),
       hold(held) {
@@ -40,7 +40,7 @@ export const systemClock: Clock = {
   },
   // From a timer callback the loop goes on to poll and then to check, where immediates run: one is enough.
   turn(run) {
-    outside(() => setImmediate(run))
+    outsideContext(() => setImmediate(run))
   },
   active() {
     const { duration, idleTime } = performance.nodeTiming
@@ -78,7 +78,7 @@ function turned(): void {
  */
 export function eachTurn(run: () => void): () => void {
   eachTurnRuns.add(run)
-  nextTurn ??= outside(() => setImmediate(turned).unref())
+  nextTurn ??= outsideContext(() => setImmediate(turned).unref())
   return () => {
     if (!eachTurnRuns.delete(run) || eachTurnRuns.size > 0) return
     clearImmediate(nextTurn)
@@ -102,12 +102,12 @@ export const STALL_MILLIS = 25
  * Told how late a timer fires, in milliseconds.
  * @returns whether the loop has stood still just now, so that what came meanwhile still lies unread in the kernel
  */
-export type Lateness = (millis: number) => boolean
+export type StallListener = (millis: number) => boolean
 
 /** So many turns in a row, each of them a stall, are waited for: a loop that is always late must judge all the same. */
 const MOST_YIELDS = 3
 /** How long a moment of mercy is. */
-const MERCY_MILLIS = 5
+const DEFER_MILLIS = 5
 const none = (): boolean => false
 
 /**
@@ -118,8 +118,8 @@ const none = (): boolean => false
 export class Alarm {
   readonly #clock: Clock
   readonly #ring: () => void
-  readonly #onLate: Lateness
-  readonly #mercy: (now: number) => boolean
+  readonly #onLate: StallListener
+  readonly #defers: (now: number) => boolean
   #timer: Timer | undefined
   #held = false
   #at = Number.POSITIVE_INFINITY
@@ -127,11 +127,11 @@ export class Alarm {
   #yielding = false
 
   /** @param mercy - asked before it rings: is it too early to judge, for a moment more? */
-  constructor(clock: Clock, ring: () => void, onLate: Lateness, mercy: (now: number) => boolean = none) {
+  constructor(clock: Clock, ring: () => void, onLate: StallListener, mercy: (now: number) => boolean = none) {
     this.#clock = clock
     this.#ring = ring
     this.#onLate = onLate
-    this.#mercy = mercy
+    this.#defers = mercy
   }
 
   get isSet(): boolean {
@@ -194,7 +194,7 @@ export class Alarm {
     // Not yet: the delay was capped, a timer may fire a fraction early, or the alarm was cleared and set anew.
     const now = this.#clock.now()
     if (now < this.#at) this.#arm(now)
-    else if (this.#mercy(now)) this.#arm(now, now + MERCY_MILLIS)
+    else if (this.#defers(now)) this.#arm(now, now + DEFER_MILLIS)
     else this.#end()
   }
 

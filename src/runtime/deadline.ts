@@ -1,8 +1,8 @@
 import pTimeout from 'p-timeout'
 import { withoutStack } from '../api/errors.ts'
-import { outside } from './async-context.ts'
-import { Alarm, type Clock, type Lateness } from './clock.ts'
-import { insideHook } from './emitter.ts'
+import { outsideContext } from './async-context.ts'
+import { Alarm, type Clock, type StallListener } from './clock.ts'
+import { runHook } from './emitter.ts'
 import type { Stalls } from './stalls.ts'
 
 /** How a hook ended. It always ends: by its own answer or by its deadline. */
@@ -11,10 +11,10 @@ export type Outcome<R> =
   | { readonly ok: false; readonly error: unknown; readonly timedOut: boolean }
 
 /** What bounding a hook needs to know of the pool. */
-export interface Bounds {
+export interface HookLimits {
   readonly clock: Clock
   /** Told how late each timer fires. */
-  readonly onStall: Lateness
+  readonly onStall: StallListener
   readonly stalls: Stalls
 }
 
@@ -35,13 +35,13 @@ const TIMED_OUT = Symbol('timed out')
 export function attempt<R>(
   hook: (signal: AbortSignal) => R | PromiseLike<R>,
   millis: number,
-  bounds: Bounds,
+  bounds: HookLimits,
   onLate?: (value: R) => void,
   abort = new AbortController(),
 ): Promise<Outcome<R>> {
-  bounds.stalls.begin()
-  return outside(() => {
-    const running = new Promise<R>(resolve => resolve(insideHook(() => hook(abort.signal))))
+  bounds.stalls.start()
+  return outsideContext(() => {
+    const running = new Promise<R>(resolve => resolve(runHook(() => hook(abort.signal))))
     const options = {
       milliseconds: millis,
       fallback: (): typeof TIMED_OUT => TIMED_OUT,
@@ -51,7 +51,7 @@ export function attempt<R>(
     return withoutStack(() => pTimeout<R, typeof TIMED_OUT>(running, options)).then(
       (value): Outcome<R> | Promise<Outcome<R>> =>
         value === TIMED_OUT
-          ? callOff(running, millis, bounds, abort, onLate)
+          ? abandon(running, millis, bounds, abort, onLate)
           : { ok: true, value: value as R },
       (error: unknown): Outcome<R> => ({ ok: false, error, timedOut: false }),
     )
@@ -59,10 +59,10 @@ export function attempt<R>(
 }
 
 /** The deadline has passed: tells the hook, and hears what it has to say to that, how far it has come for instance. */
-async function callOff<R>(
+async function abandon<R>(
   running: Promise<R>,
   millis: number,
-  { clock }: Bounds,
+  { clock }: HookLimits,
   abort: AbortController,
   onLate: ((value: R) => void) | undefined,
 ): Promise<Outcome<R>> {
@@ -79,7 +79,7 @@ async function callOff<R>(
 }
 
 /** p-timeout's timers, made to be fair after a stall. */
-function alarms({ clock, onStall, stalls }: Bounds) {
+function alarms({ clock, onStall, stalls }: HookLimits) {
   return {
     setTimeout: (run: () => void, millis: number): Alarm => {
       const from = clock.now()

@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events'
 import { messageOf } from '../api/errors.ts'
 import type { PoolEvents } from '../api/factory.ts'
-import { outside } from './async-context.ts'
+import { outsideContext } from './async-context.ts'
 
 type Announcement<T> = {
   [K in keyof PoolEvents<T>]: { event: K; details: PoolEvents<T>[K] }
@@ -10,7 +10,7 @@ type Announcement<T> = {
 let hooksRunning = 0
 
 /** Runs a hook of the user's. What it makes a pool announce is told after the step that called the hook. */
-export function insideHook<R>(hook: () => R): R {
+export function runHook<R>(hook: () => R): R {
   hooksRunning += 1
   try {
     return hook()
@@ -26,7 +26,7 @@ export function insideHook<R>(hook: () => R): R {
  */
 export class PoolEmitter<T> extends EventEmitter<PoolEvents<T>> {
   /** @internal Does anybody listen to the events of each loan? Kept, as it is asked twice in every loan. */
-  hears = { acquire: false, release: false }
+  hasListeners = { acquire: false, release: false }
   #announcements: Announcement<T>[] = []
   #isDelivering = false
   #warned: Set<string> | undefined
@@ -34,18 +34,18 @@ export class PoolEmitter<T> extends EventEmitter<PoolEvents<T>> {
   /** @internal Tells the listeners, soon. */
   announce<K extends keyof PoolEvents<T> & string>(event: K, ...details: PoolEvents<T>[K]): void {
     if (this.listenerCount(event) === 0) return
-    if (this.#announcements.length === 0) queueMicrotask(() => this.tellNow())
+    if (this.#announcements.length === 0) queueMicrotask(() => this.flush())
     this.#announcements.push({ event, details } as Announcement<T>)
   }
 
   /** @internal A step has ended: tells what it announced, unless it was part of a larger one. */
-  tellNow(): void {
+  flush(): void {
     if (this.#announcements.length === 0 || this.#isDelivering || hooksRunning > 0) return
     const announcements = this.#announcements
     // What listeners set off is told in a further microtask.
     this.#announcements = []
     this.#isDelivering = true
-    outside(() => {
+    outsideContext(() => {
       for (const { event, details } of announcements) {
         for (const listener of this.rawListeners(event)) this.#call(event as string, listener, details)
       }
@@ -87,7 +87,10 @@ for (const method of [
   Object.defineProperty(PoolEmitter.prototype, method, {
     value: function change<T>(this: PoolEmitter<T>, ...args: unknown[]): PoolEmitter<T> {
       Reflect.apply(inherited, this, args)
-      this.hears = { acquire: this.listenerCount('acquire') > 0, release: this.listenerCount('release') > 0 }
+      this.hasListeners = {
+        acquire: this.listenerCount('acquire') > 0,
+        release: this.listenerCount('release') > 0,
+      }
       return this
     },
     writable: true,

@@ -1,5 +1,5 @@
 import type { ResolvedOptions } from '../api/resolve-options.ts'
-import { Trace } from './stack-trace.ts'
+import { StackTrace } from './stack-trace.ts'
 import { TokenBucket } from './token-bucket.ts'
 
 /** Loans whose stack is taken in a row, at the least: a start-up lease, and the first wave of a load. */
@@ -15,7 +15,7 @@ const ONE_IN_WAITS = 256
  * Decides whose stack is taken, as a token bucket: all of them in a service of usual size, a part in a benchmark. The
  * hot path asks `left > 0 || now >= refillAt`, and nothing else.
  */
-export class Sampling {
+export class StackSampler {
   /** How many of the next loans have their stack taken. */
   left: number
   /** When there may be more, in milliseconds of the pool's clock. */
@@ -44,10 +44,10 @@ export class Sampling {
   }
 
   /** @param above - our own function that the user has called */
-  take(above: (...args: never[]) => unknown, now: number): Trace {
+  capture(above: (...args: never[]) => unknown, now: number): StackTrace {
     if (this.left <= 0) this.#refill(now)
     this.left -= 1
-    return new Trace(above)
+    return new StackTrace(above)
   }
 
   /** Somebody has to wait. */
@@ -59,7 +59,7 @@ export class Sampling {
 
   #refill(now: number): void {
     this.left = Math.max(1, Math.floor(this.#bucket.level(now)))
-    this.#bucket.take(this.left, now)
+    this.#bucket.spend(this.left, now)
     this.refillAt = now + PAUSE
   }
 }

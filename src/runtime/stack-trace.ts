@@ -44,7 +44,7 @@ interface Site {
  * The stack of a call, taken now (2 to 3 µs) and read only when somebody wants to see it (some 10 µs more).
  * V8 adds the functions that await the running one, from inner to outer.
  */
-export class Trace {
+export class StackTrace {
   #raw: { stack?: unknown } | undefined = {}
   #frames: readonly Frame[] = []
 

@@ -1,7 +1,7 @@
 import { type Clock, eachTurn, oncePerClock, STALL_MILLIS } from './clock.ts'
 
 /** Who is told of stalls. */
-export interface StallListener {
+export interface StallObserver {
   /** The loop stood still until then, for so many milliseconds; some of that may have been told before. */
   add(until: number, millis: number): void
 }
@@ -25,10 +25,10 @@ const SWEEP_TURNS = 4096
  *
  * A turn costs a quarter of a microsecond more for it; see `bench/studies/turns.ts`. An idle process has no turns.
  */
-export class StallMeter {
+export class StallMonitor {
   readonly #clock: Clock
   /** Kept weakly: a pool that nobody else holds is not kept alive by being told. */
-  readonly #listeners = new Set<WeakRef<StallListener>>()
+  readonly #listeners = new Set<WeakRef<StallObserver>>()
   /** What `clock.active` said at the beginning of this turn, or at the end of the last stall. */
   #active: number | undefined
   /** Has there been no poll phase yet since the last stall? */
@@ -41,7 +41,7 @@ export class StallMeter {
   }
 
   /** @returns ends it */
-  join(listener: StallListener): () => void {
+  join(listener: StallObserver): () => void {
     const ref = new WeakRef(listener)
     this.#listeners.add(ref)
     if (this.#stop === undefined) {
@@ -52,20 +52,20 @@ export class StallMeter {
   }
 
   /** Is the stretch since this turn began already a stall? Then that is told. */
-  look(): void {
-    this.#tell(this.#clock.active(), 0)
+  update(): void {
+    this.#report(this.#clock.active(), 0)
   }
 
   /** Told how late a timer fires, see {@link Lateness}. */
   late(millis: number): boolean {
-    this.#tell(this.#clock.active(), millis)
+    this.#report(this.#clock.active(), millis)
     return this.#isFresh
   }
 
   #turn(): void {
     const active = this.#clock.active()
     this.#isFresh = false
-    this.#tell(active, 0)
+    this.#report(active, 0)
     this.#active = active
     this.#turns += 1
     if (this.#turns % SWEEP_TURNS === 0) {
@@ -73,7 +73,7 @@ export class StallMeter {
     }
   }
 
-  #tell(active: number | undefined, late: number): void {
+  #report(active: number | undefined, late: number): void {
     const worked = active === undefined || this.#active === undefined ? 0 : active - this.#active
     const millis = Math.max(worked, late)
     if (millis < STALL_MILLIS) return
@@ -83,7 +83,7 @@ export class StallMeter {
     for (const ref of this.#listeners) ref.deref()?.add(now, millis)
   }
 
-  #forget(ref: WeakRef<StallListener>): void {
+  #forget(ref: WeakRef<StallObserver>): void {
     this.#listeners.delete(ref)
     if (this.#listeners.size > 0) return
     this.#stop?.()
@@ -94,4 +94,4 @@ export class StallMeter {
 }
 
 /** The one for this clock; with the system's clock, the one of the process. */
-export const stallMeterOf = oncePerClock(clock => new StallMeter(clock))
+export const stallMonitorOf = oncePerClock(clock => new StallMonitor(clock))

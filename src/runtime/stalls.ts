@@ -1,5 +1,5 @@
-import { type Lateness, STALL_MILLIS } from './clock.ts'
-import type { StallMeter } from './stall-monitor.ts'
+import { STALL_MILLIS, type StallListener } from './clock.ts'
+import type { StallMonitor } from './stall-monitor.ts'
 
 /** So many are kept. */
 const MOST = 64
@@ -17,17 +17,17 @@ export class Stalls {
   longestMillis = 0
   /** The last ones, oldest first. They do not overlap. */
   readonly recent: Stall[] = []
-  readonly #meter: StallMeter
+  readonly #meter: StallMonitor
   readonly #onStall: (millis: number) => void
   #leave: (() => void) | undefined
 
-  constructor(meter: StallMeter, onStall: (millis: number) => void) {
+  constructor(meter: StallMonitor, onStall: (millis: number) => void) {
     this.#meter = meter
     this.#onStall = onStall
   }
 
   /** The pool has something that stalls can harm. */
-  begin(): void {
+  start(): void {
     this.#leave ??= this.#meter.join(this)
   }
 
@@ -48,19 +48,19 @@ export class Stalls {
     this.#onStall(added)
   }
 
-  /** Told how late a timer fires, see {@link Lateness}. */
+  /** Told how late a timer fires, see {@link StallListener}. */
   late(millis: number): boolean {
     return this.#meter.late(millis)
   }
 
   /** Has the stretch counted that this very call may be part of. */
-  look(): void {
-    this.#meter.look()
+  update(): void {
+    this.#meter.update()
   }
 
   /** How many milliseconds since then the loop stood still. */
   since(start: number): number {
-    this.#meter.look()
+    this.#meter.update()
     return this.noted(start)
   }
 

@@ -21,7 +21,7 @@ export class TokenBucket {
   }
 
   /** Takes some, whether they are there or not. */
-  take(tokens: number, now: number): void {
+  spend(tokens: number, now: number): void {
     this.#level = this.level(now) - tokens
   }
 

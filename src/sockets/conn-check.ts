@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import { limitStacks } from '../runtime/stack-limit.ts'
 
 /** What the kernel says of an idle connection. `'data'`: one byte has been taken from it, so it must be destroyed. */
-export type KernelWord = 'healthy' | 'fin' | 'data' | 'reset' | 'unknown'
+export type SocketCheck = 'healthy' | 'fin' | 'data' | 'reset' | 'unknown'
 
 const byte = new Uint8Array(1)
 /** The handles of libuv that stand for one socket. Each is non-blocking, or a look could last for ever. */
@@ -27,7 +27,7 @@ export function descriptorOf(socket: Socket): number | undefined {
  *
  * Only for sockets that are idle, and on which the peer has nothing to say unasked. A reset is reported once only.
  */
-export function look(socket: Socket): KernelWord {
+export function checkSocket(socket: Socket): SocketCheck {
   const fd = descriptorOf(socket)
   if (fd === undefined) return 'unknown'
   const { stackTraceLimit } = Error
@@ -36,13 +36,13 @@ export function look(socket: Socket): KernelWord {
     limitStacks(0)
     return readSync(fd, byte, 0, 1, null) === 0 ? 'fin' : 'data'
   } catch (error) {
-    return wordOf((error as NodeJS.ErrnoException).code)
+    return resultOf((error as NodeJS.ErrnoException).code)
   } finally {
     limitStacks(stackTraceLimit)
   }
 }
 
-function wordOf(code: string | undefined): KernelWord {
+function resultOf(code: string | undefined): SocketCheck {
   if (code === 'EAGAIN') return 'healthy'
   if (code === 'ECONNRESET' || code === 'EPIPE' || code === 'ETIMEDOUT' || code === 'EHOSTUNREACH')
     return 'reset'

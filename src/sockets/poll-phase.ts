@@ -13,7 +13,7 @@ const LOOKS_PER_MILLI = 6
 const MOST_LOOKS = 300
 
 /** A pool that owns sockets. */
-export interface Member {
+export interface SocketOwner {
   /** Another turn of the event loop is about to poll. */
   onTurn(): void
 }
@@ -39,7 +39,7 @@ export class PollPhase {
   #gapAt = Number.NEGATIVE_INFINITY
   #looks = MOST_LOOKS
   #paidUntil = Number.NEGATIVE_INFINITY
-  readonly #members = new Set<Member>()
+  readonly #members = new Set<SocketOwner>()
   #stop: (() => void) | undefined
   /** Who waits for the next turn, the one after it, and so on. */
   readonly #waiting: (() => void)[][] = []
@@ -50,12 +50,12 @@ export class PollPhase {
   }
 
   /** A pool has sockets to watch. The marks cost half a microsecond a turn, and stop with the last socket. */
-  join(member: Member): void {
+  join(member: SocketOwner): void {
     this.#members.add(member)
     this.#stop ??= eachTurn(() => this.#mark())
   }
 
-  leave(member: Member): void {
+  leave(member: SocketOwner): void {
     this.#members.delete(member)
     if (this.#members.size > 0) return
     this.#stop?.()

@@ -3,13 +3,13 @@ import { descriptorOf } from './conn-check.ts'
 import { CLOSED_HERE, closeSocket, isClosedHere } from './socket-state.ts'
 
 /** Whom a watch reports to. */
-export interface Watcher {
+export interface SocketListener {
   isIdle(): boolean
   onFault(reason: 'half-closed' | 'broken' | 'dirty', detail: string): void
 }
 
 /** What the factory says of a connection's socket. */
-export interface Nature {
+export interface SocketTraits {
   /** It is the resource itself: whoever borrows it reads from it. */
   readonly lentRaw: boolean
   /** The server may speak unasked on an idle connection. */
@@ -46,10 +46,10 @@ type Listener = (...args: unknown[]) => void
  */
 export class SocketWatch {
   readonly socket: Socket
-  readonly nature: Nature
+  readonly traits: SocketTraits
   /** Whether there is a kernel socket, and whether it can be looked at. */
   readonly hasHandle: boolean
-  readonly #watcher: Watcher
+  readonly #watcher: SocketListener
   readonly #reader: 'client' | 'pool' | 'nobody'
   readonly #before: readonly number[]
   readonly #baseline: readonly (readonly unknown[])[]
@@ -57,9 +57,9 @@ export class SocketWatch {
   #flowing = false
   #wasFlowing: boolean | null = null
 
-  constructor(socket: Socket, nature: Nature, watcher: Watcher) {
+  constructor(socket: Socket, nature: SocketTraits, watcher: SocketListener) {
     this.socket = socket
-    this.nature = nature
+    this.traits = nature
     this.#watcher = watcher
     this.hasHandle = '_handle' in socket
     this.#reader = nature.unsolicited ? 'nobody' : readsItself(socket, nature) ? 'client' : 'pool'
@@ -70,11 +70,11 @@ export class SocketWatch {
   }
 
   get isLookable(): boolean {
-    return !this.nature.unsolicited && descriptorOf(this.socket) !== undefined
+    return !this.traits.unsolicited && descriptorOf(this.socket) !== undefined
   }
 
   /** Must the socket be made to flow once it is idle? */
-  get rests(): boolean {
+  get mayFlow(): boolean {
     return this.#reader === 'pool' && !this.#flowing
   }
 
@@ -93,7 +93,7 @@ export class SocketWatch {
     if (!this.#flowing) return
     this.#flowing = false
     this.socket.off('data', this.#onData)
-    setFlowing(this.socket, this.nature.lentRaw ? null : this.#wasFlowing)
+    setFlowing(this.socket, this.traits.lentRaw ? null : this.#wasFlowing)
   }
 
   /**
@@ -101,9 +101,9 @@ export class SocketWatch {
    *
    * @returns what cannot be taken away
    */
-  scrub(): string | undefined {
+  restore(): string | undefined {
     const { socket } = this
-    if (!this.nature.lentRaw || !this.hasHandle) return undefined
+    if (!this.traits.lentRaw || !this.hasHandle) return undefined
     for (let index = 0; index < LEFT_BEHIND.length; index += 1) {
       const event = LEFT_BEHIND[index] as string
       if (socket.listenerCount(event) !== this.#before[index])
@@ -131,24 +131,24 @@ export class SocketWatch {
   }
 
   /** Also where this side has ended as well: which of the two was first cannot be told. */
-  readonly #onEnd = (): void => this.#gone('half-closed', 'the server closed its side')
+  readonly #onEnd = (): void => this.#lost('half-closed', 'the server closed its side')
   readonly #onClose = (): void => {
-    if (isClosedHere(this.socket)) this.#gone('broken', CLOSED_HERE)
-    else this.#gone('half-closed', 'the socket closed')
+    if (isClosedHere(this.socket)) this.#lost('broken', CLOSED_HERE)
+    else this.#lost('half-closed', 'the socket closed')
   }
-  readonly #onError = (error: Error): void => this.#gone('broken', error.message)
+  readonly #onError = (error: Error): void => this.#lost('broken', error.message)
   readonly #onData = (): void => {
-    if (this.#watcher.isIdle()) this.#gone('dirty', 'the server spoke while the connection was idle')
+    if (this.#watcher.isIdle()) this.#lost('dirty', 'the server spoke while the connection was idle')
   }
 
-  #gone(reason: 'half-closed' | 'broken' | 'dirty', detail: string): void {
+  #lost(reason: 'half-closed' | 'broken' | 'dirty', detail: string): void {
     if (this.#watcher.isIdle()) closeSocket(this.socket)
     this.#watcher.onFault(reason, detail)
   }
 }
 
 /** Does somebody other than a borrower read from the socket all the time? */
-function readsItself(socket: Socket, { lentRaw }: Nature): boolean {
+function readsItself(socket: Socket, { lentRaw }: SocketTraits): boolean {
   return !('_handle' in socket) || (!lentRaw && socket.readableFlowing === true)
 }
 

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import { linkOf, textOf } from '../runtime/output.ts'
 
 /** What the kernel says of a socket, past everything that the event loop has or has not delivered. */
-export interface KernelSocket {
+export interface TcpSocket {
   /** As `ss` and `netstat` call it: ESTABLISHED, CLOSE_WAIT, … */
   readonly state: string
   /** Bytes that have arrived and that the process has not read. */
@@ -33,8 +33,8 @@ const STATES = [
  *
  * @returns without those that were not found
  */
-export function kernelSockets(sockets: readonly Socket[]): Map<Socket, KernelSocket> {
-  const found = new Map<Socket, KernelSocket>()
+export function tcpSockets(sockets: readonly Socket[]): Map<Socket, TcpSocket> {
+  const found = new Map<Socket, TcpSocket>()
   const byInode = new Map<string, Socket>()
   if (process.platform !== 'linux') return found
   for (const socket of sockets) {

@@ -210,7 +210,7 @@ test('connections that work do not speak for new ones that die at once', async (
 
 test('after one that died at once a connection that lives is trusted, though it is lent for good', async () => {
   const { clock, pool, factory } = onFakeTime({ max: 9, testOnBorrow: false }, scripted('validate'))
-  pool._insides.supply.breaker.failed(refused(), clock.now(), clock.now(), true, 9)
+  pool._insides.connector.breaker.failed(refused(), clock.now(), clock.now(), true, 9)
   await clock.advance(1000)
   assert.ok(await pool.acquire())
   factory.onCreate.always('held')
@@ -240,14 +240,14 @@ test('a large pool does not take a server whose connections never answer for one
 test('trust comes back after one that died at once: with a loan that its borrower ended, or with a second of life', async () => {
   for (const how of ['a loan that is destroyed', 'a second of life'] as const) {
     const { clock, pool } = onFakeTime({ max: 1, min: how === 'a second of life' ? 1 : 0 })
-    const { supply } = pool._insides
-    supply.breaker.failed(refused(), clock.now() - 1, clock.now() - 1, true, 1)
+    const { connector } = pool._insides
+    connector.breaker.failed(refused(), clock.now() - 1, clock.now() - 1, true, 1)
     assert.equal(pool.stats().breaker, 'open')
     await clock.advance(20)
     if (how === 'a loan that is destroyed') await pool.destroy(await pool.acquire())
     else await clock.advance(1000)
     assert.equal(pool.stats().breaker, 'closed', how)
-    assert.equal(supply.breaker.unproven, false)
+    assert.equal(connector.breaker.unproven, false)
     await pool.close()
     assert.equal(clock.pending, 0, clock.describe())
   }
@@ -257,7 +257,7 @@ test('a hook that a return sets off finds the connection with whom it has gone t
   const { clock, pool, factory } = onFakeTime({ max: 3 }, scripted('validate'))
   const first = await pool.acquire()
   await clock.advance(1)
-  pool._insides.supply.breaker.failed(refused(), clock.now() - 2, clock.now() - 2, true, 3)
+  pool._insides.connector.breaker.failed(refused(), clock.now() - 2, clock.now() - 2, true, 3)
   const waiting = [pool.acquire(), pool.acquire()]
   const seen: boolean[] = []
   const create = factory.create.bind(factory)

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { ServerLimit } from '../../src/connections/server-idle-timeout.ts'
+import { ServerIdleTimeout } from '../../src/connections/server-idle-timeout.ts'
 
-const learning = (option: number | 'auto' | 'none' = 'auto'): ServerLimit =>
-  new ServerLimit(option, true, () => {})
+const learning = (option: number | 'auto' | 'none' = 'auto'): ServerIdleTimeout =>
+  new ServerIdleTimeout(option, true, () => {})
 
 /** The server closes connections of these idle ages at that time; the conclusion is drawn when the episode is over. */
-function closes(limit: ServerLimit, now: number, ...ages: number[]): void {
+function closes(limit: ServerIdleTimeout, now: number, ...ages: number[]): void {
   for (const age of ages) limit.closed(age, now)
   limit.conclude(now + 1000)
 }

@@ -182,13 +182,13 @@ export class Episode {
 
   /** What an acquire must be given at once: nobody waits, and this one is fit and next. */
   #next(): Connection | undefined {
-    const { roster, supply, options } = this.#pool._insides
-    if (!this.#predicts || this.#waiting.length > 0 || roster.size > options.max) return undefined
+    const { slots, connector, options } = this.#pool._insides
+    if (!this.#predicts || this.#waiting.length > 0 || slots.size > options.max) return undefined
     const now = this.#clock.now()
-    const fit = roster
+    const fit = slots
       .idleSlots()
       .filter(slot => slot.fault === undefined && !(slot.resource as Connection).socket.destroyed)
-      .filter(slot => slot.generation === supply.generation && now < slot.retireAt)
+      .filter(slot => slot.generation === connector.generation && now < slot.retireAt)
     return (options.fifo ? fit.at(0) : fit.at(-1))?.resource
   }
 
@@ -258,7 +258,7 @@ export class Episode {
 
   /** The server hangs up: on an idle connection, on a lent one, or on one in transit. */
   #fault(): void {
-    const slots = [...this.#pool._insides.roster.slots].filter(slot => slot.resource !== undefined)
+    const slots = [...this.#pool._insides.slots.all].filter(slot => slot.resource !== undefined)
     if (slots.length === 0) return
     const { socket } = this.#chance.pick(slots).resource as Connection
     this.#last = 'fault'
@@ -270,7 +270,7 @@ export class Episode {
     const max = 1 + this.#chance.below(6)
     this.#last = `resize ${max}`
     this.#pool.resize({ max, min: this.#chance.below(max + 1) })
-    this.#mostHeld = Math.max(max, this.#pool._insides.roster.held)
+    this.#mostHeld = Math.max(max, this.#pool._insides.slots.permitsInUse)
   }
 
   /** What callers do wrong: it is refused, and changes nothing. */
@@ -299,7 +299,7 @@ export class Episode {
       assertInvariants(this.#pool, this.#world, this.#mostHeld, this.#clock.now())
       assert.equal(this.#pool.pending, this.#waiting.length, 'pending = waiters that somebody awaits')
       assert.equal(this.#pool.borrowed, this.#holding.length, 'borrowed = loans that the model knows')
-      this.#mostHeld = Math.max(this.#pool.max, this.#pool._insides.roster.held)
+      this.#mostHeld = Math.max(this.#pool.max, this.#pool._insides.slots.permitsInUse)
     } catch (error) {
       throw new Error(`after ${this.#last}: ${(error as Error).message}\n${this.#pool.report()}`, {
         cause: error,
@@ -333,7 +333,7 @@ export class Episode {
     await this.#clock.advance(3000)
     assert.ifError(this.#surprise)
     assert.equal(this.#world.opened, this.#world.closed, 'opened = closed at the end')
-    assert.equal(this.#pool._insides.roster.slots.size, 0, 'no slot is left')
+    assert.equal(this.#pool._insides.slots.all.size, 0, 'no slot is left')
     assert.equal(this.#clock.pending, 0, `timers are left: ${this.#clock.describe()}`)
   }
 }

@@ -6,8 +6,8 @@ import { pathToFileURL } from 'node:url'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { createPool, type PoolError } from '../../src/index.ts'
-import { Inquest, provenKnot, suspects } from '../../src/nested/deadlock-search.ts'
-import { type Cohort, type Member, Scope, type Wait } from '../../src/nested/scope.ts'
+import { AwaiterQuery, provenKnot, suspects } from '../../src/nested/deadlock-search.ts'
+import { type PoolNode, Scope, type WaitEdge, type WaitGroup } from '../../src/nested/scope.ts'
 import { eventually } from '../support/factories.ts'
 import { endings, failure, GRACE, type Thing, tally, World } from './world.ts'
 
@@ -185,7 +185,7 @@ test('a listener of deadlock may call the pool as it likes', async () => {
 
 test('what was answered in an earlier inquest proves nothing in a later one', () => {
   const lease = new Scope(undefined, undefined, false)
-  const member: Member = {
+  const member: PoolNode = {
     name: 'still',
     lent: 1,
     leases: () => [lease],
@@ -202,9 +202,9 @@ test('what was answered in an earlier inquest proves nothing in a later one', ()
   }
   lease.member = member
   lease.begin({})
-  const waits = new Set<Wait>()
+  const waits = new Set<WaitEdge>()
   const common = { member, scope: lease, knot: undefined }
-  const cohort: Cohort = {
+  const cohort: WaitGroup = {
     ...common,
     leases: [lease],
     waits,
@@ -215,7 +215,7 @@ test('what was answered in an earlier inquest proves nothing in a later one', ()
   }
   lease.cohorts = new Set([cohort])
   const asked = { trace: undefined, chain: undefined, ask: () => {}, proven: [lease], unsure: [] }
-  const wait: Wait = { ...common, ...asked, cohort, since: 0, order: 1 }
+  const wait: WaitEdge = { ...common, ...asked, cohort, since: 0, order: 1 }
   waits.add(wait)
   // An answer of long ago.
   cohort.answered.add(wait)
@@ -223,7 +223,7 @@ test('what was answered in an earlier inquest proves nothing in a later one', ()
   const suspicion = suspects(member)
   assert.deepEqual(suspicion, [cohort])
   // Only what is answered while it is being asked counts.
-  const inquest = new Inquest(suspicion)
+  const inquest = new AwaiterQuery(suspicion)
   inquest.ask()
   inquest.hear()
   wait.proven = [lease]

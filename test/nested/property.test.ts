@@ -160,9 +160,9 @@ function watch(
   sizes: readonly number[],
   onRejection: (isRight: boolean) => void,
 ): void {
-  const { gate } = pool._insides
-  const refuse = gate.refuse.bind(gate)
-  gate.refuse = (waiter, how) => {
+  const { queue } = pool._insides
+  const refuse = queue.reject.bind(queue)
+  queue.reject = (waiter, how) => {
     const waiting = [...hopeless(run, sizes)]
     const isRight = waiting.some(line => line.state === 'waits' && String(line.waitsFor) === pool.name)
     if (how === 'deadlocked') onRejection(isRight)

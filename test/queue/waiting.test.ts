@@ -180,7 +180,7 @@ test('a waiter behind a hundred thousand aborted ones is served, and they leave 
   assert.equal(pool.pending, 1)
   pool.release(held)
   assert.equal(await last, held)
-  assert.equal(pool._insides.gate.waiters().length, 0)
+  assert.equal(pool._insides.queue.waiters().length, 0)
 })
 
 test('what an acquire is asked with is checked, all at once', async () => {

@@ -7,7 +7,7 @@ import { createSocketPool } from '../../src/adapters/net/index.ts'
 import { createPool } from '../../src/index.ts'
 import { openPool } from '../../src/pool/create-pool.ts'
 import { systemClock } from '../../src/runtime/clock.ts'
-import { stallMeterOf } from '../../src/runtime/stall-monitor.ts'
+import { stallMonitorOf } from '../../src/runtime/stall-monitor.ts'
 import { FakeClock } from '../support/clock.ts'
 import { block, eventually, scripted, turns } from '../support/factories.ts'
 import { rejection } from '../support/rejection.ts'
@@ -153,7 +153,7 @@ test('two blocks in one turn count once each, and never twice', async () => {
 })
 
 test('the stall meter keeps no pool alive, stops with the last one, and costs no timer', async () => {
-  const meter = stallMeterOf(systemClock)
+  const meter = stallMonitorOf(systemClock)
   let told = 0
   const leave = meter.join({ add: () => (told += 1) })
   await pause(30)

@@ -1,15 +1,22 @@
 import { messageOf } from '../../api/errors.ts'
 import type { Factory } from '../../api/factory.ts'
-import { HANDLES, type Lender } from '../../connections/handles.ts'
+import { HANDLES, type HandleFactory } from '../../connections/handles.ts'
 import { isHealthy } from '../../sockets/socket-state.ts'
-import { abandon, isBusy, type RedisClient, sentinelClient, sever, streamOf } from './client/client.ts'
+import {
+  destroyClient,
+  destroyWithError,
+  isBusy,
+  type RedisClient,
+  sentinelClient,
+  streamOf,
+} from './client/client.ts'
 import { failed, openClient } from './client/open-client.ts'
 import { checkRole, refuseDeposed } from './client/role.ts'
 import { watchReplies } from './failover/failover-replies.ts'
 import type { SentinelTarget } from './failover/sentinel-watch.ts'
-import { Face } from './handle/client-lender.ts'
+import { ClientLender } from './handle/client-lender.ts'
 import { checkBudget, forgetBudget } from './maxclients.ts'
-import { PoolSide, type WantedRole } from './redis-pool-context.ts'
+import { RedisPoolContext, type WantedRole } from './redis-pool-context.ts'
 
 /**
  * Errors to a PING that a connection in good order gives, and a new one would give as well: no permission, a server
@@ -21,9 +28,9 @@ const ALIVE = /^(?:NOPERM|MISCONF|BUSY|ERR unknown command)\b/
 /** What the pool needs to make, lend, check and end ioredis clients. */
 export function clientFactory<R extends RedisClient>(
   make: () => R,
-  side = new PoolSide(),
-): Factory<R> & Lender<R> {
-  const faces = new WeakMap<R, Face>()
+  side = new RedisPoolContext(),
+): Factory<R> & HandleFactory<R> {
+  const faces = new WeakMap<R, ClientLender>()
   return {
     async create(signal) {
       let { epoch } = side
@@ -32,7 +39,7 @@ export function clientFactory<R extends RedisClient>(
         epoch = side.epoch
         return openFit(make, side, signal)
       })
-      const face = new Face(client, side)
+      const face = new ClientLender(client, side)
       faces.set(client, face)
       const wanted = wantedRole(client, side)
       if (wanted === 'primary') watchReplies(client, face, epoch)
@@ -49,8 +56,8 @@ export function clientFactory<R extends RedisClient>(
     busy: isBusy,
     serverIdleTimeout: askIdleTimeout,
     [HANDLES]: {
-      lend: client => (faces.get(client) as Face).lend() as unknown as R,
-      unlend: (client, handle) => (faces.get(client) as Face).unlend(handle),
+      lend: client => (faces.get(client) as ClientLender).lend() as unknown as R,
+      unlend: (client, handle) => (faces.get(client) as ClientLender).unlend(handle),
     },
   }
 }
@@ -58,11 +65,11 @@ export function clientFactory<R extends RedisClient>(
 /** Makes a client whose server is the right one. */
 async function openFit<R extends RedisClient>(
   make: () => R,
-  side: PoolSide,
+  side: RedisPoolContext,
   signal: AbortSignal,
 ): Promise<R> {
   const client = await openClient(make, signal)
-  const giveUp = (): void => sever(client)
+  const giveUp = (): void => destroyClient(client)
   signal.addEventListener('abort', giveUp)
   try {
     const wanted = wantedRole(client, side)
@@ -76,7 +83,7 @@ async function openFit<R extends RedisClient>(
     }
     return client
   } catch (error) {
-    sever(client)
+    destroyClient(client)
     throw error
   } finally {
     signal.removeEventListener('abort', giveUp)
@@ -84,7 +91,7 @@ async function openFit<R extends RedisClient>(
 }
 
 /** Unless the user says so: what the options for ioredis ask for. `readOnly` is for replicas, and good on a primary. */
-function wantedRole(client: RedisClient, side: PoolSide): WantedRole {
+function wantedRole(client: RedisClient, side: RedisPoolContext): WantedRole {
   const { sentinels, role, readOnly } = client.options as Record<string, unknown>
   return side.options.role ?? (sentinels && role === 'slave' ? 'replica' : readOnly ? 'any' : 'primary')
 }
@@ -112,10 +119,10 @@ async function endClient(client: RedisClient): Promise<void> {
     // ioredis does not see the end of a socket whose listeners a borrower has removed.
     stream?.once('close', () => resolve())
   })
-  sever(client)
+  destroyClient(client)
   await ended
   // Nor would it reject what waits for an answer.
-  if (client.status !== 'end') abandon(client, new Error('Connection is closed.'))
+  if (client.status !== 'end') destroyWithError(client, new Error('Connection is closed.'))
 }
 
 /** Is the connection clean, and does the server answer a PING on it? */

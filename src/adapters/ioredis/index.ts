@@ -6,7 +6,7 @@ import { openAdapter } from '../open-adapter.ts'
 import type { RedisClient } from './client/client.ts'
 import { clientMaker } from './client/client-options.ts'
 import { clientFactory } from './factory.ts'
-import { PoolSide } from './redis-pool-context.ts'
+import { RedisPoolContext } from './redis-pool-context.ts'
 import { type RedisPoolOptions, splitOptions } from './redis-pool-options.ts'
 
 export type { RedisPoolOptions }
@@ -42,14 +42,14 @@ export function createRedisPool<R extends RedisClient = Redis>(
 
 /** @internal */
 export function openRedisPool<R extends RedisClient>(
-  makeFactory: (side: PoolSide) => Factory<R>,
+  makeFactory: (side: RedisPoolContext) => Factory<R>,
   options: RedisPoolOptions | undefined,
 ): Pool<R> {
   const split = splitOptions(options)
-  let side: PoolSide | undefined
+  let side: RedisPoolContext | undefined
   const pool = openAdapter(
     () => {
-      side = new PoolSide(split.side)
+      side = new RedisPoolContext(split.side)
       const factory = makeFactory(side)
       if (split.prepare !== undefined)
         factory.prepare = split.prepare as unknown as NonNullable<Factory<R>['prepare']>
@@ -74,7 +74,7 @@ function withDefaults(options: PoolOptions | undefined): PoolOptions | undefined
 /** @internal */
 export function redisFactory<R extends RedisClient = Redis>(
   redis: RedisOptions | string | (() => R),
-  side?: PoolSide,
+  side?: RedisPoolContext,
 ): Factory<R> {
   return clientFactory(
     typeof redis === 'function' ? redis : (clientMaker(Redis, redis) as unknown as () => R),

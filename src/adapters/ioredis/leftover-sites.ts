@@ -2,7 +2,7 @@ import { limitStacks } from '../../runtime/stack-limit.ts'
 import { HOME } from '../../runtime/stack-trace.ts'
 
 /** A kind of leftover that keeps coming, for the event that names where it comes from. */
-export interface Offence {
+export interface LeftoverSite {
   /** What was left behind: `MULTI`, `CLIENT TRACKING`, `BLPOP without an answer`, … */
   readonly left: string
   /** How many connections it has cost so far. */
@@ -27,12 +27,12 @@ const MOST_LOOKS = 100
  * whoever may be about to leave the same thing has his stack taken, until one of them has done so. So a pool in good
  * order never takes a stack, and the others take few.
  */
-export class Offences {
+export class LeftoverSites {
   readonly #kinds = new Map<string, Kind>()
   #unansweredKinds = 0
-  readonly #tell: (offence: Offence) => void
+  readonly #tell: (offence: LeftoverSite) => void
 
-  constructor(tell: (offence: Offence) => void) {
+  constructor(tell: (offence: LeftoverSite) => void) {
     this.#tell = tell
   }
 
@@ -45,7 +45,7 @@ export class Offences {
   }
 
   /** Something that may be left behind is being done. @returns the stack, if it is wanted */
-  suspect(left: string, within: (...args: never[]) => unknown): string | undefined {
+  stackIfWanted(left: string, within: (...args: never[]) => unknown): string | undefined {
     const kind = this.#kinds.get(left)
     if (kind === undefined || kind.told) return undefined
     kind.looks += 1
@@ -56,7 +56,7 @@ export class Offences {
    * It has been left behind, by the one whose stack this is.
    * @param isOfSender - any command may be the one that leaves it
    */
-  committed(left: string, stack: string | undefined, isOfSender = false): void {
+  note(left: string, stack: string | undefined, isOfSender = false): void {
     let kind = this.#kinds.get(left)
     if (kind === undefined) {
       if (this.#kinds.size >= MOST_KINDS) return

@@ -1,12 +1,12 @@
 import type { RedisClient } from './client/client.ts'
 import { infoOf } from './client/role.ts'
-import type { PoolSide } from './redis-pool-context.ts'
+import type { RedisPoolContext } from './redis-pool-context.ts'
 
 /** The pools of this process that have connections, by the address of their server. */
-const known = new Map<string, Set<PoolSide>>()
+const known = new Map<string, Set<RedisPoolContext>>()
 
 /** Warns, once for each pool, if the pools of all processes together may ask for more clients than the server takes. */
-export async function checkBudget(client: RedisClient, side: PoolSide): Promise<void> {
+export async function checkBudget(client: RedisClient, side: RedisPoolContext): Promise<void> {
   const key = addressOf(client)
   if (known.get(key)?.has(side)) return
   const pools = known.get(key) ?? new Set()
@@ -31,7 +31,7 @@ export async function checkBudget(client: RedisClient, side: PoolSide): Promise<
 }
 
 /** A pool has no connections any more. */
-export function forgetBudget(side: PoolSide): void {
+export function forgetBudget(side: RedisPoolContext): void {
   for (const [key, pools] of known) {
     if (pools.delete(side) && pools.size === 0) known.delete(key)
   }
@@ -43,7 +43,7 @@ function addressOf(client: RedisClient): string {
   return remoteAddress === undefined ? String(path) : `${remoteAddress}:${remotePort}`
 }
 
-const ownClients = (pools: ReadonlySet<PoolSide>): number =>
+const ownClients = (pools: ReadonlySet<RedisPoolContext>): number =>
   [...pools].reduce((sum, pool) => sum + pool.clients.size, 1)
 
 /** Servers before Redis 7 do not tell in INFO; those of a service may refuse CONFIG, and then nobody knows. */

@@ -3,9 +3,9 @@ import { PoolError } from '../../api/errors.ts'
 import type { Pool } from '../../pool/pool.ts'
 import { systemClock } from '../../runtime/clock.ts'
 import { log } from '../../runtime/log.ts'
-import { abandon, type RedisClient } from './client/client.ts'
+import { destroyWithError, type RedisClient } from './client/client.ts'
 import { type Address, isSameAddress, type SentinelTarget, SentinelWatch } from './failover/sentinel-watch.ts'
-import { Offences } from './leftover-sites.ts'
+import { LeftoverSites } from './leftover-sites.ts'
 
 /** Which role a server must have for its connections to be lent. */
 export type WantedRole = 'primary' | 'replica' | 'any'
@@ -34,9 +34,9 @@ const CALM_MILLIS = 1000
 const SWITCH_MILLIS = 1000
 
 /** What the clients of one pool share, and the way from them to the pool. */
-export class PoolSide {
+export class RedisPoolContext {
   readonly options: SideOptions
-  readonly offences: Offences
+  readonly offences: LeftoverSites
   readonly clients = new Set<RedisClient>()
   /** Connections dialled under an earlier number lead to a server that has been found to be the wrong one. */
   epoch = 0
@@ -51,7 +51,7 @@ export class PoolSide {
 
   constructor(options: SideOptions = NO_SIDE_OPTIONS) {
     this.options = options
-    this.offences = new Offences(offence => {
+    this.offences = new LeftoverSites(offence => {
       this.#pool?.announce('dirty', { pool: this.name, ...offence })
     })
   }
@@ -188,7 +188,7 @@ export class PoolSide {
     for (const over of [...this.#awaiting]) over()
     this.#newEpoch(reason)
     for (const client of [...this.clients]) {
-      if (!isSameAddress(remoteOf(client), to)) abandon(client, error)
+      if (!isSameAddress(remoteOf(client), to)) destroyWithError(client, error)
     }
   }
 

@@ -29,7 +29,7 @@ interface Queue {
 }
 
 /** What the type of ioredis keeps private, and what it has no name for. Each is undefined if a version lacks it. */
-interface Innards {
+interface Internals {
   readonly connector?: Connector
   readonly offlineQueue?: Queue
   flushQueue?(...args: unknown[]): void
@@ -44,7 +44,7 @@ interface Connector {
   connectToSentinel?(...args: unknown[]): RedisClient
 }
 
-const innards = (client: RedisClient): Innards => client as unknown as Innards
+const innards = (client: RedisClient): Internals => client as unknown as Internals
 
 /** Is that an ioredis client, of whatever version or copy, and not a cluster of them? */
 export function isRedisClient(value: unknown): value is RedisClient {
@@ -71,35 +71,35 @@ export function isBusy(client: RedisClient): boolean {
  * ioredis reconnects no more and no timer of its own is left. Its commands are rejected once the socket's `close`
  * has been emitted. Safe to call again.
  */
-export function sever(client: RedisClient): void {
+export function destroyClient(client: RedisClient): void {
   const stream = streamOf(client)
   const { offlineQueue, socketTimeoutTimer } = innards(client)
-  forgive(client.commandQueue)
-  forgive(offlineQueue)
-  deafen(client)
+  ignoreReplies(client.commandQueue)
+  ignoreReplies(offlineQueue)
+  silence(client)
   // Without a stream `disconnect` does no more than it should: it forbids a reconnect and calls a dial off. With one
   // it would half-close it and set a timer that holds the process; on a closed stream nothing would ever clear that.
   // ioredis calls it again by itself, when the close of the socket fails a command of the handshake.
   forgetStream(client)
   if (client.status !== 'end') client.disconnect()
   if (stream !== undefined) closeSocket(stream)
-  asked.get(client)?.sentinels.forEach(sever)
+  asked.get(client)?.sentinels.forEach(destroyClient)
   // ioredis 5 leaves this one running.
   clearTimeout(socketTimeoutTimer)
 }
 
-/** Ends the client as {@link sever} does; its commands are rejected at once, and with this error. */
-export function abandon(client: RedisClient, error: Error): void {
-  forgive(client.commandQueue)
+/** Ends the client as {@link destroyClient} does; its commands are rejected at once, and with this error. */
+export function destroyWithError(client: RedisClient, error: Error): void {
+  ignoreReplies(client.commandQueue)
   innards(client).flushQueue?.call(client, error)
-  sever(client)
+  destroyClient(client)
 }
 
 /**
  * Takes the commands that are cut off here out of Node's sight as unhandled: whoever awaits one still sees it fail,
  * but one that was sent and forgotten must not bring the process down because the pool closed its connection.
  */
-function forgive(queue: Queue | undefined): void {
+function ignoreReplies(queue: Queue | undefined): void {
   for (let index = 0; queue !== undefined && index < queue.length; index += 1) {
     const { command } = queue.peekAt(index) as { command?: { promise?: Promise<unknown> } }
     command?.promise?.catch(() => {})
@@ -114,9 +114,9 @@ const NOBODY = { command: { name: 'ping', args: [''], resolve() {}, reject() {} 
  * commands it does not belong to, and throw where its shape is not theirs. The commands that wait stay in the queue;
  * they are rejected as it is flushed.
  */
-function deafen(client: RedisClient): void {
+function silence(client: RedisClient): void {
   const queue = client.commandQueue as Queue & { shift?: () => unknown }
-  const own = innards(client) as { flushQueue?: Innards['flushQueue'] }
+  const own = innards(client) as { flushQueue?: Internals['flushQueue'] }
   const { flushQueue } = own
   if (flushQueue === undefined || Object.hasOwn(queue, 'shift')) return
   if (client.condition) (client.condition as { subscriber: unknown }).subscriber = false

@@ -2,7 +2,14 @@ import type { Socket } from 'node:net'
 import { messageOf, PoolError } from '../../../api/errors.ts'
 import { badOptions } from '../../../api/resolve-options.ts'
 import { closeSocket, isHealthy } from '../../../sockets/socket-state.ts'
-import { isRedisClient, type RedisClient, sentinelError, sever, streamOf, watchSentinels } from './client.ts'
+import {
+  destroyClient,
+  isRedisClient,
+  type RedisClient,
+  sentinelError,
+  streamOf,
+  watchSentinels,
+} from './client.ts'
 import { forceOptions } from './client-options.ts'
 import { keepInfo } from './role.ts'
 
@@ -42,7 +49,7 @@ function adopt<R extends RedisClient>(client: R): R {
   try {
     forceOptions(client)
   } catch (error) {
-    sever(client)
+    destroyClient(client)
     throw error
   }
   return client
@@ -58,7 +65,7 @@ function whatIs(value: unknown): string {
   }
   if (typeof other?.then === 'function') {
     Promise.resolve(value).then(
-      late => isRedisClient(late) && !taken.has(late) && sever(late),
+      late => isRedisClient(late) && !taken.has(late) && destroyClient(late),
       () => {},
     )
     return 'not a promise of one: what has to be awaited belongs behind the first command'
@@ -68,7 +75,7 @@ function whatIs(value: unknown): string {
 
 /** Once and for all: ioredis goes on as `ready` after a reply that nobody asked for, and shifts the ones that follow. */
 function onFault(this: RedisClient): void {
-  sever(this)
+  destroyClient(this)
 }
 
 function onPeerClosed(this: Socket): void {
@@ -88,7 +95,7 @@ function ready(client: RedisClient, signal: AbortSignal): Promise<void> {
     const onError = (error: unknown): void => {
       settle()
       // Here and not where the promise is awaited: the socket must not outlive this tick.
-      sever(client)
+      destroyClient(client)
       const deeper = sentinelError(client)
       if (deeper !== undefined && error instanceof Error) error.cause ??= deeper
       reject(error)

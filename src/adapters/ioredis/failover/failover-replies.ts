@@ -1,6 +1,6 @@
 import { messageOf } from '../../../api/errors.ts'
 import type { RedisClient } from '../client/client.ts'
-import type { Face } from '../handle/client-lender.ts'
+import type { ClientLender } from '../handle/client-lender.ts'
 
 /**
  * Replies by which a server says that it is not the primary any more, or not ready to be one. An EXEC that is refused
@@ -17,7 +17,7 @@ export const isLost = (error: unknown): boolean =>
  * Watches the error replies of a client, whoever they are for, by the method that ioredis calls for each of them: other
  * replies cost nothing.
  */
-export function watchReplies(client: RedisClient, face: Face, epoch: number): void {
+export function watchReplies(client: RedisClient, face: ClientLender, epoch: number): void {
   const watched = client as RedisClient & { handleReconnection(error: Error, item: unknown): void }
   const { handleReconnection } = watched
   const watch = (error: Error, item: unknown): void => {

@@ -1,7 +1,7 @@
 import { messageOf } from '../../../api/errors.ts'
 import { systemClock, type Timer } from '../../../runtime/clock.ts'
 import { log } from '../../../runtime/log.ts'
-import { type RedisClient, sever, streamOf } from '../client/client.ts'
+import { destroyClient, type RedisClient, streamOf } from '../client/client.ts'
 
 export interface Address {
   readonly host: string
@@ -68,7 +68,7 @@ export class SentinelWatch {
     this.#walk = undefined
     this.#pause?.cancel()
     this.#wake?.()
-    if (this.#client !== undefined) sever(this.#client)
+    if (this.#client !== undefined) destroyClient(this.#client)
   }
 
   async #run(walk: object): Promise<void> {
@@ -95,10 +95,10 @@ export class SentinelWatch {
       if (channel === SWITCH) this.#heard(String(message))
     })
     const over = new Promise<void>(resolve => client.once('end', () => resolve()))
-    let timer = systemClock.after(CONNECT_MILLIS, () => sever(client))
+    let timer = systemClock.after(CONNECT_MILLIS, () => destroyClient(client))
     const ask = (): void => {
       timer = systemClock.after(ASK_MILLIS, () => {
-        client.ping().then(ask, () => sever(client))
+        client.ping().then(ask, () => destroyClient(client))
       })
     }
     try {
@@ -116,7 +116,7 @@ export class SentinelWatch {
       ask()
     } catch (error) {
       if (log.pool.enabled) log.pool('sentinel watch of %s: %s', this.#target.name, messageOf(error))
-      sever(client)
+      destroyClient(client)
     }
     await over
     timer.cancel()

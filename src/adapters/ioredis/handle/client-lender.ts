@@ -1,7 +1,7 @@
 import type { Leftover } from '../../../connections/handles.ts'
 import type { RedisClient } from '../client/client.ts'
-import type { PoolSide } from '../redis-pool-context.ts'
-import { Definitions } from './custom-commands.ts'
+import type { RedisPoolContext } from '../redis-pool-context.ts'
+import { CustomCommands } from './custom-commands.ts'
 import {
   type Client,
   type Handle,
@@ -12,44 +12,44 @@ import {
   sendCommand,
   shareEvents,
 } from './handle.ts'
-import { nameOf, Order } from './reply-order.ts'
-import { type Command, Trail } from './session-state.ts'
+import { nameOf, ReplyOrder } from './reply-order.ts'
+import { type Command, SessionState } from './session-state.ts'
 
 /** One loan of one client. */
-class FaceLoan implements Loan {
-  readonly face: Face
+class HandleLoan implements Loan {
+  readonly face: ClientLender
   readonly handle: Handle
   ended = false
   /** There once a command was sent that may leave something behind. */
-  trail: Trail | undefined
+  trail: SessionState | undefined
   /** There once a command was sent behind which not every other may follow. */
-  order: Order | undefined
+  order: ReplyOrder | undefined
   /** Where each thing that may be left behind was done, if that is wanted. */
   stacks: Map<string, string> | undefined
 
-  constructor(face: Face) {
+  constructor(face: ClientLender) {
     this.face = face
     this.handle = new (face.Handle as HandleClass)(this)
   }
 }
 
 /** The side of a client that borrowers see: makes their handles, and knows what they leave behind. */
-export class Face {
+export class ClientLender {
   readonly client: Client
-  readonly side: PoolSide
-  readonly definitions: Definitions
+  readonly side: RedisPoolContext
+  readonly definitions: CustomCommands
   /** Made for the first loan: by then the client has whatever `prepare` gave it. */
   Handle: HandleClass | undefined
   fault: string | undefined
   /** The database that the connection belongs to: the one that it is in when it is first lent. */
   #home: number | undefined
-  #current: FaceLoan | undefined
+  #current: HandleLoan | undefined
 
-  constructor(given: RedisClient, side: PoolSide) {
+  constructor(given: RedisClient, side: RedisPoolContext) {
     const client = given as Client
     this.client = client
     this.side = side
-    this.definitions = new Definitions(client)
+    this.definitions = new CustomCommands(client)
     shareEvents(client, () => this.#current?.handle)
   }
 
@@ -57,14 +57,14 @@ export class Face {
     // `prepare` may have selected another one than the options.
     this.#home ??= this.#database
     this.Handle ??= handleClass(this.client)
-    const loan = new FaceLoan(this)
+    const loan = new HandleLoan(this)
     this.#current = loan
     return loan.handle
   }
 
   /** Ends the loan of a handle. @returns what was left behind */
   unlend(handle: RedisClient): Leftover | undefined {
-    const loan = (handle as Handle)[LOAN] as FaceLoan
+    const loan = (handle as Handle)[LOAN] as HandleLoan
     loan.ended = true
     this.#current = undefined
     const { client } = this
@@ -74,39 +74,39 @@ export class Face {
   }
 
   conflict(given: Loan, command: Command): string | undefined {
-    const loan = given as FaceLoan
+    const loan = given as HandleLoan
     const what = nameOf(command)
-    if (loan.order === undefined && Order.begins(what)) loan.order = new Order()
+    if (loan.order === undefined && ReplyOrder.begins(what)) loan.order = new ReplyOrder()
     return loan.order?.conflict(what, this.client.commandQueue)
   }
 
   note(given: Loan, command: Command): void {
-    const loan = given as FaceLoan
-    loan.trail ??= new Trail(this.#home ?? this.#database, this.side.options.cleanCommands)
+    const loan = given as HandleLoan
+    loan.trail ??= new SessionState(this.#home ?? this.#database, this.side.options.cleanCommands)
     const suspicion = loan.trail.sent(command)
     if (suspicion !== undefined) this.#suspect(loan, suspicion)
   }
 
   noteSender(loan: Loan, command: Command): void {
-    this.#suspect(loan as FaceLoan, withoutAnswer(command.name))
+    this.#suspect(loan as HandleLoan, withoutAnswer(command.name))
   }
 
-  #suspect(loan: FaceLoan, what: string): void {
-    const stack = this.side.offences.suspect(what, sendCommand)
+  #suspect(loan: HandleLoan, what: string): void {
+    const stack = this.side.offences.stackIfWanted(what, sendCommand)
     if (stack === undefined) return
     loan.stacks ??= new Map()
     loan.stacks.set(what, stack)
   }
 
-  #judge(loan: FaceLoan, pending: number): Leftover | undefined {
+  #judge(loan: HandleLoan, pending: number): Leftover | undefined {
     const { offences } = this.side
     const { dirt, watching, elsewhere } = loan.trail?.left() ?? NOTHING
-    for (const what of dirt) offences.committed(what, loan.stacks?.get(what))
+    for (const what of dirt) offences.note(what, loan.stacks?.get(what))
     const left = [...dirt]
     if (pending > 0) {
       const names = this.#pendingNames(pending)
       const what = withoutAnswer(names[0] ?? '')
-      offences.committed(what, loan.stacks?.get(what), true)
+      offences.note(what, loan.stacks?.get(what), true)
       left.push(`${pending} without an answer (${names.join(', ')})`)
     } else if (left.length === 0 && this.client.condition?.subscriber) left.push('SUBSCRIBE')
     if (this.fault !== undefined) left.push(this.fault)

@@ -21,7 +21,7 @@ const MOST_SCRIPTS = 500
  * same name; but who defines the same gets the same, so that the text of a script is sent once for a connection and
  * not once for a loan.
  */
-export class Definitions {
+export class CustomCommands {
   readonly #client: Client
   readonly #known = new Map<string, Defined>()
 

@@ -1,8 +1,8 @@
-import { type RedisClient, sever, streamOf } from '../client/client.ts'
+import { destroyClient, type RedisClient, streamOf } from '../client/client.ts'
 import { duplicateOf } from '../client/client-options.ts'
-import type { PoolSide } from '../redis-pool-context.ts'
+import type { RedisPoolContext } from '../redis-pool-context.ts'
 import { isPlain } from './command-effects.ts'
-import type { Definitions, Script } from './custom-commands.ts'
+import type { CustomCommands, Script } from './custom-commands.ts'
 import type { Command } from './session-state.ts'
 
 /** The members of a client that handles put something in front of, beside those of {@link RedisClient}. */
@@ -28,8 +28,8 @@ export interface Loan {
 /** What the handles of one client share. */
 interface LenderOf {
   readonly client: Client
-  readonly side: PoolSide
-  readonly definitions: Definitions
+  readonly side: RedisPoolContext
+  readonly definitions: CustomCommands
   /** Why the connection must not be lent again, beside what its borrower sent. */
   fault: string | undefined
   /** @returns behind what of this loan the command must not be sent, if so */
@@ -87,7 +87,7 @@ function refuse(client: Client, command: Command, conflict: string, pipeline: un
     ),
   )
   // A pipeline is written once it has all of its commands, so the others would wait in the queue for ever.
-  if (pipeline !== undefined) sever(client)
+  if (pipeline !== undefined) destroyClient(client)
   return command.promise
 }
 
@@ -110,7 +110,7 @@ function disconnect(this: Handle): void {
   const stream = streamOf(face.client)
   if (face.client.status === 'end') return
   // On a socket that is closed already, ioredis would set a timer that nothing clears.
-  if (stream === undefined || stream.destroyed) sever(face.client)
+  if (stream === undefined || stream.destroyed) destroyClient(face.client)
   else face.client.disconnect()
 }
 

@@ -27,7 +27,7 @@ interface Queue {
  * Keeps apart what ioredis cannot stand on one connection. It matches answers to commands by their order alone; once
  * that is lost, the answer of another command makes it throw, out of the socket's event: nobody could catch that.
  */
-export class Order {
+export class ReplyOrder {
   #crooked: string | undefined
   #monitors = false
   readonly #begun = new Set<string>()
@@ -54,7 +54,7 @@ export class Order {
   }
 }
 
-/** The name of a command as {@link Order} knows it. A PING with a text of its own is answered by that, not by PONG. */
+/** The name of a command as {@link ReplyOrder} knows it. A PING with a text of its own is answered by that, not by PONG. */
 export function nameOf({ name, args }: Command): string {
   const word = String(name).toUpperCase()
   const isLonger = word === 'CLIENT' || (word === 'PING' && args.length > 0)

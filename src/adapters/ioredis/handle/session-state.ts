@@ -26,7 +26,7 @@ const MOST_NAMED = 5
  * are answered. Replies come in the order of the commands; each step is numbered, so that an EXEC's reply does not
  * clear the WATCH that was sent behind it.
  */
-export class Trail {
+export class SessionState {
   readonly #home: number
   readonly #clean: ReadonlySet<string>
   #steps = 0
