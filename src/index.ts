@@ -8,20 +8,14 @@ export {
   type PoolErrorCode,
   type PoolErrorOf,
 } from './api/errors.ts'
-export type {
-  AcquireOptions,
-  DestroyReason,
-  Factory,
-  LeakEvent,
-  PoolEvents,
-  PoolOptions,
-  /** Its name in generic-pool. */
-  PoolOptions as Options,
-  PoolStats,
-} from './api/factory.ts'
-export type { ConnectionReport, LeaseReport, PoolReport, WaiterReport } from './diagnostics/report.ts'
+export type { Factory } from './api/factory.ts'
 export { Lease } from './pool/lease.ts'
 export { createPool, Pool }
 
 /** For `import genericPool from 'generic-pool'` with only the name of the package changed. */
 export default { createPool, Pool }
+
+export type { LeakEvent, PoolEvents } from './api/events.ts'
+export type { AcquireOptions, PoolOptions, PoolOptions as Options } from './api/options.ts'
+export type { DestroyReason, PoolStats } from './api/stats.ts'
+export type { ConnectionReport, LeaseReport, PoolReport, WaiterReport } from './diagnostics/pool-report.ts'

@@ -1,5 +1,6 @@
 import { isPoolError } from '../api/errors.ts'
-import type { Factory, PoolOptions } from '../api/factory.ts'
+import type { Factory } from '../api/factory.ts'
+import type { PoolOptions } from '../api/options.ts'
 import { badOptions, nameIn, readOptions, resolveOptions } from '../api/resolve-options.ts'
 import { createStrictPool } from '../pool/create-pool.ts'
 import type { Pool } from '../pool/pool.ts'

@@ -1,8 +1,8 @@
-import type { Request } from '../queue/waiter.ts'
-import type { AcquireOptions, PoolStats } from './factory.ts'
 import { LONGEST_MILLIS } from './option-rules.ts'
+import type { AcquireOptions } from './options.ts'
 import { isRecord, show } from './read-input.ts'
 import { badOptions, noLimit, type ResolvedOptions } from './resolve-options.ts'
+import type { PoolStats } from './stats.ts'
 
 const KNOWN = new Set(['priority', 'signal', 'timeoutMillis', 'detached'])
 
@@ -64,4 +64,14 @@ export function isDetached(given: number | AcquireOptions | undefined): boolean 
   } catch {
     return false
   }
+}
+
+/** How an acquire wants to be served, once its options have been read. */
+export interface Request {
+  readonly priority: number
+  /** Whole milliseconds, or `Infinity`. */
+  readonly timeout: number
+  readonly signal: AbortSignal | undefined
+  /** Whether no holder of a connection waits for it. */
+  readonly detached: boolean
 }

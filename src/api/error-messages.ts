@@ -1,5 +1,5 @@
 import { type AcquirePhase, messageOf, numbersOf, PoolError } from './errors.ts'
-import type { PoolStats } from './factory.ts'
+import type { PoolStats } from './stats.ts'
 
 /** Every error that a pool gives to a caller, in one place, so that they speak with one voice: what, numbers, next step. */
 

@@ -1,5 +1,4 @@
-import { limitStacks } from '../runtime/stack-limit.ts'
-import type { PoolStats } from './factory.ts'
+import type { PoolStats } from './stats.ts'
 
 /** Every way in which the pool refuses or fails. */
 export type PoolErrorCode =
@@ -80,20 +79,6 @@ export class PoolError extends Error {
     if (code === 'POOL_ACQUIRE_TIMEOUT') this.name = 'TimeoutError'
     this.code = code
     Object.assign(this, rest)
-  }
-}
-
-/**
- * Makes an error without a stack: where a timer or a signal ends a wait, the stack shows our own frames and nothing of
- * the caller's, and costs more than all the rest when a hundred thousand waits end at once.
- */
-export function withoutStack<R>(make: () => R): R {
-  const limit = Error.stackTraceLimit
-  limitStacks(0)
-  try {
-    return make()
-  } finally {
-    limitStacks(limit)
   }
 }
 

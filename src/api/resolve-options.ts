@@ -1,7 +1,8 @@
 import { PoolError } from './errors.ts'
-import type { PoolOptions, PoolStats } from './factory.ts'
 import { contradictions, genericPoolQuirks, isNumber, KNOWN, OURS, wrongWith } from './option-rules.ts'
+import type { PoolOptions } from './options.ts'
 import { isRecord, readRecord, show } from './read-input.ts'
+import type { PoolStats } from './stats.ts'
 
 /** The options of a pool after the defaults: what the rest of the code reads. `Infinity` stands for "no limit". */
 export interface ResolvedOptions {

@@ -1,46 +1,18 @@
 import { madeTwice, stillborn } from '../api/error-messages.ts'
-import type { DestroyReason, Factory, PoolStats } from '../api/factory.ts'
-import type { ResolvedOptions } from '../api/resolve-options.ts'
+import type { DestroyReason } from '../api/stats.ts'
 import { connectionLost } from '../connections/connection-lost.ts'
 import { retireTime } from '../connections/lifetime.ts'
-import type { Liveness } from '../connections/liveness.ts'
-import type { ServerIdleTimeout } from '../connections/server-idle-timeout.ts'
 import type { Slot } from '../connections/slot.ts'
-import type { Slots } from '../connections/slots.ts'
-import type { Totals } from '../diagnostics/stats.ts'
-import type { Nesting } from '../nested/nesting.ts'
-import type { WaitQueue } from '../queue/wait-queue.ts'
 import type { Waiter } from '../queue/waiter.ts'
+import { Alarm } from '../runtime/alarm.ts'
 import { outsideContext } from '../runtime/async-context.ts'
-import { Alarm, type Clock } from '../runtime/clock.ts'
-import type { HookLimits } from '../runtime/deadline.ts'
-import type { PoolEmitter } from '../runtime/emitter.ts'
 import { log, refreshTracing } from '../runtime/log.ts'
 import { closeSocket } from '../sockets/socket-state.ts'
 import { Breaker } from './breaker.ts'
 import { Engine } from './engine.ts'
 import { HalfOpenTrials } from './half-open-trials.ts'
 import { PendingConnects } from './pending-connects.ts'
-
-/** What the parts of one pool share. */
-export interface PoolContext<T> {
-  readonly factory: Factory<T>
-  readonly options: ResolvedOptions
-  readonly clock: Clock
-  readonly random: () => number
-  readonly hookLimits: HookLimits
-  readonly events: PoolEmitter<T>
-  readonly slots: Slots<T>
-  readonly queue: WaitQueue<T>
-  readonly totals: Totals
-  readonly liveness: Liveness<T>
-  readonly serverLimit: ServerIdleTimeout
-  /** Who holds what in which context; undefined under `nested: 'allow'`. */
-  readonly nesting: Nesting<T> | undefined
-  readonly stats: () => PoolStats
-  /** Something has ended: a connection, a loan, a wait. */
-  readonly onChange: () => void
-}
+import type { PoolContext } from './pool-context.ts'
 
 /**
  * Makes connections when they are needed, and ends them.

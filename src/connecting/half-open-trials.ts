@@ -1,8 +1,8 @@
-import type { DestroyReason } from '../api/factory.ts'
+import type { DestroyReason } from '../api/stats.ts'
 import type { Slot } from '../connections/slot.ts'
-import { Alarm } from '../runtime/clock.ts'
+import { Alarm } from '../runtime/alarm.ts'
 import type { Breaker } from './breaker.ts'
-import type { PoolContext } from './connector.ts'
+import type { PoolContext } from './pool-context.ts'
 
 /** A connection that dies within this time, never lent, is as good as a failed create: without a pause for breath, a
  * server that accepts and hangs up would be dialled as fast as it answers. */

@@ -1,7 +1,7 @@
-import type { DestroyReason } from '../api/factory.ts'
-import type { PoolContext } from '../connecting/connector.ts'
+import type { DestroyReason, SlotState } from '../api/stats.ts'
+import type { PoolContext } from '../connecting/pool-context.ts'
 import { CLOSED_HERE, closeSocket } from '../sockets/socket-state.ts'
-import type { Fault, Slot, SlotState } from './slot.ts'
+import type { Fault, Slot } from './slot.ts'
 
 /** Reasons that mean that the peer has gone, unless this side was first. */
 const GONE: ReadonlySet<DestroyReason> = new Set(['half-closed', 'broken'])

@@ -1,5 +1,5 @@
-import type { DestroyReason } from '../api/factory.ts'
 import type { ResolvedOptions } from '../api/resolve-options.ts'
+import type { DestroyReason } from '../api/stats.ts'
 import type { Slot } from './slot.ts'
 
 /** Is a connection that comes back, or is about to be lent, past its time? */

@@ -1,4 +1,4 @@
-import type { PoolStats } from '../api/factory.ts'
+import type { PoolStats } from '../api/stats.ts'
 
 /** Closes that come within this time of each other are one episode: a timeout of several, or one restart. */
 const EPISODE_MILLIS = 1000

@@ -1,22 +1,8 @@
 import type { Socket } from 'node:net'
-import type { DestroyReason } from '../api/factory.ts'
+import type { DestroyReason, SlotState } from '../api/stats.ts'
 import type { Scope } from '../nested/scope.ts'
 import type { StackTrace } from '../runtime/stack-trace.ts'
 import type { SocketWatch } from '../sockets/socket-watch.ts'
-import type { TrafficSample } from './traffic.ts'
-
-/**
- * Where a connection is in its life.
- *
- *     connecting ──► idle ◄──► lent ──► resetting ──► idle
- *         │           ▲│                    │
- *         │           ││                    ▼
- *         ├──► validating ──────────────► closing ──► closed
- *         └───────────────────────────────────────────▲
- *
- * It stays lent where it goes from one borrower straight to the next.
- */
-export type SlotState = 'connecting' | 'idle' | 'validating' | 'lent' | 'resetting' | 'closing' | 'closed'
 
 const NEXT: Readonly<Record<SlotState, readonly SlotState[]>> = {
   connecting: ['idle', 'validating', 'closing', 'closed'],
@@ -139,3 +125,24 @@ export function move<T>(slot: Slot<T>, to: SlotState, counts: Counts): void {
 /** Is this still the loan that the slot is lent for? */
 export const isCurrent = <T>(slot: Slot<T>, loan: number): boolean =>
   slot.loan === loan && slot.state === 'lent'
+
+/**
+ * Which loan somebody has been given. Some microtasks pass before its borrower goes on; by then somebody else may have
+ * ended it, and the slot may be lent anew.
+ */
+export class Grant<T> {
+  readonly slot: Slot<T>
+  readonly loan: number
+
+  constructor(slot: Slot<T>) {
+    this.slot = slot
+    this.loan = slot.loan
+  }
+}
+
+/** What had gone through a lent connection's socket when somebody last looked, and when that last changed. */
+export interface TrafficSample {
+  readonly loan: number
+  bytes: number
+  at: number
+}

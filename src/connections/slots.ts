@@ -1,5 +1,6 @@
+import type { SlotState } from '../api/stats.ts'
 import type { Handles, Leftover } from './handles.ts'
-import { type Counts, move, newCounts, Slot, type SlotState } from './slot.ts'
+import { type Counts, move, newCounts, Slot } from './slot.ts'
 
 /**
  * All slots of a pool: which there are, which are idle and since when, and which resource belongs to which.

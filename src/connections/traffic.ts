@@ -31,13 +31,6 @@ export function noteTraffic<T>(slot: Slot<T>, now: number, since = slot.lentAt):
   slot.activeAt = Math.max(slot.activeAt, since)
 }
 
-/** What had gone through a lent connection's socket when somebody last looked, and when that last changed. */
-export interface TrafficSample {
-  readonly loan: number
-  bytes: number
-  at: number
-}
-
 /**
  * Has anything gone through a lent connection's socket in so many milliseconds? At the first look of a loan only
  * whether anything has at all is known; then it counts as said just now.

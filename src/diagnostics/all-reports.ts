@@ -1,7 +1,7 @@
 import { messageOf } from '../api/errors.ts'
 import { timestamp } from '../runtime/clock.ts'
+import type { PoolReport } from './pool-report.ts'
 import { livePools, type Reporting } from './registry.ts'
-import type { PoolReport } from './report.ts'
 
 /** Where `installReportSignal` writes to. */
 export interface ReportSignalOptions {

@@ -1,5 +1,5 @@
 import { callSite } from './call-sites.ts'
-import type { LeaseReport, PoolReport } from './report.ts'
+import type { LeaseReport, PoolReport } from './pool-report.ts'
 
 /** Stalls of the last minute that add up to so much are the first thing to look at. Milliseconds. */
 const MUCH_STALL = 250

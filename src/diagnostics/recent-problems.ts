@@ -1,5 +1,5 @@
 import { messageOf } from '../api/errors.ts'
-import type { PoolEvents } from '../api/factory.ts'
+import type { PoolEvents } from '../api/events.ts'
 import { callSite } from './call-sites.ts'
 
 /** Something that went wrong, and how often of late. */

@@ -1,4 +1,4 @@
-import type { PoolReport } from './report.ts'
+import type { PoolReport } from './pool-report.ts'
 
 /** What can be asked of any pool of the process. */
 export interface Reporting {

@@ -1,5 +1,5 @@
 import { numbersOf } from '../api/errors.ts'
-import type { ConnectionReport, PoolReport } from './report.ts'
+import type { ConnectionReport, PoolReport } from './pool-report.ts'
 
 /** Of each section; JSON has all of it. */
 const MOST_LINES = 1000

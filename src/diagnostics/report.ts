@@ -1,72 +1,14 @@
 import { messageOf } from '../api/errors.ts'
-import type { PoolStats } from '../api/factory.ts'
 import type { ResolvedOptions } from '../api/resolve-options.ts'
-import type { Slot, SlotState } from '../connections/slot.ts'
+import type { Slot } from '../connections/slot.ts'
 import type { Waiter } from '../queue/waiter.ts'
 import { runHook } from '../runtime/emitter.ts'
 import { type TcpSocket, tcpSockets } from '../sockets/tcp-table.ts'
 import { nestedUnder, whereTaken } from './call-sites.ts'
 import { findingsIn } from './findings.ts'
+import type { ConnectionReport, LeaseReport, PoolReport, WaiterReport } from './pool-report.ts'
 import type { PoolView } from './stats.ts'
 import { statsOf } from './stats.ts'
-
-/** The state of a pool at one moment, as plain data. Times are in milliseconds; what is not known is left out. */
-export interface PoolReport {
-  stats: PoolStats
-  /** What it looks like, in words, the most telling first. */
-  findings: string[]
-  /** Every lease, oldest first. */
-  leases: LeaseReport[]
-  /** Everybody who waits, in the order in which they will be served. */
-  waiters: WaiterReport[]
-  /** Every connection, those being made and closed included. */
-  connections: ConnectionReport[]
-  connecting: { failures: number; breaker: 'open' | 'closed'; lastError?: string; retryInMillis?: number }
-  /** What went wrong last, newest first; kept for good, a few of each kind. */
-  troubles: { what: string; times: number; agoMillis: number }[]
-  /** The last stalls of the event loop, oldest first. */
-  stalls: { agoMillis: number; millis: number }[]
-}
-
-export interface LeaseReport {
-  connection: number
-  loan: number
-  heldMillis: number
-  /** Since it was last seen in use; see `leakThresholdMillis`. */
-  unusedMillis?: number
-  /** Has it unanswered work? */
-  busy?: boolean
-  /** Has it been reported as forgotten? */
-  suspect: boolean
-  /** Pools of which this context held a lease already as it took this one. */
-  nestedUnder?: string[]
-  /** Where it was taken. */
-  stack?: string
-}
-
-export interface WaiterReport {
-  waitedMillis: number
-  /** Until its deadline; null: it has none. */
-  leftMillis: number | null
-  priority: number
-  nestedUnder?: string[]
-  stack?: string
-}
-
-export interface ConnectionReport {
-  id: number
-  state: SlotState
-  ageMillis: number
-  idleMillis?: number
-  loans: number
-  fault?: string
-  socket?: Partial<TcpSocket> & {
-    local?: string
-    remote?: string
-    bytesRead: number
-    bytesWritten: number
-  }
-}
 
 /** What the report needs beside the snapshot. */
 export interface ReportView<T> extends PoolView<T> {

@@ -1,29 +1,11 @@
-import type { PoolStats } from '../api/factory.ts'
 import type { ResolvedOptions } from '../api/resolve-options.ts'
+import type { PoolStats, Totals } from '../api/stats.ts'
 import type { Breaker } from '../connecting/breaker.ts'
 import type { Slots } from '../connections/slots.ts'
 import type { WaitQueue } from '../queue/wait-queue.ts'
 import { sink } from '../runtime/log.ts'
 import type { Stalls } from '../runtime/stalls.ts'
 import type { RecentProblems } from './recent-problems.ts'
-
-/** The counters of a pool that nothing else can tell; each has one place that counts it. */
-export type Totals = PoolStats['totals']
-
-export const newTotals = (): Totals => ({
-  created: 0,
-  createErrors: 0,
-  destroyed: 0,
-  destroyErrors: 0,
-  acquired: 0,
-  released: 0,
-  timeouts: 0,
-  aborted: 0,
-  shed: 0,
-  leaks: 0,
-  nested: 0,
-  deadlocks: 0,
-})
 
 /** What a snapshot or a report is made from. */
 export interface PoolView<T> {

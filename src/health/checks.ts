@@ -1,5 +1,5 @@
 import { messageOf } from '../api/errors.ts'
-import type { PoolContext } from '../connecting/connector.ts'
+import type { PoolContext } from '../connecting/pool-context.ts'
 import type { Leftover } from '../connections/handles.ts'
 import type { Fault, Slot } from '../connections/slot.ts'
 import { attempt } from '../runtime/deadline.ts'

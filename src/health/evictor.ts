@@ -1,8 +1,8 @@
-import type { PoolContext } from '../connecting/connector.ts'
+import type { PoolContext } from '../connecting/pool-context.ts'
 import { idleCheckPeriod, mustRetire, retirePeriod, tooIdle } from '../connections/lifetime.ts'
 import type { Slot } from '../connections/slot.ts'
 import type { Lending } from '../pool/lending.ts'
-import { Alarm } from '../runtime/clock.ts'
+import { Alarm } from '../runtime/alarm.ts'
 import type { BackgroundValidation } from './background-validation.ts'
 
 /** Longest work of one run, and the pause before the next when there is more. Milliseconds. */

@@ -1,8 +1,9 @@
-import type { Connector, PoolContext } from '../connecting/connector.ts'
+import type { Connector } from '../connecting/connector.ts'
+import type { PoolContext } from '../connecting/pool-context.ts'
 import { tellHalfClose } from '../connections/connection-lost.ts'
 import type { Slot } from '../connections/slot.ts'
 import { noteTraffic } from '../connections/traffic.ts'
-import { Alarm } from '../runtime/clock.ts'
+import { Alarm } from '../runtime/alarm.ts'
 import { CLOSED_HERE, closeSocket } from '../sockets/socket-state.ts'
 
 /** Shortest time from the start of one round to the next. Milliseconds. */

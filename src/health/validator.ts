@@ -1,4 +1,5 @@
-import type { Connector, PoolContext } from '../connecting/connector.ts'
+import type { Connector } from '../connecting/connector.ts'
+import type { PoolContext } from '../connecting/pool-context.ts'
 import type { Leftover } from '../connections/handles.ts'
 import type { Fault, Slot } from '../connections/slot.ts'
 import { askLimit, reset, validate } from './checks.ts'

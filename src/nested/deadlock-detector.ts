@@ -1,12 +1,13 @@
 import type { Slot } from '../connections/slot.ts'
 import { hasTrafficWithin } from '../connections/traffic.ts'
 import type { Waiter } from '../queue/waiter.ts'
-import { Alarm, type StallListener } from '../runtime/clock.ts'
+import type { StallListener } from '../runtime/alarm.ts'
+import { Alarm } from '../runtime/alarm.ts'
 import { log } from '../runtime/log.ts'
 import { DetectionRun } from './detection-run.ts'
 import { leasesOf } from './holders.ts'
+import type { NestingHost } from './host.ts'
 import { circle, deadlock } from './messages.ts'
-import type { NestingHost } from './nesting.ts'
 import {
   type Knot,
   knotOf,

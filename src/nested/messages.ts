@@ -1,5 +1,6 @@
-import { numbersOf, PoolError, type PoolErrorDetails, withoutStack } from '../api/errors.ts'
-import type { PoolStats } from '../api/factory.ts'
+import { numbersOf, PoolError, type PoolErrorDetails } from '../api/errors.ts'
+import type { PoolStats } from '../api/stats.ts'
+import { withoutStack } from '../runtime/stack-limit.ts'
 import type { StackTrace } from '../runtime/stack-trace.ts'
 import type { Knot, PoolNode, Scope } from './scope.ts'
 

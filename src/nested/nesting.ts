@@ -1,43 +1,21 @@
 import { isDetached } from '../api/acquire-request.ts'
 import type { PoolError } from '../api/errors.ts'
-import type { AcquireOptions, Factory, PoolStats } from '../api/factory.ts'
+import type { AcquireOptions } from '../api/options.ts'
 import type { ResolvedOptions } from '../api/resolve-options.ts'
 import type { Slot } from '../connections/slot.ts'
-import type { Slots } from '../connections/slots.ts'
-import type { Totals } from '../diagnostics/stats.ts'
 import type { Waiter } from '../queue/waiter.ts'
-import type { Clock, StallListener } from '../runtime/clock.ts'
-import type { PoolEmitter } from '../runtime/emitter.ts'
-import type { StackSampler } from '../runtime/stack-sampler.ts'
+import type { StallListener } from '../runtime/alarm.ts'
 import { StackTrace } from '../runtime/stack-trace.ts'
-import type { Stalls } from '../runtime/stalls.ts'
 import { TokenBucket } from '../runtime/token-bucket.ts'
 import { noteOwners, Signal, trackAwaiters } from './awaiters.ts'
 import { DeadlockDetector } from './deadlock-detector.ts'
 import { leasesOf, needsStacks } from './holders.ts'
+import type { Entry, NestingHost } from './host.ts'
 import { nestedAcquire } from './messages.ts'
 import { learn, noteGoing } from './release-history.ts'
 import { share, shareable } from './reuse.ts'
 import { EMPTY, heldFrom, isSpent, Scope, shared, type WaitEdge } from './scope.ts'
 import { NestedWarnings } from './warnings.ts'
-
-/** Our own function that the user has called: where our frames end in a stack. */
-export type Entry = (...args: never[]) => unknown
-
-/** What a pool lets this policy see and do. */
-export interface NestingHost<T> {
-  readonly factory: Factory<T>
-  readonly options: ResolvedOptions
-  readonly clock: Clock
-  readonly events: PoolEmitter<T>
-  readonly slots: Slots<T>
-  readonly totals: Totals
-  readonly sampler: StackSampler
-  readonly stalls: Stalls
-  stats(): PoolStats
-  /** Sends a waiter away with its sentence. @returns false if it has left meanwhile */
-  reject(waiter: Waiter<T>): boolean
-}
 
 /** Releases that are looked at in a row, and then in a second: two stacks to read, some 30 µs each. */
 const MOST_LOOKS = 200

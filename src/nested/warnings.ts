@@ -1,8 +1,8 @@
 import { log } from '../runtime/log.ts'
 import { StackTrace } from '../runtime/stack-trace.ts'
 import { enclosing, firstKnown, leasesOf, needsStacks } from './holders.ts'
+import type { Entry, NestingHost } from './host.ts'
 import { SIZING } from './messages.ts'
-import type { Entry, NestingHost } from './nesting.ts'
 import type { Scope } from './scope.ts'
 
 /** Nested acquires whose stack is read at once; after that, one in so many. */

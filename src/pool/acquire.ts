@@ -1,16 +1,18 @@
+import type { Request } from '../api/acquire-request.ts'
 import { readRequest } from '../api/acquire-request.ts'
 import * as refusals from '../api/error-messages.ts'
 import type { AcquirePhase, PoolError } from '../api/errors.ts'
-import type { AcquireOptions } from '../api/factory.ts'
-import type { PoolContext } from '../connecting/connector.ts'
+import type { AcquireOptions } from '../api/options.ts'
+import { phaseOf } from '../connecting/capacity.ts'
+import type { PoolContext } from '../connecting/pool-context.ts'
 import type { Slot } from '../connections/slot.ts'
+import { Grant } from '../connections/slot.ts'
 import { noteOwners } from '../nested/awaiters.ts'
-import type { Entry } from '../nested/nesting.ts'
-import { type Call, Grant, newPending, type Request, Waiter } from '../queue/waiter.ts'
+import type { Entry } from '../nested/host.ts'
+import { type Call, newPending, Waiter } from '../queue/waiter.ts'
 import type { StackSampler } from '../runtime/stack-sampler.ts'
 import type { Lending } from './lending.ts'
 import type { Lifecycle } from './lifecycle.ts'
-import { phaseOf } from './rejections.ts'
 
 /** How an acquire comes to its connection: from the idle ones at once, or by way of the queue, or not at all. */
 export class Acquiring<T> {

@@ -1,5 +1,6 @@
 import { isPoolError } from '../api/errors.ts'
-import type { Factory, PoolOptions } from '../api/factory.ts'
+import type { Factory } from '../api/factory.ts'
+import type { PoolOptions } from '../api/options.ts'
 import { readField } from '../api/read-input.ts'
 import {
   badOptions,
@@ -10,7 +11,8 @@ import {
   resolveOptions,
 } from '../api/resolve-options.ts'
 import { systemClock } from '../runtime/clock.ts'
-import { type Environment, Pool } from './pool.ts'
+import type { Environment } from './environment.ts'
+import { Pool } from './pool.ts'
 
 /**
  * Makes a pool. A drop-in for generic-pool's function of this name.

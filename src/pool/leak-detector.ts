@@ -1,7 +1,9 @@
 import type { Factory } from '../api/factory.ts'
 import type { Slot } from '../connections/slot.ts'
 import type { Slots } from '../connections/slots.ts'
-import { Alarm, type Clock, type StallListener } from '../runtime/clock.ts'
+import type { StallListener } from '../runtime/alarm.ts'
+import { Alarm } from '../runtime/alarm.ts'
+import type { Clock } from '../runtime/clock.ts'
 import { runHook } from '../runtime/emitter.ts'
 
 /** What is known of the use of one connection. */

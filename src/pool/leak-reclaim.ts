@@ -1,4 +1,4 @@
-import type { PoolContext } from '../connecting/connector.ts'
+import type { PoolContext } from '../connecting/pool-context.ts'
 import { isCurrent, type Slot } from '../connections/slot.ts'
 import { whereTaken } from '../diagnostics/call-sites.ts'
 import { log } from '../runtime/log.ts'

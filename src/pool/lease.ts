@@ -1,5 +1,5 @@
 import { leaseEnded } from '../api/error-messages.ts'
-import type { PoolStats } from '../api/factory.ts'
+import type { PoolStats } from '../api/stats.ts'
 
 /** What a lease needs from its pool. */
 export interface LeaseEnd {

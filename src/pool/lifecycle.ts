@@ -1,13 +1,14 @@
 import { notOptions } from '../api/acquire-request.ts'
 import * as refusals from '../api/error-messages.ts'
-import type { PoolStats } from '../api/factory.ts'
 import { isRecord, show } from '../api/read-input.ts'
 import { badOptions } from '../api/resolve-options.ts'
-import type { Connector, PoolContext } from '../connecting/connector.ts'
+import type { PoolStats } from '../api/stats.ts'
+import type { Connector } from '../connecting/connector.ts'
+import type { PoolContext } from '../connecting/pool-context.ts'
 import { BackgroundValidation } from '../health/background-validation.ts'
 import { Evictor } from '../health/evictor.ts'
 import { SocketReaper } from '../health/socket-reaper.ts'
-import { Alarm } from '../runtime/clock.ts'
+import { Alarm } from '../runtime/alarm.ts'
 import type { Lending } from './lending.ts'
 
 /** How long a call may take, in milliseconds, instead of the option that is its default; what ends it before that. */

@@ -1,11 +1,12 @@
 import * as refusals from '../api/error-messages.ts'
-import { type AcquirePhase, type PoolError, withoutStack } from '../api/errors.ts'
-import type { PoolStats } from '../api/factory.ts'
-import type { Breaker } from '../connecting/breaker.ts'
-import type { PoolContext } from '../connecting/connector.ts'
+import type { PoolError } from '../api/errors.ts'
+import type { PoolStats } from '../api/stats.ts'
+import { phaseOf } from '../connecting/capacity.ts'
+import type { PoolContext } from '../connecting/pool-context.ts'
 import type { RecentProblems } from '../diagnostics/recent-problems.ts'
 import type { QueueListener, RejectReason, Snapshot } from '../queue/wait-queue.ts'
 import type { Waiter } from '../queue/waiter.ts'
+import { withoutStack } from '../runtime/stack-limit.ts'
 import type { Lending } from './lending.ts'
 
 /** An acquire timeout of a full pool lists the holders, unless one has done so this short a time ago. */
@@ -97,11 +98,4 @@ export class Rejections<T> implements QueueListener<T> {
     this.#holdersListedAt = now
     return this.#parts.holders()
   }
-}
-
-/** What keeps the first in the queue waiting. */
-export function phaseOf<T>({ slots }: PoolContext<T>, breaker: Breaker): AcquirePhase {
-  const { validating, connecting } = slots.counts
-  if (validating > 0) return 'validate'
-  return connecting > 0 || breaker.failures > 0 ? 'connect' : 'queue'
 }

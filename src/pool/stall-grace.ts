@@ -1,4 +1,4 @@
-import type { PoolContext } from '../connecting/connector.ts'
+import type { PoolContext } from '../connecting/pool-context.ts'
 import type { Waiter } from '../queue/waiter.ts'
 import { runHook } from '../runtime/emitter.ts'
 import type { Stalls } from '../runtime/stalls.ts'

@@ -1,5 +1,7 @@
 import type { ResolvedOptions } from '../api/resolve-options.ts'
-import { Alarm, type Clock, type StallListener } from '../runtime/clock.ts'
+import type { StallListener } from '../runtime/alarm.ts'
+import { Alarm } from '../runtime/alarm.ts'
+import type { Clock } from '../runtime/clock.ts'
 import { Codel } from './codel.ts'
 import type { Waiter } from './waiter.ts'
 

@@ -1,10 +1,12 @@
-import type { PoolStats } from '../api/factory.ts'
+import type { Request } from '../api/acquire-request.ts'
 import type { ResolvedOptions } from '../api/resolve-options.ts'
-import type { Clock, StallListener } from '../runtime/clock.ts'
+import type { PoolStats } from '../api/stats.ts'
+import type { StallListener } from '../runtime/alarm.ts'
+import type { Clock } from '../runtime/clock.ts'
 import type { LoadShedder } from './load-shedder.ts'
 import type { ServiceRate } from './service-rate.ts'
 import { MOST_BLIND, PORTION_MILLIS, WaitTimeouts } from './wait-timeouts.ts'
-import type { Request, Waiter, WaiterState } from './waiter.ts'
+import type { Waiter, WaiterState } from './waiter.ts'
 import { PriorityList } from './waiter-lists.ts'
 
 /** Why a waiter left without a connection. */

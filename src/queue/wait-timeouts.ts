@@ -1,4 +1,6 @@
-import { Alarm, type Clock, type StallListener } from '../runtime/clock.ts'
+import type { StallListener } from '../runtime/alarm.ts'
+import { Alarm } from '../runtime/alarm.ts'
+import type { Clock } from '../runtime/clock.ts'
 import { Heap } from './heap.ts'
 import type { Waiter } from './waiter.ts'
 import { PriorityList, type TimeoutGroup, TimeoutList } from './waiter-lists.ts'

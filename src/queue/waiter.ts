@@ -1,5 +1,7 @@
+import type { Request } from '../api/acquire-request.ts'
 import type { PoolError } from '../api/errors.ts'
 import type { Slot } from '../connections/slot.ts'
+import { Grant } from '../connections/slot.ts'
 import type { Scope, WaitEdge } from '../nested/scope.ts'
 import type { StackTrace } from '../runtime/stack-trace.ts'
 import type { PriorityList, TimeoutList } from './waiter-lists.ts'
@@ -14,33 +16,8 @@ export type WaiterState =
   | 'unhealthy'
   | 'shed'
   | 'deadlocked'
-
-/** How an acquire wants to be served, once its options have been read. */
-export interface Request {
-  readonly priority: number
-  /** Whole milliseconds, or `Infinity`. */
-  readonly timeout: number
-  readonly signal: AbortSignal | undefined
-  /** Whether no holder of a connection waits for it. */
-  readonly detached: boolean
-}
-
 /** What was called; `acquire` gets the connection itself, the others a {@link Grant}. */
 export type Call = 'acquire' | 'lease' | 'use'
-
-/**
- * Which loan somebody has been given. Some microtasks pass before its borrower goes on; by then somebody else may have
- * ended it, and the slot may be lent anew.
- */
-export class Grant<T> {
-  readonly slot: Slot<T>
-  readonly loan: number
-
-  constructor(slot: Slot<T>) {
-    this.slot = slot
-    this.loan = slot.loan
-  }
-}
 
 /** What most waiters do not have: kept apart, as there may be a hundred thousand of them. */
 class Particulars<T = unknown> {

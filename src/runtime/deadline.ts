@@ -1,8 +1,10 @@
 import pTimeout from 'p-timeout'
-import { withoutStack } from '../api/errors.ts'
+import type { StallListener } from './alarm.ts'
+import { Alarm } from './alarm.ts'
 import { outsideContext } from './async-context.ts'
-import { Alarm, type Clock, type StallListener } from './clock.ts'
+import type { Clock } from './clock.ts'
 import { runHook } from './emitter.ts'
+import { withoutStack } from './stack-limit.ts'
 import type { Stalls } from './stalls.ts'
 
 /** How a hook ended. It always ends: by its own answer or by its deadline. */

@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events'
 import { messageOf } from '../api/errors.ts'
-import type { PoolEvents } from '../api/factory.ts'
+import type { PoolEvents } from '../api/events.ts'
 import { outsideContext } from './async-context.ts'
 
 type Announcement<T> = {

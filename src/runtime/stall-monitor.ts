@@ -1,4 +1,5 @@
-import { type Clock, eachTurn, oncePerClock, STALL_MILLIS } from './clock.ts'
+import { STALL_MILLIS } from './alarm.ts'
+import { type Clock, eachTurn, oncePerClock } from './clock.ts'
 
 /** Who is told of stalls. */
 export interface StallObserver {

@@ -1,4 +1,5 @@
-import { STALL_MILLIS, type StallListener } from './clock.ts'
+import type { StallListener } from './alarm.ts'
+import { STALL_MILLIS } from './alarm.ts'
 import type { StallMonitor } from './stall-monitor.ts'
 
 /** So many are kept. */

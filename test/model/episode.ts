@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import type { PoolOptions } from '../../src/api/factory.ts'
+import type { PoolOptions } from '../../src/api/options.ts'
 import { openPool } from '../../src/pool/create-pool.ts'
 import type { Pool } from '../../src/pool/pool.ts'
 import { FakeClock } from '../support/clock.ts'

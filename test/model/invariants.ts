@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import type { SlotState } from '../../src/connections/slot.ts'
+import type { SlotState } from '../../src/api/stats.ts'
 import type { Pool } from '../../src/pool/pool.ts'
 import { MAX_GRACE_MILLIS } from '../../src/pool/stall-grace.ts'
 import type { Connection, World } from './world.ts'

@@ -1,4 +1,5 @@
-import type { Factory, PoolOptions } from '../../src/api/factory.ts'
+import type { Factory } from '../../src/api/factory.ts'
+import type { PoolOptions } from '../../src/api/options.ts'
 import { createPool, type Pool, type PoolError } from '../../src/index.ts'
 import { openPool } from '../../src/pool/create-pool.ts'
 import { JumpingClock } from '../support/nested-clock.ts'

@@ -1,5 +1,5 @@
 import { isPoolError } from '../../src/api/errors.ts'
-import type { PoolOptions } from '../../src/api/factory.ts'
+import type { PoolOptions } from '../../src/api/options.ts'
 import { openPool } from '../../src/pool/create-pool.ts'
 import { FakeClock } from './clock.ts'
 

@@ -1,5 +1,6 @@
 import { Redis, type RedisOptions } from 'ioredis'
-import type { Factory, PoolOptions } from '../../api/factory.ts'
+import type { Factory } from '../../api/factory.ts'
+import type { PoolOptions } from '../../api/options.ts'
 import { isRecord } from '../../api/read-input.ts'
 import type { Pool } from '../../pool/pool.ts'
 import { openAdapter } from '../open-adapter.ts'

@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis'
-import type { PoolOptions } from '../../api/factory.ts'
 import { KNOWN } from '../../api/option-rules.ts'
+import type { PoolOptions } from '../../api/options.ts'
 import { isRecord, readRecord, show } from '../../api/read-input.ts'
 import { NO_SIDE_OPTIONS, type SideOptions, type WantedRole } from './redis-pool-context.ts'
 

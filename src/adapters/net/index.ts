@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import type { ConnectionOptions, TLSSocket } from 'node:tls'
-import type { PoolOptions } from '../../api/factory.ts'
+import type { PoolOptions } from '../../api/options.ts'
 import type { Pool } from '../../pool/pool.ts'
 import { openAdapter } from '../open-adapter.ts'
 import { socketFactory } from './factory.ts'

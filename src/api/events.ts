@@ -1,0 +1,62 @@
+import type { PoolError } from './errors.ts'
+import type { DestroyReason, PoolStats, SlotState } from './stats.ts'
+
+/** The events of a pool and what their listeners get. */
+export interface PoolEvents<T> {
+  /** Whatever `create` or `destroy` threw, which nobody can promise to be an `Error`. */
+  factoryCreateError: [error: Error]
+  factoryDestroyError: [error: Error]
+  connect: [event: { pool: string; resource: T; millis: number }]
+  acquire: [event: { pool: string; resource: T; waitedMillis: number }]
+  release: [event: { pool: string; resource: T; heldMillis: number }]
+  destroy: [event: { pool: string; resource: T; reason: DestroyReason; detail?: string }]
+  /** A connection whose peer had gone was found, in this state. */
+  'half-close': [event: { pool: string; resource: T; state: SlotState; idleMillis?: number; detail: string }]
+  /** What is known of the server's idle limit has changed. */
+  'server-timeout': [event: { pool: string } & PoolStats['serverTimeout']]
+  stall: [event: { pool: string; millis: number }]
+  shed: [event: { pool: string; waitedMillis: number; estimatedMillis?: number }]
+  leak: [event: LeakEvent<T>]
+  'leak-end': [
+    event: {
+      pool: string
+      resource: T
+      heldMillis: number
+      how: 'released' | 'destroyed' | 'reclaimed'
+    },
+  ]
+  /** Told once for each pair of call sites. Stacks as far as `captureStacks` has them, innermost lease first. */
+  nested: [
+    event: { pool: string; heldPools: string[]; heldStacks: string[]; waitStack: string; rule: string },
+  ]
+  deadlock: [
+    event: {
+      pool: string
+      pools: string[]
+      waitedMillis: number
+      heldStacks: string[]
+      waitStack: string
+      error: PoolError
+    },
+  ]
+  /** Connections keep coming back soiled: once for each kind of leftover, at its second time or later. */
+  dirty: [event: { pool: string; left: string; times: number; stack: string }]
+  breaker: [event: { pool: string; state: 'open' | 'closed'; failures: number; error: unknown }]
+}
+
+/** A lease that looks forgotten. */
+export interface LeakEvent<T> {
+  pool: string
+  resource: T
+  /** Which connection and which of its loans, as in `report()`. */
+  connection: number
+  loan: number
+  heldMillis: number
+  /** Since it was last seen in use; the same as `heldMillis` where nothing tells of use. */
+  unusedMillis: number
+  /** Where it was taken, if that was noted; see `captureStacks`. */
+  stack?: string
+  /** Will the connection be destroyed and its place given to somebody else? */
+  reclaimed: boolean
+  stats: PoolStats
+}

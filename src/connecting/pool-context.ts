@@ -1,0 +1,31 @@
+import type { Factory } from '../api/factory.ts'
+import type { ResolvedOptions } from '../api/resolve-options.ts'
+import type { PoolStats, Totals } from '../api/stats.ts'
+import type { Liveness } from '../connections/liveness.ts'
+import type { ServerIdleTimeout } from '../connections/server-idle-timeout.ts'
+import type { Slots } from '../connections/slots.ts'
+import type { Nesting } from '../nested/nesting.ts'
+import type { WaitQueue } from '../queue/wait-queue.ts'
+import type { Clock } from '../runtime/clock.ts'
+import type { HookLimits } from '../runtime/deadline.ts'
+import type { PoolEmitter } from '../runtime/emitter.ts'
+
+/** What the parts of one pool share. */
+export interface PoolContext<T> {
+  readonly factory: Factory<T>
+  readonly options: ResolvedOptions
+  readonly clock: Clock
+  readonly random: () => number
+  readonly hookLimits: HookLimits
+  readonly events: PoolEmitter<T>
+  readonly slots: Slots<T>
+  readonly queue: WaitQueue<T>
+  readonly totals: Totals
+  readonly liveness: Liveness<T>
+  readonly serverLimit: ServerIdleTimeout
+  /** Who holds what in which context; undefined under `nested: 'allow'`. */
+  readonly nesting: Nesting<T> | undefined
+  readonly stats: () => PoolStats
+  /** Something has ended: a connection, a loan, a wait. */
+  readonly onChange: () => void
+}

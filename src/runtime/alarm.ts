@@ -1,0 +1,116 @@
+import { LONGEST_MILLIS } from '../api/option-rules.ts'
+import type { Clock, Timer } from './clock.ts'
+
+/**
+ * A turn of the loop that takes so long, or a timer that is so late, did not lose the odd millisecond: the loop stood
+ * still. Well above the scheduling noise of a loaded machine, well below any deadline worth setting.
+ */
+export const STALL_MILLIS = 25
+
+/**
+ * Told how late a timer fires, in milliseconds.
+ * @returns whether the loop has stood still just now, so that what came meanwhile still lies unread in the kernel
+ */
+export type StallListener = (millis: number) => boolean
+
+/** So many turns in a row, each of them a stall, are waited for: a loop that is always late must judge all the same. */
+const MOST_YIELDS = 3
+
+/** How long a moment of mercy is. */
+const DEFER_MILLIS = 5
+
+const none = (): boolean => false
+
+/**
+ * One timer that can be set earlier again and again, and that does not judge in haste: when the loop has stood still,
+ * it lets the poll phase run first. Node runs due timers before it polls, so at that moment the answers that came in
+ * time still lie unread in the kernel.
+ */
+export class Alarm {
+  readonly #clock: Clock
+  readonly #ring: () => void
+  readonly #onLate: StallListener
+  readonly #defers: (now: number) => boolean
+  #timer: Timer | undefined
+  #held = false
+  #at = Number.POSITIVE_INFINITY
+  #firesAt = 0
+  #yielding = false
+
+  /** @param mercy - asked before it rings: is it too early to judge, for a moment more? */
+  constructor(clock: Clock, ring: () => void, onLate: StallListener, mercy: (now: number) => boolean = none) {
+    this.#clock = clock
+    this.#ring = ring
+    this.#onLate = onLate
+    this.#defers = mercy
+  }
+
+  get isSet(): boolean {
+    return this.#timer !== undefined || this.#yielding
+  }
+
+  /** Rings at that time, or earlier if it already was to. An infinite time holds the process and never rings. */
+  set(at: number): void {
+    if (this.isSet && at >= this.#at) return
+    this.#at = at
+    if (!this.#yielding) this.#arm()
+  }
+
+  /** Whether waiting for it keeps the process alive. */
+  hold(held: boolean): void {
+    if (held === this.#held) return
+    this.#held = held
+    this.#timer?.hold(held)
+  }
+
+  clear(): void {
+    this.#timer?.cancel()
+    this.#timer = undefined
+    this.#at = Number.POSITIVE_INFINITY
+    this.#yielding = false
+  }
+
+  #arm(now = this.#clock.now(), at = this.#at): void {
+    this.#timer?.cancel()
+    const delay = Math.min(Math.max(Math.ceil(at - now), 1), LONGEST_MILLIS)
+    this.#firesAt = now + delay
+    this.#timer = this.#clock.after(delay, () => this.#fire())
+    if (this.#held) this.#timer.hold(true)
+  }
+
+  #fire(): void {
+    this.#timer = undefined
+    const now = this.#clock.now()
+    if (this.#onLate(now - this.#firesAt)) {
+      this.#yielding = true
+      this.#yield(now, MOST_YIELDS)
+    } else this.#judge()
+  }
+
+  #yield(since: number, left: number): void {
+    this.#clock.turn(() => {
+      if (!this.#yielding) return
+      const now = this.#clock.now()
+      // What was delivered in this very turn may have stopped the loop again.
+      if (this.#onLate(now - since) && left > 1) {
+        this.#yield(now, left - 1)
+        return
+      }
+      this.#yielding = false
+      this.#judge()
+    })
+  }
+
+  #judge(): void {
+    // Not yet: the delay was capped, a timer may fire a fraction early, or the alarm was cleared and set anew.
+    const now = this.#clock.now()
+    if (now < this.#at) this.#arm(now)
+    else if (this.#defers(now)) this.#arm(now, now + DEFER_MILLIS)
+    else this.#end()
+  }
+
+  #end(): void {
+    this.#at = Number.POSITIVE_INFINITY
+    this.#ring()
+  }
+}
