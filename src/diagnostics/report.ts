@@ -7,8 +7,7 @@ import { type TcpSocket, tcpSockets } from '../sockets/tcp-table.ts'
 import { nestedUnder, whereTaken } from './call-sites.ts'
 import { findingsIn } from './findings.ts'
 import type { ConnectionReport, LeaseReport, PoolReport, WaiterReport } from './pool-report.ts'
-import type { PoolView } from './stats.ts'
-import { statsOf } from './stats.ts'
+import { type PoolView, statsOf } from './stats.ts'
 
 /** What the report needs beside the snapshot. */
 export interface ReportView<T> extends PoolView<T> {

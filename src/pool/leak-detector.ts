@@ -1,8 +1,7 @@
 import type { Factory } from '../api/factory.ts'
 import type { Slot } from '../connections/slot.ts'
 import type { Slots } from '../connections/slots.ts'
-import type { StallListener } from '../runtime/alarm.ts'
-import { Alarm } from '../runtime/alarm.ts'
+import { Alarm, type StallListener } from '../runtime/alarm.ts'
 import type { Clock } from '../runtime/clock.ts'
 import { runHook } from '../runtime/emitter.ts'
 

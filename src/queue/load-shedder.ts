@@ -1,6 +1,5 @@
 import type { ResolvedOptions } from '../api/resolve-options.ts'
-import type { StallListener } from '../runtime/alarm.ts'
-import { Alarm } from '../runtime/alarm.ts'
+import { Alarm, type StallListener } from '../runtime/alarm.ts'
 import type { Clock } from '../runtime/clock.ts'
 import { Codel } from './codel.ts'
 import type { Waiter } from './waiter.ts'

@@ -1,5 +1,4 @@
-import type { StallListener } from '../runtime/alarm.ts'
-import { Alarm } from '../runtime/alarm.ts'
+import { Alarm, type StallListener } from '../runtime/alarm.ts'
 import type { Clock } from '../runtime/clock.ts'
 import { Heap } from './heap.ts'
 import type { Waiter } from './waiter.ts'

@@ -1,7 +1,6 @@
 import type { Request } from '../api/acquire-request.ts'
 import type { PoolError } from '../api/errors.ts'
-import type { Slot } from '../connections/slot.ts'
-import { Grant } from '../connections/slot.ts'
+import { Grant, type Slot } from '../connections/slot.ts'
 import type { Scope, WaitEdge } from '../nested/scope.ts'
 import type { StackTrace } from '../runtime/stack-trace.ts'
 import type { PriorityList, TimeoutList } from './waiter-lists.ts'

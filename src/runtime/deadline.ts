@@ -1,6 +1,5 @@
 import pTimeout from 'p-timeout'
-import type { StallListener } from './alarm.ts'
-import { Alarm } from './alarm.ts'
+import { Alarm, type StallListener } from './alarm.ts'
 import { outsideContext } from './async-context.ts'
 import type { Clock } from './clock.ts'
 import { runHook } from './emitter.ts'

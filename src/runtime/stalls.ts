@@ -1,5 +1,4 @@
-import type { StallListener } from './alarm.ts'
-import { STALL_MILLIS } from './alarm.ts'
+import { STALL_MILLIS, type StallListener } from './alarm.ts'
 import type { StallMonitor } from './stall-monitor.ts'
 
 /** So many are kept. */
