@@ -2,21 +2,16 @@ import { messageOf } from '../../api/errors.ts'
 import type { Factory } from '../../api/factory.ts'
 import { HANDLES, type HandleFactory } from '../../connections/handles.ts'
 import { isHealthy } from '../../sockets/socket-state.ts'
-import {
-  destroyClient,
-  destroyWithError,
-  isBusy,
-  type RedisClient,
-  sentinelClient,
-  streamOf,
-} from './client/client.ts'
+import { destroyClient, destroyWithError, isBusy, sentinelClient, streamOf } from './client/client.ts'
+import type { RedisClient } from './client/client-types.ts'
 import { failed, openClient } from './client/open-client.ts'
 import { checkRole, refuseDeposed } from './client/role.ts'
 import { watchReplies } from './failover/failover-replies.ts'
 import type { SentinelTarget } from './failover/sentinel-watch.ts'
 import { ClientLender } from './handle/client-lender.ts'
 import { checkBudget, forgetBudget } from './maxclients.ts'
-import { RedisPoolContext, type WantedRole } from './redis-pool-context.ts'
+import { RedisPoolContext } from './redis-pool-context.ts'
+import type { WantedRole } from './redis-pool-options.ts'
 
 /**
  * Errors to a PING that a connection in good order gives, and a new one would give as well: no permission, a server
@@ -28,27 +23,27 @@ const ALIVE = /^(?:NOPERM|MISCONF|BUSY|ERR unknown command)\b/
 /** What the pool needs to make, lend, check and end ioredis clients. */
 export function clientFactory<R extends RedisClient>(
   make: () => R,
-  side = new RedisPoolContext(),
+  context = new RedisPoolContext(),
 ): Factory<R> & HandleFactory<R> {
-  const faces = new WeakMap<R, ClientLender>()
+  const lenders = new WeakMap<R, ClientLender>()
   return {
     async create(signal) {
-      let { epoch } = side
-      const client = await side.dial(signal, signal => {
+      let { epoch } = context
+      const client = await context.dial(signal, signal => {
         // It may begin again, after a switch.
-        epoch = side.epoch
-        return openFit(make, side, signal)
+        epoch = context.epoch
+        return openFit(make, context, signal)
       })
-      const face = new ClientLender(client, side)
-      faces.set(client, face)
-      const wanted = wantedRole(client, side)
-      if (wanted === 'primary') watchReplies(client, face, epoch)
-      side.opened(client, sentinelsOf(client, wanted))
+      const lender = new ClientLender(client, context)
+      lenders.set(client, lender)
+      const wanted = wantedRole(client, context)
+      if (wanted === 'primary') watchReplies(client, lender, epoch)
+      context.opened(client, sentinelsOf(client, wanted))
       return client
     },
     async destroy(client) {
-      side.closed(client)
-      if (side.clients.size === 0) forgetBudget(side)
+      context.closed(client)
+      if (context.clients.size === 0) forgetBudget(context)
       await endClient(client)
     },
     validate: isAlive,
@@ -56,8 +51,8 @@ export function clientFactory<R extends RedisClient>(
     busy: isBusy,
     serverIdleTimeout: askIdleTimeout,
     [HANDLES]: {
-      lend: client => (faces.get(client) as ClientLender).lend() as unknown as R,
-      unlend: (client, handle) => (faces.get(client) as ClientLender).unlend(handle),
+      lend: client => (lenders.get(client) as ClientLender).lend() as unknown as R,
+      unlend: (client, handle) => (lenders.get(client) as ClientLender).unlend(handle),
     },
   }
 }
@@ -65,18 +60,18 @@ export function clientFactory<R extends RedisClient>(
 /** Makes a client whose server is the right one. */
 async function openFit<R extends RedisClient>(
   make: () => R,
-  side: RedisPoolContext,
+  context: RedisPoolContext,
   signal: AbortSignal,
 ): Promise<R> {
   const client = await openClient(make, signal)
   const giveUp = (): void => destroyClient(client)
   signal.addEventListener('abort', giveUp)
   try {
-    const wanted = wantedRole(client, side)
+    const wanted = wantedRole(client, context)
     // Where replicas are wanted, the old primary may be one by now.
-    if (wanted === 'primary' && side.isDeposed(client)) throw refuseDeposed(client)
+    if (wanted === 'primary' && context.isDeposed(client)) throw refuseDeposed(client)
     await checkRole(client, wanted)
-    await checkBudget(client, side)
+    await checkBudget(client, context)
     if (signal.aborted) {
       const why = messageOf(signal.reason)
       throw failed(client, `given up while the server was asked for its role (${why})`, signal.reason)
@@ -91,9 +86,9 @@ async function openFit<R extends RedisClient>(
 }
 
 /** Unless the user says so: what the options for ioredis ask for. `readOnly` is for replicas, and good on a primary. */
-function wantedRole(client: RedisClient, side: RedisPoolContext): WantedRole {
+function wantedRole(client: RedisClient, context: RedisPoolContext): WantedRole {
   const { sentinels, role, readOnly } = client.options as Record<string, unknown>
-  return side.options.role ?? (sentinels && role === 'slave' ? 'replica' : readOnly ? 'any' : 'primary')
+  return context.options.role ?? (sentinels && role === 'slave' ? 'replica' : readOnly ? 'any' : 'primary')
 }
 
 function sentinelsOf(client: RedisClient, wanted: WantedRole): SentinelTarget | undefined {

@@ -4,8 +4,8 @@ import type { PoolOptions } from '../../api/options.ts'
 import { isRecord } from '../../api/read-input.ts'
 import type { Pool } from '../../pool/pool.ts'
 import { openAdapter } from '../open-adapter.ts'
-import type { RedisClient } from './client/client.ts'
 import { clientMaker } from './client/client-options.ts'
+import type { RedisClient } from './client/client-types.ts'
 import { clientFactory } from './factory.ts'
 import { RedisPoolContext } from './redis-pool-context.ts'
 import { type RedisPoolOptions, splitOptions } from './redis-pool-options.ts'
@@ -38,20 +38,20 @@ export function createRedisPool<R extends RedisClient = Redis>(
   redis: RedisOptions | string | (() => R),
   options?: RedisPoolOptions,
 ): Pool<R> {
-  return openRedisPool(side => redisFactory(redis, side), options)
+  return openRedisPool(context => redisFactory(redis, context), options)
 }
 
 /** @internal */
 export function openRedisPool<R extends RedisClient>(
-  makeFactory: (side: RedisPoolContext) => Factory<R>,
+  makeFactory: (context: RedisPoolContext) => Factory<R>,
   options: RedisPoolOptions | undefined,
 ): Pool<R> {
   const split = splitOptions(options)
-  let side: RedisPoolContext | undefined
+  let context: RedisPoolContext | undefined
   const pool = openAdapter(
     () => {
-      side = new RedisPoolContext(split.side)
-      const factory = makeFactory(side)
+      context = new RedisPoolContext(split.context)
+      const factory = makeFactory(context)
       if (split.prepare !== undefined)
         factory.prepare = split.prepare as unknown as NonNullable<Factory<R>['prepare']>
       return factory
@@ -59,7 +59,7 @@ export function openRedisPool<R extends RedisClient>(
     withDefaults(split.pool),
     split.issues,
   )
-  side?.attach(pool as unknown as Pool<never>)
+  context?.attach(pool as unknown as Pool<never>)
   return pool
 }
 
@@ -75,10 +75,10 @@ function withDefaults(options: PoolOptions | undefined): PoolOptions | undefined
 /** @internal */
 export function redisFactory<R extends RedisClient = Redis>(
   redis: RedisOptions | string | (() => R),
-  side?: RedisPoolContext,
+  context?: RedisPoolContext,
 ): Factory<R> {
   return clientFactory(
     typeof redis === 'function' ? redis : (clientMaker(Redis, redis) as unknown as () => R),
-    side,
+    context,
   )
 }

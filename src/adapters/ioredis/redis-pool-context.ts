@@ -3,26 +3,11 @@ import { PoolError } from '../../api/errors.ts'
 import type { Pool } from '../../pool/pool.ts'
 import { systemClock } from '../../runtime/clock.ts'
 import { log } from '../../runtime/log.ts'
-import { destroyWithError, type RedisClient } from './client/client.ts'
+import { destroyWithError } from './client/client.ts'
+import type { RedisClient } from './client/client-types.ts'
 import { type Address, isSameAddress, type SentinelTarget, SentinelWatch } from './failover/sentinel-watch.ts'
 import { LeftoverSites } from './leftover-sites.ts'
-
-/** Which role a server must have for its connections to be lent. */
-export type WantedRole = 'primary' | 'replica' | 'any'
-
-/** Options of the adapter itself, resolved. */
-export interface SideOptions {
-  readonly instances: number | undefined
-  readonly role: WantedRole | undefined
-  /** In lower case. */
-  readonly cleanCommands: ReadonlySet<string>
-}
-
-export const NO_SIDE_OPTIONS: SideOptions = {
-  instances: undefined,
-  role: undefined,
-  cleanCommands: new Set(),
-}
+import { type AdapterOptions, NO_ADAPTER_OPTIONS } from './redis-pool-options.ts'
 
 /**
  * Purges because of a reply come no faster than this, in milliseconds: where a server's role cannot be asked, each new
@@ -35,8 +20,8 @@ const SWITCH_MILLIS = 1000
 
 /** What the clients of one pool share, and the way from them to the pool. */
 export class RedisPoolContext {
-  readonly options: SideOptions
-  readonly offences: LeftoverSites
+  readonly options: AdapterOptions
+  readonly leftoverSites: LeftoverSites
   readonly clients = new Set<RedisClient>()
   /** Connections dialled under an earlier number lead to a server that has been found to be the wrong one. */
   epoch = 0
@@ -49,10 +34,10 @@ export class RedisPoolContext {
   #switches = 0
   readonly #awaiting = new Set<() => void>()
 
-  constructor(options: SideOptions = NO_SIDE_OPTIONS) {
+  constructor(options: AdapterOptions = NO_ADAPTER_OPTIONS) {
     this.options = options
-    this.offences = new LeftoverSites(offence => {
-      this.#pool?.announce('dirty', { pool: this.name, ...offence })
+    this.leftoverSites = new LeftoverSites(site => {
+      this.#pool?.announce('dirty', { pool: this.name, ...site })
     })
   }
 

@@ -28,7 +28,7 @@ const method = (client: Redis, name: string) =>
 setFlagsFromString('--allow-natives-syntax')
 const isAlike = runInThisContext('(a, b) => %HaveSameMap(a, b)') as (a: object, b: object) => boolean
 
-const clientOf = (handle: Redis): Redis => (handle as unknown as Handle)[LOAN].face.client as unknown as Redis
+const clientOf = (handle: Redis): Redis => (handle as unknown as Handle)[LOAN].lender.client as unknown as Redis
 
 for (const { name, Client } of versions) {
   describe(`${name}: the handle of a loan`, { skip }, () => {

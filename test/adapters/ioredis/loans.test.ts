@@ -18,7 +18,7 @@ const LOANS = process.env.LIFEGUARD_LONG ? 100_000 : 2500
 const BORROWERS = 24
 
 /** The client behind a handle. */
-const clientOf = (handle: Redis): Redis => (handle as unknown as Handle)[LOAN].face.client as unknown as Redis
+const clientOf = (handle: Redis): Redis => (handle as unknown as Handle)[LOAN].lender.client as unknown as Redis
 
 const listenersOf = (client: Redis): string =>
   client

@@ -3,7 +3,8 @@ import { messageOf } from '../../../api/errors.ts'
 import { breaches, KNOWN, millis, type Rule, whole, wholeTo } from '../../../api/option-rules.ts'
 import { isRecord, readField, readRecord, show } from '../../../api/read-input.ts'
 import { badOptions } from '../../../api/resolve-options.ts'
-import { isRedisClient, type RedisClient, setDisconnectTimeout } from './client.ts'
+import { isRedisClient, setDisconnectTimeout } from './client.ts'
+import type { RedisClient } from './client-types.ts'
 
 /** How long a client that a borrower ends by `disconnect()` waits for the server to close. Milliseconds. */
 const DISCONNECT_MILLIS = 100

@@ -2,15 +2,11 @@ import type { Socket } from 'node:net'
 import { messageOf, PoolError } from '../../../api/errors.ts'
 import { badOptions } from '../../../api/resolve-options.ts'
 import { closeSocket, isHealthy } from '../../../sockets/socket-state.ts'
-import {
-  destroyClient,
-  isRedisClient,
-  type RedisClient,
-  sentinelError,
-  streamOf,
-  watchSentinels,
-} from './client.ts'
+import { destroyClient, isRedisClient, sentinelError, streamOf, watchSentinels } from './client.ts'
 import { forceOptions } from './client-options.ts'
+import type { RedisClient } from './client-types.ts'
+import { watchErrorReplies } from './error-replies.ts'
+import { guardReplies } from './reply-guard.ts'
 import { keepInfo } from './role.ts'
 
 /** Clients that some pool of this process owns or has owned. */
@@ -44,6 +40,10 @@ function adopt<R extends RedisClient>(client: R): R {
   }
   taken.add(client)
   client.on('error', onFault)
+  watchErrorReplies(client)
+  // Before that, ioredis gives it a new queue.
+  client.once('connect', onConnect)
+  if (client.status === 'connect' || client.status === 'ready') guardReplies(client)
   watchSentinels(client)
   keepInfo(client)
   try {
@@ -76,6 +76,10 @@ function whatIs(value: unknown): string {
 /** Once and for all: ioredis goes on as `ready` after a reply that nobody asked for, and shifts the ones that follow. */
 function onFault(this: RedisClient): void {
   destroyClient(this)
+}
+
+function onConnect(this: RedisClient): void {
+  guardReplies(this)
 }
 
 function onPeerClosed(this: Socket): void {

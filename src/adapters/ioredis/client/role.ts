@@ -1,6 +1,7 @@
 import { PoolError } from '../../../api/errors.ts'
-import type { WantedRole } from '../redis-pool-context.ts'
-import { connectorOf, type RedisClient } from './client.ts'
+import type { WantedRole } from '../redis-pool-options.ts'
+import { connectorOf } from './client.ts'
+import type { RedisClient } from './client-types.ts'
 
 /** What the server said of itself when the connection was made: fields of INFO, all of them text. */
 export type Info = Readonly<Record<string, string | undefined>>

@@ -1,5 +1,5 @@
 import { messageOf } from '../../../api/errors.ts'
-import type { RedisClient } from '../client/client.ts'
+import type { RedisClient } from '../client/client-types.ts'
 import type { ClientLender } from '../handle/client-lender.ts'
 
 /**
@@ -17,14 +17,14 @@ export const isLost = (error: unknown): boolean =>
  * Watches the error replies of a client, whoever they are for, by the method that ioredis calls for each of them: other
  * replies cost nothing.
  */
-export function watchReplies(client: RedisClient, face: ClientLender, epoch: number): void {
+export function watchReplies(client: RedisClient, lender: ClientLender, epoch: number): void {
   const watched = client as RedisClient & { handleReconnection(error: Error, item: unknown): void }
   const { handleReconnection } = watched
   const watch = (error: Error, item: unknown): void => {
     handleReconnection.call(client, error, item)
-    if (!isLost(error) || face.fault !== undefined) return
-    face.fault = `a reply '${messageOf(error).split(' ', 1)[0]}'`
-    face.side.failedOver(epoch, `the server replied: ${messageOf(error)}`)
+    if (!isLost(error) || lender.fault !== undefined) return
+    lender.fault = `a reply '${messageOf(error).split(' ', 1)[0]}'`
+    lender.context.failedOver(epoch, `the server replied: ${messageOf(error)}`)
   }
   Object.defineProperty(client, 'handleReconnection', { value: watch, configurable: true, writable: true })
 }

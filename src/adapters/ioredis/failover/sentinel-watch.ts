@@ -1,7 +1,8 @@
 import { messageOf } from '../../../api/errors.ts'
 import { systemClock, type Timer } from '../../../runtime/clock.ts'
 import { log } from '../../../runtime/log.ts'
-import { destroyClient, type RedisClient, streamOf } from '../client/client.ts'
+import { destroyClient, streamOf } from '../client/client.ts'
+import type { RedisClient } from '../client/client-types.ts'
 
 export interface Address {
   readonly host: string

@@ -1,9 +1,8 @@
 import type { Leftover } from '../../../connections/handles.ts'
-import type { RedisClient } from '../client/client.ts'
+import type { Client, Command, RedisClient } from '../client/client-types.ts'
 import type { RedisPoolContext } from '../redis-pool-context.ts'
 import { CustomCommands } from './custom-commands.ts'
 import {
-  type Client,
   type Handle,
   type HandleClass,
   handleClass,
@@ -13,11 +12,11 @@ import {
   shareEvents,
 } from './handle.ts'
 import { nameOf, ReplyOrder } from './reply-order.ts'
-import { type Command, SessionState } from './session-state.ts'
+import { SessionState } from './session-state.ts'
 
 /** One loan of one client. */
 class HandleLoan implements Loan {
-  readonly face: ClientLender
+  readonly lender: ClientLender
   readonly handle: Handle
   ended = false
   /** There once a command was sent that may leave something behind. */
@@ -27,16 +26,16 @@ class HandleLoan implements Loan {
   /** Where each thing that may be left behind was done, if that is wanted. */
   stacks: Map<string, string> | undefined
 
-  constructor(face: ClientLender) {
-    this.face = face
-    this.handle = new (face.Handle as HandleClass)(this)
+  constructor(lender: ClientLender) {
+    this.lender = lender
+    this.handle = new (lender.Handle as HandleClass)(this)
   }
 }
 
-/** The side of a client that borrowers see: makes their handles, and knows what they leave behind. */
+/** Makes the handles of one client for its borrowers, and knows what they leave behind. */
 export class ClientLender {
   readonly client: Client
-  readonly side: RedisPoolContext
+  readonly context: RedisPoolContext
   readonly definitions: CustomCommands
   /** Made for the first loan: by then the client has whatever `prepare` gave it. */
   Handle: HandleClass | undefined
@@ -45,10 +44,10 @@ export class ClientLender {
   #home: number | undefined
   #current: HandleLoan | undefined
 
-  constructor(given: RedisClient, side: RedisPoolContext) {
+  constructor(given: RedisClient, context: RedisPoolContext) {
     const client = given as Client
     this.client = client
-    this.side = side
+    this.context = context
     this.definitions = new CustomCommands(client)
     shareEvents(client, () => this.#current?.handle)
   }
@@ -82,7 +81,7 @@ export class ClientLender {
 
   note(given: Loan, command: Command): void {
     const loan = given as HandleLoan
-    loan.trail ??= new SessionState(this.#home ?? this.#database, this.side.options.cleanCommands)
+    loan.trail ??= new SessionState(this.#home ?? this.#database, this.context.options.cleanCommands)
     const suspicion = loan.trail.sent(command)
     if (suspicion !== undefined) this.#suspect(loan, suspicion)
   }
@@ -92,21 +91,21 @@ export class ClientLender {
   }
 
   #suspect(loan: HandleLoan, what: string): void {
-    const stack = this.side.offences.stackIfWanted(what, sendCommand)
+    const stack = this.context.leftoverSites.stackIfWanted(what, sendCommand)
     if (stack === undefined) return
     loan.stacks ??= new Map()
     loan.stacks.set(what, stack)
   }
 
   #judge(loan: HandleLoan, pending: number): Leftover | undefined {
-    const { offences } = this.side
+    const { leftoverSites } = this.context
     const { dirt, watching, elsewhere } = loan.trail?.left() ?? NOTHING
-    for (const what of dirt) offences.note(what, loan.stacks?.get(what))
+    for (const what of dirt) leftoverSites.note(what, loan.stacks?.get(what))
     const left = [...dirt]
     if (pending > 0) {
       const names = this.#pendingNames(pending)
       const what = withoutAnswer(names[0] ?? '')
-      offences.note(what, loan.stacks?.get(what), true)
+      leftoverSites.note(what, loan.stacks?.get(what), true)
       left.push(`${pending} without an answer (${names.join(', ')})`)
     } else if (left.length === 0 && this.client.condition?.subscriber) left.push('SUBSCRIBE')
     if (this.fault !== undefined) left.push(this.fault)

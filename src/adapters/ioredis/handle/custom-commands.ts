@@ -1,10 +1,4 @@
-import type { Client } from './handle.ts'
-
-export interface Script {
-  readonly lua?: unknown
-  readonly numberOfKeys?: unknown
-  readonly readOnly?: unknown
-}
+import type { Client, Script } from '../client/client-types.ts'
 
 interface Defined {
   readonly definition: Script

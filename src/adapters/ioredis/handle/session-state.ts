@@ -1,14 +1,5 @@
+import type { Command } from '../client/client-types.ts'
 import { effectOf } from './command-effects.ts'
-
-/** A command of ioredis, as far as it is looked at. */
-export interface Command {
-  readonly name: string
-  readonly args: readonly unknown[]
-  /** Called with the reply as it came, before anybody who awaits it can act. */
-  resolve(reply: unknown): unknown
-  reject(error: Error): unknown
-  readonly promise: Promise<unknown>
-}
 
 /** What is left on a connection when a loan ends. */
 export interface Left {
