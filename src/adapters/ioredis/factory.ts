@@ -2,23 +2,32 @@ import { messageOf } from '../../api/errors.ts'
 import type { Factory } from '../../api/factory.ts'
 import { HANDLES, type HandleFactory } from '../../connections/handles.ts'
 import { isHealthy } from '../../sockets/socket-state.ts'
-import { destroyClient, destroyWithError, isBusy, sentinelClient, streamOf } from './client/client.ts'
+import {
+  connectorOf,
+  destroyClient,
+  destroyWithError,
+  isBusy,
+  sentinelClient,
+  streamOf,
+} from './client/client.ts'
 import type { RedisClient } from './client/client-types.ts'
+import { isReplyError, isUnsupported } from './client/error-replies.ts'
 import { failed, openClient } from './client/open-client.ts'
-import { checkRole, refuseDeposed } from './client/role.ts'
-import { watchReplies } from './failover/failover-replies.ts'
-import type { SentinelTarget } from './failover/sentinel-watch.ts'
+import { checkRole, refuseDeposed, roleUnknown } from './client/role.ts'
+import type { Address } from './failover/addresses.ts'
+import type { Dial } from './failover/dial.ts'
+import type { SentinelTarget } from './failover/sentinels.ts'
 import { ClientLender } from './handle/client-lender.ts'
 import { checkBudget, forgetBudget } from './maxclients.ts'
 import { RedisPoolContext } from './redis-pool-context.ts'
 import type { WantedRole } from './redis-pool-options.ts'
 
 /**
- * Errors to a PING that a connection in good order gives, and a new one would give as well: no permission, a server
- * that renamed the command, that cannot save to disk, or that is busy with a script. Others (LOADING, MASTERDOWN,
- * NOAUTH, …) mean that this server, or this connection, is not the right one now.
+ * Errors to a PING that a connection in good order gives, and a new one would give as well: a server that cannot save to
+ * disk, or that is busy with a script, beside one that does not have the command. Others (LOADING, MASTERDOWN, NOAUTH, …)
+ * mean that this server, or this connection, is not the right one now.
  */
-const ALIVE = /^(?:NOPERM|MISCONF|BUSY|ERR unknown command)\b/
+const ALIVE = /^(?:MISCONF|BUSY)\b/
 
 /** What the pool needs to make, lend, check and end ioredis clients. */
 export function clientFactory<R extends RedisClient>(
@@ -26,24 +35,23 @@ export function clientFactory<R extends RedisClient>(
   context = new RedisPoolContext(),
 ): Factory<R> & HandleFactory<R> {
   const lenders = new WeakMap<R, ClientLender>()
+  const { failover } = context
   return {
     async create(signal) {
-      let { epoch } = context
-      const client = await context.dial(signal, signal => {
+      let { epoch } = failover
+      const client = await failover.dial(signal, dial => {
         // It may begin again, after a switch.
-        epoch = context.epoch
-        return openFit(make, context, signal)
+        epoch = failover.epoch
+        return openFit(make, context, dial)
       })
-      const lender = new ClientLender(client, context)
+      const lender = new ClientLender(client, context, wantedRole(client, context), epoch)
       lenders.set(client, lender)
-      const wanted = wantedRole(client, context)
-      if (wanted === 'primary') watchReplies(client, lender, epoch)
-      context.opened(client, sentinelsOf(client, wanted))
+      failover.opened(client, lender)
       return client
     },
     async destroy(client) {
-      context.closed(client)
-      if (context.clients.size === 0) forgetBudget(context)
+      failover.closed(client)
+      if (failover.clients.size === 0) forgetBudget(context)
       await endClient(client)
     },
     validate: isAlive,
@@ -61,16 +69,19 @@ export function clientFactory<R extends RedisClient>(
 async function openFit<R extends RedisClient>(
   make: () => R,
   context: RedisPoolContext,
-  signal: AbortSignal,
+  dial: Dial,
 ): Promise<R> {
-  const client = await openClient(make, signal)
+  const { failover } = context
+  const { signal } = dial
+  const client = await openClient(make, signal, made => failover.direct(made, sentinelsOf(made), dial))
   const giveUp = (): void => destroyClient(client)
   signal.addEventListener('abort', giveUp)
   try {
     const wanted = wantedRole(client, context)
     // Where replicas are wanted, the old primary may be one by now.
-    if (wanted === 'primary' && context.isDeposed(client)) throw refuseDeposed(client)
-    await checkRole(client, wanted)
+    if (wanted === 'primary' && failover.isDeposed(client)) throw refuseDeposed(client)
+    const isKnown = await checkRole(client, wanted)
+    if (!isKnown) context.warnOnce('LIFEGUARD_POOL_ROLE', roleUnknown(client, wanted))
     await checkBudget(client, context)
     if (signal.aborted) {
       const why = messageOf(signal.reason)
@@ -91,14 +102,18 @@ function wantedRole(client: RedisClient, context: RedisPoolContext): WantedRole 
   return context.options.role ?? (sentinels && role === 'slave' ? 'replica' : readOnly ? 'any' : 'primary')
 }
 
-function sentinelsOf(client: RedisClient, wanted: WantedRole): SentinelTarget | undefined {
-  const { sentinels, name } = client.options as { sentinels?: unknown; name?: unknown }
-  if (!Array.isArray(sentinels)) return undefined
+function sentinelsOf(client: RedisClient): SentinelTarget | undefined {
+  const { sentinels, name, role, updateSentinels } = client.options as Record<string, unknown>
+  const connector = connectorOf(client)
+  if (!Array.isArray(sentinels) || connector?.connectToSentinel === undefined) return undefined
   return {
     name: String(name),
-    toPrimary: wanted !== 'replica',
+    toPrimary: role !== 'slave',
     endpoints: sentinels,
+    learns: updateSentinels !== false,
     dial: endpoint => sentinelClient(client, endpoint, { lazyConnect: true }),
+    translate: address =>
+      Object.getPrototypeOf(connector).sentinelNatResolve.call(connector, address) as Address,
   }
 }
 
@@ -136,7 +151,8 @@ async function isAlive(client: RedisClient, signal: AbortSignal): Promise<boolea
     // Inside a MULTI that a borrower left open, the answer is QUEUED.
     client.ping().then(
       reply => answered(reply === 'PONG'),
-      (error: unknown) => answered(isReplyError(error) && ALIVE.test(error.message)),
+      (error: unknown) =>
+        answered(isUnsupported(error) || (isReplyError(error) && ALIVE.test(error.message))),
     )
   })
 }
@@ -158,8 +174,4 @@ async function askIdleTimeout(client: RedisClient): Promise<number | undefined> 
       : (reply as { timeout?: unknown } | null)?.timeout
   const millis = Number(seconds ?? Number.NaN) * 1000
   return Number.isFinite(millis) ? millis : undefined
-}
-
-function isReplyError(error: unknown): error is Error {
-  return error instanceof Error && error.name === 'ReplyError'
 }

@@ -6,6 +6,7 @@ import type { Pool } from '../../pool/pool.ts'
 import { openAdapter } from '../open-adapter.ts'
 import { clientMaker } from './client/client-options.ts'
 import type { RedisClient } from './client/client-types.ts'
+import { hideSecretsWithin } from './client/secrets.ts'
 import { clientFactory } from './factory.ts'
 import { RedisPoolContext } from './redis-pool-context.ts'
 import { type RedisPoolOptions, splitOptions } from './redis-pool-options.ts'
@@ -50,10 +51,10 @@ export function openRedisPool<R extends RedisClient>(
   let context: RedisPoolContext | undefined
   const pool = openAdapter(
     () => {
-      context = new RedisPoolContext(split.context)
+      context = new RedisPoolContext(split.adapter)
       const factory = makeFactory(context)
       if (split.prepare !== undefined)
-        factory.prepare = split.prepare as unknown as NonNullable<Factory<R>['prepare']>
+        factory.prepare = withoutSecrets(split.prepare as unknown as Prepare<R>)
       return factory
     },
     withDefaults(split.pool),
@@ -61,6 +62,20 @@ export function openRedisPool<R extends RedisClient>(
   )
   context?.attach(pool as unknown as Pool<never>)
   return pool
+}
+
+type Prepare<R> = NonNullable<Factory<R>['prepare']>
+
+/** The client that it gets is no handle: an AUTH of its own may fail with the password in its error. */
+function withoutSecrets<R>(prepare: Prepare<R>): Prepare<R> {
+  return async (client, signal) => {
+    try {
+      await prepare(client, signal)
+    } catch (error) {
+      hideSecretsWithin(error)
+      throw error
+    }
+  }
 }
 
 /** What is not an object of options is left for the pool to refuse. */

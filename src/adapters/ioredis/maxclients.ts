@@ -44,7 +44,7 @@ function addressOf(client: RedisClient): string {
 }
 
 const ownClients = (pools: ReadonlySet<RedisPoolContext>): number =>
-  [...pools].reduce((sum, pool) => sum + pool.clients.size, 1)
+  [...pools].reduce((sum, pool) => sum + pool.failover.clients.size, 1)
 
 /** Servers before Redis 7 do not tell in INFO; those of a service may refuse CONFIG, and then nobody knows. */
 async function askLimit(client: RedisClient): Promise<unknown> {

@@ -50,14 +50,14 @@ const NAMES: ReadonlySet<string> = new Set([...KNOWN, 'instances', 'role', 'clea
 
 /** The options of the adapter, and those that are left for the pool. What is no object is left for the pool to refuse. */
 export function splitOptions(given: RedisPoolOptions | undefined): {
-  readonly context: AdapterOptions
+  readonly adapter: AdapterOptions
   readonly pool: PoolOptions | undefined
   readonly prepare: RedisPoolOptions['prepare']
   /** What is wrong with those of the adapter. */
   readonly issues: readonly string[]
 } {
   const issues: string[] = []
-  if (!isRecord(given)) return { context: NO_ADAPTER_OPTIONS, pool: given, prepare: undefined, issues }
+  if (!isRecord(given)) return { adapter: NO_ADAPTER_OPTIONS, pool: given, prepare: undefined, issues }
   const { instances, role, cleanCommands, prepare, ...pool } = readRecord(given, NAMES, issues)
   if (instances !== undefined && !(Number.isInteger(instances) && (instances as number) >= 1))
     issues.push(`instances must be a whole number ≥ 1, got ${show(instances)}`)
@@ -68,11 +68,11 @@ export function splitOptions(given: RedisPoolOptions | undefined): {
     issues.push(`cleanCommands must be a list of names of commands, got ${show(cleanCommands)}`)
   if (prepare !== undefined && typeof prepare !== 'function')
     issues.push(`prepare must be a function, got ${show(prepare)}`)
-  if (issues.length > 0) return { context: NO_ADAPTER_OPTIONS, pool, prepare: undefined, issues }
-  const context = {
+  if (issues.length > 0) return { adapter: NO_ADAPTER_OPTIONS, pool, prepare: undefined, issues }
+  const adapter = {
     instances: instances as number | undefined,
     role: role as WantedRole | undefined,
     cleanCommands: new Set(((cleanCommands ?? []) as string[]).map(name => name.toLowerCase())),
   }
-  return { context, pool, prepare: prepare as RedisPoolOptions['prepare'], issues }
+  return { adapter, pool, prepare: prepare as RedisPoolOptions['prepare'], issues }
 }

@@ -71,5 +71,12 @@ export interface Connector {
   disconnectTimeout?: number
   /** Called with what the server tells of itself; false closes the connection. */
   check?(info: Readonly<Record<string, string | undefined>>): boolean
+  /** The rest is there where it asks sentinels. */
   connectToSentinel?(...args: unknown[]): RedisClient
+  /** Asks a sentinel for a server. */
+  resolve?(endpoint: unknown): Promise<unknown>
+  /** Chooses among the replicas that the sentinel behind this client names. */
+  resolveSlave?(client: { sentinel(...args: string[]): Promise<unknown> }): Promise<unknown>
+  /** Applies `natMap`. */
+  sentinelNatResolve?<A>(address: A): A
 }

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import { closeSocket } from '../../../sockets/socket-state.ts'
 import type { CommandQueue, Connector, RedisClient } from './client-types.ts'
+import { watchErrorReplies } from './error-replies.ts'
 import { silence } from './reply-guard.ts'
 
 /** What the type of ioredis keeps private, and what it has no name for. Each is undefined if a version lacks it. */
@@ -94,6 +95,7 @@ export function watchSentinels(client: RedisClient): void {
   connector.connectToSentinel = (...args) => {
     const sentinel = connectToSentinel.apply(connector, args)
     ours.sentinels.add(sentinel)
+    watchErrorReplies(sentinel)
     sentinel.on('error', error => {
       ours.lastError = error
     })
@@ -104,6 +106,12 @@ export function watchSentinels(client: RedisClient): void {
     })
     return sentinel
   }
+}
+
+/** The sentinels were asked by others on behalf of this client. */
+export function sentinelsFailed(client: RedisClient, error: unknown): void {
+  const ours = asked.get(client)
+  if (ours !== undefined) ours.lastError = error
 }
 
 /** Why the last sentinel did not answer. ioredis says no more than that the connection closed. */
@@ -121,7 +129,9 @@ export function sentinelClient(client: RedisClient, endpoint: unknown, options: 
   const { connector } = internals(client)
   // Not the method of this very connector: its clients belong to the one that asks, and end with it.
   const prototype: Connector = Object.getPrototypeOf(connector)
-  return prototype.connectToSentinel?.call(connector, endpoint, options) as RedisClient
+  const sentinel = prototype.connectToSentinel?.call(connector, endpoint, options) as RedisClient
+  watchErrorReplies(sentinel)
+  return sentinel
 }
 
 /** The socket's timeout of `disconnect()` was copied when the client was made. */

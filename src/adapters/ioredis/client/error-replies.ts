@@ -46,13 +46,18 @@ export const refusalOf = (client: RedisClient): Error | undefined => watched.get
 const SPECIAL = /^(?!ERR |NOPERM )[A-Z]+ /
 /** Errors without such a code that are about the connection all the same. */
 const AGAINST_CONNECTION = /max number of clients|operation not permitted|invalid password|protected mode/i
+const NO_COMMAND =
+  /^NOPERM\b|\b(?:unknown|unsupported|invalid|unrecognized) (?:sub)?command|\binvalid request\b|\bnot (?:supported?|allowed|available|permitted|implemented)\b|\bdisabled\b/i
 
 /**
  * Does the reply say no more than that the server, or a proxy before it, does not have the command, or not for this
  * user? Each has its own words for that: Envoy, twemproxy, managed services, servers whose commands were renamed.
  */
 export const isUnsupported = (error: unknown): boolean =>
-  isReplyError(error) && !SPECIAL.test(error.message) && !AGAINST_CONNECTION.test(error.message)
+  isReplyError(error) &&
+  !SPECIAL.test(error.message) &&
+  !AGAINST_CONNECTION.test(error.message) &&
+  NO_COMMAND.test(error.message)
 
 export const isReplyError = (error: unknown): error is Error =>
   error instanceof Error && error.name === 'ReplyError'

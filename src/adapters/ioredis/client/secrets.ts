@@ -38,6 +38,15 @@ export function hideSecretsWithin(error: unknown, depth = 5): void {
     if (Array.isArray(list)) for (const inner of list) hideSecretsWithin(inner, depth - 1)
 }
 
+/** Whatever the command is rejected with, also when its connection is lost, does not have its arguments. */
+export function hideInRejection(command: Command): void {
+  const { reject } = command
+  command.reject = function (this: Command, error) {
+    if (error instanceof Error) hideSecrets(error, command)
+    return reject.call(this, error)
+  }
+}
+
 /** Names that commands and servers use, and which say nothing. */
 const KEYWORD = /^(?:auth2?|setname|default|setuser|get|set|copy|replace|keys|\d)$/i
 

@@ -1,6 +1,10 @@
+import { messageOf } from '../../../api/errors.ts'
 import type { Leftover } from '../../../connections/handles.ts'
 import type { Client, Command, RedisClient } from '../client/client-types.ts'
+import { wrongRole } from '../client/role.ts'
+import { condemns, type ReplyListener, watchReplies } from '../failover/failover-replies.ts'
 import type { RedisPoolContext } from '../redis-pool-context.ts'
+import type { WantedRole } from '../redis-pool-options.ts'
 import { CustomCommands } from './custom-commands.ts'
 import {
   type Handle,
@@ -33,22 +37,34 @@ class HandleLoan implements Loan {
 }
 
 /** Makes the handles of one client for its borrowers, and knows what they leave behind. */
-export class ClientLender {
+export class ClientLender implements ReplyListener {
   readonly client: Client
   readonly context: RedisPoolContext
   readonly definitions: CustomCommands
   /** Made for the first loan: by then the client has whatever `prepare` gave it. */
   Handle: HandleClass | undefined
+  /** Why the connection must not be lent again, beside what its borrowers sent. */
   fault: string | undefined
+  /** What a script has replied, as a server would that must not be lent again. */
+  #doubt: string | undefined
+  readonly #wanted: WantedRole
+  readonly #epoch: number
   /** The database that the connection belongs to: the one that it is in when it is first lent. */
   #home: number | undefined
   #current: HandleLoan | undefined
 
-  constructor(given: RedisClient, context: RedisPoolContext) {
+  /**
+   * @param wanted - the role that its server must have
+   * @param epoch - see {@link Failover}
+   */
+  constructor(given: RedisClient, context: RedisPoolContext, wanted: WantedRole, epoch: number) {
     const client = given as Client
     this.client = client
     this.context = context
+    this.#wanted = wanted
+    this.#epoch = epoch
     this.definitions = new CustomCommands(client)
+    watchReplies(client, wanted, this)
     shareEvents(client, () => this.#current?.handle)
   }
 
@@ -69,7 +85,9 @@ export class ClientLender {
     const { client } = this
     const pending = client.commandQueue.length
     const isClean = pending === 0 && loan.trail === undefined && this.fault === undefined
-    return isClean && !client.condition?.subscriber ? undefined : this.#judge(loan, pending)
+    return isClean && this.#doubt === undefined && !client.condition?.subscriber
+      ? undefined
+      : this.#judge(loan, pending)
   }
 
   conflict(given: Loan, command: Command): string | undefined {
@@ -81,13 +99,38 @@ export class ClientLender {
 
   note(given: Loan, command: Command): void {
     const loan = given as HandleLoan
-    loan.trail ??= new SessionState(this.#home ?? this.#database, this.context.options.cleanCommands)
+    const { cleanCommands } = this.context.options
+    loan.trail ??= new SessionState(this.#home ?? this.#database, cleanCommands, error =>
+      this.#failedWithin(error, loan.handle),
+    )
     const suspicion = loan.trail.sent(command)
     if (suspicion !== undefined) this.#suspect(loan, suspicion)
   }
 
   noteSender(loan: Loan, command: Command): void {
     this.#suspect(loan as HandleLoan, withoutAnswer(command.name))
+  }
+
+  get isLent(): boolean {
+    return this.#current !== undefined
+  }
+
+  lost(error: Error): void {
+    if (this.fault !== undefined) return
+    this.fault = inReply(error)
+    // Of a user that a borrower has changed himself, the others know nothing.
+    if (this.#current?.trail?.hasChangedUser) return
+    this.context.failover.condemned(this.client, this.#wanted, this.#epoch, error)
+  }
+
+  doubtful(error: Error): void {
+    this.#doubt ??= inReply(error)
+  }
+
+  /** An error within the reply of an EXEC. Which of its commands that belongs to is not known. */
+  #failedWithin(error: Error, handle: Handle): void {
+    if (error.message.startsWith('NOSCRIPT')) this.definitions.forgetSent(handle)
+    else if (condemns(error, this.#wanted)) this.doubtful(error)
   }
 
   #suspect(loan: HandleLoan, what: string): void {
@@ -112,7 +155,9 @@ export class ClientLender {
     if (left.length > 0) return { detail: inWords([...left, ...(watching ? ['WATCH'] : [])]) }
     const home = this.#home ?? 0
     const moved = elsewhere || this.#database !== home
-    return watching || moved ? this.#undo(watching, moved ? home : undefined) : undefined
+    return watching || moved || this.#doubt !== undefined
+      ? this.#undo(watching, moved ? home : undefined)
+      : undefined
   }
 
   /** The one that ioredis takes the connection to be in. */
@@ -131,13 +176,26 @@ export class ClientLender {
       select(db: number): Promise<unknown>
     }
     const moved = home !== undefined
+    const doubt = this.#doubt
+    this.#doubt = undefined
     const undo = async (): Promise<void> => {
       const steps = [...(watching ? [client.unwatch()] : []), ...(moved ? [client.select(home)] : [])]
       for (const reply of await Promise.all(steps)) {
         if (String(reply) !== 'OK') throw new Error(`the server answered ${String(reply)}`)
       }
+      if (doubt !== undefined) await this.#checkServer(doubt)
     }
-    return { detail: inWords([...(watching ? ['WATCH'] : []), ...(moved ? ['SELECT'] : [])]), undo }
+    const left = [...(watching ? ['WATCH'] : []), ...(moved ? ['SELECT'] : []), ...(doubt ? [doubt] : [])]
+    return { detail: inWords(left), undo }
+  }
+
+  /** A script has replied as a server would that is not the right one any more: what does the server say itself? */
+  async #checkServer(doubt: string): Promise<void> {
+    const wrong = await wrongRole(this.client, this.#wanted)
+    if (wrong === undefined) return
+    const error = new Error(`${doubt}; ${wrong}`)
+    this.context.failover.condemned(this.client, this.#wanted, this.#epoch, error)
+    throw error
   }
 
   #pendingNames(pending: number): string[] {
@@ -149,6 +207,8 @@ export class ClientLender {
     return [...names]
   }
 }
+
+const inReply = (error: Error): string => `a reply '${messageOf(error).split(' ', 1)[0]}'`
 
 const NOTHING = { dirt: [], watching: false, elsewhere: false }
 

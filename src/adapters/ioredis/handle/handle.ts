@@ -1,6 +1,7 @@
 import { destroyClient, streamOf } from '../client/client.ts'
 import { duplicateOf } from '../client/client-options.ts'
-import type { Client, Command, Script } from '../client/client-types.ts'
+import type { Client, Command, Pipeline, Script } from '../client/client-types.ts'
+import { hideInRejection, isSecret } from '../client/secrets.ts'
 import type { RedisPoolContext } from '../redis-pool-context.ts'
 import { isPlain } from './command-effects.ts'
 import type { CustomCommands } from './custom-commands.ts'
@@ -58,7 +59,10 @@ export function sendCommand(this: Handle, command: Command, stream?: unknown, no
     const conflict = lender.conflict(loan, command)
     if (conflict !== undefined) return refuse(lender.client, command, conflict, stream)
   }
-  if (!plain) lender.note(loan, command)
+  if (!plain) {
+    if (isSecret(command.name)) hideInRejection(command)
+    lender.note(loan, command)
+  }
   if (lender.context.leftoverSites.wantsSenders) lender.noteSender(loan, command)
   return lender.client.sendCommand(command, stream, node)
 }
@@ -104,6 +108,40 @@ function disconnect(this: Handle): void {
 
 function duplicate(this: Handle, override?: object): unknown {
   return duplicateOf(current(this, 'duplicate').client, override)
+}
+
+const EXEC: unique symbol = Symbol('exec')
+const HAS_RUN: unique symbol = Symbol('has run')
+
+/** A pipeline, or a MULTI, that was made from a handle. */
+interface OwnPipeline extends Pipeline {
+  [EXEC]: Pipeline['exec']
+  [HAS_RUN]: boolean
+}
+
+/**
+ * Run a second time, a pipeline resolves with what it did the first time, whatever becomes of its commands: so that is
+ * refused as a whole once its loan has ended. The method is one for all.
+ */
+function exec(this: OwnPipeline, callback?: (error: unknown) => void): Promise<unknown> {
+  const loan = (this.redis as Partial<Handle>)[LOAN]
+  if (loan?.ended !== true || !this[HAS_RUN]) {
+    this[HAS_RUN] = true
+    return this[EXEC](callback)
+  }
+  const refused = Promise.reject(ended(loan, 'pipeline().exec'))
+  if (typeof callback === 'function') refused.catch(callback)
+  return refused
+}
+
+function bound(made: unknown): unknown {
+  const pipeline = made as OwnPipeline
+  // A MULTI without a pipeline is a command.
+  if (typeof pipeline?.exec !== 'function') return made
+  pipeline[EXEC] = pipeline.exec
+  pipeline[HAS_RUN] = false
+  pipeline.exec = exec
+  return pipeline
 }
 
 function defineCommand(this: Handle, name: string, definition: Script): void {
@@ -200,6 +238,8 @@ function newClass(prototype: object, keys: readonly PropertyKey[]): HandleClass 
     duplicate: member(duplicate),
     defineCommand: member(defineCommand),
     addBuiltinCommand: member(addBuiltinCommand),
+    pipeline: member(bounded(prototype, 'pipeline')),
+    multi: member(bounded(prototype, 'multi')),
     _events: member(undefined),
     _eventsCount: member(0),
     status,
@@ -233,6 +273,13 @@ function guarded(prototype: object, name: string): unknown {
   return function (this: Handle, ...args: unknown[]): unknown {
     current(this, name)
     return Reflect.apply(original, this, args)
+  }
+}
+
+function bounded(prototype: object, name: string): unknown {
+  const original = Reflect.get(prototype, name) as (...args: unknown[]) => unknown
+  return function (this: Handle, ...args: unknown[]): unknown {
+    return bound(Reflect.apply(original, this, args))
   }
 }
 
