@@ -10,8 +10,6 @@ export class LeakDetector<T> {
   readonly #context: PoolContext<T>
   readonly #lending: Lending<T>
   readonly #scanner: LeakScanner<T> | undefined
-  /** Resources whose forgotten lease the pool has ended, and nobody else yet. */
-  readonly #reclaimed = new WeakSet<object>()
 
   constructor(context: PoolContext<T>, lending: Lending<T>, isClosed: () => boolean) {
     this.#context = context
@@ -29,11 +27,6 @@ export class LeakDetector<T> {
   /** For how long a lent connection has not been used, as far as that is watched. Milliseconds. */
   unusedMillis(slot: Slot<T>): number | undefined {
     return this.#scanner?.unusedMillis(slot, this.#context.clock.now())
-  }
-
-  /** Is this the first late release of a lease that was reclaimed? Then it is no mistake of whoever makes it. */
-  isLateRelease(resource: T): boolean {
-    return this.#reclaimed.delete(resource as object)
   }
 
   /** A lease looks forgotten. */
@@ -57,7 +50,6 @@ export class LeakDetector<T> {
     // Whoever listens may end it in a better way.
     events.flush()
     if (!reclaimed || !isCurrent(slot, loan)) return
-    if (typeof resource === 'object' && resource !== null) this.#reclaimed.add(resource)
     this.#lending.reclaim(slot)
   }
 }

@@ -5,8 +5,8 @@ import type { PoolStats } from '../api/stats.ts'
 export interface LeaseEnd {
   stats(): PoolStats
   isCurrent(): boolean
-  /** Has the pool ended the lease, because it looked forgotten? */
-  isReclaimed(): boolean
+  /** Has the pool ended the lease, as it looked forgotten or as it was closed by force? */
+  wasEndedByPool(): boolean
   end(how: 'release' | 'destroy'): void
 }
 
@@ -53,7 +53,7 @@ export class Lease<T> {
 
   async #end(how: 'release' | 'destroy'): Promise<void> {
     // It came too late, but did what it should: that must not become an unhandled rejection.
-    if (this.#loan.isReclaimed()) return
+    if (this.#loan.wasEndedByPool()) return
     if (!this.#loan.isCurrent()) throw leaseEnded(this.#loan.stats(), `${how} was called`)
     this.#loan.end(how)
   }

@@ -146,7 +146,8 @@ export class Pool<T> extends PoolEmitter<T> {
 
   /**
    * Lends a connection for the time that a function needs, and takes it back on every path. The function may be
-   * synchronous. Its failure is passed on and does not cost the connection, unless that is broken or dirty.
+   * synchronous. After its failure the connection is kept only if something vouches for it: an adapter that has seen
+   * every command, or a `factory.reset` that succeeds. Otherwise it is destroyed: a transaction may be open on it.
    */
   use<R>(work: (resource: T) => R | PromiseLike<R>, request?: number | AcquireOptions): Promise<R> {
     if (typeof work !== 'function') return this.#misused(`use needs a function to run, got ${show(work)}`)
@@ -185,7 +186,7 @@ export class Pool<T> extends PoolEmitter<T> {
     return new Lease(slot.lent as T, {
       stats: () => this.stats(),
       isCurrent: () => isCurrent(slot, loan) && (share === undefined || share.state === 'held'),
-      isReclaimed: () => slot.isReclaimed && slot.loan === loan,
+      wasEndedByPool: () => slot.wasEndedByPool && slot.loan === loan,
       end: how => {
         if (how === 'destroy') this.#lending.destroy(slot)
         else if (share === undefined) this.#endLoan(slot)
@@ -394,6 +395,9 @@ export class Pool<T> extends PoolEmitter<T> {
     this.#nesting?.enter(slot.scope)
     try {
       return await work(slot.lent as T)
+    } catch (error) {
+      if (isCurrent(slot, loan)) slot.isDoubtful = true
+      throw error
     } finally {
       // Unless the function has ended the loan itself.
       if (isCurrent(slot, loan)) this.#endLoan(slot)
@@ -411,6 +415,10 @@ export class Pool<T> extends PoolEmitter<T> {
     const { loan } = slot
     try {
       return await work(slot.lent as T)
+    } catch (error) {
+      // Whoever shares it may go on; the next borrower may not.
+      if (isCurrent(slot, loan)) slot.isDoubtful = true
+      throw error
     } finally {
       if (unshare(share) && isCurrent(slot, loan)) this.#lending.giveBack(slot)
     }
@@ -421,7 +429,7 @@ export class Pool<T> extends PoolEmitter<T> {
   }
 
   #notLent(resource: T, what: 'release' | 'destroy'): Promise<void> {
-    if (this.#leaks.isLateRelease(resource)) return DONE
+    if (this.#lending.lateReleases.take(resource)) return DONE
     return Promise.reject(refusals.notBorrowed(this.stats(), what))
   }
 
