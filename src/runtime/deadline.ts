@@ -1,5 +1,5 @@
 import pTimeout from 'p-timeout'
-import { Alarm, type StallListener } from './alarm.ts'
+import { Alarm } from './alarm.ts'
 import { outsideContext } from './async-context.ts'
 import type { Clock } from './clock.ts'
 import { runHook } from './emitter.ts'
@@ -14,8 +14,6 @@ export type Outcome<R> =
 /** What bounding a hook needs to know of the pool. */
 export interface HookLimits {
   readonly clock: Clock
-  /** Told how late each timer fires. */
-  readonly onStall: StallListener
   readonly stalls: Stalls
 }
 
@@ -36,23 +34,23 @@ const TIMED_OUT = Symbol('timed out')
 export function attempt<R>(
   hook: (signal: AbortSignal) => R | PromiseLike<R>,
   millis: number,
-  bounds: HookLimits,
+  limits: HookLimits,
   onLate?: (value: R) => void,
   abort = new AbortController(),
 ): Promise<Outcome<R>> {
-  bounds.stalls.start()
+  limits.stalls.start()
   return outsideContext(() => {
     const running = new Promise<R>(resolve => resolve(runHook(() => hook(abort.signal))))
     const options = {
       milliseconds: millis,
       fallback: (): typeof TIMED_OUT => TIMED_OUT,
-      customTimers: alarms(bounds),
+      customTimers: alarms(limits),
     } as const
     // It makes an error for each call, which is never seen here: with its stack, twice as dear as all the rest.
     return withoutStack(() => pTimeout<R, typeof TIMED_OUT>(running, options)).then(
       (value): Outcome<R> | Promise<Outcome<R>> =>
         value === TIMED_OUT
-          ? abandon(running, millis, bounds, abort, onLate)
+          ? abandon(running, millis, limits, abort, onLate)
           : { ok: true, value: value as R },
       (error: unknown): Outcome<R> => ({ ok: false, error, timedOut: false }),
     )
@@ -80,7 +78,7 @@ async function abandon<R>(
 }
 
 /** p-timeout's timers, made to be fair after a stall. */
-function alarms({ clock, onStall, stalls }: HookLimits) {
+function alarms({ clock, stalls }: HookLimits) {
   return {
     setTimeout: (run: () => void, millis: number): Alarm => {
       const from = clock.now()
@@ -94,7 +92,7 @@ function alarms({ clock, onStall, stalls }: HookLimits) {
         }
         return now < from + millis + stalled
       }
-      const alarm = new Alarm(clock, run, onStall, isEarly)
+      const alarm = new Alarm(clock, run, stalls, isEarly)
       alarm.set(from + millis)
       return alarm
     },
