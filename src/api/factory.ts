@@ -23,11 +23,17 @@ export interface Factory<T> {
   destroy(resource: T): void | Promise<void>
   /** Is the connection usable? Anything but a truthy answer, a throw or the deadline means: no, destroy it. */
   validate?(resource: T, signal: AbortSignal): boolean | Promise<boolean>
-  /** Cleans a connection on its return. A throw or the deadline destroys it. */
+  /**
+   * Cleans a connection on its return (ROLLBACK, DISCARD ALL, UNSUBSCRIBE). A throw or the deadline destroys it. Without
+   * it, the next borrower finds what the last one left, and a connection is destroyed when the function of `use` fails.
+   */
   reset?(resource: T, signal: AbortSignal): void | Promise<void>
   /** The socket behind a connection; switches the detection of half-closed connections on. */
   socket?(resource: T): Socket | undefined
-  /** Has the connection unanswered work? Then it is dirty on return, and its holder counts as alive. */
+  /**
+   * Has the connection unanswered work? Then it is dirty on return, and its holder counts as alive. Without it, the next
+   * borrower may get the answer to what the last one asked.
+   */
   busy?(resource: T): boolean
   /** When the borrower last used the connection, on the clock of `performance.now()`. Not needed where there is a socket. */
   lastUsed?(resource: T): number | undefined

@@ -14,7 +14,6 @@ import { endsAlone, unshare } from '../nested/reuse.ts'
 import type { Scope } from '../nested/scope.ts'
 import { type Call, newPending, Waiter } from '../queue/waiter.ts'
 import type { StackSampler } from '../runtime/stack-sampler.ts'
-import type { LeakDetector } from './leak-detector.ts'
 import { Lease, type LeaseHost } from './lease.ts'
 import type { Lending } from './lending.ts'
 import type { Lifecycle } from './lifecycle.ts'
@@ -37,7 +36,6 @@ export class Acquiring<T> implements LeaseHost<T> {
   readonly #lending: Lending<T>
   readonly #connector: Connector<T>
   readonly #lifecycle: Lifecycle<T>
-  readonly #leaks: LeakDetector<T>
   readonly #sampler: StackSampler
   readonly #entries: EntryPoints
   readonly #nesting: Nesting<T> | undefined
@@ -46,19 +44,12 @@ export class Acquiring<T> implements LeaseHost<T> {
   /** What an acquire without options asks for. */
   readonly #defaultRequest: Request
 
-  constructor(
-    context: PoolContext<T>,
-    lending: Lending<T>,
-    lifecycle: Lifecycle<T>,
-    leaks: LeakDetector<T>,
-    entries: EntryPoints,
-  ) {
+  constructor(context: PoolContext<T>, lending: Lending<T>, lifecycle: Lifecycle<T>, entries: EntryPoints) {
     const { options, nesting } = context
     this.#context = context
     this.#lending = lending
     this.#connector = lending.connector
     this.#lifecycle = lifecycle
-    this.#leaks = leaks
     this.#sampler = context.sampler
     this.#entries = entries
     this.#nesting = nesting
@@ -106,7 +97,7 @@ export class Acquiring<T> implements LeaseHost<T> {
   end(resource: T, how: 'release' | 'destroy'): Promise<void> {
     const slot = this.#context.slots.lentSlot(resource)
     if (slot === undefined) {
-      if (this.#leaks.isLateRelease(resource)) return DONE
+      if (this.#lending.lateReleases.take(resource)) return DONE
       return Promise.reject(refusals.notBorrowed(this.stats(), how))
     }
     this.endLoan(slot, how)
@@ -136,6 +127,9 @@ export class Acquiring<T> implements LeaseHost<T> {
     this.#nesting?.enter(slot.scope)
     try {
       return await work(slot.lent as T)
+    } catch (error) {
+      if (isCurrent(slot, loan)) slot.isDoubtful = true
+      throw error
     } finally {
       // Unless the function has ended the loan itself.
       if (isCurrent(slot, loan)) this.endLoan(slot, 'release')
@@ -147,6 +141,10 @@ export class Acquiring<T> implements LeaseHost<T> {
     const { loan } = slot
     try {
       return await work(slot.lent as T)
+    } catch (error) {
+      // Whoever shares it may go on; the next borrower may not.
+      if (isCurrent(slot, loan)) slot.isDoubtful = true
+      throw error
     } finally {
       if (unshare(share) && isCurrent(slot, loan)) this.#lending.giveBack(slot)
     }

@@ -93,7 +93,7 @@ export function assemble<T>(
   const reaper = new SocketReaper(context, connector)
   const lifecycle = new Lifecycle(context, lending, evictor, reaper)
   const leaks = new LeakDetector(context, lending, () => lifecycle.state === 'closed')
-  const acquiring = new Acquiring(context, lending, lifecycle, leaks, entries)
+  const acquiring = new Acquiring(context, lending, lifecycle, entries)
   const stallGrace = new StallGrace(context)
   const rejections = new Rejections(context, connector, stallGrace, problems)
   const view: ReportView<T> = {

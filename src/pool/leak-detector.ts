@@ -32,8 +32,6 @@ export class LeakDetector<T> {
   readonly #alarm: Alarm
   readonly #lastUses = new Map<Slot<T>, LastUse>()
   #scannedAt = 0
-  /** Resources whose leaked lease the pool has ended, and nobody else yet. */
-  readonly #reclaimed = new WeakSet<object>()
 
   constructor(context: PoolContext<T>, lending: Lending<T>, isClosed: () => boolean) {
     this.#context = context
@@ -50,11 +48,6 @@ export class LeakDetector<T> {
   unusedMillis(slot: Slot<T>): number | undefined {
     const lastUse = this.#lastUses.get(slot)
     return lastUse?.loan === slot.loan ? this.#context.clock.now() - lastUse.usedAt : undefined
-  }
-
-  /** Is this the first late release of a lease that was reclaimed? Then it is no mistake of whoever makes it. */
-  isLateRelease(resource: T): boolean {
-    return this.#reclaimed.delete(resource as object)
   }
 
   #scan(): void {
@@ -103,7 +96,6 @@ export class LeakDetector<T> {
     // Whoever listens may end it in a better way.
     events.flush()
     if (!reclaimed || !isCurrent(slot, loan)) return
-    if (typeof resource === 'object' && resource !== null) this.#reclaimed.add(resource)
     this.#lending.reclaim(slot)
   }
 

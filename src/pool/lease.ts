@@ -57,7 +57,7 @@ export class Lease<T> {
   async #end(how: 'release' | 'destroy'): Promise<void> {
     const slot = this.#slot
     // The pool has ended it: that the holder does so late is no mistake, and must not become an unhandled rejection.
-    if (slot.isReclaimed && slot.loan === this.#loan) return
+    if (slot.wasEndedByPool && slot.loan === this.#loan) return
     if (!this.active) throw leaseEnded(this.#host.stats(), `${how} was called`)
     this.#host.endLoan(slot, how)
   }

@@ -11,6 +11,7 @@ import type { Validator, ValidatorHost } from '../health/validator.ts'
 import type { Waiter } from '../queue/waiter.ts'
 import { log, tracing } from '../runtime/log.ts'
 import { isHealthy, isOpen } from '../sockets/socket-state.ts'
+import { LateReleases } from './late-releases.ts'
 
 const SURPLUS: Fault = { reason: 'surplus', detail: undefined }
 /** What says that a connection was of no use. */
@@ -19,6 +20,10 @@ const DEAD_REASONS: ReadonlySet<DestroyReason | undefined> = new Set<DestroyReas
   'broken',
   'invalid',
 ])
+const UNVOUCHED: Fault = {
+  reason: 'dirty',
+  detail: 'the function given to use failed, and there is no factory.reset to vouch for the connection',
+}
 const CLOSED_POOL: Fault = { reason: 'drain', detail: undefined }
 
 /**
@@ -31,9 +36,12 @@ const CLOSED_POOL: Fault = { reason: 'drain', detail: undefined }
 export class Lending<T> implements ValidatorHost<T> {
   readonly connector: Connector<T>
   readonly validator: Validator<T>
+  readonly lateReleases = new LateReleases()
   readonly #context: PoolContext<T>
   readonly #fifo: boolean
   readonly #resets: boolean
+  /** Does anything vouch for a connection after a failure of its borrower? */
+  readonly #vouches: boolean
   /** Since when a waiter waits for the event loop to have delivered what the kernel holds; undefined: none does. */
   #waitingSince: number | undefined
   #waitingInTurn: number | undefined
@@ -42,6 +50,7 @@ export class Lending<T> implements ValidatorHost<T> {
     this.#context = context
     this.#fifo = context.options.fifo
     this.#resets = context.factory.reset !== undefined || context.options.testOnReturn
+    this.#vouches = context.factory.reset !== undefined || context.slots.hasHandles
     this.connector = connector
     this.validator = validator
   }
@@ -91,6 +100,7 @@ export class Lending<T> implements ValidatorHost<T> {
     slot.loan += 1
     slot.lentAt = now
     slot.trace = undefined
+    slot.isDoubtful = false
     totals.acquired += 1
     if (tracing.loans) log.lend('%s #%d: lent, loan %d', options.name, slot.id, slot.loan)
     if (events.hasListeners.acquire) {
@@ -124,7 +134,7 @@ export class Lending<T> implements ValidatorHost<T> {
     if (slot.watch === undefined) slot.activeAt = now
     else noteTraffic(slot, now)
     const left = this.#context.slots.endLoan(slot)
-    const end = this.unfitReason(slot, now) ?? leftDirty(this.#context, slot, left)
+    const end = this.unfitReason(slot, now) ?? this.#unvouched(slot) ?? leftDirty(this.#context, slot, left)
     // factory.busy may have ended the loan itself.
     if (slot.state !== 'lent' || slot.loan !== loan) return
     this.#noteEnd(slot, now, 'released')
@@ -136,7 +146,7 @@ export class Lending<T> implements ValidatorHost<T> {
       this.serve(now)
     } else this.#lendOrRest(slot, now, 'returned')
     // Not before it has gone on: a hook that this sets off finds it where it belongs.
-    if (this.connector.breaker.unproven && !DEAD_REASONS.has(end?.reason))
+    if (this.connector.breaker.unproven && !slot.isDoubtful && !DEAD_REASONS.has(end?.reason))
       this.connector.trials.provedUseful(slot)
     this.#context.onChange()
   }
@@ -144,6 +154,7 @@ export class Lending<T> implements ValidatorHost<T> {
   /** Ends a lent connection: at its borrower's wish, or because the pool closes. */
   destroy(slot: Slot<T>, reason: DestroyReason = 'user'): void {
     const isAlive = slot.fault === undefined && (slot.socket === undefined || isOpen(slot.socket))
+    if (reason !== 'user') this.#endedByPool(slot)
     this.#noteEnd(slot, this.#context.clock.now(), 'destroyed')
     this.connector.discard(slot, reason)
     if (this.connector.breaker.unproven && isAlive) this.connector.trials.provedUseful(slot)
@@ -152,10 +163,20 @@ export class Lending<T> implements ValidatorHost<T> {
 
   /** Ends a lent connection that its borrower seems to have forgotten. */
   reclaim(slot: Slot<T>): void {
-    slot.isReclaimed = true
+    this.#endedByPool(slot)
     this.#noteEnd(slot, this.#context.clock.now(), 'reclaimed')
     this.connector.discard(slot, 'leaked', 'its lease was forgotten')
     this.#context.onChange()
+  }
+
+  /** Its borrower will give it back later, and cannot know. */
+  #endedByPool(slot: Slot<T>): void {
+    slot.wasEndedByPool = true
+    this.lateReleases.expect(slot.lent)
+  }
+
+  #unvouched(slot: Slot<T>): Fault | undefined {
+    return slot.isDoubtful && !this.#vouches ? UNVOUCHED : undefined
   }
 
   #noteEnd(slot: Slot<T>, now: number, how: PoolEvents<T>['leak-end'][0]['how']): void {

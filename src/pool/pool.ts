@@ -63,7 +63,8 @@ export class Pool<T> extends PoolEmitter<T> {
 
   /**
    * Lends a connection for the time that a function needs, and takes it back on every path. The function may be
-   * synchronous. Its failure is passed on and does not cost the connection, unless that is broken or dirty.
+   * synchronous. After its failure the connection is kept only if something vouches for it: an adapter that has seen
+   * every command, or a `factory.reset` that succeeds. Otherwise it is destroyed: a transaction may be open on it.
    */
   use<R>(work: (resource: T) => R | PromiseLike<R>, request?: number | AcquireOptions): Promise<R> {
     if (typeof work !== 'function') return this.#misused(`use needs a function to run, got ${show(work)}`)
