@@ -44,7 +44,6 @@ function importsOf({ name, text }: { name: string; text: string }): Import[] {
 const DOORS: Readonly<Record<string, readonly RegExp[]>> = {
   'generic-pool': [/^connecting\/engine\.ts$/],
   'node:async_hooks': [/^runtime\/async-context\.ts$/],
-  'p-timeout': [/^runtime\/deadline\.ts$/],
   debug: [/^runtime\/log\.ts$/],
   ioredis: [/^adapters\/ioredis/],
   'node:net': [/^adapters\//],

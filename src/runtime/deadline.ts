@@ -1,9 +1,7 @@
-import pTimeout from 'p-timeout'
 import { Alarm } from './alarm.ts'
 import { outsideContext } from './async-context.ts'
 import type { Clock } from './clock.ts'
 import { runHook } from './emitter.ts'
-import { withoutStack } from './stack-limit.ts'
 import type { Stalls } from './stalls.ts'
 
 /** How a hook ended. It always ends: by its own answer or by its deadline. */
@@ -19,8 +17,6 @@ export interface HookLimits {
 
 /** So often a deadline is moved for stalls: a loop that always stands still must not make hooks immortal. */
 const MOST_MOVES = 3
-
-const TIMED_OUT = Symbol('timed out')
 
 /**
  * Runs a hook of the user's and never fails: a throw, a rejection and the deadline are outcomes.
@@ -39,22 +35,23 @@ export function attempt<R>(
   abort = new AbortController(),
 ): Promise<Outcome<R>> {
   limits.stalls.start()
-  return outsideContext(() => {
-    const running = new Promise<R>(resolve => resolve(runHook(() => hook(abort.signal))))
-    const options = {
-      milliseconds: millis,
-      fallback: (): typeof TIMED_OUT => TIMED_OUT,
-      customTimers: alarms(limits),
-    } as const
-    // It makes an error for each call, which is never seen here: with its stack, twice as dear as all the rest.
-    return withoutStack(() => pTimeout<R, typeof TIMED_OUT>(running, options)).then(
-      (value): Outcome<R> | Promise<Outcome<R>> =>
-        value === TIMED_OUT
-          ? abandon(running, millis, limits, abort, onLate)
-          : { ok: true, value: value as R },
-      (error: unknown): Outcome<R> => ({ ok: false, error, timedOut: false }),
-    )
-  })
+  return outsideContext(
+    () =>
+      new Promise<Outcome<R>>(settle => {
+        const running = new Promise<R>(resolve => resolve(runHook(() => hook(abort.signal))))
+        const alarm = deadlineAlarm(millis, limits, () =>
+          settle(abandon(running, millis, limits, abort, onLate)),
+        )
+        const end = (outcome: Outcome<R>): void => {
+          alarm.clear()
+          settle(outcome)
+        }
+        running.then(
+          value => end({ ok: true, value }),
+          (error: unknown) => end({ ok: false, error, timedOut: false }),
+        )
+      }),
+  )
 }
 
 /** The deadline has passed: tells the hook, and hears what it has to say to that, how far it has come for instance. */
@@ -77,25 +74,20 @@ async function abandon<R>(
   return { ok: false, error, timedOut: true }
 }
 
-/** p-timeout's timers, made to be fair after a stall. */
-function alarms({ clock, stalls }: HookLimits) {
-  return {
-    setTimeout: (run: () => void, millis: number): Alarm => {
-      const from = clock.now()
-      let stalled = 0
-      let moves = MOST_MOVES
-      const isEarly = (now: number): boolean => {
-        const known = stalls.since(from)
-        if (known > stalled && moves > 0) {
-          stalled = known
-          moves -= 1
-        }
-        return now < from + millis + stalled
-      }
-      const alarm = new Alarm(clock, run, stalls, isEarly)
-      alarm.set(from + millis)
-      return alarm
-    },
-    clearTimeout: (alarm: Alarm | undefined): void => alarm?.clear(),
-  } as unknown as { setTimeout: typeof setTimeout; clearTimeout: typeof clearTimeout }
+/** Rings when the time of a hook is up, and is fair after a stall. */
+function deadlineAlarm(millis: number, { clock, stalls }: HookLimits, ring: () => void): Alarm {
+  const from = clock.now()
+  let stalled = 0
+  let moves = MOST_MOVES
+  const isEarly = (now: number): boolean => {
+    const known = stalls.since(from)
+    if (known > stalled && moves > 0) {
+      stalled = known
+      moves -= 1
+    }
+    return now < from + millis + stalled
+  }
+  const alarm = new Alarm(clock, ring, stalls, isEarly)
+  alarm.set(from + millis)
+  return alarm
 }
