@@ -1,13 +1,13 @@
 import type { PoolEvents } from '../api/events.ts'
 import type { DestroyReason } from '../api/stats.ts'
-import { Connector } from '../connecting/connector.ts'
+import type { Connector } from '../connecting/connector.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
 import { expired, mustValidate } from '../connections/lifetime.ts'
 import { lossOf } from '../connections/liveness.ts'
 import type { Fault, Slot } from '../connections/slot.ts'
 import { noteTraffic } from '../connections/traffic.ts'
 import { leftDirty } from '../health/checks.ts'
-import { Validator } from '../health/validator.ts'
+import type { Validator, ValidatorHost } from '../health/validator.ts'
 import type { Waiter } from '../queue/waiter.ts'
 import { log, tracing } from '../runtime/log.ts'
 import { isHealthy, isOpen } from '../sockets/socket-state.ts'
@@ -33,7 +33,7 @@ const CLOSED_POOL: Fault = { reason: 'drain', detail: undefined }
  * Invariant 5: when a step has ended and somebody waits, no idle connection is fit to be lent, and no permit is free
  * that demand and breaker would let be used.
  */
-export class Lending<T> {
+export class Lending<T> implements ValidatorHost<T> {
   readonly connector: Connector<T>
   readonly validator: Validator<T>
   readonly lateReleases = new LateReleases()
@@ -46,18 +46,13 @@ export class Lending<T> {
   #waitingSince: number | undefined
   #waitingInTurn: number | undefined
 
-  constructor(context: PoolContext<T>) {
+  constructor(context: PoolContext<T>, connector: Connector<T>, validator: Validator<T>) {
     this.#context = context
     this.#fifo = context.options.fifo
     this.#resets = context.factory.reset !== undefined || context.options.testOnReturn
     this.#vouches = context.factory.reset !== undefined || context.slots.hasHandles
-    this.connector = new Connector(context, slot => this.#connected(slot))
-    this.validator = new Validator(context, this.connector, {
-      unfit: (slot, now) => this.#unfitReason(slot, now),
-      rest: (slot, now) => this.#makeIdle(slot, now),
-      ready: (slot, now, idleSince) => this.#lendOrRest(slot, now, 'proved', idleSince),
-      serve: now => this.serve(now),
-    })
+    this.connector = connector
+    this.validator = validator
   }
 
   /**
@@ -69,12 +64,9 @@ export class Lending<T> {
   findFit(now: number, validations: number, settledAt: number): Slot<T> | undefined {
     const { slots, options, liveness } = this.#context
     for (let slot = slots.nextIdle(this.#fifo); slot !== undefined; slot = slots.nextIdle(this.#fifo)) {
-      let end = this.#unfitReason(slot, now)
+      let end = this.unfitReason(slot, now)
       if (end === undefined) {
-        if (
-          mustValidate(slot, now, options, this.#context.hookLimits.stalls) ||
-          liveness.suspicion.wantsAnswer(slot)
-        ) {
+        if (mustValidate(slot, now, options, this.#context.stalls) || liveness.suspicion.wantsAnswer(slot)) {
           if (validations <= 0) return undefined
           validations -= 1
           this.validator.validate(slot)
@@ -142,7 +134,7 @@ export class Lending<T> {
     if (slot.watch === undefined) slot.activeAt = now
     else noteTraffic(slot, now)
     const left = this.#context.slots.endLoan(slot)
-    const end = this.#unfitReason(slot, now) ?? this.#unvouched(slot) ?? leftDirty(this.#context, slot, left)
+    const end = this.unfitReason(slot, now) ?? this.#unvouched(slot) ?? leftDirty(this.#context, slot, left)
     // factory.busy may have ended the loan itself.
     if (slot.state !== 'lent' || slot.loan !== loan) return
     this.#noteEnd(slot, now, 'released')
@@ -150,7 +142,7 @@ export class Lending<T> {
     else if (this.#resets || left !== undefined) {
       this.validator.reset(slot, left)
     } else if (this.#context.options.testOnBorrow) {
-      this.#makeIdle(slot, now)
+      this.makeIdle(slot, now)
       this.serve(now)
     } else this.#lendOrRest(slot, now, 'returned')
     // Not before it has gone on: a hook that this sets off finds it where it belongs.
@@ -210,7 +202,7 @@ export class Lending<T> {
   }
 
   /** Why a connection must not be lent, or lent again, whatever state it is in. */
-  #unfitReason(slot: Slot<T>, now: number): Fault | undefined {
+  unfitReason(slot: Slot<T>, now: number): Fault | undefined {
     const over = expired(slot, now, this.connector.generation, this.#context.serverLimit.retireAfter)
     if (over !== undefined) {
       const detail = over === 'generation' ? this.connector.purgeReason : undefined
@@ -223,13 +215,19 @@ export class Lending<T> {
     return this.connector.isOversized ? SURPLUS : undefined
   }
 
-  #connected(slot: Slot<T>): void {
+  /** A new connection has been made. */
+  connected(slot: Slot<T>): void {
     const now = this.#context.clock.now()
-    const end = this.connector.isStopped ? CLOSED_POOL : this.#unfitReason(slot, now)
+    const end = this.connector.isStopped ? CLOSED_POOL : this.unfitReason(slot, now)
     if (end !== undefined) this.connector.discard(slot, end.reason, end.detail)
-    else if (this.#context.options.testOnBorrow) this.#makeIdle(slot, now)
+    else if (this.#context.options.testOnBorrow) this.makeIdle(slot, now)
     else this.#lendOrRest(slot, now, 'proved')
     this.serve(now)
+  }
+
+  /** A connection has answered the pool: it is lent, or becomes idle. */
+  validated(slot: Slot<T>, now: number, idleSince: number | undefined): void {
+    this.#lendOrRest(slot, now, 'proved', idleSince)
   }
 
   /** A connection is at hand: those who have waited too long for it go, where there is a shedder. */
@@ -242,7 +240,7 @@ export class Lending<T> {
     const { queue, liveness } = this.#context
     if (queue.waiting > 0) this.#shed(now)
     if (queue.waiting === 0) {
-      this.#makeIdle(slot, now, idleSince)
+      this.makeIdle(slot, now, idleSince)
       return
     }
     // Not before its first loan: a greeting that has come by now is for the borrower. Later, the answer that proved it
@@ -250,14 +248,15 @@ export class Lending<T> {
     const found = slot.loan === 0 ? undefined : liveness.check(slot, now, Number.NEGATIVE_INFINITY)
     const isFit = found === undefined || (found === 'barrier' && how === 'proved')
     // Otherwise it goes from hand to hand.
-    if (!isFit || how === 'proved') this.#makeIdle(slot, now, idleSince)
+    if (!isFit || how === 'proved') this.makeIdle(slot, now, idleSince)
     if (isFit) this.#grant(slot, now)
     else if (found === 'barrier') this.#awaitEventLoop(now)
     else this.connector.discard(slot, found.reason, found.detail)
     if (found !== undefined && how === 'returned') this.connector.connectMore()
   }
 
-  #makeIdle(slot: Slot<T>, now: number, idleSince = now): void {
+  /** A connection joins the idle ones. */
+  makeIdle(slot: Slot<T>, now: number, idleSince = now): void {
     slot.idleSince = idleSince
     this.#context.slots.move(slot, 'idle')
     this.#context.liveness.becameIdle(slot, now)

@@ -28,9 +28,9 @@ export class StallGrace<T> {
   #askedAt = Number.NEGATIVE_INFINITY
   #moves = false
 
-  constructor(context: PoolContext<T>, stalls: Stalls) {
+  constructor(context: PoolContext<T>) {
     this.#context = context
-    this.#stalls = stalls
+    this.#stalls = context.stalls
   }
 
   /** The event loop runs again. */

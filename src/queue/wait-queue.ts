@@ -21,6 +21,8 @@ export interface Snapshot {
 
 /** Sees out those who leave without a connection. */
 export interface QueueListener<T> {
+  /** Is it too early to reject one whose time is up, as the event loop stood still meanwhile? */
+  defers(waiter: Waiter<T>, now: number): boolean
   /** What those who leave at this moment are told alike. */
   snapshot(now: number): Snapshot
   /** Fails the waiter, which has already left the queue. */
@@ -39,20 +41,18 @@ export class WaitQueue<T> {
   readonly #timeouts: WaitTimeouts<T>
   readonly #bySignal = new Map<AbortSignal, { waiters: Set<Waiter<T>>; onAbort: () => void }>()
   readonly #clock: Clock
-  readonly #listener: QueueListener<T>
+  /** Set when all parts of the pool are there, see `assemble`. */
+  listener!: QueueListener<T>
   /** Acquires that wait. */
   waiting = 0
   /** Sheds load, and measures the service, where the options ask for it. */
   loadShedder: LoadShedder<T> | undefined
   serviceRate: ServiceRate | undefined
 
-  /** @param mercy - is it too early to judge one whose time is up, as the event loop stood still meanwhile? */
   constructor(
     { priorityRange, acquireTimeoutMillis }: Pick<ResolvedOptions, 'priorityRange' | 'acquireTimeoutMillis'>,
     clock: Clock,
-    onStall: StallListener,
-    mercy: (waiter: Waiter<T>, now: number) => boolean,
-    listener: QueueListener<T>,
+    stalls: StallListener,
   ) {
     this.#lists = Array.from(
       { length: priorityRange },
@@ -60,12 +60,13 @@ export class WaitQueue<T> {
     )
     this.#first = this.#lists[0] as PriorityList<T>
     this.#clock = clock
-    this.#listener = listener
-    this.#timeouts = new WaitTimeouts(clock, onStall, mercy, {
+    this.#timeouts = new WaitTimeouts(clock, stalls, {
+      defers: (waiter, now) => this.listener.defers(waiter, now),
       expire: (waiter, now) => {
-        if (this.#leave(waiter, 'expired')) listener.onRejected(waiter, 'expired', listener.snapshot(now))
+        if (this.#leave(waiter, 'expired'))
+          this.listener.onRejected(waiter, 'expired', this.listener.snapshot(now))
       },
-      done: () => listener.onAnyRejected(),
+      done: () => this.listener.onAnyRejected(),
     })
   }
 
@@ -169,8 +170,8 @@ export class WaitQueue<T> {
     const left = group.filter(each => this.#leave(each, how))
     // A closing pool does not settle before everybody has heard of it.
     const millis = how === 'refused' ? Number.POSITIVE_INFINITY : PORTION_MILLIS
-    this.#notify(left, how, this.#listener.snapshot(this.#clock.now()), millis, 0)
-    this.#listener.onAnyRejected()
+    this.#notify(left, how, this.listener.snapshot(this.#clock.now()), millis, 0)
+    this.listener.onAnyRejected()
   }
 
   /** Tells those who have left. Of a large group each hears in a turn of the loop that has not been held up for long. */
@@ -185,7 +186,7 @@ export class WaitQueue<T> {
     let at = from
     do {
       const portion = left.slice(at, at + MOST_BLIND)
-      for (const each of portion) this.#listener.onRejected(each, how, snapshot)
+      for (const each of portion) this.listener.onRejected(each, how, snapshot)
       at += portion.length
     } while (at < left.length && this.#clock.now() <= end)
     if (at < left.length) this.#clock.turn(() => this.#notify(left, how, snapshot, millis, at))

@@ -15,6 +15,8 @@ const SPARE_LANES = 64
 
 /** What becomes of those whose time is up. */
 export interface TimeoutListener<T> {
+  /** Is it too early to reject one whose time is up? */
+  defers(waiter: Waiter<T>, now: number): boolean
   expire(waiter: Waiter<T>, now: number): void
   /** All that were due at this moment, or a portion of them, have expired. */
   done(): void
@@ -33,7 +35,6 @@ export class WaitTimeouts<T> {
   readonly #clock: Clock
   readonly #alarm: Alarm
   readonly #listener: TimeoutListener<T>
-  readonly #mercy: (waiter: Waiter<T>, now: number) => boolean
   readonly #lanes = new Map<number, TimeoutList<T>>()
   readonly #agenda = new Heap<TimeoutGroup<T>>()
   /** Where the last waiter went: most go where the one before them went. */
@@ -42,17 +43,10 @@ export class WaitTimeouts<T> {
   /** How many have been looked at since the clock was read, of whatever crowd: there may be as many crowds as waiters. */
   #blind = 0
 
-  /** @param mercy - is it too early to judge one whose time is up? */
-  constructor(
-    clock: Clock,
-    onStall: StallListener,
-    mercy: (waiter: Waiter<T>, now: number) => boolean,
-    listener: TimeoutListener<T>,
-  ) {
+  constructor(clock: Clock, stalls: StallListener, listener: TimeoutListener<T>) {
     this.#clock = clock
     this.#listener = listener
-    this.#mercy = mercy
-    this.#alarm = new Alarm(clock, () => this.#ring(), onStall)
+    this.#alarm = new Alarm(clock, () => this.#ring(), stalls)
   }
 
   add(waiter: Waiter<T>, line: PriorityList<T>, timeout: number): void {
@@ -148,7 +142,7 @@ export class WaitTimeouts<T> {
         if (this.#clock.now() > end) return false
       }
       this.#blind += 1
-      if (!this.#mercy(waiter, now)) this.#listener.expire(waiter, now)
+      if (!this.#listener.defers(waiter, now)) this.#listener.expire(waiter, now)
     }
     return true
   }

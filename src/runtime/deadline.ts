@@ -1,4 +1,4 @@
-import { Alarm, type StallListener } from './alarm.ts'
+import { Alarm } from './alarm.ts'
 import { outsideContext } from './async-context.ts'
 import type { Clock } from './clock.ts'
 import { runHook } from './emitter.ts'
@@ -12,8 +12,6 @@ export type Outcome<R> =
 /** What bounding a hook needs to know of the pool. */
 export interface HookLimits {
   readonly clock: Clock
-  /** Told how late each timer fires. */
-  readonly onStall: StallListener
   readonly stalls: Stalls
 }
 
@@ -32,17 +30,17 @@ const MOST_MOVES = 3
 export function attempt<R>(
   hook: (signal: AbortSignal) => R | PromiseLike<R>,
   millis: number,
-  bounds: HookLimits,
+  limits: HookLimits,
   onLate?: (value: R) => void,
   abort = new AbortController(),
 ): Promise<Outcome<R>> {
-  bounds.stalls.start()
+  limits.stalls.start()
   return outsideContext(
     () =>
       new Promise<Outcome<R>>(settle => {
         const running = new Promise<R>(resolve => resolve(runHook(() => hook(abort.signal))))
-        const alarm = deadlineAlarm(millis, bounds, () =>
-          settle(abandon(running, millis, bounds, abort, onLate)),
+        const alarm = deadlineAlarm(millis, limits, () =>
+          settle(abandon(running, millis, limits, abort, onLate)),
         )
         const end = (outcome: Outcome<R>): void => {
           alarm.clear()
@@ -77,7 +75,7 @@ async function abandon<R>(
 }
 
 /** Rings when the time of a hook is up, and is fair after a stall. */
-function deadlineAlarm(millis: number, { clock, onStall, stalls }: HookLimits, ring: () => void): Alarm {
+function deadlineAlarm(millis: number, { clock, stalls }: HookLimits, ring: () => void): Alarm {
   const from = clock.now()
   let stalled = 0
   let moves = MOST_MOVES
@@ -89,7 +87,7 @@ function deadlineAlarm(millis: number, { clock, onStall, stalls }: HookLimits, r
     }
     return now < from + millis + stalled
   }
-  const alarm = new Alarm(clock, ring, onStall, isEarly)
+  const alarm = new Alarm(clock, ring, stalls, isEarly)
   alarm.set(from + millis)
   return alarm
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import type { SlotState } from '../../src/api/stats.ts'
 import type { Pool } from '../../src/pool/pool.ts'
 import { MAX_GRACE_MILLIS } from '../../src/pool/stall-grace.ts'
+import { insidesOf } from '../support/insides.ts'
 import type { Connection, World } from './world.ts'
 
 const STATES: readonly SlotState[] = [
@@ -16,7 +17,7 @@ const STATES: readonly SlotState[] = [
 
 /** The numbered invariants of the pool, as they stand in slots.ts, connector.ts and lending.ts. */
 export function assertInvariants(pool: Pool<Connection>, world: World, mostHeld: number, now: number): void {
-  const { slots, queue, connector, options, stalls } = pool._insides
+  const { slots, queue, connector, options, stalls } = insidesOf(pool)
   const all = [...slots.all]
   for (const state of STATES) {
     const counted = all.filter(slot => slot.state === state).length
