@@ -11,7 +11,7 @@ import { type PoolView, statsOf } from './stats.ts'
 
 /** What the report needs beside the snapshot. */
 export interface ReportView<T> extends PoolView<T> {
-  readonly busy: ((resource: T) => boolean) | undefined
+  readonly busy: ((resource: T) => boolean | string) | undefined
   readonly unused: (slot: Slot<T>) => number | undefined
 }
 
@@ -99,7 +99,7 @@ function connectionReport<T>(
 const address = (host: string | undefined, port: number | undefined): string | undefined =>
   host === undefined ? undefined : host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
 
-function asked<T>(busy: ((resource: T) => boolean) | undefined, resource: T): boolean | undefined {
+function asked<T>(busy: ((resource: T) => boolean | string) | undefined, resource: T): boolean | undefined {
   try {
     return busy === undefined ? undefined : Boolean(runHook(() => busy(resource)))
   } catch {

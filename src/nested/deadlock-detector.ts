@@ -154,7 +154,9 @@ export class DeadlockDetector<T> implements PoolNode {
   isBusy(slot: object): boolean {
     const { factory } = this.#context
     try {
-      return this.hasTalked(slot) || factory.busy?.((slot as Slot<T>).resource as T) === true
+      if (this.hasTalked(slot)) return true
+      const busy = factory.busy?.((slot as Slot<T>).resource as T)
+      return busy === true || (typeof busy === 'string' && busy !== '')
     } catch {
       // It cannot tell: no proof that the holder does nothing.
       return true

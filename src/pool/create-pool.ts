@@ -66,6 +66,7 @@ function factoryIssues(factory: unknown, options: GivenOptions['input']): string
     'reset',
     'socket',
     'busy',
+    'isPermanent',
     'lastUsed',
     'unsolicited',
     'serverIdleTimeout',

@@ -70,7 +70,7 @@ export class StallGrace<T> {
     if (factory.busy === undefined) return false
     try {
       return runHook(() =>
-        [...slots.all].some(slot => slot.state === 'lent' && factory.busy?.(slot.resource as T)),
+        [...slots.all].some(slot => slot.state === 'lent' && Boolean(factory.busy?.(slot.resource as T))),
       )
     } catch {
       return false
