@@ -77,10 +77,8 @@ const EXCEPTIONS: ReadonlySet<string> = new Set([
   'nested/host.ts -> queue/waiter.ts',
   'nested/nesting.ts -> connections/slot.ts',
   'nested/nesting.ts -> queue/waiter.ts',
-  'queue/waiter.ts -> connections/slot.ts',
   'nested/scope.ts -> nested/deadlock-search.ts',
   'nested/scope.ts -> nested/release-history.ts',
-  'queue/waiter-lists.ts -> queue/waiter.ts',
   'adapters/ioredis/handle/custom-commands.ts -> adapters/ioredis/handle/handle.ts',
 ])
 

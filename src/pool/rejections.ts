@@ -49,7 +49,7 @@ export class Rejections<T> implements QueueListener<T> {
     const { nesting, events, options } = this.#context
     const { now } = snapshot
     nesting?.left(waiter)
-    waiter.fail(waiter.particulars.deadlockError ?? withoutStack(() => this.#errorFor(waiter, how, snapshot)))
+    waiter.fail(waiter.deadlockError ?? withoutStack(() => this.#errorFor(waiter, how, snapshot)))
     if (how === 'expired') this.#problems.add('timeout', 'an acquire timed out', now)
     if (how === 'shed') events.announce('shed', { pool: options.name, waitedMillis: now - waiter.since })
     this.#connector.waiterLeft(waiter, now, how === 'aborted')
@@ -71,7 +71,7 @@ export class Rejections<T> implements QueueListener<T> {
     if (how === 'unhealthy') return refusals.unhealthy(stats, cause)
     if (how === 'aborted') {
       totals.aborted += 1
-      return refusals.aborted(stats, waited, waiter.particulars.signal?.reason)
+      return refusals.aborted(stats, waited, waiter.signal?.reason)
     }
     if (how === 'shed') {
       totals.shed += 1

@@ -42,7 +42,7 @@ export class StallGrace<T> {
 
   /** Is it too early to judge one whose time is up? */
   defers(waiter: Waiter<T>, now: number): boolean {
-    const deadline = waiter.deadline(this.#context.options.acquireTimeoutMillis)
+    const deadline = waiter.deadline
     const from = Math.max(waiter.since, deadline - MAX_GRACE_MILLIS)
     const { last, recent } = this.#stalls
     if (last === undefined || last.until <= from) return false
