@@ -7,8 +7,9 @@ import type { Slots } from '../connections/slots.ts'
 import type { Nesting } from '../nested/nesting.ts'
 import type { WaitQueue } from '../queue/wait-queue.ts'
 import type { Clock } from '../runtime/clock.ts'
-import type { HookLimits } from '../runtime/deadline.ts'
 import type { PoolEmitter } from '../runtime/emitter.ts'
+import type { StackSampler } from '../runtime/stack-sampler.ts'
+import type { Stalls } from '../runtime/stalls.ts'
 
 /** What the parts of one pool share. */
 export interface PoolContext<T> {
@@ -16,7 +17,8 @@ export interface PoolContext<T> {
   readonly options: ResolvedOptions
   readonly clock: Clock
   readonly random: () => number
-  readonly hookLimits: HookLimits
+  readonly stalls: Stalls
+  readonly sampler: StackSampler
   readonly events: PoolEmitter<T>
   readonly slots: Slots<T>
   readonly queue: WaitQueue<T>

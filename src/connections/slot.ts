@@ -80,9 +80,12 @@ export class Slot<T> {
   /** Where the current loan was taken, if that is known, and the scope that holds it. */
   trace: StackTrace | undefined = undefined
   scope: Scope | undefined = undefined
-  /** Has the current loan been reported as forgotten, and ended by the pool? */
+  /** Has the current loan been reported as forgotten? */
   isLeakSuspect = false
-  isReclaimed = false
+  /** Has the pool itself ended the current loan, as it looked forgotten or as the pool was closed by force? */
+  wasEndedByPool = false
+  /** Has a function failed that `use` ran on the current loan? Then something has to vouch for the connection. */
+  isDoubtful = false
   /** When its lifetime ends. */
   retireAt = Number.POSITIVE_INFINITY
   /** Neighbours in the list of idle slots. */

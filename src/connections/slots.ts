@@ -47,6 +47,11 @@ export class Slots<T> {
     return slot
   }
 
+  /** Does each loan have a handle, by which an adapter sees every command? */
+  get hasHandles(): boolean {
+    return this.#handles !== undefined
+  }
+
   /** Tells whose the resource is. @returns false if it already belongs to a slot */
   register(slot: Slot<T>, resource: T): boolean {
     if (this.#byResource.has(resource)) return false

@@ -11,11 +11,11 @@ import { log } from '../runtime/log.ts'
  * @returns what is wrong with it
  */
 export async function validate<T>(context: PoolContext<T>, slot: Slot<T>): Promise<Fault | undefined> {
-  const { factory, options, hookLimits } = context
+  const { factory, options } = context
   const ended = await attempt(
     signal => factory.validate?.(slot.resource as T, signal),
     options.validateTimeoutMillis,
-    hookLimits,
+    context,
   )
   if (log.validate.enabled) log.validate('%s #%d: %O', options.name, slot.id, ended)
   if (ended.ok && ended.value) return undefined
@@ -34,9 +34,9 @@ export async function reset<T>(
   slot: Slot<T>,
   left: Leftover | undefined,
 ): Promise<Fault | undefined> {
-  const { factory, options, hookLimits } = context
+  const { factory, options } = context
   if (left?.undo !== undefined) {
-    const undone = await attempt(left.undo, options.resetTimeoutMillis, hookLimits)
+    const undone = await attempt(left.undo, options.resetTimeoutMillis, context)
     if (!undone.ok)
       return { reason: 'dirty', detail: `${left.detail}, not undone: ${messageOf(undone.error)}` }
   }
@@ -44,7 +44,7 @@ export async function reset<T>(
     const ended = await attempt(
       signal => factory.reset?.(slot.resource as T, signal),
       options.resetTimeoutMillis,
-      hookLimits,
+      context,
     )
     if (!ended.ok) return { reason: 'dirty', detail: `factory.reset failed: ${messageOf(ended.error)}` }
   }
@@ -56,11 +56,11 @@ export async function reset<T>(
  * @returns what is wrong with the connection: a refusal is an answer, silence is not
  */
 export async function askLimit<T>(context: PoolContext<T>, slot: Slot<T>): Promise<Fault | undefined> {
-  const { factory, options, hookLimits, serverLimit } = context
+  const { factory, options, serverLimit } = context
   const ended = await attempt(
     async () => factory.serverIdleTimeout?.(slot.resource as T),
     options.validateTimeoutMillis,
-    hookLimits,
+    context,
   )
   if (log.validate.enabled) log.validate('%s: the idle limit of the server: %O', options.name, ended)
   serverLimit.answered(ended.ok ? ended.value : undefined)

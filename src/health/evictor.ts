@@ -1,9 +1,10 @@
+import type { Connector } from '../connecting/connector.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
 import { idleCheckPeriod, mustRetire, retirePeriod, tooIdle } from '../connections/lifetime.ts'
 import type { Slot } from '../connections/slot.ts'
-import type { Lending } from '../pool/lending.ts'
 import { Alarm } from '../runtime/alarm.ts'
 import type { BackgroundValidation } from './background-validation.ts'
+import type { Validator } from './validator.ts'
 
 /** Longest work of one run, and the pause before the next when there is more. Milliseconds. */
 const RUN_MILLIS = 0.5
@@ -14,7 +15,8 @@ const ASK_AGAIN_MILLIS = 100
 /** Looks at idle connections from time to time, and ends those whose time is over. Holds no process alive. */
 export class Evictor<T> {
   readonly #context: PoolContext<T>
-  readonly #lending: Lending<T>
+  readonly #connector: Connector<T>
+  readonly #validator: Validator<T>
   readonly #validation: BackgroundValidation<T>
   readonly #alarm: Alarm
   #started = false
@@ -22,11 +24,17 @@ export class Evictor<T> {
   #evictAt = Number.POSITIVE_INFINITY
   #askedIn: number | undefined
 
-  constructor(context: PoolContext<T>, lending: Lending<T>, validation: BackgroundValidation<T>) {
+  constructor(
+    context: PoolContext<T>,
+    connector: Connector<T>,
+    validator: Validator<T>,
+    validation: BackgroundValidation<T>,
+  ) {
     this.#context = context
-    this.#lending = lending
+    this.#connector = connector
+    this.#validator = validator
     this.#validation = validation
-    this.#alarm = new Alarm(context.clock, () => this.#run(), context.hookLimits.onStall)
+    this.#alarm = new Alarm(context.clock, () => this.#run(), context.stalls)
   }
 
   /** The timer of the next run, if one is planned. */
@@ -39,7 +47,7 @@ export class Evictor<T> {
     const { factory, options } = this.#context
     return (
       this.#started &&
-      this.#askedIn !== this.#lending.connector.generation &&
+      this.#askedIn !== this.#connector.generation &&
       factory.serverIdleTimeout !== undefined &&
       options.serverIdleTimeoutMillis === 'auto' &&
       options.halfClose === 'on'
@@ -89,7 +97,7 @@ export class Evictor<T> {
     for (const slot of all.slice(0, tests)) {
       if (slot.state !== 'idle') continue
       const spare = slots.counts.idle > options.min
-      if (tooIdle(slot, now, options, spare)) this.#lending.connector.discard(slot, 'idle')
+      if (tooIdle(slot, now, options, spare)) this.#connector.discard(slot, 'idle')
     }
   }
 
@@ -114,7 +122,7 @@ export class Evictor<T> {
       }
       left -= 1
       if (!old && options.keepWarm) this.#validation.validate([slot])
-      else this.#lending.connector.discard(slot, old ? 'lifetime' : 'server-timeout')
+      else this.#connector.discard(slot, old ? 'lifetime' : 'server-timeout')
     }
   }
 
@@ -123,7 +131,7 @@ export class Evictor<T> {
     // Not the one that is to be lent next.
     const slot: Slot<T> | undefined = slots.nextIdle(!options.fifo)
     if (slot === undefined) return
-    this.#askedIn = this.#lending.connector.generation
-    this.#lending.validator.askLimit(slot)
+    this.#askedIn = this.#connector.generation
+    this.#validator.askLimit(slot)
   }
 }

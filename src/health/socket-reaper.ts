@@ -31,7 +31,7 @@ export class SocketReaper<T> {
   constructor(context: PoolContext<T>, connector: Connector<T>) {
     this.#context = context
     this.#connector = connector
-    this.#alarm = new Alarm(context.clock, () => this.#scan(), context.hookLimits.onStall)
+    this.#alarm = new Alarm(context.clock, () => this.#scan(), context.stalls)
   }
 
   get isStopped(): boolean {

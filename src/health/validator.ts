@@ -10,9 +10,10 @@ const LONG_PROOF_MILLIS = 100
 /** Who lends connections, and takes them over once they have proved themselves. */
 export interface ValidatorHost<T> {
   /** Why a connection must not be lent, whatever state it is in. */
-  unfit(slot: Slot<T>, now: number): Fault | undefined
-  rest(slot: Slot<T>, now: number): void
-  ready(slot: Slot<T>, now: number, idleSince: number | undefined): void
+  unfitReason(slot: Slot<T>, now: number): Fault | undefined
+  makeIdle(slot: Slot<T>, now: number): void
+  /** The connection has answered; its idle age is given where it stays what it was. */
+  validated(slot: Slot<T>, now: number, idleSince: number | undefined): void
   serve(now: number): void
 }
 
@@ -20,12 +21,12 @@ export interface ValidatorHost<T> {
 export class Validator<T> {
   readonly #context: PoolContext<T>
   readonly #connector: Connector<T>
-  readonly #lender: ValidatorHost<T>
+  /** Set when all parts are there, see `assemble`. */
+  host!: ValidatorHost<T>
 
-  constructor(context: PoolContext<T>, connector: Connector<T>, lender: ValidatorHost<T>) {
+  constructor(context: PoolContext<T>, connector: Connector<T>) {
     this.#context = context
     this.#connector = connector
-    this.#lender = lender
   }
 
   /** Has an idle connection prove itself. Its idle age stays what it is. */
@@ -69,7 +70,7 @@ export class Validator<T> {
     const timer = clock.after(LONG_PROOF_MILLIS, () => {
       isOverdue = true
       this.#connector.overdue += 1
-      this.#lender.serve(clock.now())
+      this.host.serve(clock.now())
     })
     return () => {
       timer.cancel()
@@ -92,12 +93,12 @@ export class Validator<T> {
         slot.activeAt = now
         if (this.#connector.breaker.unproven) this.#connector.trials.provedUseful(slot)
       }
-      const end = fault ?? this.#lender.unfit(slot, now)
+      const end = fault ?? this.host.unfitReason(slot, now)
       if (end !== undefined) this.#connector.discard(slot, end.reason, end.detail)
-      else if (from === 'resetting' && options.testOnBorrow) this.#lender.rest(slot, now)
-      else this.#lender.ready(slot, now, idleSince)
+      else if (from === 'resetting' && options.testOnBorrow) this.host.makeIdle(slot, now)
+      else this.host.validated(slot, now, idleSince)
     }
-    this.#lender.serve(now)
+    this.host.serve(now)
     onChange()
   }
 }

@@ -11,7 +11,7 @@ import {
   resolveOptions,
 } from '../api/resolve-options.ts'
 import { systemClock } from '../runtime/clock.ts'
-import type { Environment } from './environment.ts'
+import type { Environment } from './assemble.ts'
 import { Pool } from './pool.ts'
 
 /**
@@ -34,7 +34,7 @@ export function openPool<T>(
   factory: Factory<T>,
   options: PoolOptions | undefined,
   dropIn: boolean,
-  surroundings: Environment = { clock: systemClock, random: Math.random },
+  environment: Environment = { clock: systemClock, random: Math.random },
 ): Pool<T> {
   const given = readOptions(options)
   const issues = factoryIssues(factory, given.input)
@@ -46,7 +46,7 @@ export function openPool<T>(
     issues.push(...error.issues)
   }
   if (resolved === undefined || issues.length > 0) throw badOptions(issues, nameIn(given.input))
-  return new Pool(factory, resolved, surroundings)
+  return new Pool(factory, resolved, environment)
 }
 
 /** What is wrong with a factory, and with options that it cannot serve. */
@@ -66,6 +66,7 @@ function factoryIssues(factory: unknown, options: GivenOptions['input']): string
     'reset',
     'socket',
     'busy',
+    'isPermanent',
     'lastUsed',
     'unsolicited',
     'serverIdleTimeout',

@@ -1,16 +1,17 @@
 import type { PoolEvents } from '../api/events.ts'
 import type { DestroyReason } from '../api/stats.ts'
-import { Connector } from '../connecting/connector.ts'
+import type { Connector } from '../connecting/connector.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
 import { expired, mustValidate } from '../connections/lifetime.ts'
 import { lossOf } from '../connections/liveness.ts'
-import type { Fault, Slot } from '../connections/slot.ts'
+import { type Fault, Grant, type Slot } from '../connections/slot.ts'
 import { noteTraffic } from '../connections/traffic.ts'
 import { leftDirty } from '../health/checks.ts'
-import { Validator } from '../health/validator.ts'
+import type { Validator, ValidatorHost } from '../health/validator.ts'
 import type { Waiter } from '../queue/waiter.ts'
 import { log, tracing } from '../runtime/log.ts'
 import { isHealthy, isOpen } from '../sockets/socket-state.ts'
+import { LateReleases } from './late-releases.ts'
 
 const SURPLUS: Fault = { reason: 'surplus', detail: undefined }
 /** What says that a connection was of no use. */
@@ -19,6 +20,10 @@ const DEAD_REASONS: ReadonlySet<DestroyReason | undefined> = new Set<DestroyReas
   'broken',
   'invalid',
 ])
+const UNVOUCHED: Fault = {
+  reason: 'dirty',
+  detail: 'the function given to use failed, and there is no factory.reset to vouch for the connection',
+}
 const CLOSED_POOL: Fault = { reason: 'drain', detail: undefined }
 
 /**
@@ -28,27 +33,26 @@ const CLOSED_POOL: Fault = { reason: 'drain', detail: undefined }
  * Invariant 5: when a step has ended and somebody waits, no idle connection is fit to be lent, and no permit is free
  * that demand and breaker would let be used.
  */
-export class Lending<T> {
+export class Lending<T> implements ValidatorHost<T> {
   readonly connector: Connector<T>
   readonly validator: Validator<T>
+  readonly lateReleases = new LateReleases()
   readonly #context: PoolContext<T>
   readonly #fifo: boolean
   readonly #resets: boolean
+  /** Does anything vouch for a connection after a failure of its borrower? */
+  readonly #vouches: boolean
   /** Since when a waiter waits for the event loop to have delivered what the kernel holds; undefined: none does. */
   #waitingSince: number | undefined
   #waitingInTurn: number | undefined
 
-  constructor(context: PoolContext<T>) {
+  constructor(context: PoolContext<T>, connector: Connector<T>, validator: Validator<T>) {
     this.#context = context
     this.#fifo = context.options.fifo
     this.#resets = context.factory.reset !== undefined || context.options.testOnReturn
-    this.connector = new Connector(context, slot => this.#connected(slot))
-    this.validator = new Validator(context, this.connector, {
-      unfit: (slot, now) => this.#unfitReason(slot, now),
-      rest: (slot, now) => this.#makeIdle(slot, now),
-      ready: (slot, now, idleSince) => this.#lendOrRest(slot, now, 'proved', idleSince),
-      serve: now => this.serve(now),
-    })
+    this.#vouches = context.factory.reset !== undefined || context.slots.hasHandles
+    this.connector = connector
+    this.validator = validator
   }
 
   /**
@@ -60,12 +64,9 @@ export class Lending<T> {
   findFit(now: number, validations: number, settledAt: number): Slot<T> | undefined {
     const { slots, options, liveness } = this.#context
     for (let slot = slots.nextIdle(this.#fifo); slot !== undefined; slot = slots.nextIdle(this.#fifo)) {
-      let end = this.#unfitReason(slot, now)
+      let end = this.unfitReason(slot, now)
       if (end === undefined) {
-        if (
-          mustValidate(slot, now, options, this.#context.hookLimits.stalls) ||
-          liveness.suspicion.wantsAnswer(slot)
-        ) {
+        if (mustValidate(slot, now, options, this.#context.stalls) || liveness.suspicion.wantsAnswer(slot)) {
           if (validations <= 0) return undefined
           validations -= 1
           this.validator.validate(slot)
@@ -99,6 +100,7 @@ export class Lending<T> {
     slot.loan += 1
     slot.lentAt = now
     slot.trace = undefined
+    slot.isDoubtful = false
     totals.acquired += 1
     if (tracing.loans) log.lend('%s #%d: lent, loan %d', options.name, slot.id, slot.loan)
     if (events.hasListeners.acquire) {
@@ -132,7 +134,7 @@ export class Lending<T> {
     if (slot.watch === undefined) slot.activeAt = now
     else noteTraffic(slot, now)
     const left = this.#context.slots.endLoan(slot)
-    const end = this.#unfitReason(slot, now) ?? leftDirty(this.#context, slot, left)
+    const end = this.unfitReason(slot, now) ?? this.#unvouched(slot) ?? leftDirty(this.#context, slot, left)
     // factory.busy may have ended the loan itself.
     if (slot.state !== 'lent' || slot.loan !== loan) return
     this.#noteEnd(slot, now, 'released')
@@ -140,11 +142,11 @@ export class Lending<T> {
     else if (this.#resets || left !== undefined) {
       this.validator.reset(slot, left)
     } else if (this.#context.options.testOnBorrow) {
-      this.#makeIdle(slot, now)
+      this.makeIdle(slot, now)
       this.serve(now)
     } else this.#lendOrRest(slot, now, 'returned')
     // Not before it has gone on: a hook that this sets off finds it where it belongs.
-    if (this.connector.breaker.unproven && !DEAD_REASONS.has(end?.reason))
+    if (this.connector.breaker.unproven && !slot.isDoubtful && !DEAD_REASONS.has(end?.reason))
       this.connector.trials.provedUseful(slot)
     this.#context.onChange()
   }
@@ -152,6 +154,7 @@ export class Lending<T> {
   /** Ends a lent connection: at its borrower's wish, or because the pool closes. */
   destroy(slot: Slot<T>, reason: DestroyReason = 'user'): void {
     const isAlive = slot.fault === undefined && (slot.socket === undefined || isOpen(slot.socket))
+    if (reason !== 'user') this.#endedByPool(slot)
     this.#noteEnd(slot, this.#context.clock.now(), 'destroyed')
     this.connector.discard(slot, reason)
     if (this.connector.breaker.unproven && isAlive) this.connector.trials.provedUseful(slot)
@@ -160,10 +163,20 @@ export class Lending<T> {
 
   /** Ends a lent connection that its borrower seems to have forgotten. */
   reclaim(slot: Slot<T>): void {
-    slot.isReclaimed = true
+    this.#endedByPool(slot)
     this.#noteEnd(slot, this.#context.clock.now(), 'reclaimed')
     this.connector.discard(slot, 'leaked', 'its lease was forgotten')
     this.#context.onChange()
+  }
+
+  /** Its borrower will give it back later, and cannot know. */
+  #endedByPool(slot: Slot<T>): void {
+    slot.wasEndedByPool = true
+    this.lateReleases.expect(slot.lent)
+  }
+
+  #unvouched(slot: Slot<T>): Fault | undefined {
+    return slot.isDoubtful && !this.#vouches ? UNVOUCHED : undefined
   }
 
   #noteEnd(slot: Slot<T>, now: number, how: PoolEvents<T>['leak-end'][0]['how']): void {
@@ -189,7 +202,7 @@ export class Lending<T> {
   }
 
   /** Why a connection must not be lent, or lent again, whatever state it is in. */
-  #unfitReason(slot: Slot<T>, now: number): Fault | undefined {
+  unfitReason(slot: Slot<T>, now: number): Fault | undefined {
     const over = expired(slot, now, this.connector.generation, this.#context.serverLimit.retireAfter)
     if (over !== undefined) {
       const detail = over === 'generation' ? this.connector.purgeReason : undefined
@@ -202,13 +215,19 @@ export class Lending<T> {
     return this.connector.isOversized ? SURPLUS : undefined
   }
 
-  #connected(slot: Slot<T>): void {
+  /** A new connection has been made. */
+  connected(slot: Slot<T>): void {
     const now = this.#context.clock.now()
-    const end = this.connector.isStopped ? CLOSED_POOL : this.#unfitReason(slot, now)
+    const end = this.connector.isStopped ? CLOSED_POOL : this.unfitReason(slot, now)
     if (end !== undefined) this.connector.discard(slot, end.reason, end.detail)
-    else if (this.#context.options.testOnBorrow) this.#makeIdle(slot, now)
+    else if (this.#context.options.testOnBorrow) this.makeIdle(slot, now)
     else this.#lendOrRest(slot, now, 'proved')
     this.serve(now)
+  }
+
+  /** A connection has answered the pool: it is lent, or becomes idle. */
+  validated(slot: Slot<T>, now: number, idleSince: number | undefined): void {
+    this.#lendOrRest(slot, now, 'proved', idleSince)
   }
 
   /** A connection is at hand: those who have waited too long for it go, where there is a shedder. */
@@ -221,7 +240,7 @@ export class Lending<T> {
     const { queue, liveness } = this.#context
     if (queue.waiting > 0) this.#shed(now)
     if (queue.waiting === 0) {
-      this.#makeIdle(slot, now, idleSince)
+      this.makeIdle(slot, now, idleSince)
       return
     }
     // Not before its first loan: a greeting that has come by now is for the borrower. Later, the answer that proved it
@@ -229,14 +248,15 @@ export class Lending<T> {
     const found = slot.loan === 0 ? undefined : liveness.check(slot, now, Number.NEGATIVE_INFINITY)
     const isFit = found === undefined || (found === 'barrier' && how === 'proved')
     // Otherwise it goes from hand to hand.
-    if (!isFit || how === 'proved') this.#makeIdle(slot, now, idleSince)
+    if (!isFit || how === 'proved') this.makeIdle(slot, now, idleSince)
     if (isFit) this.#grant(slot, now)
     else if (found === 'barrier') this.#awaitEventLoop(now)
     else this.connector.discard(slot, found.reason, found.detail)
     if (found !== undefined && how === 'returned') this.connector.connectMore()
   }
 
-  #makeIdle(slot: Slot<T>, now: number, idleSince = now): void {
+  /** A connection joins the idle ones. */
+  makeIdle(slot: Slot<T>, now: number, idleSince = now): void {
     slot.idleSince = idleSince
     this.#context.slots.move(slot, 'idle')
     this.#context.liveness.becameIdle(slot, now)
@@ -248,9 +268,9 @@ export class Lending<T> {
     const waiter = urgent === undefined ? (queue.shift() as Waiter<T>) : queue.remove(urgent)
     queue.serviceRate?.served(now, queue.waiting)
     this.lend(slot, now, now - waiter.since)
-    slot.trace = waiter.particulars.trace
+    slot.trace = waiter.trace
     nesting?.granted(waiter, slot, now)
-    waiter.grant(slot)
+    waiter.grant(waiter.call === 'acquire' ? slot.lent : new Grant(slot))
   }
 
   /** Serves again once the event loop has delivered what the kernel holds now. */

@@ -28,9 +28,9 @@ export class StallGrace<T> {
   #askedAt = Number.NEGATIVE_INFINITY
   #moves = false
 
-  constructor(context: PoolContext<T>, stalls: Stalls) {
+  constructor(context: PoolContext<T>) {
     this.#context = context
-    this.#stalls = stalls
+    this.#stalls = context.stalls
   }
 
   /** The event loop runs again. */
@@ -42,7 +42,7 @@ export class StallGrace<T> {
 
   /** Is it too early to judge one whose time is up? */
   defers(waiter: Waiter<T>, now: number): boolean {
-    const deadline = waiter.deadline(this.#context.options.acquireTimeoutMillis)
+    const deadline = waiter.deadline
     const from = Math.max(waiter.since, deadline - MAX_GRACE_MILLIS)
     const { last, recent } = this.#stalls
     if (last === undefined || last.until <= from) return false
@@ -70,7 +70,7 @@ export class StallGrace<T> {
     if (factory.busy === undefined) return false
     try {
       return runHook(() =>
-        [...slots.all].some(slot => slot.state === 'lent' && factory.busy?.(slot.resource as T)),
+        [...slots.all].some(slot => slot.state === 'lent' && Boolean(factory.busy?.(slot.resource as T))),
       )
     } catch {
       return false

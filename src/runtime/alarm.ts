@@ -7,16 +7,19 @@ import type { Clock, Timer } from './clock.ts'
  */
 export const STALL_MILLIS = 25
 
-/**
- * Told how late a timer fires, in milliseconds.
- * @returns whether the loop has stood still just now, so that what came meanwhile still lies unread in the kernel
- */
-export type StallListener = (millis: number) => boolean
+/** Who is told how late timers fire. */
+export interface StallListener {
+  /**
+   * A timer fires this many milliseconds late.
+   * @returns whether the loop has stood still just now, so that what came meanwhile still lies unread in the kernel
+   */
+  late(millis: number): boolean
+}
 
 /** So many turns in a row, each of them a stall, are waited for: a loop that is always late must judge all the same. */
 const MOST_YIELDS = 3
 
-/** How long a moment of mercy is. */
+/** How long it is deferred each time. Milliseconds. */
 const DEFER_MILLIS = 5
 
 const none = (): boolean => false
@@ -29,7 +32,7 @@ const none = (): boolean => false
 export class Alarm {
   readonly #clock: Clock
   readonly #ring: () => void
-  readonly #onLate: StallListener
+  readonly #stalls: StallListener
   readonly #defers: (now: number) => boolean
   #timer: Timer | undefined
   #held = false
@@ -37,12 +40,17 @@ export class Alarm {
   #firesAt = 0
   #yielding = false
 
-  /** @param mercy - asked before it rings: is it too early to judge, for a moment more? */
-  constructor(clock: Clock, ring: () => void, onLate: StallListener, mercy: (now: number) => boolean = none) {
+  /** @param defers - asked before it rings: is it too early to judge, for a moment more? */
+  constructor(
+    clock: Clock,
+    ring: () => void,
+    stalls: StallListener,
+    defers: (now: number) => boolean = none,
+  ) {
     this.#clock = clock
     this.#ring = ring
-    this.#onLate = onLate
-    this.#defers = mercy
+    this.#stalls = stalls
+    this.#defers = defers
   }
 
   get isSet(): boolean {
@@ -81,7 +89,7 @@ export class Alarm {
   #fire(): void {
     this.#timer = undefined
     const now = this.#clock.now()
-    if (this.#onLate(now - this.#firesAt)) {
+    if (this.#stalls.late(now - this.#firesAt)) {
       this.#yielding = true
       this.#yield(now, MOST_YIELDS)
     } else this.#judge()
@@ -92,7 +100,7 @@ export class Alarm {
       if (!this.#yielding) return
       const now = this.#clock.now()
       // What was delivered in this very turn may have stopped the loop again.
-      if (this.#onLate(now - since) && left > 1) {
+      if (this.#stalls.late(now - since) && left > 1) {
         this.#yield(now, left - 1)
         return
       }

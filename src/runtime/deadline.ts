@@ -1,9 +1,7 @@
-import pTimeout from 'p-timeout'
-import { Alarm, type StallListener } from './alarm.ts'
+import { Alarm } from './alarm.ts'
 import { outsideContext } from './async-context.ts'
 import type { Clock } from './clock.ts'
 import { runHook } from './emitter.ts'
-import { withoutStack } from './stack-limit.ts'
 import type { Stalls } from './stalls.ts'
 
 /** How a hook ended. It always ends: by its own answer or by its deadline. */
@@ -14,15 +12,11 @@ export type Outcome<R> =
 /** What bounding a hook needs to know of the pool. */
 export interface HookLimits {
   readonly clock: Clock
-  /** Told how late each timer fires. */
-  readonly onStall: StallListener
   readonly stalls: Stalls
 }
 
 /** So often a deadline is moved for stalls: a loop that always stands still must not make hooks immortal. */
 const MOST_MOVES = 3
-
-const TIMED_OUT = Symbol('timed out')
 
 /**
  * Runs a hook of the user's and never fails: a throw, a rejection and the deadline are outcomes.
@@ -36,27 +30,28 @@ const TIMED_OUT = Symbol('timed out')
 export function attempt<R>(
   hook: (signal: AbortSignal) => R | PromiseLike<R>,
   millis: number,
-  bounds: HookLimits,
+  limits: HookLimits,
   onLate?: (value: R) => void,
   abort = new AbortController(),
 ): Promise<Outcome<R>> {
-  bounds.stalls.start()
-  return outsideContext(() => {
-    const running = new Promise<R>(resolve => resolve(runHook(() => hook(abort.signal))))
-    const options = {
-      milliseconds: millis,
-      fallback: (): typeof TIMED_OUT => TIMED_OUT,
-      customTimers: alarms(bounds),
-    } as const
-    // It makes an error for each call, which is never seen here: with its stack, twice as dear as all the rest.
-    return withoutStack(() => pTimeout<R, typeof TIMED_OUT>(running, options)).then(
-      (value): Outcome<R> | Promise<Outcome<R>> =>
-        value === TIMED_OUT
-          ? abandon(running, millis, bounds, abort, onLate)
-          : { ok: true, value: value as R },
-      (error: unknown): Outcome<R> => ({ ok: false, error, timedOut: false }),
-    )
-  })
+  limits.stalls.start()
+  return outsideContext(
+    () =>
+      new Promise<Outcome<R>>(settle => {
+        const running = new Promise<R>(resolve => resolve(runHook(() => hook(abort.signal))))
+        const alarm = deadlineAlarm(millis, limits, () =>
+          settle(abandon(running, millis, limits, abort, onLate)),
+        )
+        const end = (outcome: Outcome<R>): void => {
+          alarm.clear()
+          settle(outcome)
+        }
+        running.then(
+          value => end({ ok: true, value }),
+          (error: unknown) => end({ ok: false, error, timedOut: false }),
+        )
+      }),
+  )
 }
 
 /** The deadline has passed: tells the hook, and hears what it has to say to that, how far it has come for instance. */
@@ -79,25 +74,20 @@ async function abandon<R>(
   return { ok: false, error, timedOut: true }
 }
 
-/** p-timeout's timers, made to be fair after a stall. */
-function alarms({ clock, onStall, stalls }: HookLimits) {
-  return {
-    setTimeout: (run: () => void, millis: number): Alarm => {
-      const from = clock.now()
-      let stalled = 0
-      let moves = MOST_MOVES
-      const isEarly = (now: number): boolean => {
-        const known = stalls.since(from)
-        if (known > stalled && moves > 0) {
-          stalled = known
-          moves -= 1
-        }
-        return now < from + millis + stalled
-      }
-      const alarm = new Alarm(clock, run, onStall, isEarly)
-      alarm.set(from + millis)
-      return alarm
-    },
-    clearTimeout: (alarm: Alarm | undefined): void => alarm?.clear(),
-  } as unknown as { setTimeout: typeof setTimeout; clearTimeout: typeof clearTimeout }
+/** Rings when the time of a hook is up, and is fair after a stall. */
+function deadlineAlarm(millis: number, { clock, stalls }: HookLimits, ring: () => void): Alarm {
+  const from = clock.now()
+  let stalled = 0
+  let moves = MOST_MOVES
+  const isEarly = (now: number): boolean => {
+    const known = stalls.since(from)
+    if (known > stalled && moves > 0) {
+      stalled = known
+      moves -= 1
+    }
+    return now < from + millis + stalled
+  }
+  const alarm = new Alarm(clock, ring, stalls, isEarly)
+  alarm.set(from + millis)
+  return alarm
 }

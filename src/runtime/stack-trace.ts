@@ -18,11 +18,6 @@ export interface Frame {
 
 /** Frames of one stack, the async ones included; enough for deep recursion, few enough to be quick. */
 const DEPTH = 50
-/** Where this package lies: its own frames are cut off. Bundled into another file it cannot know. */
-export const HOME = /\/runtime\/stack-trace\.[jt]s$/.test(import.meta.url)
-  ? new URL('..', import.meta.url).href
-  : undefined
-
 /** What runs microtasks, when it is seen at all beneath them. */
 const MICROTASKS = 'node:internal/process/task_queues'
 
@@ -58,7 +53,7 @@ export class StackTrace {
 
   get frames(): readonly Frame[] {
     if (this.#raw !== undefined) {
-      this.#frames = read(this.#raw)
+      this.#frames = framesOf(sitesOf(this.#raw))
       // V8's raw stack holds on to functions and receivers.
       this.#raw = undefined
     }
@@ -77,7 +72,8 @@ export class StackTrace {
   }
 }
 
-function read(raw: { stack?: unknown }): Frame[] {
+/** The call sites of a captured stack; none in another engine, or where a tool has replaced V8's way of making stacks. */
+function sitesOf(raw: { stack?: unknown }): readonly Site[] {
   const prepare = Error.prepareStackTrace
   let sites: unknown
   try {
@@ -87,15 +83,27 @@ function read(raw: { stack?: unknown }): Frame[] {
     if (prepare === undefined) Reflect.deleteProperty(Error, 'prepareStackTrace')
     else Reflect.set(Error, 'prepareStackTrace', prepare)
   }
-  // Another engine, or a tool that has put its own hand on stacks: then there is nothing to be read.
-  return Array.isArray(sites) ? framesOf(sites as Site[]) : []
+  return Array.isArray(sites) ? (sites as Site[]) : []
+}
+
+const urlOf = (site: Site | undefined): string =>
+  site?.getScriptNameOrSourceURL?.() ?? site?.getFileName() ?? ''
+
+/**
+ * Where this package lies: its own frames are cut off. Bundled into another file it cannot know. Read from a stack, as
+ * `import.meta` is no CommonJS, and bundlers replace both it and `__filename`.
+ */
+export const HOME: string | undefined = homeOf(urlOf(sitesOf(new Error('where is this file?'))[0]))
+
+function homeOf(file: string): string | undefined {
+  return /^(.*[\\/])runtime[\\/]stack-trace\.[jt]s$/.exec(file)?.[1]
 }
 
 function framesOf(sites: readonly Site[]): Frame[] {
   const bottom = resumed(sites)
   const frames: Frame[] = []
   for (const [index, site] of sites.entries()) {
-    const url = site.getScriptNameOrSourceURL?.() ?? site.getFileName() ?? ''
+    const url = urlOf(site)
     const async = site.isAsync?.() ?? false
     const name = site.getFunctionName()
     const branch = async ? (site.getPromiseIndex?.() ?? null) : null
@@ -129,7 +137,7 @@ function resumed(sites: readonly Site[]): number {
   let beneath: string = MICROTASKS
   for (; bottom >= 0; bottom -= 1) {
     const site = sites[bottom] as Site
-    const url = site.getScriptNameOrSourceURL?.() ?? site.getFileName() ?? ''
+    const url = urlOf(site)
     if (url !== '' && !url.startsWith('node:')) break
     beneath = url
   }

@@ -11,19 +11,19 @@ export interface Stall {
 }
 
 /** The stalls of the event loop that one pool has lived through. */
-export class Stalls {
+export class Stalls implements StallListener {
   count = 0
   totalMillis = 0
   longestMillis = 0
   /** The last ones, oldest first. They do not overlap. */
   readonly recent: Stall[] = []
   readonly #meter: StallMonitor
-  readonly #onStall: (millis: number) => void
+  /** Told of each stall. */
+  onStall: (millis: number) => void = () => {}
   #leave: (() => void) | undefined
 
-  constructor(meter: StallMonitor, onStall: (millis: number) => void) {
+  constructor(meter: StallMonitor) {
     this.#meter = meter
-    this.#onStall = onStall
   }
 
   /** The pool has something that stalls can harm. */
@@ -45,7 +45,7 @@ export class Stalls {
     this.longestMillis = Math.max(this.longestMillis, added)
     this.recent.push({ until, millis: added })
     if (this.recent.length > MOST) this.recent.shift()
-    this.#onStall(added)
+    this.onStall(added)
   }
 
   /** Told how late a timer fires, see {@link StallListener}. */

@@ -3,6 +3,7 @@ import type { PoolOptions } from '../../src/api/options.ts'
 import { openPool } from '../../src/pool/create-pool.ts'
 import type { Pool } from '../../src/pool/pool.ts'
 import { FakeClock } from '../support/clock.ts'
+import { insidesOf } from '../support/insides.ts'
 import type { Chance } from '../support/random.ts'
 import { assertInvariants } from './invariants.ts'
 import { type Call, type Connection, World } from './world.ts'
@@ -143,7 +144,7 @@ export class Episode {
     const priority = chance.below(this.#range)
     const abort = chance.oneIn(3) ? new AbortController() : undefined
     const timeoutMillis = chance.pick([undefined, undefined, 5, 40, false as const])
-    const own = timeoutMillis ?? this.#pool._insides.options.acquireTimeoutMillis
+    const own = timeoutMillis ?? insidesOf(this.#pool).options.acquireTimeoutMillis
     const expected = this.#next()
     this.#asked += 1
     const ask: Ask = {
@@ -182,7 +183,7 @@ export class Episode {
 
   /** What an acquire must be given at once: nobody waits, and this one is fit and next. */
   #next(): Connection | undefined {
-    const { slots, connector, options } = this.#pool._insides
+    const { slots, connector, options } = insidesOf(this.#pool)
     if (!this.#predicts || this.#waiting.length > 0 || slots.size > options.max) return undefined
     const now = this.#clock.now()
     const fit = slots
@@ -228,7 +229,7 @@ export class Episode {
         assert.ok(ask.abort?.signal.aborted, 'aborted although nobody asked for it')
         return
       case 'POOL_QUEUE_FULL':
-        assert.ok(Number.isFinite(this.#pool._insides.options.maxWaitingClients))
+        assert.ok(Number.isFinite(insidesOf(this.#pool).options.maxWaitingClients))
         return
       case 'POOL_UNHEALTHY':
       case 'POOL_CLOSED':
@@ -258,7 +259,7 @@ export class Episode {
 
   /** The server hangs up: on an idle connection, on a lent one, or on one in transit. */
   #fault(): void {
-    const slots = [...this.#pool._insides.slots.all].filter(slot => slot.resource !== undefined)
+    const slots = [...insidesOf(this.#pool).slots.all].filter(slot => slot.resource !== undefined)
     if (slots.length === 0) return
     const { socket } = this.#chance.pick(slots).resource as Connection
     this.#last = 'fault'
@@ -270,7 +271,7 @@ export class Episode {
     const max = 1 + this.#chance.below(6)
     this.#last = `resize ${max}`
     this.#pool.resize({ max, min: this.#chance.below(max + 1) })
-    this.#mostHeld = Math.max(max, this.#pool._insides.slots.permitsInUse)
+    this.#mostHeld = Math.max(max, insidesOf(this.#pool).slots.permitsInUse)
   }
 
   /** What callers do wrong: it is refused, and changes nothing. */
@@ -299,7 +300,7 @@ export class Episode {
       assertInvariants(this.#pool, this.#world, this.#mostHeld, this.#clock.now())
       assert.equal(this.#pool.pending, this.#waiting.length, 'pending = waiters that somebody awaits')
       assert.equal(this.#pool.borrowed, this.#holding.length, 'borrowed = loans that the model knows')
-      this.#mostHeld = Math.max(this.#pool.max, this.#pool._insides.slots.permitsInUse)
+      this.#mostHeld = Math.max(this.#pool.max, insidesOf(this.#pool).slots.permitsInUse)
     } catch (error) {
       throw new Error(`after ${this.#last}: ${(error as Error).message}\n${this.#pool.report()}`, {
         cause: error,
@@ -333,7 +334,7 @@ export class Episode {
     await this.#clock.advance(3000)
     assert.ifError(this.#surprise)
     assert.equal(this.#world.opened, this.#world.closed, 'opened = closed at the end')
-    assert.equal(this.#pool._insides.slots.all.size, 0, 'no slot is left')
+    assert.equal(insidesOf(this.#pool).slots.all.size, 0, 'no slot is left')
     assert.equal(this.#clock.pending, 0, `timers are left: ${this.#clock.describe()}`)
   }
 }

@@ -3,6 +3,7 @@ import { type TestContext, test } from 'node:test'
 import { isPoolError, type Pool } from '../../src/index.ts'
 import { shared } from '../../src/nested/scope.ts'
 import type { Clock } from '../../src/runtime/clock.ts'
+import { insidesOf } from '../support/insides.ts'
 import type { JumpingClock } from '../support/nested-clock.ts'
 import { Chance, seedFrom } from '../support/random.ts'
 import { CompiledRun, type Source, Writer } from './compiled.ts'
@@ -160,7 +161,7 @@ function watch(
   sizes: readonly number[],
   onRejection: (isRight: boolean) => void,
 ): void {
-  const { queue } = pool._insides
+  const { queue } = insidesOf(pool)
   const refuse = queue.reject.bind(queue)
   queue.reject = (waiter, how) => {
     const waiting = [...hopeless(run, sizes)]

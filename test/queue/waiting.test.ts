@@ -5,6 +5,7 @@ import { openPool } from '../../src/pool/create-pool.ts'
 import { STALL_MILLIS } from '../../src/runtime/alarm.ts'
 import { FakeClock, settle } from '../support/clock.ts'
 import { CountingFactory, scripted } from '../support/factories.ts'
+import { insidesOf } from '../support/insides.ts'
 import { rejection } from '../support/rejection.ts'
 
 async function fullPool(options: PoolOptions = {}) {
@@ -180,7 +181,7 @@ test('a waiter behind a hundred thousand aborted ones is served, and they leave 
   assert.equal(pool.pending, 1)
   pool.release(held)
   assert.equal(await last, held)
-  assert.equal(pool._insides.queue.waiters().length, 0)
+  assert.equal(insidesOf(pool).queue.waiters().length, 0)
 })
 
 test('what an acquire is asked with is checked, all at once', async () => {
