@@ -10,9 +10,10 @@ import {
   sentinelClient,
   streamOf,
 } from './client/client.ts'
-import type { RedisClient } from './client/client-types.ts'
+import type { Command, RedisClient } from './client/client-types.ts'
 import { isReplyError, isUnsupported } from './client/error-replies.ts'
 import { failed, openClient } from './client/open-client.ts'
+import { permanentAdvice } from './client/permanent-errors.ts'
 import { checkRole, refuseDeposed, roleUnknown } from './client/role.ts'
 import type { Address } from './failover/addresses.ts'
 import type { Dial } from './failover/dial.ts'
@@ -56,7 +57,8 @@ export function clientFactory<R extends RedisClient>(
     },
     validate: isAlive,
     socket: streamOf,
-    busy: isBusy,
+    busy: busyWith,
+    isPermanent: permanentAdvice,
     serverIdleTimeout: askIdleTimeout,
     [HANDLES]: {
       lend: client => (lenders.get(client) as ClientLender).lend() as unknown as R,
@@ -133,6 +135,14 @@ async function endClient(client: RedisClient): Promise<void> {
   await ended
   // Nor would it reject what waits for an answer.
   if (client.status !== 'end') destroyWithError(client, new Error('Connection is closed.'))
+}
+
+/** @returns the name of a command without an answer */
+function busyWith(client: RedisClient): boolean | string {
+  if (!isBusy(client)) return false
+  const { command } = (client.commandQueue.peekAt(0) ?? {}) as { command?: Command }
+  // Its arguments are nobody's business.
+  return command === undefined || String(command.name).toUpperCase().slice(0, 40)
 }
 
 /** Is the connection clean, and does the server answer a PING on it? */

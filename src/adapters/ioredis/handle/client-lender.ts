@@ -6,15 +6,8 @@ import { condemns, type ReplyListener, watchReplies } from '../failover/failover
 import type { RedisPoolContext } from '../redis-pool-context.ts'
 import type { WantedRole } from '../redis-pool-options.ts'
 import { CustomCommands } from './custom-commands.ts'
-import {
-  type Handle,
-  type HandleClass,
-  handleClass,
-  LOAN,
-  type Loan,
-  sendCommand,
-  shareEvents,
-} from './handle.ts'
+import { type HandleClass, handleClass, sendCommand, shareEvents } from './handle.ts'
+import { type Handle, LOAN, type Loan } from './loan.ts'
 import { nameOf, ReplyOrder } from './reply-order.ts'
 import { SessionState } from './session-state.ts'
 
@@ -24,7 +17,7 @@ class HandleLoan implements Loan {
   readonly handle: Handle
   ended = false
   /** There once a command was sent that may leave something behind. */
-  trail: SessionState | undefined
+  session: SessionState | undefined
   /** There once a command was sent behind which not every other may follow. */
   order: ReplyOrder | undefined
   /** Where each thing that may be left behind was done, if that is wanted. */
@@ -84,7 +77,7 @@ export class ClientLender implements ReplyListener {
     this.#current = undefined
     const { client } = this
     const pending = client.commandQueue.length
-    const isClean = pending === 0 && loan.trail === undefined && this.fault === undefined
+    const isClean = pending === 0 && loan.session === undefined && this.fault === undefined
     return isClean && this.#doubt === undefined && !client.condition?.subscriber
       ? undefined
       : this.#judge(loan, pending)
@@ -100,10 +93,10 @@ export class ClientLender implements ReplyListener {
   note(given: Loan, command: Command): void {
     const loan = given as HandleLoan
     const { cleanCommands } = this.context.options
-    loan.trail ??= new SessionState(this.#home ?? this.#database, cleanCommands, error =>
+    loan.session ??= new SessionState(this.#home ?? this.#database, cleanCommands, error =>
       this.#failedWithin(error, loan.handle),
     )
-    const suspicion = loan.trail.sent(command)
+    const suspicion = loan.session.sent(command)
     if (suspicion !== undefined) this.#suspect(loan, suspicion)
   }
 
@@ -119,7 +112,7 @@ export class ClientLender implements ReplyListener {
     if (this.fault !== undefined) return
     this.fault = inReply(error)
     // Of a user that a borrower has changed himself, the others know nothing.
-    if (this.#current?.trail?.hasChangedUser) return
+    if (this.#current?.session?.hasChangedUser) return
     this.context.failover.condemned(this.client, this.#wanted, this.#epoch, error)
   }
 
@@ -142,7 +135,7 @@ export class ClientLender implements ReplyListener {
 
   #judge(loan: HandleLoan, pending: number): Leftover | undefined {
     const { leftoverSites } = this.context
-    const { dirt, watching, elsewhere } = loan.trail?.left() ?? NOTHING
+    const { dirt, watching, elsewhere } = loan.session?.left() ?? NOTHING
     for (const what of dirt) leftoverSites.note(what, loan.stacks?.get(what))
     const left = [...dirt]
     if (pending > 0) {

@@ -1,50 +1,10 @@
 import { destroyClient, streamOf } from '../client/client.ts'
 import { duplicateOf } from '../client/client-options.ts'
-import type { Client, Command, Pipeline, Script } from '../client/client-types.ts'
+import type { Client, Command, Script } from '../client/client-types.ts'
 import { hideInRejection, isSecret } from '../client/secrets.ts'
-import type { RedisPoolContext } from '../redis-pool-context.ts'
 import { isPlain } from './command-effects.ts'
-import type { CustomCommands } from './custom-commands.ts'
-
-/** What a handle needs to know of its loan. */
-export interface Loan {
-  readonly lender: LenderOf
-  readonly ended: boolean
-  /** There once a command was sent behind which not every other may follow. */
-  readonly order: unknown
-}
-
-/** What the handles of one client share. */
-interface LenderOf {
-  readonly client: Client
-  readonly context: RedisPoolContext
-  readonly definitions: CustomCommands
-  /** Why the connection must not be lent again, beside what its borrower sent. */
-  fault: string | undefined
-  /** @returns behind what of this loan the command must not be sent, if so */
-  conflict(loan: Loan, command: Command): string | undefined
-  /** A command that may leave something behind is about to be sent. */
-  note(loan: Loan, command: Command): void
-  /** A command is about to be sent, in a pool where answers have been left outstanding. */
-  noteSender(loan: Loan, command: Command): void
-}
-
-/** In a field of each handle; whatever inherits from a handle shares its loan. */
-export const LOAN: unique symbol = Symbol('loan')
-
-/** What a borrower has: it inherits all of the client, and keeps to itself what the borrower sets or listens to. */
-export interface Handle extends Client {
-  readonly [LOAN]: Loan
-}
-
-const ended = ({ lender }: Loan, what: string) => lender.context.leaseEnded(`redis.${what} was used`)
-
-/** @throws PoolError `POOL_LEASE_ENDED` */
-function current(handle: Handle, what: string): LenderOf {
-  const loan = handle[LOAN]
-  if (loan.ended) throw ended(loan, what)
-  return loan.lender
-}
+import { current, ended, type Handle, LOAN, type Loan } from './loan.ts'
+import { bounded } from './pipelines.ts'
 
 /** Everything that reaches the server comes by here: commands, `call`, scripts, and pipelines as they are executed. */
 export function sendCommand(this: Handle, command: Command, stream?: unknown, node?: unknown): unknown {
@@ -108,40 +68,6 @@ function disconnect(this: Handle): void {
 
 function duplicate(this: Handle, override?: object): unknown {
   return duplicateOf(current(this, 'duplicate').client, override)
-}
-
-const EXEC: unique symbol = Symbol('exec')
-const HAS_RUN: unique symbol = Symbol('has run')
-
-/** A pipeline, or a MULTI, that was made from a handle. */
-interface OwnPipeline extends Pipeline {
-  [EXEC]: Pipeline['exec']
-  [HAS_RUN]: boolean
-}
-
-/**
- * Run a second time, a pipeline resolves with what it did the first time, whatever becomes of its commands: so that is
- * refused as a whole once its loan has ended. The method is one for all.
- */
-function exec(this: OwnPipeline, callback?: (error: unknown) => void): Promise<unknown> {
-  const loan = (this.redis as Partial<Handle>)[LOAN]
-  if (loan?.ended !== true || !this[HAS_RUN]) {
-    this[HAS_RUN] = true
-    return this[EXEC](callback)
-  }
-  const refused = Promise.reject(ended(loan, 'pipeline().exec'))
-  if (typeof callback === 'function') refused.catch(callback)
-  return refused
-}
-
-function bound(made: unknown): unknown {
-  const pipeline = made as OwnPipeline
-  // A MULTI without a pipeline is a command.
-  if (typeof pipeline?.exec !== 'function') return made
-  pipeline[EXEC] = pipeline.exec
-  pipeline[HAS_RUN] = false
-  pipeline.exec = exec
-  return pipeline
 }
 
 function defineCommand(this: Handle, name: string, definition: Script): void {
@@ -273,13 +199,6 @@ function guarded(prototype: object, name: string): unknown {
   return function (this: Handle, ...args: unknown[]): unknown {
     current(this, name)
     return Reflect.apply(original, this, args)
-  }
-}
-
-function bounded(prototype: object, name: string): unknown {
-  const original = Reflect.get(prototype, name) as (...args: unknown[]) => unknown
-  return function (this: Handle, ...args: unknown[]): unknown {
-    return bound(Reflect.apply(original, this, args))
   }
 }
 
