@@ -1,7 +1,7 @@
 import type { ResolvedOptions } from '../api/resolve-options.ts'
 import type { PoolStats } from '../api/stats.ts'
-import type { StallListener } from '../runtime/alarm.ts'
 import type { Clock } from '../runtime/clock.ts'
+import type { Stalls } from '../runtime/stalls.ts'
 import type { LoadShedder } from './load-shedder.ts'
 import { PriorityList } from './priority-list.ts'
 import type { ServiceRate } from './service-rate.ts'
@@ -20,8 +20,6 @@ export interface Snapshot {
 
 /** Sees out those who leave without a connection. */
 export interface QueueListener<T> {
-  /** Is it too early to reject one whose time is up, as the event loop stood still meanwhile? */
-  defers(waiter: Waiter<T>, now: number): boolean
   /** What those who leave at this moment are told alike. */
   snapshot(now: number): Snapshot
   /** Fails the waiter, which has already left the queue. */
@@ -48,16 +46,11 @@ export class WaitQueue<T> {
   loadShedder: LoadShedder<T> | undefined
   serviceRate: ServiceRate | undefined
 
-  constructor(
-    { priorityRange }: Pick<ResolvedOptions, 'priorityRange'>,
-    clock: Clock,
-    stalls: StallListener,
-  ) {
+  constructor({ priorityRange }: Pick<ResolvedOptions, 'priorityRange'>, clock: Clock, stalls: Stalls) {
     this.#lists = Array.from({ length: priorityRange }, () => new PriorityList<T>())
     this.#first = this.#lists[0] as PriorityList<T>
     this.#clock = clock
     this.#timeouts = new WaitTimeouts(clock, stalls, {
-      defers: (waiter, now) => this.listener.defers(waiter, now),
       expire: (waiter, now) => {
         if (this.#leave(waiter, 'expired'))
           this.listener.onRejected(waiter, 'expired', this.listener.snapshot(now))

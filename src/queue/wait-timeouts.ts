@@ -1,5 +1,6 @@
-import { Alarm, type StallListener } from '../runtime/alarm.ts'
+import { Alarm } from '../runtime/alarm.ts'
 import type { Clock } from '../runtime/clock.ts'
+import type { Stalls } from '../runtime/stalls.ts'
 import { Heap } from './heap.ts'
 import type { Waiter } from './waiter.ts'
 
@@ -7,15 +8,18 @@ import type { Waiter } from './waiter.ts'
 export const PORTION_MILLIS = 8
 /** After so many, the clock is read again. */
 export const PORTION_CHECK = 256
-/** Those who are deferred are looked at again after so many milliseconds. */
-const DEFER_MILLIS = 5
 /** So many that have left may stay in the heap beside those that wait. */
 const MAX_LEFT = 64
 
+/** A waiter whose deadline has come and was put off, and how often. */
+interface PutOff<T> {
+  readonly deadline: number
+  readonly waiter: Waiter<T>
+  readonly times: number
+}
+
 /** What becomes of waiters whose time is up. */
 export interface TimeoutListener<T> {
-  /** Is it too early to reject one whose time is up? */
-  defers(waiter: Waiter<T>, now: number): boolean
   expire(waiter: Waiter<T>, now: number): void
   /** All that were due at this moment, or a portion of them, have expired. */
   done(): void
@@ -31,14 +35,15 @@ export class WaitTimeouts<T> {
   readonly #alarm: Alarm
   readonly #listener: TimeoutListener<T>
   readonly #heap = new Heap<Waiter<T>>()
-  /** Those whose time is up, but who are deferred. */
-  #deferred: Waiter<T>[] = []
+  readonly #putOff = new Heap<PutOff<T>>()
+  readonly #stalls: Stalls
   /** How many of the heap have left. */
   #left = 0
 
-  constructor(clock: Clock, stalls: StallListener, listener: TimeoutListener<T>) {
+  constructor(clock: Clock, stalls: Stalls, listener: TimeoutListener<T>) {
     this.#clock = clock
     this.#listener = listener
+    this.#stalls = stalls
     this.#alarm = new Alarm(clock, () => this.#ring(), stalls)
   }
 
@@ -70,25 +75,26 @@ export class WaitTimeouts<T> {
     const inTime = this.#expire(now)
     this.#listener.done()
     if (!inTime) this.#clock.turn(() => this.#ring())
-    else this.#setAlarm(now)
+    else this.#setAlarm()
   }
 
   /** @returns false when the portion is used up before all that are due have been seen */
   #expire(now: number): boolean {
     const end = now + PORTION_MILLIS
-    const due = this.#deferred
-    this.#deferred = []
     for (let count = 1; ; count += 1) {
-      const waiter = due.pop() ?? this.#nextDue(now)
+      const late = this.#putOff.first()
+      const again = late !== undefined && late.deadline <= now ? this.#putOff.pop() : undefined
+      const waiter = again?.waiter ?? this.#nextDue(now)
       if (waiter === undefined) return true
-      if (waiter.hasLeft) continue
-      if (this.#listener.defers(waiter, now)) this.#deferred.push(waiter)
-      else this.#listener.expire(waiter, now)
-      if (count % PORTION_CHECK === 0 && this.#clock.now() > end) {
-        this.#deferred.push(...due)
-        return false
-      }
+      if (!waiter.hasLeft) this.#expireOrPutOff(waiter, now, again?.times ?? 0)
+      if (count % PORTION_CHECK === 0 && this.#clock.now() > end) return false
     }
+  }
+
+  #expireOrPutOff(waiter: Waiter<T>, now: number, times: number): void {
+    const grace = this.#stalls.grace(waiter.since, waiter.deadline, now, times)
+    if (grace > 0) this.#putOff.push({ deadline: now + grace, waiter, times: times + 1 })
+    else this.#listener.expire(waiter, now)
   }
 
   #nextDue(now: number): Waiter<T> | undefined {
@@ -96,8 +102,9 @@ export class WaitTimeouts<T> {
     return first === undefined || first.deadline > now ? undefined : this.#pop()
   }
 
-  #setAlarm(now: number): void {
-    if (this.#deferred.length > 0) this.#alarm.set(now + DEFER_MILLIS)
+  #setAlarm(): void {
+    const late = this.#putOff.first()
+    if (late !== undefined) this.#alarm.set(late.deadline)
     let next = this.#heap.first()
     while (next?.hasLeft) {
       this.#pop()
