@@ -12,7 +12,7 @@ import type { Entry } from '../nested/host.ts'
 import type { Nesting } from '../nested/nesting.ts'
 import { endsAlone, unshare } from '../nested/reuse.ts'
 import type { Scope } from '../nested/scope.ts'
-import { type Call, newPending, Waiter } from '../queue/waiter.ts'
+import { type Call, Waiter } from '../queue/waiter.ts'
 import type { StackSampler } from '../runtime/stack-sampler.ts'
 import { Lease, type LeaseHost } from './lease.ts'
 import type { Lending } from './lending.ts'
@@ -206,14 +206,17 @@ export class Acquiring<T> implements LeaseHost<T> {
     // A hook that ran on the way may have aborted it.
     if (signal?.aborted) return Promise.reject(refusals.aborted(stats(), 0, signal.reason))
     const now = clock.now()
-    const promise = newPending<T | Grant<T>>()
-    const waiter = new Waiter<T>(request, now, call)
-    if (this.#sampler.affords(now)) waiter.own.trace = this.#sampler.capture(this.#entries[call], now)
+    let resolve: (value: unknown) => void = () => {}
+    const promise = new Promise<unknown>(settle => {
+      resolve = settle
+    }) as Promise<T | Grant<T>>
+    const waiter = new Waiter<T>(request, now, call, resolve)
+    if (this.#sampler.affords(now)) waiter.trace = this.#sampler.capture(this.#entries[call], now)
     else this.#sampler.waiting()
     const { breaker } = this.#connector
-    if (breaker.isOpen) waiter.own.breakerOpening = breaker.openings
+    if (breaker.isOpen) waiter.breakerOpening = breaker.openings
     const served = nesting === undefined ? promise : nesting.queued(waiter, promise, this.#entries[call])
-    queue.enqueue(waiter, request)
+    queue.enqueue(waiter)
     this.#lending.serve(now)
     return served
   }

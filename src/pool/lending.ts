@@ -4,7 +4,7 @@ import type { Connector } from '../connecting/connector.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
 import { expired, mustValidate } from '../connections/lifetime.ts'
 import { lossOf } from '../connections/liveness.ts'
-import type { Fault, Slot } from '../connections/slot.ts'
+import { type Fault, Grant, type Slot } from '../connections/slot.ts'
 import { noteTraffic } from '../connections/traffic.ts'
 import { leftBehind, leftUnsent } from '../health/checks.ts'
 import type { Validator, ValidatorHost } from '../health/validator.ts'
@@ -260,9 +260,9 @@ export class Lending<T> implements ValidatorHost<T> {
     const waiter = urgent === undefined ? (queue.shift() as Waiter<T>) : queue.remove(urgent)
     queue.serviceRate?.served(now, queue.waiting)
     this.lend(slot, now, now - waiter.since)
-    slot.trace = waiter.particulars.trace
+    slot.trace = waiter.trace
     nesting?.granted(waiter, slot, now)
-    waiter.grant(slot)
+    waiter.grant(waiter.call === 'acquire' ? slot.lent : new Grant(slot))
   }
 
   /** Serves again once the event loop has delivered what the kernel holds now. */
