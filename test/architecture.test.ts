@@ -79,7 +79,6 @@ const EXCEPTIONS: ReadonlySet<string> = new Set([
   'nested/nesting.ts -> queue/waiter.ts',
   'nested/scope.ts -> nested/deadlock-search.ts',
   'nested/scope.ts -> nested/release-history.ts',
-  'adapters/ioredis/handle/custom-commands.ts -> adapters/ioredis/handle/handle.ts',
 ])
 
 /** Who may import what is dangerous: one file for each hazard, so that it stays findable. */
