@@ -8,6 +8,7 @@ import {
   foreignTimers,
   realNow,
   setRealImmediate,
+  setRealTimeout,
 } from './fake-timers.ts'
 
 /** A timer that has been set and not yet run. */
@@ -40,6 +41,9 @@ export interface Clock {
  * when a test ends.
  */
 
+/** How soon the end of fake timers is seen. Milliseconds. */
+const WATCH_MILLIS = 20
+
 /** The `setTimeout` that was looked at last. */
 let inForce: typeof setTimeout | undefined
 /** What it is, unless it is Node's own. */
@@ -50,6 +54,7 @@ let shift = 0
 let latest = 0
 /** The callback of a fake timer runs: it is as late as the timer was due. */
 let isFiring = false
+let isWatching = false
 const pending = new Set<SystemTimer>()
 
 function now(): number {
@@ -73,6 +78,18 @@ function follow(): void {
   shift = latest - (foreign?.now() ?? realNow())
   isFiring = false
   for (const timer of pending) timer.set()
+  if (foreign?.isFake) watch()
+}
+
+/** Sees that fake timers have gone, also where nothing happens any more. */
+function watch(): void {
+  if (isWatching || setRealTimeout === undefined) return
+  isWatching = true
+  setRealTimeout(() => {
+    isWatching = false
+    if (setTimeout !== inForce) follow()
+    else if (foreign?.isFake) watch()
+  }, WATCH_MILLIS).unref()
 }
 
 /** A timer that moves along when the timers in force change. */
@@ -93,15 +110,22 @@ class SystemTimer implements Timer {
   /** Sets it among the timers in force. */
   set(): void {
     this.#clear()
-    // Fake time goes by whole milliseconds.
-    if (foreign?.isFake) this.#due = Math.ceil(this.#due)
-    const millis = Math.min(Math.max(this.#due - now(), 1), LONGEST_MILLIS)
+    const millis = Math.min(
+      foreign?.isFake ? this.#fakeDelay(foreign) : Math.max(Math.ceil(this.#due - now()), 1),
+      LONGEST_MILLIS,
+    )
     const timer = outsideContext(() => setTimeout(() => this.#fire(), millis))
     const clear = clearTimeout
     this.#clear = () => clear(timer)
     // In a browser's environment a timer is a number.
     this.#hold = held => (held ? timer.ref?.() : timer.unref?.())
     this.#hold(this.#isHeld)
+  }
+
+  /** Fake time goes by whole milliseconds, and may have jumped past several timers at once: each fires as it was due. */
+  #fakeDelay(timers: ForeignTimers): number {
+    this.#due = Math.ceil(this.#due)
+    return Math.max(this.#due - (timers.now() + shift), 0)
   }
 
   hold(held: boolean): void {

@@ -17,6 +17,7 @@ export interface ForeignTimers {
 interface SinonClock {
   readonly now: number
   hrtime?(): [seconds: number, nanos: number]
+  readonly _setTimeout?: typeof setTimeout
   readonly _setImmediate?: typeof setImmediate
   readonly _clearImmediate?: typeof clearImmediate
 }
@@ -42,12 +43,11 @@ export function foreignTimers(inForce: SetTimeout): ForeignTimers | undefined {
   const clock = sinonClockOf(inForce)
   // The time since it was installed: its `now` is the date, which tests set as they like.
   if (clock !== undefined) return { isFake: true, now: () => sinceInstalled(clock) }
-  if (BOUND.test(inForce.name)) {
-    const isDateFake = (Date as { isMock?: boolean }).isMock === true
-    return { isFake: true, now: () => (isDateFake ? Date.now() : 0) }
-  }
+  if (BOUND.test(inForce.name)) return { isFake: true, now: () => nodesMockTime(inForce) }
   if ('_isMockFunction' in inForce) return { isFake: true, now: () => 0 }
-  return inForce === timers.setTimeout ? undefined : { isFake: false, now: realNow }
+  if (inForce === timers.setTimeout) return undefined
+  // Made by hand: a fake if the time has been replaced as well, or else perhaps a tool that looks on, as tracers do.
+  return { isFake: Object.hasOwn(performance, 'now'), now: () => performance.now() }
 }
 
 function sinceInstalled(clock: SinonClock): number {
@@ -56,10 +56,20 @@ function sinceInstalled(clock: SinonClock): number {
   return seconds * 1000 + nanos / 1e6
 }
 
-/** Node's own immediates, also if this file is loaded while fake timers are in force. */
-const sinon = sinonClockOf(timers.setImmediate)
-const set = sinon?._setImmediate ?? timers.setImmediate
-export const clearRealImmediate = sinon?._clearImmediate ?? timers.clearImmediate
+/** node:test tells its time by the date, which may not be fake, and by when a timer would fire. */
+function nodesMockTime(inForce: SetTimeout): number {
+  const timer = inForce(() => {}, 0) as { runAt?: unknown }
+  clearTimeout(timer as ReturnType<SetTimeout>)
+  return typeof timer.runAt === 'number' ? timer.runAt : 0
+}
 
-/** Undefined where node:test's are all there is. */
-export const setRealImmediate = BOUND.test(set.name) ? undefined : set
+/** Node's own timers, also if this file is loaded while those of sinon, Jest or Vitest are in force. */
+const sinon = sinonClockOf(timers.setImmediate)
+const setTimer = sinon?._setTimeout ?? timers.setTimeout
+const set = sinon?._setImmediate ?? timers.setImmediate
+const areReal = !BOUND.test(set.name)
+
+/** Undefined where the timers of node:test are all there is. */
+export const setRealTimeout = areReal ? setTimer : undefined
+export const setRealImmediate = areReal ? set : undefined
+export const clearRealImmediate = sinon?._clearImmediate ?? timers.clearImmediate
