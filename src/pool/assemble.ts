@@ -31,7 +31,6 @@ import { LeakDetector } from './leak-detector.ts'
 import { Lending } from './lending.ts'
 import { Lifecycle } from './lifecycle.ts'
 import { Rejections } from './rejections.ts'
-import { StallGrace } from './stall-grace.ts'
 
 /** @internal What tests put in place of time and chance. */
 export interface Environment {
@@ -94,8 +93,7 @@ export function assemble<T>(
   const lifecycle = new Lifecycle(context, lending, evictor, reaper)
   const leaks = new LeakDetector(context, lending, () => lifecycle.state === 'closed')
   const acquiring = new Acquiring(context, lending, lifecycle, entries)
-  const stallGrace = new StallGrace(context)
-  const rejections = new Rejections(context, connector, stallGrace, problems)
+  const rejections = new Rejections(context, connector, problems)
   const view: ReportView<T> = {
     ...{ options, slots, queue, totals, stalls, problems },
     breaker: connector.breaker,
@@ -130,7 +128,6 @@ export function assemble<T>(
     events.announce('server-timeout', { pool: name, ...context.serverLimit.stats })
   }
   stalls.onStall = millis => {
-    stallGrace.start()
     if (log.stall.enabled) log.stall('%s: the event loop stood still for %d ms', name, millis)
     events.announce('stall', { pool: name, millis })
   }

@@ -1,61 +1,64 @@
-import { Alarm, type StallListener } from '../runtime/alarm.ts'
+import { Alarm } from '../runtime/alarm.ts'
 import type { Clock } from '../runtime/clock.ts'
+import type { Stalls } from '../runtime/stalls.ts'
 import { Heap } from './heap.ts'
 import type { Waiter } from './waiter.ts'
-import { PriorityList, type TimeoutGroup, TimeoutList } from './waiter-lists.ts'
 
-/** A crowd that expires together does so in portions of so many milliseconds; the loop turns in between. */
+/** Waiters that leave together do so in portions of so many milliseconds; the loop turns in between. */
 export const PORTION_MILLIS = 8
 /** After so many, the clock is read again. */
-export const MOST_BLIND = 256
-/** Those who are spared are looked at again after so many milliseconds. */
-const SPARED_MILLIS = 5
-/** So many empty lanes are kept for those who come with the same timeout again. */
-const SPARE_LANES = 64
+export const PORTION_CHECK = 256
+/** So many that have left may stay in the heap beside those that wait. */
+const MAX_LEFT = 64
 
-/** What becomes of those whose time is up. */
+/** A waiter whose deadline has come and was put off, and how often. */
+interface PutOff<T> {
+  readonly deadline: number
+  readonly waiter: Waiter<T>
+  readonly times: number
+}
+
+/** What becomes of waiters whose time is up. */
 export interface TimeoutListener<T> {
-  /** Is it too early to reject one whose time is up? */
-  defers(waiter: Waiter<T>, now: number): boolean
   expire(waiter: Waiter<T>, now: number): void
   /** All that were due at this moment, or a portion of them, have expired. */
   done(): void
 }
 
 /**
- * The deadlines of all waiters behind one timer, as Node keeps its own timers: a crowd for each timeout, and the crowds
- * in order of what is due first. A pool has few timeouts, mostly one, so entering and leaving are O(1); with a timeout
- * of its own for every waiter they are O(log n).
- *
- *     agenda  due 1042 ─► 1042 1044 1044 1051 …      (timeoutMillis: 250)
- *             due 1170 ─► 1170 1180 …                (timeoutMillis: 400)
- *             due 5210 ─► 5210 5210 5233 …           (acquireTimeoutMillis: 5000)
+ * The deadlines of all waiters behind one timer: a heap of waiters, the earliest deadline first. One that is served
+ * stays in the heap until its turn comes or until those who have left are the majority, which are then dropped at
+ * once: so leaving is O(1) on average, and entering as well where all have the same timeout.
  */
 export class WaitTimeouts<T> {
   readonly #clock: Clock
   readonly #alarm: Alarm
   readonly #listener: TimeoutListener<T>
-  readonly #lanes = new Map<number, TimeoutList<T>>()
-  readonly #agenda = new Heap<TimeoutGroup<T>>()
-  /** Where the last waiter went: most go where the one before them went. */
-  #latest: TimeoutList<T> | undefined
-  #empty = 0
-  /** How many have been looked at since the clock was read, of whatever crowd: there may be as many crowds as waiters. */
-  #blind = 0
+  readonly #heap = new Heap<Waiter<T>>()
+  readonly #putOff = new Heap<PutOff<T>>()
+  readonly #stalls: Stalls
+  /** How many of the heap have left. */
+  #left = 0
 
-  constructor(clock: Clock, stalls: StallListener, listener: TimeoutListener<T>) {
+  constructor(clock: Clock, stalls: Stalls, listener: TimeoutListener<T>) {
     this.#clock = clock
     this.#listener = listener
+    this.#stalls = stalls
     this.#alarm = new Alarm(clock, () => this.#ring(), stalls)
   }
 
-  add(waiter: Waiter<T>, line: PriorityList<T>, timeout: number): void {
-    if (timeout !== line.timeout) {
-      this.#join(waiter, timeout)
-      return
-    }
-    line.soonest ??= waiter
-    if (!line.isPlanned) this.#plan(line, waiter.since + timeout)
+  add(waiter: Waiter<T>): void {
+    const { deadline } = waiter
+    this.#heap.push(waiter)
+    this.#alarm.set(deadline)
+  }
+
+  /** A waiter has left the queue, for whatever reason. */
+  left(): void {
+    this.#left += 1
+    if (this.#left <= MAX_LEFT || this.#left * 2 <= this.#heap.size) return
+    this.#heap.retain(waiter => !waiter.hasLeft)
+    this.#left = 0
   }
 
   /** Whether the process is kept alive for those who wait. */
@@ -63,102 +66,56 @@ export class WaitTimeouts<T> {
     this.#alarm.hold(held)
   }
 
-  /** One with a timeout of its own joins those who have the same. */
-  #join(waiter: Waiter<T>, timeout: number): void {
-    let lane = this.#latest
-    if (lane?.timeout !== timeout) lane = this.#lanes.get(timeout)
-    if (lane === undefined) {
-      lane = new TimeoutList<T>(timeout)
-      this.#lanes.set(timeout, lane)
-      this.#plan(lane, waiter.since + timeout)
-    } else if (lane.soonest === undefined) this.#empty -= 1
-    this.#latest = lane
-    lane.push(waiter)
-  }
-
-  /** It leaves them, for whatever reason. */
-  leave(lane: TimeoutList<T>, waiter: Waiter<T>): void {
-    lane.remove(waiter)
-    if (lane.soonest === undefined) this.#emptied()
-  }
-
-  #plan(crowd: TimeoutGroup<T>, due: number): void {
-    crowd.due = due
-    if (crowd instanceof PriorityList) crowd.isPlanned = true
-    this.#agenda.push(crowd)
-    // Never later than the alarm already is: an empty crowd may still be on the agenda.
-    this.#alarm.set(due)
-  }
-
   stop(): void {
     this.#alarm.clear()
   }
 
-  #emptied(): void {
-    this.#empty += 1
-    if (this.#empty <= SPARE_LANES || this.#empty * 2 <= this.#lanes.size) return
-    this.#agenda.retain(crowd => crowd instanceof PriorityList || crowd.soonest !== undefined)
-    for (const lane of this.#lanes.values()) if (lane.soonest === undefined) this.#lanes.delete(lane.timeout)
-    this.#latest = undefined
-    this.#empty = 0
-  }
-
   #ring(): void {
     const now = this.#clock.now()
-    const end = now + PORTION_MILLIS
-    this.#blind = 0
-    let inTime = true
-    for (
-      let crowd = this.#agenda.first();
-      inTime && crowd !== undefined && crowd.due <= now;
-      crowd = this.#agenda.first()
-    ) {
-      inTime = this.#expire(crowd, now, end)
-      // Read again: expiring the last one may have cleared the agenda of empty lanes, this one among them.
-      if (this.#agenda.first() !== crowd) continue
-      this.#agenda.pop()
-      const { soonest } = crowd
-      if (soonest === undefined) this.#drop(crowd)
-      else {
-        // What a used up portion has left over goes on in the next turn.
-        const due = soonest.since + crowd.timeout
-        crowd.due = inTime && due <= now ? now + SPARED_MILLIS : due
-        this.#agenda.push(crowd)
-      }
-    }
+    const inTime = this.#expire(now)
     this.#listener.done()
     if (!inTime) this.#clock.turn(() => this.#ring())
     else this.#setAlarm()
   }
 
-  /** @returns false when the portion is used up */
-  #expire(crowd: TimeoutGroup<T>, now: number, end: number): boolean {
-    let next: Waiter<T> | undefined
-    for (let waiter = crowd.soonest; waiter !== undefined && !waiter.hasLeft; waiter = next) {
-      if (waiter.since + crowd.timeout > now) break
-      next = crowd.after(waiter)
-      if (this.#blind === MOST_BLIND) {
-        this.#blind = 0
-        if (this.#clock.now() > end) return false
-      }
-      this.#blind += 1
-      if (!this.#listener.defers(waiter, now)) this.#listener.expire(waiter, now)
+  /** @returns false when the portion is used up before all that are due have been seen */
+  #expire(now: number): boolean {
+    const end = now + PORTION_MILLIS
+    for (let count = 1; ; count += 1) {
+      const late = this.#putOff.first()
+      const again = late !== undefined && late.deadline <= now ? this.#putOff.pop() : undefined
+      const waiter = again?.waiter ?? this.#nextDue(now)
+      if (waiter === undefined) return true
+      if (!waiter.hasLeft) this.#expireOrPutOff(waiter, now, again?.times ?? 0)
+      if (count % PORTION_CHECK === 0 && this.#clock.now() > end) return false
     }
-    return true
   }
 
-  #drop(crowd: TimeoutGroup<T>): void {
-    if (crowd instanceof PriorityList) {
-      crowd.isPlanned = false
-      return
-    }
-    this.#lanes.delete(crowd.timeout)
-    if (this.#latest === crowd) this.#latest = undefined
-    this.#empty -= 1
+  #expireOrPutOff(waiter: Waiter<T>, now: number, times: number): void {
+    const grace = this.#stalls.grace(waiter.since, waiter.deadline, now, times)
+    if (grace > 0) this.#putOff.push({ deadline: now + grace, waiter, times: times + 1 })
+    else this.#listener.expire(waiter, now)
+  }
+
+  #nextDue(now: number): Waiter<T> | undefined {
+    const first = this.#heap.first()
+    return first === undefined || first.deadline > now ? undefined : this.#pop()
   }
 
   #setAlarm(): void {
-    const next = this.#agenda.first()
-    if (next !== undefined) this.#alarm.set(next.due)
+    const late = this.#putOff.first()
+    if (late !== undefined) this.#alarm.set(late.deadline)
+    let next = this.#heap.first()
+    while (next?.hasLeft) {
+      this.#pop()
+      next = this.#heap.first()
+    }
+    if (next !== undefined) this.#alarm.set(next.deadline)
+  }
+
+  /** What is popped has left already and was counted then, or will be counted when it leaves. */
+  #pop(): Waiter<T> | undefined {
+    this.#left -= 1
+    return this.#heap.pop()
   }
 }

@@ -15,16 +15,12 @@ export interface HookLimits {
   readonly stalls: Stalls
 }
 
-/** So often a deadline is moved for stalls: a loop that always stands still must not make hooks immortal. */
-const MOST_MOVES = 3
-
 /**
  * Runs a hook of the user's and never fails: a throw, a rejection and the deadline are outcomes.
  * The hook runs in nobody's context, and its signal is aborted when the deadline has passed.
  *
- * @param millis - the deadline; it waits for the poll phase after a stall, see {@link Alarm}, and is then moved, a few
- *   times at the most, by as long as the loop stood still: a handshake of several round trips, or a command that was not
- *   even sent yet, had nothing of that time
+ * @param millis - the deadline; after a stall it waits for the poll phase, see {@link Alarm}, and is put off, see
+ *   {@link Stalls.grace}
  * @param onLate - owns the value of a hook that succeeds after its deadline
  */
 export function attempt<R>(
@@ -76,18 +72,19 @@ async function abandon<R>(
 
 /** Rings when the time of a hook is up, and is fair after a stall. */
 function deadlineAlarm(millis: number, { clock, stalls }: HookLimits, ring: () => void): Alarm {
-  const from = clock.now()
-  let stalled = 0
-  let moves = MOST_MOVES
-  const isEarly = (now: number): boolean => {
-    const known = stalls.since(from)
-    if (known > stalled && moves > 0) {
-      stalled = known
-      moves -= 1
-    }
-    return now < from + millis + stalled
-  }
-  const alarm = new Alarm(clock, ring, stalls, isEarly)
-  alarm.set(from + millis)
+  const start = clock.now()
+  let times = 0
+  const alarm = new Alarm(
+    clock,
+    () => {
+      const now = clock.now()
+      const grace = stalls.grace(start, start + millis, now, times)
+      times += 1
+      if (grace > 0) alarm.set(now + grace)
+      else ring()
+    },
+    stalls,
+  )
+  alarm.set(start + millis)
   return alarm
 }
