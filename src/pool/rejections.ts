@@ -49,7 +49,8 @@ export class Rejections<T> implements QueueListener<T> {
     const { nesting, events, options } = this.#context
     const { now } = snapshot
     nesting?.left(waiter)
-    waiter.fail(waiter.particulars.deadlockError ?? withoutStack(() => this.#errorFor(waiter, how, snapshot)))
+    const { deadlockError } = waiter.particulars
+    waiter.fail(deadlockError ?? withoutStack(() => this.#errorFor(waiter, how, snapshot)), now)
     if (how === 'expired') this.#problems.add('timeout', 'an acquire timed out', now)
     if (how === 'shed') events.announce('shed', { pool: options.name, waitedMillis: now - waiter.since })
     this.#connector.waiterLeft(waiter, now, how === 'aborted')

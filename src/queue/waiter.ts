@@ -2,6 +2,7 @@ import type { Request } from '../api/acquire-request.ts'
 import type { PoolError } from '../api/errors.ts'
 import { Grant, type Slot } from '../connections/slot.ts'
 import type { Scope, WaitEdge } from '../nested/scope.ts'
+import type { TracedAcquire } from '../runtime/channels.ts'
 import type { StackTrace } from '../runtime/stack-trace.ts'
 import type { PriorityList, TimeoutList } from './waiter-lists.ts'
 
@@ -37,6 +38,8 @@ class Particulars<T = unknown> {
   wait: WaitEdge | undefined = undefined
   /** The opening of the breaker during which it came; see {@link Breaker.openings}. */
   breakerOpening: number | undefined = undefined
+  /** Set while somebody traces it. */
+  traced: TracedAcquire | undefined = undefined
   /** What it is told when it is sent away to break a deadlock. */
   deadlockError: PoolError | undefined = undefined
 
@@ -127,10 +130,14 @@ export class Waiter<T> {
   }
 
   grant(slot: Slot<T>): void {
-    this.#resolve(this.#particulars.call === 'acquire' ? slot.lent : new Grant(slot))
+    const { call, traced } = this.#particulars
+    if (traced !== undefined) traced.served(slot.id, slot.loan, slot.lentAt - this.since)
+    this.#resolve(call === 'acquire' ? slot.lent : new Grant(slot))
   }
 
-  fail(error: PoolError): void {
+  /** @param now - in milliseconds of the pool's clock */
+  fail(error: PoolError, now: number): void {
+    this.#particulars.traced?.failed(error, now - this.since)
     this.#resolve(new Failure(error))
   }
 }

@@ -1,5 +1,5 @@
 import { messageOf } from '../../api/errors.ts'
-import type { Factory } from '../../api/factory.ts'
+import type { Factory, ServerInfo } from '../../api/factory.ts'
 import { HANDLES, type HandleFactory } from '../../connections/handles.ts'
 import { isHealthy } from '../../sockets/socket-state.ts'
 import {
@@ -17,6 +17,7 @@ import type { SentinelTarget } from './failover/sentinel-watch.ts'
 import { ClientLender } from './handle/client-lender.ts'
 import { checkBudget, forgetBudget } from './maxclients.ts'
 import { RedisPoolContext, type WantedRole } from './redis-pool-context.ts'
+import { serverOf } from './server-info.ts'
 
 /**
  * Errors to a PING that a connection in good order gives, and a new one would give as well: no permission, a server
@@ -31,6 +32,7 @@ export function clientFactory<R extends RedisClient>(
   side = new RedisPoolContext(),
 ): Factory<R> & HandleFactory<R> {
   const faces = new WeakMap<R, ClientLender>()
+  let server: ServerInfo = { system: 'redis' }
   return {
     async create(signal) {
       let { epoch } = side
@@ -41,6 +43,7 @@ export function clientFactory<R extends RedisClient>(
       })
       const face = new ClientLender(client, side)
       faces.set(client, face)
+      server = serverOf(client)
       const wanted = wantedRole(client, side)
       if (wanted === 'primary') watchReplies(client, face, epoch)
       side.opened(client, sentinelsOf(client, wanted))
@@ -55,6 +58,9 @@ export function clientFactory<R extends RedisClient>(
     socket: streamOf,
     busy: isBusy,
     serverIdleTimeout: askIdleTimeout,
+    get server() {
+      return server
+    },
     [HANDLES]: {
       lend: client => (faces.get(client) as ClientLender).lend() as unknown as R,
       unlend: (client, handle) => (faces.get(client) as ClientLender).unlend(handle),

@@ -16,6 +16,7 @@ export function socketFactory(target: SocketTarget): Factory<Socket> {
     validate: isHealthy,
     socket: socket => socket,
     busy: socket => socket.writableLength > 0,
+    server: { address: target.path ?? target.host ?? 'localhost', port: target.port },
   }
 }
 
