@@ -13,7 +13,7 @@ import type { Entry } from '../nested/host.ts'
 import type { Nesting } from '../nested/nesting.ts'
 import { endsAlone, unshare } from '../nested/reuse.ts'
 import type { Scope } from '../nested/scope.ts'
-import { type Call, newPending, Waiter } from '../queue/waiter.ts'
+import { type Call, Waiter } from '../queue/waiter.ts'
 import { acquireChannel, endOperation, runOperation, TracedAcquire, useChannel } from '../runtime/channels.ts'
 import type { StackSampler } from '../runtime/stack-sampler.ts'
 import { Lease, type LeaseHost } from './lease.ts'
@@ -105,15 +105,19 @@ export class Acquiring<T> implements LeaseHost<T> {
       if (this.#lending.lateReleases.take(resource)) return DONE
       return Promise.reject(refusals.notBorrowed(this.stats(), how))
     }
-    this.endLoan(slot, how)
+    const sent = this.endLoan(slot, how)
     this.#context.events.flush()
-    return DONE
+    return sent ?? DONE
   }
 
-  /** Ends the current loan of a slot; its connection stays with whoever shares it. */
-  endLoan(slot: Slot<T>, how: 'release' | 'destroy'): void {
+  /**
+   * Ends the current loan of a slot; its connection stays with whoever shares it.
+   * @returns see {@link Lending.giveBack}
+   */
+  endLoan(slot: Slot<T>, how: 'release' | 'destroy'): Promise<void> | undefined {
     if (how === 'destroy') this.#lending.destroy(slot)
-    else if (this.#strict === undefined || endsAlone(slot.scope)) this.#lending.giveBack(slot)
+    else if (this.#strict === undefined || endsAlone(slot.scope)) return this.#lending.giveBack(slot)
+    return undefined
   }
 
   async #use<R>(work: Work<T, R>, given: Given): Promise<R> {
@@ -131,20 +135,28 @@ export class Acquiring<T> implements LeaseHost<T> {
     // Somebody who had it before may have given it back once more meanwhile.
     if (!isCurrent(slot, loan)) throw refusals.leaseEnded(this.stats(), 'use was to begin')
     this.#nesting?.enter(slot.scope)
+    let result: R
     try {
-      return await (useChannel.hasSubscribers ? this.#tracedWork(work, slot) : work(slot.lent as T))
+      result = await (useChannel.hasSubscribers ? this.#tracedWork(work, slot) : work(slot.lent as T))
     } catch (error) {
-      if (isCurrent(slot, loan)) slot.isDoubtful = true
+      if (isCurrent(slot, loan)) {
+        slot.isDoubtful = true
+        this.endLoan(slot, 'release')
+      }
       throw error
-    } finally {
-      // Unless the function has ended the loan itself.
-      if (isCurrent(slot, loan)) this.endLoan(slot, 'release')
     }
+    // Unless the function has ended the loan itself.
+    if (isCurrent(slot, loan)) {
+      const sent = this.endLoan(slot, 'release')
+      if (sent !== undefined) await sent
+    }
+    return result
   }
 
   async #useShared<R>(share: Scope, work: Work<T, R>): Promise<R> {
     const slot = share.slot as Slot<T>
     const { loan } = slot
+    let sent: Promise<void> | undefined
     try {
       return await (useChannel.hasSubscribers ? this.#tracedWork(work, slot) : work(slot.lent as T))
     } catch (error) {
@@ -152,7 +164,8 @@ export class Acquiring<T> implements LeaseHost<T> {
       if (isCurrent(slot, loan)) slot.isDoubtful = true
       throw error
     } finally {
-      if (unshare(share) && isCurrent(slot, loan)) this.#lending.giveBack(slot)
+      if (unshare(share) && isCurrent(slot, loan)) sent = this.#lending.giveBack(slot)
+      if (sent !== undefined) await sent
     }
   }
 
@@ -219,15 +232,18 @@ export class Acquiring<T> implements LeaseHost<T> {
     // A hook that ran on the way may have aborted it.
     if (signal?.aborted) return refuse(refusals.aborted(stats(), 0, signal.reason), traced)
     const now = clock.now()
-    const promise = newPending<T | Grant<T>>()
-    const waiter = new Waiter<T>(request, now, call)
-    if (this.#sampler.affords(now)) waiter.own.trace = this.#sampler.capture(this.#entries[call], now)
+    let resolve: (value: unknown) => void = () => {}
+    const promise = new Promise<unknown>(settle => {
+      resolve = settle
+    }) as Promise<T | Grant<T>>
+    const waiter = new Waiter<T>(request, now, call, resolve)
+    if (this.#sampler.affords(now)) waiter.trace = this.#sampler.capture(this.#entries[call], now)
     else this.#sampler.waiting()
     const { breaker } = this.#connector
-    if (traced !== undefined) waiter.own.traced = traced
-    if (breaker.isOpen) waiter.own.breakerOpening = breaker.openings
+    waiter.traced = traced
+    if (breaker.isOpen) waiter.breakerOpening = breaker.openings
     const served = nesting === undefined ? promise : nesting.queued(waiter, promise, this.#entries[call])
-    queue.enqueue(waiter, request)
+    queue.enqueue(waiter)
     times.queued(queue.waiting)
     this.#lending.serve(now)
     return served

@@ -1,6 +1,6 @@
 import { type Channel, channel, type TracingChannel, tracingChannel } from 'node:diagnostics_channel'
 import type { AcquireMessage, CreateMessage, UseMessage, ValidateMessage } from '../api/channels.ts'
-import { runInCapturedContext } from './async-context.ts'
+import { inMicrotask, runInCapturedContext } from './async-context.ts'
 
 /*
  * The diagnostics channels. `hasSubscribers` is asked before anything is built for them.
@@ -82,6 +82,6 @@ export class TracedAcquire {
 
   #end(waitedMillis: number, failure: { readonly error: unknown } | undefined): void {
     this.#message.waitedMillis = waitedMillis
-    this.#inContext(() => queueMicrotask(() => endOperation(acquireChannel, this.#message, failure)))
+    this.#inContext(() => inMicrotask(() => endOperation(acquireChannel, this.#message, failure)))
   }
 }

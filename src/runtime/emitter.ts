@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events'
 import type { PoolIdentity } from '../api/channels.ts'
 import { messageOf } from '../api/errors.ts'
 import type { PoolEvents } from '../api/events.ts'
-import { outsideContext } from './async-context.ts'
+import { inMicrotask, outsideContext } from './async-context.ts'
 import { heardChannel, releaseChannel } from './channels.ts'
 
 type Announcement<T> = {
@@ -44,7 +44,7 @@ export abstract class PoolEmitter<T> extends EventEmitter<PoolEvents<T>> {
   /** @internal Tells the listeners, soon. */
   announce<K extends keyof PoolEvents<T> & string>(event: K, ...details: PoolEvents<T>[K]): void {
     if (this.listenerCount(event) === 0 && heardChannel(event) === undefined) return
-    if (this.#announcements.length === 0) queueMicrotask(() => this.flush())
+    if (this.#announcements.length === 0) inMicrotask(() => this.flush())
     this.#announcements.push({ event, details } as Announcement<T>)
   }
 

@@ -25,6 +25,13 @@ const STATEMENT = /^(?:import|export)\s+(type\s)?[^'"`]*?from\s+'([^']+)'|^impor
 /** `import('…')`, as an expression or as a type, and `require('…')`. */
 const INLINE = /\b(?:import|require)\(\s*'([^']+)'\s*\)/g
 
+/** The files of `src` from which the package is imported, as `exports` in package.json has them. */
+export function entryPoints(): string[] {
+  const { exports } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8'))
+  const built = JSON.stringify(exports).matchAll(/"\.\/dist\/(?:esm\/)?([^"]*?)(?:\.d)?(\.m?)[jt]s"/g)
+  return [...new Set([...built].map(([, path, extension]) => `${path}${extension}ts`))]
+}
+
 /** All of `src`. */
 export function readSources(): SourceFile[] {
   return readdirSync(root, { recursive: true, encoding: 'utf8' })

@@ -1,5 +1,5 @@
 import type { ServerInfo } from '../../api/factory.ts'
-import type { RedisClient } from './client/client.ts'
+import type { RedisClient } from './client/client-types.ts'
 
 interface Address {
   readonly host?: unknown

@@ -1,5 +1,5 @@
-/** A binary heap: the entry with the least `due` first. Push and pop are O(log n). */
-export class Heap<E extends { readonly due: number }> {
+/** A binary heap: the entry with the earliest deadline first. Push and pop are O(log n). */
+export class Heap<E extends { readonly deadline: number }> {
   #entries: E[] = []
 
   get size(): number {
@@ -10,13 +10,15 @@ export class Heap<E extends { readonly due: number }> {
     return this.#entries[0]
   }
 
+  /** O(1) where deadlines come in order, as those of one timeout do. */
   push(entry: E): void {
     const entries = this.#entries
+    const { deadline } = entry
     let at = entries.length
     entries.push(entry)
     while (at > 0) {
       const parent = (at - 1) >> 1
-      if (this.#due(parent) <= entry.due) break
+      if (this.#deadline(parent) <= deadline) break
       entries[at] = entries[parent] as E
       at = parent
     }
@@ -30,6 +32,10 @@ export class Heap<E extends { readonly due: number }> {
     return first
   }
 
+  clear(): void {
+    this.#entries = []
+  }
+
   /** Drops the entries that are not worth keeping. O(n). */
   retain(keep: (entry: E) => boolean): void {
     const kept = this.#entries.filter(keep)
@@ -40,19 +46,20 @@ export class Heap<E extends { readonly due: number }> {
   /** Puts an entry in the place of the first and lets it sink to where it belongs. */
   #sink(entry: E): void {
     const entries = this.#entries
+    const { deadline } = entry
     let at = 0
     for (;;) {
       let child = 2 * at + 1
       if (child >= entries.length) break
-      if (child + 1 < entries.length && this.#due(child + 1) < this.#due(child)) child += 1
-      if (this.#due(child) >= entry.due) break
+      if (child + 1 < entries.length && this.#deadline(child + 1) < this.#deadline(child)) child += 1
+      if (this.#deadline(child) >= deadline) break
       entries[at] = entries[child] as E
       at = child
     }
     entries[at] = entry
   }
 
-  #due(at: number): number {
-    return (this.#entries[at] as E).due
+  #deadline(at: number): number {
+    return (this.#entries[at] as E).deadline
   }
 }
