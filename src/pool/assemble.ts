@@ -120,6 +120,7 @@ export function assemble<T>(
   lifecycle.holders = holders
   connector.onConnected = slot => lending.connected(slot)
   validator.host = lending
+  slots.onFirstIdle = () => evictor.wake()
   context.liveness.onSuspicion = kind => {
     if (kind === 'closed') reaper.runNow()
     else if (factory.validate !== undefined) validation.validate(slots.idleSlots())
