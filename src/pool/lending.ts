@@ -174,6 +174,7 @@ export class Lending<T> implements ValidatorHost<T> {
   #noteEnd(slot: Slot<T>, now: number, how: PoolEvents<T>['leak-end'][0]['how']): void {
     const { events, options, totals, nesting } = this.#context
     totals.released += 1
+    slot.trace = undefined
     if (nesting !== undefined) {
       nesting.ended(now, how === 'reclaimed' ? undefined : slot.scope)
       slot.scope?.end()
