@@ -176,6 +176,7 @@ export class Lending<T> implements ValidatorHost<T> {
     const { events, options, totals, nesting, times } = this.#context
     const heldMillis = now - slot.lentAt
     totals.released += 1
+    slot.trace = undefined
     times.use.add(heldMillis)
     if (nesting !== undefined) {
       nesting.ended(now, how === 'reclaimed' ? undefined : slot.scope)
