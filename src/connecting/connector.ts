@@ -188,7 +188,7 @@ export class Connector<T> {
 
   /** A create has ended, well or badly. */
   #connectEnded(slot: Slot<T>): void {
-    const { slots, options, clock, totals, events, stalls, liveness, onChange } = this.#context
+    const { slots, options, clock, totals, times, events, stalls, liveness, onChange } = this.#context
     const now = clock.now()
     this.#pending.delete(slot)
     const resource = slot.resource as T
@@ -208,6 +208,7 @@ export class Connector<T> {
       return
     }
     totals.created += 1
+    times.create.add(now - slot.startedAt)
     slot.createdAt = now
     slot.idleSince = now
     slot.activeAt = now

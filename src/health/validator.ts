@@ -2,7 +2,7 @@ import type { Connector } from '../connecting/connector.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
 import type { Leftover } from '../connections/handles.ts'
 import type { Fault, Slot } from '../connections/slot.ts'
-import { askLimit, reset, validate } from './checks.ts'
+import { askLimit, flush, leftBusy, reset, validate } from './checks.ts'
 
 /** A validation or reset that takes longer than this is not waited for alone: others are tried beside it. */
 const LONG_PROOF_MILLIS = 100
@@ -46,6 +46,23 @@ export class Validator<T> {
   /** Has a connection that came back reset. */
   reset(slot: Slot<T>, left: Leftover | undefined): Promise<void> {
     return this.#check(slot, 'resetting', () => reset(this.#context, slot, left))
+  }
+
+  /**
+   * Lets a connection that came back send what was written on it, then has it reset.
+   * @param end - why it is to be destroyed after that
+   * @returns rejects with `POOL_UNSENT` if it will not arrive
+   */
+  async flush(slot: Slot<T>, left: Leftover | undefined, end: Fault | undefined): Promise<void> {
+    const flushing = flush(this.#context, slot)
+    this.#check(
+      slot,
+      'resetting',
+      async () =>
+        (await flushing) ?? end ?? leftBusy(this.#context, slot) ?? reset(this.#context, slot, left),
+    )
+    const lost = await flushing
+    if (lost !== undefined) throw lost.error
   }
 
   #check(

@@ -20,12 +20,14 @@ import { Nesting } from '../nested/nesting.ts'
 import { LoadShedder } from '../queue/load-shedder.ts'
 import { ServiceRate } from '../queue/service-rate.ts'
 import { WaitQueue } from '../queue/wait-queue.ts'
+import { newHookDeadlines } from '../runtime/attempt.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { PoolEmitter } from '../runtime/emitter.ts'
 import { log } from '../runtime/log.ts'
 import { StackSampler } from '../runtime/stack-sampler.ts'
 import { stallMonitorOf } from '../runtime/stall-monitor.ts'
 import { Stalls } from '../runtime/stalls.ts'
+import { Times } from '../runtime/times.ts'
 import { Acquiring, type EntryPoints } from './acquire.ts'
 import { LeakDetector } from './leak-detector.ts'
 import { Lending } from './lending.ts'
@@ -74,9 +76,12 @@ export function assemble<T>(
   const totals = newTotals()
   const shared = {
     ...{ factory, options, clock, random, stalls, sampler, events, slots, queue, totals },
+    hookDeadlines: newHookDeadlines(clock, stalls),
     liveness: new Liveness(factory, options, clock),
     serverLimit: new ServerIdleTimeout(options.serverIdleTimeoutMillis, options.halfClose === 'on'),
-    stats: () => statsOf(view),
+    times: new Times(),
+    stats: () => statsOf(view, clock.now()),
+    identity: () => events.identity(),
     onChange: () => lifecycle.recheck(),
   }
   const host: NestingHost<T> = { ...shared, reject: waiter => queue.reject(waiter, 'deadlocked') }
@@ -95,7 +100,7 @@ export function assemble<T>(
   const acquiring = new Acquiring(context, lending, lifecycle, entries)
   const rejections = new Rejections(context, connector, problems)
   const view: ReportView<T> = {
-    ...{ options, slots, queue, totals, stalls, problems },
+    ...{ options, slots, queue, totals, stalls, problems, times: shared.times },
     breaker: connector.breaker,
     halfClose: context.liveness.counts,
     busy: factory.busy?.bind(factory),
@@ -118,6 +123,7 @@ export function assemble<T>(
   lifecycle.holders = holders
   connector.onConnected = slot => lending.connected(slot)
   validator.host = lending
+  slots.onFirstIdle = () => evictor.wake()
   context.liveness.onSuspicion = kind => {
     if (kind === 'closed') reaper.runNow()
     else if (factory.validate !== undefined) validation.validate(slots.idleSlots())

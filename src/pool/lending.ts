@@ -6,7 +6,7 @@ import { expired, mustValidate } from '../connections/lifetime.ts'
 import { lossOf } from '../connections/liveness.ts'
 import { type Fault, Grant, type Slot } from '../connections/slot.ts'
 import { noteTraffic } from '../connections/traffic.ts'
-import { leftDirty } from '../health/checks.ts'
+import { leftBehind, leftUnsent } from '../health/checks.ts'
 import type { Validator, ValidatorHost } from '../health/validator.ts'
 import type { Waiter } from '../queue/waiter.ts'
 import { log, tracing } from '../runtime/log.ts'
@@ -20,10 +20,6 @@ const DEAD_REASONS: ReadonlySet<DestroyReason | undefined> = new Set<DestroyReas
   'broken',
   'invalid',
 ])
-const UNVOUCHED: Fault = {
-  reason: 'dirty',
-  detail: 'the function given to use failed, and there is no factory.reset to vouch for the connection',
-}
 const CLOSED_POOL: Fault = { reason: 'drain', detail: undefined }
 
 /**
@@ -40,8 +36,6 @@ export class Lending<T> implements ValidatorHost<T> {
   readonly #context: PoolContext<T>
   readonly #fifo: boolean
   readonly #resets: boolean
-  /** Does anything vouch for a connection after a failure of its borrower? */
-  readonly #vouches: boolean
   /** Since when a waiter waits for the event loop to have delivered what the kernel holds; undefined: none does. */
   #waitingSince: number | undefined
   #waitingInTurn: number | undefined
@@ -50,7 +44,6 @@ export class Lending<T> implements ValidatorHost<T> {
     this.#context = context
     this.#fifo = context.options.fifo
     this.#resets = context.factory.reset !== undefined || context.options.testOnReturn
-    this.#vouches = context.factory.reset !== undefined || context.slots.hasHandles
     this.connector = connector
     this.validator = validator
   }
@@ -91,7 +84,7 @@ export class Lending<T> implements ValidatorHost<T> {
   }
 
   lend(slot: Slot<T>, now: number, waitedMillis: number): void {
-    const { slots, options, events, totals } = this.#context
+    const { slots, options, events, totals, times } = this.#context
     if (slot.state !== 'lent') {
       slot.watch?.yield()
       slots.move(slot, 'lent')
@@ -102,6 +95,7 @@ export class Lending<T> implements ValidatorHost<T> {
     slot.trace = undefined
     slot.isDoubtful = false
     totals.acquired += 1
+    times.lent(slots.counts.lent, waitedMillis)
     if (tracing.loans) log.lend('%s #%d: lent, loan %d', options.name, slot.id, slot.loan)
     if (events.hasListeners.acquire) {
       events.announce('acquire', { pool: options.name, resource: slot.lent as T, waitedMillis })
@@ -127,18 +121,26 @@ export class Lending<T> implements ValidatorHost<T> {
     this.connector.connectMore()
   }
 
-  /** Takes a lent connection back: to the next in the queue, to the idle ones, or to its end. */
-  giveBack(slot: Slot<T>): void {
+  /**
+   * Takes a lent connection back: to the next in the queue, to the idle ones, or to its end.
+   * @returns nothing, but for a loan that ends with bytes unsent: rejects with `POOL_UNSENT` if they will not arrive
+   */
+  giveBack(slot: Slot<T>): Promise<void> | undefined {
     const now = this.#context.clock.now()
     const { loan } = slot
     if (slot.watch === undefined) slot.activeAt = now
     else noteTraffic(slot, now)
     const left = this.#context.slots.endLoan(slot)
-    const end = this.unfitReason(slot, now) ?? this.#unvouched(slot) ?? leftDirty(this.#context, slot, left)
+    const isUnsent = leftUnsent(this.#context, slot)
+    const end = this.unfitReason(slot, now) ?? leftBehind(this.#context, slot, left, isUnsent)
     // factory.busy may have ended the loan itself.
-    if (slot.state !== 'lent' || slot.loan !== loan) return
+    if (slot.state !== 'lent' || slot.loan !== loan) return undefined
     this.#noteEnd(slot, now, 'released')
-    if (end !== undefined) this.connector.discard(slot, end.reason, end.detail)
+    const sent = isUnsent ? this.validator.flush(slot, left, end) : undefined
+    if (sent !== undefined) {
+      // Whoever awaits the end of the loan hears of it; nobody has to.
+      sent.catch(() => {})
+    } else if (end !== undefined) this.connector.discard(slot, end.reason, end.detail)
     else if (this.#resets || left !== undefined) {
       this.validator.reset(slot, left)
     } else if (this.#context.options.testOnBorrow) {
@@ -149,12 +151,13 @@ export class Lending<T> implements ValidatorHost<T> {
     if (this.connector.breaker.unproven && !slot.isDoubtful && !DEAD_REASONS.has(end?.reason))
       this.connector.trials.provedUseful(slot)
     this.#context.onChange()
+    return sent
   }
 
   /** Ends a lent connection: at its borrower's wish, or because the pool closes. */
   destroy(slot: Slot<T>, reason: DestroyReason = 'user'): void {
     const isAlive = slot.fault === undefined && (slot.socket === undefined || isOpen(slot.socket))
-    if (reason !== 'user') this.#endedByPool(slot)
+    if (reason !== 'user') this.lateReleases.expect(slot)
     this.#noteEnd(slot, this.#context.clock.now(), 'destroyed')
     this.connector.discard(slot, reason)
     if (this.connector.breaker.unproven && isAlive) this.connector.trials.provedUseful(slot)
@@ -163,25 +166,18 @@ export class Lending<T> implements ValidatorHost<T> {
 
   /** Ends a lent connection that its borrower seems to have forgotten. */
   reclaim(slot: Slot<T>): void {
-    this.#endedByPool(slot)
+    this.lateReleases.expect(slot)
     this.#noteEnd(slot, this.#context.clock.now(), 'reclaimed')
     this.connector.discard(slot, 'leaked', 'its lease was forgotten')
     this.#context.onChange()
   }
 
-  /** Its borrower will give it back later, and cannot know. */
-  #endedByPool(slot: Slot<T>): void {
-    slot.wasEndedByPool = true
-    this.lateReleases.expect(slot.lent)
-  }
-
-  #unvouched(slot: Slot<T>): Fault | undefined {
-    return slot.isDoubtful && !this.#vouches ? UNVOUCHED : undefined
-  }
-
   #noteEnd(slot: Slot<T>, now: number, how: PoolEvents<T>['leak-end'][0]['how']): void {
-    const { events, options, totals, nesting } = this.#context
+    const { events, options, totals, nesting, times } = this.#context
+    const heldMillis = now - slot.lentAt
     totals.released += 1
+    slot.trace = undefined
+    times.use.add(heldMillis)
     if (nesting !== undefined) {
       nesting.ended(now, how === 'reclaimed' ? undefined : slot.scope)
       slot.scope?.end()
@@ -192,13 +188,10 @@ export class Lending<T> implements ValidatorHost<T> {
       slot.isLeakSuspect = false
       if (log.leak.enabled)
         log.leak('%s #%d: loan %d was %s after all', options.name, slot.id, slot.loan, how)
-      const heldMillis = now - slot.lentAt
       events.announce('leak-end', { pool: options.name, resource: slot.lent as T, heldMillis, how })
     }
-    if (events.hasListeners.release) {
-      const heldMillis = now - slot.lentAt
+    if (events.tellsReleases)
       events.announce('release', { pool: options.name, resource: slot.lent as T, heldMillis })
-    }
   }
 
   /** Why a connection must not be lent, or lent again, whatever state it is in. */
@@ -264,12 +257,13 @@ export class Lending<T> implements ValidatorHost<T> {
 
   #grant(slot: Slot<T>, now: number, first?: Waiter<T>): void {
     const { queue, nesting } = this.#context
-    const urgent = nesting?.detector.prioritised() ?? (first?.hasLeft === false ? first : undefined)
+    const urgent = nesting?.detector.prioritised() ?? (first?.hasEnded === false ? first : undefined)
     const waiter = urgent === undefined ? (queue.shift() as Waiter<T>) : queue.remove(urgent)
     queue.serviceRate?.served(now, queue.waiting)
     this.lend(slot, now, now - waiter.since)
     slot.trace = waiter.trace
     nesting?.granted(waiter, slot, now)
+    waiter.traced?.served(slot.id, slot.loan, now - waiter.since)
     waiter.grant(waiter.call === 'acquire' ? slot.lent : new Grant(slot))
   }
 
