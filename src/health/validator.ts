@@ -1,11 +1,17 @@
+import { messageOf } from '../api/errors.ts'
 import type { Connector } from '../connecting/connector.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
 import type { Leftover } from '../connections/handles.ts'
 import type { Fault, Slot } from '../connections/slot.ts'
-import { askLimit, reset, validate } from './checks.ts'
+import type { Timer } from '../runtime/clock.ts'
+import { attempt } from '../runtime/deadline.ts'
+import { runHook } from '../runtime/emitter.ts'
+import { log } from '../runtime/log.ts'
 
 /** A validation or reset that takes longer than this is not waited for alone: others are tried beside it. */
-const LONG_PROOF_MILLIS = 100
+const LONG_CHECK_MILLIS = 100
+/** Validations in the background at a time. */
+const AT_A_TIME = 8
 
 /** Who lends connections, and takes them over once they have proved themselves. */
 export interface ValidatorHost<T> {
@@ -23,6 +29,9 @@ export class Validator<T> {
   readonly #connector: Connector<T>
   /** Set when all parts are there, see `assemble`. */
   host!: ValidatorHost<T>
+  /** Idle connections that are to be validated in the background, and how many are. */
+  readonly #queued = new Set<Slot<T>>()
+  #running = 0
 
   constructor(context: PoolContext<T>, connector: Connector<T>) {
     this.#context = context
@@ -30,8 +39,8 @@ export class Validator<T> {
   }
 
   /** Has an idle connection prove itself. Its idle age stays what it is. */
-  validate(slot: Slot<T>): Promise<void> {
-    return this.#check(slot, 'validating', async () => {
+  validate(slot: Slot<T>, isExpected = true): Promise<void> {
+    return this.#check(slot, 'validating', isExpected, async () => {
       const fault = await validate(this.#context, slot)
       if (fault === undefined) slot.provenAt = this.#context.clock.now()
       return fault
@@ -40,42 +49,64 @@ export class Validator<T> {
 
   /** Asks the server, over an idle connection, for its idle limit. */
   askLimit(slot: Slot<T>): Promise<void> {
-    return this.#check(slot, 'validating', () => askLimit(this.#context, slot))
+    return this.#check(slot, 'validating', true, () => askLimit(this.#context, slot))
   }
 
   /** Has a connection that came back reset. */
   reset(slot: Slot<T>, left: Leftover | undefined): Promise<void> {
-    return this.#check(slot, 'resetting', () => reset(this.#context, slot, left))
+    return this.#check(slot, 'resetting', true, () => reset(this.#context, slot, left))
+  }
+
+  /** Has idle connections prove themselves: in parallel, but few enough to leave the others to lend. */
+  validateSoon(slots: readonly Slot<T>[]): void {
+    for (const slot of slots) this.#queued.add(slot)
+    this.#validateQueued()
+  }
+
+  /** Asks all of them at once: the server seems to be silent, so nobody counts on them, and new ones are made meanwhile. */
+  validateSuspects(slots: readonly Slot<T>[]): void {
+    for (const slot of slots) if (slot.state === 'idle') void this.validate(slot, false)
+    this.#connector.connectMore()
+  }
+
+  #validateQueued(): void {
+    for (const slot of this.#queued) {
+      if (this.#running >= AT_A_TIME) return
+      this.#queued.delete(slot)
+      if (slot.state !== 'idle') continue
+      this.#running += 1
+      this.validate(slot).then(() => {
+        this.#running -= 1
+        this.#validateQueued()
+      })
+    }
   }
 
   #check(
     slot: Slot<T>,
     state: 'validating' | 'resetting',
-    proof: () => Promise<Fault | undefined>,
+    isExpected: boolean,
+    check: () => Promise<Fault | undefined>,
   ): Promise<void> {
     slot.watch?.yield()
     const idleSince = slot.state === 'idle' ? slot.idleSince : undefined
     this.#context.slots.move(slot, state)
-    const inTime = this.#startOverdueTimer()
-    return proof().then(fault => {
-      inTime()
+    const timer = isExpected ? this.#expect(slot) : undefined
+    return check().then(fault => {
+      timer?.cancel()
       this.#checked(slot, state, fault, idleSince)
     })
   }
 
-  /** Stops counting on a validation or reset that takes long. @returns to be called at its end */
-  #startOverdueTimer(): () => void {
+  /** Counts on it for a while, and no longer. */
+  #expect(slot: Slot<T>): Timer {
     const { clock } = this.#context
-    let isOverdue = false
-    const timer = clock.after(LONG_PROOF_MILLIS, () => {
-      isOverdue = true
-      this.#connector.overdue += 1
+    const { checks } = this.#connector.capacity
+    checks.add(slot)
+    return clock.after(LONG_CHECK_MILLIS, () => {
+      checks.delete(slot)
       this.host.serve(clock.now())
     })
-    return () => {
-      timer.cancel()
-      if (isOverdue) this.#connector.overdue -= 1
-    }
   }
 
   #checked(
@@ -85,20 +116,106 @@ export class Validator<T> {
     idleSince: number | undefined,
   ): void {
     const { clock, serverLimit, options, onChange } = this.#context
+    const { capacity, breaker } = this.#connector
+    const { checks } = capacity
     const now = clock.now()
     // The pool may have been closed by force meanwhile, and the connection with it.
     if (slot.state === from) {
       if (fault === undefined && from === 'validating') {
         serverLimit.survived(now - slot.activeAt)
         slot.activeAt = now
-        if (this.#connector.breaker.unproven) this.#connector.trials.provedUseful(slot)
       }
       const end = fault ?? this.host.unfitReason(slot, now)
       if (end !== undefined) this.#connector.discard(slot, end.reason, end.detail)
       else if (from === 'resetting' && options.testOnBorrow) this.host.makeIdle(slot, now)
       else this.host.validated(slot, now, idleSince)
+      // Not before it has gone on: somebody may count on it.
+      checks.delete(slot)
+      if (fault === undefined && from === 'validating' && breaker.unproven) this.#connector.provedUseful(slot)
     }
+    checks.delete(slot)
     this.host.serve(now)
     onChange()
+  }
+}
+
+/**
+ * Has a connection validate itself, within its deadline.
+ * @returns what is wrong with it
+ */
+async function validate<T>(context: PoolContext<T>, slot: Slot<T>): Promise<Fault | undefined> {
+  const { factory, options } = context
+  const ended = await attempt(
+    signal => factory.validate?.(slot.resource as T, signal),
+    options.validateTimeoutMillis,
+    context,
+  )
+  if (log.validate.enabled) log.validate('%s #%d: %O', options.name, slot.id, ended)
+  if (ended.ok && ended.value) return undefined
+  // What its socket has said meanwhile is why: a FIN that arrived while the loop stood still, for one.
+  if (slot.fault !== undefined) return slot.fault
+  const detail = ended.ok ? 'factory.validate said no' : `factory.validate failed: ${messageOf(ended.error)}`
+  return { reason: 'invalid', detail }
+}
+
+/**
+ * What a connection goes through on its return: leftovers are undone, `factory.reset`, then `testOnReturn`.
+ * @returns what is wrong with it
+ */
+async function reset<T>(
+  context: PoolContext<T>,
+  slot: Slot<T>,
+  left: Leftover | undefined,
+): Promise<Fault | undefined> {
+  const { factory, options } = context
+  if (left?.undo !== undefined) {
+    const undone = await attempt(left.undo, options.resetTimeoutMillis, context)
+    if (!undone.ok)
+      return { reason: 'dirty', detail: `${left.detail}, not undone: ${messageOf(undone.error)}` }
+  }
+  if (factory.reset !== undefined) {
+    const ended = await attempt(
+      signal => factory.reset?.(slot.resource as T, signal),
+      options.resetTimeoutMillis,
+      context,
+    )
+    if (!ended.ok) return { reason: 'dirty', detail: `factory.reset failed: ${messageOf(ended.error)}` }
+  }
+  return options.testOnReturn ? validate(context, slot) : undefined
+}
+
+/**
+ * Asks the server for its idle limit, over a connection that nobody else uses meanwhile.
+ * @returns what is wrong with the connection: a refusal is an answer, silence is not
+ */
+async function askLimit<T>(context: PoolContext<T>, slot: Slot<T>): Promise<Fault | undefined> {
+  const { factory, options, serverLimit } = context
+  const ended = await attempt(
+    async () => factory.serverIdleTimeout?.(slot.resource as T),
+    options.validateTimeoutMillis,
+    context,
+  )
+  if (log.validate.enabled) log.validate('%s: the idle limit of the server: %O', options.name, ended)
+  serverLimit.answered(ended.ok ? ended.value : undefined)
+  if (ended.ok || !ended.timedOut) return undefined
+  return { reason: 'invalid', detail: 'the server did not answer when it was asked for its idle limit' }
+}
+
+/** Has the borrower left what cannot be put right, or work unanswered? The next one would get the replies. */
+export function leftDirty<T>(
+  { factory }: PoolContext<T>,
+  slot: Slot<T>,
+  left: Leftover | undefined,
+): Fault | undefined {
+  const scrubbed = slot.watch?.restore()
+  if (scrubbed !== undefined) return { reason: 'dirty', detail: scrubbed }
+  if (left !== undefined && left.undo === undefined) return { reason: 'dirty', detail: left.detail }
+  if (factory.busy === undefined) return undefined
+  try {
+    return runHook(() => factory.busy?.(slot.resource as T))
+      ? { reason: 'dirty', detail: 'it came back with unanswered work' }
+      : undefined
+  } catch (error) {
+    return { reason: 'dirty', detail: `factory.busy threw: ${messageOf(error)}` }
   }
 }
