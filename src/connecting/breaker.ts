@@ -3,7 +3,7 @@ import type { Fault, Slot } from '../connections/slot.ts'
 import type { Slots } from '../connections/slots.ts'
 import { hasAnswered } from '../connections/traffic.ts'
 import type { Clock } from '../runtime/clock.ts'
-import { CLOSED_HERE, isClosedHere, isOpen } from '../sockets/socket-state.ts'
+import { isOpen, isOwnDoing, ownDoing } from '../sockets/socket-state.ts'
 import type { ConnectFailure } from './connect-failure.ts'
 
 /** The pause while callers wait and nobody is there, and a tenth more at the most. Milliseconds. */
@@ -208,7 +208,7 @@ export class Breaker<T> {
 
 /** Did the peer end it, and not its borrower? */
 function diedInLoan<T>({ socket }: Slot<T>, reason: DestroyReason, detail: string | undefined): boolean {
-  if (reason === 'half-closed' || reason === 'broken') return detail !== CLOSED_HERE
+  if (reason === 'half-closed' || reason === 'broken') return !isOwnDoing(detail)
   if (socket === undefined) return false
-  return !isOpen(socket) && !isClosedHere(socket)
+  return !isOpen(socket) && ownDoing(socket) === undefined
 }

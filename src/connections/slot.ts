@@ -31,6 +31,8 @@ export const newCounts = (): Counts => ({
 export interface Fault {
   readonly reason: DestroyReason
   readonly detail: string | undefined
+  /** What its borrower is told, where the loan itself has failed by it. */
+  readonly error?: unknown
 }
 
 /** What has gone through a socket. */

@@ -60,13 +60,13 @@ export function leasesOf<T>({ slots, busy, unused, options }: ReportView<T>, now
 }
 
 function waiterReport<T>(waiter: Waiter<T>, options: ResolvedOptions, now: number): WaiterReport {
-  const deadline = waiter.deadline(options.acquireTimeoutMillis)
+  const deadline = waiter.deadline
   return {
     waitedMillis: now - waiter.since,
     leftMillis: Number.isFinite(deadline) ? deadline - now : null,
     priority: waiter.priority,
-    ...known('nestedUnder', nestedUnder(waiter.particulars.wait?.scope)),
-    ...known('stack', whereTaken(waiter.particulars, options)),
+    ...known('nestedUnder', nestedUnder(waiter.wait?.scope)),
+    ...known('stack', whereTaken(waiter, options)),
   }
 }
 

@@ -1,12 +1,9 @@
-import { messageOf } from '../api/errors.ts'
 import type { Connector } from '../connecting/connector.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
 import type { Leftover } from '../connections/handles.ts'
 import type { Fault, Slot } from '../connections/slot.ts'
 import type { Timer } from '../runtime/clock.ts'
-import { attempt } from '../runtime/deadline.ts'
-import { runHook } from '../runtime/emitter.ts'
-import { log } from '../runtime/log.ts'
+import { askLimit, flush, leftBusy, reset, validate } from './checks.ts'
 
 /** A validation or reset that takes longer than this is not waited for alone: others are tried beside it. */
 const LONG_CHECK_MILLIS = 100
@@ -82,6 +79,24 @@ export class Validator<T> {
     }
   }
 
+  /**
+   * Lets a connection that came back send what was written on it, then has it reset.
+   * @param end - why it is to be destroyed after that
+   * @returns rejects with `POOL_UNSENT` if it will not arrive
+   */
+  async flush(slot: Slot<T>, left: Leftover | undefined, end: Fault | undefined): Promise<void> {
+    const flushing = flush(this.#context, slot)
+    this.#check(
+      slot,
+      'resetting',
+      true,
+      async () =>
+        (await flushing) ?? end ?? leftBusy(this.#context, slot) ?? reset(this.#context, slot, left),
+    )
+    const lost = await flushing
+    if (lost !== undefined) throw lost.error
+  }
+
   #check(
     slot: Slot<T>,
     state: 'validating' | 'resetting',
@@ -136,86 +151,5 @@ export class Validator<T> {
     checks.delete(slot)
     this.host.serve(now)
     onChange()
-  }
-}
-
-/**
- * Has a connection validate itself, within its deadline.
- * @returns what is wrong with it
- */
-async function validate<T>(context: PoolContext<T>, slot: Slot<T>): Promise<Fault | undefined> {
-  const { factory, options } = context
-  const ended = await attempt(
-    signal => factory.validate?.(slot.resource as T, signal),
-    options.validateTimeoutMillis,
-    context,
-  )
-  if (log.validate.enabled) log.validate('%s #%d: %O', options.name, slot.id, ended)
-  if (ended.ok && ended.value) return undefined
-  // What its socket has said meanwhile is why: a FIN that arrived while the loop stood still, for one.
-  if (slot.fault !== undefined) return slot.fault
-  const detail = ended.ok ? 'factory.validate said no' : `factory.validate failed: ${messageOf(ended.error)}`
-  return { reason: 'invalid', detail }
-}
-
-/**
- * What a connection goes through on its return: leftovers are undone, `factory.reset`, then `testOnReturn`.
- * @returns what is wrong with it
- */
-async function reset<T>(
-  context: PoolContext<T>,
-  slot: Slot<T>,
-  left: Leftover | undefined,
-): Promise<Fault | undefined> {
-  const { factory, options } = context
-  if (left?.undo !== undefined) {
-    const undone = await attempt(left.undo, options.resetTimeoutMillis, context)
-    if (!undone.ok)
-      return { reason: 'dirty', detail: `${left.detail}, not undone: ${messageOf(undone.error)}` }
-  }
-  if (factory.reset !== undefined) {
-    const ended = await attempt(
-      signal => factory.reset?.(slot.resource as T, signal),
-      options.resetTimeoutMillis,
-      context,
-    )
-    if (!ended.ok) return { reason: 'dirty', detail: `factory.reset failed: ${messageOf(ended.error)}` }
-  }
-  return options.testOnReturn ? validate(context, slot) : undefined
-}
-
-/**
- * Asks the server for its idle limit, over a connection that nobody else uses meanwhile.
- * @returns what is wrong with the connection: a refusal is an answer, silence is not
- */
-async function askLimit<T>(context: PoolContext<T>, slot: Slot<T>): Promise<Fault | undefined> {
-  const { factory, options, serverLimit } = context
-  const ended = await attempt(
-    async () => factory.serverIdleTimeout?.(slot.resource as T),
-    options.validateTimeoutMillis,
-    context,
-  )
-  if (log.validate.enabled) log.validate('%s: the idle limit of the server: %O', options.name, ended)
-  serverLimit.answered(ended.ok ? ended.value : undefined)
-  if (ended.ok || !ended.timedOut) return undefined
-  return { reason: 'invalid', detail: 'the server did not answer when it was asked for its idle limit' }
-}
-
-/** Has the borrower left what cannot be put right, or work unanswered? The next one would get the replies. */
-export function leftDirty<T>(
-  { factory }: PoolContext<T>,
-  slot: Slot<T>,
-  left: Leftover | undefined,
-): Fault | undefined {
-  const scrubbed = slot.watch?.restore()
-  if (scrubbed !== undefined) return { reason: 'dirty', detail: scrubbed }
-  if (left !== undefined && left.undo === undefined) return { reason: 'dirty', detail: left.detail }
-  if (factory.busy === undefined) return undefined
-  try {
-    return runHook(() => factory.busy?.(slot.resource as T))
-      ? { reason: 'dirty', detail: 'it came back with unanswered work' }
-      : undefined
-  } catch (error) {
-    return { reason: 'dirty', detail: `factory.busy threw: ${messageOf(error)}` }
   }
 }

@@ -78,7 +78,7 @@ export class DeadlockDetector<T> implements PoolNode {
 
   /** An acquire waits inside leases: from now on there may be a knot. */
   watch(wait: WaitEdge, waiter: Waiter<T>): void {
-    waiter.own.wait = wait
+    waiter.wait = wait
     this.#waiters.set(wait, waiter)
     wait.cohort.waits.add(wait)
     if (wait.ask !== undefined) wait.cohort.askable.add(wait)
@@ -110,7 +110,7 @@ export class DeadlockDetector<T> implements PoolNode {
       const [wait, waiter] = next.value
       if (wait.order > this.#lastFreed) break
       // Of a crowd that has been aborted some have not been told yet.
-      if (!waiter.hasLeft && knotOf(wait) !== undefined) return waiter
+      if (!waiter.hasEnded && knotOf(wait) !== undefined) return waiter
     }
     this.#freed = undefined
     return undefined
@@ -199,7 +199,7 @@ export class DeadlockDetector<T> implements PoolNode {
     const waitedMillis = now - wait.since
     const details = { heldStacks, waitStack, pools, waitedMillis }
     const error = deadlock(this.#context.stats(), leases, drawing, details)
-    waiter.own.deadlockError = error
+    waiter.deadlockError = error
     if (!this.#context.reject(waiter)) return false
     this.lastSign = now
     totals.deadlocks += 1
@@ -224,8 +224,8 @@ export class DeadlockDetector<T> implements PoolNode {
   /** When it ends by itself, if it has not left already; of a crowd that was aborted some have not been told yet. */
   #deadline(wait: WaitEdge): number {
     const waiter = this.#waiters.get(wait)
-    if (waiter === undefined || waiter.hasLeft) return wait.since
-    return waiter.deadline(this.#context.options.acquireTimeoutMillis)
+    if (waiter === undefined || waiter.hasEnded) return wait.since
+    return waiter.deadline
   }
 
   #ring(): void {

@@ -73,7 +73,7 @@ export class Nesting<T> {
   /** An acquire has to wait. @returns the promise for its caller */
   queued<R>(waiter: Waiter<T>, promise: Promise<R>, from: Entry): Promise<R> {
     const { sampler } = this.#context
-    const { call, trace, detached } = waiter.particulars
+    const { call, trace, detached } = waiter
     const exact = call === 'use'
     const hint = this.#storage.getStore()
     if ((exact || trace === undefined) && isSpent(hint)) return promise
@@ -85,22 +85,21 @@ export class Nesting<T> {
       this.#storage.enterWith(EMPTY)
       return promise
     }
-    const { own } = waiter
-    own.trace = asking.trace
-    own.scope = scope
+    waiter.trace = asking.trace
+    waiter.scope = scope
     if (!exact) this.#storage.enterWith(scope)
-    if (outer === undefined) return exact || own.trace === undefined ? promise : noteOwners(promise, scope)
+    if (outer === undefined) return exact || waiter.trace === undefined ? promise : noteOwners(promise, scope)
     const asks = needsStacks(outer)
     // Beyond the budget a crowd is judged by its exact scopes alone.
-    if (own.trace === undefined && (sampler.shows || asks) && sampler.affords(waiter.since))
-      own.trace = sampler.capture(from, waiter.since)
-    const bell = asks && own.trace !== undefined ? new Signal() : undefined
+    if (waiter.trace === undefined && (sampler.shows || asks) && sampler.affords(waiter.since))
+      waiter.trace = sampler.capture(from, waiter.since)
+    const bell = asks && waiter.trace !== undefined ? new Signal() : undefined
     this.#shared.waits += 1
     const wait: WaitEdge = {
       member: this.detector,
       cohort: this.detector.cohortOf(outer),
       scope: outer,
-      trace: own.trace,
+      trace: waiter.trace,
       chain: undefined,
       ask: bell?.ring,
       proven: undefined,
@@ -111,13 +110,13 @@ export class Nesting<T> {
     }
     this.detector.watch(wait, waiter)
     if (bell !== undefined) return trackAwaiters(promise, bell, wait, scope)
-    return exact || own.trace === undefined ? promise : noteOwners(promise, scope)
+    return exact || waiter.trace === undefined ? promise : noteOwners(promise, scope)
   }
 
   /** A waiter has got its connection. */
   granted(waiter: Waiter<T>, slot: Slot<T>, now: number): void {
     this.detector.lastSign = now
-    const { scope, wait, call } = waiter.particulars
+    const { scope, wait, call } = waiter
     if (scope !== undefined) this.#bind(scope, slot)
     else if (call === 'use') this.#bind(new Scope(this.detector, undefined, true), slot)
     if (wait !== undefined) this.detector.forget(wait)
@@ -125,7 +124,7 @@ export class Nesting<T> {
 
   /** A waiter has left without. */
   left(waiter: Waiter<T>): void {
-    const { scope, wait } = waiter.particulars
+    const { scope, wait } = waiter
     scope?.end()
     if (wait !== undefined) this.detector.forget(wait)
   }

@@ -12,7 +12,7 @@ import type { Entry } from '../nested/host.ts'
 import type { Nesting } from '../nested/nesting.ts'
 import { endsAlone, unshare } from '../nested/reuse.ts'
 import type { Scope } from '../nested/scope.ts'
-import { type Call, newPending, Waiter } from '../queue/waiter.ts'
+import { type Call, Waiter } from '../queue/waiter.ts'
 import type { StackSampler } from '../runtime/stack-sampler.ts'
 import { Lease, type LeaseHost } from './lease.ts'
 import type { Lending } from './lending.ts'
@@ -100,15 +100,19 @@ export class Acquiring<T> implements LeaseHost<T> {
       if (this.#lending.lateReleases.take(resource)) return DONE
       return Promise.reject(refusals.notBorrowed(this.stats(), how))
     }
-    this.endLoan(slot, how)
+    const sent = this.endLoan(slot, how)
     this.#context.events.flush()
-    return DONE
+    return sent ?? DONE
   }
 
-  /** Ends the current loan of a slot; its connection stays with whoever shares it. */
-  endLoan(slot: Slot<T>, how: 'release' | 'destroy'): void {
+  /**
+   * Ends the current loan of a slot; its connection stays with whoever shares it.
+   * @returns see {@link Lending.giveBack}
+   */
+  endLoan(slot: Slot<T>, how: 'release' | 'destroy'): Promise<void> | undefined {
     if (how === 'destroy') this.#lending.destroy(slot)
-    else if (this.#strict === undefined || endsAlone(slot.scope)) this.#lending.giveBack(slot)
+    else if (this.#strict === undefined || endsAlone(slot.scope)) return this.#lending.giveBack(slot)
+    return undefined
   }
 
   async #use<R>(work: Work<T, R>, given: Given): Promise<R> {
@@ -125,20 +129,28 @@ export class Acquiring<T> implements LeaseHost<T> {
     // Somebody who had it before may have given it back once more meanwhile.
     if (!isCurrent(slot, loan)) throw refusals.leaseEnded(this.stats(), 'use was to begin')
     this.#nesting?.enter(slot.scope)
+    let result: R
     try {
-      return await work(slot.lent as T)
+      result = await work(slot.lent as T)
     } catch (error) {
-      if (isCurrent(slot, loan)) slot.isDoubtful = true
+      if (isCurrent(slot, loan)) {
+        slot.isDoubtful = true
+        this.endLoan(slot, 'release')
+      }
       throw error
-    } finally {
-      // Unless the function has ended the loan itself.
-      if (isCurrent(slot, loan)) this.endLoan(slot, 'release')
     }
+    // Unless the function has ended the loan itself.
+    if (isCurrent(slot, loan)) {
+      const sent = this.endLoan(slot, 'release')
+      if (sent !== undefined) await sent
+    }
+    return result
   }
 
   async #useShared<R>(share: Scope, work: Work<T, R>): Promise<R> {
     const slot = share.slot as Slot<T>
     const { loan } = slot
+    let sent: Promise<void> | undefined
     try {
       return await work(slot.lent as T)
     } catch (error) {
@@ -146,7 +158,8 @@ export class Acquiring<T> implements LeaseHost<T> {
       if (isCurrent(slot, loan)) slot.isDoubtful = true
       throw error
     } finally {
-      if (unshare(share) && isCurrent(slot, loan)) this.#lending.giveBack(slot)
+      if (unshare(share) && isCurrent(slot, loan)) sent = this.#lending.giveBack(slot)
+      if (sent !== undefined) await sent
     }
   }
 
@@ -193,14 +206,17 @@ export class Acquiring<T> implements LeaseHost<T> {
     // A hook that ran on the way may have aborted it.
     if (signal?.aborted) return Promise.reject(refusals.aborted(stats(), 0, signal.reason))
     const now = clock.now()
-    const promise = newPending<T | Grant<T>>()
-    const waiter = new Waiter<T>(request, now, call)
-    if (this.#sampler.affords(now)) waiter.own.trace = this.#sampler.capture(this.#entries[call], now)
+    let resolve: (value: unknown) => void = () => {}
+    const promise = new Promise<unknown>(settle => {
+      resolve = settle
+    }) as Promise<T | Grant<T>>
+    const waiter = new Waiter<T>(request, now, call, resolve)
+    if (this.#sampler.affords(now)) waiter.trace = this.#sampler.capture(this.#entries[call], now)
     else this.#sampler.waiting()
     const { breaker } = this.#connector
-    if (breaker.isOpen) waiter.own.breakerOpening = breaker.openings
+    if (breaker.isOpen) waiter.breakerOpening = breaker.openings
     const served = nesting === undefined ? promise : nesting.queued(waiter, promise, this.#entries[call])
-    queue.enqueue(waiter, request)
+    queue.enqueue(waiter)
     this.#lending.serve(now)
     return served
   }

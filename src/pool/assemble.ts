@@ -19,6 +19,7 @@ import { Nesting } from '../nested/nesting.ts'
 import { LoadShedder } from '../queue/load-shedder.ts'
 import { ServiceRate } from '../queue/service-rate.ts'
 import { WaitQueue } from '../queue/wait-queue.ts'
+import { newHookDeadlines } from '../runtime/attempt.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { PoolEmitter } from '../runtime/emitter.ts'
 import { log } from '../runtime/log.ts'
@@ -30,7 +31,6 @@ import { LeakDetector } from './leak-detector.ts'
 import { Lending } from './lending.ts'
 import { Lifecycle } from './lifecycle.ts'
 import { Rejections } from './rejections.ts'
-import { StallGrace } from './stall-grace.ts'
 
 /** @internal What tests put in place of time and chance. */
 export interface Environment {
@@ -74,6 +74,7 @@ export function assemble<T>(
   const totals = newTotals()
   const shared = {
     ...{ factory, options, clock, random, stalls, sampler, events, slots, queue, totals },
+    hookDeadlines: newHookDeadlines(clock, stalls),
     liveness: new Liveness(factory, options, clock),
     serverLimit: new ServerIdleTimeout(options.serverIdleTimeoutMillis, options.halfClose === 'on'),
     stats: () => statsOf(view),
@@ -92,8 +93,7 @@ export function assemble<T>(
   const lifecycle = new Lifecycle(context, lending, evictor, reaper)
   const leaks = new LeakDetector(context, lending, () => lifecycle.state === 'closed')
   const acquiring = new Acquiring(context, lending, lifecycle, entries)
-  const stallGrace = new StallGrace(context)
-  const rejections = new Rejections(context, connector, stallGrace, problems)
+  const rejections = new Rejections(context, connector, problems)
   const view: ReportView<T> = {
     ...{ options, slots, queue, totals, stalls, problems },
     breaker: connector.breaker,
@@ -118,6 +118,7 @@ export function assemble<T>(
   lifecycle.holders = holders
   connector.onConnected = slot => lending.connected(slot)
   validator.host = lending
+  slots.onFirstIdle = () => evictor.wake()
   context.liveness.onSuspicion = kind => {
     if (kind === 'closed') reaper.runNow()
     else if (factory.validate !== undefined) validator.validateSuspects(slots.idleSlots())
@@ -127,7 +128,6 @@ export function assemble<T>(
     events.announce('server-timeout', { pool: name, ...context.serverLimit.stats })
   }
   stalls.onStall = millis => {
-    stallGrace.start()
     if (log.stall.enabled) log.stall('%s: the event loop stood still for %d ms', name, millis)
     events.announce('stall', { pool: name, millis })
   }

@@ -1,3 +1,5 @@
+import type { Slot } from '../connections/slot.ts'
+
 /**
  * What was lent as the pool itself ended its loan: a lease that looked forgotten, or a close that was forced. Its
  * borrower could not know, so its first release or destroy after that is no mistake.
@@ -7,9 +9,12 @@ export class LateReleases {
   /** Few: a pool of plain values is a rare thing. */
   readonly #values = new Set<unknown>()
 
-  expect(resource: unknown): void {
-    if (typeof resource === 'object' && resource !== null) this.#objects.add(resource)
-    else if (typeof resource === 'function') this.#objects.add(resource)
+  /** Its borrower will give it back later. */
+  expect<T>(slot: Slot<T>): void {
+    const { lent: resource } = slot
+    slot.wasEndedByPool = true
+    if ((typeof resource === 'object' && resource !== null) || typeof resource === 'function')
+      this.#objects.add(resource)
     else this.#values.add(resource)
   }
 

@@ -1,5 +1,6 @@
 import type { PoolContext } from '../connecting/pool-context.ts'
 import { isCurrent, type Slot } from '../connections/slot.ts'
+import { bytesOf } from '../connections/traffic.ts'
 import { whereTaken } from '../diagnostics/call-sites.ts'
 import { Alarm } from '../runtime/alarm.ts'
 import { runHook } from '../runtime/emitter.ts'
@@ -102,7 +103,7 @@ export class LeakDetector<T> {
   #usedAt(slot: Slot<T>, now: number, stalled: number): number {
     const { factory } = this.#context
     const { socket, loan, lentAt } = slot
-    const bytes = socket === undefined ? 0 : (socket.bytesRead ?? 0) + (socket.bytesWritten ?? 0)
+    const bytes = bytesOf(slot)
     const lastUse = this.#lastUses.get(slot) ?? { loan, bytes, usedAt: socket === undefined ? lentAt : now }
     this.#lastUses.set(slot, lastUse)
     // What went through the socket since the last scan may have done so just now.

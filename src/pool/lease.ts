@@ -5,8 +5,8 @@ import { isCurrent, type Slot } from '../connections/slot.ts'
 /** What ends a lease. */
 export interface LeaseHost<T> {
   readonly stats: () => PoolStats
-  /** Ends the current loan of a slot. */
-  endLoan(slot: Slot<T>, how: 'release' | 'destroy'): void
+  /** Ends the current loan of a slot. @returns rejects with `POOL_UNSENT` if what was written will not arrive */
+  endLoan(slot: Slot<T>, how: 'release' | 'destroy'): Promise<void> | undefined
 }
 
 /**
@@ -51,14 +51,14 @@ export class Lease<T> {
 
   /** Releases, unless the lease has ended already. */
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.active) this.#host.endLoan(this.#slot, 'release')
+    if (this.active) await this.#host.endLoan(this.#slot, 'release')
   }
 
-  async #end(how: 'release' | 'destroy'): Promise<void> {
+  #end(how: 'release' | 'destroy'): Promise<void> {
     const slot = this.#slot
     // The pool has ended it: that the holder does so late is no mistake, and must not become an unhandled rejection.
-    if (slot.wasEndedByPool && slot.loan === this.#loan) return
-    if (!this.active) throw leaseEnded(this.#host.stats(), `${how} was called`)
-    this.#host.endLoan(slot, how)
+    if (slot.wasEndedByPool && slot.loan === this.#loan) return Promise.resolve()
+    if (!this.active) return Promise.reject(leaseEnded(this.#host.stats(), `${how} was called`))
+    return this.#host.endLoan(slot, how) ?? Promise.resolve()
   }
 }

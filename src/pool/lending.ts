@@ -4,9 +4,10 @@ import type { Connector } from '../connecting/connector.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
 import { expired, mustValidate } from '../connections/lifetime.ts'
 import { lossOf } from '../connections/liveness.ts'
-import type { Fault, Slot } from '../connections/slot.ts'
+import { type Fault, Grant, type Slot } from '../connections/slot.ts'
 import { noteTraffic } from '../connections/traffic.ts'
-import { leftDirty, type Validator, type ValidatorHost } from '../health/validator.ts'
+import { leftBehind, leftUnsent } from '../health/checks.ts'
+import type { Validator, ValidatorHost } from '../health/validator.ts'
 import type { Waiter } from '../queue/waiter.ts'
 import { log, tracing } from '../runtime/log.ts'
 import { isHealthy, isOpen } from '../sockets/socket-state.ts'
@@ -19,10 +20,6 @@ const DEAD_REASONS: ReadonlySet<DestroyReason | undefined> = new Set<DestroyReas
   'broken',
   'invalid',
 ])
-const UNVOUCHED: Fault = {
-  reason: 'dirty',
-  detail: 'the function given to use failed, and there is no factory.reset to vouch for the connection',
-}
 const CLOSED_POOL: Fault = { reason: 'drain', detail: undefined }
 
 /**
@@ -39,8 +36,6 @@ export class Lending<T> implements ValidatorHost<T> {
   readonly #context: PoolContext<T>
   readonly #fifo: boolean
   readonly #resets: boolean
-  /** Does anything vouch for a connection after a failure of its borrower? */
-  readonly #vouches: boolean
   /** Since when a waiter waits for the event loop to have delivered what the kernel holds; undefined: none does. */
   #waitingSince: number | undefined
   #waitingInTurn: number | undefined
@@ -49,7 +44,6 @@ export class Lending<T> implements ValidatorHost<T> {
     this.#context = context
     this.#fifo = context.options.fifo
     this.#resets = context.factory.reset !== undefined || context.options.testOnReturn
-    this.#vouches = context.factory.reset !== undefined || context.slots.hasHandles
     this.connector = connector
     this.validator = validator
   }
@@ -126,18 +120,26 @@ export class Lending<T> implements ValidatorHost<T> {
     this.connector.connectMore()
   }
 
-  /** Takes a lent connection back: to the next in the queue, to the idle ones, or to its end. */
-  giveBack(slot: Slot<T>): void {
+  /**
+   * Takes a lent connection back: to the next in the queue, to the idle ones, or to its end.
+   * @returns nothing, but for a loan that ends with bytes unsent: rejects with `POOL_UNSENT` if they will not arrive
+   */
+  giveBack(slot: Slot<T>): Promise<void> | undefined {
     const now = this.#context.clock.now()
     const { loan } = slot
     if (slot.watch === undefined) slot.activeAt = now
     else noteTraffic(slot, now)
     const left = this.#context.slots.endLoan(slot)
-    const end = this.unfitReason(slot, now) ?? this.#unvouched(slot) ?? leftDirty(this.#context, slot, left)
+    const isUnsent = leftUnsent(this.#context, slot)
+    const end = this.unfitReason(slot, now) ?? leftBehind(this.#context, slot, left, isUnsent)
     // factory.busy may have ended the loan itself.
-    if (slot.state !== 'lent' || slot.loan !== loan) return
+    if (slot.state !== 'lent' || slot.loan !== loan) return undefined
     this.#noteEnd(slot, now, 'released')
-    if (end !== undefined) this.connector.discard(slot, end.reason, end.detail)
+    const sent = isUnsent ? this.validator.flush(slot, left, end) : undefined
+    if (sent !== undefined) {
+      // Whoever awaits the end of the loan hears of it; nobody has to.
+      sent.catch(() => {})
+    } else if (end !== undefined) this.connector.discard(slot, end.reason, end.detail)
     else if (this.#resets || left !== undefined) {
       this.validator.reset(slot, left)
     } else if (this.#context.options.testOnBorrow) {
@@ -148,12 +150,13 @@ export class Lending<T> implements ValidatorHost<T> {
     if (this.connector.breaker.unproven && !slot.isDoubtful && !DEAD_REASONS.has(end?.reason))
       this.connector.provedUseful(slot)
     this.#context.onChange()
+    return sent
   }
 
   /** Ends a lent connection: at its borrower's wish, or because the pool closes. */
   destroy(slot: Slot<T>, reason: DestroyReason = 'user'): void {
     const isAlive = slot.fault === undefined && (slot.socket === undefined || isOpen(slot.socket))
-    if (reason !== 'user') this.#endedByPool(slot)
+    if (reason !== 'user') this.lateReleases.expect(slot)
     this.#noteEnd(slot, this.#context.clock.now(), 'destroyed')
     this.connector.discard(slot, reason)
     if (this.connector.breaker.unproven && isAlive) this.connector.provedUseful(slot)
@@ -162,20 +165,10 @@ export class Lending<T> implements ValidatorHost<T> {
 
   /** Ends a lent connection that its borrower seems to have forgotten. */
   reclaim(slot: Slot<T>): void {
-    this.#endedByPool(slot)
+    this.lateReleases.expect(slot)
     this.#noteEnd(slot, this.#context.clock.now(), 'reclaimed')
     this.connector.discard(slot, 'leaked', 'its lease was forgotten')
     this.#context.onChange()
-  }
-
-  /** Its borrower will give it back later, and cannot know. */
-  #endedByPool(slot: Slot<T>): void {
-    slot.wasEndedByPool = true
-    this.lateReleases.expect(slot.lent)
-  }
-
-  #unvouched(slot: Slot<T>): Fault | undefined {
-    return slot.isDoubtful && !this.#vouches ? UNVOUCHED : undefined
   }
 
   #noteEnd(slot: Slot<T>, now: number, how: PoolEvents<T>['leak-end'][0]['how']): void {
@@ -263,13 +256,13 @@ export class Lending<T> implements ValidatorHost<T> {
 
   #grant(slot: Slot<T>, now: number, first?: Waiter<T>): void {
     const { queue, nesting } = this.#context
-    const urgent = nesting?.detector.prioritised() ?? (first?.hasLeft === false ? first : undefined)
+    const urgent = nesting?.detector.prioritised() ?? (first?.hasEnded === false ? first : undefined)
     const waiter = urgent === undefined ? (queue.shift() as Waiter<T>) : queue.remove(urgent)
     queue.serviceRate?.served(now, queue.waiting)
     this.lend(slot, now, now - waiter.since)
-    slot.trace = waiter.particulars.trace
+    slot.trace = waiter.trace
     nesting?.granted(waiter, slot, now)
-    waiter.grant(slot)
+    waiter.grant(waiter.call === 'acquire' ? slot.lent : new Grant(slot))
   }
 
   /** Serves again once the event loop has delivered what the kernel holds now. */

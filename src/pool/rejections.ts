@@ -8,7 +8,6 @@ import type { RecentProblems } from '../diagnostics/recent-problems.ts'
 import type { QueueListener, RejectReason, Snapshot } from '../queue/wait-queue.ts'
 import type { Waiter } from '../queue/waiter.ts'
 import { withoutStack } from '../runtime/stack-limit.ts'
-import type { StallGrace } from './stall-grace.ts'
 
 /** An acquire timeout of a full pool lists the holders, unless one has done so this short a time ago. */
 const HOLDERS_MILLIS = 10_000
@@ -17,7 +16,6 @@ const HOLDERS_MILLIS = 10_000
 export class Rejections<T> implements QueueListener<T> {
   readonly #context: PoolContext<T>
   readonly #connector: Connector<T>
-  readonly #stallGrace: StallGrace<T>
   readonly #problems: RecentProblems
   /** Who holds connections, in words, longest first. Set when all parts are there, see `assemble`. */
   holders: () => string[] = () => []
@@ -26,15 +24,9 @@ export class Rejections<T> implements QueueListener<T> {
   #latest: Snapshot | undefined
   #connectError: PoolError | undefined
 
-  constructor(
-    context: PoolContext<T>,
-    connector: Connector<T>,
-    stallGrace: StallGrace<T>,
-    problems: RecentProblems,
-  ) {
+  constructor(context: PoolContext<T>, connector: Connector<T>, problems: RecentProblems) {
     this.#context = context
     this.#connector = connector
-    this.#stallGrace = stallGrace
     this.#problems = problems
   }
 
@@ -49,14 +41,10 @@ export class Rejections<T> implements QueueListener<T> {
     const { nesting, events, options } = this.#context
     const { now } = snapshot
     nesting?.left(waiter)
-    waiter.fail(waiter.particulars.deadlockError ?? withoutStack(() => this.#errorFor(waiter, how, snapshot)))
+    waiter.fail(waiter.deadlockError ?? withoutStack(() => this.#errorFor(waiter, how, snapshot)))
     if (how === 'expired') this.#problems.add('timeout', 'an acquire timed out', now)
     if (how === 'shed') events.announce('shed', { pool: options.name, waitedMillis: now - waiter.since })
     this.#connector.waiterLeft(waiter, now, how === 'aborted')
-  }
-
-  defers(waiter: Waiter<T>, now: number): boolean {
-    return this.#stallGrace.defers(waiter, now)
   }
 
   onAnyRejected(): void {
@@ -71,7 +59,7 @@ export class Rejections<T> implements QueueListener<T> {
     if (how === 'unhealthy') return refusals.cannotConnect(stats, this.#connector.breaker)
     if (how === 'aborted') {
       totals.aborted += 1
-      return refusals.aborted(stats, waited, waiter.particulars.signal?.reason)
+      return refusals.aborted(stats, waited, waiter.signal?.reason)
     }
     if (how === 'shed') {
       totals.shed += 1

@@ -19,11 +19,6 @@ export interface StallListener {
 /** So many turns in a row, each of them a stall, are waited for: a loop that is always late must judge all the same. */
 const MOST_YIELDS = 3
 
-/** How long it is deferred each time. Milliseconds. */
-const DEFER_MILLIS = 5
-
-const none = (): boolean => false
-
 /**
  * One timer that can be set earlier again and again, and that does not judge in haste: when the loop has stood still,
  * it lets the poll phase run first. Node runs due timers before it polls, so at that moment the answers that came in
@@ -33,24 +28,16 @@ export class Alarm {
   readonly #clock: Clock
   readonly #ring: () => void
   readonly #stalls: StallListener
-  readonly #defers: (now: number) => boolean
   #timer: Timer | undefined
   #held = false
   #at = Number.POSITIVE_INFINITY
   #firesAt = 0
   #yielding = false
 
-  /** @param defers - asked before it rings: is it too early to judge, for a moment more? */
-  constructor(
-    clock: Clock,
-    ring: () => void,
-    stalls: StallListener,
-    defers: (now: number) => boolean = none,
-  ) {
+  constructor(clock: Clock, ring: () => void, stalls: StallListener) {
     this.#clock = clock
     this.#ring = ring
     this.#stalls = stalls
-    this.#defers = defers
   }
 
   get isSet(): boolean {
@@ -78,9 +65,9 @@ export class Alarm {
     this.#yielding = false
   }
 
-  #arm(now = this.#clock.now(), at = this.#at): void {
+  #arm(now = this.#clock.now()): void {
     this.#timer?.cancel()
-    const delay = Math.min(Math.max(Math.ceil(at - now), 1), LONGEST_MILLIS)
+    const delay = Math.min(Math.max(Math.ceil(this.#at - now), 1), LONGEST_MILLIS)
     this.#firesAt = now + delay
     this.#timer = this.#clock.after(delay, () => this.#fire())
     if (this.#held) this.#timer.hold(true)
@@ -113,7 +100,6 @@ export class Alarm {
     // Not yet: the delay was capped, a timer may fire a fraction early, or the alarm was cleared and set anew.
     const now = this.#clock.now()
     if (now < this.#at) this.#arm(now)
-    else if (this.#defers(now)) this.#arm(now, now + DEFER_MILLIS)
     else this.#end()
   }
 

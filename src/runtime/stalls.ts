@@ -4,6 +4,10 @@ import type { StallMonitor } from './stall-monitor.ts'
 /** So many are kept. */
 const MOST = 64
 
+/** A deadline is put off for stalls by at most so much at a time, in milliseconds, and so often. */
+export const MAX_GRACE_MILLIS = 100
+const MAX_GRACES = 3
+
 /** A time for which the event loop stood still, in milliseconds of the pool's clock. */
 export interface Stall {
   readonly until: number
@@ -73,6 +77,20 @@ export class Stalls implements StallListener {
       sum += until - Math.max(start, until - millis)
     }
     return sum
+  }
+
+  /**
+   * By how much a deadline that has come is to be put off: the event loop has to have run for its last 100 ms. The turn
+   * that follows a stall delivers what lies in the kernel; that is too little where the next step is a command that
+   * could not be sent: a handshake of several round trips, a PING, the last query of a holder.
+   *
+   * @param times - how often it has been put off
+   */
+  grace(start: number, deadline: number, now: number, times: number): number {
+    if (times === MAX_GRACES) return 0
+    const from = Math.max(start, deadline - MAX_GRACE_MILLIS)
+    const ran = now - from - this.since(from)
+    return Math.max(deadline - from - ran, 0)
   }
 
   /** The pool has ended. */

@@ -72,6 +72,7 @@ test('a true timeout beside a stall still comes, and names the stall', async () 
   const { clock, pool } = await fullPool({ acquireTimeoutMillis: 100 })
   const waiting = rejection(pool.acquire())
   await clock.stall(1000)
+  await clock.advance(100)
   const error = await waiting
   assert.equal(error.code, 'POOL_ACQUIRE_TIMEOUT')
   assert.ok((error.stalledMillis ?? 0) >= 890, `${error.stalledMillis}`)
