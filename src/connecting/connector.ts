@@ -206,7 +206,7 @@ export class Connector<T> {
 
   /** A create has ended, well or badly. */
   #connectEnded(slot: Slot<T>): void {
-    const { slots, options, clock, totals, events, onChange } = this.#context
+    const { slots, options, clock, totals, times, events, onChange } = this.#context
     const now = clock.now()
     this.capacity.connects.delete(slot)
     if (slots.counts.connecting <= 1) this.#probeAlarm.clear()
@@ -230,6 +230,7 @@ export class Connector<T> {
       return
     }
     totals.created += 1
+    times.create.add(now - slot.startedAt)
     slot.createdAt = now
     slot.idleSince = now
     slot.activeAt = now

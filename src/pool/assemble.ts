@@ -26,6 +26,7 @@ import { log } from '../runtime/log.ts'
 import { StackSampler } from '../runtime/stack-sampler.ts'
 import { stallMonitorOf } from '../runtime/stall-monitor.ts'
 import { Stalls } from '../runtime/stalls.ts'
+import { Times } from '../runtime/times.ts'
 import { Acquiring, type EntryPoints } from './acquire.ts'
 import { LeakDetector } from './leak-detector.ts'
 import { Lending } from './lending.ts'
@@ -77,7 +78,9 @@ export function assemble<T>(
     hookDeadlines: newHookDeadlines(clock, stalls),
     liveness: new Liveness(factory, options, clock),
     serverLimit: new ServerIdleTimeout(options.serverIdleTimeoutMillis, options.halfClose === 'on'),
-    stats: () => statsOf(view),
+    times: new Times(),
+    stats: () => statsOf(view, clock.now()),
+    identity: () => events.identity(),
     onChange: () => lifecycle.recheck(),
   }
   const host: NestingHost<T> = { ...shared, reject: waiter => queue.reject(waiter, 'deadlocked') }
@@ -95,7 +98,7 @@ export function assemble<T>(
   const acquiring = new Acquiring(context, lending, lifecycle, entries)
   const rejections = new Rejections(context, connector, problems)
   const view: ReportView<T> = {
-    ...{ options, slots, queue, totals, stalls, problems },
+    ...{ options, slots, queue, totals, stalls, problems, times: shared.times },
     breaker: connector.breaker,
     halfClose: context.liveness.counts,
     busy: factory.busy?.bind(factory),

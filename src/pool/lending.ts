@@ -84,7 +84,7 @@ export class Lending<T> implements ValidatorHost<T> {
   }
 
   lend(slot: Slot<T>, now: number, waitedMillis: number): void {
-    const { slots, options, events, totals } = this.#context
+    const { slots, options, events, totals, times } = this.#context
     if (slot.state !== 'lent') {
       slot.watch?.yield()
       slots.move(slot, 'lent')
@@ -95,6 +95,7 @@ export class Lending<T> implements ValidatorHost<T> {
     slot.trace = undefined
     slot.isDoubtful = false
     totals.acquired += 1
+    times.lent(slots.counts.lent, waitedMillis)
     if (tracing.loans) log.lend('%s #%d: lent, loan %d', options.name, slot.id, slot.loan)
     if (events.hasListeners.acquire) {
       events.announce('acquire', { pool: options.name, resource: slot.lent as T, waitedMillis })
@@ -172,8 +173,11 @@ export class Lending<T> implements ValidatorHost<T> {
   }
 
   #noteEnd(slot: Slot<T>, now: number, how: PoolEvents<T>['leak-end'][0]['how']): void {
-    const { events, options, totals, nesting } = this.#context
+    const { events, options, totals, nesting, times } = this.#context
+    const heldMillis = now - slot.lentAt
     totals.released += 1
+    slot.trace = undefined
+    times.use.add(heldMillis)
     if (nesting !== undefined) {
       nesting.ended(now, how === 'reclaimed' ? undefined : slot.scope)
       slot.scope?.end()
@@ -184,13 +188,10 @@ export class Lending<T> implements ValidatorHost<T> {
       slot.isLeakSuspect = false
       if (log.leak.enabled)
         log.leak('%s #%d: loan %d was %s after all', options.name, slot.id, slot.loan, how)
-      const heldMillis = now - slot.lentAt
       events.announce('leak-end', { pool: options.name, resource: slot.lent as T, heldMillis, how })
     }
-    if (events.hasListeners.release) {
-      const heldMillis = now - slot.lentAt
+    if (events.tellsReleases)
       events.announce('release', { pool: options.name, resource: slot.lent as T, heldMillis })
-    }
   }
 
   /** Why a connection must not be lent, or lent again, whatever state it is in. */
@@ -262,6 +263,7 @@ export class Lending<T> implements ValidatorHost<T> {
     this.lend(slot, now, now - waiter.since)
     slot.trace = waiter.trace
     nesting?.granted(waiter, slot, now)
+    waiter.traced?.served(slot.id, slot.loan, now - waiter.since)
     waiter.grant(waiter.call === 'acquire' ? slot.lent : new Grant(slot))
   }
 
