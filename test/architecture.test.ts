@@ -210,7 +210,7 @@ test('time and timers are touched by the clock alone', () => {
   const touch =
     /(?<![.\w])(?:setTimeout|setInterval|setImmediate|new Date|Date\.now|performance\.now|process\.hrtime)\s*\(/
   for (const { name, code } of files) {
-    if (name === 'runtime/clock.ts') continue
+    if (name === 'runtime/clock.ts' || name === 'runtime/fake-timers.ts') continue
     assert.ok(!touch.test(code), `${name} touches time: ${touch.exec(code)?.[0]}`)
   }
 })

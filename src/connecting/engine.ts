@@ -1,7 +1,7 @@
 import genericPool, { type Pool as GenericPool } from 'generic-pool'
 import { connectTimeout, destroyTimeout, madeTwice } from '../api/error-messages.ts'
 import type { Slot } from '../connections/slot.ts'
-import { attempt } from '../runtime/deadline.ts'
+import { attempt } from '../runtime/attempt.ts'
 import type { PoolContext } from './pool-context.ts'
 
 /**

@@ -6,7 +6,9 @@ import type { ServerIdleTimeout } from '../connections/server-idle-timeout.ts'
 import type { Slots } from '../connections/slots.ts'
 import type { Nesting } from '../nested/nesting.ts'
 import type { WaitQueue } from '../queue/wait-queue.ts'
+import type { HookRun } from '../runtime/attempt.ts'
 import type { Clock } from '../runtime/clock.ts'
+import type { Deadlines } from '../runtime/deadlines.ts'
 import type { PoolEmitter } from '../runtime/emitter.ts'
 import type { StackSampler } from '../runtime/stack-sampler.ts'
 import type { Stalls } from '../runtime/stalls.ts'
@@ -18,6 +20,7 @@ export interface PoolContext<T> {
   readonly clock: Clock
   readonly random: () => number
   readonly stalls: Stalls
+  readonly hookDeadlines: Deadlines<HookRun>
   readonly sampler: StackSampler
   readonly events: PoolEmitter<T>
   readonly slots: Slots<T>

@@ -3,7 +3,7 @@ import { messageOf } from '../api/errors.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
 import type { Leftover } from '../connections/handles.ts'
 import type { Fault, Slot } from '../connections/slot.ts'
-import { attempt } from '../runtime/deadline.ts'
+import { attempt } from '../runtime/attempt.ts'
 import { runHook } from '../runtime/emitter.ts'
 import { log } from '../runtime/log.ts'
 

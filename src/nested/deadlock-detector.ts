@@ -110,7 +110,7 @@ export class DeadlockDetector<T> implements PoolNode {
       const [wait, waiter] = next.value
       if (wait.order > this.#lastFreed) break
       // Of a crowd that has been aborted some have not been told yet.
-      if (!waiter.hasLeft && knotOf(wait) !== undefined) return waiter
+      if (!waiter.hasEnded && knotOf(wait) !== undefined) return waiter
     }
     this.#freed = undefined
     return undefined
@@ -224,7 +224,7 @@ export class DeadlockDetector<T> implements PoolNode {
   /** When it ends by itself, if it has not left already; of a crowd that was aborted some have not been told yet. */
   #deadline(wait: WaitEdge): number {
     const waiter = this.#waiters.get(wait)
-    if (waiter === undefined || waiter.hasLeft) return wait.since
+    if (waiter === undefined || waiter.hasEnded) return wait.since
     return waiter.deadline
   }
 

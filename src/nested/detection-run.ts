@@ -1,3 +1,4 @@
+import { inMicrotask } from '../runtime/async-context.ts'
 import type { Clock } from '../runtime/clock.ts'
 import { TokenBucket } from '../runtime/token-bucket.ts'
 import { AwaiterQuery, coverOf, provenKnot, stands, suspects } from './deadlock-search.ts'
@@ -76,7 +77,7 @@ export class DetectionRun {
     const before = this.#clock.now()
     inquest.ask()
     // By then those who were asked have looked around.
-    queueMicrotask(() => this.#charge(before))
+    inMicrotask(() => this.#charge(before))
     this.#later(() => {
       inquest.hear()
       if (!inquest.isLast) return this.#examine(inquest)
@@ -98,7 +99,7 @@ export class DetectionRun {
       })
       return
     }
-    queueMicrotask(() => {
+    inMicrotask(() => {
       this.#work(() => {
         inquest.hear()
         if (stands(cases, this.#member)) this.#court.break(knot)

@@ -20,6 +20,7 @@ import { Nesting } from '../nested/nesting.ts'
 import { LoadShedder } from '../queue/load-shedder.ts'
 import { ServiceRate } from '../queue/service-rate.ts'
 import { WaitQueue } from '../queue/wait-queue.ts'
+import { newHookDeadlines } from '../runtime/attempt.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { PoolEmitter } from '../runtime/emitter.ts'
 import { log } from '../runtime/log.ts'
@@ -74,6 +75,7 @@ export function assemble<T>(
   const totals = newTotals()
   const shared = {
     ...{ factory, options, clock, random, stalls, sampler, events, slots, queue, totals },
+    hookDeadlines: newHookDeadlines(clock, stalls),
     liveness: new Liveness(factory, options, clock),
     serverLimit: new ServerIdleTimeout(options.serverIdleTimeoutMillis, options.halfClose === 'on'),
     stats: () => statsOf(view),
@@ -118,6 +120,7 @@ export function assemble<T>(
   lifecycle.holders = holders
   connector.onConnected = slot => lending.connected(slot)
   validator.host = lending
+  slots.onFirstIdle = () => evictor.wake()
   context.liveness.onSuspicion = kind => {
     if (kind === 'closed') reaper.runNow()
     else if (factory.validate !== undefined) validation.validate(slots.idleSlots())

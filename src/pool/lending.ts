@@ -256,7 +256,7 @@ export class Lending<T> implements ValidatorHost<T> {
 
   #grant(slot: Slot<T>, now: number, first?: Waiter<T>): void {
     const { queue, nesting } = this.#context
-    const urgent = nesting?.detector.prioritised() ?? (first?.hasLeft === false ? first : undefined)
+    const urgent = nesting?.detector.prioritised() ?? (first?.hasEnded === false ? first : undefined)
     const waiter = urgent === undefined ? (queue.shift() as Waiter<T>) : queue.remove(urgent)
     queue.serviceRate?.served(now, queue.waiting)
     this.lend(slot, now, now - waiter.since)

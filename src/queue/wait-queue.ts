@@ -1,11 +1,11 @@
 import type { ResolvedOptions } from '../api/resolve-options.ts'
 import type { PoolStats } from '../api/stats.ts'
 import type { Clock } from '../runtime/clock.ts'
+import { Deadlines, PORTION_CHECK, PORTION_MILLIS } from '../runtime/deadlines.ts'
 import type { Stalls } from '../runtime/stalls.ts'
 import type { LoadShedder } from './load-shedder.ts'
 import { PriorityList } from './priority-list.ts'
 import type { ServiceRate } from './service-rate.ts'
-import { PORTION_CHECK, PORTION_MILLIS, WaitTimeouts } from './wait-timeouts.ts'
 import type { Waiter, WaiterState } from './waiter.ts'
 
 /** Why a waiter left without a connection. */
@@ -35,7 +35,7 @@ export interface QueueListener<T> {
 export class WaitQueue<T> {
   readonly #lists: PriorityList<T>[]
   readonly #first: PriorityList<T>
-  readonly #timeouts: WaitTimeouts<T>
+  readonly #deadlines: Deadlines<Waiter<T>>
   readonly #bySignal = new Map<AbortSignal, { waiters: Set<Waiter<T>>; onAbort: () => void }>()
   readonly #clock: Clock
   /** Set when all parts of the pool are there, see `assemble`. */
@@ -50,7 +50,7 @@ export class WaitQueue<T> {
     this.#lists = Array.from({ length: priorityRange }, () => new PriorityList<T>())
     this.#first = this.#lists[0] as PriorityList<T>
     this.#clock = clock
-    this.#timeouts = new WaitTimeouts(clock, stalls, {
+    this.#deadlines = new Deadlines<Waiter<T>>(clock, stalls, {
       expire: (waiter, now) => {
         if (this.#leave(waiter, 'expired'))
           this.listener.onRejected(waiter, 'expired', this.listener.snapshot(now))
@@ -63,7 +63,7 @@ export class WaitQueue<T> {
     this.#listOf(waiter).push(waiter)
     this.waiting += 1
     if (this.waiting === 1) this.#occupied(waiter)
-    this.#timeouts.add(waiter)
+    this.#deadlines.add(waiter)
     if (waiter.signal !== undefined) this.#listen(waiter, waiter.signal)
   }
 
@@ -124,7 +124,7 @@ export class WaitQueue<T> {
 
   /** Sends a waiter away. @returns false if it had already left */
   reject(waiter: Waiter<T>, how: 'refused' | 'deadlocked' = 'refused'): boolean {
-    if (waiter.hasLeft) return false
+    if (waiter.hasEnded) return false
     this.#rejectAll([waiter], how)
     return true
   }
@@ -132,7 +132,7 @@ export class WaitQueue<T> {
   /** Sends everybody away, for good: nobody enters any more. */
   close(): void {
     this.#rejectAll(this.waiters(), 'refused')
-    this.#timeouts.stop()
+    this.#deadlines.stop()
     this.loadShedder?.stop()
   }
 
@@ -174,7 +174,7 @@ export class WaitQueue<T> {
 
   /** @returns false if the waiter had already left */
   #leave(waiter: Waiter<T>, how: RejectReason): boolean {
-    if (waiter.hasLeft) return false
+    if (waiter.hasEnded) return false
     waiter.state = how
     this.#unlink(waiter)
     return true
@@ -183,7 +183,7 @@ export class WaitQueue<T> {
   /** Somebody joins an empty queue. */
   #occupied(first: Waiter<T>): void {
     this.loadShedder?.queueStarted(first.since)
-    this.#timeouts.hold(true)
+    this.#deadlines.hold(true)
   }
 
   #listOf({ priority }: Waiter<T>): PriorityList<T> {
@@ -194,8 +194,8 @@ export class WaitQueue<T> {
     const { signal } = waiter
     this.#listOf(waiter).remove(waiter)
     this.waiting -= 1
-    if (this.waiting === 0) this.#timeouts.hold(false)
-    this.#timeouts.left()
+    if (this.waiting === 0) this.#deadlines.hold(false)
+    this.#deadlines.ended()
     if (signal === undefined) return
     const group = this.#bySignal.get(signal)
     if (group?.waiters.delete(waiter) && group.waiters.size === 0) {

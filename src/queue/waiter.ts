@@ -58,7 +58,7 @@ export class Waiter<T> {
     this.#resolve = resolve
   }
 
-  get hasLeft(): boolean {
+  get hasEnded(): boolean {
     return this.state !== 'waiting'
   }
 

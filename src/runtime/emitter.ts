@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events'
 import { messageOf } from '../api/errors.ts'
 import type { PoolEvents } from '../api/events.ts'
-import { outsideContext } from './async-context.ts'
+import { inMicrotask, outsideContext } from './async-context.ts'
 
 type Announcement<T> = {
   [K in keyof PoolEvents<T>]: { event: K; details: PoolEvents<T>[K] }
@@ -34,7 +34,7 @@ export class PoolEmitter<T> extends EventEmitter<PoolEvents<T>> {
   /** @internal Tells the listeners, soon. */
   announce<K extends keyof PoolEvents<T> & string>(event: K, ...details: PoolEvents<T>[K]): void {
     if (this.listenerCount(event) === 0) return
-    if (this.#announcements.length === 0) queueMicrotask(() => this.flush())
+    if (this.#announcements.length === 0) inMicrotask(() => this.flush())
     this.#announcements.push({ event, details } as Announcement<T>)
   }
 

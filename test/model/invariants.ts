@@ -1,9 +1,13 @@
+/*
+ * The numbered invariants of docs/architecture.md, asserted on the parts of a pool after every step of the model test.
+ */
+
 import assert from 'node:assert/strict'
 import type { SlotState } from '../../src/api/stats.ts'
 import type { Pool } from '../../src/pool/pool.ts'
 import { MAX_GRACE_MILLIS } from '../../src/runtime/stalls.ts'
 import { insidesOf } from '../support/insides.ts'
-import type { Connection, World } from './world.ts'
+import type { Connection, World } from './scripted-server.ts'
 
 const STATES: readonly SlotState[] = [
   'connecting',

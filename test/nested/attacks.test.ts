@@ -9,7 +9,7 @@ import { createPool, type PoolError } from '../../src/index.ts'
 import { AwaiterQuery, provenKnot, suspects } from '../../src/nested/deadlock-search.ts'
 import { type PoolNode, Scope, type WaitEdge, type WaitGroup } from '../../src/nested/scope.ts'
 import { eventually } from '../support/factories.ts'
-import { endings, failure, GRACE, type Thing, tally, World } from './world.ts'
+import { endings, failure, GRACE, type Thing, tally, World } from './pools-on-one-clock.ts'
 
 const SOON = 2 * GRACE + 40
 /** The same for plain acquires while no such loan has come back yet. */

@@ -9,7 +9,7 @@ import type { Pool } from '../../src/index.ts'
 import { eventually, turns } from '../support/factories.ts'
 import { type FaultServer, type FaultServerOptions, startFaultServer } from '../support/fault-server.ts'
 import { open } from '../support/pools.ts'
-import { poolFor } from './cell.ts'
+import { poolFor } from './fault-matrix.ts'
 
 /** Every listener that a socket has, and what it does by itself. */
 const looksOf = (socket: Socket) => ({

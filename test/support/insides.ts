@@ -1,3 +1,7 @@
+/*
+ * The parts of a pool, for tests that assert what no public method tells: invariants, and the way into rare states.
+ */
+
 import { type Pool, partsOf } from '../../src/pool/pool.ts'
 
 /** The parts of a pool whose state the tests of invariants read. */

@@ -32,6 +32,10 @@ export class Heap<E extends { readonly deadline: number }> {
     return first
   }
 
+  clear(): void {
+    this.#entries = []
+  }
+
   /** Drops the entries that are not worth keeping. O(n). */
   retain(keep: (entry: E) => boolean): void {
     const kept = this.#entries.filter(keep)

@@ -1,3 +1,8 @@
+/*
+ * The injected clock for tests with thousands of timers: it jumps from one due time to the next. Where a test looks at
+ * single timers, turns or stalls, use the FakeClock of clock.ts.
+ */
+
 import type { Clock, Timer } from '../../src/runtime/clock.ts'
 
 interface Due {

@@ -1,3 +1,8 @@
+/*
+ * One cell of the matrix {fault} × {phase of the event loop} × {transport}: puts a fault into the kernel at that point, and
+ * counts how often a connection that died while idle is lent all the same.
+ */
+
 import assert from 'node:assert/strict'
 import type { Socket } from 'node:net'
 import { socketFactory } from '../../src/adapters/net/factory.ts'
@@ -8,7 +13,7 @@ import { createPool, type Pool } from '../../src/index.ts'
 import { turns } from '../support/factories.ts'
 import { type FaultServer, type FaultServerOptions, startFaultServer } from '../support/fault-server.ts'
 import { tlsCertificate } from '../support/tls.ts'
-import type { Phase } from './phases.ts'
+import type { Phase } from './loop-phases.ts'
 
 export type Fault = 'fin' | 'rst' | 'dataThenFin' | 'write'
 

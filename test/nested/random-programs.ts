@@ -1,3 +1,8 @@
+/*
+ * Random programs that take connections from several pools, nested and in parallel, run by an interpreter that knows what
+ * each line of execution waits for: the truth, against which the verdicts of the pools are judged.
+ */
+
 import type { Chance } from '../support/random.ts'
 
 /** How a connection is taken. */

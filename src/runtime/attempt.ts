@@ -1,6 +1,6 @@
-import { Alarm } from './alarm.ts'
 import { outsideContext } from './async-context.ts'
 import type { Clock } from './clock.ts'
+import { Deadlines } from './deadlines.ts'
 import { runHook } from './emitter.ts'
 import type { Stalls } from './stalls.ts'
 
@@ -13,14 +13,32 @@ export type Outcome<R> =
 export interface HookLimits {
   readonly clock: Clock
   readonly stalls: Stalls
+  readonly hookDeadlines: Deadlines<HookRun>
 }
+
+/** A hook that is running. */
+export class HookRun {
+  hasEnded = false
+  readonly since: number
+  readonly deadline: number
+  readonly expire: () => void
+
+  constructor(since: number, millis: number, expire: () => void) {
+    this.since = since
+    this.deadline = since + millis
+    this.expire = expire
+  }
+}
+
+/** The deadlines of all hooks of a pool. */
+export const newHookDeadlines = (clock: Clock, stalls: Stalls): Deadlines<HookRun> =>
+  new Deadlines(clock, stalls, { expire: run => run.expire() })
 
 /**
  * Runs a hook of the user's and never fails: a throw, a rejection and the deadline are outcomes.
  * The hook runs in nobody's context, and its signal is aborted when the deadline has passed.
  *
- * @param millis - the deadline; after a stall it waits for the poll phase, see {@link Alarm}, and is put off, see
- *   {@link Stalls.grace}
+ * @param millis - the deadline; after a stall it waits for the poll phase and is put off, see {@link Stalls.grace}
  * @param onLate - owns the value of a hook that succeeds after its deadline
  */
 export function attempt<R>(
@@ -30,18 +48,22 @@ export function attempt<R>(
   onLate?: (value: R) => void,
   abort = new AbortController(),
 ): Promise<Outcome<R>> {
-  limits.stalls.start()
+  const { clock, stalls, hookDeadlines } = limits
+  stalls.start()
   return outsideContext(
     () =>
       new Promise<Outcome<R>>(settle => {
         const running = new Promise<R>(resolve => resolve(runHook(() => hook(abort.signal))))
-        const alarm = deadlineAlarm(millis, limits, () =>
-          settle(abandon(running, millis, limits, abort, onLate)),
-        )
-        const end = (outcome: Outcome<R>): void => {
-          alarm.clear()
+        const end = (outcome: Outcome<R> | Promise<Outcome<R>>): void => {
+          if (run.hasEnded) return
+          run.hasEnded = true
+          if (hookDeadlines.ended() === 0) hookDeadlines.stop()
           settle(outcome)
         }
+        const run = new HookRun(clock.now(), millis, () =>
+          end(abandon(running, millis, clock, abort, onLate)),
+        )
+        hookDeadlines.add(run)
         running.then(
           value => end({ ok: true, value }),
           (error: unknown) => end({ ok: false, error, timedOut: false }),
@@ -54,7 +76,7 @@ export function attempt<R>(
 async function abandon<R>(
   running: Promise<R>,
   millis: number,
-  { clock }: HookLimits,
+  clock: Clock,
   abort: AbortController,
   onLate: ((value: R) => void) | undefined,
 ): Promise<Outcome<R>> {
@@ -68,23 +90,4 @@ async function abandon<R>(
   abort.abort(error)
   await Promise.race([answered, new Promise<void>(resolve => clock.turn(resolve))])
   return { ok: false, error, timedOut: true }
-}
-
-/** Rings when the time of a hook is up, and is fair after a stall. */
-function deadlineAlarm(millis: number, { clock, stalls }: HookLimits, ring: () => void): Alarm {
-  const start = clock.now()
-  let times = 0
-  const alarm = new Alarm(
-    clock,
-    () => {
-      const now = clock.now()
-      const grace = stalls.grace(start, start + millis, now, times)
-      times += 1
-      if (grace > 0) alarm.set(now + grace)
-      else ring()
-    },
-    stalls,
-  )
-  alarm.set(start + millis)
-  return alarm
 }

@@ -1,8 +1,12 @@
+/*
+ * Pools that share one injected clock, and what they have told of deadlocks and nested acquires.
+ */
+
 import type { Factory } from '../../src/api/factory.ts'
 import type { PoolOptions } from '../../src/api/options.ts'
 import { createPool, type Pool, type PoolError } from '../../src/index.ts'
 import { openPool } from '../../src/pool/create-pool.ts'
-import { JumpingClock } from '../support/nested-clock.ts'
+import { JumpingClock } from '../support/jumping-clock.ts'
 
 export interface Thing {
   readonly id: number

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import { PORTION_CHECK, PORTION_MILLIS, WaitTimeouts } from '../../src/queue/wait-timeouts.ts'
 import { Waiter } from '../../src/queue/waiter.ts'
+import { Deadlines, PORTION_CHECK, PORTION_MILLIS } from '../../src/runtime/deadlines.ts'
 import { StallMonitor } from '../../src/runtime/stall-monitor.ts'
 import { Stalls } from '../../src/runtime/stalls.ts'
 import { FakeClock, settle } from '../support/clock.ts'
@@ -18,9 +18,9 @@ function queue(clock = new FakeClock()) {
   let onExpire = (): void => {}
   const stalls = new Stalls(new StallMonitor(clock))
   stalls.start()
-  const timeouts = new WaitTimeouts<object>(clock, stalls, {
+  const timeouts = new Deadlines<Waiting>(clock, stalls, {
     expire(waiter, now) {
-      assert.ok(!waiter.hasLeft, 'only those who wait expire')
+      assert.ok(!waiter.hasEnded, 'only those who wait expire')
       expired.push({ waiter, at: now })
       leave(waiter)
       onExpire()
@@ -37,7 +37,7 @@ function queue(clock = new FakeClock()) {
   }
   const leave = (waiter: Waiting): void => {
     waiter.state = 'granted'
-    timeouts.left()
+    timeouts.ended()
   }
   return {
     clock,

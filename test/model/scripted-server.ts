@@ -1,3 +1,7 @@
+/*
+ * A server and a network for the model test: nothing happens in it unless the test says so.
+ */
+
 import { EventEmitter } from 'node:events'
 import type { Socket } from 'node:net'
 import type { Factory } from '../../src/api/factory.ts'

@@ -1,6 +1,10 @@
+/*
+ * `never(danger, case)`: a test of what must not be taken for a deadlock, a thousand times at once.
+ */
+
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { endings, tally, World } from './world.ts'
+import { endings, tally, World } from './pools-on-one-clock.ts'
 
 export const TIMES = 1000
 

@@ -1,3 +1,8 @@
+/*
+ * One random life of a pool (an episode): acquires, releases, aborts, faults, resizes and stalls in random order, each step
+ * checked against a model that predicts who is served, with what, and until when.
+ */
+
 import assert from 'node:assert/strict'
 import type { PoolOptions } from '../../src/api/options.ts'
 import { openPool } from '../../src/pool/create-pool.ts'
@@ -6,7 +11,7 @@ import { FakeClock } from '../support/clock.ts'
 import { insidesOf } from '../support/insides.ts'
 import type { Chance } from '../support/random.ts'
 import { assertInvariants } from './invariants.ts'
-import { type Call, type Connection, World } from './world.ts'
+import { type Call, type Connection, World } from './scripted-server.ts'
 
 /** An acquire as the model knows it: who waits, in which order, until when; who holds what. */
 interface Ask {

@@ -1,3 +1,7 @@
+/*
+ * The points of a turn of the event loop at which a step may run: timers, poll, check, a microtask, after a file was read.
+ */
+
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { connect, createServer } from 'node:net'

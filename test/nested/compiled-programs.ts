@@ -1,6 +1,10 @@
+/*
+ * The same random programs written out as source and compiled, so that V8 sees real functions with real awaits.
+ */
+
 import { runInThisContext } from 'node:vm'
 import type { Chance } from '../support/random.ts'
-import { type Lender, Line, type Way } from './programs.ts'
+import { type Lender, Line, type Way } from './random-programs.ts'
 
 /** A program as source: a function for each block, a statement for each acquire, as people write them. */
 export interface Source {
