@@ -93,7 +93,7 @@ export function assemble<T>(
   const evictor = new Evictor(context, connector, validator, validation)
   const reaper = new SocketReaper(context, connector)
   const lifecycle = new Lifecycle(context, lending, evictor, reaper)
-  const leaks = new LeakDetector(context, lending, () => lifecycle.state === 'closed')
+  const leaks = new LeakDetector(context, lending)
   const acquiring = new Acquiring(context, lending, lifecycle, entries)
   const rejections = new Rejections(context, connector, problems)
   const view: ReportView<T> = {
@@ -118,6 +118,10 @@ export function assemble<T>(
   queue.listener = rejections
   rejections.holders = holders
   lifecycle.holders = holders
+  lifecycle.onClosed = () => {
+    leaks.stop()
+    context.nesting?.detector.stop()
+  }
   connector.onConnected = slot => lending.connected(slot)
   validator.host = lending
   slots.onFirstIdle = () => evictor.wake()
