@@ -1,7 +1,7 @@
 import { isPoolError } from '../api/errors.ts'
 import type { Factory } from '../api/factory.ts'
 import type { PoolOptions } from '../api/options.ts'
-import { readField } from '../api/read-input.ts'
+import { isRecord, readField } from '../api/read-input.ts'
 import {
   badOptions,
   type GivenOptions,
@@ -76,6 +76,9 @@ function factoryIssues(factory: unknown, options: GivenOptions['input']): string
       issues.push(`factory.${name} must be a function, or left out`)
     }
   }
+  const server = hook('server')
+  if (server !== undefined && !isRecord(server))
+    issues.push('factory.server must be an object { system, address, port, database }, or left out')
   if (hook('validate') === undefined) {
     for (const option of ['testOnBorrow', 'testOnReturn', 'validateAfterIdleMillis', 'keepWarm'] as const) {
       // An idle age of 0 asks for it at once, and is not off.

@@ -1,3 +1,4 @@
+import type { PoolIdentity } from '../api/channels.ts'
 import type { PoolEvents } from '../api/events.ts'
 import type { Factory } from '../api/factory.ts'
 import type { AcquireOptions } from '../api/options.ts'
@@ -187,7 +188,7 @@ export class Pool<T> extends PoolEmitter<T> {
 
   /** How many connections may be made now; those closing still count. */
   get spareResourceCapacity(): number {
-    return this.#parts.connector.freePermits
+    return this.#parts.connector.capacity.freePermits
   }
 
   /** A plain snapshot. */
@@ -210,6 +211,18 @@ export class Pool<T> extends PoolEmitter<T> {
   override announce<K extends keyof PoolEvents<T> & string>(event: K, ...details: PoolEvents<T>[K]): void {
     this.#problems.note(event, details, this.#parts.context.clock.now())
     super.announce(event, ...details)
+  }
+
+  /** @internal */
+  override identity(): PoolIdentity {
+    const { system, address, port, database } = this.#parts.context.factory.server ?? {}
+    return {
+      ...{ pool: this.name, instance: this },
+      ...(system === undefined ? {} : { system }),
+      ...(address === undefined ? {} : { serverAddress: address }),
+      ...(port === undefined ? {} : { serverPort: port }),
+      ...(database === undefined ? {} : { database }),
+    }
   }
 
   /** @internal Read by generic-pool's own test suite. */
