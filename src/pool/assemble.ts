@@ -80,6 +80,7 @@ export function assemble<T>(
     liveness: new Liveness(factory, options, clock),
     serverLimit: new ServerIdleTimeout(options.serverIdleTimeoutMillis, options.halfClose === 'on'),
     times: new Times(),
+    destroyedBy: {},
     stats: () => statsOf(view, clock.now()),
     identity: () => events.identity(),
     onChange: () => lifecycle.recheck(),
@@ -100,7 +101,16 @@ export function assemble<T>(
   const acquiring = new Acquiring(context, lending, lifecycle, entries)
   const rejections = new Rejections(context, connector, problems)
   const view: ReportView<T> = {
-    ...{ options, slots, queue, totals, stalls, problems, times: shared.times },
+    ...{
+      options,
+      slots,
+      queue,
+      totals,
+      stalls,
+      problems,
+      times: shared.times,
+      destroyedBy: shared.destroyedBy,
+    },
     breaker: connector.breaker,
     halfClose: context.liveness.counts,
     busy: factory.busy?.bind(factory),

@@ -177,7 +177,7 @@ export class Lending<T> implements ValidatorHost<T> {
     const heldMillis = now - slot.lentAt
     totals.released += 1
     slot.trace = undefined
-    times.use.add(heldMillis)
+    times.released(heldMillis)
     if (nesting !== undefined) {
       nesting.ended(now, how === 'reclaimed' ? undefined : slot.scope)
       slot.scope?.end()
