@@ -1,5 +1,6 @@
 import { madeTwice, stillborn } from '../api/error-messages.ts'
 import type { DestroyReason } from '../api/stats.ts'
+import { isNews, warn } from '../api/warnings.ts'
 import { connectionLost } from '../connections/connection-lost.ts'
 import { retireTime } from '../connections/lifetime.ts'
 import type { Slot } from '../connections/slot.ts'
@@ -206,6 +207,13 @@ export class Connector<T> {
       }
       onChange()
       return
+    }
+    if ((resource === undefined || resource === null) && isNews(`create of ${options.name}`)) {
+      warn(
+        'CREATE',
+        `factory.create of pool '${options.name}' gave ${resource}, and that is what the pool lends. Have it return the ` +
+          'connection, or a promise of it',
+      )
     }
     totals.created += 1
     slot.createdAt = now

@@ -98,7 +98,7 @@ export class Acquiring<T> implements LeaseHost<T> {
     const slot = this.#context.slots.lentSlot(resource)
     if (slot === undefined) {
       if (this.#lending.lateReleases.take(resource)) return DONE
-      return Promise.reject(refusals.notBorrowed(this.stats(), how))
+      return Promise.reject(refusals.notBorrowed(this.stats(), how, resource))
     }
     const sent = this.endLoan(slot, how)
     this.#context.events.flush()

@@ -15,6 +15,7 @@ import type { Acquiring } from './acquire.ts'
 import { assemble, type Environment, type Parts } from './assemble.ts'
 import type { Lease } from './lease.ts'
 import type { CallOptions, Lifecycle } from './lifecycle.ts'
+import { WaitingClients } from './waiting-clients.ts'
 
 /** @internal The parts of a pool, for tests. */
 export let partsOf: <T>(pool: Pool<T>) => Parts<T>
@@ -29,6 +30,7 @@ export class Pool<T> extends PoolEmitter<T> {
   readonly #parts: Parts<T>
   readonly #acquiring: Acquiring<T>
   readonly #lifecycle: Lifecycle<T>
+  #waitingClients: WaitingClients<T> | undefined
 
   static {
     partsOf = pool => pool.#parts
@@ -210,6 +212,12 @@ export class Pool<T> extends PoolEmitter<T> {
   override announce<K extends keyof PoolEvents<T> & string>(event: K, ...details: PoolEvents<T>[K]): void {
     this.#problems.note(event, details, this.#parts.context.clock.now())
     super.announce(event, ...details)
+  }
+
+  /** @internal Reached into by packages that depend on generic-pool, to fail fast. */
+  get _waitingClientsQueue(): WaitingClients<T> {
+    this.#waitingClients ??= new WaitingClients(this.#parts.context.queue)
+    return this.#waitingClients
   }
 
   /** @internal Read by generic-pool's own test suite. */

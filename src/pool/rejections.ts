@@ -41,7 +41,7 @@ export class Rejections<T> implements QueueListener<T> {
     const { nesting, events, options } = this.#context
     const { now } = snapshot
     nesting?.left(waiter)
-    waiter.fail(waiter.deadlockError ?? withoutStack(() => this.#errorFor(waiter, how, snapshot)))
+    waiter.fail(waiter.ownError ?? withoutStack(() => this.#errorFor(waiter, how, snapshot)))
     if (how === 'expired') this.#problems.add('timeout', 'an acquire timed out', now)
     if (how === 'shed') events.announce('shed', { pool: options.name, waitedMillis: now - waiter.since })
     this.#connector.waiterLeft(waiter, now, how === 'aborted')
