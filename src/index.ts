@@ -1,6 +1,14 @@
 import { createPool as makePool } from './pool/create-pool.ts'
 import { Pool as PoolClass } from './pool/pool.ts'
 
+export type {
+  AcquireMessage,
+  CreateMessage,
+  PoolIdentity,
+  PoolInstance,
+  UseMessage,
+  ValidateMessage,
+} from './api/channels.ts'
 export {
   type AcquirePhase,
   isPoolError,
@@ -9,9 +17,9 @@ export {
   type PoolErrorOf,
 } from './api/errors.ts'
 export type { LeakEvent, PoolEvents } from './api/events.ts'
-export type { Factory } from './api/factory.ts'
+export type { Factory, ServerInfo } from './api/factory.ts'
 export type { AcquireOptions, PoolOptions, PoolOptions as Options } from './api/options.ts'
-export type { DestroyReason, PoolStats } from './api/stats.ts'
+export type { DestroyReason, PoolStats, TimesOf } from './api/stats.ts'
 export type { ConnectionReport, LeaseReport, PoolReport, WaiterReport } from './diagnostics/pool-report.ts'
 export { genericPool as default } from './generic-pool.ts'
 export { Lease } from './pool/lease.ts'

@@ -48,6 +48,19 @@ export interface Factory<T> {
   unsolicited?(resource: T): boolean
   /** The server's idle limit in milliseconds (0: none), if it can be asked; called once per generation. */
   serverIdleTimeout?(resource: T): Promise<number | undefined>
+  /** Which server the connections lead to, for metrics, traces and messages on channels. Read when it is needed. */
+  readonly server?: ServerInfo | undefined
+}
+
+/** A server, in the words of OpenTelemetry's conventions. */
+export interface ServerInfo {
+  /** `db.system.name`: `'redis'`, `'postgresql'`, … */
+  readonly system?: string | undefined
+  /** `server.address`: host name, IP address or path of a Unix socket; and `server.port`. */
+  readonly address?: string | undefined
+  readonly port?: number | undefined
+  /** `db.namespace`: the database. */
+  readonly database?: string | undefined
 }
 
 export type { PoolError }

@@ -1,7 +1,10 @@
 import genericPool, { type Pool as GenericPool } from 'generic-pool'
+import type { CreateMessage } from '../api/channels.ts'
 import { connectTimeout, destroyTimeout, madeTwice } from '../api/error-messages.ts'
 import type { Slot } from '../connections/slot.ts'
 import { attempt } from '../runtime/attempt.ts'
+import { createChannel, endOperation, runOperation } from '../runtime/channels.ts'
+import { withoutSpans } from '../runtime/otel-context.ts'
 import type { PoolContext } from './pool-context.ts'
 
 /**
@@ -32,7 +35,7 @@ export class Engine<T> {
   /** Starts one create. @returns a slot whose create has ended, well (`resource`) or badly (`failure`) */
   open(slot: Slot<T>): Promise<Slot<T>> {
     this.#toOpen.push(slot)
-    return this.#generic.acquire()
+    return withoutSpans(() => this.#generic.acquire())
   }
 
   /** Ends a slot. @returns settles when the connection is closed, or its deadline has passed; never rejects */
@@ -55,9 +58,15 @@ export class Engine<T> {
     const slot = this.#toOpen.shift()
     if (slot === undefined)
       throw new Error('lifeguard-pool bug: generic-pool creates more than it was asked for')
-    const { factory, options, stats } = this.#context
+    const { factory, options, stats, clock, identity } = this.#context
+    const message: CreateMessage | undefined = createChannel.hasSubscribers
+      ? { ...identity(), connection: slot.id, millis: undefined }
+      : undefined
+    const create = (signal: AbortSignal): T | Promise<T> =>
+      factory.prepare === undefined ? factory.create(signal) : this.#make(signal)
     const made = await attempt(
-      signal => (factory.prepare === undefined ? factory.create(signal) : this.#make(signal)),
+      signal =>
+        message === undefined ? create(signal) : runOperation(createChannel, message, () => create(signal)),
       options.createTimeoutMillis,
       this.#context,
       late => this.#createdLate(late),
@@ -70,6 +79,10 @@ export class Engine<T> {
       slot.failure = {
         error: made.timedOut ? connectTimeout(stats(), createTimeoutMillis, made.error) : made.error,
       }
+    }
+    if (message !== undefined) {
+      message.millis = clock.now() - slot.startedAt
+      endOperation(createChannel, message, slot.failure)
     }
     return slot
   }

@@ -1,3 +1,4 @@
+import type { PoolIdentity } from '../api/channels.ts'
 import type { Factory } from '../api/factory.ts'
 import type { ResolvedOptions } from '../api/resolve-options.ts'
 import type { PoolStats, Totals } from '../api/stats.ts'
@@ -12,6 +13,7 @@ import type { Deadlines } from '../runtime/deadlines.ts'
 import type { PoolEmitter } from '../runtime/emitter.ts'
 import type { StackSampler } from '../runtime/stack-sampler.ts'
 import type { Stalls } from '../runtime/stalls.ts'
+import type { Times } from '../runtime/times.ts'
 
 /** What the parts of one pool share. */
 export interface PoolContext<T> {
@@ -31,6 +33,9 @@ export interface PoolContext<T> {
   /** Who holds what in which context; undefined under `nested: 'allow'`. */
   readonly nesting: Nesting<T> | undefined
   readonly stats: () => PoolStats
+  /** Which pool this is, for messages on channels. */
+  readonly identity: () => PoolIdentity
+  readonly times: Times
   /** Something has ended: a connection, a loan, a wait. */
   readonly onChange: () => void
 }

@@ -21,7 +21,7 @@ export function reportOf<T>(insight: ReportView<T>, now: number): PoolReport {
   const all = [...slots.all]
   const kernel = tcpSockets(all.flatMap(slot => slot.socket ?? []))
   const report: PoolReport = {
-    stats: statsOf(insight),
+    stats: statsOf(insight, now),
     findings: [],
     leases: leasesOf(insight, now),
     waiters: queue.waiters().map(waiter => waiterReport(waiter, options, now)),

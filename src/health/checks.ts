@@ -1,3 +1,4 @@
+import type { ValidateMessage } from '../api/channels.ts'
 import { unsent } from '../api/error-messages.ts'
 import { messageOf } from '../api/errors.ts'
 import { isNews, warn } from '../api/warnings.ts'
@@ -5,6 +6,7 @@ import type { PoolContext } from '../connecting/pool-context.ts'
 import type { Leftover } from '../connections/handles.ts'
 import type { Fault, Slot } from '../connections/slot.ts'
 import { attempt } from '../runtime/attempt.ts'
+import { endOperation, runOperation, validateChannel } from '../runtime/channels.ts'
 import { runHook } from '../runtime/emitter.ts'
 import { log } from '../runtime/log.ts'
 
@@ -18,12 +20,23 @@ const UNVOUCHED: Fault = {
  * @returns what is wrong with it
  */
 export async function validate<T>(context: PoolContext<T>, slot: Slot<T>): Promise<Fault | undefined> {
-  const { factory, options } = context
-  const ended = await attempt(
-    signal => factory.validate?.(slot.resource as T, signal),
+  const { factory, options, clock } = context
+  const check = (signal: AbortSignal) => factory.validate?.(slot.resource as T, signal)
+  const since = clock.now()
+  const message: ValidateMessage | undefined = validateChannel.hasSubscribers
+    ? { ...context.identity(), connection: slot.id, millis: undefined, valid: undefined }
+    : undefined
+  const ended = await attempt<unknown>(
+    signal =>
+      message === undefined ? check(signal) : runOperation(validateChannel, message, () => check(signal)),
     options.validateTimeoutMillis,
     context,
   )
+  if (message !== undefined) {
+    message.millis = clock.now() - since
+    message.valid = ended.ok && Boolean(ended.value)
+    endOperation(validateChannel, message, ended.ok ? undefined : ended)
+  }
   if (log.validate.enabled) log.validate('%s #%d: %O', options.name, slot.id, ended)
   if (ended.ok && ended.value) return undefined
   // What its socket has said meanwhile is why: a FIN that arrived while the loop stood still, for one.

@@ -1,5 +1,6 @@
 import type { Request } from '../api/acquire-request.ts'
 import { readRequest } from '../api/acquire-request.ts'
+import type { UseMessage } from '../api/channels.ts'
 import * as refusals from '../api/error-messages.ts'
 import type { AcquirePhase, PoolError } from '../api/errors.ts'
 import type { AcquireOptions } from '../api/options.ts'
@@ -13,6 +14,7 @@ import type { Nesting } from '../nested/nesting.ts'
 import { endsAlone, unshare } from '../nested/reuse.ts'
 import type { Scope } from '../nested/scope.ts'
 import { type Call, Waiter } from '../queue/waiter.ts'
+import { acquireChannel, endOperation, runOperation, TracedAcquire, useChannel } from '../runtime/channels.ts'
 import type { StackSampler } from '../runtime/stack-sampler.ts'
 import { Lease, type LeaseHost } from './lease.ts'
 import type { Lending } from './lending.ts'
@@ -63,31 +65,34 @@ export class Acquiring<T> implements LeaseHost<T> {
   }
 
   acquire(given: Given): Promise<T> {
+    const traced = acquireChannel.hasSubscribers ? this.#trace('acquire') : undefined
     const refusal = this.#strict?.refusal(given, this.#entries.acquire)
-    if (refusal !== undefined) return Promise.reject(refusal)
+    if (refusal !== undefined) return refuse(refusal, traced)
     const slot = given === undefined ? this.#lendIdle() : undefined
-    if (slot === undefined) return this.#enter(given, 'acquire') as Promise<T>
-    this.#begin(slot, 'acquire', false)
+    if (slot === undefined) return this.#enter(given, 'acquire', traced) as Promise<T>
+    this.#begin(slot, 'acquire', false, traced)
     return slot.trace === undefined ? promiseOf(slot) : noteOwnersOf(promiseOf(slot), slot)
   }
 
   use<R>(work: Work<T, R>, given: Given): Promise<R> {
     const refusal = this.#strict?.refusal(given, this.#entries.use)
-    if (refusal !== undefined) return Promise.reject(refusal)
+    if (refusal !== undefined)
+      return refuse(refusal, acquireChannel.hasSubscribers ? this.#trace('use') : undefined)
     const share = this.#strict?.shared(given, true, this.#entries.use)
     if (share === undefined) return this.#use(work, given)
     return this.#strict?.within(share, () => this.#useShared(share, work)) as Promise<R>
   }
 
   async lease(given: Given): Promise<Lease<T>> {
+    const traced = acquireChannel.hasSubscribers ? this.#trace('lease') : undefined
     const refusal = this.#strict?.refusal(given, this.#entries.lease)
-    if (refusal !== undefined) throw refusal
+    if (refusal !== undefined) return refuse(refusal, traced)
     const slot = given === undefined ? this.#lendIdle() : undefined
     if (slot === undefined) {
-      const grant = (await this.#enter(given, 'lease')) as Grant<T>
+      const grant = (await this.#enter(given, 'lease', traced)) as Grant<T>
       return new Lease(grant.slot, grant.loan, this)
     }
-    this.#begin(slot, 'lease', false)
+    this.#begin(slot, 'lease', false, traced)
     const { loan } = slot
     if (slot.trace !== undefined) await noteOwnersOf(DONE, slot)
     return new Lease(slot, loan, this)
@@ -116,12 +121,13 @@ export class Acquiring<T> implements LeaseHost<T> {
   }
 
   async #use<R>(work: Work<T, R>, given: Given): Promise<R> {
+    const traced = acquireChannel.hasSubscribers ? this.#trace('use') : undefined
     let slot = given === undefined ? this.#lendIdle() : undefined
     let loan: number
-    if (slot === undefined) ({ slot, loan } = (await this.#enter(given, 'use')) as Grant<T>)
+    if (slot === undefined) ({ slot, loan } = (await this.#enter(given, 'use', traced)) as Grant<T>)
     else {
       loan = slot.loan
-      this.#begin(slot, 'use', false)
+      this.#begin(slot, 'use', false, traced)
       // From a microtask of its own the scope reaches nobody but the work, and there is nothing to restore: from Node
       // 24 on, `run` makes two maps for that, and takes 100 ns longer than this turn of the queue.
       if (this.#nesting !== undefined) await DONE
@@ -131,7 +137,7 @@ export class Acquiring<T> implements LeaseHost<T> {
     this.#nesting?.enter(slot.scope)
     let result: R
     try {
-      result = await work(slot.lent as T)
+      result = await (useChannel.hasSubscribers ? this.#tracedWork(work, slot) : work(slot.lent as T))
     } catch (error) {
       if (isCurrent(slot, loan)) {
         slot.isDoubtful = true
@@ -152,7 +158,7 @@ export class Acquiring<T> implements LeaseHost<T> {
     const { loan } = slot
     let sent: Promise<void> | undefined
     try {
-      return await work(slot.lent as T)
+      return await (useChannel.hasSubscribers ? this.#tracedWork(work, slot) : work(slot.lent as T))
     } catch (error) {
       // Whoever shares it may go on; the next borrower may not.
       if (isCurrent(slot, loan)) slot.isDoubtful = true
@@ -161,6 +167,25 @@ export class Acquiring<T> implements LeaseHost<T> {
       if (unshare(share) && isCurrent(slot, loan)) sent = this.#lending.giveBack(slot)
       if (sent !== undefined) await sent
     }
+  }
+
+  async #tracedWork<R>(work: Work<T, R>, slot: Slot<T>): Promise<R> {
+    const { id: connection, loan } = slot
+    const message: UseMessage = { ...this.#context.identity(), connection, loan }
+    let failure: { error: unknown } | undefined
+    try {
+      return await runOperation(useChannel, message, async () => await work(slot.lent as T))
+    } catch (error) {
+      failure = { error }
+      throw error
+    } finally {
+      endOperation(useChannel, message, failure)
+    }
+  }
+
+  #trace(call: Call): TracedAcquire {
+    const known = { waitedMillis: undefined, connection: undefined, loan: undefined }
+    return new TracedAcquire({ ...this.#context.identity(), call, ...known })
   }
 
   /** The fast path: nobody waits, and an idle connection is fit to be lent. */
@@ -175,36 +200,37 @@ export class Acquiring<T> implements LeaseHost<T> {
   }
 
   /** A loan has begun, at once: notes who took it, as far as that is sampled. */
-  #begin(slot: Slot<T>, call: Call, detached: boolean): void {
+  #begin(slot: Slot<T>, call: Call, detached: boolean, traced: TracedAcquire | undefined): void {
     const { lentAt } = slot
+    if (traced !== undefined) traced.served(slot.id, slot.loan, 0)
     if (this.#sampler.left > 0 || lentAt >= this.#sampler.refillAt)
       slot.trace = this.#sampler.capture(this.#entries[call], lentAt)
     if (this.#nesting !== undefined) this.#nesting.begin(slot, call === 'use', detached, this.#entries[call])
   }
 
   /** The other path: options to read, somebody before us, or nothing idle. */
-  #enter(given: Given, call: Call): Promise<T | Grant<T>> {
-    const { options, clock, queue, nesting, stats } = this.#context
-    if (this.#lifecycle.state !== 'open') return Promise.reject(refusals.closed(stats()))
+  #enter(given: Given, call: Call, traced: TracedAcquire | undefined): Promise<T | Grant<T>> {
+    const { options, clock, queue, nesting, stats, times } = this.#context
+    if (this.#lifecycle.state !== 'open') return refuse(refusals.closed(stats()), traced)
     let request: Request
     try {
       request = readRequest(given, options, this.#defaultRequest, stats)
     } catch (error) {
-      return Promise.reject(error)
+      return refuse(error, traced)
     }
     const { signal } = request
-    if (signal?.aborted) return Promise.reject(refusals.aborted(stats(), 0, signal.reason))
+    if (signal?.aborted) return refuse(refusals.aborted(stats(), 0, signal.reason), traced)
     this.#lifecycle.start()
     const slot = given === undefined ? undefined : this.#lendIdle()
     if (slot !== undefined) {
-      this.#begin(slot, call, request.detached)
+      this.#begin(slot, call, request.detached, traced)
       const served = Promise.resolve(call === 'acquire' ? (slot.lent as T) : new Grant(slot))
       return slot.trace === undefined || call === 'use' ? served : noteOwnersOf(served, slot)
     }
     const refusal = this.#refusal(request)
-    if (refusal !== undefined) return Promise.reject(refusal)
+    if (refusal !== undefined) return refuse(refusal, traced)
     // A hook that ran on the way may have aborted it.
-    if (signal?.aborted) return Promise.reject(refusals.aborted(stats(), 0, signal.reason))
+    if (signal?.aborted) return refuse(refusals.aborted(stats(), 0, signal.reason), traced)
     const now = clock.now()
     let resolve: (value: unknown) => void = () => {}
     const promise = new Promise<unknown>(settle => {
@@ -214,9 +240,11 @@ export class Acquiring<T> implements LeaseHost<T> {
     if (this.#sampler.affords(now)) waiter.trace = this.#sampler.capture(this.#entries[call], now)
     else this.#sampler.waiting()
     const { breaker } = this.#connector
+    waiter.traced = traced
     if (breaker.isOpen) waiter.breakerOpening = breaker.openings
     const served = nesting === undefined ? promise : nesting.queued(waiter, promise, this.#entries[call])
     queue.enqueue(waiter)
+    times.queued(queue.waiting)
     this.#lending.serve(now)
     return served
   }
@@ -226,19 +254,19 @@ export class Acquiring<T> implements LeaseHost<T> {
     const { queue, slots } = this.#context
     if (slots.counts.idle > 0 && queue.waiting === 0) return 'validate'
     const phase = phaseOf(this.#context, this.#connector.breaker)
-    return phase === 'queue' && this.#connector.freePermits > 0 ? 'connect' : phase
+    return phase === 'queue' && this.#connector.capacity.freePermits > 0 ? 'connect' : phase
   }
 
   /** Why an acquire is not even let into the queue. */
   #refusal(request: Request): PoolError | undefined {
     const connector = this.#connector
     const { options, queue, slots, totals, events, stats } = this.#context
-    if (connector.isDown) return refusals.unhealthy(stats(), connector.breaker.lastError)
+    if (connector.isDown) return refusals.cannotConnect(stats(), connector.breaker)
     if (request.timeout === 0 && !this.#lending.awaitsEventLoop)
       return refusals.noneAtHand(stats(), this.#blockingPhase(), connector.breaker.lastError)
     if (queue.serviceRate !== undefined) {
       const estimate = queue.serviceRate.estimate(queue.ahead(request.priority))
-      if (estimate !== undefined && estimate > request.timeout && connector.expected <= 0) {
+      if (estimate !== undefined && estimate > request.timeout && connector.capacity.expected <= 0) {
         totals.shed += 1
         events.announce('shed', { pool: options.name, waitedMillis: 0, estimatedMillis: estimate })
         return refusals.hopeless(stats(), estimate, request.timeout)
@@ -246,9 +274,15 @@ export class Acquiring<T> implements LeaseHost<T> {
     }
     const most = options.maxWaitingClients
     if (most === Number.POSITIVE_INFINITY) return undefined
-    const served = connector.expected > -most || slots.counts.idle > 0
+    const served = connector.capacity.expected > -most || slots.counts.idle > 0
     return served ? undefined : refusals.queueFull(stats(), most)
   }
+}
+
+/** Tells the caller, and whoever traces the acquire, that there is no connection to be had. */
+function refuse(error: unknown, traced: TracedAcquire | undefined): Promise<never> {
+  if (traced !== undefined) traced.failed(error, 0)
+  return Promise.reject(error)
 }
 
 /** What a loan gives to its borrower: made once per connection, or once per loan where each has a handle of its own. */

@@ -11,7 +11,6 @@ import { holderInWords } from '../diagnostics/findings.ts'
 import type { RecentProblems } from '../diagnostics/recent-problems.ts'
 import { leasesOf, type ReportView } from '../diagnostics/report.ts'
 import { statsOf } from '../diagnostics/stats.ts'
-import { BackgroundValidation } from '../health/background-validation.ts'
 import { Evictor } from '../health/evictor.ts'
 import { SocketReaper } from '../health/socket-reaper.ts'
 import { Validator } from '../health/validator.ts'
@@ -27,6 +26,7 @@ import { log } from '../runtime/log.ts'
 import { StackSampler } from '../runtime/stack-sampler.ts'
 import { stallMonitorOf } from '../runtime/stall-monitor.ts'
 import { Stalls } from '../runtime/stalls.ts'
+import { Times } from '../runtime/times.ts'
 import { Acquiring, type EntryPoints } from './acquire.ts'
 import { LeakDetector } from './leak-detector.ts'
 import { Lending } from './lending.ts'
@@ -78,7 +78,9 @@ export function assemble<T>(
     hookDeadlines: newHookDeadlines(clock, stalls),
     liveness: new Liveness(factory, options, clock),
     serverLimit: new ServerIdleTimeout(options.serverIdleTimeoutMillis, options.halfClose === 'on'),
-    stats: () => statsOf(view),
+    times: new Times(),
+    stats: () => statsOf(view, clock.now()),
+    identity: () => events.identity(),
     onChange: () => lifecycle.recheck(),
   }
   const host: NestingHost<T> = { ...shared, reject: waiter => queue.reject(waiter, 'deadlocked') }
@@ -89,15 +91,14 @@ export function assemble<T>(
   const connector = new Connector(context)
   const validator = new Validator(context, connector)
   const lending = new Lending(context, connector, validator)
-  const validation = new BackgroundValidation(validator)
-  const evictor = new Evictor(context, connector, validator, validation)
+  const evictor = new Evictor(context, connector, validator)
   const reaper = new SocketReaper(context, connector)
   const lifecycle = new Lifecycle(context, lending, evictor, reaper)
   const leaks = new LeakDetector(context, lending, () => lifecycle.state === 'closed')
   const acquiring = new Acquiring(context, lending, lifecycle, entries)
   const rejections = new Rejections(context, connector, problems)
   const view: ReportView<T> = {
-    ...{ options, slots, queue, totals, stalls, problems },
+    ...{ options, slots, queue, totals, stalls, problems, times: shared.times },
     breaker: connector.breaker,
     halfClose: context.liveness.counts,
     busy: factory.busy?.bind(factory),
@@ -123,7 +124,7 @@ export function assemble<T>(
   slots.onFirstIdle = () => evictor.wake()
   context.liveness.onSuspicion = kind => {
     if (kind === 'closed') reaper.runNow()
-    else if (factory.validate !== undefined) validation.validate(slots.idleSlots())
+    else if (factory.validate !== undefined) validator.validateSuspects(slots.idleSlots())
   }
   context.serverLimit.onChange = () => {
     evictor.plan()

@@ -1,7 +1,12 @@
 import { forCaller, isPoolError } from '../api/errors.ts'
 import type { Factory } from '../api/factory.ts'
+<<<<<<< HEAD
 import type { PoolOptions, PromiseClass } from '../api/options.ts'
 import { readField } from '../api/read-input.ts'
+=======
+import type { PoolOptions } from '../api/options.ts'
+import { isRecord, readField } from '../api/read-input.ts'
+>>>>>>> main
 import {
   badOptions,
   type GivenOptions,
@@ -102,6 +107,9 @@ function factoryIssues(factory: unknown, options: GivenOptions['input']): string
       issues.push(`factory.${name} must be a function, or left out`)
     }
   }
+  const server = hook('server')
+  if (server !== undefined && !isRecord(server))
+    issues.push('factory.server must be an object { system, address, port, database }, or left out')
   if (hook('validate') === undefined) {
     for (const option of ['testOnBorrow', 'testOnReturn', 'validateAfterIdleMillis', 'keepWarm'] as const) {
       // An idle age of 0 asks for it at once, and is not off.

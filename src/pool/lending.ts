@@ -84,7 +84,7 @@ export class Lending<T> implements ValidatorHost<T> {
   }
 
   lend(slot: Slot<T>, now: number, waitedMillis: number): void {
-    const { slots, options, events, totals } = this.#context
+    const { slots, options, events, totals, times } = this.#context
     if (slot.state !== 'lent') {
       slot.watch?.yield()
       slots.move(slot, 'lent')
@@ -95,6 +95,7 @@ export class Lending<T> implements ValidatorHost<T> {
     slot.trace = undefined
     slot.isDoubtful = false
     totals.acquired += 1
+    times.lent(slots.counts.lent, waitedMillis)
     if (tracing.loans) log.lend('%s #%d: lent, loan %d', options.name, slot.id, slot.loan)
     if (events.hasListeners.acquire) {
       events.announce('acquire', { pool: options.name, resource: slot.lent as T, waitedMillis })
@@ -110,7 +111,7 @@ export class Lending<T> implements ValidatorHost<T> {
       const first = queue.peek()
       const isSettled = (first?.since ?? now) <= settledAt
       const settled = isSettled ? settledAt : Number.NEGATIVE_INFINITY
-      const proving = Math.max(slots.counts.validating - this.connector.overdue, 0)
+      const proving = Math.min(slots.counts.validating, this.connector.capacity.checks.size)
       const slot = this.findFit(now, queue.waiting - proving, settled)
       // A hook that ran on the way may have sent the last waiter away.
       if (slot === undefined || queue.waiting === 0) break
@@ -148,7 +149,7 @@ export class Lending<T> implements ValidatorHost<T> {
     } else this.#lendOrRest(slot, now, 'returned')
     // Not before it has gone on: a hook that this sets off finds it where it belongs.
     if (this.connector.breaker.unproven && !slot.isDoubtful && !DEAD_REASONS.has(end?.reason))
-      this.connector.trials.provedUseful(slot)
+      this.connector.provedUseful(slot)
     this.#context.onChange()
     return sent
   }
@@ -159,7 +160,7 @@ export class Lending<T> implements ValidatorHost<T> {
     if (reason !== 'user') this.lateReleases.expect(slot)
     this.#noteEnd(slot, this.#context.clock.now(), 'destroyed')
     this.connector.discard(slot, reason)
-    if (this.connector.breaker.unproven && isAlive) this.connector.trials.provedUseful(slot)
+    if (this.connector.breaker.unproven && isAlive) this.connector.provedUseful(slot)
     this.#context.onChange()
   }
 
@@ -172,8 +173,11 @@ export class Lending<T> implements ValidatorHost<T> {
   }
 
   #noteEnd(slot: Slot<T>, now: number, how: PoolEvents<T>['leak-end'][0]['how']): void {
-    const { events, options, totals, nesting } = this.#context
+    const { events, options, totals, nesting, times } = this.#context
+    const heldMillis = now - slot.lentAt
     totals.released += 1
+    slot.trace = undefined
+    times.use.add(heldMillis)
     if (nesting !== undefined) {
       nesting.ended(now, how === 'reclaimed' ? undefined : slot.scope)
       slot.scope?.end()
@@ -184,13 +188,10 @@ export class Lending<T> implements ValidatorHost<T> {
       slot.isLeakSuspect = false
       if (log.leak.enabled)
         log.leak('%s #%d: loan %d was %s after all', options.name, slot.id, slot.loan, how)
-      const heldMillis = now - slot.lentAt
       events.announce('leak-end', { pool: options.name, resource: slot.lent as T, heldMillis, how })
     }
-    if (events.hasListeners.release) {
-      const heldMillis = now - slot.lentAt
+    if (events.tellsReleases)
       events.announce('release', { pool: options.name, resource: slot.lent as T, heldMillis })
-    }
   }
 
   /** Why a connection must not be lent, or lent again, whatever state it is in. */
@@ -204,7 +205,7 @@ export class Lending<T> implements ValidatorHost<T> {
       // What a server says first is for the first borrower.
       if (slot.loan > 0 || !isOpen(slot.socket)) return lossOf(slot.socket)
     }
-    return this.connector.isOversized ? SURPLUS : undefined
+    return this.connector.capacity.isOversized ? SURPLUS : undefined
   }
 
   /** A new connection has been made. */
@@ -262,12 +263,13 @@ export class Lending<T> implements ValidatorHost<T> {
     this.lend(slot, now, now - waiter.since)
     slot.trace = waiter.trace
     nesting?.granted(waiter, slot, now)
+    waiter.traced?.served(slot.id, slot.loan, now - waiter.since)
     waiter.grant(waiter.call === 'acquire' ? slot.lent : new Grant(slot))
   }
 
   /** Serves again once the event loop has delivered what the kernel holds now. */
   #awaitEventLoop(now: number): void {
-    this.connector.awaitsEventLoop = true
+    this.connector.capacity.awaitsEventLoop = true
     const turn = this.#context.liveness.turn()
     if (this.#waitingSince !== undefined) {
       // The poll phase that is waited for is still to come: what lies in the kernel by now counts as well.
@@ -279,7 +281,7 @@ export class Lending<T> implements ValidatorHost<T> {
     this.#context.liveness.barrier(() => {
       const settledAt = this.#waitingSince
       this.#waitingSince = undefined
-      this.connector.awaitsEventLoop = false
+      this.connector.capacity.awaitsEventLoop = false
       this.serve(this.#context.clock.now(), settledAt)
       this.#context.onChange()
     })

@@ -1,3 +1,4 @@
+import type { PoolIdentity } from '../api/channels.ts'
 import type { PoolEvents } from '../api/events.ts'
 import type { Factory } from '../api/factory.ts'
 import type { AcquireOptions } from '../api/options.ts'
@@ -189,7 +190,7 @@ export class Pool<T> extends PoolEmitter<T> {
 
   /** How many connections may be made now; those closing still count. */
   get spareResourceCapacity(): number {
-    return this.#parts.connector.freePermits
+    return this.#parts.connector.capacity.freePermits
   }
 
   /** A plain snapshot. */
@@ -214,10 +215,23 @@ export class Pool<T> extends PoolEmitter<T> {
     super.announce(event, ...details)
   }
 
+<<<<<<< HEAD
   /** @internal Reached into by packages that depend on generic-pool, to fail fast. */
   get _waitingClientsQueue(): WaitingClients<T> {
     this.#waitingClients ??= new WaitingClients(this.#parts.context.queue)
     return this.#waitingClients
+=======
+  /** @internal */
+  override identity(): PoolIdentity {
+    const { system, address, port, database } = this.#parts.context.factory.server ?? {}
+    return {
+      ...{ pool: this.name, instance: this },
+      ...(system === undefined ? {} : { system }),
+      ...(address === undefined ? {} : { serverAddress: address }),
+      ...(port === undefined ? {} : { serverPort: port }),
+      ...(database === undefined ? {} : { database }),
+    }
+>>>>>>> main
   }
 
   /** @internal Read by generic-pool's own test suite. */

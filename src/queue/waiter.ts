@@ -1,5 +1,6 @@
 import type { Request } from '../api/acquire-request.ts'
 import type { Scope, WaitEdge } from '../nested/scope.ts'
+import type { TracedAcquire } from '../runtime/channels.ts'
 import type { StackTrace } from '../runtime/stack-trace.ts'
 
 /** Where a waiting acquire is: it leaves `waiting` once, and whoever moves it learns whether it was the one. */
@@ -42,6 +43,8 @@ export class Waiter<T> {
   wait: WaitEdge | undefined = undefined
   /** The opening of the breaker during which it came, see {@link Breaker.openings}; -1: the breaker was closed. */
   breakerOpening = -1
+  /** Set while somebody traces it: told of its end by whoever settles it. */
+  traced: TracedAcquire | undefined = undefined
   /** What it is told in place of an error of the queue: to break a deadlock, or by a user of `_waitingClientsQueue`. */
   ownError: unknown = undefined
   #resolve: Resolve

@@ -14,6 +14,9 @@ export function outsideContext<R>(run: () => R): R {
   return neutral.runInAsyncScope(() => new AsyncResource('LIFEGUARD_POOL').runInAsyncScope(run))
 }
 
+/** The present context, kept: runs functions in it later. */
+export const runInCapturedContext = (): (<R>(run: () => R) => R) => AsyncLocalStorage.snapshot()
+
 /** A value that async contexts carry along. */
 export const newStorage = <S>(): AsyncLocalStorage<S> => new AsyncLocalStorage<S>()
 

@@ -1,5 +1,6 @@
 import { messageOf } from '../../api/errors.ts'
-import type { Factory } from '../../api/factory.ts'
+import type { Factory, ServerInfo } from '../../api/factory.ts'
+import { isRecord } from '../../api/read-input.ts'
 import { HANDLES, type HandleFactory } from '../../connections/handles.ts'
 import { isHealthy } from '../../sockets/socket-state.ts'
 import {
@@ -22,6 +23,7 @@ import { ClientLender } from './handle/client-lender.ts'
 import { checkBudget, forgetBudget } from './maxclients.ts'
 import { RedisPoolContext } from './redis-pool-context.ts'
 import type { WantedRole } from './redis-pool-options.ts'
+import { serverOf } from './server-info.ts'
 
 /**
  * Errors to a PING that a connection in good order gives, and a new one would give as well: a server that cannot save to
@@ -37,6 +39,7 @@ export function clientFactory<R extends RedisClient>(
 ): Factory<R> & HandleFactory<R> {
   const lenders = new WeakMap<R, ClientLender>()
   const { failover } = context
+  let server: ServerInfo = { system: 'redis' }
   return {
     async create(signal) {
       let { epoch } = failover
@@ -48,6 +51,7 @@ export function clientFactory<R extends RedisClient>(
       const lender = new ClientLender(client, context, wantedRole(client, context), epoch)
       lenders.set(client, lender)
       failover.opened(client, lender)
+      server = serverOf(client)
       return client
     },
     async destroy(client) {
@@ -60,6 +64,9 @@ export function clientFactory<R extends RedisClient>(
     busy: busyWith,
     isPermanent: permanentAdvice,
     serverIdleTimeout: askIdleTimeout,
+    get server() {
+      return server
+    },
     [HANDLES]: {
       lend: client => (lenders.get(client) as ClientLender).lend() as unknown as R,
       unlend: (client, handle) => (lenders.get(client) as ClientLender).unlend(handle),
@@ -111,7 +118,7 @@ function sentinelsOf(client: RedisClient): SentinelTarget | undefined {
   return {
     name: String(name),
     toPrimary: role !== 'slave',
-    endpoints: sentinels,
+    endpoints: sentinels.filter(isRecord),
     learns: updateSentinels !== false,
     dial: endpoint => sentinelClient(client, endpoint, { lazyConnect: true }),
     translate: address =>

@@ -25,6 +25,7 @@ export function socketFactory({ oneWay = false, ...target }: SocketTarget): Fact
     socket: socket => socket,
     busy: socket =>
       socket.writableLength > 0 || (!oneWay && socket.bytesWritten > (answered.get(socket) ?? 0)),
+    server: { address: target.path ?? target.host ?? 'localhost', port: target.port },
   }
 }
 
