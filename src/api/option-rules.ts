@@ -83,6 +83,9 @@ export const OPTIONS = {
     undefined,
   ),
   createTimeoutMillis: own(time(1), 5000),
+  /** Left out: half of `acquireTimeoutMillis`, at least a second. */
+  unhealthyAfterMillis: own(time(0), 2500),
+  maxConnecting: own(whole(1), 8),
   validateTimeoutMillis: own(time(1), 1000),
   resetTimeoutMillis: own(time(1), 1000),
   drainTimeoutMillis: own(time(1), 10_000),
@@ -100,6 +103,7 @@ export const OPTIONS = {
   deadlockGraceMillis: own(time(0), 50),
   leakThresholdMillis: own(time(0), 0),
   leakReclaim: own(flag, false),
+  stuckMillis: own(time(0), 0),
   captureStacks: own<'off' | 'sampled' | 'all'>(oneOf('off', 'sampled', 'all'), 'sampled'),
   earlyRefusal: own(flag, false),
   shedding: own<Shedding | undefined>(
@@ -121,44 +125,8 @@ export interface Shedding {
   readonly order: 'fifo' | 'lifo'
 }
 
-<<<<<<< HEAD
 export type OptionName = keyof typeof OPTIONS
 export type OptionValue<K extends OptionName> = (typeof OPTIONS)[K] extends Option<infer T> ? T : never
-=======
-/** Options that generic-pool does not have. */
-export const OURS: Readonly<Record<string, Rule>> = {
-  createTimeoutMillis: millis(1),
-  unhealthyAfterMillis: either(millis(0), oneOf(Number.POSITIVE_INFINITY)),
-  maxConnecting: whole(1),
-  validateTimeoutMillis: millis(1),
-  resetTimeoutMillis: millis(1),
-  drainTimeoutMillis: millis(1),
-  maxLifetimeMillis: millis(1),
-  lifetimeJitter: { want: 'a number from 0 to 1', ok: value => isNumber(value) && value >= 0 && value <= 1 },
-  serverIdleTimeoutMillis: either(millis(1), oneOf('auto', 'none')),
-  validateAfterIdleMillis: millis(0),
-  keepWarm: flag,
-  halfCloseGraceMillis: millis(1),
-  halfClose: oneOf('on', 'off'),
-  nested: oneOf('detect', 'forbid', 'reuse', 'allow'),
-  deadlockGraceMillis: millis(0),
-  leakThresholdMillis: millis(0),
-  leakReclaim: flag,
-  stuckMillis: millis(0),
-  captureStacks: oneOf('off', 'sampled', 'all'),
-  earlyRefusal: flag,
-  shedding: {
-    want: '{ targetMillis, intervalMillis }, both milliseconds ≥ 1, the target below the interval, order "fifo" or "lifo"',
-    ok: isShedding,
-  },
-  name: text,
-}
-
-/** Names that generic-pool 2 knew, or its own examples still carry; generic-pool 3 ignores them. */
-const LEGACY = new Set(['log', 'Promise', 'refreshIdle', 'returnToHead', 'reapIntervalMillis'])
-/** A slip of generic-pool's own test suite, and the only one. Any other name that is not known is a mistake. */
-const SLIP = 'idletimeoutMillis'
->>>>>>> main
 
 /** The names of all options. */
 export const KNOWN: ReadonlySet<string> = new Set(Object.keys(OPTIONS))

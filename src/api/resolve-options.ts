@@ -17,55 +17,12 @@ import type { PoolStats } from './stats.ts'
 import { isNews, warn } from './warnings.ts'
 
 /** The options of a pool after the defaults: what the rest of the code reads. `Infinity` stands for "no limit". */
-<<<<<<< HEAD
 export type ResolvedOptions = {
   readonly [K in Exclude<OptionName, 'max' | 'min' | 'acquireTimeoutMillis'>]: OptionValue<K>
 } & { max: number; min: number; readonly acquireTimeoutMillis: number }
 
 /** So many names are listed in a warning. */
 const MOST_NAMES = 8
-=======
-export interface ResolvedOptions {
-  max: number
-  min: number
-  readonly maxWaitingClients: number
-  readonly priorityRange: number
-  readonly fifo: boolean
-  readonly autostart: boolean
-  readonly testOnBorrow: boolean
-  readonly testOnReturn: boolean
-  readonly evictionRunIntervalMillis: number
-  readonly numTestsPerEvictionRun: number
-  readonly softIdleTimeoutMillis: number
-  readonly idleTimeoutMillis: number
-  readonly acquireTimeoutMillis: number
-  readonly createTimeoutMillis: number
-  readonly unhealthyAfterMillis: number
-  readonly maxConnecting: number
-  readonly validateTimeoutMillis: number
-  readonly resetTimeoutMillis: number
-  readonly destroyTimeoutMillis: number
-  readonly drainTimeoutMillis: number
-  readonly maxLifetimeMillis: number
-  readonly lifetimeJitter: number
-  readonly serverIdleTimeoutMillis: number | 'auto' | 'none'
-  readonly validateAfterIdleMillis: number
-  readonly keepWarm: boolean
-  readonly halfCloseGraceMillis: number
-  readonly halfClose: 'on' | 'off'
-  readonly nested: 'detect' | 'forbid' | 'reuse' | 'allow'
-  readonly deadlockGraceMillis: number
-  readonly leakThresholdMillis: number
-  readonly captureStacks: 'off' | 'sampled' | 'all'
-  readonly leakReclaim: boolean
-  readonly stuckMillis: number
-  readonly shedding:
-    | { readonly targetMillis: number; readonly intervalMillis: number; readonly order: 'fifo' | 'lifo' }
-    | undefined
-  readonly earlyRefusal: boolean
-  readonly name: string
-}
->>>>>>> main
 
 let poolsMade = 0
 
@@ -152,66 +109,20 @@ export function nameIn({ name }: GivenOptions['input']): string | undefined {
 
 function withDefaults(input: PoolOptions): ResolvedOptions {
   poolsMade += 1
-<<<<<<< HEAD
   const fallbacks = Object.entries(OPTIONS).map(([name, { fallback }]) => [name, fallback])
   const resolved = { ...Object.fromEntries(fallbacks), ...input } as Record<OptionName, unknown>
   const { idleTimeoutMillis, evictionRunIntervalMillis = 0, acquireTimeoutMillis, shedding } = input
   const isIdleCheckAsked = idleTimeoutMillis !== undefined || evictionRunIntervalMillis > 0
   if (!isIdleCheckAsked) resolved.idleTimeoutMillis = Number.POSITIVE_INFINITY
   if (acquireTimeoutMillis === false) resolved.acquireTimeoutMillis = Number.POSITIVE_INFINITY
+  if (input.unhealthyAfterMillis === undefined)
+    resolved.unhealthyAfterMillis = Math.max((resolved.acquireTimeoutMillis as number) / 2, 1000)
   if (shedding !== undefined) resolved.shedding = { ...SHEDDING, ...shedding }
   if (input.name === undefined) resolved.name = `pool-${poolsMade}`
   // A number of milliseconds that nobody lives to see is a way to say never.
   for (const name of Object.keys(resolved) as OptionName[])
     if (resolved[name] === Number.MAX_SAFE_INTEGER) resolved[name] = Number.POSITIVE_INFINITY
   return resolved as unknown as ResolvedOptions
-=======
-  const max = input.max ?? 1
-  const acquireTimeoutMillis = noLimit(input.acquireTimeoutMillis ?? 5000)
-  const idleCheckAsked = input.idleTimeoutMillis !== undefined || (input.evictionRunIntervalMillis ?? 0) > 0
-  return {
-    max,
-    min: input.min ?? 0,
-    maxWaitingClients: input.maxWaitingClients ?? Number.POSITIVE_INFINITY,
-    priorityRange: input.priorityRange ?? 1,
-    fifo: input.fifo ?? true,
-    autostart: input.autostart ?? true,
-    testOnBorrow: input.testOnBorrow ?? false,
-    testOnReturn: input.testOnReturn ?? false,
-    evictionRunIntervalMillis: input.evictionRunIntervalMillis ?? 0,
-    numTestsPerEvictionRun: input.numTestsPerEvictionRun ?? 3,
-    softIdleTimeoutMillis: input.softIdleTimeoutMillis ?? -1,
-    idleTimeoutMillis: idleCheckAsked ? (input.idleTimeoutMillis ?? 30_000) : Number.POSITIVE_INFINITY,
-    acquireTimeoutMillis,
-    createTimeoutMillis: input.createTimeoutMillis ?? 5000,
-    unhealthyAfterMillis: input.unhealthyAfterMillis ?? Math.max(acquireTimeoutMillis / 2, 1000),
-    maxConnecting: input.maxConnecting ?? 8,
-    validateTimeoutMillis: input.validateTimeoutMillis ?? 1000,
-    resetTimeoutMillis: input.resetTimeoutMillis ?? 1000,
-    destroyTimeoutMillis: input.destroyTimeoutMillis ?? 2000,
-    drainTimeoutMillis: input.drainTimeoutMillis ?? 10_000,
-    maxLifetimeMillis: input.maxLifetimeMillis ?? Number.POSITIVE_INFINITY,
-    lifetimeJitter: input.lifetimeJitter ?? 0.25,
-    serverIdleTimeoutMillis: input.serverIdleTimeoutMillis ?? 'auto',
-    validateAfterIdleMillis: input.validateAfterIdleMillis ?? Number.POSITIVE_INFINITY,
-    keepWarm: input.keepWarm ?? false,
-    halfCloseGraceMillis: input.halfCloseGraceMillis ?? 5000,
-    halfClose: input.halfClose ?? 'on',
-    nested: input.nested ?? 'detect',
-    deadlockGraceMillis: input.deadlockGraceMillis ?? 50,
-    leakThresholdMillis: input.leakThresholdMillis ?? 0,
-    captureStacks: input.captureStacks ?? 'sampled',
-    shedding: input.shedding && {
-      targetMillis: input.shedding.targetMillis ?? 50,
-      intervalMillis: input.shedding.intervalMillis ?? 2000,
-      order: input.shedding.order ?? 'lifo',
-    },
-    earlyRefusal: input.earlyRefusal ?? false,
-    leakReclaim: input.leakReclaim ?? false,
-    stuckMillis: input.stuckMillis ?? 0,
-    name: input.name ?? `pool-${poolsMade}`,
-  }
->>>>>>> main
 }
 
 /** `false` means no limit. */

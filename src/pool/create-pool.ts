@@ -1,12 +1,7 @@
 import { forCaller, isPoolError } from '../api/errors.ts'
 import type { Factory } from '../api/factory.ts'
-<<<<<<< HEAD
 import type { PoolOptions, PromiseClass } from '../api/options.ts'
-import { readField } from '../api/read-input.ts'
-=======
-import type { PoolOptions } from '../api/options.ts'
 import { isRecord, readField } from '../api/read-input.ts'
->>>>>>> main
 import {
   badOptions,
   type GivenOptions,

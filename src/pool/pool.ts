@@ -215,12 +215,12 @@ export class Pool<T> extends PoolEmitter<T> {
     super.announce(event, ...details)
   }
 
-<<<<<<< HEAD
   /** @internal Reached into by packages that depend on generic-pool, to fail fast. */
   get _waitingClientsQueue(): WaitingClients<T> {
     this.#waitingClients ??= new WaitingClients(this.#parts.context.queue)
     return this.#waitingClients
-=======
+  }
+
   /** @internal */
   override identity(): PoolIdentity {
     const { system, address, port, database } = this.#parts.context.factory.server ?? {}
@@ -231,7 +231,6 @@ export class Pool<T> extends PoolEmitter<T> {
       ...(port === undefined ? {} : { serverPort: port }),
       ...(database === undefined ? {} : { database }),
     }
->>>>>>> main
   }
 
   /** @internal Read by generic-pool's own test suite. */

@@ -41,13 +41,9 @@ export class Rejections<T> implements QueueListener<T> {
     const { nesting, events, options } = this.#context
     const { now } = snapshot
     nesting?.left(waiter)
-<<<<<<< HEAD
-    waiter.fail(waiter.ownError ?? withoutStack(() => this.#errorFor(waiter, how, snapshot)))
-=======
-    const error = waiter.deadlockError ?? withoutStack(() => this.#errorFor(waiter, how, snapshot))
+    const error = waiter.ownError ?? withoutStack(() => this.#errorFor(waiter, how, snapshot))
     waiter.traced?.failed(error, now - waiter.since)
     waiter.fail(error)
->>>>>>> main
     if (how === 'expired') this.#problems.add('timeout', 'an acquire timed out', now)
     if (how === 'shed') events.announce('shed', { pool: options.name, waitedMillis: now - waiter.since })
     this.#connector.waiterLeft(waiter, now, how === 'aborted')
