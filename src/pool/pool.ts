@@ -17,6 +17,7 @@ import type { Acquiring } from './acquire.ts'
 import { assemble, type Environment, type Parts } from './assemble.ts'
 import type { Lease } from './lease.ts'
 import type { CallOptions, Lifecycle } from './lifecycle.ts'
+import { WaitingClients } from './waiting-clients.ts'
 
 /** @internal The parts of a pool, for tests. */
 export let partsOf: <T>(pool: Pool<T>) => Parts<T>
@@ -31,6 +32,7 @@ export class Pool<T> extends PoolEmitter<T> {
   readonly #parts: Parts<T>
   readonly #acquiring: Acquiring<T>
   readonly #lifecycle: Lifecycle<T>
+  #waitingClients: WaitingClients<T> | undefined
 
   static {
     partsOf = pool => pool.#parts
@@ -189,7 +191,7 @@ export class Pool<T> extends PoolEmitter<T> {
 
   /** How many connections may be made now; those closing still count. */
   get spareResourceCapacity(): number {
-    return this.#parts.connector.freePermits
+    return this.#parts.connector.capacity.freePermits
   }
 
   /** A plain snapshot. */
@@ -212,6 +214,12 @@ export class Pool<T> extends PoolEmitter<T> {
   override announce<K extends keyof PoolEvents<T> & string>(event: K, ...details: PoolEvents<T>[K]): void {
     this.#problems.note(event, details, this.#parts.context.clock.now())
     super.announce(event, ...details)
+  }
+
+  /** @internal Reached into by packages that depend on generic-pool, to fail fast. */
+  get _waitingClientsQueue(): WaitingClients<T> {
+    this.#waitingClients ??= new WaitingClients(this.#parts.context.queue)
+    return this.#waitingClients
   }
 
   /** @internal */
