@@ -38,6 +38,7 @@ export interface PoolContext<T> {
   /** Which pool this is, for messages on channels. */
   readonly identity: () => PoolIdentity
   readonly times: Times
+  readonly destroyedBy: PoolStats['destroyedBy']
   /** Something has ended: a connection, a loan, a wait. */
   readonly onChange: () => void
 }

@@ -11,7 +11,6 @@ import { holderInWords } from '../diagnostics/findings.ts'
 import type { RecentProblems } from '../diagnostics/recent-problems.ts'
 import { leasesOf, type ReportView } from '../diagnostics/report.ts'
 import { statsOf } from '../diagnostics/stats.ts'
-import { BackgroundValidation } from '../health/background-validation.ts'
 import { Evictor } from '../health/evictor.ts'
 import { SocketReaper } from '../health/socket-reaper.ts'
 import { Validator } from '../health/validator.ts'
@@ -81,6 +80,7 @@ export function assemble<T>(
     liveness: new Liveness(factory, options, clock),
     serverLimit: new ServerIdleTimeout(options.serverIdleTimeoutMillis, options.halfClose === 'on'),
     times: new Times(),
+    destroyedBy: {},
     stats: () => statsOf(view, clock.now()),
     identity: () => events.identity(),
     onChange: () => lifecycle.recheck(),
@@ -93,15 +93,23 @@ export function assemble<T>(
   const connector = new Connector(context)
   const validator = new Validator(context, connector)
   const lending = new Lending(context, connector, validator)
-  const validation = new BackgroundValidation(validator)
-  const evictor = new Evictor(context, connector, validator, validation)
+  const evictor = new Evictor(context, connector, validator)
   const reaper = new SocketReaper(context, connector)
   const lifecycle = new Lifecycle(context, lending, evictor, reaper)
   const leaks = new LeakDetector(context, lending, () => lifecycle.state === 'closed')
   const acquiring = new Acquiring(context, lending, lifecycle, entries)
   const rejections = new Rejections(context, connector, problems)
   const view: ReportView<T> = {
-    ...{ options, slots, queue, totals, stalls, problems, times: shared.times },
+    ...{
+      options,
+      slots,
+      queue,
+      totals,
+      stalls,
+      problems,
+      times: shared.times,
+      destroyedBy: shared.destroyedBy,
+    },
     breaker: connector.breaker,
     halfClose: context.liveness.counts,
     busy: factory.busy?.bind(factory),
@@ -127,7 +135,7 @@ export function assemble<T>(
   slots.onFirstIdle = () => evictor.wake()
   context.liveness.onSuspicion = kind => {
     if (kind === 'closed') reaper.runNow()
-    else if (factory.validate !== undefined) validation.validate(slots.idleSlots())
+    else if (factory.validate !== undefined) validator.validateSuspects(slots.idleSlots())
   }
   context.serverLimit.onChange = () => {
     evictor.plan()

@@ -41,7 +41,7 @@ export class Rejections<T> implements QueueListener<T> {
     const { nesting, events, options } = this.#context
     const { now } = snapshot
     nesting?.left(waiter)
-    const error = waiter.deadlockError ?? withoutStack(() => this.#errorFor(waiter, how, snapshot))
+    const error = waiter.ownError ?? withoutStack(() => this.#errorFor(waiter, how, snapshot))
     waiter.traced?.failed(error, now - waiter.since)
     waiter.fail(error)
     if (how === 'expired') this.#problems.add('timeout', 'an acquire timed out', now)
@@ -58,7 +58,7 @@ export class Rejections<T> implements QueueListener<T> {
     const { totals, options, stalls } = this.#context
     const waited = now - waiter.since
     if (how === 'refused') return refusals.closed(stats)
-    if (how === 'unhealthy') return refusals.unhealthy(stats, cause)
+    if (how === 'unhealthy') return refusals.cannotConnect(stats, this.#connector.breaker)
     if (how === 'aborted') {
       totals.aborted += 1
       return refusals.aborted(stats, waited, waiter.signal?.reason)

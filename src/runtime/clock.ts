@@ -238,6 +238,9 @@ export function oncePerClock<R extends object>(make: (clock: Clock) => R): (cloc
   }
 }
 
+/** The time of day in milliseconds since 1970, with fractions, for telemetry; nothing is measured with it. */
+export const epochMillis = (): number => performance.timeOrigin + performance.now()
+
 /** The time of day, for people; nothing is measured with it. */
 export const timestamp = (): string => new Date().toISOString()
 
