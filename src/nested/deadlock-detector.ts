@@ -204,7 +204,7 @@ export class DeadlockDetector<T> implements PoolNode {
     const waitedMillis = now - wait.since
     const details = { heldStacks, waitStack, pools, waitedMillis }
     const error = deadlock(this.#context.stats(), leases, drawing, details)
-    waiter.deadlockError = error
+    waiter.ownError = error
     if (!this.#context.reject(waiter)) return false
     this.lastSign = now
     totals.deadlocks += 1
