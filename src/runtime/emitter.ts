@@ -2,6 +2,7 @@ import { EventEmitter } from 'node:events'
 import type { PoolIdentity } from '../api/channels.ts'
 import { messageOf } from '../api/errors.ts'
 import type { PoolEvents } from '../api/events.ts'
+import { warn } from '../api/warnings.ts'
 import { inMicrotask, outsideContext } from './async-context.ts'
 import { heardChannel, releaseChannel } from './channels.ts'
 
@@ -78,10 +79,7 @@ export abstract class PoolEmitter<T> extends EventEmitter<PoolEvents<T>> {
     this.#warned ??= new Set()
     if (this.#warned.has(event)) return
     this.#warned.add(event)
-    process.emitWarning(
-      `a listener of '${event}' failed: ${messageOf(error)}; later failures are not reported`,
-      { type: 'LifeguardPoolWarning', code: 'LIFEGUARD_POOL_LISTENER' },
-    )
+    warn('LISTENER', `a listener of '${event}' failed: ${messageOf(error)}; later failures are not reported`)
   }
 }
 
