@@ -129,8 +129,9 @@ export class Connector<T> {
 
   /** Ends a connection. Its permit returns when the close has settled or timed out. */
   discard(slot: Slot<T>, reason: DestroyReason, detail?: string): void {
-    const { slots, events, totals, options, clock, onChange, liveness } = this.#context
+    const { slots, events, totals, destroyedBy, options, clock, onChange, liveness } = this.#context
     const from = slot.state
+    destroyedBy[reason] = (destroyedBy[reason] ?? 0) + 1
     slots.move(slot, 'closing')
     liveness.unwatch(slot)
     const now = clock.now()
@@ -238,7 +239,7 @@ export class Connector<T> {
       )
     }
     totals.created += 1
-    times.create.add(now - slot.startedAt)
+    times.created(now - slot.startedAt)
     slot.createdAt = now
     slot.idleSince = now
     slot.activeAt = now

@@ -12,6 +12,7 @@ import { reportOf } from '../diagnostics/report.ts'
 import { inText } from '../diagnostics/report-text.ts'
 import { PoolEmitter } from '../runtime/emitter.ts'
 import { log, refreshTracing } from '../runtime/log.ts'
+import type { WatchTimes } from '../runtime/times.ts'
 import type { Acquiring } from './acquire.ts'
 import { assemble, type Environment, type Parts } from './assemble.ts'
 import type { Lease } from './lease.ts'
@@ -231,6 +232,11 @@ export class Pool<T> extends PoolEmitter<T> {
       ...(port === undefined ? {} : { serverPort: port }),
       ...(database === undefined ? {} : { database }),
     }
+  }
+
+  /** @internal Tells every time that is counted. @returns ends it */
+  watchTimes(watch: WatchTimes): () => void {
+    return this.#parts.context.times.watch(watch)
   }
 
   /** @internal Read by generic-pool's own test suite. */

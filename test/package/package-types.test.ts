@@ -12,7 +12,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { after, test } from 'node:test'
 import { packageRoot } from '../support/package-root.ts'
 
@@ -31,11 +31,12 @@ const entries = Object.keys(exports)
 /** A project that has the package and what it asks of its users, and nothing of what this repository has beside. */
 function install(): void {
   const modules = join(consumer, 'node_modules')
-  mkdirSync(join(modules, '@types'), { recursive: true })
   cpSync(join(root, 'dist'), join(modules, name, 'dist'), { recursive: true })
   cpSync(join(root, 'package.json'), join(modules, name, 'package.json'))
-  for (const link of ['@types/node', 'ioredis'])
+  for (const link of ['@types/node', 'ioredis', '@opentelemetry/api']) {
+    mkdirSync(dirname(join(modules, link)), { recursive: true })
     symlinkSync(join(root, 'node_modules', link), join(modules, link), 'junction')
+  }
   const imports = entries.map((entry, index) => `import * as entry${index} from '${entry}'`)
   const uses = `export const all = [${entries.map((_, index) => `entry${index}`).join(', ')}]`
   writeFileSync(join(consumer, 'package.json'), '{ "type": "module" }')
