@@ -170,6 +170,11 @@ for (const { name, Client } of versions) {
         const error = await rejection(factory.create(noSignal()))
         assert.match(`${error.message} ${factory.isPermanent?.(error)}`, expected)
       }
+      const pool = poolOf(Client, { port, password: 'wrong' }, { acquireTimeoutMillis: 20_000 })
+      const error = await rejection(pool.acquire())
+      assert.match(error.message, /WRONGPASS.*Mend the username or the password/s)
+      assert.equal(pool.stats().totals.createErrors, 1, 'told after the first')
+      await pool.close()
       for (const options of [{ port: 1 }, { port, password: 'right', role: 'replica' }]) {
         const factory = factoryOf(Client, options)
         const error = await Promise.resolve(factory.create(noSignal())).catch(reason => reason)

@@ -5,7 +5,7 @@ import { isRecord, readField, readRecord, show } from '../../../api/read-input.t
 import { badOptions } from '../../../api/resolve-options.ts'
 import { isRedisClient, setDisconnectTimeout } from './client.ts'
 import type { RedisClient } from './client-types.ts'
-import { foreignOptions } from './foreign-options.ts'
+import { foreignOptions, unheededOptions } from './foreign-options.ts'
 
 /** How long a client that a borrower ends by `disconnect()` waits for the server to close. Milliseconds. */
 const DISCONNECT_MILLIS = 100
@@ -180,12 +180,13 @@ function conflict(name: string, own: unknown, { value, why }: Forced): string {
  */
 export function forceOptions(client: RedisClient): void {
   const options = client.options as Record<string, unknown>
-  if (!ownOptions.has(client)) ownOptions.set(client, { ...options })
+  const isMadeByUser = !ownOptions.has(client)
+  if (isMadeByUser) ownOptions.set(client, { ...options })
   const differing = Object.entries(FORCED).filter(([name, { value }]) => options[name] !== value)
   const issues = differing
     .filter(([name, { usual }]) => (usual && options[name] !== undefined) || Object.isFrozen(options))
     .map(([name, forced]) => conflict(name, options[name], forced))
-  issues.push(...unusable(options))
+  issues.push(...unusable(options), ...(isMadeByUser ? unheededOptions(options) : []))
   if (issues.length > 0) throw badOptions(issues)
   for (const [name, { value }] of differing) options[name] = value
   setDisconnectTimeout(client, DISCONNECT_MILLIS)
