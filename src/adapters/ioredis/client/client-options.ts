@@ -50,6 +50,9 @@ const FORCED: Readonly<Record<string, Forced>> = {
   monitor: { value: false, why: 'a connection that monitors takes no commands', usual: true },
 }
 
+/** Options of a client that sends nothing but AUTH and SELECT by itself. */
+const TERSE = { protocol: 2, disableClientInfo: true, enableReadyCheck: false, connectionName: null }
+
 /** Options that the pool sets unless the user does. Times are in milliseconds. */
 const DEFAULTS: RedisOptions = {
   // A silent death of an idle connection is noticed within 20 s. ioredis has 0 in version 5: the system's two hours.
@@ -176,9 +179,10 @@ function conflict(name: string, own: unknown, { value, why }: Forced): string {
  * Gives a client that the user made the options that a pooled client needs, before it can have used others. Most of
  * them cannot be told from ioredis's own defaults and are replaced; those that the user must have chosen are refused.
  *
+ * @param isTerse - the server, or a proxy before it, hangs up at commands that it does not have
  * @throws PoolError `POOL_BAD_OPTIONS` that lists every conflict
  */
-export function forceOptions(client: RedisClient): void {
+export function forceOptions(client: RedisClient, isTerse: boolean): void {
   const options = client.options as Record<string, unknown>
   const isMadeByUser = !ownOptions.has(client)
   if (isMadeByUser) ownOptions.set(client, { ...options })
@@ -189,6 +193,7 @@ export function forceOptions(client: RedisClient): void {
   issues.push(...unusable(options), ...(isMadeByUser ? unheededOptions(options) : []))
   if (issues.length > 0) throw badOptions(issues)
   for (const [name, { value }] of differing) options[name] = value
+  if (isTerse) Object.assign(options, TERSE)
   setDisconnectTimeout(client, DISCONNECT_MILLIS)
   // A borrower who changes an option would change it for all that borrow after him.
   Object.freeze(options)
