@@ -12,6 +12,8 @@ const REST_MILLIS = 25
 const TOGETHER_MILLIS = 10
 /** Pause before a question to the server that found no idle connection is tried again. Milliseconds. */
 const ASK_AGAIN_MILLIS = 100
+/** Those that `min` keeps are renewed one by one, no faster than this where they are late. Milliseconds. */
+const RENEW_PAUSE_MILLIS = 100
 
 /** Looks at idle connections from time to time, and ends those whose time is over. Holds no process alive. */
 export class Evictor<T> {
@@ -23,6 +25,8 @@ export class Evictor<T> {
   /** When idle connections are next tested: at the user's period, or else as the first of them is due. */
   #evictAt = Number.POSITIVE_INFINITY
   #askedIn: number | undefined
+  #askAt = 0
+  #renewAt = 0
 
   constructor(context: PoolContext<T>, connector: Connector<T>, validator: Validator<T>) {
     this.#context = context
@@ -57,7 +61,7 @@ export class Evictor<T> {
 
   /** There is an idle connection again. */
   wake(): void {
-    if (this.#started && !this.#alarm.isSet) this.plan()
+    if (this.#started && (!this.#alarm.isSet || this.mustAskLimit)) this.plan()
   }
 
   /**
@@ -71,9 +75,9 @@ export class Evictor<T> {
     if (isAsleep) return
     const now = clock.now()
     const retireAt = now + retirePeriod(options, serverLimit.period)
-    const askAt = this.mustAskLimit && slots.open > 0 ? now + ASK_AGAIN_MILLIS : Number.POSITIVE_INFINITY
+    const askAt = this.mustAskLimit && slots.open > 0 ? this.#askAt : Number.POSITIVE_INFINITY
     if (options.evictionRunIntervalMillis === 0) this.#evictAt = this.#nextTooIdle(now)
-    const next = Math.min(this.#evictAt, retireAt, askAt)
+    const next = Math.min(this.#evictAt, retireAt, askAt, this.#nextRenewal(now))
     if (Number.isFinite(next)) this.#alarm.set(next)
   }
 
@@ -83,7 +87,11 @@ export class Evictor<T> {
     const longest = slots.nextIdle(true)
     if (longest === undefined) return Number.POSITIVE_INFINITY
     const { idleTimeoutMillis, softIdleTimeoutMillis } = options
-    const due = Math.max(longest.idleSince + idleTimeoutMillis + 1, now + TOGETHER_MILLIS)
+    // Those that `min` keeps are renewed instead.
+    const isKept = slots.size <= options.min
+    const due = isKept
+      ? Number.POSITIVE_INFINITY
+      : Math.max(longest.idleSince + idleTimeoutMillis + 1, now + TOGETHER_MILLIS)
     if (softIdleTimeoutMillis < 0) return due
     // What is within `min` now may be above it later.
     const isSpare = slots.counts.idle > options.min
@@ -103,8 +111,9 @@ export class Evictor<T> {
       this.#evict(now)
       this.#evictAt = now + options.evictionRunIntervalMillis
     }
+    this.#renew(now)
     this.#retire(now)
-    if (this.mustAskLimit) this.#askLimit()
+    if (this.mustAskLimit) this.#askLimit(now)
     this.plan()
   }
 
@@ -116,9 +125,37 @@ export class Evictor<T> {
     const tests = options.evictionRunIntervalMillis > 0 ? options.numTestsPerEvictionRun : all.length
     for (const slot of all.slice(0, tests)) {
       if (slot.state !== 'idle') continue
-      const spare = slots.counts.idle > options.min
-      if (tooIdle(slot, now, options, spare)) this.#connector.discard(slot, 'idle')
+      const isSpare = slots.counts.idle > options.min
+      const isKept = slots.size <= options.min
+      if (tooIdle(slot, now, options, isSpare, isKept)) this.#connector.discard(slot, 'idle')
     }
+  }
+
+  /**
+   * When the next of those that `min` keeps is to be renewed: one after the other, spread over half of the idle timeout,
+   * so that none has to wait for others beyond its own. Not while another is being made: `min` is kept in an outage, too.
+   */
+  #nextRenewal(now: number): number {
+    const { options, slots } = this.#context
+    const { idleTimeoutMillis: timeout, min } = options
+    if (timeout === Number.POSITIVE_INFINITY || slots.size > min || slots.counts.idle === 0)
+      return Number.POSITIVE_INFINITY
+    const step = timeout / 2 / min
+    let ahead = 1
+    let at = Number.POSITIVE_INFINITY
+    for (const { idleSince } of slots.idleSlots()) {
+      at = Math.min(at, idleSince + timeout - ahead * step)
+      ahead += 1
+    }
+    const isBusy = slots.counts.connecting > 0 || slots.open < min
+    return Math.max(at, this.#renewAt, isBusy ? now + RENEW_PAUSE_MILLIS : now)
+  }
+
+  #renew(now: number): void {
+    const longest = this.#context.slots.nextIdle(true)
+    if (longest === undefined || this.#nextRenewal(now) > now) return
+    this.#renewAt = now + Math.min(RENEW_PAUSE_MILLIS, this.#context.options.idleTimeoutMillis / 4)
+    this.#connector.discard(longest, 'idle')
   }
 
   /** Some of those whose lifetime is over, or that the server is about to close: never all in one go. */
@@ -146,10 +183,11 @@ export class Evictor<T> {
     }
   }
 
-  #askLimit(): void {
+  #askLimit(now: number): void {
     const { slots, options } = this.#context
     // Not the one that is to be lent next.
     const slot: Slot<T> | undefined = slots.nextIdle(!options.fifo)
+    this.#askAt = now + ASK_AGAIN_MILLIS
     if (slot === undefined) return
     this.#askedIn = this.#connector.generation
     this.#validator.askLimit(slot)
