@@ -20,6 +20,8 @@ export interface PoolContext<T> {
   readonly factory: Factory<T>
   readonly options: ResolvedOptions
   readonly clock: Clock
+  /** The time at which a loan begins or ends, in milliseconds of the clock; as exact as the options need it. */
+  readonly loanNow: () => number
   readonly random: () => number
   readonly stalls: Stalls
   readonly hookDeadlines: Deadlines<HookRun>

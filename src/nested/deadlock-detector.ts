@@ -85,6 +85,11 @@ export class DeadlockDetector<T> implements PoolNode {
     this.#alarm.set(wait.since + this.#context.options.deadlockGraceMillis)
   }
 
+  /** The pool is closed: nobody waits for it any more. */
+  stop(): void {
+    this.#alarm.clear()
+  }
+
   /** It waits no more. */
   forget(wait: WaitEdge): void {
     this.#waiters.delete(wait)
