@@ -133,9 +133,6 @@ export class Connector<T> {
     liveness.unwatch(slot)
     const now = clock.now()
     connectionLost(this.#context, slot, { reason, detail }, from, now)
-    // Still lent when the pool is closed by force.
-    slot.scope?.end()
-    slot.scope = undefined
     if (this.trials.diedEarly(slot, reason, now))
       this.#failed(stillborn(this.#context.stats(), detail ?? reason), slot.startedAt, now, true)
     if (log.destroy.enabled) log.destroy('%s #%d: %s %s', options.name, slot.id, reason, detail ?? '')

@@ -54,7 +54,7 @@ export function leasesOf<T>({ slots, busy, unused, options }: ReportView<T>, now
       ...known('unusedMillis', unused(slot)),
       ...known('busy', asked(busy, slot.resource as T)),
       suspect: slot.isLeakSuspect,
-      ...known('nestedUnder', nestedUnder(slot.scope?.parent)),
+      ...known('nestedUnder', nestedUnder(slot.trace)),
       ...known('stack', whereTaken(slot, options)),
     }))
 }
@@ -65,7 +65,7 @@ function waiterReport<T>(waiter: Waiter<T>, options: ResolvedOptions, now: numbe
     waitedMillis: now - waiter.since,
     leftMillis: Number.isFinite(deadline) ? deadline - now : null,
     priority: waiter.priority,
-    ...known('nestedUnder', nestedUnder(waiter.particulars.wait?.scope)),
+    ...known('nestedUnder', nestedUnder(waiter.awaiters?.chain ?? waiter.particulars.trace)),
     ...known('stack', whereTaken(waiter.particulars, options)),
   }
 }

@@ -57,9 +57,10 @@ export class Acquiring<T> {
     const slot = given === undefined ? undefined : this.lendIdle()
     if (slot !== undefined) {
       if (this.#sampler.affords(slot.lentAt)) slot.trace = this.#sampler.capture(from, slot.lentAt)
-      nesting?.begin(slot, call === 'use', request.detached, from)
+      if (slot.trace !== undefined && !request.detached) nesting?.warnings.look(slot.trace, slot.lentAt)
+      if (call !== 'use') nesting?.plainScope(given)?.begin(slot)
       const served = Promise.resolve(call === 'acquire' ? (slot.lent as T) : new Grant(slot))
-      return slot.trace === undefined || call === 'use' ? served : noteOwnersOf(served, slot)
+      return slot.trace === undefined || call === 'use' ? served : noteOwners(served, slot.trace)
     }
     const refusal = this.#refusal(request)
     if (refusal !== undefined) return Promise.reject(refusal)
@@ -72,7 +73,14 @@ export class Acquiring<T> {
     else this.#sampler.waiting()
     const { breaker } = this.#lending.connector
     if (breaker.isOpen) waiter.own.breakerOpening = breaker.openings
-    const served = nesting === undefined ? promise : nesting.queued(waiter, promise, from)
+    const { trace } = waiter.particulars
+    if (trace !== undefined && !request.detached) nesting?.warnings.look(trace, now)
+    if (nesting !== undefined) {
+      nesting.detector.watch(now)
+      const scope = call === 'use' ? undefined : nesting.plainScope(given)
+      if (scope !== undefined) waiter.own.scope = scope
+    }
+    const served = trace === undefined || call === 'use' ? promise : noteOwners(promise, trace)
     queue.enqueue(waiter, request)
     this.#lending.serve(now)
     return served
@@ -107,9 +115,4 @@ export class Acquiring<T> {
     const served = connector.expected > -most || slots.counts.idle > 0
     return served ? undefined : refusals.queueFull(stats(), most)
   }
-}
-
-/** For a plain loan whose stack was taken: it is noted who gets it. */
-export function noteOwnersOf<T, R>(served: Promise<R>, slot: Slot<T>): Promise<R> {
-  return slot.scope === undefined ? served : noteOwners(served, slot.scope)
 }

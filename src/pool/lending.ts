@@ -169,11 +169,7 @@ export class Lending<T> {
   #noteEnd(slot: Slot<T>, now: number, how: PoolEvents<T>['leak-end'][0]['how']): void {
     const { events, options, totals, nesting } = this.#context
     totals.released += 1
-    if (nesting !== undefined) {
-      nesting.ended(now, how === 'reclaimed' ? undefined : slot.scope)
-      slot.scope?.end()
-      slot.scope = undefined
-    }
+    if (nesting !== undefined) nesting.detector.lastSign = now
     if (tracing.loans) log.lend('%s #%d: back, loan %d', options.name, slot.id, slot.loan)
     if (slot.isLeakSuspect) {
       slot.isLeakSuspect = false
@@ -244,12 +240,15 @@ export class Lending<T> {
 
   #grant(slot: Slot<T>, now: number, first?: Waiter<T>): void {
     const { queue, nesting } = this.#context
-    const urgent = nesting?.detector.prioritised() ?? (first?.hasLeft === false ? first : undefined)
+    const urgent =
+      (nesting?.detector.prioritised() as Waiter<T> | undefined) ??
+      (first?.hasLeft === false ? first : undefined)
     const waiter = urgent === undefined ? (queue.shift() as Waiter<T>) : queue.remove(urgent)
     queue.serviceRate?.served(now, queue.waiting)
     this.lend(slot, now, now - waiter.since)
     slot.trace = waiter.particulars.trace
-    nesting?.granted(waiter, slot, now)
+    if (nesting !== undefined) nesting.detector.lastSign = now
+    waiter.particulars.scope?.begin(slot)
     waiter.grant(slot)
   }
 

@@ -1,5 +1,5 @@
 import * as refusals from '../api/error-messages.ts'
-import { messageOf } from '../api/errors.ts'
+import { messageOf, type PoolError } from '../api/errors.ts'
 import type { PoolEvents } from '../api/events.ts'
 import type { Factory } from '../api/factory.ts'
 import type { AcquireOptions } from '../api/options.ts'
@@ -12,6 +12,7 @@ import { Liveness } from '../connections/liveness.ts'
 import { ServerIdleTimeout } from '../connections/server-idle-timeout.ts'
 import { type Grant, isCurrent, type Slot } from '../connections/slot.ts'
 import { Slots } from '../connections/slots.ts'
+import { hasTrafficWithin } from '../connections/traffic.ts'
 import { holderInWords } from '../diagnostics/findings.ts'
 import type { PoolReport } from '../diagnostics/pool-report.ts'
 import { RecentProblems } from '../diagnostics/recent-problems.ts'
@@ -20,9 +21,9 @@ import { leasesOf, type ReportView, reportOf } from '../diagnostics/report.ts'
 import { inText } from '../diagnostics/report-text.ts'
 import { statsOf } from '../diagnostics/stats.ts'
 import { noteOwners } from '../nested/awaiters.ts'
+import type { Entry, Lease as LentConnection, Wait } from '../nested/host.ts'
 import { Nesting } from '../nested/nesting.ts'
-import { endsAlone, unshare } from '../nested/reuse.ts'
-import type { Scope } from '../nested/scope.ts'
+import { useFrameOf, type Work } from '../nested/use-frame.ts'
 import { LoadShedder } from '../queue/load-shedder.ts'
 import { ServiceRate } from '../queue/service-rate.ts'
 import { WaitQueue } from '../queue/wait-queue.ts'
@@ -34,7 +35,7 @@ import { log, refreshTracing } from '../runtime/log.ts'
 import { StackSampler } from '../runtime/stack-sampler.ts'
 import { stallMonitorOf } from '../runtime/stall-monitor.ts'
 import { Stalls } from '../runtime/stalls.ts'
-import { Acquiring, noteOwnersOf } from './acquire.ts'
+import { Acquiring } from './acquire.ts'
 import type { Environment } from './environment.ts'
 import { LeakDetector } from './leak-reclaim.ts'
 import { Lease } from './lease.ts'
@@ -133,15 +134,11 @@ export class Pool<T> extends PoolEmitter<T> {
   acquire(request?: number | AcquireOptions): Promise<T> {
     const refusal = this.#strict === undefined ? undefined : this.#strict.refusal(request, ACQUIRE)
     if (refusal !== undefined) return Promise.reject(refusal)
-    const share = this.#strict?.shared(request, false, ACQUIRE)
-    if (share !== undefined) return noteOwners(promiseOf(share.slot as Slot<T>), share)
     const slot = request === undefined ? this.#acquiring.lendIdle() : undefined
     if (slot === undefined) return this.#acquiring.enter(request, 'acquire', ACQUIRE) as Promise<T>
-    const { lentAt } = slot
-    if (this.#sampler.left > 0 || lentAt >= this.#sampler.refillAt)
-      slot.trace = this.#sampler.capture(ACQUIRE, lentAt)
-    if (this.#nesting !== undefined) this.#nesting.begin(slot, false, false, ACQUIRE)
-    return slot.trace === undefined ? promiseOf(slot) : noteOwnersOf(promiseOf(slot), slot)
+    if (this.#sampler.left > 0 || slot.lentAt >= this.#sampler.refillAt) this.#sample(slot, ACQUIRE)
+    if (this.#strict !== undefined) this.#strict.plainScope(undefined)?.begin(slot)
+    return slot.trace === undefined ? promiseOf(slot) : noteOwners(promiseOf(slot), slot.trace)
   }
 
   /**
@@ -152,44 +149,39 @@ export class Pool<T> extends PoolEmitter<T> {
     if (typeof work !== 'function') return this.#misused(`use needs a function to run, got ${show(work)}`)
     const refusal = this.#strict === undefined ? undefined : this.#strict.refusal(request, USE)
     if (refusal !== undefined) return Promise.reject(refusal)
-    const share = this.#strict?.shared(request, true, USE)
-    if (share !== undefined)
-      return this.#strict?.within(share, runShared<T, R>, this, share, work) as Promise<R>
-    return this.#use(work, request)
+    const shared = this.#strict?.share(work as Work<R>, request)
+    if (shared !== undefined) return shared
+    const slot = request === undefined ? this.#acquiring.lendIdle() : undefined
+    if (slot === undefined)
+      return this.#useLater(work, request, this.#acquiring.enter(request, 'use', USE) as Promise<Grant<T>>)
+    if (this.#sampler.left > 0 || slot.lentAt >= this.#sampler.refillAt) this.#sample(slot, USE)
+    return this.#run(work, slot, request)
   }
 
   /** Lends a connection as a one-shot token: `await using lease = await pool.lease()`. Rejects as {@link acquire}. */
   async lease(request?: number | AcquireOptions): Promise<Lease<T>> {
     const refusal = this.#strict === undefined ? undefined : this.#strict.refusal(request, LEASE)
     if (refusal !== undefined) throw refusal
-    const share = this.#strict?.shared(request, false, LEASE)
-    if (share !== undefined) {
-      const { loan } = share.slot as Slot<T>
-      const shared = await noteOwners(Promise.resolve(share.slot as Slot<T>), share)
-      return this.#token(shared, loan, share)
-    }
     const slot = request === undefined ? this.#acquiring.lendIdle() : undefined
     if (slot !== undefined) {
-      if (this.#sampler.left > 0 || slot.lentAt >= this.#sampler.refillAt)
-        slot.trace = this.#sampler.capture(LEASE, slot.lentAt)
-      if (this.#nesting !== undefined) this.#nesting.begin(slot, false, false, LEASE)
+      if (this.#sampler.left > 0 || slot.lentAt >= this.#sampler.refillAt) this.#sample(slot, LEASE)
+      if (this.#strict !== undefined) this.#strict.plainScope(undefined)?.begin(slot)
       const { loan } = slot
-      if (slot.trace !== undefined) await noteOwnersOf(DONE, slot)
+      if (slot.trace !== undefined) await noteOwners(DONE, slot.trace)
       return this.#token(slot, loan)
     }
     const grant = (await this.#acquiring.enter(request, 'lease', LEASE)) as Grant<T>
     return this.#token(grant.slot, grant.loan)
   }
 
-  #token(slot: Slot<T>, loan: number, share?: Scope): Lease<T> {
+  #token(slot: Slot<T>, loan: number): Lease<T> {
     return new Lease(slot.lent as T, {
       stats: () => this.stats(),
-      isCurrent: () => isCurrent(slot, loan) && (share === undefined || share.state === 'held'),
+      isCurrent: () => isCurrent(slot, loan),
       isReclaimed: () => slot.isReclaimed && slot.loan === loan,
       end: how => {
         if (how === 'destroy') this.#lending.destroy(slot)
-        else if (share === undefined) this.#endLoan(slot)
-        else if (unshare(share)) this.#lending.giveBack(slot)
+        else this.#lending.giveBack(slot)
       },
     })
   }
@@ -198,9 +190,7 @@ export class Pool<T> extends PoolEmitter<T> {
   release(resource: T): Promise<void> {
     const slot = this.#slots.lentSlot(resource)
     if (slot === undefined) return this.#notLent(resource, 'release')
-    const share = slot.scope?.tip
-    if (share === undefined || share.exact) this.#endLoan(slot)
-    else if (unshare(share)) this.#lending.giveBack(slot)
+    this.#lending.giveBack(slot)
     this.flush()
     return DONE
   }
@@ -371,50 +361,34 @@ export class Pool<T> extends PoolEmitter<T> {
     }
   }
 
-  async #use<R>(
+  /** The stack of a loan is taken, and looked at for a nested acquire. */
+  #sample(slot: Slot<T>, from: Entry): void {
+    slot.trace = this.#sampler.capture(from, slot.lentAt)
+    this.#nesting?.warnings.look(slot.trace, slot.lentAt)
+  }
+
+  async #useLater<R>(
     work: (resource: T) => R | PromiseLike<R>,
     request: number | AcquireOptions | undefined,
+    served: Promise<Grant<T>>,
   ): Promise<R> {
-    let slot = request === undefined ? this.#acquiring.lendIdle() : undefined
-    let loan: number
-    if (slot === undefined) ({ slot, loan } = (await this.#acquiring.enter(request, 'use', USE)) as Grant<T>)
-    else {
-      loan = slot.loan
-      if (this.#sampler.left > 0 || slot.lentAt >= this.#sampler.refillAt)
-        slot.trace = this.#sampler.capture(USE, slot.lentAt)
-      if (this.#nesting !== undefined) {
-        this.#nesting.begin(slot, true, false, USE)
-        // From a microtask of its own the scope reaches nobody but the work, and there is nothing to restore: from
-        // Node 24 on, `run` makes two maps for that, and takes 100 ns longer than this turn of the queue.
-        await DONE
-      }
-    }
+    const { slot, loan } = await served
     // Somebody who had it before may have given it back once more meanwhile.
     if (!isCurrent(slot, loan)) throw refusals.leaseEnded(this.stats(), 'use was to begin')
-    this.#nesting?.enter(slot.scope)
-    try {
-      return await work(slot.lent as T)
-    } finally {
-      // Unless the function has ended the loan itself.
-      if (isCurrent(slot, loan)) this.#endLoan(slot)
-    }
+    return await this.#run(work, slot, request)
   }
 
-  /** Ends a loan; its connection stays with whoever shares it. */
-  #endLoan(slot: Slot<T>): void {
-    if (this.#strict === undefined || endsAlone(slot.scope)) this.#lending.giveBack(slot)
+  #run<R>(
+    work: (resource: T) => R | PromiseLike<R>,
+    slot: Slot<T>,
+    request: number | AcquireOptions | undefined,
+  ): Promise<R> {
+    const frame = useFrameOf(slot, this.#nesting?.detector, this.#giveBack)
+    if (this.#strict === undefined) return frame.run(work as Work<R>)
+    return this.#strict.run(frame, work as Work<R>, request)
   }
 
-  /** @internal */
-  async _runShared<R>(share: Scope, work: (resource: T) => R | PromiseLike<R>): Promise<R> {
-    const slot = share.slot as Slot<T>
-    const { loan } = slot
-    try {
-      return await work(slot.lent as T)
-    } finally {
-      if (unshare(share) && isCurrent(slot, loan)) this.#lending.giveBack(slot)
-    }
-  }
+  readonly #giveBack = (slot: Slot<T>): void => this.#lending.giveBack(slot)
 
   #misused(issue: string): Promise<never> {
     return Promise.reject(badOptions([issue], this.name, this.stats()))
@@ -452,7 +426,15 @@ export class Pool<T> extends PoolEmitter<T> {
       sampler: this.#sampler,
       stalls: this.#stalls,
       stats: () => this.stats(),
-      reject: (waiter: Waiter<T>): boolean => this.#queue.reject(waiter, 'deadlocked'),
+      waits: () => this.#queue.waiters(),
+      waiting: () => this.#queue.waiting,
+      hasTrafficWithin: (slot: LentConnection, now: number, millis: number) =>
+        hasTrafficWithin(slot as Slot<T>, now, millis),
+      reject: (waiter: Wait, error: PoolError): boolean => {
+        const rejected = waiter as Waiter<T>
+        rejected.own.deadlockError = error
+        return this.#queue.reject(rejected, 'deadlocked')
+      },
     }
     return new Nesting<T>(context, onStall)
   }
@@ -492,12 +474,6 @@ export class Pool<T> extends PoolEmitter<T> {
 
 /** What a loan gives to its borrower: made once per connection, or once per loan where each has a handle of its own. */
 const promiseOf = <T>(slot: Slot<T>): Promise<T> => slot.served ?? Promise.resolve(slot.lent as T)
-
-const runShared = <T, R>(
-  pool: Pool<T>,
-  share: Scope,
-  work: (resource: T) => R | PromiseLike<R>,
-): Promise<R> => pool._runShared(share, work)
 
 /** Where our own frames end in a stack: kept here, as a subclass or a tool may put its own method in the place. */
 const { acquire: ACQUIRE, use: USE, lease: LEASE } = Pool.prototype

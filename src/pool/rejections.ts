@@ -42,10 +42,9 @@ export class Rejections<T> implements QueueListener<T> {
   }
 
   onRejected(waiter: Waiter<T>, how: RejectReason, snapshot: Snapshot): void {
-    const { nesting, events, options } = this.#context
+    const { events, options } = this.#context
     const { lending, problems } = this.#parts
     const { now } = snapshot
-    nesting?.left(waiter)
     waiter.fail(waiter.particulars.deadlockError ?? withoutStack(() => this.#errorFor(waiter, how, snapshot)))
     if (how === 'expired') problems.add('timeout', 'an acquire timed out', now)
     if (how === 'shed') events.announce('shed', { pool: options.name, waitedMillis: now - waiter.since })

@@ -1,7 +1,8 @@
 import type { Request } from '../api/acquire-request.ts'
 import type { PoolError } from '../api/errors.ts'
 import { Grant, type Slot } from '../connections/slot.ts'
-import type { Scope, WaitEdge } from '../nested/scope.ts'
+import { type Awaiters, answer, Question } from '../nested/awaiters.ts'
+import type { Scope } from '../nested/context.ts'
 import type { StackTrace } from '../runtime/stack-trace.ts'
 import type { PriorityList, TimeoutList } from './waiter-lists.ts'
 
@@ -31,10 +32,10 @@ class Particulars<T = unknown> {
   later: Waiter<T> | undefined = undefined
   /** Where it was called, if that is known. */
   trace: StackTrace | undefined = undefined
-  /** The scope of the lease that it waits for. */
+  /** Under `nested: 'forbid'`, the scope of the lease that it waits for. */
   scope: Scope | undefined = undefined
-  /** Set while it is known to wait inside the scope of a lease. */
-  wait: WaitEdge | undefined = undefined
+  /** Who awaits it, once it has been asked. */
+  awaiters: Awaiters | undefined = undefined
   /** The opening of the breaker during which it came; see {@link Breaker.openings}. */
   breakerOpening: number | undefined = undefined
   /** What it is told when it is sent away to break a deadlock. */
@@ -86,7 +87,7 @@ export class Waiter<T> {
   next: Waiter<T> | undefined = undefined
   previous: Waiter<T> | undefined = undefined
   #particulars: Readonly<Particulars<T>>
-  readonly #resolve: Resolve
+  #resolve: Resolve
 
   /** Fulfils or rejects the latest promise of {@link newPending}. */
   constructor({ signal, detached }: Request, now: number, call: Call) {
@@ -124,6 +125,22 @@ export class Waiter<T> {
     const { call } = this.#particulars
     if (this.#particulars === COMMON[call]) this.#particulars = new Particulars<T>(call)
     return this.#particulars
+  }
+
+  get awaiters(): Awaiters | undefined {
+    return this.particulars.awaiters
+  }
+
+  /** Looks up who awaits it: known once the microtasks that this queues have run. It goes on waiting, and nobody notices. */
+  ask(): void {
+    const { own } = this
+    const served = newPending<unknown>()
+    const resolve = this.#resolve
+    this.#resolve = latest
+    latest = nobodys
+    const isFirst = own.awaiters === undefined
+    own.awaiters ??= { chain: undefined }
+    resolve(isFirst ? answer(own.awaiters, served) : new Question(served))
   }
 
   grant(slot: Slot<T>): void {

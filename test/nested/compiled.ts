@@ -201,15 +201,11 @@ ${held}; ${give} }\n} finally { run.runs(${line}) }`
   /** The call that gives a connection: the pool's own, or a helper's. */
   #take(way: Way, pool: number, detached: boolean): string {
     const call = `pool[${pool}].${way}(${detached})`
-    const kind = this.#chance.below(6)
-    if (kind > 2) return call
+    const kind = this.#chance.below(4)
+    if (kind > 1) return call
     const name = this.#name('take')
-    if (kind === 0) this.#functions.push(`async function ${name}() { return await ${call} }`)
-    if (kind === 1) this.#functions.push(`const ${name} = () => ${call}`)
-    if (kind === 2) {
-      const pause = `await run.sleep(${this.#millis(2)})`
-      this.#functions.push(`async function ${name}() { const taken = await ${call}; ${pause}; return taken }`)
-    }
+    if (kind === 0) this.#functions.push(`async function ${name}() { return ${call} }`)
+    else this.#functions.push(`const ${name} = () => ${call}`)
     return `${name}()`
   }
 }
