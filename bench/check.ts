@@ -24,7 +24,8 @@ import { SCENES } from './scenes/index.ts'
  *   --nodes 20,24     on these versions of Node, instead of this one
  *   --only use        bounds with this in the name of their scene
  *   --from latest     judge bench/results/latest.json instead of measuring
- *   --write-bounds    set the bounds anew: to the target where it is met, else to what was measured and a margin
+ *   --write-bounds    set the bounds of these versions anew: to the target where it is met, else to what was measured
+ *                     and a margin
  */
 
 const { has, listOf, textOf } = commandLine(['nodes', 'only', 'from', 'write-bounds'])
@@ -46,15 +47,16 @@ async function verdictsOf(bounds: readonly Bound[], node: string, more: number):
     // Only whom the bounds speak of.
     return [name, { ...scene, contenders: [...named], rounds: scene.rounds * more }] as const
   })
-  const { cells } = await runScenes(scenes, { node, quick: false })
-  for (const bound of bounds) verdicts.push(judge(bound, cells))
+  const run = await runScenes(scenes, { node, quick: false })
+  for (const bound of bounds) verdicts.push(judge(bound, run.cells, run.node))
   return verdicts
 }
 
 async function check(node: string): Promise<Verdict[]> {
   if (from !== undefined) {
-    const cells = resultsOf(from).at(-1)?.cells ?? []
-    return chosen.map(bound => judge(bound, cells))
+    const run = resultsOf(from).at(-1)
+    if (run === undefined) throw new Error(`bench/results/${from}.json is empty`)
+    return chosen.map(bound => judge(bound, run.cells, run.node))
   }
   const first = await verdictsOf(chosen, node, 1)
   const doubtful = new Set(first.filter(({ met }) => !met).map(({ bound }) => bound.scene))
@@ -65,7 +67,7 @@ async function check(node: string): Promise<Verdict[]> {
   return first.map(verdict => second.find(({ bound }) => bound === verdict.bound) ?? verdict)
 }
 
-const asBound = ({ bound: { atMost, basis, target }, unit }: Verdict): string =>
+const asBound = ({ bound: { target }, limit: { atMost, basis }, unit }: Verdict): string =>
   `≤ ${shown(atMost, unit)}${basis === 'target' ? '' : target === undefined ? ' (as measured)' : ` (as measured; target ${shown(target, unit)})`}`
 
 let worse = 0
@@ -88,8 +90,15 @@ for (const version of nodes ?? [undefined]) {
     process.stdout.write(`worse: ${inWords(verdict.bound)}: ${found}, bound ${asBound(verdict)}\n`)
   }
   if (has('write-bounds')) {
-    const anew = new Map(verdicts.map(verdict => [verdict.bound, renewed(verdict)]))
-    writeBounds({ ...all, bounds: all.bounds.map(bound => anew.get(bound) ?? bound) })
+    // Read again: another version may have been measured just now.
+    const known = readBounds()
+    const version = await versionOf(node)
+    const anew = new Map(verdicts.map(verdict => [inWords(verdict.bound), verdict]))
+    const bounds = known.bounds.map(bound => {
+      const verdict = anew.get(inWords(bound))
+      return verdict === undefined ? bound : renewed({ ...verdict, bound }, version)
+    })
+    writeBounds({ ...known, bounds })
     worse = 0
   }
 }

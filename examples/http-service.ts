@@ -1,8 +1,8 @@
 import { once } from 'node:events'
 import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { createRedisPool } from '../src/adapters/ioredis/index.ts'
-import { isPoolError } from '../src/index.ts'
+import { isPoolError } from 'lifeguard-pool'
+import { createRedisPool } from 'lifeguard-pool/ioredis'
 
 /*
  * An HTTP service with a Redis pool: a health check, a report for whoever is on call, and an orderly end on SIGTERM.

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
-import { createSocketPool } from '../src/adapters/net/index.ts'
+import { createSocketPool } from 'lifeguard-pool/net'
 
 /*
  * A client for a line protocol (one line asks, one line answers), over TCP or TLS.

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { createRedisPool } from '../src/adapters/ioredis/index.ts'
+import { createRedisPool } from 'lifeguard-pool/ioredis'
 
 /*
  * A queue worker: BLPOP waits on a connection of its own, which is why it needs a pool. What a job does meanwhile uses

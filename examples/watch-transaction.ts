@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis'
-import { createRedisPool } from '../src/adapters/ioredis/index.ts'
-import type { Pool } from '../src/index.ts'
+import type { Pool } from 'lifeguard-pool'
+import { createRedisPool } from 'lifeguard-pool/ioredis'
 
 /*
  * Optimistic transactions: WATCH marks a connection, so it must not be shared while it is watching.

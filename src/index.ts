@@ -1,6 +1,14 @@
-import { createPool } from './pool/create-pool.ts'
-import { Pool } from './pool/pool.ts'
+import { createPool as makePool } from './pool/create-pool.ts'
+import { Pool as PoolClass } from './pool/pool.ts'
 
+export type {
+  AcquireMessage,
+  CreateMessage,
+  PoolIdentity,
+  PoolInstance,
+  UseMessage,
+  ValidateMessage,
+} from './api/channels.ts'
 export {
   type AcquirePhase,
   isPoolError,
@@ -8,14 +16,16 @@ export {
   type PoolErrorCode,
   type PoolErrorOf,
 } from './api/errors.ts'
-export type { Factory } from './api/factory.ts'
-export { Lease } from './pool/lease.ts'
-export { createPool, Pool }
-
-/** For `import genericPool from 'generic-pool'` with only the name of the package changed. */
-export default { createPool, Pool }
-
 export type { LeakEvent, PoolEvents } from './api/events.ts'
+export type { Factory, ServerInfo } from './api/factory.ts'
 export type { AcquireOptions, PoolOptions, PoolOptions as Options } from './api/options.ts'
-export type { DestroyReason, PoolStats } from './api/stats.ts'
+export type { DestroyReason, PoolStats, TimesOf } from './api/stats.ts'
 export type { ConnectionReport, LeaseReport, PoolReport, WaiterReport } from './diagnostics/pool-report.ts'
+export { genericPool as default } from './generic-pool.ts'
+export { Lease } from './pool/lease.ts'
+
+/* Plain properties of what `require` gives, and not the getters of a re-export, so that tests can put a double there. */
+
+export const createPool = makePool
+export const Pool = PoolClass
+export type Pool<T> = PoolClass<T>

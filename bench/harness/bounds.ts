@@ -3,8 +3,15 @@ import { join } from 'node:path'
 import { aboveOf, type Cell, medianOf, ratioTo } from './figures.ts'
 import { ROOT } from './results.ts'
 
+/** How bad a figure may be. */
+export interface Limit {
+  readonly atMost: number
+  /** `target`: what is aimed at, and met. `measured`: what was measured, and a margin. */
+  readonly basis: 'target' | 'measured'
+}
+
 /** How bad a figure of ours may be. */
-export interface Bound {
+export interface Bound extends Limit {
   readonly scene: string
   readonly row: string
   /** Default: lifeguard-pool. */
@@ -13,11 +20,10 @@ export interface Bound {
   readonly to?: string
   /** Bounds the difference to this contender, in the unit of the row. Neither: bounds the figure itself. */
   readonly above?: string
-  readonly atMost: number
-  /** `target`: what is aimed at, and met. `measured`: what was measured, and a margin. */
-  readonly basis: 'target' | 'measured'
   /** What is aimed at, if anything. */
   readonly target?: number
+  /** Where a version of Node has a bound of its own, by its major. */
+  readonly nodes?: Readonly<Record<string, Limit>>
 }
 
 export interface Bounds {
@@ -27,6 +33,7 @@ export interface Bounds {
 
 export interface Verdict {
   readonly bound: Bound
+  readonly limit: Limit
   readonly unit: string
   /** Undefined if there was nothing to judge: not measured, or given up. */
   readonly found: number | undefined
@@ -42,12 +49,18 @@ export const readBounds = (): Bounds => JSON.parse(readFileSync(FILE, 'utf8')) a
 
 export const contenderOf = (bound: Bound): string => bound.contender ?? 'lifeguard-pool'
 
-export function judge(bound: Bound, cells: readonly Cell[]): Verdict {
+/** The bound for a version of Node, given as `24.1.0`. */
+export const limitOf = (bound: Bound, node: string): Limit => bound.nodes?.[majorOf(node)] ?? bound
+
+const majorOf = (node: string): string => node.split('.')[0] ?? ''
+
+export function judge(bound: Bound, cells: readonly Cell[], node: string): Verdict {
   const cell = cells.find(each => each.row === bound.row && each.contender === contenderOf(bound))
   const found = cell === undefined || cell.values.length === 0 ? undefined : figureOf(bound, cell, cells)
   const unit = bound.to === undefined ? (cell?.unit ?? '') : '×'
   // What is missing has not been shown to hold.
-  return { bound, unit, found, met: found !== undefined && found <= bound.atMost }
+  const limit = limitOf(bound, node)
+  return { bound, limit, unit, found, met: found !== undefined && found <= limit.atMost }
 }
 
 function figureOf(bound: Bound, cell: Cell, cells: readonly Cell[]): number | undefined {
@@ -56,13 +69,16 @@ function figureOf(bound: Bound, cell: Cell, cells: readonly Cell[]): number | un
   return medianOf(cell.values)
 }
 
-/** The bound that a run suggests: the target if it is met, else what was measured and a margin. */
-export function renewed({ bound, found }: Verdict): Bound {
+/** The bound that a run on a version of Node suggests: the target if it is met, else what was measured and a margin. */
+export function renewed({ bound, found }: Verdict, node: string): Bound {
   if (found === undefined) return bound
   const { target } = bound
-  if (target !== undefined && found <= target) return { ...bound, atMost: target, basis: 'target' }
-  const allowed = found + Math.abs(found) * (MARGIN - 1)
-  return { ...bound, atMost: Number(allowed.toPrecision(3)), basis: 'measured' }
+  const allowed = Number((found + Math.abs(found) * (MARGIN - 1)).toPrecision(3))
+  const limit: Limit =
+    target !== undefined && found <= target
+      ? { atMost: target, basis: 'target' }
+      : { atMost: allowed, basis: 'measured' }
+  return { ...bound, nodes: { ...bound.nodes, [majorOf(node)]: limit } }
 }
 
 export function writeBounds(bounds: Bounds): void {

@@ -6,7 +6,7 @@ import type { Scene } from '../scenes/scene.ts'
  */
 
 const [file = '', scene = '', contender = '', quick = ''] = process.argv.slice(2)
-const { SCENES } = (await import(`./scenes/${file}.js`)) as { SCENES: Record<string, Scene> }
+const { SCENES } = (await import(`../scenes/${file}.js`)) as { SCENES: Record<string, Scene> }
 const known = SCENES[scene]
 if (known === undefined) throw new Error(`no such scene: ${scene}`)
 const figures = await known.run(contender, quick === 'quick')

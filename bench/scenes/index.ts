@@ -1,16 +1,30 @@
 import * as bursts from './bursts.ts'
 import * as cycles from './cycles.ts'
+import * as firstLoans from './first-loans.ts'
 import * as growth from './growth.ts'
 import * as guards from './guards.ts'
 import * as memory from './memory.ts'
 import * as queue from './queue.ts'
 import * as recovery from './recovery.ts'
 import * as redis from './redis.ts'
+import * as restOfProcess from './rest-of-process.ts'
 import type { Scene } from './scene.ts'
 import * as sockets from './sockets.ts'
 
 /** By file, in the order of a run: a process that runs one scene reads no more than its file. */
-const FILES = { cycles, guards, queue, bursts, growth, memory, sockets, redis, recovery }
+const FILES = {
+  cycles,
+  'first-loans': firstLoans,
+  'rest-of-process': restOfProcess,
+  guards,
+  queue,
+  bursts,
+  growth,
+  memory,
+  sockets,
+  redis,
+  recovery,
+}
 
 /** The scenes by name. */
 export const SCENES: Readonly<Record<string, Scene>> = Object.assign(

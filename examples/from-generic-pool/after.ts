@@ -1,4 +1,4 @@
-import { createRedisPool } from '../../src/adapters/ioredis/index.ts'
+import { createRedisPool } from 'lifeguard-pool/ioredis'
 
 /*
  * `before.ts` on lifeguard-pool. What has gone:

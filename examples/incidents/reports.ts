@@ -14,7 +14,7 @@ import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import { createSocketPool } from '../../src/adapters/net/index.ts'
 import { createPool } from '../../src/index.ts'
-import { makePipe } from './log-pipe/unread.ts'
+import { makePipe } from '../../test/support/pipe.ts'
 
 const root = join(import.meta.dirname, '../../..')
 const service = join(import.meta.dirname, 'log-pipe', 'stuck.js')

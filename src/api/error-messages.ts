@@ -164,6 +164,17 @@ export function leaseEnded(stats: PoolStats, what: string): PoolError {
   )
 }
 
+/** A loan has ended, and what was written on it will not arrive. @param why - in words */
+export function unsent(stats: PoolStats, bytes: number, why: string): PoolError {
+  return new PoolError(
+    'POOL_UNSENT',
+    `a connection of pool '${stats.name}' came back with ${bytes} bytes that the server has not taken: ${why} ` +
+      `${numbersOf(stats)}. The connection has been destroyed, and they are lost. Await the end of a write, or the ` +
+      'answer to it, before the loan ends; if the server is merely slow, raise resetTimeoutMillis',
+    of(stats),
+  )
+}
+
 /** @param holders - who held connections as the time ran out, longest first */
 export function drainTimeout(
   stats: PoolStats,

@@ -15,6 +15,7 @@ export type PoolErrorCode =
   | 'POOL_NOT_BORROWED'
   | 'POOL_LEASE_ENDED'
   | 'POOL_DRAIN_TIMEOUT'
+  | 'POOL_UNSENT'
   | 'POOL_BAD_OPTIONS'
 
 /** What an acquire was waiting for when its time was up. */
@@ -99,6 +100,7 @@ interface Said {
   POOL_NOT_BORROWED: OfPool
   POOL_LEASE_ENDED: OfPool
   POOL_DRAIN_TIMEOUT: OfPool
+  POOL_UNSENT: OfPool
   POOL_BAD_OPTIONS: 'issues'
 }
 

@@ -26,6 +26,18 @@ export type DestroyReason =
   | 'surplus'
   | 'leaked'
 
+/** How times are spread: a histogram. */
+export interface TimesOf {
+  count: number
+  sumMillis: number
+  /** To within the lowest bucket. */
+  maxMillis: number
+  /** Upper bounds of the buckets in milliseconds, ascending; the last bucket, which has none, is not in here. */
+  bounds: readonly number[]
+  /** How many fell into each bucket, those of lower buckets not counted: one more than there are bounds. */
+  counts: number[]
+}
+
 /** A plain snapshot of a pool. Counters run since the pool was made. */
 export interface PoolStats {
   name: string
@@ -40,6 +52,8 @@ export interface PoolStats {
   borrowed: number
   /** Acquires that wait. */
   pending: number
+  /** How long whoever has waited longest has waited; 0 if nobody waits. */
+  oldestWaitMillis: number
   connecting: number
   validating: number
   resetting: number
@@ -66,6 +80,10 @@ export interface PoolStats {
     /** Deadlocks broken by rejecting an acquire of this pool. */
     deadlocks: number
   }
+  /** How long acquires waited, loans lasted and creates took: all acquires, also those served at once; creates that went well. */
+  times: { wait: TimesOf; use: TimesOf; create: TimesOf }
+  /** Most connections lent, and most acquires waiting, at any one time so far. */
+  peaks: { borrowed: number; pending: number }
   /** Detection of half-closed connections. */
   halfClose: {
     /** Whether the kernel can be asked, or only the event loop; `'off'` where no sockets are known. */

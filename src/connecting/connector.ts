@@ -22,6 +22,8 @@ import type { PoolContext } from './pool-context.ts'
  * exceed `max`, but for one thing: a create that has passed its deadline gives its permit back.
  */
 export class Connector<T> {
+  /** Told of each good connection, which it owns from then on. */
+  onConnected: (slot: Slot<T>) => void = () => {}
   readonly breaker: Breaker
   readonly trials: HalfOpenTrials<T>
   generation = 0
@@ -40,13 +42,10 @@ export class Connector<T> {
   readonly #context: PoolContext<T>
   readonly #engine: Engine<T>
   readonly #retryAlarm: Alarm
-  readonly #onConnected: (slot: Slot<T>) => void
   readonly #pending = new PendingConnects<T>()
 
-  /** @param onArrival - owns a good connection from then on */
-  constructor(context: PoolContext<T>, onArrival: (slot: Slot<T>) => void) {
+  constructor(context: PoolContext<T>) {
     this.#context = context
-    this.#onConnected = onArrival
     const pool = context.options.name
     this.breaker = new Breaker(context.random, (state, failures, error) =>
       context.events.announce('breaker', { pool, state, failures, error }),
@@ -55,7 +54,7 @@ export class Connector<T> {
       context.totals.destroyErrors += 1
       context.events.announce('factoryDestroyError', error as Error)
     })
-    this.#retryAlarm = new Alarm(context.clock, () => this.connectMore(), context.hookLimits.onStall)
+    this.#retryAlarm = new Alarm(context.clock, () => this.connectMore(), context.stalls)
     this.trials = new HalfOpenTrials(context, this.breaker, () => this.connectMore())
   }
 
@@ -186,7 +185,7 @@ export class Connector<T> {
 
   /** A create has ended, well or badly. */
   #connectEnded(slot: Slot<T>): void {
-    const { slots, options, clock, totals, events, hookLimits, liveness, onChange } = this.#context
+    const { slots, options, clock, totals, times, events, stalls, liveness, onChange } = this.#context
     const now = clock.now()
     this.#pending.delete(slot)
     const resource = slot.resource as T
@@ -206,6 +205,7 @@ export class Connector<T> {
       return
     }
     totals.created += 1
+    times.create.add(now - slot.startedAt)
     slot.createdAt = now
     slot.idleSince = now
     slot.activeAt = now
@@ -216,7 +216,7 @@ export class Connector<T> {
     if (log.create.enabled) log.create('%s #%d: connected', options.name, slot.id)
     events.announce('connect', { pool: options.name, resource, millis: now - slot.startedAt })
     this.#watch(slot)
-    if (slot.watch === undefined || hookLimits.stalls.since(slot.startedAt) === 0) this.#deliver(slot)
+    if (slot.watch === undefined || stalls.since(slot.startedAt) === 0) this.#deliver(slot)
     else {
       // What the server did while the loop stood still lies in the kernel.
       this.#pending.add(slot)
@@ -228,7 +228,7 @@ export class Connector<T> {
   }
 
   #deliver(slot: Slot<T>): void {
-    this.#onConnected(slot)
+    this.onConnected(slot)
     this.#context.onChange()
   }
 

@@ -1,20 +1,11 @@
 import genericPool, { type Pool as GenericPool } from 'generic-pool'
+import type { CreateMessage } from '../api/channels.ts'
 import { connectTimeout, destroyTimeout, madeTwice } from '../api/error-messages.ts'
-import type { Factory } from '../api/factory.ts'
-import type { ResolvedOptions } from '../api/resolve-options.ts'
-import type { PoolStats } from '../api/stats.ts'
 import type { Slot } from '../connections/slot.ts'
-import type { Slots } from '../connections/slots.ts'
-import { attempt, type HookLimits } from '../runtime/deadline.ts'
-
-/** What the engine needs of the pool. */
-interface EngineContext<T> {
-  readonly factory: Factory<T>
-  readonly options: ResolvedOptions
-  readonly hookLimits: HookLimits
-  readonly slots: Slots<T>
-  readonly stats: () => PoolStats
-}
+import { attempt } from '../runtime/attempt.ts'
+import { createChannel, endOperation, runOperation } from '../runtime/channels.ts'
+import { withoutSpans } from '../runtime/otel-context.ts'
+import type { PoolContext } from './pool-context.ts'
 
 /**
  * generic-pool behind one door. It makes connections and ends them; a connection is borrowed from it once, when it is
@@ -23,17 +14,17 @@ interface EngineContext<T> {
  * Its resources are our slots, and the factory that it gets never rejects, never throws and never hangs: a failed
  * create is a slot without a connection. So none of its retry, queue and error paths is ever taken. What it hands out
  * for one `open` may be the slot of another that was faster; they are interchangeable. Its own `max` counts only what
- * it has not begun to destroy, so the bound on sockets is kept by the permits of `Supply`.
+ * it has not begun to destroy, so the bound on sockets is kept by the permits of the connector.
  */
 export class Engine<T> {
   readonly #generic: GenericPool<Slot<T>>
-  readonly #context: EngineContext<T>
+  readonly #context: PoolContext<T>
   readonly #onDestroyError: (error: unknown) => void
   /** Slots for which generic-pool has not called create yet. */
   readonly #toOpen: Slot<T>[] = []
 
-  constructor(premises: EngineContext<T>, onDestroyError: (error: unknown) => void) {
-    this.#context = premises
+  constructor(context: PoolContext<T>, onDestroyError: (error: unknown) => void) {
+    this.#context = context
     this.#onDestroyError = onDestroyError
     this.#generic = genericPool.createPool(
       { create: () => this.#create(), destroy: slot => this.#destroy(slot) },
@@ -44,7 +35,7 @@ export class Engine<T> {
   /** Starts one create. @returns a slot whose create has ended, well (`resource`) or badly (`failure`) */
   open(slot: Slot<T>): Promise<Slot<T>> {
     this.#toOpen.push(slot)
-    return this.#generic.acquire()
+    return withoutSpans(() => this.#generic.acquire())
   }
 
   /** Ends a slot. @returns settles when the connection is closed, or its deadline has passed; never rejects */
@@ -56,8 +47,8 @@ export class Engine<T> {
 
   /** Ends a connection that no slot owns any more. */
   async discard(resource: T): Promise<void> {
-    const { factory, options, hookLimits, stats } = this.#context
-    const ended = await attempt(() => factory.destroy(resource), options.destroyTimeoutMillis, hookLimits)
+    const { factory, options, stats } = this.#context
+    const ended = await attempt(() => factory.destroy(resource), options.destroyTimeoutMillis, this.#context)
     if (ended.ok) return
     const { destroyTimeoutMillis } = options
     this.#onDestroyError(ended.timedOut ? destroyTimeout(stats(), destroyTimeoutMillis) : ended.error)
@@ -67,11 +58,17 @@ export class Engine<T> {
     const slot = this.#toOpen.shift()
     if (slot === undefined)
       throw new Error('lifeguard-pool bug: generic-pool creates more than it was asked for')
-    const { factory, options, hookLimits, stats } = this.#context
+    const { factory, options, stats, clock, identity } = this.#context
+    const message: CreateMessage | undefined = createChannel.hasSubscribers
+      ? { ...identity(), connection: slot.id, millis: undefined }
+      : undefined
+    const create = (signal: AbortSignal): T | Promise<T> =>
+      factory.prepare === undefined ? factory.create(signal) : this.#make(signal)
     const made = await attempt(
-      signal => (factory.prepare === undefined ? factory.create(signal) : this.#make(signal)),
+      signal =>
+        message === undefined ? create(signal) : runOperation(createChannel, message, () => create(signal)),
       options.createTimeoutMillis,
-      hookLimits,
+      this.#context,
       late => this.#createdLate(late),
       slot.createAbort,
     )
@@ -82,6 +79,10 @@ export class Engine<T> {
       slot.failure = {
         error: made.timedOut ? connectTimeout(stats(), createTimeoutMillis, made.error) : made.error,
       }
+    }
+    if (message !== undefined) {
+      message.millis = clock.now() - slot.startedAt
+      endOperation(createChannel, message, slot.failure)
     }
     return slot
   }
@@ -102,9 +103,9 @@ export class Engine<T> {
   }
 
   #createdLate(resource: T): void {
-    const { slots, stats, hookLimits } = this.#context
+    const { slots, stats, clock } = this.#context
     // A turn later: a factory that gives one promise to several dials brings it to its owner in this very moment.
-    hookLimits.clock.turn(() => {
+    clock.turn(() => {
       if (slots.owns(resource)) this.#onDestroyError(madeTwice(stats(), resource))
       else void this.discard(resource)
     })

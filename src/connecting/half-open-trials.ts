@@ -23,7 +23,7 @@ export class HalfOpenTrials<T> {
     this.#context = context
     this.#breaker = breaker
     this.#connectMore = provision
-    this.#alarm = new Alarm(context.clock, () => this.#checkSurvivors(), context.hookLimits.onStall)
+    this.#alarm = new Alarm(context.clock, () => this.#checkSurvivors(), context.stalls)
   }
 
   /** Has it died so young that its create counts as failed? */

@@ -1,3 +1,4 @@
+import type { PoolIdentity } from '../api/channels.ts'
 import type { Factory } from '../api/factory.ts'
 import type { ResolvedOptions } from '../api/resolve-options.ts'
 import type { PoolStats, Totals } from '../api/stats.ts'
@@ -6,9 +7,13 @@ import type { ServerIdleTimeout } from '../connections/server-idle-timeout.ts'
 import type { Slots } from '../connections/slots.ts'
 import type { Nesting } from '../nested/nesting.ts'
 import type { WaitQueue } from '../queue/wait-queue.ts'
+import type { HookRun } from '../runtime/attempt.ts'
 import type { Clock } from '../runtime/clock.ts'
-import type { HookLimits } from '../runtime/deadline.ts'
+import type { Deadlines } from '../runtime/deadlines.ts'
 import type { PoolEmitter } from '../runtime/emitter.ts'
+import type { StackSampler } from '../runtime/stack-sampler.ts'
+import type { Stalls } from '../runtime/stalls.ts'
+import type { Times } from '../runtime/times.ts'
 
 /** What the parts of one pool share. */
 export interface PoolContext<T> {
@@ -16,7 +21,9 @@ export interface PoolContext<T> {
   readonly options: ResolvedOptions
   readonly clock: Clock
   readonly random: () => number
-  readonly hookLimits: HookLimits
+  readonly stalls: Stalls
+  readonly hookDeadlines: Deadlines<HookRun>
+  readonly sampler: StackSampler
   readonly events: PoolEmitter<T>
   readonly slots: Slots<T>
   readonly queue: WaitQueue<T>
@@ -26,6 +33,9 @@ export interface PoolContext<T> {
   /** Who holds what in which context; undefined under `nested: 'allow'`. */
   readonly nesting: Nesting<T> | undefined
   readonly stats: () => PoolStats
+  /** Which pool this is, for messages on channels. */
+  readonly identity: () => PoolIdentity
+  readonly times: Times
   /** Something has ended: a connection, a loan, a wait. */
   readonly onChange: () => void
 }

@@ -1,6 +1,6 @@
 import type { DestroyReason, SlotState } from '../api/stats.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
-import { CLOSED_HERE, closeSocket } from '../sockets/socket-state.ts'
+import { closeSocket, isOwnDoing } from '../sockets/socket-state.ts'
 import type { Fault, Slot } from './slot.ts'
 
 /** Reasons that mean that the peer has gone, unless this side was first. */
@@ -20,7 +20,7 @@ export function connectionLost<T>(
   if (reason === 'invalid') liveness.suspect('silent', now)
   else if (GONE.has(reason)) {
     closeSocket(slot.watch.socket)
-    if (detail === CLOSED_HERE) return
+    if (isOwnDoing(detail)) return
     tellHalfClose(context, slot, from, detail, now)
     if (from === 'idle') serverLimit.closed(now - slot.activeAt, now)
     liveness.suspect('closed', now)

@@ -60,12 +60,3 @@ export function retirePeriod(options: ResolvedOptions, limitPeriod: number): num
   const period = Math.min(options.maxLifetimeMillis / 8, limitPeriod)
   return Number.isFinite(period) ? Math.min(Math.max(period, 25), 30_000) : period
 }
-
-/** The period of the idle check, in milliseconds; `Infinity` when there is nothing to check. */
-export function idleCheckPeriod(options: ResolvedOptions): number {
-  if (options.evictionRunIntervalMillis > 0) return options.evictionRunIntervalMillis
-  const soft = options.softIdleTimeoutMillis > 0 ? options.softIdleTimeoutMillis : Number.POSITIVE_INFINITY
-  const shortest = Math.min(soft, options.idleTimeoutMillis)
-  // Half the shortest limit: nothing outlives its limit by more than half of it.
-  return Number.isFinite(shortest) ? Math.max(shortest / 2, 10) : shortest
-}

@@ -7,8 +7,9 @@ import type { Clock } from '../runtime/clock.ts'
 import { runHook } from '../runtime/emitter.ts'
 import { checkSocket, type SocketCheck } from '../sockets/conn-check.ts'
 import { type PollPhase, pollPhaseOf } from '../sockets/poll-phase.ts'
-import { CLOSED_HERE, isClosedHere, isHealthy } from '../sockets/socket-state.ts'
+import { CLOSED_HERE, isHealthy, isOpen, isOwnDoing, ownDoing } from '../sockets/socket-state.ts'
 import { type SocketListener, SocketWatch } from '../sockets/socket-watch.ts'
+import { handlesOf } from './handles.ts'
 import type { Fault, Slot } from './slot.ts'
 import { Suspicion } from './suspicion.ts'
 import { bytesOf } from './traffic.ts'
@@ -22,7 +23,11 @@ const FOUND_CLOSED: Fault = { reason: 'half-closed', detail: 'its socket was fou
 const ENDED_HERE: Fault = { reason: 'broken', detail: CLOSED_HERE }
 
 /** What is wrong with a connection whose socket is not healthy. */
-export const lossOf = (socket: Socket): Fault => (isClosedHere(socket) ? ENDED_HERE : FOUND_CLOSED)
+export function lossOf(socket: Socket): Fault {
+  const detail = ownDoing(socket)
+  if (detail === undefined) return FOUND_CLOSED
+  return detail === CLOSED_HERE ? ENDED_HERE : { reason: 'broken', detail }
+}
 
 /** TLS 1.3 servers send session tickets behind the handshake: bytes that nobody asked for, and no fault. */
 const TICKETS_MILLIS = 1000
@@ -76,16 +81,20 @@ export class Liveness<T> {
     try {
       const socket = runHook(() => this.#factory.socket?.(resource)) ?? undefined
       if (socket === undefined) return undefined
-      if (typeof socket.on !== 'function') throw new TypeError('factory.socket gave no socket')
+      if (typeof socket.on !== 'function' || typeof socket.readable !== 'boolean')
+        throw new TypeError('what factory.socket gave is no socket, and no other Duplex either')
       const lentRaw = (socket as unknown) === resource
       const unsolicited = runHook(() => this.#factory.unsolicited?.(resource)) === true
+      // An adapter with handles has asked all that there is to be asked before anybody may speak.
+      const greets = handlesOf(this.#factory) === undefined
+      const watch = new SocketWatch(socket, { lentRaw, unsolicited, greets }, this.#watcher(slot, onFault))
       slot.socket = socket
-      slot.watch = new SocketWatch(socket, { lentRaw, unsolicited }, this.#watcher(slot, onFault))
+      slot.watch = watch
     } catch (error) {
       return { reason: 'broken', detail: `factory.socket or factory.unsolicited failed: ${messageOf(error)}` }
     }
     slot.bytes = bytesOf(slot)
-    if (slot.watch.traits.unsolicited || isSecure(slot.watch.socket)) this.#mayHide = true
+    if (slot.watch.traits.unsolicited || slot.watch.isSecure) this.#mayHide = true
     this.counts.kernel = slot.watch.isLookable ? 'on' : 'unavailable'
     this.#watched += 1
     if (this.#watched === 1) this.#phase.join(this)
@@ -97,7 +106,10 @@ export class Liveness<T> {
     if (slot.watch === undefined) return
     slot.watch.stop()
     this.#watched -= 1
-    if (this.#watched === 0) this.#phase.leave(this)
+    if (this.#watched > 0) return
+    this.#phase.leave(this)
+    // No turn comes any more in which it would be emptied.
+    this.#awaitFlow = []
   }
 
   /** A connection has come to rest. */
@@ -166,8 +178,8 @@ export class Liveness<T> {
   /** The sweep's look at an idle connection. */
   inspect(slot: Slot<T>, now: number): Fault | undefined {
     if (slot.watch === undefined) return undefined
-    const { socket } = slot.watch
-    if (!isHealthy(socket)) {
+    const { socket, awaitsGreeting } = slot.watch
+    if (!(awaitsGreeting ? isOpen(socket) : isHealthy(socket))) {
       const death = lossOf(socket)
       if (death === FOUND_CLOSED) this.counts.found.sweep += 1
       return death
@@ -180,7 +192,9 @@ export class Liveness<T> {
 
   #checkSocket(slot: Slot<T>, now: number): SocketCheck {
     const watch = slot.watch as SocketWatch
-    if (watch.traits.unsolicited || !watch.hasHandle || mayGetTickets(slot, now)) return 'unknown'
+    // The look would take a byte of it.
+    if (watch.traits.unsolicited || watch.awaitsGreeting) return 'unknown'
+    if (!watch.hasHandle || mayGetTickets(slot, now)) return 'unknown'
     const word = checkSocket(watch.socket)
     if (word === 'unknown') this.counts.kernel = 'unavailable'
     else this.counts.looks += 1
@@ -191,18 +205,17 @@ export class Liveness<T> {
   #watcher(slot: Slot<T>, onFault: (fault: Fault) => void): SocketListener {
     return {
       isIdle: () => slot.state === 'idle',
-      onFault: (reason, detail) => {
+      isFresh: () => slot.loan === 0,
+      onFault: fault => {
         if (slot.fault !== undefined || slot.state === 'closing') return
-        if (detail !== CLOSED_HERE) this.counts.found.events += 1
-        slot.fault = { reason, detail }
-        onFault(slot.fault)
+        if (!isOwnDoing(fault.detail)) this.counts.found.events += 1
+        slot.fault = fault
+        onFault(fault)
       },
     }
   }
 }
 
 function mayGetTickets<T>(slot: Slot<T>, now: number): boolean {
-  return now - slot.createdAt < TICKETS_MILLIS && slot.socket !== undefined && isSecure(slot.socket)
+  return now - slot.createdAt < TICKETS_MILLIS && slot.watch?.isSecure === true
 }
-
-const isSecure = (socket: Socket): boolean => 'encrypted' in socket

@@ -46,11 +46,11 @@ export class ServerIdleTimeout {
   #episode: Episode | undefined
   #refusedAt = Number.NEGATIVE_INFINITY
   readonly #learns: boolean
-  readonly #onChange: () => void
+  /** Told when what is known has changed. */
+  onChange: () => void = () => {}
 
-  constructor(option: number | 'auto' | 'none', learns: boolean, onChange: () => void) {
+  constructor(option: number | 'auto' | 'none', learns: boolean) {
     this.#learns = learns && option !== 'none'
-    this.#onChange = onChange
     if (typeof option === 'number') this.#given = option
     this.#apply()
   }
@@ -145,6 +145,6 @@ export class ServerIdleTimeout {
     )
     if (retireAfter === this.retireAfter) return
     this.retireAfter = retireAfter
-    this.#onChange()
+    this.onChange()
   }
 }

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import type { DestroyReason, SlotState } from '../api/stats.ts'
-import type { UseFrame } from '../nested/use-frame.ts'
+import type { UseFrame } from '../nested/host.ts'
 import type { StackTrace } from '../runtime/stack-trace.ts'
 import type { SocketWatch } from '../sockets/socket-watch.ts'
 
@@ -31,6 +31,8 @@ export const newCounts = (): Counts => ({
 export interface Fault {
   readonly reason: DestroyReason
   readonly detail: string | undefined
+  /** What its borrower is told, where the loan itself has failed by it. */
+  readonly error?: unknown
 }
 
 /** The pool's record of one connection, from the first thought of it to its end. */
@@ -81,9 +83,12 @@ export class Slot<T> {
   trace: StackTrace | undefined = undefined
   /** The function under which `use` runs on this connection; made with its first `use`. */
   frame: UseFrame | undefined = undefined
-  /** Has the current loan been reported as forgotten, and ended by the pool? */
+  /** Has the current loan been reported as forgotten? */
   isLeakSuspect = false
-  isReclaimed = false
+  /** Has the pool itself ended the current loan, as it looked forgotten or as the pool was closed by force? */
+  wasEndedByPool = false
+  /** Has a function failed that `use` ran on the current loan? Then something has to vouch for the connection. */
+  isDoubtful = false
   /** When its lifetime ends. */
   retireAt = Number.POSITIVE_INFINITY
   /** Neighbours in the list of idle slots. */

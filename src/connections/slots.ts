@@ -11,6 +11,8 @@ import { type Counts, move, newCounts, Slot } from './slot.ts'
  * 3. a resource is known ⇔ its slot is connected and not closing.
  */
 export class Slots<T> {
+  /** The first connection becomes idle while no other is: there is something to look after again. */
+  onFirstIdle: () => void = () => {}
   readonly counts: Counts = newCounts()
   readonly all = new Set<Slot<T>>()
   readonly #byResource = new Map<T, Slot<T>>()
@@ -45,6 +47,11 @@ export class Slots<T> {
     this.all.add(slot)
     this.counts.connecting += 1
     return slot
+  }
+
+  /** Does each loan have a handle, by which an adapter sees every command? */
+  get hasHandles(): boolean {
+    return this.#handles !== undefined
   }
 
   /** Tells whose the resource is. @returns false if it already belongs to a slot */
@@ -117,6 +124,7 @@ export class Slots<T> {
 
   /** Mostly at the end; a connection that was validated in passing goes back to where its idle age puts it. */
   #append(slot: Slot<T>): void {
+    const isFirst = this.#latestIdle === undefined
     let before = this.#latestIdle
     while (before !== undefined && before.idleSince > slot.idleSince) before = before.previous
     const after = before === undefined ? this.#longestIdle : before.next
@@ -126,6 +134,7 @@ export class Slots<T> {
     else before.next = slot
     if (after === undefined) this.#latestIdle = slot
     else after.previous = slot
+    if (isFirst) this.onFirstIdle()
   }
 
   #unlink(slot: Slot<T>): void {

@@ -1,20 +1,11 @@
+import { bytesThrough } from '../sockets/socket-state.ts'
 import type { Slot } from './slot.ts'
 
 /** How exactly the age of the last traffic is known, in milliseconds. Reading the counters costs 0.2 µs. */
 const PRECISION_MILLIS = 100
 
-/**
- * What has gone through a connection's socket; it changes when there is traffic. A socket of the user's own may throw
- * here: `NaN` equals nothing, so that it counts as traffic.
- */
-export function bytesOf<T>({ socket }: Slot<T>): number {
-  if (socket === undefined) return 0
-  try {
-    return (socket.bytesRead ?? 0) + (socket.bytesWritten ?? 0)
-  } catch {
-    return Number.NaN
-  }
-}
+/** What has gone through a connection's socket; it changes when there is traffic. */
+export const bytesOf = <T>({ socket }: Slot<T>): number => (socket === undefined ? 0 : bytesThrough(socket))
 
 /**
  * Notes whether a lent connection has been used: what the server counts is not the time between loans but the time

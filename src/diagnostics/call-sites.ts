@@ -1,5 +1,5 @@
 import type { ResolvedOptions } from '../api/resolve-options.ts'
-import { leasesOfUse } from '../nested/warnings.ts'
+import { leasesOfUse } from '../nested/process-wide.ts'
 import type { StackTrace } from '../runtime/stack-trace.ts'
 
 /** The most that are named of a deep nesting. */

@@ -1,4 +1,5 @@
 import { numbersOf } from '../api/errors.ts'
+import type { TimesOf } from '../api/stats.ts'
 import type { ConnectionReport, PoolReport } from './pool-report.ts'
 
 /** Of each section; JSON has all of it. */
@@ -8,6 +9,8 @@ const MOST_STALLS = 8
 /** Sentences are broken at this column. */
 const WIDTH = 112
 const ms = (millis: number): string => `${Math.round(millis)} ms`
+/** Two digits of what is short. */
+const fine = (millis: number): string => (millis >= 10 ? ms(millis) : `${Number(millis.toPrecision(2))} ms`)
 
 /** A report for a person: who holds what, since when, from where; who waits; every connection; what went wrong. */
 export function inText(report: PoolReport): string {
@@ -18,6 +21,7 @@ export function inText(report: PoolReport): string {
     `  so far: ${totals.acquired} acquires, ${totals.timeouts} timed out, ${totals.shed} shed, ${totals.created} ` +
       `connections made, ${totals.createErrors} failed, ${totals.destroyed} closed; generation ${stats.generation}`,
   ]
+  lines.push(...timesInWords(stats))
   section(lines, 'what it looks like', report.findings, inParagraph)
   if (stalls.count > 0) {
     lines.push(
@@ -46,6 +50,34 @@ export function inText(report: PoolReport): string {
   section(lines, 'connections', report.connections, connectionLine)
   section(lines, 'lately, newest first', lately(report), ({ what, agoMillis }) => `${ago(agoMillis)}${what}`)
   return lines.join('\n')
+}
+
+/** How long things took, for those that happened, and how busy the pool has been at most. */
+function timesInWords({ times, peaks, oldestWaitMillis }: PoolReport['stats']): string[] {
+  const lines = [
+    ['acquires waited', times.wait],
+    ['loans lasted', times.use],
+    ['creates took', times.create],
+  ] as const
+  const told = lines.filter(([, { count }]) => count > 0).map(([what, each]) => `  ${what} ${spread(each)}`)
+  if (peaks.borrowed > 0)
+    told.push(`  at most ${peaks.borrowed} were lent at a time, and ${peaks.pending} acquires waited`)
+  if (oldestWaitMillis > 0) told.push(`  whoever waits longest has waited for ${ms(oldestWaitMillis)}`)
+  return told
+}
+
+/** `99 of 100 up to 5 ms` says more than an average. */
+function spread({ count, sumMillis, maxMillis, bounds, counts }: TimesOf): string {
+  const within = (share: number): string => {
+    let seen = 0
+    const bucket = counts.findIndex(each => {
+      seen += each
+      return seen >= count * share
+    })
+    const bound = bounds[bucket]
+    return bound === undefined || bound > maxMillis ? fine(maxMillis) : fine(bound)
+  }
+  return `${fine(sumMillis / count)} on average, half up to ${within(0.5)}, 99 % up to ${within(0.99)}, at most ${fine(maxMillis)}`
 }
 
 /** What went wrong, so that a pool that has recovered still says it. */

@@ -11,7 +11,7 @@ import { type PoolView, statsOf } from './stats.ts'
 
 /** What the report needs beside the snapshot. */
 export interface ReportView<T> extends PoolView<T> {
-  readonly busy: ((resource: T) => boolean) | undefined
+  readonly busy: ((resource: T) => boolean | string) | undefined
   readonly unused: (slot: Slot<T>) => number | undefined
 }
 
@@ -21,7 +21,7 @@ export function reportOf<T>(insight: ReportView<T>, now: number): PoolReport {
   const all = [...slots.all]
   const kernel = tcpSockets(all.flatMap(slot => slot.socket ?? []))
   const report: PoolReport = {
-    stats: statsOf(insight),
+    stats: statsOf(insight, now),
     findings: [],
     leases: leasesOf(insight, now),
     waiters: queue.waiters().map(waiter => waiterReport(waiter, options, now)),
@@ -60,13 +60,13 @@ export function leasesOf<T>({ slots, busy, unused, options }: ReportView<T>, now
 }
 
 function waiterReport<T>(waiter: Waiter<T>, options: ResolvedOptions, now: number): WaiterReport {
-  const deadline = waiter.deadline(options.acquireTimeoutMillis)
+  const deadline = waiter.deadline
   return {
     waitedMillis: now - waiter.since,
     leftMillis: Number.isFinite(deadline) ? deadline - now : null,
     priority: waiter.priority,
-    ...known('nestedUnder', nestedUnder(waiter.awaiters?.chain ?? waiter.particulars.trace)),
-    ...known('stack', whereTaken(waiter.particulars, options)),
+    ...known('nestedUnder', nestedUnder(waiter.awaiters?.chain ?? waiter.trace)),
+    ...known('stack', whereTaken(waiter, options)),
   }
 }
 
@@ -99,7 +99,7 @@ function connectionReport<T>(
 const address = (host: string | undefined, port: number | undefined): string | undefined =>
   host === undefined ? undefined : host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
 
-function asked<T>(busy: ((resource: T) => boolean) | undefined, resource: T): boolean | undefined {
+function asked<T>(busy: ((resource: T) => boolean | string) | undefined, resource: T): boolean | undefined {
   try {
     return busy === undefined ? undefined : Boolean(runHook(() => busy(resource)))
   } catch {

@@ -5,6 +5,7 @@ import type { Slots } from '../connections/slots.ts'
 import type { WaitQueue } from '../queue/wait-queue.ts'
 import { sink } from '../runtime/log.ts'
 import type { Stalls } from '../runtime/stalls.ts'
+import type { Times } from '../runtime/times.ts'
 import type { RecentProblems } from './recent-problems.ts'
 
 /** What a snapshot or a report is made from. */
@@ -16,13 +17,14 @@ export interface PoolView<T> {
   readonly breaker: Breaker
   readonly generation: number
   readonly totals: Totals
+  readonly times: Times
   readonly stalls: Stalls
   readonly problems: RecentProblems
   readonly halfClose: PoolStats['halfClose']
   readonly serverTimeout: PoolStats['serverTimeout']
 }
 
-export function statsOf<T>(insight: PoolView<T>): PoolStats {
+export function statsOf<T>(insight: PoolView<T>, now: number): PoolStats {
   const { options, slots, queue, breaker, stalls } = insight
   const { connecting, idle, validating, lent, resetting, closing } = slots.counts
   return {
@@ -35,6 +37,7 @@ export function statsOf<T>(insight: PoolView<T>): PoolStats {
     available: idle,
     borrowed: lent,
     pending: queue.waiting,
+    oldestWaitMillis: Math.max(now - (queue.oldest()?.since ?? now), 0),
     connecting,
     validating,
     resetting,
@@ -43,6 +46,7 @@ export function statsOf<T>(insight: PoolView<T>): PoolStats {
     breaker: breaker.isOpen ? 'open' : 'closed',
     createFailures: breaker.failures,
     totals: { ...insight.totals },
+    ...insight.times.read(insight.totals),
     halfClose: { ...insight.halfClose, found: { ...insight.halfClose.found } },
     serverTimeout: insight.serverTimeout,
     stalls: { count: stalls.count, totalMillis: stalls.totalMillis, longestMillis: stalls.longestMillis },

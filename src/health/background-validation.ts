@@ -1,17 +1,17 @@
 import type { Slot } from '../connections/slot.ts'
-import type { Lending } from '../pool/lending.ts'
+import type { Validator } from './validator.ts'
 
 /** Validations in the background at a time. */
 const AT_A_TIME = 8
 
 /** Has idle connections prove themselves in the background: in parallel, but few enough to leave the others to lend. */
 export class BackgroundValidation<T> {
-  readonly #lending: Lending<T>
+  readonly #validator: Validator<T>
   #queue = new Set<Slot<T>>()
   #running = 0
 
-  constructor(lending: Lending<T>) {
-    this.#lending = lending
+  constructor(validator: Validator<T>) {
+    this.#validator = validator
   }
 
   validate(slots: readonly Slot<T>[]): void {
@@ -25,7 +25,7 @@ export class BackgroundValidation<T> {
       this.#queue.delete(slot)
       if (slot.state !== 'idle') continue
       this.#running += 1
-      this.#lending.validator.validate(slot).then(() => {
+      this.#validator.validate(slot).then(() => {
         this.#running -= 1
         this.#pump()
       })

@@ -1,28 +1,66 @@
+import type { ValidateMessage } from '../api/channels.ts'
+import { unsent } from '../api/error-messages.ts'
 import { messageOf } from '../api/errors.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
 import type { Leftover } from '../connections/handles.ts'
 import type { Fault, Slot } from '../connections/slot.ts'
-import { attempt } from '../runtime/deadline.ts'
+import { attempt } from '../runtime/attempt.ts'
+import { endOperation, runOperation, validateChannel } from '../runtime/channels.ts'
 import { runHook } from '../runtime/emitter.ts'
 import { log } from '../runtime/log.ts'
+
+const UNVOUCHED: Fault = {
+  reason: 'dirty',
+  detail: 'the function given to use failed, and there is no factory.reset to vouch for the connection',
+}
 
 /**
  * Has a connection validate itself, within its deadline.
  * @returns what is wrong with it
  */
 export async function validate<T>(context: PoolContext<T>, slot: Slot<T>): Promise<Fault | undefined> {
-  const { factory, options, hookLimits } = context
-  const ended = await attempt(
-    signal => factory.validate?.(slot.resource as T, signal),
+  const { factory, options, clock } = context
+  const check = (signal: AbortSignal) => factory.validate?.(slot.resource as T, signal)
+  const since = clock.now()
+  const message: ValidateMessage | undefined = validateChannel.hasSubscribers
+    ? { ...context.identity(), connection: slot.id, millis: undefined, valid: undefined }
+    : undefined
+  const ended = await attempt<unknown>(
+    signal =>
+      message === undefined ? check(signal) : runOperation(validateChannel, message, () => check(signal)),
     options.validateTimeoutMillis,
-    hookLimits,
+    context,
   )
+  if (message !== undefined) {
+    message.millis = clock.now() - since
+    message.valid = ended.ok && Boolean(ended.value)
+    endOperation(validateChannel, message, ended.ok ? undefined : ended)
+  }
   if (log.validate.enabled) log.validate('%s #%d: %O', options.name, slot.id, ended)
   if (ended.ok && ended.value) return undefined
   // What its socket has said meanwhile is why: a FIN that arrived while the loop stood still, for one.
   if (slot.fault !== undefined) return slot.fault
   const detail = ended.ok ? 'factory.validate said no' : `factory.validate failed: ${messageOf(ended.error)}`
   return { reason: 'invalid', detail }
+}
+
+/**
+ * Waits until what the borrower has written has left the process, for `resetTimeoutMillis` at most.
+ * @returns what is wrong with the connection, and with the loan: what was written will not arrive
+ */
+export async function flush<T>(context: PoolContext<T>, slot: Slot<T>): Promise<Fault | undefined> {
+  const { options, clock, stats } = context
+  const { watch } = slot
+  if (watch === undefined) return undefined
+  const bytes = watch.unsentBytes
+  const ended = await attempt(signal => watch.flushed(clock, signal), options.resetTimeoutMillis, context)
+  if (ended.ok && ended.value) return undefined
+  const why = ended.ok
+    ? 'the connection was lost before that'
+    : `it had ${options.resetTimeoutMillis} ms for that after the loan`
+  const left = watch.unsentBytes || bytes
+  const detail = `${left} of the bytes written were not sent: ${why}`
+  return { reason: 'dirty', detail, ...slot.fault, error: unsent(stats(), left, why) }
 }
 
 /**
@@ -34,9 +72,9 @@ export async function reset<T>(
   slot: Slot<T>,
   left: Leftover | undefined,
 ): Promise<Fault | undefined> {
-  const { factory, options, hookLimits } = context
+  const { factory, options } = context
   if (left?.undo !== undefined) {
-    const undone = await attempt(left.undo, options.resetTimeoutMillis, hookLimits)
+    const undone = await attempt(left.undo, options.resetTimeoutMillis, context)
     if (!undone.ok)
       return { reason: 'dirty', detail: `${left.detail}, not undone: ${messageOf(undone.error)}` }
   }
@@ -44,7 +82,7 @@ export async function reset<T>(
     const ended = await attempt(
       signal => factory.reset?.(slot.resource as T, signal),
       options.resetTimeoutMillis,
-      hookLimits,
+      context,
     )
     if (!ended.ok) return { reason: 'dirty', detail: `factory.reset failed: ${messageOf(ended.error)}` }
   }
@@ -56,11 +94,11 @@ export async function reset<T>(
  * @returns what is wrong with the connection: a refusal is an answer, silence is not
  */
 export async function askLimit<T>(context: PoolContext<T>, slot: Slot<T>): Promise<Fault | undefined> {
-  const { factory, options, hookLimits, serverLimit } = context
+  const { factory, options, serverLimit } = context
   const ended = await attempt(
     async () => factory.serverIdleTimeout?.(slot.resource as T),
     options.validateTimeoutMillis,
-    hookLimits,
+    context,
   )
   if (log.validate.enabled) log.validate('%s: the idle limit of the server: %O', options.name, ended)
   serverLimit.answered(ended.ok ? ended.value : undefined)
@@ -68,15 +106,32 @@ export async function askLimit<T>(context: PoolContext<T>, slot: Slot<T>): Promi
   return { reason: 'invalid', detail: 'the server did not answer when it was asked for its idle limit' }
 }
 
-/** Has the borrower left what cannot be put right, or work unanswered? The next one would get the replies. */
-export function leftDirty<T>(
-  { factory }: PoolContext<T>,
+/**
+ * Are there bytes that the kernel has not taken yet? Not asked after a failure in `use`, which has told its caller, nor
+ * where each command is seen: one that has not been sent has no answer, and that makes the connection dirty.
+ */
+export function leftUnsent<T>({ slots }: PoolContext<T>, slot: Slot<T>): boolean {
+  const { watch } = slot
+  return watch !== undefined && watch.unsentBytes > 0 && !slot.isDoubtful && !slots.hasHandles
+}
+
+/** What has the borrower left that keeps the connection from the next one? */
+export function leftBehind<T>(
+  context: PoolContext<T>,
   slot: Slot<T>,
   left: Leftover | undefined,
+  isUnsent: boolean,
 ): Fault | undefined {
-  const scrubbed = slot.watch?.restore()
-  if (scrubbed !== undefined) return { reason: 'dirty', detail: scrubbed }
+  if (slot.isDoubtful && context.factory.reset === undefined && !context.slots.hasHandles) return UNVOUCHED
+  const changed = slot.watch?.restore()
+  if (changed !== undefined) return changed
   if (left !== undefined && left.undo === undefined) return { reason: 'dirty', detail: left.detail }
+  // What has not been sent is unanswered as well; that is asked again when it has been.
+  return isUnsent ? undefined : leftBusy(context, slot)
+}
+
+/** Has the borrower left work unanswered? The next one would get the replies. */
+export function leftBusy<T>({ factory }: PoolContext<T>, slot: Slot<T>): Fault | undefined {
   if (factory.busy === undefined) return undefined
   try {
     return runHook(() => factory.busy?.(slot.resource as T))

@@ -1,32 +1,42 @@
+import type { Connector } from '../connecting/connector.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
-import { idleCheckPeriod, mustRetire, retirePeriod, tooIdle } from '../connections/lifetime.ts'
+import { mustRetire, retirePeriod, tooIdle } from '../connections/lifetime.ts'
 import type { Slot } from '../connections/slot.ts'
-import type { Lending } from '../pool/lending.ts'
 import { Alarm } from '../runtime/alarm.ts'
 import type { BackgroundValidation } from './background-validation.ts'
+import type { Validator } from './validator.ts'
 
 /** Longest work of one run, and the pause before the next when there is more. Milliseconds. */
 const RUN_MILLIS = 0.5
 const REST_MILLIS = 25
+/** Connections that are due within so many milliseconds are ended in one run. */
+const TOGETHER_MILLIS = 10
 /** Pause before a question to the server that found no idle connection is tried again. Milliseconds. */
 const ASK_AGAIN_MILLIS = 100
 
 /** Looks at idle connections from time to time, and ends those whose time is over. Holds no process alive. */
 export class Evictor<T> {
   readonly #context: PoolContext<T>
-  readonly #lending: Lending<T>
+  readonly #connector: Connector<T>
+  readonly #validator: Validator<T>
   readonly #validation: BackgroundValidation<T>
   readonly #alarm: Alarm
   #started = false
-  /** When idle connections are next tested as generic-pool does it, and when for lifetime and the server's limit. */
+  /** When idle connections are next tested: at the user's period, or else as the first of them is due. */
   #evictAt = Number.POSITIVE_INFINITY
   #askedIn: number | undefined
 
-  constructor(context: PoolContext<T>, lending: Lending<T>, validation: BackgroundValidation<T>) {
+  constructor(
+    context: PoolContext<T>,
+    connector: Connector<T>,
+    validator: Validator<T>,
+    validation: BackgroundValidation<T>,
+  ) {
     this.#context = context
-    this.#lending = lending
+    this.#connector = connector
+    this.#validator = validator
     this.#validation = validation
-    this.#alarm = new Alarm(context.clock, () => this.#run(), context.hookLimits.onStall)
+    this.#alarm = new Alarm(context.clock, () => this.#run(), context.stalls)
   }
 
   /** The timer of the next run, if one is planned. */
@@ -39,7 +49,7 @@ export class Evictor<T> {
     const { factory, options } = this.#context
     return (
       this.#started &&
-      this.#askedIn !== this.#lending.connector.generation &&
+      this.#askedIn !== this.#connector.generation &&
       factory.serverIdleTimeout !== undefined &&
       options.serverIdleTimeoutMillis === 'auto' &&
       options.halfClose === 'on'
@@ -48,19 +58,45 @@ export class Evictor<T> {
 
   start(): void {
     this.#started = true
-    this.#evictAt = this.#context.clock.now() + idleCheckPeriod(this.#context.options)
+    const { clock, options } = this.#context
+    this.#evictAt = clock.now() + options.evictionRunIntervalMillis
     this.plan()
   }
 
-  /** Sets the alarm for whatever is due first. Call it when something new may be. */
+  /** There is an idle connection again. */
+  wake(): void {
+    if (this.#started && !this.#alarm.isSet) this.plan()
+  }
+
+  /**
+   * Sets the alarm for whatever is due first. Call it when something new may be. While nothing is idle, only a period of
+   * the user's own goes on: a test that runs all timers comes to an end.
+   */
   plan(): void {
     if (!this.#started) return
     const { clock, options, serverLimit, slots } = this.#context
+    const isAsleep = slots.counts.idle === 0 && options.evictionRunIntervalMillis === 0
+    if (isAsleep) return
     const now = clock.now()
     const retireAt = now + retirePeriod(options, serverLimit.period)
     const askAt = this.mustAskLimit && slots.open > 0 ? now + ASK_AGAIN_MILLIS : Number.POSITIVE_INFINITY
+    if (options.evictionRunIntervalMillis === 0) this.#evictAt = this.#nextTooIdle(now)
     const next = Math.min(this.#evictAt, retireAt, askAt)
     if (Number.isFinite(next)) this.#alarm.set(next)
+  }
+
+  /** When the longest idle connection has been idle for too long; a moment later than now at least, for all together. */
+  #nextTooIdle(now: number): number {
+    const { options, slots } = this.#context
+    const longest = slots.nextIdle(true)
+    if (longest === undefined) return Number.POSITIVE_INFINITY
+    const { idleTimeoutMillis, softIdleTimeoutMillis } = options
+    const due = Math.max(longest.idleSince + idleTimeoutMillis + 1, now + TOGETHER_MILLIS)
+    if (softIdleTimeoutMillis < 0) return due
+    // What is within `min` now may be above it later.
+    const isSpare = slots.counts.idle > options.min
+    const soft = (isSpare ? longest.idleSince : now) + softIdleTimeoutMillis + 1
+    return Math.min(due, Math.max(soft, now + TOGETHER_MILLIS))
   }
 
   stop(): void {
@@ -73,7 +109,7 @@ export class Evictor<T> {
     const now = clock.now()
     if (now >= this.#evictAt) {
       this.#evict(now)
-      this.#evictAt = now + idleCheckPeriod(options)
+      this.#evictAt = now + options.evictionRunIntervalMillis
     }
     this.#retire(now)
     if (this.mustAskLimit) this.#askLimit()
@@ -89,7 +125,7 @@ export class Evictor<T> {
     for (const slot of all.slice(0, tests)) {
       if (slot.state !== 'idle') continue
       const spare = slots.counts.idle > options.min
-      if (tooIdle(slot, now, options, spare)) this.#lending.connector.discard(slot, 'idle')
+      if (tooIdle(slot, now, options, spare)) this.#connector.discard(slot, 'idle')
     }
   }
 
@@ -114,7 +150,7 @@ export class Evictor<T> {
       }
       left -= 1
       if (!old && options.keepWarm) this.#validation.validate([slot])
-      else this.#lending.connector.discard(slot, old ? 'lifetime' : 'server-timeout')
+      else this.#connector.discard(slot, old ? 'lifetime' : 'server-timeout')
     }
   }
 
@@ -123,7 +159,7 @@ export class Evictor<T> {
     // Not the one that is to be lent next.
     const slot: Slot<T> | undefined = slots.nextIdle(!options.fifo)
     if (slot === undefined) return
-    this.#askedIn = this.#lending.connector.generation
-    this.#lending.validator.askLimit(slot)
+    this.#askedIn = this.#connector.generation
+    this.#validator.askLimit(slot)
   }
 }

@@ -4,7 +4,7 @@ import { tellHalfClose } from '../connections/connection-lost.ts'
 import type { Slot } from '../connections/slot.ts'
 import { noteTraffic } from '../connections/traffic.ts'
 import { Alarm } from '../runtime/alarm.ts'
-import { CLOSED_HERE, closeSocket } from '../sockets/socket-state.ts'
+import { closeSocket, isHalfClosed, isOwnDoing } from '../sockets/socket-state.ts'
 
 /** Shortest time from the start of one round to the next. Milliseconds. */
 const ROUND_MILLIS = 1000
@@ -31,15 +31,16 @@ export class SocketReaper<T> {
   constructor(context: PoolContext<T>, connector: Connector<T>) {
     this.#context = context
     this.#connector = connector
-    this.#alarm = new Alarm(context.clock, () => this.#scan(), context.hookLimits.onStall)
+    this.#alarm = new Alarm(context.clock, () => this.#scan(), context.stalls)
   }
 
   get isStopped(): boolean {
     return !this.#alarm.isSet
   }
 
-  /** There are sockets: a round within the second. */
+  /** There are sockets: a round within the second. Real ones: where time is a test's, there is nothing to wait for. */
   start(): void {
+    if (this.#context.clock.isFake?.()) return
     this.#alarm.set(this.#context.clock.now() + ROUND_MILLIS)
   }
 
@@ -65,7 +66,8 @@ export class SocketReaper<T> {
       const { value: slot, done } = round.next()
       if (done) {
         this.#round = undefined
-        if (liveness.watched > 0) this.#alarm.set(Math.max(this.#nextAt, start + PAUSE_MILLIS))
+        if (liveness.watched > 0 && !clock.isFake?.())
+          this.#alarm.set(Math.max(this.#nextAt, start + PAUSE_MILLIS))
         return
       }
       const hasEnded = slot.watch !== undefined && this.#check(slot, start)
@@ -98,12 +100,12 @@ export class SocketReaper<T> {
   #closeAfterGrace(slot: Slot<T>, now: number): void {
     const { liveness, options } = this.#context
     const { socket } = slot.watch as NonNullable<typeof slot.watch>
-    if (!socket.readableEnded || socket.destroyed) return
+    if (!isHalfClosed(socket)) return
     if (slot.endedAt === 0) slot.endedAt = now
     if (now - slot.endedAt < options.halfCloseGraceMillis) return
     closeSocket(socket)
     slot.fault ??= { reason: 'half-closed', detail: 'the server closed its side while it was lent' }
-    if (slot.fault.detail === CLOSED_HERE) return
+    if (isOwnDoing(slot.fault.detail)) return
     liveness.counts.found.lent += 1
     tellHalfClose(
       this.#context,

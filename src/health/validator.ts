@@ -2,7 +2,7 @@ import type { Connector } from '../connecting/connector.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
 import type { Leftover } from '../connections/handles.ts'
 import type { Fault, Slot } from '../connections/slot.ts'
-import { askLimit, reset, validate } from './checks.ts'
+import { askLimit, flush, leftBusy, reset, validate } from './checks.ts'
 
 /** A validation or reset that takes longer than this is not waited for alone: others are tried beside it. */
 const LONG_PROOF_MILLIS = 100
@@ -10,9 +10,10 @@ const LONG_PROOF_MILLIS = 100
 /** Who lends connections, and takes them over once they have proved themselves. */
 export interface ValidatorHost<T> {
   /** Why a connection must not be lent, whatever state it is in. */
-  unfit(slot: Slot<T>, now: number): Fault | undefined
-  rest(slot: Slot<T>, now: number): void
-  ready(slot: Slot<T>, now: number, idleSince: number | undefined): void
+  unfitReason(slot: Slot<T>, now: number): Fault | undefined
+  makeIdle(slot: Slot<T>, now: number): void
+  /** The connection has answered; its idle age is given where it stays what it was. */
+  validated(slot: Slot<T>, now: number, idleSince: number | undefined): void
   serve(now: number): void
 }
 
@@ -20,12 +21,12 @@ export interface ValidatorHost<T> {
 export class Validator<T> {
   readonly #context: PoolContext<T>
   readonly #connector: Connector<T>
-  readonly #lender: ValidatorHost<T>
+  /** Set when all parts are there, see `assemble`. */
+  host!: ValidatorHost<T>
 
-  constructor(context: PoolContext<T>, connector: Connector<T>, lender: ValidatorHost<T>) {
+  constructor(context: PoolContext<T>, connector: Connector<T>) {
     this.#context = context
     this.#connector = connector
-    this.#lender = lender
   }
 
   /** Has an idle connection prove itself. Its idle age stays what it is. */
@@ -45,6 +46,23 @@ export class Validator<T> {
   /** Has a connection that came back reset. */
   reset(slot: Slot<T>, left: Leftover | undefined): Promise<void> {
     return this.#check(slot, 'resetting', () => reset(this.#context, slot, left))
+  }
+
+  /**
+   * Lets a connection that came back send what was written on it, then has it reset.
+   * @param end - why it is to be destroyed after that
+   * @returns rejects with `POOL_UNSENT` if it will not arrive
+   */
+  async flush(slot: Slot<T>, left: Leftover | undefined, end: Fault | undefined): Promise<void> {
+    const flushing = flush(this.#context, slot)
+    this.#check(
+      slot,
+      'resetting',
+      async () =>
+        (await flushing) ?? end ?? leftBusy(this.#context, slot) ?? reset(this.#context, slot, left),
+    )
+    const lost = await flushing
+    if (lost !== undefined) throw lost.error
   }
 
   #check(
@@ -69,7 +87,7 @@ export class Validator<T> {
     const timer = clock.after(LONG_PROOF_MILLIS, () => {
       isOverdue = true
       this.#connector.overdue += 1
-      this.#lender.serve(clock.now())
+      this.host.serve(clock.now())
     })
     return () => {
       timer.cancel()
@@ -92,12 +110,12 @@ export class Validator<T> {
         slot.activeAt = now
         if (this.#connector.breaker.unproven) this.#connector.trials.provedUseful(slot)
       }
-      const end = fault ?? this.#lender.unfit(slot, now)
+      const end = fault ?? this.host.unfitReason(slot, now)
       if (end !== undefined) this.#connector.discard(slot, end.reason, end.detail)
-      else if (from === 'resetting' && options.testOnBorrow) this.#lender.rest(slot, now)
-      else this.#lender.ready(slot, now, idleSince)
+      else if (from === 'resetting' && options.testOnBorrow) this.host.makeIdle(slot, now)
+      else this.host.validated(slot, now, idleSince)
     }
-    this.#lender.serve(now)
+    this.host.serve(now)
     onChange()
   }
 }

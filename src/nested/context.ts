@@ -1,7 +1,6 @@
 import type { AsyncLocalStorage } from 'node:async_hooks'
 import { newStorage, outsideContext } from '../runtime/async-context.ts'
-import type { Held, Lease, PoolNode } from './host.ts'
-import type { UseFrame, Work } from './use-frame.ts'
+import type { Held, Lease, LeaseScope, PoolNode, UseFrame, Work } from './host.ts'
 
 /*
  * `nested: 'forbid'` and `'reuse'` have to know in the call itself what its caller holds, so pools that ask for them note
@@ -11,7 +10,7 @@ import type { UseFrame, Work } from './use-frame.ts'
  */
 
 /** What an async context knows of one lease: that it was taken here, and which were held around it. */
-export class Scope {
+export class Scope implements LeaseScope {
   /** Not before the connection has been handed over. */
   lease: Lease | undefined = undefined
   #loan = 0

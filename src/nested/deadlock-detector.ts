@@ -42,7 +42,7 @@ export class DeadlockDetector<T> implements PoolNode {
    */
   prioritised(): Wait | undefined {
     let [wait] = this.#prioritised
-    while (wait?.hasLeft) {
+    while (wait?.hasEnded) {
       this.#prioritised.shift()
       wait = this.#prioritised[0]
     }
@@ -90,13 +90,12 @@ export class DeadlockDetector<T> implements PoolNode {
   }
 
   waits(): Wait[] {
-    return [...this.#host.waits()].filter(({ particulars }) => !particulars.detached)
+    return [...this.#host.waits()].filter(({ detached }) => !detached)
   }
 
   isBound(wait: Wait): boolean {
     const { clock, options } = this.#host
-    if (wait.hasLeft) return false
-    return wait.deadline(options.acquireTimeoutMillis) - clock.now() > options.deadlockGraceMillis
+    return !wait.hasEnded && wait.deadline - clock.now() > options.deadlockGraceMillis
   }
 
   isDue(wait: Wait): boolean {
@@ -112,7 +111,7 @@ export class DeadlockDetector<T> implements PoolNode {
     details.pools = [...new Set(knot.map(({ pool }) => pool.name))]
     if (sampler.shows) {
       details.heldStacks = (edge?.blocks ?? []).map(({ lease }) => lease.trace?.text ?? '')
-      details.waitStack = (wait.particulars.trace ?? wait.awaiters?.chain)?.text ?? ''
+      details.waitStack = (wait.trace ?? wait.awaiters?.chain)?.text ?? ''
     }
     const error = deadlock(stats(), edge?.blocks ?? [], knot, details)
     if (!this.#host.reject(wait, error)) return false

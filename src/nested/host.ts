@@ -8,7 +8,6 @@ import type { StackSampler } from '../runtime/stack-sampler.ts'
 import type { StackTrace } from '../runtime/stack-trace.ts'
 import type { Stalls } from '../runtime/stalls.ts'
 import type { Awaiters } from './awaiters.ts'
-import type { UseFrame } from './use-frame.ts'
 import type { Judged } from './wait-for-graph.ts'
 
 /** Our own function that the user has called: where our frames end in a stack. */
@@ -24,20 +23,46 @@ export interface Lease {
   readonly lent: unknown
   /** Where the loan was taken, and who awaited it, if that was noted. */
   readonly trace: StackTrace | undefined
+  /** Has a function failed that ran on it? */
+  isDoubtful: boolean
   /** The function under which `use` runs on this connection. */
   frame: UseFrame | undefined
+}
+
+/** What `use` is given to run. */
+export type Work<R> = (resource: never) => R | PromiseLike<R>
+
+/**
+ * The function under which `use` runs on one connection. It has a name of its own, `lease 17`, and awaits what the user's
+ * function returns: so whoever waits for a connection inside of `use`, and is awaited by it, shows in V8's async stack
+ * which lease cannot end before. Nothing has to be tracked for that.
+ */
+export interface UseFrame {
+  /** The number in its name. */
+  readonly number: number
+  readonly lease: Lease
+  /** `undefined` under `nested: 'allow'`. */
+  readonly pool: PoolNode | undefined
+  /** The loan in which it runs, or has run last. */
+  loan: number
+  /** How many run in it now: several share the loan under `nested: 'reuse'`. */
+  users: number
+  /** Runs a function on the connection. The last of its users ends the loan, unless that has been ended already. */
+  run<R>(work: Work<R>): Promise<R>
 }
 
 /** An acquire that waits. */
 export interface Wait {
   readonly since: number
-  readonly hasLeft: boolean
+  readonly hasEnded: boolean
+  readonly deadline: number
+  /** Marked as nobody's wait. */
+  readonly detached: boolean
+  readonly trace: StackTrace | undefined
   /** Who awaits it, once it has been asked. */
   readonly awaiters: Awaiters | undefined
-  readonly particulars: { readonly trace: StackTrace | undefined; readonly detached: boolean }
   /** Looks up who awaits it: known once the microtasks that this queues have run. */
   ask(): void
-  deadline(usual: number): number
 }
 
 /** What the search asks of a pool. Pools of other copies of this package answer the same questions. */
@@ -74,6 +99,11 @@ export interface Held {
   readonly isPlain: boolean
 }
 
+/** Under `nested: 'forbid'`, where the async context keeps the lease that it waits for. */
+export interface LeaseScope {
+  begin(lease: Lease): void
+}
+
 /** An acquire that waits for a pool, and the leases that cannot end before it is served. */
 export type WaitEdge = Judged<Wait, Held, PoolNode>
 /** Deadlocked waiters who wait for each other. */
@@ -99,6 +129,6 @@ export interface NestingHost<T> {
   waiting(): number
   /** Has anything gone through the connection's socket in so many milliseconds? */
   hasTrafficWithin(lease: Lease, now: number, millis: number): boolean
-  /** Sends a waiter away with this error. @returns false if it has left meanwhile */
+  /** Rejects a waiter with this error. @returns false if it has ended meanwhile */
   reject(wait: Wait, error: PoolError): boolean
 }

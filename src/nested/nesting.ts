@@ -5,18 +5,18 @@ import type { StallListener } from '../runtime/alarm.ts'
 import { StackTrace } from '../runtime/stack-trace.ts'
 import { ContextTracker, type Scope } from './context.ts'
 import { DeadlockDetector } from './deadlock-detector.ts'
-import type { Entry, Held, NestingHost } from './host.ts'
+import type { Entry, Held, NestingHost, UseFrame, Work } from './host.ts'
 import { nestedAcquire } from './messages.ts'
 import { begun, PlainLeases } from './plain-leases.ts'
-import type { UseFrame, Work } from './use-frame.ts'
-import { leasesOfUse, NestedWarnings } from './warnings.ts'
+import { leasesOfUse } from './process-wide.ts'
+import { NestedWarnings } from './warnings.ts'
 
 type Given = number | AcquireOptions | undefined
 
 /** Nested acquires of one pool: who is told of them, what becomes of them, and the deadlocks that they end in. */
 export class Nesting<T> {
   readonly detector: DeadlockDetector<T>
-  readonly warnings: NestedWarnings<T>
+  readonly #warnings: NestedWarnings<T>
   readonly #host: NestingHost<T>
   /** Only where a nested acquire is not simply served. */
   readonly #tracker: ContextTracker | undefined
@@ -25,8 +25,13 @@ export class Nesting<T> {
     const { nested } = host.options
     this.#host = host
     this.detector = new DeadlockDetector(host, onStall)
-    this.warnings = new NestedWarnings(host, this.detector)
+    this.#warnings = new NestedWarnings(host, this.detector)
     this.#tracker = nested === 'detect' ? undefined : new ContextTracker(this.detector)
+  }
+
+  /** An acquire whose stack was taken is made. */
+  look(asked: StackTrace, given: Given, now: number): void {
+    if (!isDetached(given)) this.#warnings.look(asked, now)
   }
 
   /** `'forbid'`: why this acquire must not be made. */

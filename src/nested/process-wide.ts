@@ -1,5 +1,5 @@
-import type { Held, PoolNode } from './host.ts'
-import type { UseFrame } from './use-frame.ts'
+import type { StackTrace } from '../runtime/stack-trace.ts'
+import type { Held, PoolNode, UseFrame } from './host.ts'
 
 /** What all copies of this package in one process share; held weakly, as a pool may be dropped without being closed. */
 interface ProcessWide {
@@ -73,3 +73,7 @@ export function heldInUse(number: number): Held | undefined {
   const { lease, pool, loan } = frame
   return lease.state === 'lent' && lease.loan === loan ? { lease, pool, loan, isPlain: false } : undefined
 }
+
+/** The leases of `use` inside of which a call was made, and somebody waits for it; from inner to outer. */
+export const leasesOfUse = (asked: StackTrace): Held[] =>
+  asked.leases.flatMap(number => heldInUse(number) ?? [])

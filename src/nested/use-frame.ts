@@ -1,40 +1,20 @@
 import { leaseName } from '../runtime/stack-trace.ts'
-import type { Lease, PoolNode } from './host.ts'
+import type { Lease, PoolNode, UseFrame, Work } from './host.ts'
 import { addFrame, nextNumber } from './process-wide.ts'
 
-/** What `use` is given to run. */
-export type Work<R> = (resource: never) => R | PromiseLike<R>
-
-/**
- * The function under which `use` runs on one connection. It has a name of its own, `lease 17`, and awaits what the user's
- * function returns: so whoever waits for a connection inside of `use`, and is awaited by it, shows in V8's async stack
- * which lease cannot end before. Nothing has to be tracked for that.
- */
-export interface UseFrame {
-  /** The number in its name. */
-  readonly number: number
-  readonly lease: Lease
-  /** `undefined` under `nested: 'allow'`. */
-  readonly pool: PoolNode | undefined
-  /** The loan in which it runs, or has run last. */
-  loan: number
-  /** How many run in it now: several share the loan under `nested: 'reuse'`. */
-  users: number
-  /** Runs a function on the connection. The last of its users ends the loan, unless that has been ended already. */
-  run<R>(work: Work<R>): Promise<R>
+/** What a frame needs from its pool. */
+export interface UseHost<S extends Lease> {
+  /** Calls what `use` was given. */
+  call<R>(work: Work<R>, slot: S): R | PromiseLike<R>
+  /** Ends a loan; what it returns is waited for. */
+  end(slot: S): Promise<void> | undefined
 }
 
 /**
  * The frame for a loan of this connection, made for its first `use`. A function that has ended its loan early may run on
  * for as long as it likes; its name is not given to the next loan then.
- *
- * @param end - gives a connection back
  */
-export function useFrameOf<S extends Lease>(
-  slot: S,
-  pool: PoolNode | undefined,
-  end: (slot: S) => void,
-): UseFrame {
+export function useFrameOf<S extends Lease>(slot: S, pool: PoolNode | undefined, host: UseHost<S>): UseFrame {
   if (slot.frame !== undefined && slot.frame.users === 0) return slot.frame
   const number = nextNumber()
   const name = leaseName(number)
@@ -43,12 +23,23 @@ export function useFrameOf<S extends Lease>(
       const { loan } = slot
       frame.loan = loan
       frame.users += 1
+      let result: R
       try {
-        return await work(slot.lent as never)
-      } finally {
+        result = await host.call(work, slot)
+      } catch (error) {
         frame.users -= 1
-        if (frame.users === 0 && slot.loan === loan && slot.state === 'lent') end(slot)
+        if (isCurrent(slot, loan)) {
+          // Whoever shares it may go on; the next borrower may not.
+          slot.isDoubtful = true
+          if (frame.users === 0) host.end(slot)
+        }
+        throw error
       }
+      frame.users -= 1
+      // Unless the function has ended the loan itself.
+      const ending = frame.users === 0 && isCurrent(slot, loan) ? host.end(slot) : undefined
+      if (ending !== undefined) await ending
+      return result
     },
   }
   const frame: UseFrame = { number, lease: slot, pool, loan: 0, users: 0, run: run as UseFrame['run'] }
@@ -56,3 +47,5 @@ export function useFrameOf<S extends Lease>(
   slot.frame = frame
   return frame
 }
+
+const isCurrent = (lease: Lease, loan: number): boolean => lease.loan === loan && lease.state === 'lent'

@@ -4,7 +4,7 @@ import { TokenBucket } from '../runtime/token-bucket.ts'
 import type { Held, NestingHost, PoolNode } from './host.ts'
 import { SIZING } from './messages.ts'
 import { begun, PlainLeases } from './plain-leases.ts'
-import { heldInUse } from './process-wide.ts'
+import { leasesOfUse } from './process-wide.ts'
 
 /** Stacks that are read in a row, and then in a second: some 10 µs each, and more where something is found. */
 const MOST_LOOKS = 200
@@ -50,10 +50,6 @@ export class NestedWarnings<T> {
     events.announce('nested', { pool: options.name, heldPools, heldStacks, waitStack, rule: SIZING })
   }
 }
-
-/** The leases of `use` inside of which this call was made, and somebody waits for it. */
-export const leasesOfUse = (asked: StackTrace): Held[] =>
-  asked.leases.flatMap(number => heldInUse(number) ?? [])
 
 /** The plain leases of a pool that whoever has made this call seems to hold. */
 function plainLeasesOf(pool: PoolNode, asked: StackTrace): Held[] {

@@ -1,37 +1,167 @@
-import { type Request, readRequest } from '../api/acquire-request.ts'
+import type { Request } from '../api/acquire-request.ts'
+import { readRequest } from '../api/acquire-request.ts'
+import type { UseMessage } from '../api/channels.ts'
 import * as refusals from '../api/error-messages.ts'
 import type { AcquirePhase, PoolError } from '../api/errors.ts'
 import type { AcquireOptions } from '../api/options.ts'
 import { phaseOf } from '../connecting/capacity.ts'
+import type { Connector } from '../connecting/connector.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
-import { Grant, type Slot } from '../connections/slot.ts'
+import { Grant, isCurrent, type Slot } from '../connections/slot.ts'
 import { noteOwners } from '../nested/awaiters.ts'
-import type { Entry } from '../nested/host.ts'
-import { type Call, newPending, Waiter } from '../queue/waiter.ts'
+import type { Entry, Work as UseWork } from '../nested/host.ts'
+import type { Nesting } from '../nested/nesting.ts'
+import { type UseHost, useFrameOf } from '../nested/use-frame.ts'
+import { type Call, Waiter } from '../queue/waiter.ts'
+import { acquireChannel, endOperation, runOperation, TracedAcquire, useChannel } from '../runtime/channels.ts'
 import type { StackSampler } from '../runtime/stack-sampler.ts'
+import { Lease, type LeaseHost } from './lease.ts'
 import type { Lending } from './lending.ts'
 import type { Lifecycle } from './lifecycle.ts'
 
-/** How an acquire comes to its connection: from the idle ones at once, or by way of the queue, or not at all. */
-export class Acquiring<T> {
+type Work<T, R> = (resource: T) => R | PromiseLike<R>
+type Given = number | AcquireOptions | undefined
+
+/** The functions that the user calls: stacks begin above them. */
+export type EntryPoints = Readonly<Record<Call, Entry>>
+
+const DONE: Promise<void> = Promise.resolve()
+
+/**
+ * How an acquire gets its connection, and how its loan ends: the same way for `acquire`, `use` and `lease`.
+ *
+ *     refused by nested: 'forbid' ─► shared by nested: 'reuse' ─► an idle connection, at once ─► the queue
+ */
+export class Acquiring<T> implements LeaseHost<T> {
   readonly #context: PoolContext<T>
   readonly #lending: Lending<T>
+  readonly #connector: Connector<T>
   readonly #lifecycle: Lifecycle<T>
   readonly #sampler: StackSampler
+  readonly #entries: EntryPoints
+  readonly #nesting: Nesting<T> | undefined
+  /** The same where a nested acquire is not simply served. */
+  readonly #strict: Nesting<T> | undefined
   /** What an acquire without options asks for. */
   readonly #defaultRequest: Request
+  readonly #useHost: UseHost<Slot<T>> = {
+    call: (work, slot) =>
+      useChannel.hasSubscribers ? this.#tracedWork(work, slot) : work(slot.lent as never),
+    end: slot => this.#lending.giveBack(slot),
+  }
 
-  constructor(context: PoolContext<T>, lending: Lending<T>, lifecycle: Lifecycle<T>, sampler: StackSampler) {
+  constructor(context: PoolContext<T>, lending: Lending<T>, lifecycle: Lifecycle<T>, entries: EntryPoints) {
+    const { options, nesting } = context
     this.#context = context
     this.#lending = lending
+    this.#connector = lending.connector
     this.#lifecycle = lifecycle
-    this.#sampler = sampler
-    const timeout = context.options.acquireTimeoutMillis
+    this.#sampler = context.sampler
+    this.#entries = entries
+    this.#nesting = nesting
+    this.#strict = options.nested === 'detect' ? undefined : nesting
+    const timeout = options.acquireTimeoutMillis
     this.#defaultRequest = { priority: 0, timeout, signal: undefined, detached: false }
   }
 
+  get stats(): PoolContext<T>['stats'] {
+    return this.#context.stats
+  }
+
+  acquire(given: Given): Promise<T> {
+    const traced = acquireChannel.hasSubscribers ? this.#trace('acquire') : undefined
+    const refusal = this.#strict?.refusal(given, this.#entries.acquire)
+    if (refusal !== undefined) return refuse(refusal, traced)
+    const slot = given === undefined ? this.#lendIdle() : undefined
+    if (slot === undefined) return this.#enter(given, 'acquire', traced) as Promise<T>
+    this.#begin(slot, 'acquire', given, traced)
+    return slot.trace === undefined ? promiseOf(slot) : noteOwners(promiseOf(slot), slot.trace)
+  }
+
+  use<R>(work: Work<T, R>, given: Given): Promise<R> {
+    const refusal = this.#strict?.refusal(given, this.#entries.use)
+    if (refusal !== undefined)
+      return refuse(refusal, acquireChannel.hasSubscribers ? this.#trace('use') : undefined)
+    const shared = this.#strict?.share(work as UseWork<R>, given)
+    if (shared !== undefined) return shared
+    const traced = acquireChannel.hasSubscribers ? this.#trace('use') : undefined
+    const slot = given === undefined ? this.#lendIdle() : undefined
+    if (slot === undefined) return this.#useLater(work, given, this.#enter(given, 'use', traced))
+    this.#begin(slot, 'use', given, traced)
+    return this.#run(work, slot, given)
+  }
+
+  async lease(given: Given): Promise<Lease<T>> {
+    const traced = acquireChannel.hasSubscribers ? this.#trace('lease') : undefined
+    const refusal = this.#strict?.refusal(given, this.#entries.lease)
+    if (refusal !== undefined) return refuse(refusal, traced)
+    const slot = given === undefined ? this.#lendIdle() : undefined
+    if (slot === undefined) {
+      const grant = (await this.#enter(given, 'lease', traced)) as Grant<T>
+      return new Lease(grant.slot, grant.loan, this)
+    }
+    this.#begin(slot, 'lease', given, traced)
+    const { loan } = slot
+    if (slot.trace !== undefined) await noteOwners(DONE, slot.trace)
+    return new Lease(slot, loan, this)
+  }
+
+  /** Ends a loan at its borrower's wish, who names the connection. */
+  end(resource: T, how: 'release' | 'destroy'): Promise<void> {
+    const slot = this.#context.slots.lentSlot(resource)
+    if (slot === undefined) {
+      if (this.#lending.lateReleases.take(resource)) return DONE
+      return Promise.reject(refusals.notBorrowed(this.stats(), how))
+    }
+    const sent = this.endLoan(slot, how)
+    this.#context.events.flush()
+    return sent ?? DONE
+  }
+
+  /**
+   * Ends the current loan of a slot.
+   * @returns see {@link Lending.giveBack}
+   */
+  endLoan(slot: Slot<T>, how: 'release' | 'destroy'): Promise<void> | undefined {
+    if (how === 'release') return this.#lending.giveBack(slot)
+    this.#lending.destroy(slot)
+    return undefined
+  }
+
+  async #useLater<R>(work: Work<T, R>, given: Given, served: Promise<T | Grant<T>>): Promise<R> {
+    const { slot, loan } = (await served) as Grant<T>
+    // Somebody who had it before may have given it back once more meanwhile.
+    if (!isCurrent(slot, loan)) throw refusals.leaseEnded(this.stats(), 'use was to begin')
+    return await this.#run(work, slot, given)
+  }
+
+  #run<R>(work: Work<T, R>, slot: Slot<T>, given: Given): Promise<R> {
+    const frame = useFrameOf(slot, this.#nesting?.detector, this.#useHost)
+    if (this.#strict === undefined) return frame.run(work as UseWork<R>)
+    return this.#strict.run(frame, work as UseWork<R>, given)
+  }
+
+  async #tracedWork<R>(work: UseWork<R>, slot: Slot<T>): Promise<R> {
+    const { id: connection, loan } = slot
+    const message: UseMessage = { ...this.#context.identity(), connection, loan }
+    let failure: { error: unknown } | undefined
+    try {
+      return await runOperation(useChannel, message, async () => await work(slot.lent as never))
+    } catch (error) {
+      failure = { error }
+      throw error
+    } finally {
+      endOperation(useChannel, message, failure)
+    }
+  }
+
+  #trace(call: Call): TracedAcquire {
+    const known = { waitedMillis: undefined, connection: undefined, loan: undefined }
+    return new TracedAcquire({ ...this.#context.identity(), call, ...known })
+  }
+
   /** The fast path: nobody waits, and an idle connection is fit to be lent. */
-  lendIdle(): Slot<T> | undefined {
+  #lendIdle(): Slot<T> | undefined {
     if (this.#context.queue.waiting > 0 || this.#lifecycle.state !== 'open') return undefined
     const now = this.#context.clock.now()
     const slot = this.#lending.findFit(now, 0, Number.NEGATIVE_INFINITY)
@@ -41,63 +171,73 @@ export class Acquiring<T> {
     return slot
   }
 
-  /** The other path: options to read, somebody before us, or nothing at hand. */
-  enter(given: number | AcquireOptions | undefined, call: Call, from: Entry): Promise<T | Grant<T>> {
-    const { options, clock, queue, nesting, stats } = this.#context
-    if (this.#lifecycle.state !== 'open') return Promise.reject(refusals.closed(stats()))
+  /** A loan has begun, at once: notes who took it, as far as that is sampled. */
+  #begin(slot: Slot<T>, call: Call, given: Given, traced: TracedAcquire | undefined): void {
+    const { lentAt } = slot
+    if (traced !== undefined) traced.served(slot.id, slot.loan, 0)
+    if (this.#sampler.left > 0 || lentAt >= this.#sampler.refillAt) {
+      slot.trace = this.#sampler.capture(this.#entries[call], lentAt)
+      this.#nesting?.look(slot.trace, given, lentAt)
+    }
+    if (this.#strict !== undefined && call !== 'use') this.#strict.plainScope(given)?.begin(slot)
+  }
+
+  /** The other path: options to read, somebody before us, or nothing idle. */
+  #enter(given: Given, call: Call, traced: TracedAcquire | undefined): Promise<T | Grant<T>> {
+    const { options, clock, queue, nesting, stats, times } = this.#context
+    if (this.#lifecycle.state !== 'open') return refuse(refusals.closed(stats()), traced)
     let request: Request
     try {
       request = readRequest(given, options, this.#defaultRequest, stats)
     } catch (error) {
-      return Promise.reject(error)
+      return refuse(error, traced)
     }
     const { signal } = request
-    if (signal?.aborted) return Promise.reject(refusals.aborted(stats(), 0, signal.reason))
+    if (signal?.aborted) return refuse(refusals.aborted(stats(), 0, signal.reason), traced)
     this.#lifecycle.start()
-    const slot = given === undefined ? undefined : this.lendIdle()
+    const slot = given === undefined ? undefined : this.#lendIdle()
     if (slot !== undefined) {
-      if (this.#sampler.affords(slot.lentAt)) slot.trace = this.#sampler.capture(from, slot.lentAt)
-      if (slot.trace !== undefined && !request.detached) nesting?.warnings.look(slot.trace, slot.lentAt)
-      if (call !== 'use') nesting?.plainScope(given)?.begin(slot)
+      this.#begin(slot, call, given, traced)
       const served = Promise.resolve(call === 'acquire' ? (slot.lent as T) : new Grant(slot))
       return slot.trace === undefined || call === 'use' ? served : noteOwners(served, slot.trace)
     }
     const refusal = this.#refusal(request)
-    if (refusal !== undefined) return Promise.reject(refusal)
+    if (refusal !== undefined) return refuse(refusal, traced)
     // A hook that ran on the way may have aborted it.
-    if (signal?.aborted) return Promise.reject(refusals.aborted(stats(), 0, signal.reason))
+    if (signal?.aborted) return refuse(refusals.aborted(stats(), 0, signal.reason), traced)
     const now = clock.now()
-    const promise = newPending<T | Grant<T>>()
-    const waiter = new Waiter<T>(request, now, call)
-    if (this.#sampler.affords(now)) waiter.own.trace = this.#sampler.capture(from, now)
+    let resolve: (value: unknown) => void = () => {}
+    const promise = new Promise<unknown>(settle => {
+      resolve = settle
+    }) as Promise<T | Grant<T>>
+    const waiter = new Waiter<T>(request, now, call, resolve)
+    if (this.#sampler.affords(now)) waiter.trace = this.#sampler.capture(this.#entries[call], now)
     else this.#sampler.waiting()
-    const { breaker } = this.#lending.connector
-    if (breaker.isOpen) waiter.own.breakerOpening = breaker.openings
-    const { trace } = waiter.particulars
-    if (trace !== undefined && !request.detached) nesting?.warnings.look(trace, now)
+    const { breaker } = this.#connector
+    waiter.traced = traced
+    if (breaker.isOpen) waiter.breakerOpening = breaker.openings
     if (nesting !== undefined) {
+      if (waiter.trace !== undefined) nesting.look(waiter.trace, given, now)
+      if (call !== 'use') waiter.scope = nesting.plainScope(given)
       nesting.detector.watch(now)
-      const scope = call === 'use' ? undefined : nesting.plainScope(given)
-      if (scope !== undefined) waiter.own.scope = scope
     }
-    const served = trace === undefined || call === 'use' ? promise : noteOwners(promise, trace)
-    queue.enqueue(waiter, request)
+    queue.enqueue(waiter)
+    times.queued(queue.waiting)
     this.#lending.serve(now)
-    return served
+    return waiter.trace === undefined || call === 'use' ? promise : noteOwners(promise, waiter.trace)
   }
 
-  /** What it would have to wait for who will not wait. */
+  /** What an acquire that will not wait would have to wait for. */
   #blockingPhase(): AcquirePhase {
-    const { connector } = this.#lending
     const { queue, slots } = this.#context
     if (slots.counts.idle > 0 && queue.waiting === 0) return 'validate'
-    const phase = phaseOf(this.#context, connector.breaker)
-    return phase === 'queue' && connector.freePermits > 0 ? 'connect' : phase
+    const phase = phaseOf(this.#context, this.#connector.breaker)
+    return phase === 'queue' && this.#connector.freePermits > 0 ? 'connect' : phase
   }
 
   /** Why an acquire is not even let into the queue. */
   #refusal(request: Request): PoolError | undefined {
-    const { connector } = this.#lending
+    const connector = this.#connector
     const { options, queue, slots, totals, events, stats } = this.#context
     if (connector.isDown) return refusals.unhealthy(stats(), connector.breaker.lastError)
     if (request.timeout === 0 && !this.#lending.awaitsEventLoop)
@@ -116,3 +256,12 @@ export class Acquiring<T> {
     return served ? undefined : refusals.queueFull(stats(), most)
   }
 }
+
+/** Tells the caller, and whoever traces the acquire, that there is no connection to be had. */
+function refuse(error: unknown, traced: TracedAcquire | undefined): Promise<never> {
+  if (traced !== undefined) traced.failed(error, 0)
+  return Promise.reject(error)
+}
+
+/** What a loan gives to its borrower: made once per connection, or once per loan where each has a handle of its own. */
+const promiseOf = <T>(slot: Slot<T>): Promise<T> => slot.served ?? Promise.resolve(slot.lent as T)

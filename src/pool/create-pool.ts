@@ -1,7 +1,7 @@
 import { isPoolError } from '../api/errors.ts'
 import type { Factory } from '../api/factory.ts'
 import type { PoolOptions } from '../api/options.ts'
-import { readField } from '../api/read-input.ts'
+import { isRecord, readField } from '../api/read-input.ts'
 import {
   badOptions,
   type GivenOptions,
@@ -11,7 +11,7 @@ import {
   resolveOptions,
 } from '../api/resolve-options.ts'
 import { systemClock } from '../runtime/clock.ts'
-import type { Environment } from './environment.ts'
+import type { Environment } from './assemble.ts'
 import { Pool } from './pool.ts'
 
 /**
@@ -34,7 +34,7 @@ export function openPool<T>(
   factory: Factory<T>,
   options: PoolOptions | undefined,
   dropIn: boolean,
-  surroundings: Environment = { clock: systemClock, random: Math.random },
+  environment: Environment = { clock: systemClock, random: Math.random },
 ): Pool<T> {
   const given = readOptions(options)
   const issues = factoryIssues(factory, given.input)
@@ -46,7 +46,7 @@ export function openPool<T>(
     issues.push(...error.issues)
   }
   if (resolved === undefined || issues.length > 0) throw badOptions(issues, nameIn(given.input))
-  return new Pool(factory, resolved, surroundings)
+  return new Pool(factory, resolved, environment)
 }
 
 /** What is wrong with a factory, and with options that it cannot serve. */
@@ -66,6 +66,7 @@ function factoryIssues(factory: unknown, options: GivenOptions['input']): string
     'reset',
     'socket',
     'busy',
+    'isPermanent',
     'lastUsed',
     'unsolicited',
     'serverIdleTimeout',
@@ -75,6 +76,9 @@ function factoryIssues(factory: unknown, options: GivenOptions['input']): string
       issues.push(`factory.${name} must be a function, or left out`)
     }
   }
+  const server = hook('server')
+  if (server !== undefined && !isRecord(server))
+    issues.push('factory.server must be an object { system, address, port, database }, or left out')
   if (hook('validate') === undefined) {
     for (const option of ['testOnBorrow', 'testOnReturn', 'validateAfterIdleMillis', 'keepWarm'] as const) {
       // An idle age of 0 asks for it at once, and is not off.

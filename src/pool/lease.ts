@@ -1,13 +1,12 @@
 import { leaseEnded } from '../api/error-messages.ts'
 import type { PoolStats } from '../api/stats.ts'
+import { isCurrent, type Slot } from '../connections/slot.ts'
 
-/** What a lease needs from its pool. */
-export interface LeaseEnd {
-  stats(): PoolStats
-  isCurrent(): boolean
-  /** Has the pool ended the lease, because it looked forgotten? */
-  isReclaimed(): boolean
-  end(how: 'release' | 'destroy'): void
+/** What ends a lease. */
+export interface LeaseHost<T> {
+  readonly stats: () => PoolStats
+  /** Ends the current loan of a slot. @returns rejects with `POOL_UNSENT` if what was written will not arrive */
+  endLoan(slot: Slot<T>, how: 'release' | 'destroy'): Promise<void> | undefined
 }
 
 /**
@@ -17,23 +16,27 @@ export interface LeaseEnd {
  */
 export class Lease<T> {
   readonly #resource: T
-  readonly #loan: LeaseEnd
+  readonly #slot: Slot<T>
+  readonly #loan: number
+  readonly #host: LeaseHost<T>
 
   /** @internal */
-  constructor(resource: T, loan: LeaseEnd) {
-    this.#resource = resource
+  constructor(slot: Slot<T>, loan: number, host: LeaseHost<T>) {
+    this.#resource = slot.lent as T
+    this.#slot = slot
     this.#loan = loan
+    this.#host = host
   }
 
   /** The connection. @throws PoolError `POOL_LEASE_ENDED` after the end of the lease */
   get resource(): T {
-    if (!this.#loan.isCurrent()) throw leaseEnded(this.#loan.stats(), 'lease.resource was used')
+    if (!this.active) throw leaseEnded(this.#host.stats(), 'lease.resource was used')
     return this.#resource
   }
 
   /** Has the lease not ended yet? */
   get active(): boolean {
-    return this.#loan.isCurrent()
+    return isCurrent(this.#slot, this.#loan)
   }
 
   /** Gives the connection back. Takes effect at once; rejects with `POOL_LEASE_ENDED` the second time. */
@@ -48,13 +51,14 @@ export class Lease<T> {
 
   /** Releases, unless the lease has ended already. */
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#loan.isCurrent()) this.#loan.end('release')
+    if (this.active) await this.#host.endLoan(this.#slot, 'release')
   }
 
-  async #end(how: 'release' | 'destroy'): Promise<void> {
-    // It came too late, but did what it should: that must not become an unhandled rejection.
-    if (this.#loan.isReclaimed()) return
-    if (!this.#loan.isCurrent()) throw leaseEnded(this.#loan.stats(), `${how} was called`)
-    this.#loan.end(how)
+  #end(how: 'release' | 'destroy'): Promise<void> {
+    const slot = this.#slot
+    // The pool has ended it: that the holder does so late is no mistake, and must not become an unhandled rejection.
+    if (slot.wasEndedByPool && slot.loan === this.#loan) return Promise.resolve()
+    if (!this.active) return Promise.reject(leaseEnded(this.#host.stats(), `${how} was called`))
+    return this.#host.endLoan(slot, how) ?? Promise.resolve()
   }
 }

@@ -1,16 +1,17 @@
 import type { PoolEvents } from '../api/events.ts'
 import type { DestroyReason } from '../api/stats.ts'
-import { Connector } from '../connecting/connector.ts'
+import type { Connector } from '../connecting/connector.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
 import { expired, mustValidate } from '../connections/lifetime.ts'
 import { lossOf } from '../connections/liveness.ts'
-import type { Fault, Slot } from '../connections/slot.ts'
+import { type Fault, Grant, type Slot } from '../connections/slot.ts'
 import { noteTraffic } from '../connections/traffic.ts'
-import { leftDirty } from '../health/checks.ts'
-import { Validator } from '../health/validator.ts'
+import { leftBehind, leftUnsent } from '../health/checks.ts'
+import type { Validator, ValidatorHost } from '../health/validator.ts'
 import type { Waiter } from '../queue/waiter.ts'
 import { log, tracing } from '../runtime/log.ts'
 import { isHealthy, isOpen } from '../sockets/socket-state.ts'
+import { LateReleases } from './late-releases.ts'
 
 const SURPLUS: Fault = { reason: 'surplus', detail: undefined }
 /** What says that a connection was of no use. */
@@ -28,9 +29,10 @@ const CLOSED_POOL: Fault = { reason: 'drain', detail: undefined }
  * Invariant 5: when a step has ended and somebody waits, no idle connection is fit to be lent, and no permit is free
  * that demand and breaker would let be used.
  */
-export class Lending<T> {
+export class Lending<T> implements ValidatorHost<T> {
   readonly connector: Connector<T>
   readonly validator: Validator<T>
+  readonly lateReleases = new LateReleases()
   readonly #context: PoolContext<T>
   readonly #fifo: boolean
   readonly #resets: boolean
@@ -38,17 +40,12 @@ export class Lending<T> {
   #waitingSince: number | undefined
   #waitingInTurn: number | undefined
 
-  constructor(context: PoolContext<T>) {
+  constructor(context: PoolContext<T>, connector: Connector<T>, validator: Validator<T>) {
     this.#context = context
     this.#fifo = context.options.fifo
     this.#resets = context.factory.reset !== undefined || context.options.testOnReturn
-    this.connector = new Connector(context, slot => this.#connected(slot))
-    this.validator = new Validator(context, this.connector, {
-      unfit: (slot, now) => this.#unfitReason(slot, now),
-      rest: (slot, now) => this.#makeIdle(slot, now),
-      ready: (slot, now, idleSince) => this.#lendOrRest(slot, now, 'proved', idleSince),
-      serve: now => this.serve(now),
-    })
+    this.connector = connector
+    this.validator = validator
   }
 
   /**
@@ -60,12 +57,9 @@ export class Lending<T> {
   findFit(now: number, validations: number, settledAt: number): Slot<T> | undefined {
     const { slots, options, liveness } = this.#context
     for (let slot = slots.nextIdle(this.#fifo); slot !== undefined; slot = slots.nextIdle(this.#fifo)) {
-      let end = this.#unfitReason(slot, now)
+      let end = this.unfitReason(slot, now)
       if (end === undefined) {
-        if (
-          mustValidate(slot, now, options, this.#context.hookLimits.stalls) ||
-          liveness.suspicion.wantsAnswer(slot)
-        ) {
+        if (mustValidate(slot, now, options, this.#context.stalls) || liveness.suspicion.wantsAnswer(slot)) {
           if (validations <= 0) return undefined
           validations -= 1
           this.validator.validate(slot)
@@ -90,7 +84,7 @@ export class Lending<T> {
   }
 
   lend(slot: Slot<T>, now: number, waitedMillis: number): void {
-    const { slots, options, events, totals } = this.#context
+    const { slots, options, events, totals, times } = this.#context
     if (slot.state !== 'lent') {
       slot.watch?.yield()
       slots.move(slot, 'lent')
@@ -99,7 +93,9 @@ export class Lending<T> {
     slot.loan += 1
     slot.lentAt = now
     slot.trace = undefined
+    slot.isDoubtful = false
     totals.acquired += 1
+    times.lent(slots.counts.lent, waitedMillis)
     if (tracing.loans) log.lend('%s #%d: lent, loan %d', options.name, slot.id, slot.loan)
     if (events.hasListeners.acquire) {
       events.announce('acquire', { pool: options.name, resource: slot.lent as T, waitedMillis })
@@ -125,33 +121,43 @@ export class Lending<T> {
     this.connector.connectMore()
   }
 
-  /** Takes a lent connection back: to the next in the queue, to the idle ones, or to its end. */
-  giveBack(slot: Slot<T>): void {
+  /**
+   * Takes a lent connection back: to the next in the queue, to the idle ones, or to its end.
+   * @returns nothing, but for a loan that ends with bytes unsent: rejects with `POOL_UNSENT` if they will not arrive
+   */
+  giveBack(slot: Slot<T>): Promise<void> | undefined {
     const now = this.#context.clock.now()
     const { loan } = slot
     if (slot.watch === undefined) slot.activeAt = now
     else noteTraffic(slot, now)
     const left = this.#context.slots.endLoan(slot)
-    const end = this.#unfitReason(slot, now) ?? leftDirty(this.#context, slot, left)
+    const isUnsent = leftUnsent(this.#context, slot)
+    const end = this.unfitReason(slot, now) ?? leftBehind(this.#context, slot, left, isUnsent)
     // factory.busy may have ended the loan itself.
-    if (slot.state !== 'lent' || slot.loan !== loan) return
+    if (slot.state !== 'lent' || slot.loan !== loan) return undefined
     this.#noteEnd(slot, now, 'released')
-    if (end !== undefined) this.connector.discard(slot, end.reason, end.detail)
+    const sent = isUnsent ? this.validator.flush(slot, left, end) : undefined
+    if (sent !== undefined) {
+      // Whoever awaits the end of the loan hears of it; nobody has to.
+      sent.catch(() => {})
+    } else if (end !== undefined) this.connector.discard(slot, end.reason, end.detail)
     else if (this.#resets || left !== undefined) {
       this.validator.reset(slot, left)
     } else if (this.#context.options.testOnBorrow) {
-      this.#makeIdle(slot, now)
+      this.makeIdle(slot, now)
       this.serve(now)
     } else this.#lendOrRest(slot, now, 'returned')
     // Not before it has gone on: a hook that this sets off finds it where it belongs.
-    if (this.connector.breaker.unproven && !DEAD_REASONS.has(end?.reason))
+    if (this.connector.breaker.unproven && !slot.isDoubtful && !DEAD_REASONS.has(end?.reason))
       this.connector.trials.provedUseful(slot)
     this.#context.onChange()
+    return sent
   }
 
   /** Ends a lent connection: at its borrower's wish, or because the pool closes. */
   destroy(slot: Slot<T>, reason: DestroyReason = 'user'): void {
     const isAlive = slot.fault === undefined && (slot.socket === undefined || isOpen(slot.socket))
+    if (reason !== 'user') this.lateReleases.expect(slot)
     this.#noteEnd(slot, this.#context.clock.now(), 'destroyed')
     this.connector.discard(slot, reason)
     if (this.connector.breaker.unproven && isAlive) this.connector.trials.provedUseful(slot)
@@ -160,32 +166,31 @@ export class Lending<T> {
 
   /** Ends a lent connection that its borrower seems to have forgotten. */
   reclaim(slot: Slot<T>): void {
-    slot.isReclaimed = true
+    this.lateReleases.expect(slot)
     this.#noteEnd(slot, this.#context.clock.now(), 'reclaimed')
     this.connector.discard(slot, 'leaked', 'its lease was forgotten')
     this.#context.onChange()
   }
 
   #noteEnd(slot: Slot<T>, now: number, how: PoolEvents<T>['leak-end'][0]['how']): void {
-    const { events, options, totals, nesting } = this.#context
+    const { events, options, totals, nesting, times } = this.#context
+    const heldMillis = now - slot.lentAt
     totals.released += 1
+    times.use.add(heldMillis)
     if (nesting !== undefined) nesting.detector.lastSign = now
     if (tracing.loans) log.lend('%s #%d: back, loan %d', options.name, slot.id, slot.loan)
     if (slot.isLeakSuspect) {
       slot.isLeakSuspect = false
       if (log.leak.enabled)
         log.leak('%s #%d: loan %d was %s after all', options.name, slot.id, slot.loan, how)
-      const heldMillis = now - slot.lentAt
       events.announce('leak-end', { pool: options.name, resource: slot.lent as T, heldMillis, how })
     }
-    if (events.hasListeners.release) {
-      const heldMillis = now - slot.lentAt
+    if (events.tellsReleases)
       events.announce('release', { pool: options.name, resource: slot.lent as T, heldMillis })
-    }
   }
 
   /** Why a connection must not be lent, or lent again, whatever state it is in. */
-  #unfitReason(slot: Slot<T>, now: number): Fault | undefined {
+  unfitReason(slot: Slot<T>, now: number): Fault | undefined {
     const over = expired(slot, now, this.connector.generation, this.#context.serverLimit.retireAfter)
     if (over !== undefined) {
       const detail = over === 'generation' ? this.connector.purgeReason : undefined
@@ -198,13 +203,19 @@ export class Lending<T> {
     return this.connector.isOversized ? SURPLUS : undefined
   }
 
-  #connected(slot: Slot<T>): void {
+  /** A new connection has been made. */
+  connected(slot: Slot<T>): void {
     const now = this.#context.clock.now()
-    const end = this.connector.isStopped ? CLOSED_POOL : this.#unfitReason(slot, now)
+    const end = this.connector.isStopped ? CLOSED_POOL : this.unfitReason(slot, now)
     if (end !== undefined) this.connector.discard(slot, end.reason, end.detail)
-    else if (this.#context.options.testOnBorrow) this.#makeIdle(slot, now)
+    else if (this.#context.options.testOnBorrow) this.makeIdle(slot, now)
     else this.#lendOrRest(slot, now, 'proved')
     this.serve(now)
+  }
+
+  /** A connection has answered the pool: it is lent, or becomes idle. */
+  validated(slot: Slot<T>, now: number, idleSince: number | undefined): void {
+    this.#lendOrRest(slot, now, 'proved', idleSince)
   }
 
   /** A connection is at hand: those who have waited too long for it go, where there is a shedder. */
@@ -217,7 +228,7 @@ export class Lending<T> {
     const { queue, liveness } = this.#context
     if (queue.waiting > 0) this.#shed(now)
     if (queue.waiting === 0) {
-      this.#makeIdle(slot, now, idleSince)
+      this.makeIdle(slot, now, idleSince)
       return
     }
     // Not before its first loan: a greeting that has come by now is for the borrower. Later, the answer that proved it
@@ -225,14 +236,15 @@ export class Lending<T> {
     const found = slot.loan === 0 ? undefined : liveness.check(slot, now, Number.NEGATIVE_INFINITY)
     const isFit = found === undefined || (found === 'barrier' && how === 'proved')
     // Otherwise it goes from hand to hand.
-    if (!isFit || how === 'proved') this.#makeIdle(slot, now, idleSince)
+    if (!isFit || how === 'proved') this.makeIdle(slot, now, idleSince)
     if (isFit) this.#grant(slot, now)
     else if (found === 'barrier') this.#awaitEventLoop(now)
     else this.connector.discard(slot, found.reason, found.detail)
     if (found !== undefined && how === 'returned') this.connector.connectMore()
   }
 
-  #makeIdle(slot: Slot<T>, now: number, idleSince = now): void {
+  /** A connection joins the idle ones. */
+  makeIdle(slot: Slot<T>, now: number, idleSince = now): void {
     slot.idleSince = idleSince
     this.#context.slots.move(slot, 'idle')
     this.#context.liveness.becameIdle(slot, now)
@@ -240,16 +252,16 @@ export class Lending<T> {
 
   #grant(slot: Slot<T>, now: number, first?: Waiter<T>): void {
     const { queue, nesting } = this.#context
-    const urgent =
-      (nesting?.detector.prioritised() as Waiter<T> | undefined) ??
-      (first?.hasLeft === false ? first : undefined)
+    const stoodInKnot = nesting?.detector.prioritised() as Waiter<T> | undefined
+    const urgent = stoodInKnot ?? (first?.hasEnded === false ? first : undefined)
     const waiter = urgent === undefined ? (queue.shift() as Waiter<T>) : queue.remove(urgent)
     queue.serviceRate?.served(now, queue.waiting)
     this.lend(slot, now, now - waiter.since)
-    slot.trace = waiter.particulars.trace
+    slot.trace = waiter.trace
     if (nesting !== undefined) nesting.detector.lastSign = now
-    waiter.particulars.scope?.begin(slot)
-    waiter.grant(slot)
+    waiter.scope?.begin(slot)
+    waiter.traced?.served(slot.id, slot.loan, now - waiter.since)
+    waiter.grant(waiter.call === 'acquire' ? slot.lent : new Grant(slot))
   }
 
   /** Serves again once the event loop has delivered what the kernel holds now. */

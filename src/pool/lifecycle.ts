@@ -1,14 +1,15 @@
 import { notOptions } from '../api/acquire-request.ts'
 import * as refusals from '../api/error-messages.ts'
+import { messageOf } from '../api/errors.ts'
 import { isRecord, show } from '../api/read-input.ts'
-import { badOptions } from '../api/resolve-options.ts'
+import { badOptions, checkedBounds } from '../api/resolve-options.ts'
 import type { PoolStats } from '../api/stats.ts'
 import type { Connector } from '../connecting/connector.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
-import { BackgroundValidation } from '../health/background-validation.ts'
-import { Evictor } from '../health/evictor.ts'
-import { SocketReaper } from '../health/socket-reaper.ts'
+import type { Evictor } from '../health/evictor.ts'
+import type { SocketReaper } from '../health/socket-reaper.ts'
 import { Alarm } from '../runtime/alarm.ts'
+import { log } from '../runtime/log.ts'
 import type { Lending } from './lending.ts'
 
 /** How long a call may take, in milliseconds, instead of the option that is its default; what ends it before that. */
@@ -35,7 +36,8 @@ export class Lifecycle<T> {
   readonly evictor: Evictor<T>
   readonly #context: PoolContext<T>
   readonly #lending: Lending<T>
-  readonly #holders: () => string[]
+  /** Who holds connections, in words, longest first. Set when all parts are there, see `assemble`. */
+  holders: () => string[] = () => []
   readonly #connector: Connector<T>
   readonly #reaper: SocketReaper<T>
   readonly #checks = new Set<() => void>()
@@ -45,19 +47,12 @@ export class Lifecycle<T> {
   /** Ends the wait of `close`, for whichever of its callers. */
   readonly #force = new AbortController()
 
-  /** @param holders - who holds connections, in words, longest first */
-  constructor(context: PoolContext<T>, lending: Lending<T>, holders: () => string[]) {
+  constructor(context: PoolContext<T>, lending: Lending<T>, evictor: Evictor<T>, reaper: SocketReaper<T>) {
     this.#context = context
-    this.#holders = holders
     this.#lending = lending
     this.#connector = lending.connector
-    const validation = new BackgroundValidation(lending)
-    this.evictor = new Evictor(context, lending, validation)
-    this.#reaper = new SocketReaper(context, lending.connector)
-    context.liveness.onSuspicion = kind => {
-      if (kind === 'closed') this.#reaper.runNow()
-      else if (context.factory.validate !== undefined) validation.validate(context.slots.idleSlots())
-    }
+    this.evictor = evictor
+    this.#reaper = reaper
   }
 
   start(): void {
@@ -95,9 +90,9 @@ export class Lifecycle<T> {
         clock.now() - since,
         STAYS_DRAINING,
         limits.signal,
-        this.#holders(),
+        this.holders(),
       )
-    throw refusals.drainTimeout(stats(), limits.millis, 'drain', STAYS_DRAINING, this.#holders())
+    throw refusals.drainTimeout(stats(), limits.millis, 'drain', STAYS_DRAINING, this.holders())
   }
 
   #drain(limits: Limits): Promise<WaitOutcome> {
@@ -142,6 +137,29 @@ export class Lifecycle<T> {
     return this.#closing.finally(() => signal.removeEventListener('abort', force))
   }
 
+  /** Starts a new generation: idle connections are destroyed now, lent ones when they come back. */
+  purge(why: string | Error): void {
+    const { slots, options, clock } = this.#context
+    const reason = messageOf(why)
+    this.#connector.newGeneration(reason)
+    if (log.pool.enabled) log.pool('%s: generation %d: %s', options.name, this.#connector.generation, reason)
+    for (const slot of slots.idleSlots()) {
+      if (slot.state === 'idle') this.#connector.discard(slot, 'generation', reason)
+    }
+    this.#lending.serve(clock.now())
+  }
+
+  /** Changes the bounds. Surplus connections are destroyed: idle ones now, lent ones when they come back. */
+  resize(bounds: { min?: number | undefined; max?: number | undefined }): void {
+    const { slots, options, clock, stats } = this.#context
+    Object.assign(options, checkedBounds(bounds, options, stats))
+    for (const slot of slots.idleSlots()) {
+      if (!this.#connector.isOversized) break
+      if (slot.state === 'idle') this.#connector.discard(slot, 'surplus')
+    }
+    this.#lending.serve(clock.now())
+  }
+
   /** Something has ended: a connection, a loan, a wait. Whoever waits for such a thing looks again. */
   recheck(): void {
     for (const check of this.#checks) check()
@@ -156,7 +174,7 @@ export class Lifecycle<T> {
     let outcome = await this.#drain(limits)
     const drained = outcome === 'met'
     const before = this.#context.stats()
-    const holders = drained ? [] : this.#holders()
+    const holders = drained ? [] : this.holders()
     this.state = 'closed'
     this.#connector.stop(refusals.closed(this.#context.stats()))
     queue.close()
@@ -167,7 +185,7 @@ export class Lifecycle<T> {
     this.recheck()
     const left = Math.max(since + millis - clock.now(), 1)
     if (drained) outcome = await this.#until(() => slots.all.size === 0, { millis: left, signal })
-    this.#context.hookLimits.stalls.stop()
+    this.#context.stalls.stop()
     if (outcome === 'met') return
     const then = drained
       ? 'Connections that did not close are given up.'
@@ -222,7 +240,7 @@ export class Lifecycle<T> {
       const abort = (): void => settle('aborted')
       signal?.addEventListener('abort', abort)
       const ring = (): void => settle(condition() ? 'met' : 'late')
-      const alarm = new Alarm(this.#context.clock, ring, this.#context.hookLimits.onStall)
+      const alarm = new Alarm(this.#context.clock, ring, this.#context.stalls)
       // Somebody awaits this: it may keep the process alive, for as long as it takes.
       alarm.hold(true)
       alarm.set(this.#context.clock.now() + millis)

@@ -2,40 +2,36 @@ import * as refusals from '../api/error-messages.ts'
 import type { PoolError } from '../api/errors.ts'
 import type { PoolStats } from '../api/stats.ts'
 import { phaseOf } from '../connecting/capacity.ts'
+import type { Connector } from '../connecting/connector.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
 import type { RecentProblems } from '../diagnostics/recent-problems.ts'
 import type { QueueListener, RejectReason, Snapshot } from '../queue/wait-queue.ts'
 import type { Waiter } from '../queue/waiter.ts'
 import { withoutStack } from '../runtime/stack-limit.ts'
-import type { Lending } from './lending.ts'
 
 /** An acquire timeout of a full pool lists the holders, unless one has done so this short a time ago. */
 const HOLDERS_MILLIS = 10_000
 
-/** What {@link Rejections} needs beside the context. */
-export interface RejectionContext<T> {
-  readonly lending: Lending<T>
-  readonly problems: RecentProblems
-  /** Who holds connections, in words, longest first. */
-  readonly holders: () => string[]
-}
-
 /** Tells those who leave the queue without a connection why, with everything that helps whoever reads it. */
 export class Rejections<T> implements QueueListener<T> {
   readonly #context: PoolContext<T>
-  readonly #parts: RejectionContext<T>
+  readonly #connector: Connector<T>
+  readonly #problems: RecentProblems
+  /** Who holds connections, in words, longest first. Set when all parts are there, see `assemble`. */
+  holders: () => string[] = () => []
   /** When an acquire timeout last listed the holders. */
   #holdersListedAt = Number.NEGATIVE_INFINITY
   #latest: Snapshot | undefined
   #connectError: PoolError | undefined
 
-  constructor(context: PoolContext<T>, parts: RejectionContext<T>) {
+  constructor(context: PoolContext<T>, connector: Connector<T>, problems: RecentProblems) {
     this.#context = context
-    this.#parts = parts
+    this.#connector = connector
+    this.#problems = problems
   }
 
   snapshot(now: number): Snapshot {
-    const { lastError: cause } = this.#parts.lending.connector.breaker
+    const { lastError: cause } = this.#connector.breaker
     if (this.#latest?.now !== now || this.#latest.cause !== cause)
       this.#latest = { now, stats: this.#context.stats(), cause }
     return this.#latest
@@ -43,35 +39,36 @@ export class Rejections<T> implements QueueListener<T> {
 
   onRejected(waiter: Waiter<T>, how: RejectReason, snapshot: Snapshot): void {
     const { events, options } = this.#context
-    const { lending, problems } = this.#parts
     const { now } = snapshot
-    waiter.fail(waiter.particulars.deadlockError ?? withoutStack(() => this.#errorFor(waiter, how, snapshot)))
-    if (how === 'expired') problems.add('timeout', 'an acquire timed out', now)
+    const error = waiter.deadlockError ?? withoutStack(() => this.#errorFor(waiter, how, snapshot))
+    waiter.traced?.failed(error, now - waiter.since)
+    waiter.fail(error)
+    if (how === 'expired') this.#problems.add('timeout', 'an acquire timed out', now)
     if (how === 'shed') events.announce('shed', { pool: options.name, waitedMillis: now - waiter.since })
-    lending.connector.waiterLeft(waiter, now, how === 'aborted')
+    this.#connector.waiterLeft(waiter, now, how === 'aborted')
   }
 
   onAnyRejected(): void {
-    this.#parts.lending.connector.connectMore()
+    this.#connector.connectMore()
     this.#context.onChange()
   }
 
   #errorFor(waiter: Waiter<T>, how: RejectReason, { now, stats, cause }: Snapshot): PoolError {
-    const { totals, options, hookLimits } = this.#context
+    const { totals, options, stalls } = this.#context
     const waited = now - waiter.since
     if (how === 'refused') return refusals.closed(stats)
     if (how === 'unhealthy') return refusals.unhealthy(stats, cause)
     if (how === 'aborted') {
       totals.aborted += 1
-      return refusals.aborted(stats, waited, waiter.particulars.signal?.reason)
+      return refusals.aborted(stats, waited, waiter.signal?.reason)
     }
     if (how === 'shed') {
       totals.shed += 1
       return refusals.shed(stats, waited, options.shedding?.targetMillis ?? 0)
     }
     totals.timeouts += 1
-    const stalled = hookLimits.stalls.since(waiter.since)
-    const phase = phaseOf(this.#context, this.#parts.lending.connector.breaker)
+    const stalled = stalls.since(waiter.since)
+    const phase = phaseOf(this.#context, this.#connector.breaker)
     const why = cause ?? (phase === 'connect' ? this.#stillConnecting(stats) : undefined)
     return refusals.acquireTimeout(stats, phase, waited, stalled, why, this.#holders())
   }
@@ -95,6 +92,6 @@ export class Rejections<T> implements QueueListener<T> {
     const isFull = slots.counts.lent >= options.max
     if (!isFull || now - this.#holdersListedAt < HOLDERS_MILLIS) return undefined
     this.#holdersListedAt = now
-    return this.#parts.holders()
+    return this.holders()
   }
 }

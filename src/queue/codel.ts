@@ -35,9 +35,8 @@ export class Codel {
       this.#startInterval(now, delay, this.#least > this.#target)
       return Number.POSITIVE_INFINITY
     }
-    const limit = this.isSlow ? 2 * this.#target : Number.POSITIVE_INFINITY
-    if (delay <= limit && delay < this.#least) this.#least = delay
-    return limit
+    if (delay < this.#least) this.#least = delay
+    return this.isSlow ? 2 * this.#target : Number.POSITIVE_INFINITY
   }
 
   /** Nobody waits. */

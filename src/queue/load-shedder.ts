@@ -1,6 +1,7 @@
 import type { ResolvedOptions } from '../api/resolve-options.ts'
-import { Alarm, type StallListener } from '../runtime/alarm.ts'
+import { Alarm } from '../runtime/alarm.ts'
 import type { Clock } from '../runtime/clock.ts'
+import type { Stalls } from '../runtime/stalls.ts'
 import { Codel } from './codel.ts'
 import type { Waiter } from './waiter.ts'
 
@@ -23,23 +24,22 @@ export class LoadShedder<T> {
   readonly #interval: number
   readonly #clock: Clock
   readonly #poll: Alarm
-  readonly #stalledSince: (start: number) => number
+  readonly #stalls: Stalls
   #served = false
 
   constructor(
     options: NonNullable<ResolvedOptions['shedding']>,
     queue: ShedQueue<T>,
     clock: Clock,
-    onStall: StallListener,
-    stalledSince: (start: number) => number,
+    stalls: Stalls,
   ) {
     this.#codel = new Codel(options.targetMillis, options.intervalMillis)
     this.#lifo = options.order === 'lifo'
     this.#interval = options.intervalMillis
     this.#queue = queue
     this.#clock = clock
-    this.#stalledSince = stalledSince
-    this.#poll = new Alarm(clock, () => this.#check(), onStall)
+    this.#stalls = stalls
+    this.#poll = new Alarm(clock, () => this.#check(), stalls)
   }
 
   /** Is the youngest to be served first? Only while there is a standing queue. */
@@ -92,6 +92,6 @@ export class LoadShedder<T> {
 
   /** Whoever waited because the event loop stood still did not wait for us. */
   #delay(waiter: Waiter<T>, now: number): number {
-    return now - waiter.since - this.#stalledSince(waiter.since)
+    return now - waiter.since - this.#stalls.since(waiter.since)
   }
 }

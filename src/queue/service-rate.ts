@@ -1,3 +1,5 @@
+import type { Stalls } from '../runtime/stalls.ts'
+
 /** Weight of a new sample: an eighth, as TCP smooths its round trips (RFC 6298). */
 const WEIGHT = 1 / 8
 /** Fewer samples than this say nothing. */
@@ -10,11 +12,10 @@ export class ServiceRate {
   #samples = 0
   #lastAt = 0
   #hadBacklog = false
-  readonly #stalledSince: (start: number) => number
+  readonly #stalls: Stalls
 
-  /** @param stalledSince - for how many milliseconds since then the event loop stood still: nobody's fault */
-  constructor(stalledSince: (start: number) => number) {
-    this.#stalledSince = stalledSince
+  constructor(stalls: Stalls) {
+    this.#stalls = stalls
   }
 
   /**
@@ -24,7 +25,8 @@ export class ServiceRate {
   served(now: number, waiting: number): void {
     // Without a backlog the time since the last one was spent waiting for customers.
     if (this.#hadBacklog) {
-      const stalled = this.#stalledSince(this.#lastAt)
+      // Nobody is slow because the event loop stood still.
+      const stalled = this.#stalls.since(this.#lastAt)
       const between = Math.max(now - this.#lastAt - stalled, 0)
       this.#between += (between - this.#between) * (this.#samples === 0 ? 1 : WEIGHT)
       this.#samples += 1

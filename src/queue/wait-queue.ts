@@ -1,13 +1,12 @@
-import type { Request } from '../api/acquire-request.ts'
 import type { ResolvedOptions } from '../api/resolve-options.ts'
 import type { PoolStats } from '../api/stats.ts'
-import type { StallListener } from '../runtime/alarm.ts'
 import type { Clock } from '../runtime/clock.ts'
+import { Deadlines, PORTION_CHECK, PORTION_MILLIS } from '../runtime/deadlines.ts'
+import type { Stalls } from '../runtime/stalls.ts'
 import type { LoadShedder } from './load-shedder.ts'
+import { PriorityList } from './priority-list.ts'
 import type { ServiceRate } from './service-rate.ts'
-import { MOST_BLIND, PORTION_MILLIS, WaitTimeouts } from './wait-timeouts.ts'
 import type { Waiter, WaiterState } from './waiter.ts'
-import { PriorityList } from './waiter-lists.ts'
 
 /** Why a waiter left without a connection. */
 export type RejectReason = Exclude<WaiterState, 'waiting' | 'granted'>
@@ -36,54 +35,36 @@ export interface QueueListener<T> {
 export class WaitQueue<T> {
   readonly #lists: PriorityList<T>[]
   readonly #first: PriorityList<T>
-  readonly #timeouts: WaitTimeouts<T>
+  readonly #deadlines: Deadlines<Waiter<T>>
   readonly #bySignal = new Map<AbortSignal, { waiters: Set<Waiter<T>>; onAbort: () => void }>()
   readonly #clock: Clock
-  readonly #listener: QueueListener<T>
+  /** Set when all parts of the pool are there, see `assemble`. */
+  listener!: QueueListener<T>
   /** Acquires that wait. */
   waiting = 0
   /** Sheds load, and measures the service, where the options ask for it. */
   loadShedder: LoadShedder<T> | undefined
   serviceRate: ServiceRate | undefined
 
-  /** @param mercy - is it too early to judge one whose time is up, as the event loop stood still meanwhile? */
-  constructor(
-    { priorityRange, acquireTimeoutMillis }: Pick<ResolvedOptions, 'priorityRange' | 'acquireTimeoutMillis'>,
-    clock: Clock,
-    onStall: StallListener,
-    mercy: (waiter: Waiter<T>, now: number) => boolean,
-    listener: QueueListener<T>,
-  ) {
-    this.#lists = Array.from(
-      { length: priorityRange },
-      (_, priority) => new PriorityList<T>(priority, acquireTimeoutMillis),
-    )
+  constructor({ priorityRange }: Pick<ResolvedOptions, 'priorityRange'>, clock: Clock, stalls: Stalls) {
+    this.#lists = Array.from({ length: priorityRange }, () => new PriorityList<T>())
     this.#first = this.#lists[0] as PriorityList<T>
     this.#clock = clock
-    this.#listener = listener
-    this.#timeouts = new WaitTimeouts(clock, onStall, mercy, {
+    this.#deadlines = new Deadlines<Waiter<T>>(clock, stalls, {
       expire: (waiter, now) => {
-        if (this.#leave(waiter, 'expired')) listener.onRejected(waiter, 'expired', listener.snapshot(now))
+        if (this.#leave(waiter, 'expired'))
+          this.listener.onRejected(waiter, 'expired', this.listener.snapshot(now))
       },
-      done: () => listener.onAnyRejected(),
+      done: () => this.listener.onAnyRejected(),
     })
   }
 
-  get priorities(): number {
-    return this.#lists.length
-  }
-
-  enqueue(waiter: Waiter<T>, { priority, timeout, signal }: Request): void {
-    let line = this.#first
-    if (priority !== 0) {
-      line = this.#lists[priority] as PriorityList<T>
-      waiter.own.line = line
-    }
-    line.push(waiter)
+  enqueue(waiter: Waiter<T>): void {
+    this.#listOf(waiter).push(waiter)
     this.waiting += 1
     if (this.waiting === 1) this.#occupied(waiter)
-    this.#timeouts.add(waiter, line, timeout)
-    if (signal !== undefined) this.#listen(waiter, signal)
+    this.#deadlines.add(waiter)
+    if (waiter.signal !== undefined) this.#listen(waiter, waiter.signal)
   }
 
   /** Takes the next waiter, who is then granted: the caller serves it in the same step. */
@@ -96,18 +77,18 @@ export class WaitQueue<T> {
   peek(): Waiter<T> | undefined {
     if (this.waiting === 0) return undefined
     const { first } = this.#first
-    return first ?? this.#lists.find(line => line.first !== undefined)?.first
+    return first ?? this.#lists.find(list => list.first !== undefined)?.first
   }
 
   #youngest(): Waiter<T> | undefined {
-    return this.#lists.find(line => line.last !== undefined)?.last
+    return this.#lists.find(list => list.last !== undefined)?.last
   }
 
   /** Who has waited longest, of whatever priority. */
   oldest(): Waiter<T> | undefined {
     let oldest: Waiter<T> | undefined
-    for (const line of this.#lists) {
-      const waiter = line.first
+    for (const list of this.#lists) {
+      const waiter = list.first
       if (waiter !== undefined && (oldest === undefined || waiter.since < oldest.since)) oldest = waiter
     }
     return oldest
@@ -116,9 +97,9 @@ export class WaitQueue<T> {
   /** How many are served before one who comes now with that priority. */
   ahead(priority: number): number {
     let count = 0
-    // The youngest goes first, in its line.
+    // The youngest goes first, in its list.
     const last = this.loadShedder?.takesYoungest === true ? priority - 1 : priority
-    for (let line = 0; line <= last; line += 1) count += this.#lists[line]?.length ?? 0
+    for (let list = 0; list <= last; list += 1) count += this.#lists[list]?.length ?? 0
     return count
   }
 
@@ -130,7 +111,7 @@ export class WaitQueue<T> {
   /** A probe has failed: sends those away who came since the breaker opened. */
   rejectSince(opening: number): void {
     if (this.waiting === 0) return
-    const group = this.waiters().filter(waiter => waiter.particulars.breakerOpening === opening)
+    const group = this.waiters().filter(waiter => waiter.breakerOpening === opening)
     if (group.length > 0) this.#rejectAll(group, 'unhealthy')
   }
 
@@ -143,7 +124,7 @@ export class WaitQueue<T> {
 
   /** Sends a waiter away. @returns false if it had already left */
   reject(waiter: Waiter<T>, how: 'refused' | 'deadlocked' = 'refused'): boolean {
-    if (waiter.hasLeft) return false
+    if (waiter.hasEnded) return false
     this.#rejectAll([waiter], how)
     return true
   }
@@ -151,16 +132,16 @@ export class WaitQueue<T> {
   /** Sends everybody away, for good: nobody enters any more. */
   close(): void {
     this.#rejectAll(this.waiters(), 'refused')
-    this.#timeouts.stop()
+    this.#deadlines.stop()
     this.loadShedder?.stop()
   }
 
   /** Everybody who waits, in the order in which they will be served. */
   waiters(): Waiter<T>[] {
-    return this.#lists.flatMap(line => [...line])
+    return this.#lists.flatMap(list => [...list])
   }
 
-  /** Those who wait, by priority, each line in order of arrival. */
+  /** Those who wait, by priority, each list in order of arrival. */
   get lists(): readonly Iterable<Waiter<T>>[] {
     return this.#lists
   }
@@ -169,8 +150,8 @@ export class WaitQueue<T> {
     const left = group.filter(each => this.#leave(each, how))
     // A closing pool does not settle before everybody has heard of it.
     const millis = how === 'refused' ? Number.POSITIVE_INFINITY : PORTION_MILLIS
-    this.#notify(left, how, this.#listener.snapshot(this.#clock.now()), millis, 0)
-    this.#listener.onAnyRejected()
+    this.#notify(left, how, this.listener.snapshot(this.#clock.now()), millis, 0)
+    this.listener.onAnyRejected()
   }
 
   /** Tells those who have left. Of a large group each hears in a turn of the loop that has not been held up for long. */
@@ -184,8 +165,8 @@ export class WaitQueue<T> {
     const end = this.#clock.now() + millis
     let at = from
     do {
-      const portion = left.slice(at, at + MOST_BLIND)
-      for (const each of portion) this.#listener.onRejected(each, how, snapshot)
+      const portion = left.slice(at, at + PORTION_CHECK)
+      for (const each of portion) this.listener.onRejected(each, how, snapshot)
       at += portion.length
     } while (at < left.length && this.#clock.now() <= end)
     if (at < left.length) this.#clock.turn(() => this.#notify(left, how, snapshot, millis, at))
@@ -193,7 +174,7 @@ export class WaitQueue<T> {
 
   /** @returns false if the waiter had already left */
   #leave(waiter: Waiter<T>, how: RejectReason): boolean {
-    if (waiter.hasLeft) return false
+    if (waiter.hasEnded) return false
     waiter.state = how
     this.#unlink(waiter)
     return true
@@ -202,15 +183,19 @@ export class WaitQueue<T> {
   /** Somebody joins an empty queue. */
   #occupied(first: Waiter<T>): void {
     this.loadShedder?.queueStarted(first.since)
-    this.#timeouts.hold(true)
+    this.#deadlines.hold(true)
+  }
+
+  #listOf({ priority }: Waiter<T>): PriorityList<T> {
+    return priority === 0 ? this.#first : (this.#lists[priority] as PriorityList<T>)
   }
 
   #unlink(waiter: Waiter<T>): void {
-    const { line = this.#first, lane, signal } = waiter.particulars
-    line.remove(waiter)
+    const { signal } = waiter
+    this.#listOf(waiter).remove(waiter)
     this.waiting -= 1
-    if (this.waiting === 0) this.#timeouts.hold(false)
-    if (lane !== undefined) this.#timeouts.leave(lane, waiter)
+    if (this.waiting === 0) this.#deadlines.hold(false)
+    this.#deadlines.ended()
     if (signal === undefined) return
     const group = this.#bySignal.get(signal)
     if (group?.waiters.delete(waiter) && group.waiters.size === 0) {

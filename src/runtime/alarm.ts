@@ -7,19 +7,17 @@ import type { Clock, Timer } from './clock.ts'
  */
 export const STALL_MILLIS = 25
 
-/**
- * Told how late a timer fires, in milliseconds.
- * @returns whether the loop has stood still just now, so that what came meanwhile still lies unread in the kernel
- */
-export type StallListener = (millis: number) => boolean
+/** Who is told how late timers fire. */
+export interface StallListener {
+  /**
+   * A timer fires this many milliseconds late.
+   * @returns whether the loop has stood still just now, so that what came meanwhile still lies unread in the kernel
+   */
+  late(millis: number): boolean
+}
 
 /** So many turns in a row, each of them a stall, are waited for: a loop that is always late must judge all the same. */
 const MOST_YIELDS = 3
-
-/** How long a moment of mercy is. */
-const DEFER_MILLIS = 5
-
-const none = (): boolean => false
 
 /**
  * One timer that can be set earlier again and again, and that does not judge in haste: when the loop has stood still,
@@ -29,20 +27,17 @@ const none = (): boolean => false
 export class Alarm {
   readonly #clock: Clock
   readonly #ring: () => void
-  readonly #onLate: StallListener
-  readonly #defers: (now: number) => boolean
+  readonly #stalls: StallListener
   #timer: Timer | undefined
   #held = false
   #at = Number.POSITIVE_INFINITY
   #firesAt = 0
   #yielding = false
 
-  /** @param mercy - asked before it rings: is it too early to judge, for a moment more? */
-  constructor(clock: Clock, ring: () => void, onLate: StallListener, mercy: (now: number) => boolean = none) {
+  constructor(clock: Clock, ring: () => void, stalls: StallListener) {
     this.#clock = clock
     this.#ring = ring
-    this.#onLate = onLate
-    this.#defers = mercy
+    this.#stalls = stalls
   }
 
   get isSet(): boolean {
@@ -70,9 +65,9 @@ export class Alarm {
     this.#yielding = false
   }
 
-  #arm(now = this.#clock.now(), at = this.#at): void {
+  #arm(now = this.#clock.now()): void {
     this.#timer?.cancel()
-    const delay = Math.min(Math.max(Math.ceil(at - now), 1), LONGEST_MILLIS)
+    const delay = Math.min(Math.max(Math.ceil(this.#at - now), 1), LONGEST_MILLIS)
     this.#firesAt = now + delay
     this.#timer = this.#clock.after(delay, () => this.#fire())
     if (this.#held) this.#timer.hold(true)
@@ -81,7 +76,7 @@ export class Alarm {
   #fire(): void {
     this.#timer = undefined
     const now = this.#clock.now()
-    if (this.#onLate(now - this.#firesAt)) {
+    if (this.#stalls.late(now - this.#firesAt)) {
       this.#yielding = true
       this.#yield(now, MOST_YIELDS)
     } else this.#judge()
@@ -92,7 +87,7 @@ export class Alarm {
       if (!this.#yielding) return
       const now = this.#clock.now()
       // What was delivered in this very turn may have stopped the loop again.
-      if (this.#onLate(now - since) && left > 1) {
+      if (this.#stalls.late(now - since) && left > 1) {
         this.#yield(now, left - 1)
         return
       }
@@ -105,7 +100,6 @@ export class Alarm {
     // Not yet: the delay was capped, a timer may fire a fraction early, or the alarm was cleared and set anew.
     const now = this.#clock.now()
     if (now < this.#at) this.#arm(now)
-    else if (this.#defers(now)) this.#arm(now, now + DEFER_MILLIS)
     else this.#end()
   }
 

@@ -14,5 +14,15 @@ export function outsideContext<R>(run: () => R): R {
   return neutral.runInAsyncScope(() => new AsyncResource('LIFEGUARD_POOL').runInAsyncScope(run))
 }
 
+/** The present context, kept: runs functions in it later. */
+export const runInCapturedContext = (): (<R>(run: () => R) => R) => AsyncLocalStorage.snapshot()
+
 /** A value that async contexts carry along. */
 export const newStorage = <S>(): AsyncLocalStorage<S> => new AsyncLocalStorage<S>()
+
+const DONE = Promise.resolve()
+
+/** Runs in a microtask of its own. Not `queueMicrotask`, which fake timers replace. */
+export function inMicrotask(run: () => void): void {
+  DONE.then(run)
+}

@@ -1,5 +1,15 @@
 import { performance } from 'node:perf_hooks'
+import { MessageChannel } from 'node:worker_threads'
+import { LONGEST_MILLIS } from '../api/option-rules.ts'
 import { outsideContext } from './async-context.ts'
+import {
+  clearRealImmediate,
+  type ForeignTimers,
+  foreignTimers,
+  realNow,
+  setRealImmediate,
+  setRealTimeout,
+} from './fake-timers.ts'
 
 /** A timer that has been set and not yet run. */
 export interface Timer {
@@ -8,7 +18,7 @@ export interface Timer {
   hold(held: boolean): void
 }
 
-/** Time, as the pool sees it. Tests put a clock of their own in its place. */
+/** Time, as the pool sees it. Tests of the pool put a clock of their own in its place. */
 export interface Clock {
   /** Milliseconds on a clock that never jumps back. */
   now(): number
@@ -21,31 +31,164 @@ export interface Clock {
    * where that is not known.
    */
   active(): number | undefined
+  /** Do timers fire when a test says so? Then none is late, and no stall can be told. Left out: no. */
+  isFake?(): boolean
+}
+
+/*
+ * The system's clock follows the timers in force. While tests have fake ones, time is what these show, and it goes on
+ * from where it was, into the fake time and out of it again. Timers that are pending move along, so that none is lost
+ * when a test ends.
+ */
+
+/** How soon the end of fake timers is seen. Milliseconds. */
+const WATCH_MILLIS = 20
+
+/** The `setTimeout` that was looked at last. */
+let inForce: typeof setTimeout | undefined
+/** What it is, unless it is Node's own. */
+let foreign: ForeignTimers | undefined
+/** Between the pool's time and that of the timers in force. */
+let shift = 0
+/** Under foreign timers: as late as it is at least, by what was read and what has fired. */
+let latest = 0
+/** The callback of a fake timer runs: it is as late as the timer was due. */
+let isFiring = false
+let isWatching = false
+const pending = new Set<SystemTimer>()
+
+function now(): number {
+  if (setTimeout !== inForce) follow()
+  return foreign === undefined ? realNow() + shift : foreignNow(foreign)
+}
+
+function foreignNow(timers: ForeignTimers): number {
+  if (!isFiring) latest = Math.max(latest, timers.now() + shift)
+  return latest
+}
+
+/** The timers in force have changed. */
+function follow(): void {
+  // The old ones may not tell the time any more.
+  const before = foreign === undefined ? realNow() + shift : latest
+  inForce = setTimeout
+  foreign = foreignTimers(setTimeout)
+  // A whole number, so that a deadline of 5000 ms passes when a test has let 5000 pass.
+  latest = foreign?.isFake ? Math.ceil(before) : before
+  shift = latest - (foreign?.now() ?? realNow())
+  isFiring = false
+  for (const timer of pending) timer.set()
+  if (foreign?.isFake) watch()
+}
+
+/** Sees that fake timers have gone, also where nothing happens any more. */
+function watch(): void {
+  if (isWatching || setRealTimeout === undefined) return
+  isWatching = true
+  setRealTimeout(() => {
+    isWatching = false
+    if (setTimeout !== inForce) follow()
+    else if (foreign?.isFake) watch()
+  }, WATCH_MILLIS).unref()
+}
+
+/** A timer that moves along when the timers in force change. */
+class SystemTimer implements Timer {
+  readonly #run: () => void
+  #due: number
+  #isHeld = false
+  #clear: () => void = () => {}
+  #hold: (held: boolean) => void = () => {}
+
+  constructor(millis: number, run: () => void) {
+    this.#run = run
+    this.#due = now() + millis
+    this.set()
+    pending.add(this)
+  }
+
+  /** Sets it among the timers in force. */
+  set(): void {
+    this.#clear()
+    const millis = Math.min(
+      foreign?.isFake ? this.#fakeDelay(foreign) : Math.max(Math.ceil(this.#due - now()), 1),
+      LONGEST_MILLIS,
+    )
+    const timer = outsideContext(() => setTimeout(() => this.#fire(), millis))
+    const clear = clearTimeout
+    this.#clear = () => clear(timer)
+    // In a browser's environment a timer is a number.
+    this.#hold = held => (held ? timer.ref?.() : timer.unref?.())
+    this.#hold(this.#isHeld)
+  }
+
+  /** Fake time goes by whole milliseconds, and may have jumped past several timers at once: each fires as it was due. */
+  #fakeDelay(timers: ForeignTimers): number {
+    this.#due = Math.ceil(this.#due)
+    return Math.max(this.#due - (timers.now() + shift), 0)
+  }
+
+  hold(held: boolean): void {
+    this.#isHeld = held
+    this.#hold(held)
+  }
+
+  cancel(): void {
+    pending.delete(this)
+    this.#clear()
+  }
+
+  #fire(): void {
+    if (setTimeout !== inForce) follow()
+    else if (foreign === undefined) this.#ring()
+    else {
+      latest = Math.max(latest, this.#due)
+      isFiring = foreign.isFake
+      try {
+        this.#ring()
+      } finally {
+        isFiring = false
+      }
+    }
+  }
+
+  #ring(): void {
+    // Of a delay longer than Node's timers know, a part has passed.
+    if (this.#due - now() > 1) this.set()
+    else {
+      pending.delete(this)
+      this.#run()
+    }
+  }
 }
 
 export const systemClock: Clock = {
-  // By way of `globalThis`, a getter of Node's, each of the two reads of a loan takes 10 ns more. Not bound: fake timers
-  // replace this together with `setTimeout`.
-  now: () => performance.now(),
-  after(millis, run) {
-    const timer = outsideContext(() => setTimeout(run, millis).unref())
-    return {
-      cancel: () => clearTimeout(timer),
-      hold(held) {
-        if (held) timer.ref()
-        else timer.unref()
-      },
-    }
-  },
+  now,
+  after: (millis, run) => new SystemTimer(millis, run),
   // From a timer callback the loop goes on to poll and then to check, where immediates run: one is enough.
   turn(run) {
-    outsideContext(() => setImmediate(run))
+    outsideContext(() => (setRealImmediate === undefined ? byMessage(run) : setRealImmediate(run)))
   },
   active() {
+    if (foreign?.isFake) return undefined
     const { duration, idleTime } = performance.nodeTiming
     // A loop that has never waited is one that does not tell: not Node's, or driven by somebody else (Electron).
     return idleTime > 0 ? duration - idleTime : undefined
   },
+  isFake() {
+    if (setTimeout !== inForce) follow()
+    return foreign?.isFake === true
+  },
+}
+
+/** A turn of the loop where all immediates are fake. */
+function byMessage(run: () => void): void {
+  const { port1, port2 } = new MessageChannel()
+  port1.once('message', () => {
+    port1.close()
+    run()
+  })
+  port2.postMessage(0)
 }
 
 /** Makes a thing once for each clock; with the system's clock, once in the process. */
@@ -65,7 +208,8 @@ const eachTurnRuns = new Set<() => void>()
 let nextTurn: NodeJS.Immediate | undefined
 
 function turned(): void {
-  nextTurn = setImmediate(turned).unref()
+  nextTurn = setRealImmediate?.(turned).unref()
+  if (setTimeout !== inForce) follow()
   for (const run of eachTurnRuns) run()
 }
 
@@ -77,10 +221,10 @@ function turned(): void {
  */
 export function eachTurn(run: () => void): () => void {
   eachTurnRuns.add(run)
-  nextTurn ??= outsideContext(() => setImmediate(turned).unref())
+  nextTurn ??= outsideContext(() => setRealImmediate?.(turned).unref())
   return () => {
     if (!eachTurnRuns.delete(run) || eachTurnRuns.size > 0) return
-    clearImmediate(nextTurn)
+    clearRealImmediate(nextTurn)
     nextTurn = undefined
   }
 }

@@ -1,7 +1,9 @@
 import { EventEmitter } from 'node:events'
+import type { PoolIdentity } from '../api/channels.ts'
 import { messageOf } from '../api/errors.ts'
 import type { PoolEvents } from '../api/events.ts'
-import { outsideContext } from './async-context.ts'
+import { inMicrotask, outsideContext } from './async-context.ts'
+import { heardChannel, releaseChannel } from './channels.ts'
 
 type Announcement<T> = {
   [K in keyof PoolEvents<T>]: { event: K; details: PoolEvents<T>[K] }
@@ -24,17 +26,25 @@ export function runHook<R>(hook: () => R): R {
  * step of the pool, so that they may call it as they like: at the end of the call that caused the event, or in a
  * microtask of their own.
  */
-export class PoolEmitter<T> extends EventEmitter<PoolEvents<T>> {
+export abstract class PoolEmitter<T> extends EventEmitter<PoolEvents<T>> {
   /** @internal Does anybody listen to the events of each loan? Kept, as it is asked twice in every loan. */
   hasListeners = { acquire: false, release: false }
   #announcements: Announcement<T>[] = []
   #isDelivering = false
   #warned: Set<string> | undefined
 
+  /** @internal Which pool this is, for messages on channels. */
+  abstract identity(): PoolIdentity
+
+  /** @internal Does anybody want to hear of the end of each loan? */
+  get tellsReleases(): boolean {
+    return this.hasListeners.release || releaseChannel.hasSubscribers
+  }
+
   /** @internal Tells the listeners, soon. */
   announce<K extends keyof PoolEvents<T> & string>(event: K, ...details: PoolEvents<T>[K]): void {
-    if (this.listenerCount(event) === 0) return
-    if (this.#announcements.length === 0) queueMicrotask(() => this.flush())
+    if (this.listenerCount(event) === 0 && heardChannel(event) === undefined) return
+    if (this.#announcements.length === 0) inMicrotask(() => this.flush())
     this.#announcements.push({ event, details } as Announcement<T>)
   }
 
@@ -48,6 +58,7 @@ export class PoolEmitter<T> extends EventEmitter<PoolEvents<T>> {
     outsideContext(() => {
       for (const { event, details } of announcements) {
         for (const listener of this.rawListeners(event)) this.#call(event as string, listener, details)
+        heardChannel(event as string)?.publish({ ...(details[0] as object), ...this.identity() })
       }
     })
     this.#isDelivering = false

@@ -33,11 +33,6 @@ function leaseIn(name: string | null): number | undefined {
   return Number.isSafeInteger(id) ? id : undefined
 }
 
-/** Where this package lies: its own frames are cut off. Bundled into another file it cannot know. */
-export const HOME = /\/runtime\/stack-trace\.[jt]s$/.test(import.meta.url)
-  ? new URL('..', import.meta.url).href
-  : undefined
-
 /** What runs microtasks, when it is seen at all beneath them. */
 const MICROTASKS = 'node:internal/process/task_queues'
 
@@ -103,7 +98,7 @@ export class StackTrace {
 
   #read(): readonly Site[] {
     if (this.#raw !== undefined) {
-      this.#sites = read(this.#raw)
+      this.#sites = sitesOf(this.#raw)
       this.#raw = undefined
     }
     return this.#sites
@@ -116,7 +111,8 @@ export function textOf(frames: readonly Frame[]): string {
   return shown.map(frame => `    at ${frame.text}`).join('\n')
 }
 
-function read(raw: { stack?: unknown }): Site[] {
+/** The call sites of a captured stack; none in another engine, or where a tool has replaced V8's way of making stacks. */
+function sitesOf(raw: { stack?: unknown }): readonly Site[] {
   const prepare = Error.prepareStackTrace
   let sites: unknown
   try {
@@ -126,8 +122,20 @@ function read(raw: { stack?: unknown }): Site[] {
     if (prepare === undefined) Reflect.deleteProperty(Error, 'prepareStackTrace')
     else Reflect.set(Error, 'prepareStackTrace', prepare)
   }
-  // Another engine, or a tool that has put its own hand on stacks: then there is nothing to be read.
   return Array.isArray(sites) ? (sites as Site[]) : []
+}
+
+const urlOf = (site: Site | undefined): string =>
+  site?.getScriptNameOrSourceURL?.() ?? site?.getFileName() ?? ''
+
+/**
+ * Where this package lies: its own frames are cut off. Bundled into another file it cannot know. Read from a stack, as
+ * `import.meta` is no CommonJS, and bundlers replace both it and `__filename`.
+ */
+export const HOME: string | undefined = homeOf(urlOf(sitesOf(new Error('where is this file?'))[0]))
+
+function homeOf(file: string): string | undefined {
+  return /^(.*[\\/])runtime[\\/]stack-trace\.[jt]s$/.exec(file)?.[1]
 }
 
 function leasesIn(sites: readonly Site[]): number[] {
@@ -150,7 +158,7 @@ function framesOf(sites: readonly Site[]): Frame[] {
   const bottom = resumed(sites)
   const frames: Frame[] = []
   for (const [index, site] of sites.entries()) {
-    const url = site.getScriptNameOrSourceURL?.() ?? site.getFileName() ?? ''
+    const url = urlOf(site)
     const async = site.isAsync?.() ?? false
     const name = site.getFunctionName()
     const lease = leaseIn(name)
@@ -191,7 +199,7 @@ function resumed(sites: readonly Site[]): number {
   let beneath: string = MICROTASKS
   for (; bottom >= 0; bottom -= 1) {
     const site = sites[bottom] as Site
-    const url = site.getScriptNameOrSourceURL?.() ?? site.getFileName() ?? ''
+    const url = urlOf(site)
     if (url !== '' && !url.startsWith('node:')) break
     beneath = url
   }

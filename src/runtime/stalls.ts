@@ -4,6 +4,10 @@ import type { StallMonitor } from './stall-monitor.ts'
 /** So many are kept. */
 const MOST = 64
 
+/** A deadline is put off for stalls by at most so much at a time, in milliseconds, and so often. */
+export const MAX_GRACE_MILLIS = 100
+const MAX_GRACES = 3
+
 /** A time for which the event loop stood still, in milliseconds of the pool's clock. */
 export interface Stall {
   readonly until: number
@@ -11,19 +15,19 @@ export interface Stall {
 }
 
 /** The stalls of the event loop that one pool has lived through. */
-export class Stalls {
+export class Stalls implements StallListener {
   count = 0
   totalMillis = 0
   longestMillis = 0
   /** The last ones, oldest first. They do not overlap. */
   readonly recent: Stall[] = []
   readonly #meter: StallMonitor
-  readonly #onStall: (millis: number) => void
+  /** Told of each stall. */
+  onStall: (millis: number) => void = () => {}
   #leave: (() => void) | undefined
 
-  constructor(meter: StallMonitor, onStall: (millis: number) => void) {
+  constructor(meter: StallMonitor) {
     this.#meter = meter
-    this.#onStall = onStall
   }
 
   /** The pool has something that stalls can harm. */
@@ -45,7 +49,7 @@ export class Stalls {
     this.longestMillis = Math.max(this.longestMillis, added)
     this.recent.push({ until, millis: added })
     if (this.recent.length > MOST) this.recent.shift()
-    this.#onStall(added)
+    this.onStall(added)
   }
 
   /** Told how late a timer fires, see {@link StallListener}. */
@@ -73,6 +77,20 @@ export class Stalls {
       sum += until - Math.max(start, until - millis)
     }
     return sum
+  }
+
+  /**
+   * By how much a deadline that has come is to be put off: the event loop has to have run for its last 100 ms. The turn
+   * that follows a stall delivers what lies in the kernel; that is too little where the next step is a command that
+   * could not be sent: a handshake of several round trips, a PING, the last query of a holder.
+   *
+   * @param times - how often it has been put off
+   */
+  grace(start: number, deadline: number, now: number, times: number): number {
+    if (times === MAX_GRACES) return 0
+    const from = Math.max(start, deadline - MAX_GRACE_MILLIS)
+    const ran = now - from - this.since(from)
+    return Math.max(deadline - from - ran, 0)
   }
 
   /** The pool has ended. */

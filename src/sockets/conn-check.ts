@@ -15,10 +15,14 @@ const HANDLES: ReadonlySet<string | undefined> = new Set(['TCP', 'Pipe', 'TLSWra
  * @returns undefined if it cannot, or if the socket is closed
  */
 export function descriptorOf(socket: Socket): number | undefined {
-  const { _handle: handle } = socket as { _handle?: { fd?: unknown } | null }
-  if (handle === null || handle === undefined || !HANDLES.has(handle.constructor?.name)) return undefined
-  const { fd } = handle
-  return typeof fd === 'number' && fd >= 0 && process.platform !== 'win32' ? fd : undefined
+  try {
+    const { _handle: handle } = socket as { _handle?: { fd?: unknown } | null }
+    if (handle === null || handle === undefined || !HANDLES.has(handle.constructor?.name)) return undefined
+    const { fd } = handle
+    return typeof fd === 'number' && fd >= 0 && process.platform !== 'win32' ? fd : undefined
+  } catch {
+    return undefined
+  }
 }
 
 /**

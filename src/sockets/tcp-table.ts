@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import { linkOf, textOf } from '../runtime/output.ts'
+import { descriptorOf } from './conn-check.ts'
 
 /** What the kernel says of a socket, past everything that the event loop has or has not delivered. */
 export interface TcpSocket {
@@ -56,10 +57,4 @@ export function tcpSockets(sockets: readonly Socket[]): Map<Socket, TcpSocket> {
     }
   }
   return found
-}
-
-/** `_handle.fd` is private to Node. */
-function descriptorOf(socket: Socket): number | undefined {
-  const { _handle: handle } = socket as { _handle?: { fd?: unknown } | null }
-  return typeof handle?.fd === 'number' && handle.fd >= 0 ? handle.fd : undefined
 }

@@ -6,9 +6,10 @@ import { test } from 'node:test'
 import type { Factory } from '../../src/api/factory.ts'
 import { createPool, isPoolError, type PoolError, type PoolOptions } from '../../src/index.ts'
 import { openPool } from '../../src/pool/create-pool.ts'
-import { FakeSocket } from '../model/world.ts'
+import { FakeSocket } from '../model/scripted-server.ts'
 import { FakeClock, settle } from '../support/clock.ts'
 import { type Connection, ScriptedFactory, scripted } from '../support/factories.ts'
+import { insidesOf } from '../support/insides.ts'
 import { rejection } from '../support/rejection.ts'
 
 const refused = (): Error => Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' })
@@ -210,7 +211,7 @@ test('connections that work do not speak for new ones that die at once', async (
 
 test('after one that died at once a connection that lives is trusted, though it is lent for good', async () => {
   const { clock, pool, factory } = onFakeTime({ max: 9, testOnBorrow: false }, scripted('validate'))
-  pool._insides.connector.breaker.failed(refused(), clock.now(), clock.now(), true, 9)
+  insidesOf(pool).connector.breaker.failed(refused(), clock.now(), clock.now(), true, 9)
   await clock.advance(1000)
   assert.ok(await pool.acquire())
   factory.onCreate.always('held')
@@ -240,7 +241,7 @@ test('a large pool does not take a server whose connections never answer for one
 test('trust comes back after one that died at once: with a loan that its borrower ended, or with a second of life', async () => {
   for (const how of ['a loan that is destroyed', 'a second of life'] as const) {
     const { clock, pool } = onFakeTime({ max: 1, min: how === 'a second of life' ? 1 : 0 })
-    const { connector } = pool._insides
+    const { connector } = insidesOf(pool)
     connector.breaker.failed(refused(), clock.now() - 1, clock.now() - 1, true, 1)
     assert.equal(pool.stats().breaker, 'open')
     await clock.advance(20)
@@ -257,7 +258,7 @@ test('a hook that a return sets off finds the connection with whom it has gone t
   const { clock, pool, factory } = onFakeTime({ max: 3 }, scripted('validate'))
   const first = await pool.acquire()
   await clock.advance(1)
-  pool._insides.connector.breaker.failed(refused(), clock.now() - 2, clock.now() - 2, true, 3)
+  insidesOf(pool).connector.breaker.failed(refused(), clock.now() - 2, clock.now() - 2, true, 3)
   const waiting = [pool.acquire(), pool.acquire()]
   const seen: boolean[] = []
   const create = factory.create.bind(factory)

@@ -3,7 +3,7 @@ import { describe, test } from 'node:test'
 import { ServerIdleTimeout } from '../../src/connections/server-idle-timeout.ts'
 
 const learning = (option: number | 'auto' | 'none' = 'auto'): ServerIdleTimeout =>
-  new ServerIdleTimeout(option, true, () => {})
+  new ServerIdleTimeout(option, true)
 
 /** The server closes connections of these idle ages at that time; the conclusion is drawn when the episode is over. */
 function closes(limit: ServerIdleTimeout, now: number, ...ages: number[]): void {

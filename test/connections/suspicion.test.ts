@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { after, before, describe, test } from 'node:test'
 import { createPool, type Pool } from '../../src/index.ts'
-import { blindPoolFor, poolFor } from '../sockets/cell.ts'
+import { blindPoolFor, poolFor } from '../sockets/fault-matrix.ts'
 import { eventually } from '../support/factories.ts'
 import { type FaultServer, startFaultServer } from '../support/fault-server.ts'
 

@@ -8,12 +8,12 @@ import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import { makePipe } from '../../examples/incidents/log-pipe/unread.ts'
 import { allReports, installReportSignal, reportAll } from '../../src/diagnostics/index.ts'
 import type { PoolReport } from '../../src/diagnostics/pool-report.ts'
 import { livePools } from '../../src/diagnostics/registry.ts'
 import { createPool } from '../../src/index.ts'
 import { eventually } from '../support/factories.ts'
+import { makePipe } from '../support/pipe.ts'
 
 const skip = process.platform === 'win32' ? 'needs signals' : false
 

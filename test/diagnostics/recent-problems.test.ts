@@ -2,12 +2,12 @@ import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
-import { makePipe } from '../../examples/incidents/log-pipe/unread.ts'
 import type { PoolOptions } from '../../src/api/options.ts'
 import { openPool } from '../../src/pool/create-pool.ts'
 import { FakeClock } from '../support/clock.ts'
 import { scripted } from '../support/factories.ts'
 import { packageRoot } from '../support/package-root.ts'
+import { makePipe } from '../support/pipe.ts'
 import { rejection } from '../support/rejection.ts'
 
 function poolOf(options: PoolOptions) {

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
 import { createServer as createTlsServer } from 'node:tls'
 import { Redis } from 'ioredis'
+import { packageRoot } from '../support/package-root.ts'
 import { until } from '../support/processes.ts'
 import { withRedis } from '../support/redis.ts'
 import { tlsCertificate, tlsKey } from '../support/tls.ts'
@@ -13,6 +14,27 @@ import { Example } from './running.ts'
 
 const redis = await withRedis()
 after(() => redis.stop())
+
+test('an example to copy imports nothing but packages, ours by its name: it runs wherever it is copied to', () => {
+  const folder = join(packageRoot(), 'examples')
+  const names = ['.', 'from-generic-pool'].flatMap(below =>
+    readdirSync(join(folder, below))
+      .filter(name => name.endsWith('.ts') && name !== 'start.ts')
+      .map(name => join(below, name)),
+  )
+  assert.ok(names.length >= 6, names.join())
+  for (const name of names) {
+    const imported = [...readFileSync(join(folder, name), 'utf8').matchAll(/ from '([^']+)'/g)].map(
+      ([, from]) => from,
+    )
+    assert.deepEqual(
+      imported.filter(from => from?.startsWith('.')),
+      [],
+      name,
+    )
+    assert.ok(name.endsWith('before.ts') || imported.some(from => from?.startsWith('lifeguard-pool')), name)
+  }
+})
 
 describe('the examples', { skip: redis.skip, concurrency: 2 }, () => {
   test('an HTTP service serves, tells of itself, and ends on SIGTERM with every request answered', async () => {

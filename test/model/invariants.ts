@@ -1,8 +1,13 @@
+/*
+ * The numbered invariants of docs/architecture.md, asserted on the parts of a pool after every step of the model test.
+ */
+
 import assert from 'node:assert/strict'
 import type { SlotState } from '../../src/api/stats.ts'
 import type { Pool } from '../../src/pool/pool.ts'
-import { MAX_GRACE_MILLIS } from '../../src/pool/stall-grace.ts'
-import type { Connection, World } from './world.ts'
+import { MAX_GRACE_MILLIS } from '../../src/runtime/stalls.ts'
+import { insidesOf } from '../support/insides.ts'
+import type { Connection, World } from './scripted-server.ts'
 
 const STATES: readonly SlotState[] = [
   'connecting',
@@ -16,7 +21,7 @@ const STATES: readonly SlotState[] = [
 
 /** The numbered invariants of the pool, as they stand in slots.ts, connector.ts and lending.ts. */
 export function assertInvariants(pool: Pool<Connection>, world: World, mostHeld: number, now: number): void {
-  const { slots, queue, connector, options, stalls } = pool._insides
+  const { slots, queue, connector, options, stalls } = insidesOf(pool)
   const all = [...slots.all]
   for (const state of STATES) {
     const counted = all.filter(slot => slot.state === state).length
@@ -61,7 +66,7 @@ export function assertInvariants(pool: Pool<Connection>, world: World, mostHeld:
   // After a stall, those whose time ran out meanwhile may be let wait on for a moment.
   const stalled = now - (stalls.last?.until ?? Number.NEGATIVE_INFINITY) < MAX_GRACE_MILLIS + 5
   for (const waiter of queue.waiters()) {
-    const deadline = waiter.deadline(options.acquireTimeoutMillis)
+    const deadline = waiter.deadline
     assert.ok(deadline > now || stalled, `6: a waiter is still there ${now - deadline} ms after its deadline`)
   }
   const connected = all.filter(slot => ['idle', 'validating', 'lent', 'resetting'].includes(slot.state))

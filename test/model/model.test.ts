@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Chance, seedFrom } from '../support/random.ts'
-import { Episode } from './episode.ts'
+import { Episode } from './random-life.ts'
 
 const STEPS = 250
 const EPISODES = Number(process.env.LIFEGUARD_EPISODES ?? 420)

@@ -7,7 +7,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { createPool, type PoolError } from '../../src/index.ts'
 import { eventually } from '../support/factories.ts'
-import { endings, failure, GRACE, type Thing, tally, World } from './world.ts'
+import { endings, failure, GRACE, type Thing, tally, World } from './pools-on-one-clock.ts'
 
 const SOON = 2 * GRACE + 40
 /** The same for plain acquires while no such loan has come back yet. */

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { test } from 'node:test'
 import { isMainThread, parentPort, Worker } from 'node:worker_threads'
 import { createPool, type Pool, type PoolError } from '../../src/index.ts'
-import { endings, GRACE, type Thing, tally, World } from './world.ts'
+import { endings, GRACE, type Thing, tally, World } from './pools-on-one-clock.ts'
 
 /* Forms in which people write tasks that take two connections. In each the knot has to be seen. */
 

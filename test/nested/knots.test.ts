@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Pool, PoolError } from '../../src/index.ts'
 import { ScriptedFactory } from '../support/factories.ts'
-import { endings, failure, GRACE, type Thing, tally, World } from './world.ts'
+import { endings, failure, GRACE, type Thing, tally, World } from './pools-on-one-clock.ts'
 
 /** Two graces, and what the alarm and the look at the stacks may add. */
 const SOON = 2 * GRACE + 40

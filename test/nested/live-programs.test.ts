@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { EventEmitter } from 'node:events'
 import { test } from 'node:test'
-import { never } from './never.ts'
-import { endings, failure, GRACE, type Thing, tally, World } from './world.ts'
+import { never } from './never-a-deadlock.ts'
+import { endings, failure, GRACE, type Thing, tally, World } from './pools-on-one-clock.ts'
 
 /*
  * Programs that come to their end by themselves, and whose stacks look as those of a deadlock do: what holds the

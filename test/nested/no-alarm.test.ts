@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { AsyncResource } from 'node:async_hooks'
 import { EventEmitter } from 'node:events'
 import type { Pool } from '../../src/index.ts'
-import { never, TIMES } from './never.ts'
-import { GRACE, type Thing, type World } from './world.ts'
+import { never, TIMES } from './never-a-deadlock.ts'
+import { GRACE, type Thing, type World } from './pools-on-one-clock.ts'
 
 /*
  * What must never be taken for a deadlock, although its loans lie idle for twenty graces. Each case runs many times, with

@@ -2,11 +2,12 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { isPoolError, type Pool } from '../../src/index.ts'
 import type { Clock } from '../../src/runtime/clock.ts'
-import type { JumpingClock } from '../support/nested-clock.ts'
+import { insidesOf } from '../support/insides.ts'
+import type { JumpingClock } from '../support/jumping-clock.ts'
 import { Chance, seedFrom } from '../support/random.ts'
-import { CompiledRun, type Source, Writer } from './compiled.ts'
-import { hopeless, type Lender, type Line, type Program, Run, randomProgram } from './programs.ts'
-import { GRACE, type Thing, World } from './world.ts'
+import { CompiledRun, type Source, Writer } from './compiled-programs.ts'
+import { GRACE, type Thing, World } from './pools-on-one-clock.ts'
+import { hopeless, type Lender, type Line, type Program, Run, randomProgram } from './random-programs.ts'
 
 /*
  * The oracle: each program keeps the truth about who holds and awaits what. Whoever is rejected must be without hope at
@@ -141,7 +142,7 @@ function watch(
   sizes: readonly number[],
   onRejection: (isRight: boolean) => void,
 ): void {
-  const { queue } = pool._insides
+  const { queue } = insidesOf(pool)
   const refuse = queue.reject.bind(queue)
   queue.reject = (waiter, how) => {
     const waiting = [...hopeless(run, sizes)]

@@ -3,7 +3,7 @@ import { after, test } from 'node:test'
 import { createRedisPool } from '../../src/adapters/ioredis/index.ts'
 import type { PoolError } from '../../src/index.ts'
 import { withRedis } from '../support/redis.ts'
-import { tally } from './world.ts'
+import { tally } from './pools-on-one-clock.ts'
 
 const redis = await withRedis()
 after(() => redis.stop())

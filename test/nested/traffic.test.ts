@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import { createSocketPool } from '../../src/adapters/net/index.ts'
 import { createPool, type PoolError } from '../../src/index.ts'
-import { endings, tally } from './world.ts'
+import { endings, tally } from './pools-on-one-clock.ts'
 
 const GRACE = 50
 

@@ -1,7 +1,16 @@
 // The declarations as they are published, seen by the compiler of somebody who has it check those of his libraries, too.
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
@@ -34,12 +43,12 @@ function install(): void {
 }
 
 /** What the compiler says; nothing if all is well. */
-function compile(...flags: string[]): Promise<string> {
+function compile(files: readonly string[], ...flags: string[]): Promise<string> {
   const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
   const always = ['--noEmit', '--strict', '--skipLibCheck', 'false', '--target', 'es2022', '--types', 'node']
   return new Promise(resolve => {
     const options = { cwd: consumer, timeout: 60_000 }
-    execFile(process.execPath, [compiler, ...always, ...flags, 'consumer.ts'], options, (error, stdout) =>
+    execFile(process.execPath, [compiler, ...always, ...flags, ...files], options, (error, stdout) =>
       resolve(error === null ? stdout : `${error.message}\n${stdout}`),
     )
   })
@@ -57,6 +66,16 @@ for (const flags of [
   ['--module', 'esnext', '--moduleResolution', 'bundler'],
 ]) {
   test(`whoever has his libraries checked can compile every entry point: ${flags.join(' ')}`, async () => {
-    assert.equal(await compile(...flags), '')
+    assert.equal(await compile(['consumer.ts'], ...flags), '')
   })
 }
+
+test('the examples compile where they are copied to, against the package as it is published', async () => {
+  const examples = readdirSync(join(root, 'examples')).filter(
+    file => file.endsWith('.ts') && file !== 'start.ts',
+  )
+  const files = [...examples, join('from-generic-pool', 'after.ts')]
+  for (const file of files) cpSync(join(root, 'examples', file), join(consumer, file))
+  assert.ok(files.length >= 5, files.join())
+  assert.equal(await compile(files, '--module', 'nodenext', '--exactOptionalPropertyTypes'), '')
+})

@@ -5,6 +5,7 @@ import { openPool } from '../../src/pool/create-pool.ts'
 import { STALL_MILLIS } from '../../src/runtime/alarm.ts'
 import { FakeClock, settle } from '../support/clock.ts'
 import { CountingFactory, scripted } from '../support/factories.ts'
+import { insidesOf } from '../support/insides.ts'
 import { rejection } from '../support/rejection.ts'
 
 async function fullPool(options: PoolOptions = {}) {
@@ -71,6 +72,7 @@ test('a true timeout beside a stall still comes, and names the stall', async () 
   const { clock, pool } = await fullPool({ acquireTimeoutMillis: 100 })
   const waiting = rejection(pool.acquire())
   await clock.stall(1000)
+  await clock.advance(100)
   const error = await waiting
   assert.equal(error.code, 'POOL_ACQUIRE_TIMEOUT')
   assert.ok((error.stalledMillis ?? 0) >= 890, `${error.stalledMillis}`)
@@ -180,7 +182,7 @@ test('a waiter behind a hundred thousand aborted ones is served, and they leave 
   assert.equal(pool.pending, 1)
   pool.release(held)
   assert.equal(await last, held)
-  assert.equal(pool._insides.queue.waiters().length, 0)
+  assert.equal(insidesOf(pool).queue.waiters().length, 0)
 })
 
 test('what an acquire is asked with is checked, all at once', async () => {

@@ -7,7 +7,8 @@ import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
-import { makePipe, type Pipe, runUnread } from '../../examples/incidents/log-pipe/unread.ts'
+import { runUnread } from '../../examples/incidents/log-pipe/unread.ts'
+import { makePipe, type Pipe } from '../support/pipe.ts'
 
 const CHILD = join(import.meta.dirname, 'sink-child.js')
 const SINK = join(import.meta.dirname, '../../src/runtime/log-sink.js')

@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import type { FaultServerOptions } from '../support/fault-server.ts'
-import { blindPoolFor, cell, type Fault, poolFor } from './cell.ts'
-import { afterFile, check, microtask, openPollPhase, type Phase, TRIES, timer } from './phases.ts'
+import { blindPoolFor, cell, type Fault, poolFor } from './fault-matrix.ts'
+import { afterFile, check, microtask, openPollPhase, type Phase, TRIES, timer } from './loop-phases.ts'
 
 const FAULTS: readonly Fault[] = ['fin', 'rst', 'dataThenFin', 'write']
 const PLAIN: Readonly<Record<string, FaultServerOptions>> = {

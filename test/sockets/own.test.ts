@@ -5,7 +5,7 @@ import { after, before, describe, test } from 'node:test'
 import type { Pool } from '../../src/index.ts'
 import { eventually } from '../support/factories.ts'
 import { type FaultServer, type FaultServerOptions, startFaultServer } from '../support/fault-server.ts'
-import { poolFor } from './cell.ts'
+import { poolFor } from './fault-matrix.ts'
 
 /** What borrowers do to the socket that they have. */
 const closings: readonly [string, (socket: Socket) => unknown][] = [

@@ -5,7 +5,7 @@ import { after, before, beforeEach, describe, test } from 'node:test'
 import type { Pool } from '../../src/index.ts'
 import { eventually, turns } from '../support/factories.ts'
 import { type FaultServer, startFaultServer } from '../support/fault-server.ts'
-import { poolFor } from './cell.ts'
+import { poolFor } from './fault-matrix.ts'
 
 describe('a socket that is lent as it is', () => {
   let server: FaultServer

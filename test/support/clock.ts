@@ -1,3 +1,8 @@
+/*
+ * The injected clock that stands still until the test moves it, timer by timer, with turns of the loop and stalls. For
+ * thousands of timers there is the JumpingClock.
+ */
+
 import type { Clock, Timer } from '../../src/runtime/clock.ts'
 
 interface Pending {

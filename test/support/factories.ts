@@ -1,3 +1,7 @@
+/*
+ * Factories for tests: one that counts, and one whose every hook the test scripts (ok, rejects, throws, held, hangs).
+ */
+
 import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises'
 import type { Factory } from '../../src/api/factory.ts'
 

@@ -1,3 +1,7 @@
+/*
+ * A simulated overload on an injected clock: callers, connections, service times, and what became of each caller.
+ */
+
 import { isPoolError } from '../../src/api/errors.ts'
 import type { PoolOptions } from '../../src/api/options.ts'
 import { openPool } from '../../src/pool/create-pool.ts'

@@ -3,7 +3,8 @@
  *
  *     node .build/examples/incidents/log-pipe/run.js [cycles]
  */
-import { makePipe, runUnread } from './unread.ts'
+import { makePipe } from '../../../test/support/pipe.ts'
+import { runUnread } from './unread.ts'
 
 const cycles = Number(process.argv[2] ?? 1_000_000)
 for (const way of ['plain', 'sync', 'guarded'] as const) {

@@ -1,63 +1,74 @@
 import { messageOf } from '../../api/errors.ts'
-import type { Factory } from '../../api/factory.ts'
+import type { Factory, ServerInfo } from '../../api/factory.ts'
 import { HANDLES, type HandleFactory } from '../../connections/handles.ts'
 import { isHealthy } from '../../sockets/socket-state.ts'
 import {
+  connectorOf,
   destroyClient,
   destroyWithError,
   isBusy,
-  type RedisClient,
   sentinelClient,
   streamOf,
 } from './client/client.ts'
+import type { Command, RedisClient } from './client/client-types.ts'
+import { isReplyError, isUnsupported } from './client/error-replies.ts'
 import { failed, openClient } from './client/open-client.ts'
-import { checkRole, refuseDeposed } from './client/role.ts'
-import { watchReplies } from './failover/failover-replies.ts'
-import type { SentinelTarget } from './failover/sentinel-watch.ts'
+import { permanentAdvice } from './client/permanent-errors.ts'
+import { checkRole, refuseDeposed, roleUnknown } from './client/role.ts'
+import type { Address } from './failover/addresses.ts'
+import type { Dial } from './failover/dial.ts'
+import type { SentinelTarget } from './failover/sentinels.ts'
 import { ClientLender } from './handle/client-lender.ts'
 import { checkBudget, forgetBudget } from './maxclients.ts'
-import { RedisPoolContext, type WantedRole } from './redis-pool-context.ts'
+import { RedisPoolContext } from './redis-pool-context.ts'
+import type { WantedRole } from './redis-pool-options.ts'
+import { serverOf } from './server-info.ts'
 
 /**
- * Errors to a PING that a connection in good order gives, and a new one would give as well: no permission, a server
- * that renamed the command, that cannot save to disk, or that is busy with a script. Others (LOADING, MASTERDOWN,
- * NOAUTH, …) mean that this server, or this connection, is not the right one now.
+ * Errors to a PING that a connection in good order gives, and a new one would give as well: a server that cannot save to
+ * disk, or that is busy with a script, beside one that does not have the command. Others (LOADING, MASTERDOWN, NOAUTH, …)
+ * mean that this server, or this connection, is not the right one now.
  */
-const ALIVE = /^(?:NOPERM|MISCONF|BUSY|ERR unknown command)\b/
+const ALIVE = /^(?:MISCONF|BUSY)\b/
 
 /** What the pool needs to make, lend, check and end ioredis clients. */
 export function clientFactory<R extends RedisClient>(
   make: () => R,
-  side = new RedisPoolContext(),
+  context = new RedisPoolContext(),
 ): Factory<R> & HandleFactory<R> {
-  const faces = new WeakMap<R, ClientLender>()
+  const lenders = new WeakMap<R, ClientLender>()
+  const { failover } = context
+  let server: ServerInfo = { system: 'redis' }
   return {
     async create(signal) {
-      let { epoch } = side
-      const client = await side.dial(signal, signal => {
+      let { epoch } = failover
+      const client = await failover.dial(signal, dial => {
         // It may begin again, after a switch.
-        epoch = side.epoch
-        return openFit(make, side, signal)
+        epoch = failover.epoch
+        return openFit(make, context, dial)
       })
-      const face = new ClientLender(client, side)
-      faces.set(client, face)
-      const wanted = wantedRole(client, side)
-      if (wanted === 'primary') watchReplies(client, face, epoch)
-      side.opened(client, sentinelsOf(client, wanted))
+      const lender = new ClientLender(client, context, wantedRole(client, context), epoch)
+      lenders.set(client, lender)
+      failover.opened(client, lender)
+      server = serverOf(client)
       return client
     },
     async destroy(client) {
-      side.closed(client)
-      if (side.clients.size === 0) forgetBudget(side)
+      failover.closed(client)
+      if (failover.clients.size === 0) forgetBudget(context)
       await endClient(client)
     },
     validate: isAlive,
     socket: streamOf,
-    busy: isBusy,
+    busy: busyWith,
+    isPermanent: permanentAdvice,
     serverIdleTimeout: askIdleTimeout,
+    get server() {
+      return server
+    },
     [HANDLES]: {
-      lend: client => (faces.get(client) as ClientLender).lend() as unknown as R,
-      unlend: (client, handle) => (faces.get(client) as ClientLender).unlend(handle),
+      lend: client => (lenders.get(client) as ClientLender).lend() as unknown as R,
+      unlend: (client, handle) => (lenders.get(client) as ClientLender).unlend(handle),
     },
   }
 }
@@ -65,18 +76,21 @@ export function clientFactory<R extends RedisClient>(
 /** Makes a client whose server is the right one. */
 async function openFit<R extends RedisClient>(
   make: () => R,
-  side: RedisPoolContext,
-  signal: AbortSignal,
+  context: RedisPoolContext,
+  dial: Dial,
 ): Promise<R> {
-  const client = await openClient(make, signal)
+  const { failover } = context
+  const { signal } = dial
+  const client = await openClient(make, signal, made => failover.direct(made, sentinelsOf(made), dial))
   const giveUp = (): void => destroyClient(client)
   signal.addEventListener('abort', giveUp)
   try {
-    const wanted = wantedRole(client, side)
+    const wanted = wantedRole(client, context)
     // Where replicas are wanted, the old primary may be one by now.
-    if (wanted === 'primary' && side.isDeposed(client)) throw refuseDeposed(client)
-    await checkRole(client, wanted)
-    await checkBudget(client, side)
+    if (wanted === 'primary' && failover.isDeposed(client)) throw refuseDeposed(client)
+    const isKnown = await checkRole(client, wanted)
+    if (!isKnown) context.warnOnce('LIFEGUARD_POOL_ROLE', roleUnknown(client, wanted))
+    await checkBudget(client, context)
     if (signal.aborted) {
       const why = messageOf(signal.reason)
       throw failed(client, `given up while the server was asked for its role (${why})`, signal.reason)
@@ -91,19 +105,23 @@ async function openFit<R extends RedisClient>(
 }
 
 /** Unless the user says so: what the options for ioredis ask for. `readOnly` is for replicas, and good on a primary. */
-function wantedRole(client: RedisClient, side: RedisPoolContext): WantedRole {
+function wantedRole(client: RedisClient, context: RedisPoolContext): WantedRole {
   const { sentinels, role, readOnly } = client.options as Record<string, unknown>
-  return side.options.role ?? (sentinels && role === 'slave' ? 'replica' : readOnly ? 'any' : 'primary')
+  return context.options.role ?? (sentinels && role === 'slave' ? 'replica' : readOnly ? 'any' : 'primary')
 }
 
-function sentinelsOf(client: RedisClient, wanted: WantedRole): SentinelTarget | undefined {
-  const { sentinels, name } = client.options as { sentinels?: unknown; name?: unknown }
-  if (!Array.isArray(sentinels)) return undefined
+function sentinelsOf(client: RedisClient): SentinelTarget | undefined {
+  const { sentinels, name, role, updateSentinels } = client.options as Record<string, unknown>
+  const connector = connectorOf(client)
+  if (!Array.isArray(sentinels) || connector?.connectToSentinel === undefined) return undefined
   return {
     name: String(name),
-    toPrimary: wanted !== 'replica',
+    toPrimary: role !== 'slave',
     endpoints: sentinels,
+    learns: updateSentinels !== false,
     dial: endpoint => sentinelClient(client, endpoint, { lazyConnect: true }),
+    translate: address =>
+      Object.getPrototypeOf(connector).sentinelNatResolve.call(connector, address) as Address,
   }
 }
 
@@ -125,6 +143,14 @@ async function endClient(client: RedisClient): Promise<void> {
   if (client.status !== 'end') destroyWithError(client, new Error('Connection is closed.'))
 }
 
+/** @returns the name of a command without an answer */
+function busyWith(client: RedisClient): boolean | string {
+  if (!isBusy(client)) return false
+  const { command } = (client.commandQueue.peekAt(0) ?? {}) as { command?: Command }
+  // Its arguments are nobody's business.
+  return command === undefined || String(command.name).toUpperCase().slice(0, 40)
+}
+
 /** Is the connection clean, and does the server answer a PING on it? */
 async function isAlive(client: RedisClient, signal: AbortSignal): Promise<boolean> {
   const stream = streamOf(client)
@@ -141,7 +167,8 @@ async function isAlive(client: RedisClient, signal: AbortSignal): Promise<boolea
     // Inside a MULTI that a borrower left open, the answer is QUEUED.
     client.ping().then(
       reply => answered(reply === 'PONG'),
-      (error: unknown) => answered(isReplyError(error) && ALIVE.test(error.message)),
+      (error: unknown) =>
+        answered(isUnsupported(error) || (isReplyError(error) && ALIVE.test(error.message))),
     )
   })
 }
@@ -163,8 +190,4 @@ async function askIdleTimeout(client: RedisClient): Promise<number | undefined> 
       : (reply as { timeout?: unknown } | null)?.timeout
   const millis = Number(seconds ?? Number.NaN) * 1000
   return Number.isFinite(millis) ? millis : undefined
-}
-
-function isReplyError(error: unknown): error is Error {
-  return error instanceof Error && error.name === 'ReplyError'
 }

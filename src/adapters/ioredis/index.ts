@@ -4,8 +4,9 @@ import type { PoolOptions } from '../../api/options.ts'
 import { isRecord } from '../../api/read-input.ts'
 import type { Pool } from '../../pool/pool.ts'
 import { openAdapter } from '../open-adapter.ts'
-import type { RedisClient } from './client/client.ts'
 import { clientMaker } from './client/client-options.ts'
+import type { RedisClient } from './client/client-types.ts'
+import { hideSecretsWithin } from './client/secrets.ts'
 import { clientFactory } from './factory.ts'
 import { RedisPoolContext } from './redis-pool-context.ts'
 import { type RedisPoolOptions, splitOptions } from './redis-pool-options.ts'
@@ -38,29 +39,43 @@ export function createRedisPool<R extends RedisClient = Redis>(
   redis: RedisOptions | string | (() => R),
   options?: RedisPoolOptions,
 ): Pool<R> {
-  return openRedisPool(side => redisFactory(redis, side), options)
+  return openRedisPool(context => redisFactory(redis, context), options)
 }
 
 /** @internal */
 export function openRedisPool<R extends RedisClient>(
-  makeFactory: (side: RedisPoolContext) => Factory<R>,
+  makeFactory: (context: RedisPoolContext) => Factory<R>,
   options: RedisPoolOptions | undefined,
 ): Pool<R> {
   const split = splitOptions(options)
-  let side: RedisPoolContext | undefined
+  let context: RedisPoolContext | undefined
   const pool = openAdapter(
     () => {
-      side = new RedisPoolContext(split.side)
-      const factory = makeFactory(side)
+      context = new RedisPoolContext(split.adapter)
+      const factory = makeFactory(context)
       if (split.prepare !== undefined)
-        factory.prepare = split.prepare as unknown as NonNullable<Factory<R>['prepare']>
+        factory.prepare = withoutSecrets(split.prepare as unknown as Prepare<R>)
       return factory
     },
     withDefaults(split.pool),
     split.issues,
   )
-  side?.attach(pool as unknown as Pool<never>)
+  context?.attach(pool as unknown as Pool<never>)
   return pool
+}
+
+type Prepare<R> = NonNullable<Factory<R>['prepare']>
+
+/** The client that it gets is no handle: an AUTH of its own may fail with the password in its error. */
+function withoutSecrets<R>(prepare: Prepare<R>): Prepare<R> {
+  return async (client, signal) => {
+    try {
+      await prepare(client, signal)
+    } catch (error) {
+      hideSecretsWithin(error)
+      throw error
+    }
+  }
 }
 
 /** What is not an object of options is left for the pool to refuse. */
@@ -75,10 +90,10 @@ function withDefaults(options: PoolOptions | undefined): PoolOptions | undefined
 /** @internal */
 export function redisFactory<R extends RedisClient = Redis>(
   redis: RedisOptions | string | (() => R),
-  side?: RedisPoolContext,
+  context?: RedisPoolContext,
 ): Factory<R> {
   return clientFactory(
     typeof redis === 'function' ? redis : (clientMaker(Redis, redis) as unknown as () => R),
-    side,
+    context,
   )
 }

@@ -30,9 +30,9 @@ const MOST_LOOKS = 100
 export class LeftoverSites {
   readonly #kinds = new Map<string, Kind>()
   #unansweredKinds = 0
-  readonly #tell: (offence: LeftoverSite) => void
+  readonly #tell: (site: LeftoverSite) => void
 
-  constructor(tell: (offence: LeftoverSite) => void) {
+  constructor(tell: (site: LeftoverSite) => void) {
     this.#tell = tell
   }
 

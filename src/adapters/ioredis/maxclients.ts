@@ -1,4 +1,4 @@
-import type { RedisClient } from './client/client.ts'
+import type { RedisClient } from './client/client-types.ts'
 import { infoOf } from './client/role.ts'
 import type { RedisPoolContext } from './redis-pool-context.ts'
 
@@ -6,23 +6,23 @@ import type { RedisPoolContext } from './redis-pool-context.ts'
 const known = new Map<string, Set<RedisPoolContext>>()
 
 /** Warns, once for each pool, if the pools of all processes together may ask for more clients than the server takes. */
-export async function checkBudget(client: RedisClient, side: RedisPoolContext): Promise<void> {
+export async function checkBudget(client: RedisClient, context: RedisPoolContext): Promise<void> {
   const key = addressOf(client)
-  if (known.get(key)?.has(side)) return
+  if (known.get(key)?.has(context)) return
   const pools = known.get(key) ?? new Set()
-  known.set(key, pools.add(side))
+  known.set(key, pools.add(context))
   const { connected_clients: connected } = infoOf(client)
   const limit = Number(infoOf(client).maxclients ?? (await askLimit(client)))
   if (!(limit > 0)) return
   const here = [...pools].reduce((sum, pool) => sum + pool.max, 0)
-  const { instances } = side.options
+  const { instances } = context.options
   const total = here * (instances ?? 1)
   // What else is connected now may be other processes of the same kind: it counts where their number is not known.
   const others = instances === undefined ? Math.max(Number(connected ?? 0) - ownClients(pools), 0) : 0
   if (total + others <= limit) return
   const processes = instances === undefined ? 'this process' : `${instances} processes`
   process.emitWarning(
-    `pool '${side.name}': the Redis server at ${key} takes ${limit} clients (maxclients), but ${processes} may ask for ` +
+    `pool '${context.name}': the Redis server at ${key} takes ${limit} clients (maxclients), but ${processes} may ask for ` +
       `${total} (${pools.size} ${pools.size === 1 ? 'pool' : 'pools'}, max ${here} in each process)` +
       `${others > 0 ? `, and ${others} more are connected to it already` : ''}. Lower max, or raise maxclients` +
       (instances === undefined ? '; the option instances tells how many processes there are' : ''),
@@ -31,9 +31,9 @@ export async function checkBudget(client: RedisClient, side: RedisPoolContext): 
 }
 
 /** A pool has no connections any more. */
-export function forgetBudget(side: RedisPoolContext): void {
+export function forgetBudget(context: RedisPoolContext): void {
   for (const [key, pools] of known) {
-    if (pools.delete(side) && pools.size === 0) known.delete(key)
+    if (pools.delete(context) && pools.size === 0) known.delete(key)
   }
 }
 
@@ -44,7 +44,7 @@ function addressOf(client: RedisClient): string {
 }
 
 const ownClients = (pools: ReadonlySet<RedisPoolContext>): number =>
-  [...pools].reduce((sum, pool) => sum + pool.clients.size, 1)
+  [...pools].reduce((sum, pool) => sum + pool.failover.clients.size, 1)
 
 /** Servers before Redis 7 do not tell in INFO; those of a service may refuse CONFIG, and then nobody knows. */
 async function askLimit(client: RedisClient): Promise<unknown> {

@@ -2,7 +2,23 @@ import type { Redis } from 'ioredis'
 import { KNOWN } from '../../api/option-rules.ts'
 import type { PoolOptions } from '../../api/options.ts'
 import { isRecord, readRecord, show } from '../../api/read-input.ts'
-import { NO_SIDE_OPTIONS, type SideOptions, type WantedRole } from './redis-pool-context.ts'
+
+/** Which role a server must have for its connections to be lent. */
+export type WantedRole = 'primary' | 'replica' | 'any'
+
+/** Options of the adapter itself, resolved. */
+export interface AdapterOptions {
+  readonly instances: number | undefined
+  readonly role: WantedRole | undefined
+  /** In lower case. */
+  readonly cleanCommands: ReadonlySet<string>
+}
+
+export const NO_ADAPTER_OPTIONS: AdapterOptions = {
+  instances: undefined,
+  role: undefined,
+  cleanCommands: new Set(),
+}
 
 /** Options of a pool of Redis clients: those of any pool, and some about Redis. */
 export interface RedisPoolOptions extends PoolOptions {
@@ -34,14 +50,14 @@ const NAMES: ReadonlySet<string> = new Set([...KNOWN, 'instances', 'role', 'clea
 
 /** The options of the adapter, and those that are left for the pool. What is no object is left for the pool to refuse. */
 export function splitOptions(given: RedisPoolOptions | undefined): {
-  readonly side: SideOptions
+  readonly adapter: AdapterOptions
   readonly pool: PoolOptions | undefined
   readonly prepare: RedisPoolOptions['prepare']
   /** What is wrong with those of the adapter. */
   readonly issues: readonly string[]
 } {
   const issues: string[] = []
-  if (!isRecord(given)) return { side: NO_SIDE_OPTIONS, pool: given, prepare: undefined, issues }
+  if (!isRecord(given)) return { adapter: NO_ADAPTER_OPTIONS, pool: given, prepare: undefined, issues }
   const { instances, role, cleanCommands, prepare, ...pool } = readRecord(given, NAMES, issues)
   if (instances !== undefined && !(Number.isInteger(instances) && (instances as number) >= 1))
     issues.push(`instances must be a whole number ≥ 1, got ${show(instances)}`)
@@ -52,11 +68,11 @@ export function splitOptions(given: RedisPoolOptions | undefined): {
     issues.push(`cleanCommands must be a list of names of commands, got ${show(cleanCommands)}`)
   if (prepare !== undefined && typeof prepare !== 'function')
     issues.push(`prepare must be a function, got ${show(prepare)}`)
-  if (issues.length > 0) return { side: NO_SIDE_OPTIONS, pool, prepare: undefined, issues }
-  const side = {
+  if (issues.length > 0) return { adapter: NO_ADAPTER_OPTIONS, pool, prepare: undefined, issues }
+  const adapter = {
     instances: instances as number | undefined,
     role: role as WantedRole | undefined,
     cleanCommands: new Set(((cleanCommands ?? []) as string[]).map(name => name.toLowerCase())),
   }
-  return { side, pool, prepare: prepare as RedisPoolOptions['prepare'], issues }
+  return { adapter, pool, prepare: prepare as RedisPoolOptions['prepare'], issues }
 }

@@ -2,20 +2,39 @@ import { connect as connectNet, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { messageOf, PoolError } from '../../api/errors.ts'
 import type { Factory } from '../../api/factory.ts'
-import { closeSocket, isHealthy, layer } from '../../sockets/socket-state.ts'
+import { closeSocket, isHealthy, isOpen, layer } from '../../sockets/socket-state.ts'
 import type { SocketTarget } from './target.ts'
 
 /** Idle time before the first keepalive probe. Milliseconds. */
 const KEEP_ALIVE_INITIAL_DELAY = 10_000
 
 /** What the pool needs to make, check and end sockets. */
-export function socketFactory(target: SocketTarget): Factory<Socket> {
+export function socketFactory({ oneWay = false, ...target }: SocketTarget): Factory<Socket> {
+  /** What each socket had written when it last received something: later bytes have no answer yet. */
+  const answered = new WeakMap<Socket, number>()
   return {
-    create: signal => openSocket(target, signal),
+    async create(signal) {
+      const socket = await openSocket(target, signal)
+      answered.set(socket, 0)
+      if (!oneWay) noteAnswers(socket, answered)
+      return socket
+    },
     destroy: endSocket,
-    validate: isHealthy,
+    // What a server says first is for the first borrower.
+    validate: socket => (socket.bytesWritten === 0 ? isOpen(socket) : isHealthy(socket)),
     socket: socket => socket,
-    busy: socket => socket.writableLength > 0,
+    busy: socket =>
+      socket.writableLength > 0 || (!oneWay && socket.bytesWritten > (answered.get(socket) ?? 0)),
+    server: { address: target.path ?? target.host ?? 'localhost', port: target.port },
+  }
+}
+
+/** Node hands to `push` whatever arrives, before anybody reads it. A listener would start the flow. */
+function noteAnswers(socket: Socket, answered: WeakMap<Socket, number>): void {
+  const { push } = socket
+  socket.push = (chunk, encoding) => {
+    if (chunk !== null) answered.set(socket, socket.bytesWritten)
+    return Reflect.apply(push, socket, [chunk, encoding])
   }
 }
 

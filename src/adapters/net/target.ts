@@ -17,6 +17,11 @@ export interface SocketTarget {
    * be valid for `servername`, or else for `host`, and a server name is sent (SNI) only if `servername` is given.
    */
   tls?: boolean | ConnectionOptions | undefined
+  /**
+   * The server never answers (log collectors, metrics): what has been sent is done. Default false: bytes sent after the
+   * last byte received have no answer yet, and a connection that comes back like that is not lent again.
+   */
+  oneWay?: boolean | undefined
   /** Probe idle connections, so that a peer that vanished is noticed. Default true. */
   keepAlive?: boolean | undefined
   /** Idle time before the first probe. Default 10000; Linux then gives up after ten more seconds or later. */
@@ -47,6 +52,7 @@ const RULES: Readonly<Record<keyof SocketTarget, Rule>> = {
   keepAlive: flag,
   keepAliveInitialDelay: wholeTo(0, LONGEST_KEEP_IDLE),
   noDelay: flag,
+  oneWay: flag,
   family: { want: '0, 4 or 6', ok: value => value === 0 || value === 4 || value === 6 },
   localAddress: { want: 'an IP address', ok: value => typeof value === 'string' && isIP(value) > 0 },
   hints: wholeTo(0, LONGEST_MILLIS),

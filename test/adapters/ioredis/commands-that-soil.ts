@@ -1,3 +1,8 @@
+/*
+ * Commands that leave something behind on their connection, and what must become of it: put right, or closed for a reason
+ * that names what was left.
+ */
+
 import type { Redis } from 'ioredis'
 
 /** Something that a borrower leaves behind. */

@@ -5,7 +5,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import { runInThisContext } from 'node:vm'
 import type { Redis } from 'ioredis'
-import { type Handle, LOAN } from '../../../src/adapters/ioredis/handle/handle.ts'
+import { type Handle, LOAN } from '../../../src/adapters/ioredis/handle/loan.ts'
 import { isPoolError } from '../../../src/api/errors.ts'
 import type { Pool } from '../../../src/pool/pool.ts'
 import { eventually } from '../../support/factories.ts'
@@ -28,7 +28,8 @@ const method = (client: Redis, name: string) =>
 setFlagsFromString('--allow-natives-syntax')
 const isAlike = runInThisContext('(a, b) => %HaveSameMap(a, b)') as (a: object, b: object) => boolean
 
-const clientOf = (handle: Redis): Redis => (handle as unknown as Handle)[LOAN].face.client as unknown as Redis
+const clientOf = (handle: Redis): Redis =>
+  (handle as unknown as Handle)[LOAN].lender.client as unknown as Redis
 
 for (const { name, Client } of versions) {
   describe(`${name}: the handle of a loan`, { skip }, () => {

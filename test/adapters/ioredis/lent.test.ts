@@ -109,7 +109,7 @@ for (const { name, Client } of versions) {
       // Nobody awaits this one: unhandled, its rejection would end the process.
       void client.blpop('none', 0)
       void client.multi({ pipeline: false })
-      assert.equal(busy(), true)
+      assert.equal(busy(), 'BLPOP')
       const socket = client.stream
       await noTimers()
       const ended = destroy()

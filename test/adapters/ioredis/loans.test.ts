@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, describe, test } from 'node:test'
 import type { Redis } from 'ioredis'
-import { type Handle, LOAN } from '../../../src/adapters/ioredis/handle/handle.ts'
+import { type Handle, LOAN } from '../../../src/adapters/ioredis/handle/loan.ts'
 import { isPoolError } from '../../../src/api/errors.ts'
 import { countSockets } from '../../support/fds.ts'
 import { Chance, seedFrom } from '../../support/random.ts'
@@ -18,7 +18,8 @@ const LOANS = process.env.LIFEGUARD_LONG ? 100_000 : 2500
 const BORROWERS = 24
 
 /** The client behind a handle. */
-const clientOf = (handle: Redis): Redis => (handle as unknown as Handle)[LOAN].face.client as unknown as Redis
+const clientOf = (handle: Redis): Redis =>
+  (handle as unknown as Handle)[LOAN].lender.client as unknown as Redis
 
 const listenersOf = (client: Redis): string =>
   client

@@ -2,7 +2,8 @@
 import * as genericPool from 'generic-pool'
 import { messageOf } from '../../../src/api/errors.ts'
 import { turns } from '../../support/factories.ts'
-import type { CreatePool, Facts, Scenario } from './scenario.ts'
+import type { CreatePool, Facts } from './scenario.ts'
+import { type ScenarioName, scenarios } from './scenarios/index.ts'
 
 export type Report = { started: true } | { alive: true } | { facts: Facts } | { broken: string }
 /** What the child tells its parent: one report, and what would have ended a process that has no handler. */
@@ -20,10 +21,10 @@ process.on('message', () => tell({ alive: true }))
 const createPool = (which === 'generic-pool'
   ? genericPool.createPool
   : (await import('../../../src/index.ts')).createPool) as unknown as CreatePool
-const scenario: { run: Scenario } = await import(new URL(`./scenarios/${name}.js`, import.meta.url).href)
+const scenario = scenarios[name as ScenarioName]
 tell({ started: true })
 try {
-  const facts = await scenario.run(createPool)
+  const facts = await scenario(createPool)
   await turns(2) // for a rejection that is still on its way to nobody
   tell({ facts }, () => process.exit())
 } catch (error) {

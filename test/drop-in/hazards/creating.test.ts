@@ -1,11 +1,11 @@
 import { atLeast, atMost, hazard } from './hazard.ts'
 
-hazard(1, 'one hung create starves all later acquires', '01-hung-create', {
+hazard(1, 'one hung create starves all later acquires', 'hungCreate', {
   theirs: { facts: { served: 0, creates: 1 } },
   ours: { facts: { served: 9, creates: 2, openAtLast: 0 } },
 })
 
-hazard(1, 'a hung create keeps the only slot, and its late connection is lost', '01-hung-create-only-slot', {
+hazard(1, 'a hung create keeps the only slot, and its late connection is lost', 'hungCreateOnlySlot', {
   theirs: { facts: { served: 0, lateIsClosed: false } },
   ours: { facts: { served: 3, lateIsClosed: true, open: 1 } },
 })
@@ -13,7 +13,7 @@ hazard(1, 'a hung create keeps the only slot, and its late connection is lost', 
 hazard(
   3,
   'creates that reject at once spin the loop, and no acquire ever times out',
-  '03-create-rejects-at-once',
+  'createRejectsAtOnce',
   {
     theirs: { ending: 'spun' },
     ours: {
@@ -27,7 +27,7 @@ hazard(
   2500,
 )
 
-hazard(3, 'failing creates are tried without pause, and nobody hears why', '03-create-keeps-failing', {
+hazard(3, 'failing creates are tried without pause, and nobody hears why', 'createKeepsFailing', {
   theirs: {
     facts: { acquire: 'TimeoutError: ResourceRequest timed out', cause: null, attempts: atLeast(500) },
   },
@@ -42,7 +42,7 @@ hazard(3, 'failing creates are tried without pause, and nobody hears why', '03-c
   },
 })
 
-hazard(3, 'in an outage every acquire waits in vain for its whole deadline', '03-outage-without-end', {
+hazard(3, 'in an outage every acquire waits in vain for its whole deadline', 'outageWithoutEnd', {
   theirs: {
     facts: { newcomer: 'TimeoutError: ResourceRequest timed out', newcomerCause: null, quick: false },
   },
@@ -58,29 +58,24 @@ hazard(3, 'in an outage every acquire waits in vain for its whole deadline', '03
   },
 })
 
-hazard(
-  4,
-  'a create that throws escapes from acquire, and a connection is lent to nobody',
-  '04-create-throws',
-  {
-    theirs: {
-      facts: { first: 'threw', second: 'TimeoutError: ResourceRequest timed out', lentToNobody: 1 },
-    },
-    ours: { facts: { first: 'fulfilled', second: 'fulfilled', lentToNobody: 0 } },
+hazard(4, 'a create that throws escapes from acquire, and a connection is lent to nobody', 'createThrows', {
+  theirs: {
+    facts: { first: 'threw', second: 'TimeoutError: ResourceRequest timed out', lentToNobody: 1 },
   },
-)
+  ours: { facts: { first: 'fulfilled', second: 'fulfilled', lentToNobody: 0 } },
+})
 
-hazard(4, 'a create that throws escapes from createPool', '04-create-throws-at-start', {
+hazard(4, 'a create that throws escapes from createPool', 'createThrowsAtStart', {
   theirs: { facts: { threw: true } },
   ours: { facts: { threw: false, filled: true } },
 })
 
-hazard(12, 'after a failed create, min stays unfilled until somebody acquires', '12-min-not-restored', {
+hazard(12, 'after a failed create, min stays unfilled until somebody acquires', 'minNotRestored', {
   theirs: { facts: { filled: false } },
   ours: { facts: { filled: true } },
 })
 
-hazard(12, 'ready never tells that the pool cannot become ready', '12-ready-in-an-outage', {
+hazard(12, 'ready never tells that the pool cannot become ready', 'readyInAnOutage', {
   theirs: { facts: { ready: 'pending' } },
   ours: {
     facts: {
@@ -91,7 +86,7 @@ hazard(12, 'ready never tells that the pool cannot become ready', '12-ready-in-a
   },
 })
 
-hazard(12, 'ready is told late, as it polls', '12-ready-polls', {
+hazard(12, 'ready is told late, as it polls', 'readyPolls', {
   theirs: { facts: { available: 2, ready: 'pending' } },
   ours: { facts: { available: 2, ready: 'fulfilled' } },
 })

@@ -6,6 +6,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { Message } from './child.ts'
 import type { Fact, Facts } from './scenario.ts'
+import type { ScenarioName } from './scenarios/index.ts'
 
 export type PoolName = 'generic-pool' | 'lifeguard-pool'
 
@@ -26,7 +27,11 @@ const LIMIT_MILLIS = 8000
 const ANSWER_MILLIS = 500
 
 /** Plays a scenario against a pool in a child process, which does not outlive the call. */
-export async function play(scenario: string, pool: PoolName, limitMillis = LIMIT_MILLIS): Promise<Outcome> {
+export async function play(
+  scenario: ScenarioName,
+  pool: PoolName,
+  limitMillis = LIMIT_MILLIS,
+): Promise<Outcome> {
   const child = fork(fileURLToPath(new URL('./child.js', import.meta.url)), [scenario, pool], {
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     execArgv: ['--no-warnings'],
@@ -85,12 +90,12 @@ export const atMost = (most: number) => (fact: Fact | undefined) => typeof fact 
  * Two tests of one danger: that generic-pool runs into it, or the scenario would prove nothing; and that ours does not.
  *
  * @param number - of the hazard in docs and research
- * @param scenario - name of a file in `scenarios/`
+ * @param scenario - name of a function in `scenarios/`
  */
 export function hazard(
   number: number,
   danger: string,
-  scenario: string,
+  scenario: ScenarioName,
   expected: { readonly theirs: Expected; readonly ours: Expected },
   limitMillis?: number,
 ): void {

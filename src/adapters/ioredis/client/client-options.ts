@@ -3,7 +3,9 @@ import { messageOf } from '../../../api/errors.ts'
 import { breaches, KNOWN, millis, type Rule, whole, wholeTo } from '../../../api/option-rules.ts'
 import { isRecord, readField, readRecord, show } from '../../../api/read-input.ts'
 import { badOptions } from '../../../api/resolve-options.ts'
-import { isRedisClient, type RedisClient, setDisconnectTimeout } from './client.ts'
+import { isRedisClient, setDisconnectTimeout } from './client.ts'
+import type { RedisClient } from './client-types.ts'
+import { foreignOptions } from './foreign-options.ts'
 
 /** How long a client that a borrower ends by `disconnect()` waits for the server to close. Milliseconds. */
 const DISCONNECT_MILLIS = 100
@@ -73,7 +75,7 @@ export function clientMaker<R extends RedisClient>(Client: RedisClass<R>, given:
   const issues = wrongTarget(given)
   if (issues.length > 0) throw badOptions(issues)
   const user = isRecord(given) ? readRecord(given, undefined, issues) : given
-  issues.push(...conflicts(named(user)), ...misplaced(named(user)))
+  issues.push(...conflicts(named(user)), ...misplaced(named(user)), ...foreignOptions(named(user)))
   const forced = Object.fromEntries(Object.entries(FORCED).map(([name, { value }]) => [name, value]))
   const Layered = Client as unknown as new (...layers: readonly unknown[]) => R
   let own: Readonly<Record<string, unknown>> = {}

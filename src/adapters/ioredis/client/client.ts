@@ -1,50 +1,18 @@
 import type { Socket } from 'node:net'
 import { closeSocket } from '../../../sockets/socket-state.ts'
-
-/**
- * What the adapter uses of an ioredis client. The client of ioredis 5, that of ioredis 6 and one typed for RESP3
- * replies all have this shape, although TypeScript cannot assign them to each other.
- */
-export interface RedisClient {
-  readonly status: string
-  readonly isCluster: boolean
-  readonly options: object
-  /** Typed as always there; in fact undefined until the tick after connecting starts. */
-  readonly stream: Socket
-  readonly condition: { readonly subscriber: unknown } | null
-  readonly commandQueue: Queue
-  readonly autoPipelineQueueSize: number
-  connect(): Promise<unknown>
-  disconnect(): void
-  ping(): Promise<unknown>
-  call(command: string, ...args: string[]): Promise<unknown>
-  on(event: string, listener: (...args: unknown[]) => void): unknown
-  once(event: string, listener: (...args: unknown[]) => void): unknown
-  off(event: string, listener: (...args: unknown[]) => void): unknown
-}
-
-interface Queue {
-  readonly length: number
-  peekAt(index: number): unknown
-}
+import type { CommandQueue, Connector, RedisClient } from './client-types.ts'
+import { watchErrorReplies } from './error-replies.ts'
+import { silence } from './reply-guard.ts'
 
 /** What the type of ioredis keeps private, and what it has no name for. Each is undefined if a version lacks it. */
 interface Internals {
   readonly connector?: Connector
-  readonly offlineQueue?: Queue
+  readonly offlineQueue?: CommandQueue
   flushQueue?(...args: unknown[]): void
   readonly socketTimeoutTimer?: ReturnType<typeof setTimeout>
 }
 
-interface Connector {
-  stream?: Socket | undefined
-  disconnectTimeout?: number
-  /** Called with what the server tells of itself; false closes the connection. */
-  check?(info: Readonly<Record<string, string | undefined>>): boolean
-  connectToSentinel?(...args: unknown[]): RedisClient
-}
-
-const innards = (client: RedisClient): Internals => client as unknown as Internals
+const internals = (client: RedisClient): Internals => client as unknown as Internals
 
 /** Is that an ioredis client, of whatever version or copy, and not a cluster of them? */
 export function isRedisClient(value: unknown): value is RedisClient {
@@ -56,10 +24,10 @@ export function isRedisClient(value: unknown): value is RedisClient {
 
 /** The client's socket; the connector has it a few microtasks before the client. */
 export function streamOf(client: RedisClient): Socket | undefined {
-  return (client.stream as Socket | undefined) ?? innards(client).connector?.stream
+  return (client.stream as Socket | undefined) ?? internals(client).connector?.stream
 }
 
-export const connectorOf = (client: RedisClient): Connector | undefined => innards(client).connector
+export const connectorOf = (client: RedisClient): Connector | undefined => internals(client).connector
 
 /** Has the client commands without an answer? */
 export function isBusy(client: RedisClient): boolean {
@@ -73,7 +41,7 @@ export function isBusy(client: RedisClient): boolean {
  */
 export function destroyClient(client: RedisClient): void {
   const stream = streamOf(client)
-  const { offlineQueue, socketTimeoutTimer } = innards(client)
+  const { offlineQueue, socketTimeoutTimer } = internals(client)
   ignoreReplies(client.commandQueue)
   ignoreReplies(offlineQueue)
   silence(client)
@@ -91,7 +59,7 @@ export function destroyClient(client: RedisClient): void {
 /** Ends the client as {@link destroyClient} does; its commands are rejected at once, and with this error. */
 export function destroyWithError(client: RedisClient, error: Error): void {
   ignoreReplies(client.commandQueue)
-  innards(client).flushQueue?.call(client, error)
+  internals(client).flushQueue?.call(client, error)
   destroyClient(client)
 }
 
@@ -99,38 +67,11 @@ export function destroyWithError(client: RedisClient, error: Error): void {
  * Takes the commands that are cut off here out of Node's sight as unhandled: whoever awaits one still sees it fail,
  * but one that was sent and forgotten must not bring the process down because the pool closed its connection.
  */
-function ignoreReplies(queue: Queue | undefined): void {
+function ignoreReplies(queue: CommandQueue | undefined): void {
   for (let index = 0; queue !== undefined && index < queue.length; index += 1) {
     const { command } = queue.peekAt(index) as { command?: { promise?: Promise<unknown> } }
     command?.promise?.catch(() => {})
   }
-}
-
-/** Takes an answer that nobody is to have. */
-const NOBODY = { command: { name: 'ping', args: [''], resolve() {}, reject() {} } }
-
-/**
- * ioredis reads on: what came in one piece with the answer at which the client was ended it would still deal out, to
- * commands it does not belong to, and throw where its shape is not theirs. The commands that wait stay in the queue;
- * they are rejected as it is flushed.
- */
-function silence(client: RedisClient): void {
-  const queue = client.commandQueue as Queue & { shift?: () => unknown }
-  const own = innards(client) as { flushQueue?: Internals['flushQueue'] }
-  const { flushQueue } = own
-  if (flushQueue === undefined || Object.hasOwn(queue, 'shift')) return
-  if (client.condition) (client.condition as { subscriber: unknown }).subscriber = false
-  const hear = (): void => {
-    delete queue.shift
-    delete own.flushQueue
-  }
-  queue.shift = () => NOBODY
-  own.flushQueue = (...args) => {
-    hear()
-    flushQueue.apply(client, args)
-  }
-  // The piece has been read by then.
-  process.nextTick(hear)
 }
 
 interface Asked {
@@ -146,7 +87,7 @@ const asked = new WeakMap<RedisClient, Asked>()
  * it softly, so that a silent sentinel would keep a socket, and a timer the process, after the dial was called off.
  */
 export function watchSentinels(client: RedisClient): void {
-  const { connector } = innards(client)
+  const { connector } = internals(client)
   const connectToSentinel = connector?.connectToSentinel
   if (connector === undefined || typeof connectToSentinel !== 'function') return
   const ours: Asked = { sentinels: new Set(), lastError: undefined }
@@ -154,6 +95,7 @@ export function watchSentinels(client: RedisClient): void {
   connector.connectToSentinel = (...args) => {
     const sentinel = connectToSentinel.apply(connector, args)
     ours.sentinels.add(sentinel)
+    watchErrorReplies(sentinel)
     sentinel.on('error', error => {
       ours.lastError = error
     })
@@ -166,26 +108,34 @@ export function watchSentinels(client: RedisClient): void {
   }
 }
 
+/** The sentinels were asked by others on behalf of this client. */
+export function sentinelsFailed(client: RedisClient, error: unknown): void {
+  const ours = asked.get(client)
+  if (ours !== undefined) ours.lastError = error
+}
+
 /** Why the last sentinel did not answer. ioredis says no more than that the connection closed. */
 export function sentinelError(client: RedisClient): unknown {
   return asked.get(client)?.lastError
 }
 
 function forgetStream(client: RedisClient): void {
-  const { connector } = innards(client)
+  const { connector } = internals(client)
   if (connector !== undefined) connector.stream = undefined
 }
 
 /** Makes a client to a sentinel, as ioredis would do to ask it for an address, but for these options. */
 export function sentinelClient(client: RedisClient, endpoint: unknown, options: object): RedisClient {
-  const { connector } = innards(client)
+  const { connector } = internals(client)
   // Not the method of this very connector: its clients belong to the one that asks, and end with it.
   const prototype: Connector = Object.getPrototypeOf(connector)
-  return prototype.connectToSentinel?.call(connector, endpoint, options) as RedisClient
+  const sentinel = prototype.connectToSentinel?.call(connector, endpoint, options) as RedisClient
+  watchErrorReplies(sentinel)
+  return sentinel
 }
 
 /** The socket's timeout of `disconnect()` was copied when the client was made. */
 export function setDisconnectTimeout(client: RedisClient, millis: number): void {
-  const { connector } = innards(client)
+  const { connector } = internals(client)
   if (connector !== undefined && 'disconnectTimeout' in connector) connector.disconnectTimeout = millis
 }

@@ -1,16 +1,13 @@
 import type { Socket } from 'node:net'
-import { messageOf, PoolError } from '../../../api/errors.ts'
+import { isPoolError, messageOf, PoolError } from '../../../api/errors.ts'
 import { badOptions } from '../../../api/resolve-options.ts'
 import { closeSocket, isHealthy } from '../../../sockets/socket-state.ts'
-import {
-  destroyClient,
-  isRedisClient,
-  type RedisClient,
-  sentinelError,
-  streamOf,
-  watchSentinels,
-} from './client.ts'
+import { destroyClient, isRedisClient, sentinelError, streamOf, watchSentinels } from './client.ts'
 import { forceOptions } from './client-options.ts'
+import type { RedisClient } from './client-types.ts'
+import { isReplyError, refusalOf, watchErrorReplies } from './error-replies.ts'
+import { connectWithoutInfo, hearRefusal } from './handshake.ts'
+import { guardReplies } from './reply-guard.ts'
 import { keepInfo } from './role.ts'
 
 /** Clients that some pool of this process owns or has owned. */
@@ -26,9 +23,14 @@ const taken = new WeakSet<RedisClient>()
  * @throws PoolError `POOL_CONNECT_FAILED` if there was no error, only silence (until the signal) or a close;
  * `POOL_BAD_OPTIONS` if `make` gave what cannot be pooled
  */
-export async function openClient<R extends RedisClient>(make: () => R, signal: AbortSignal): Promise<R> {
+export async function openClient<R extends RedisClient>(
+  make: () => R,
+  signal: AbortSignal,
+  onMade: (client: R) => void,
+): Promise<R> {
   signal.throwIfAborted()
   const client = adopt(make())
+  onMade(client)
   await ready(client, signal)
   return client
 }
@@ -44,7 +46,12 @@ function adopt<R extends RedisClient>(client: R): R {
   }
   taken.add(client)
   client.on('error', onFault)
+  watchErrorReplies(client)
+  // Before that, ioredis gives it a new queue.
+  client.once('connect', onConnect)
+  if (client.status === 'connect' || client.status === 'ready') guardReplies(client)
   watchSentinels(client)
+  connectWithoutInfo(client)
   keepInfo(client)
   try {
     forceOptions(client)
@@ -78,6 +85,11 @@ function onFault(this: RedisClient): void {
   destroyClient(this)
 }
 
+function onConnect(this: RedisClient): void {
+  guardReplies(this)
+  hearRefusal(this)
+}
+
 function onPeerClosed(this: Socket): void {
   closeSocket(this)
 }
@@ -98,7 +110,9 @@ function ready(client: RedisClient, signal: AbortSignal): Promise<void> {
       destroyClient(client)
       const deeper = sentinelError(client)
       if (deeper !== undefined && error instanceof Error) error.cause ??= deeper
-      reject(error)
+      // What the server says comes before the end of the socket, which may be all that ioredis tells of.
+      const refused = refusalOf(client) !== undefined && !isReplyError(error) && !isPoolError(error)
+      reject(refused ? failed(client, messageOf(error), error) : error)
     }
     const onEnd = (cause?: unknown): void =>
       onError(failed(client, `the connection was closed ${progress(client)}`, cause))
@@ -136,8 +150,14 @@ function ready(client: RedisClient, signal: AbortSignal): Promise<void> {
 export function failed(client: RedisClient, what: string, cause: unknown): PoolError {
   const { sentinels, name, path, host, port } = client.options as Record<string, unknown>
   const target = sentinels ? `'${name}' by way of its sentinels` : (path ?? `${host}:${port}`)
-  const message = `connecting to Redis at ${target}: ${what}`
-  return new PoolError('POOL_CONNECT_FAILED', message, cause === undefined ? {} : { cause })
+  const refusal = refusalOf(client)
+  const said = refusal === undefined ? '' : `; the server said: ${refusal.message}`
+  const because = refusal ?? cause
+  return new PoolError(
+    'POOL_CONNECT_FAILED',
+    `connecting to Redis at ${target}: ${what}${said}`,
+    because === undefined ? {} : { cause: because },
+  )
 }
 
 /** How far connecting has come. */

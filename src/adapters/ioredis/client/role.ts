@@ -1,6 +1,8 @@
-import { PoolError } from '../../../api/errors.ts'
-import type { WantedRole } from '../redis-pool-context.ts'
-import { connectorOf, type RedisClient } from './client.ts'
+import { messageOf, PoolError } from '../../../api/errors.ts'
+import type { WantedRole } from '../redis-pool-options.ts'
+import { connectorOf } from './client.ts'
+import type { RedisClient } from './client-types.ts'
+import { isUnsupported } from './error-replies.ts'
 
 /** What the server said of itself when the connection was made: fields of INFO, all of them text. */
 export type Info = Readonly<Record<string, string | undefined>>
@@ -27,14 +29,17 @@ export const infoOf = (client: RedisClient): Info => infos.get(client) ?? {}
  * Refuses a connection whose server has the wrong role. A user who may not ask for it by INFO may still ask by HELLO,
  * which Redis lets everybody do; where that is not known either, the connection is taken.
  *
+ * @returns whether the role is known, if it matters
  * @throws PoolError `POOL_CONNECT_FAILED`
  */
-export async function checkRole(client: RedisClient, wanted: WantedRole): Promise<void> {
-  if (wanted === 'any') return
-  const role = infoOf(client).role ?? (await askRole(client))
+export async function checkRole(client: RedisClient, wanted: WantedRole): Promise<boolean> {
+  const info = infoOf(client)
+  if (hasLostPrimary(info)) await checkService(client)
+  if (wanted === 'any') return true
+  const role = info.role ?? (await askRole(client))
   const isReplica = role === 'slave' || role === 'replica'
   const isPrimary = role === 'master' || role === 'primary'
-  if (wanted === 'primary' ? !isReplica : !isPrimary) return
+  if (wanted === 'primary' ? !isReplica : !isPrimary) return isReplica || isPrimary
   const [is, where] = isReplica
     ? ['a replica', "Ask for replicas with role: 'replica', or take whatever there is with role: 'any'"]
     : ['a primary', "Take whatever there is with role: 'any'"]
@@ -45,18 +50,60 @@ export async function checkRole(client: RedisClient, wanted: WantedRole): Promis
   )
 }
 
+const hasLostPrimary = ({ role, master_link_status: link }: Info): boolean =>
+  role === 'slave' && link === 'down'
+
+/** A replica that has lost its primary may refuse to serve, by its settings: any command tells. */
+async function checkService(client: RedisClient): Promise<void> {
+  try {
+    await client.ping()
+  } catch (error) {
+    if (!isUnsupported(error)) throw refusal(client, `the replica does not serve now: ${messageOf(error)}`)
+  }
+}
+
+/**
+ * Asks the server of a live connection whether it is still the right one.
+ *
+ * @returns why it is not
+ * @throws if it cannot be told, or by the reply that tells
+ */
+export async function wrongRole(client: RedisClient, wanted: WantedRole): Promise<string | undefined> {
+  const asked = [client.call('INFO', 'replication'), client.ping()].map(reply =>
+    reply.catch(unlessUnsupported),
+  )
+  const [text] = await Promise.all(asked)
+  if (wanted !== 'primary') return undefined
+  const role = /^role:(\w+)/m.exec(String(text))?.[1] ?? (await askRole(client))
+  if (role === undefined) throw new Error('the server does not tell its role')
+  return role === 'master' ? undefined : `the server is a ${role}`
+}
+
+function unlessUnsupported(error: unknown): void {
+  if (!isUnsupported(error)) throw error
+}
+
+/** What cannot be known is said, so that nobody counts on it. */
+export const roleUnknown = (client: RedisClient, wanted: WantedRole): string =>
+  `the server at ${addressOf(client)} tells its role neither by INFO nor by HELLO (${messageOf(refusals.get(client) ?? '')}): ` +
+  `the pool wants a ${wanted}, and cannot see whether it is one before a command says so. role: 'any' asks for none`
+
 /** For a connection to the primary that the sentinels have replaced. */
 export const refuseDeposed = (client: RedisClient): PoolError =>
   refusal(client, 'a sentinel that has not heard of the failover yet gave the address of the old primary')
 
 function refusal(client: RedisClient, why: string): PoolError {
+  return new PoolError('POOL_CONNECT_FAILED', `connecting to Redis at ${addressOf(client)}: ${why}`)
+}
+
+function addressOf(client: RedisClient): string {
   const { host, port, path } = client.options as Record<string, unknown>
   const { remoteAddress = host, remotePort = port } = client.stream
-  return new PoolError(
-    'POOL_CONNECT_FAILED',
-    `connecting to Redis at ${path ?? `${remoteAddress}:${remotePort}`}: ${why}`,
-  )
+  return String(path ?? `${remoteAddress}:${remotePort}`)
 }
+
+/** What was said to HELLO. */
+const refusals = new WeakMap<RedisClient, unknown>()
 
 async function askRole(client: RedisClient): Promise<string | undefined> {
   const { call } = client as unknown as { call(name: string): Promise<unknown> }
@@ -65,7 +112,8 @@ async function askRole(client: RedisClient): Promise<string | undefined> {
     const fields = Array.isArray(reply) ? pairs(reply) : (reply as Record<string, unknown>)
     const role = fields?.role
     return role === undefined ? undefined : String(role)
-  } catch {
+  } catch (error) {
+    refusals.set(client, error)
     return undefined
   }
 }

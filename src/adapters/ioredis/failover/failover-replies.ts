@@ -1,30 +1,37 @@
-import { messageOf } from '../../../api/errors.ts'
-import type { RedisClient } from '../client/client.ts'
-import type { ClientLender } from '../handle/client-lender.ts'
+import type { Command, RedisClient } from '../client/client-types.ts'
+import { isReplyError, onErrorReply } from '../client/error-replies.ts'
+import { isRedisCommand } from '../handle/command-effects.ts'
+import type { WantedRole } from '../redis-pool-options.ts'
 
 /**
- * Replies by which a server says that it is not the primary any more, or not ready to be one. An EXEC that is refused
- * names the reason inside, and so did scripts before Redis 7. `UNBLOCKED` has a second meaning, a CLIENT UNBLOCK.
+ * Replies by which a server says that it is not the primary any more. An EXEC that is refused names the reason inside, and
+ * so did scripts before Redis 7. `UNBLOCKED` has a second meaning, a CLIENT UNBLOCK.
  */
-const LOST =
-  /^(?:READONLY|MASTERDOWN|LOADING)\b|^UNBLOCKED force unblock\b|^EXECABORT .*: (?:READONLY|MASTERDOWN|LOADING)\b|^ERR Error running script\b.*-(?:READONLY|MASTERDOWN)\b/
+const NO_PRIMARY =
+  /^READONLY\b|^UNBLOCKED force unblock\b|^EXECABORT .*: READONLY\b|^ERR Error running script\b.*-READONLY\b/
 
-/** Does this error reply mean that the connection leads to the wrong server? */
-export const isLost = (error: unknown): boolean =>
-  error instanceof Error && error.name === 'ReplyError' && LOST.test(error.message)
+/** Replies by which a server says that it serves nobody now, or not this connection. */
+const NO_SERVICE =
+  /^(?:MASTERDOWN|LOADING|NOAUTH)\b|^EXECABORT .*: (?:MASTERDOWN|LOADING|NOAUTH)\b|^ERR Error running script\b.*-MASTERDOWN\b/
 
-/**
- * Watches the error replies of a client, whoever they are for, by the method that ioredis calls for each of them: other
- * replies cost nothing.
- */
-export function watchReplies(client: RedisClient, face: ClientLender, epoch: number): void {
-  const watched = client as RedisClient & { handleReconnection(error: Error, item: unknown): void }
-  const { handleReconnection } = watched
-  const watch = (error: Error, item: unknown): void => {
-    handleReconnection.call(client, error, item)
-    if (!isLost(error) || face.fault !== undefined) return
-    face.fault = `a reply '${messageOf(error).split(' ', 1)[0]}'`
-    face.side.failedOver(epoch, `the server replied: ${messageOf(error)}`)
-  }
-  Object.defineProperty(client, 'handleReconnection', { value: watch, configurable: true, writable: true })
+/** Does this error reply mean that the connection must not be lent again? */
+export const condemns = (error: unknown, wanted: WantedRole): error is Error =>
+  isReplyError(error) &&
+  (NO_SERVICE.test(error.message) || (wanted === 'primary' && NO_PRIMARY.test(error.message)))
+
+/** Hears of replies that condemn a connection. */
+export interface ReplyListener {
+  /** The server has said so itself. */
+  lost(error: Error): void
+  /** It may have been said by a script, or a module: they can make any reply. */
+  doubtful(error: Error): void
+}
+
+/** Watches the error replies of a client, whoever they are for. */
+export function watchReplies(client: RedisClient, wanted: WantedRole, listener: ReplyListener): void {
+  onErrorReply(client, (error: Error, { name }: Command) => {
+    if (!condemns(error, wanted)) return
+    if (isRedisCommand(name)) listener.lost(error)
+    else listener.doubtful(error)
+  })
 }

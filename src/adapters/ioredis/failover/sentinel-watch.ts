@@ -1,28 +1,10 @@
 import { messageOf } from '../../../api/errors.ts'
 import { systemClock, type Timer } from '../../../runtime/clock.ts'
 import { log } from '../../../runtime/log.ts'
-import { destroyClient, type RedisClient, streamOf } from '../client/client.ts'
-
-export interface Address {
-  readonly host: string
-  readonly port: number
-}
-
-/** What the watch needs to know of the clients of its pool. */
-export interface SentinelTarget {
-  /** The name of the master, as the sentinels know it. */
-  readonly name: string
-  /** Whether its connections lead to the master, and not to replicas. */
-  readonly toPrimary: boolean
-  readonly endpoints: readonly unknown[]
-  /** Makes an unconnected client to a sentinel. */
-  dial(endpoint: unknown): RedisClient
-}
-
-type SentinelClient = RedisClient & {
-  sentinel(...args: string[]): Promise<unknown>
-  subscribe(channel: string): Promise<unknown>
-}
+import { destroyClient, streamOf } from '../client/client.ts'
+import { type Address, inWords, isSameAddress } from './addresses.ts'
+import type { KnownPrimary } from './known-primary.ts'
+import type { Answer, SentinelClient, Sentinels } from './sentinels.ts'
 
 const SWITCH = '+switch-master'
 /** How often a sentinel is asked whether it still lives. Its answer has ioredis's `sentinelCommandTimeout`. */
@@ -34,28 +16,25 @@ const FIRST_PAUSE = 100
 const LONGEST_PAUSE = 2000
 
 /**
- * Hears from one sentinel, whichever is to be had, that another server has become the primary. One for a whole pool;
- * holds no process alive. When it comes back after it had lost its sentinel, it asks what it may have missed.
+ * Hears from one sentinel, whichever is to be had and knows what the pool knows, that another server has become the
+ * primary. One for a whole pool; holds no process alive. When it comes back after it had lost its sentinel, it asks what it
+ * may have missed.
  */
 export class SentinelWatch {
-  readonly #target: SentinelTarget
-  readonly #onSwitch: (to: Address, from: Address | undefined) => void
+  readonly #sentinels: Sentinels
+  readonly #known: KnownPrimary
+  readonly #onSwitch: (to: Address) => void
   /** The walk from sentinel to sentinel that is under way. */
   #walk: object | undefined
   #client: SentinelClient | undefined
   #pause: Timer | undefined
   #wake: (() => void) | undefined
-  #master: Address | undefined
   #messages = 0
 
-  constructor(target: SentinelTarget, onSwitch: (to: Address, from: Address | undefined) => void) {
-    this.#target = target
+  constructor(sentinels: Sentinels, known: KnownPrimary, onSwitch: (to: Address) => void) {
+    this.#sentinels = sentinels
+    this.#known = known
     this.#onSwitch = onSwitch
-  }
-
-  /** The primary, as far as the sentinels have been heard. */
-  get master(): Address | undefined {
-    return this.#master
   }
 
   start(): void {
@@ -75,18 +54,21 @@ export class SentinelWatch {
     let pause = FIRST_PAUSE
     // It may have been stopped, and started anew, while this one was waiting.
     while (this.#walk === walk) {
-      for (const endpoint of this.#target.endpoints) {
+      for (const endpoint of this.#sentinels.endpoints) {
         if (this.#walk !== walk) return
         if (await this.#listen(endpoint)) pause = FIRST_PAUSE
       }
       if (this.#walk === walk) await this.#sleep(pause)
+      // None may know what the pool knows, because they have all forgotten it.
+      if (this.#walk === walk) await this.#askAll()
       pause = Math.min(pause * 2, LONGEST_PAUSE)
     }
   }
 
   /** Stays with a sentinel as long as it lives. @returns whether it lived at all */
   async #listen(endpoint: unknown): Promise<boolean> {
-    const client = this.#target.dial(endpoint) as SentinelClient
+    const { target } = this.#sentinels
+    const client = target.dial(endpoint) as SentinelClient
     this.#client = client
     let lived = false
     client.on('error', () => {})
@@ -105,17 +87,16 @@ export class SentinelWatch {
       await client.connect()
       const messages = this.#messages
       // In this order and at once: what changes between the two is told on the channel.
-      const asked = client.sentinel('get-master-addr-by-name', this.#target.name)
-      const [address] = await Promise.all([asked, client.subscribe(SWITCH)])
+      const asked = this.#sentinels.primaryOf(client)
+      const [answer] = await Promise.all([asked, client.subscribe(SWITCH)])
       timer.cancel()
-      lived = true
       // A message that is here already is newer than the answer, which would undo it.
-      if (Array.isArray(address) && this.#messages === messages)
-        this.#found({ host: String(address[0]), port: Number(address[1]) })
-      if (log.pool.enabled) log.pool('sentinel watch of %s: %O', this.#target.name, endpoint)
+      if (this.#messages === messages) this.#found(answer)
+      if (log.pool.enabled) log.pool('sentinel watch of %s: %s', target.name, inWords(endpoint as Address))
+      lived = true
       ask()
     } catch (error) {
-      if (log.pool.enabled) log.pool('sentinel watch of %s: %s', this.#target.name, messageOf(error))
+      if (log.pool.enabled) log.pool('sentinel watch of %s: %s', target.name, messageOf(error))
       destroyClient(client)
     }
     await over
@@ -126,16 +107,29 @@ export class SentinelWatch {
   /** `<name> <old host> <old port> <new host> <new port>` */
   #heard(message: string): void {
     const [name, oldHost, oldPort, host, port] = message.split(' ')
-    if (name !== this.#target.name || oldHost === undefined || host === undefined) return
+    if (name !== this.#sentinels.target.name || oldHost === undefined || host === undefined) return
     this.#messages += 1
-    this.#master = { host, port: Number(port) }
-    this.#onSwitch(this.#master, { host: oldHost, port: Number(oldPort) })
+    const to = { host, port: Number(port) }
+    const known = this.#known.address
+    if (known !== undefined && isSameAddress(known, to)) return
+    const switched = this.#known.switched({ host: oldHost, port: Number(oldPort) }, to)
+    if (switched !== undefined) this.#onSwitch(switched)
+    // It tells of a switch that the pool has not been through: one from before, or the second of two.
+    else if (known !== undefined) void this.#askAll()
   }
 
-  #found(address: Address): void {
-    const before = this.#master
-    this.#master = address
-    if (before !== undefined && !isSameAddress(before, address)) this.#onSwitch(address, before)
+  /** @throws if the sentinel is behind, or does not know the master: then another one is listened to */
+  #found(answer: Answer | undefined): void {
+    if (answer === undefined) throw this.#sentinels.lastError
+    if (this.#known.isOutdated(answer))
+      throw new Error(`the sentinel is behind: it names ${inWords(answer.address)}`)
+    const switched = this.#known.learn({ answers: [answer], asked: this.#sentinels.endpoints.length })
+    if (switched !== undefined) this.#onSwitch(switched)
+  }
+
+  async #askAll(): Promise<void> {
+    const switched = this.#known.learn(await this.#sentinels.poll(true))
+    if (switched !== undefined) this.#onSwitch(switched)
   }
 
   #sleep(millis: number): Promise<void> {
@@ -145,5 +139,3 @@ export class SentinelWatch {
     })
   }
 }
-
-export const isSameAddress = (a: Address, b: Address): boolean => a.host === b.host && a.port === b.port

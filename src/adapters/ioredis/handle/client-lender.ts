@@ -1,55 +1,63 @@
+import { messageOf } from '../../../api/errors.ts'
 import type { Leftover } from '../../../connections/handles.ts'
-import type { RedisClient } from '../client/client.ts'
+import type { Client, Command, RedisClient } from '../client/client-types.ts'
+import { wrongRole } from '../client/role.ts'
+import { condemns, type ReplyListener, watchReplies } from '../failover/failover-replies.ts'
 import type { RedisPoolContext } from '../redis-pool-context.ts'
+import type { WantedRole } from '../redis-pool-options.ts'
 import { CustomCommands } from './custom-commands.ts'
-import {
-  type Client,
-  type Handle,
-  type HandleClass,
-  handleClass,
-  LOAN,
-  type Loan,
-  sendCommand,
-  shareEvents,
-} from './handle.ts'
+import { type HandleClass, handleClass, sendCommand, shareEvents } from './handle.ts'
+import { type Handle, LOAN, type Loan } from './loan.ts'
 import { nameOf, ReplyOrder } from './reply-order.ts'
-import { type Command, SessionState } from './session-state.ts'
+import { SessionState } from './session-state.ts'
 
 /** One loan of one client. */
 class HandleLoan implements Loan {
-  readonly face: ClientLender
+  readonly lender: ClientLender
   readonly handle: Handle
   ended = false
   /** There once a command was sent that may leave something behind. */
-  trail: SessionState | undefined
+  session: SessionState | undefined
   /** There once a command was sent behind which not every other may follow. */
   order: ReplyOrder | undefined
   /** Where each thing that may be left behind was done, if that is wanted. */
   stacks: Map<string, string> | undefined
 
-  constructor(face: ClientLender) {
-    this.face = face
-    this.handle = new (face.Handle as HandleClass)(this)
+  constructor(lender: ClientLender) {
+    this.lender = lender
+    this.handle = new (lender.Handle as HandleClass)(this)
   }
 }
 
-/** The side of a client that borrowers see: makes their handles, and knows what they leave behind. */
-export class ClientLender {
+/** Makes the handles of one client for its borrowers, and knows what they leave behind. */
+export class ClientLender implements ReplyListener {
   readonly client: Client
-  readonly side: RedisPoolContext
+  readonly context: RedisPoolContext
   readonly definitions: CustomCommands
   /** Made for the first loan: by then the client has whatever `prepare` gave it. */
   Handle: HandleClass | undefined
+  /** Why the connection must not be lent again, beside what its borrowers sent. */
   fault: string | undefined
+  /** What a script has replied, as a server would that must not be lent again. */
+  #doubt: string | undefined
+  readonly #wanted: WantedRole
+  readonly #epoch: number
   /** The database that the connection belongs to: the one that it is in when it is first lent. */
   #home: number | undefined
   #current: HandleLoan | undefined
 
-  constructor(given: RedisClient, side: RedisPoolContext) {
+  /**
+   * @param wanted - the role that its server must have
+   * @param epoch - see {@link Failover}
+   */
+  constructor(given: RedisClient, context: RedisPoolContext, wanted: WantedRole, epoch: number) {
     const client = given as Client
     this.client = client
-    this.side = side
+    this.context = context
+    this.#wanted = wanted
+    this.#epoch = epoch
     this.definitions = new CustomCommands(client)
+    watchReplies(client, wanted, this)
     shareEvents(client, () => this.#current?.handle)
   }
 
@@ -69,8 +77,10 @@ export class ClientLender {
     this.#current = undefined
     const { client } = this
     const pending = client.commandQueue.length
-    const isClean = pending === 0 && loan.trail === undefined && this.fault === undefined
-    return isClean && !client.condition?.subscriber ? undefined : this.#judge(loan, pending)
+    const isClean = pending === 0 && loan.session === undefined && this.fault === undefined
+    return isClean && this.#doubt === undefined && !client.condition?.subscriber
+      ? undefined
+      : this.#judge(loan, pending)
   }
 
   conflict(given: Loan, command: Command): string | undefined {
@@ -82,8 +92,11 @@ export class ClientLender {
 
   note(given: Loan, command: Command): void {
     const loan = given as HandleLoan
-    loan.trail ??= new SessionState(this.#home ?? this.#database, this.side.options.cleanCommands)
-    const suspicion = loan.trail.sent(command)
+    const { cleanCommands } = this.context.options
+    loan.session ??= new SessionState(this.#home ?? this.#database, cleanCommands, error =>
+      this.#failedWithin(error, loan.handle),
+    )
+    const suspicion = loan.session.sent(command)
     if (suspicion !== undefined) this.#suspect(loan, suspicion)
   }
 
@@ -91,29 +104,53 @@ export class ClientLender {
     this.#suspect(loan as HandleLoan, withoutAnswer(command.name))
   }
 
+  get isLent(): boolean {
+    return this.#current !== undefined
+  }
+
+  lost(error: Error): void {
+    if (this.fault !== undefined) return
+    this.fault = inReply(error)
+    // Of a user that a borrower has changed himself, the others know nothing.
+    if (this.#current?.session?.hasChangedUser) return
+    this.context.failover.condemned(this.client, this.#wanted, this.#epoch, error)
+  }
+
+  doubtful(error: Error): void {
+    this.#doubt ??= inReply(error)
+  }
+
+  /** An error within the reply of an EXEC. Which of its commands that belongs to is not known. */
+  #failedWithin(error: Error, handle: Handle): void {
+    if (error.message.startsWith('NOSCRIPT')) this.definitions.forgetSent(handle)
+    else if (condemns(error, this.#wanted)) this.doubtful(error)
+  }
+
   #suspect(loan: HandleLoan, what: string): void {
-    const stack = this.side.offences.stackIfWanted(what, sendCommand)
+    const stack = this.context.leftoverSites.stackIfWanted(what, sendCommand)
     if (stack === undefined) return
     loan.stacks ??= new Map()
     loan.stacks.set(what, stack)
   }
 
   #judge(loan: HandleLoan, pending: number): Leftover | undefined {
-    const { offences } = this.side
-    const { dirt, watching, elsewhere } = loan.trail?.left() ?? NOTHING
-    for (const what of dirt) offences.note(what, loan.stacks?.get(what))
+    const { leftoverSites } = this.context
+    const { dirt, watching, elsewhere } = loan.session?.left() ?? NOTHING
+    for (const what of dirt) leftoverSites.note(what, loan.stacks?.get(what))
     const left = [...dirt]
     if (pending > 0) {
       const names = this.#pendingNames(pending)
       const what = withoutAnswer(names[0] ?? '')
-      offences.note(what, loan.stacks?.get(what), true)
+      leftoverSites.note(what, loan.stacks?.get(what), true)
       left.push(`${pending} without an answer (${names.join(', ')})`)
     } else if (left.length === 0 && this.client.condition?.subscriber) left.push('SUBSCRIBE')
     if (this.fault !== undefined) left.push(this.fault)
     if (left.length > 0) return { detail: inWords([...left, ...(watching ? ['WATCH'] : [])]) }
     const home = this.#home ?? 0
     const moved = elsewhere || this.#database !== home
-    return watching || moved ? this.#undo(watching, moved ? home : undefined) : undefined
+    return watching || moved || this.#doubt !== undefined
+      ? this.#undo(watching, moved ? home : undefined)
+      : undefined
   }
 
   /** The one that ioredis takes the connection to be in. */
@@ -132,13 +169,26 @@ export class ClientLender {
       select(db: number): Promise<unknown>
     }
     const moved = home !== undefined
+    const doubt = this.#doubt
+    this.#doubt = undefined
     const undo = async (): Promise<void> => {
       const steps = [...(watching ? [client.unwatch()] : []), ...(moved ? [client.select(home)] : [])]
       for (const reply of await Promise.all(steps)) {
         if (String(reply) !== 'OK') throw new Error(`the server answered ${String(reply)}`)
       }
+      if (doubt !== undefined) await this.#checkServer(doubt)
     }
-    return { detail: inWords([...(watching ? ['WATCH'] : []), ...(moved ? ['SELECT'] : [])]), undo }
+    const left = [...(watching ? ['WATCH'] : []), ...(moved ? ['SELECT'] : []), ...(doubt ? [doubt] : [])]
+    return { detail: inWords(left), undo }
+  }
+
+  /** A script has replied as a server would that is not the right one any more: what does the server say itself? */
+  async #checkServer(doubt: string): Promise<void> {
+    const wrong = await wrongRole(this.client, this.#wanted)
+    if (wrong === undefined) return
+    const error = new Error(`${doubt}; ${wrong}`)
+    this.context.failover.condemned(this.client, this.#wanted, this.#epoch, error)
+    throw error
   }
 
   #pendingNames(pending: number): string[] {
@@ -150,6 +200,8 @@ export class ClientLender {
     return [...names]
   }
 }
+
+const inReply = (error: Error): string => `a reply '${messageOf(error).split(' ', 1)[0]}'`
 
 const NOTHING = { dirt: [], watching: false, elsewhere: false }
 

@@ -1,3 +1,5 @@
+import { isSecret } from '../client/secrets.ts'
+
 /**
  * Commands that leave no trace on the connection that carried them, in the spelling of ioredis. All others are looked
  * at, and one that is in no list costs the connection when it comes back: a new version of Redis may have taught it
@@ -34,13 +36,32 @@ const STATE: ReadonlySet<string> = new Set(
   ssubscribe subscribe sync`.split(/\s+/),
 )
 
+/** Commands that run what somebody has written, and reply what that returns. */
+const SCRIPTS: ReadonlySet<string> = new Set('eval eval_ro evalsha evalsha_ro fcall fcall_ro'.split(' '))
+
+/** Is that a command which Redis itself carries out? Those of scripts and modules may reply whatever these please. */
+export function isRedisCommand(given: string): boolean {
+  const name = given.toLowerCase()
+  if (SCRIPTS.has(name)) return false
+  return STATELESS.has(name) || STATE.has(name) || OTHERS.has(name)
+}
+
+const OTHERS: ReadonlySet<string> = new Set(
+  'client discard exec multi punsubscribe script select sunsubscribe unsubscribe unwatch watch'.split(' '),
+)
+
 /** CLIENT's subcommands that only ask, or are about other connections. */
 const CLIENT_ASKS: ReadonlySet<string> = new Set(
   'getname getredir help id info kill list pause trackinginfo unblock unpause'.split(' '),
 )
 
-/** Without a trace, and written as ioredis writes it? What is not may still be: see {@link effectOf}. */
-export const isPlain = (name: string): boolean => STATELESS.has(name)
+const PLAIN: ReadonlySet<string> = new Set([...STATELESS].filter(name => !isSecret(name)))
+
+/**
+ * Without a trace, without passwords in its arguments, and written as ioredis writes it? What is not may still leave no
+ * trace: see {@link effectOf}.
+ */
+export const isPlain = (name: string): boolean => PLAIN.has(name)
 
 /** What a command may leave on its connection. */
 export type Effect =

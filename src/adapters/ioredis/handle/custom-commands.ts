@@ -1,16 +1,16 @@
-import type { Client } from './handle.ts'
-
-export interface Script {
-  readonly lua?: unknown
-  readonly numberOfKeys?: unknown
-  readonly readOnly?: unknown
-}
+import type { Client, Command, Script } from '../client/client-types.ts'
 
 interface Defined {
   readonly definition: Script
   /** The methods that ioredis made of it. */
   readonly methods: Record<string, unknown>
   readonly script: unknown
+}
+
+/** What ioredis makes of a script. Its commands note whether the socket that they are written to has it. */
+interface SentScript {
+  readonly sha: string
+  readonly Command: new (name: string, args: unknown[]) => Command & { toWritable(socket: object): unknown }
 }
 
 /** More scripts than this are forgotten, and sent anew. */
@@ -46,6 +46,21 @@ export class CustomCommands {
       methods: { [name]: plain, [`${name}Buffer`]: raw },
       script: handle.scriptsSet[name],
     })
+  }
+
+  /**
+   * The server has said NOSCRIPT within a transaction: it has none of the scripts any more. ioredis notes for each socket
+   * which scripts it has sent, and takes that back only where a command itself is answered so.
+   */
+  forgetSent(handle: Client): void {
+    const known = [...this.#known.values()].map(({ script }) => script)
+    const scripts = [...known, ...Object.values(this.#client.scriptsSet), ...Object.values(handle.scriptsSet)]
+    for (const script of new Set(scripts) as Set<SentScript>) {
+      const command = new script.Command('evalsha', [script.sha])
+      command.promise.catch(() => {})
+      command.toWritable(this.#client.stream)
+      command.reject(new Error('NOSCRIPT'))
+    }
   }
 
   /** As `addBuiltinCommand` of ioredis, for this handle alone. */

@@ -1,78 +1,30 @@
-import { destroyClient, type RedisClient, streamOf } from '../client/client.ts'
+import { destroyClient, streamOf } from '../client/client.ts'
 import { duplicateOf } from '../client/client-options.ts'
-import type { RedisPoolContext } from '../redis-pool-context.ts'
+import type { Client, Command, Script } from '../client/client-types.ts'
+import { hideInRejection, isSecret } from '../client/secrets.ts'
 import { isPlain } from './command-effects.ts'
-import type { CustomCommands, Script } from './custom-commands.ts'
-import type { Command } from './session-state.ts'
-
-/** The members of a client that handles put something in front of, beside those of {@link RedisClient}. */
-export interface Client extends RedisClient {
-  sendCommand(command: Command, stream?: unknown, node?: unknown): unknown
-  defineCommand(name: string, definition: Script): void
-  addBuiltinCommand(name: string): void
-  emit(event: string | symbol, ...args: unknown[]): boolean
-  listeners(event: string | symbol): unknown[]
-  listenerCount(event: string | symbol): number
-  readonly scriptsSet: Record<string, unknown>
-  readonly addedBuiltinSet: Set<string>
-}
-
-/** What a handle needs to know of its loan. */
-export interface Loan {
-  readonly face: LenderOf
-  readonly ended: boolean
-  /** There once a command was sent behind which not every other may follow. */
-  readonly order: unknown
-}
-
-/** What the handles of one client share. */
-interface LenderOf {
-  readonly client: Client
-  readonly side: RedisPoolContext
-  readonly definitions: CustomCommands
-  /** Why the connection must not be lent again, beside what its borrower sent. */
-  fault: string | undefined
-  /** @returns behind what of this loan the command must not be sent, if so */
-  conflict(loan: Loan, command: Command): string | undefined
-  /** A command that may leave something behind is about to be sent. */
-  note(loan: Loan, command: Command): void
-  /** A command is about to be sent, in a pool where answers have been left outstanding. */
-  noteSender(loan: Loan, command: Command): void
-}
-
-/** In a field of each handle; whatever inherits from a handle shares its loan. */
-export const LOAN: unique symbol = Symbol('loan')
-
-/** What a borrower has: it inherits all of the client, and keeps to itself what the borrower sets or listens to. */
-export interface Handle extends Client {
-  readonly [LOAN]: Loan
-}
-
-const ended = ({ face }: Loan, what: string) => face.side.leaseEnded(`redis.${what} was used`)
-
-/** @throws PoolError `POOL_LEASE_ENDED` */
-function current(handle: Handle, what: string): LenderOf {
-  const loan = handle[LOAN]
-  if (loan.ended) throw ended(loan, what)
-  return loan.face
-}
+import { current, ended, type Handle, LOAN, type Loan } from './loan.ts'
+import { bounded } from './pipelines.ts'
 
 /** Everything that reaches the server comes by here: commands, `call`, scripts, and pipelines as they are executed. */
 export function sendCommand(this: Handle, command: Command, stream?: unknown, node?: unknown): unknown {
   const loan = this[LOAN]
-  const { face } = loan
+  const { lender } = loan
   if (loan.ended) {
     command.reject(ended(loan, command.name))
     return command.promise
   }
   const plain = isPlain(command.name)
   if (!plain || loan.order !== undefined) {
-    const conflict = face.conflict(loan, command)
-    if (conflict !== undefined) return refuse(face.client, command, conflict, stream)
+    const conflict = lender.conflict(loan, command)
+    if (conflict !== undefined) return refuse(lender.client, command, conflict, stream)
   }
-  if (!plain) face.note(loan, command)
-  if (face.side.offences.wantsSenders) face.noteSender(loan, command)
-  return face.client.sendCommand(command, stream, node)
+  if (!plain) {
+    if (isSecret(command.name)) hideInRejection(command)
+    lender.note(loan, command)
+  }
+  if (lender.context.leftoverSites.wantsSenders) lender.noteSender(loan, command)
+  return lender.client.sendCommand(command, stream, node)
 }
 
 /** Does not send what ioredis could not tell the answer of: see {@link Order}. */
@@ -93,9 +45,9 @@ function refuse(client: Client, command: Command, conflict: string, pipeline: un
 
 /** A pooled client is connected, or has come to its end: it never connects again. */
 function connect(this: Handle, callback?: (error: unknown) => void): Promise<never> {
-  const { face, ended: over } = this[LOAN]
+  const { lender, ended: over } = this[LOAN]
   const message =
-    face.client.status === 'ready'
+    lender.client.status === 'ready'
       ? 'Redis is already connecting/connected'
       : 'Connection is closed. A pooled connection is not opened again: end the loan, and take a new one'
   const refused = Promise.reject(over ? ended(this[LOAN], 'connect') : new Error(message))
@@ -105,13 +57,13 @@ function connect(this: Handle, callback?: (error: unknown) => void): Promise<nev
 
 /** As ioredis does it, half-closing so that what has been sent still arrives; the rest is done when the loan ends. */
 function disconnect(this: Handle): void {
-  const face = current(this, 'disconnect')
-  face.fault ??= 'disconnect()'
-  const stream = streamOf(face.client)
-  if (face.client.status === 'end') return
+  const lender = current(this, 'disconnect')
+  lender.fault ??= 'disconnect()'
+  const stream = streamOf(lender.client)
+  if (lender.client.status === 'end') return
   // On a socket that is closed already, ioredis would set a timer that nothing clears.
-  if (stream === undefined || stream.destroyed) destroyClient(face.client)
-  else face.client.disconnect()
+  if (stream === undefined || stream.destroyed) destroyClient(lender.client)
+  else lender.client.disconnect()
 }
 
 function duplicate(this: Handle, override?: object): unknown {
@@ -135,6 +87,7 @@ const FIELDS = ['stream', 'condition', 'commandQueue', 'offlineQueue', 'connecto
 /** Own fields of a client that a handle has none of: what the pool put there, and listeners, which begin with none. */
 const NOT_SHARED: ReadonlySet<unknown> = new Set([
   'emit',
+  'flushQueue',
   'listeners',
   'handleReconnection',
   '_events',
@@ -143,16 +96,16 @@ const NOT_SHARED: ReadonlySet<unknown> = new Set([
 
 const often: ThisType<Handle> = {
   get options() {
-    return this[LOAN].face.client.options
+    return this[LOAN].lender.client.options
   },
   get isCluster() {
-    return this[LOAN].face.client.isCluster
+    return this[LOAN].lender.client.isCluster
   },
   get scriptsSet() {
-    return this[LOAN].face.client.scriptsSet
+    return this[LOAN].lender.client.scriptsSet
   },
   get addedBuiltinSet() {
-    return this[LOAN].face.client.addedBuiltinSet
+    return this[LOAN].lender.client.addedBuiltinSet
   },
   get stream() {
     return current(this, 'stream').client.stream
@@ -163,8 +116,8 @@ const OFTEN_READ: Readonly<Record<PropertyKey, PropertyDescriptor>> = Object.get
 
 const status: PropertyDescriptor = {
   get(this: Handle): string {
-    const { ended: over, face } = this[LOAN]
-    return over ? 'end' : face.client.status
+    const { ended: over, lender } = this[LOAN]
+    return over ? 'end' : lender.client.status
   },
 }
 
@@ -211,6 +164,8 @@ function newClass(prototype: object, keys: readonly PropertyKey[]): HandleClass 
     duplicate: member(duplicate),
     defineCommand: member(defineCommand),
     addBuiltinCommand: member(addBuiltinCommand),
+    pipeline: member(bounded(prototype, 'pipeline')),
+    multi: member(bounded(prototype, 'multi')),
     _events: member(undefined),
     _eventsCount: member(0),
     status,
@@ -227,7 +182,7 @@ function field(key: PropertyKey): PropertyDescriptor {
     get:
       OFTEN_READ[key]?.get ??
       function (this: Handle): unknown {
-        return Reflect.get(this[LOAN].face.client, key)
+        return Reflect.get(this[LOAN].lender.client, key)
       },
     set(this: Handle, value: unknown): void {
       Object.defineProperty(this, key, { value, writable: true, enumerable: true, configurable: true })

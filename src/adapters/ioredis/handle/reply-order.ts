@@ -1,4 +1,4 @@
-import type { Command } from './session-state.ts'
+import type { Command, CommandQueue } from '../client/client-types.ts'
 
 /** ioredis takes their answers apart by itself, and throws where it gets that of another command instead. */
 const SUBSCRIPTIONS: ReadonlySet<string> = new Set(
@@ -18,11 +18,6 @@ const OTHERS: ReadonlyMap<string, readonly string[]> = new Map([
 /** Commands whose answers are missing, or come in another shape, from then on. */
 const CROOKED: ReadonlySet<string> = new Set(['CLIENT REPLY', 'HELLO', 'RESET'])
 
-interface Queue {
-  readonly length: number
-  peekAt(index: number): unknown
-}
-
 /**
  * Keeps apart what ioredis cannot stand on one connection. It matches answers to commands by their order alone; once
  * that is lost, the answer of another command makes it throw, out of the socket's event: nobody could catch that.
@@ -38,7 +33,7 @@ export class ReplyOrder {
   }
 
   /** @returns behind what the command must not be sent, if so */
-  conflict(what: string, waiting: Queue): string | undefined {
+  conflict(what: string, waiting: CommandQueue): string | undefined {
     if (this.#monitors) return 'MONITOR'
     const name = what.toLowerCase()
     if (SUBSCRIPTIONS.has(name) && this.#crooked !== undefined) return this.#crooked
@@ -62,7 +57,7 @@ export function nameOf({ name, args }: Command): string {
 }
 
 /** Asked of the queue itself: some never get an answer, as ioredis miscounts them, or never sends them. */
-function unansweredSubscription(waiting: Queue): string | undefined {
+function unansweredSubscription(waiting: CommandQueue): string | undefined {
   for (let index = 0; index < waiting.length; index += 1) {
     const { command } = waiting.peekAt(index) as { command?: Command }
     const name = String(command?.name).toLowerCase()

@@ -1,14 +1,5 @@
+import type { Command } from '../client/client-types.ts'
 import { effectOf } from './command-effects.ts'
-
-/** A command of ioredis, as far as it is looked at. */
-export interface Command {
-  readonly name: string
-  readonly args: readonly unknown[]
-  /** Called with the reply as it came, before anybody who awaits it can act. */
-  resolve(reply: unknown): unknown
-  reject(error: Error): unknown
-  readonly promise: Promise<unknown>
-}
 
 /** What is left on a connection when a loan ends. */
 export interface Left {
@@ -17,6 +8,9 @@ export interface Left {
   readonly watching: boolean
   readonly elsewhere: boolean
 }
+
+/** Commands that may change the user of the connection. */
+const IDENTITY = ['AUTH', 'HELLO', 'RESET']
 
 /** More than this many different things on one connection are not told apart. */
 const MOST_NAMED = 5
@@ -35,14 +29,17 @@ export class SessionState {
   #watch = 0
   #select = 0
   #dirt: Set<string> | undefined
+  readonly #onInnerError: (error: Error) => void
 
   /**
    * @param home - the database that the connection belongs to
    * @param clean - commands of the user's that leave no trace, in lower case
+   * @param onInnerError - hears of each error reply within that of an EXEC
    */
-  constructor(home: number, clean: ReadonlySet<string>) {
+  constructor(home: number, clean: ReadonlySet<string>, onInnerError: (error: Error) => void) {
     this.#home = home
     this.#clean = clean
+    this.#onInnerError = onInnerError
   }
 
   /** A command that is not plain is about to be sent. @returns the name of what it may leave behind */
@@ -76,9 +73,18 @@ export class SessionState {
         onReply(command, isOk, () => this.#closed(step))
         return undefined
       case 'exec':
-        onReply(command, isExecuted, () => this.#closed(step))
+        onReply(command, isExecuted, reply => {
+          if (Array.isArray(reply))
+            for (const inner of reply) if (inner instanceof Error) this.#onInnerError(inner)
+          this.#closed(step)
+        })
         return undefined
     }
+  }
+
+  /** May the borrower have become another user, or nobody? */
+  get hasChangedUser(): boolean {
+    return IDENTITY.some(name => this.#dirt?.has(name))
   }
 
   /** What is left once every command has been answered. */
@@ -106,14 +112,18 @@ export class SessionState {
  * Not by way of the promise: a callback given to ioredis, or whoever awaits the command, may end the loan before a
  * reaction of ours would have its turn.
  */
-function onReply(command: Command, counts: (reply: unknown) => boolean, then: () => void): void {
+function onReply(
+  command: Command,
+  counts: (reply: unknown) => boolean,
+  then: (reply: unknown) => void,
+): void {
   const { resolve, reject } = command
   command.resolve = function (this: Command, reply) {
-    if (counts(reply)) then()
+    if (counts(reply)) then(reply)
     return resolve.call(this, reply)
   }
   command.reject = function (this: Command, error) {
-    if (counts(error)) then()
+    if (counts(error)) then(error)
     return reject.call(this, error)
   }
 }

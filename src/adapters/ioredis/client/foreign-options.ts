@@ -1,0 +1,67 @@
+/** What each option of another Redis client, or of an older ioredis, is called here; or what to do about it. */
+const FOREIGN: Readonly<Record<string, string>> = {
+  url: 'pass the URL itself as the first argument: createRedisPool(url, …)',
+  uri: 'pass the URL itself as the first argument: createRedisPool(url, …)',
+  connectionstring: 'pass the URL itself as the first argument: createRedisPool(url, …)',
+  socket: 'pass its host, port, path and tls by themselves, beside the others',
+  hostname: 'it is called host',
+  server: 'it is called host',
+  address: 'it is called host, and port',
+  addr: 'it is called host, and port',
+  database: 'it is called db',
+  dbindex: 'it is called db',
+  dbnumber: 'it is called db',
+  selecteddb: 'it is called db',
+  user: 'it is called username',
+  authuser: 'it is called username',
+  auth_user: 'it is called username',
+  auth_pass: 'it is called password',
+  authpass: 'it is called password',
+  auth: 'it is called password, and username',
+  pass: 'it is called password',
+  passwd: 'it is called password',
+  pwd: 'it is called password',
+  ssl: 'it is called tls',
+  unixsocket: 'it is called path',
+  socketpath: 'it is called path',
+  sentinel: 'it is called sentinels, a list',
+  mastername: 'it is called name',
+  sentinelname: 'it is called name',
+  sentinelrootnodes: 'it is called sentinels',
+  nodes: 'a cluster cannot be pooled as one: make a pool for each node',
+  rootnodes: 'a cluster cannot be pooled as one: make a pool for each node',
+  startupnodes: 'a cluster cannot be pooled as one: make a pool for each node',
+  cluster: 'a cluster cannot be pooled as one: make a pool for each node',
+  clusternodes: 'a cluster cannot be pooled as one: make a pool for each node',
+  prefix: 'it is called keyPrefix',
+  key_prefix: 'it is called keyPrefix',
+}
+
+/** Options that decide which server, database or user a connection leads to. ioredis knows them in this spelling alone. */
+const LEADING = [
+  'host',
+  'port',
+  'path',
+  'db',
+  'username',
+  'password',
+  'tls',
+  'sentinels',
+  'name',
+  'keyPrefix',
+]
+
+/**
+ * Finds options that ioredis would not look at, and connect to localhost, or to database 0, or as nobody instead.
+ *
+ * @param user - the options by name
+ */
+export function foreignOptions(user: Readonly<Record<string, unknown>>): string[] {
+  return Object.keys(user).flatMap(name => {
+    if (user[name] === undefined || LEADING.includes(name)) return []
+    const lower = name.toLowerCase()
+    const known = LEADING.find(known => known.toLowerCase() === lower)
+    const advice = known === undefined ? FOREIGN[lower] : `it is called ${known}`
+    return advice === undefined ? [] : [`${name} is no option of ioredis: ${advice}`]
+  })
+}

@@ -1,0 +1,34 @@
+import { isReplyError } from './error-replies.ts'
+
+/** Replies to a new connection that the next one would get as well, and what to do about each. */
+const PERMANENT: readonly (readonly [reply: RegExp, advice: string])[] = [
+  [/^WRONGPASS\b|^ERR invalid password/i, 'Mend the username or the password'],
+  [
+    /^NOAUTH\b|operation not permitted/i,
+    'The server asks for a password: set the option password, and username',
+  ],
+  [/^NOPERM\b/, 'Let the user have what is refused, or connect as another'],
+  [/^ERR (?:invalid DB index|DB index is out of range|SELECT is not allowed)/i, 'Mend the option db'],
+  [
+    /^DENIED\b|protected mode/i,
+    "The server's protected mode refuses connections from here: see its configuration",
+  ],
+]
+
+/** How many errors behind one another are looked at. */
+const DEPTH = 5
+
+/**
+ * Is this failure to connect one that trying again does not mend?
+ *
+ * @returns what to do about it, or false
+ */
+export function permanentAdvice(error: unknown): string | false {
+  let cause = error
+  for (let depth = 0; depth < DEPTH && cause instanceof Error; depth += 1) {
+    const { message, cause: deeper } = cause
+    if (isReplyError(cause)) return PERMANENT.find(([reply]) => reply.test(message))?.[1] ?? false
+    cause = deeper
+  }
+  return false
+}

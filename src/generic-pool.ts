@@ -1,0 +1,13 @@
+import type { Factory as PoolFactory } from './api/factory.ts'
+import type { PoolOptions } from './api/options.ts'
+import { createPool } from './pool/create-pool.ts'
+import { Pool as PoolClass } from './pool/pool.ts'
+
+/** What `import genericPool from 'generic-pool'` gives, values and types, with only the name of the package changed. */
+export const genericPool = { createPool, Pool: PoolClass }
+
+export declare namespace genericPool {
+  export type Pool<T> = PoolClass<T>
+  export type Factory<T> = PoolFactory<T>
+  export type Options = PoolOptions
+}

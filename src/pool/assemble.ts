@@ -1,0 +1,153 @@
+import type { Factory } from '../api/factory.ts'
+import type { ResolvedOptions } from '../api/resolve-options.ts'
+import { newTotals } from '../api/stats.ts'
+import { Connector } from '../connecting/connector.ts'
+import type { PoolContext } from '../connecting/pool-context.ts'
+import { handlesOf } from '../connections/handles.ts'
+import { Liveness } from '../connections/liveness.ts'
+import { ServerIdleTimeout } from '../connections/server-idle-timeout.ts'
+import type { Slot } from '../connections/slot.ts'
+import { Slots } from '../connections/slots.ts'
+import { hasTrafficWithin } from '../connections/traffic.ts'
+import { holderInWords } from '../diagnostics/findings.ts'
+import type { RecentProblems } from '../diagnostics/recent-problems.ts'
+import { leasesOf, type ReportView } from '../diagnostics/report.ts'
+import { statsOf } from '../diagnostics/stats.ts'
+import { BackgroundValidation } from '../health/background-validation.ts'
+import { Evictor } from '../health/evictor.ts'
+import { SocketReaper } from '../health/socket-reaper.ts'
+import { Validator } from '../health/validator.ts'
+import type { NestingHost } from '../nested/host.ts'
+import { Nesting } from '../nested/nesting.ts'
+import { LoadShedder } from '../queue/load-shedder.ts'
+import { ServiceRate } from '../queue/service-rate.ts'
+import { WaitQueue } from '../queue/wait-queue.ts'
+import type { Waiter } from '../queue/waiter.ts'
+import { newHookDeadlines } from '../runtime/attempt.ts'
+import type { Clock } from '../runtime/clock.ts'
+import type { PoolEmitter } from '../runtime/emitter.ts'
+import { log } from '../runtime/log.ts'
+import { StackSampler } from '../runtime/stack-sampler.ts'
+import { stallMonitorOf } from '../runtime/stall-monitor.ts'
+import { Stalls } from '../runtime/stalls.ts'
+import { Times } from '../runtime/times.ts'
+import { Acquiring, type EntryPoints } from './acquire.ts'
+import { LeakDetector } from './leak-detector.ts'
+import { Lending } from './lending.ts'
+import { Lifecycle } from './lifecycle.ts'
+import { Rejections } from './rejections.ts'
+
+/** @internal What tests put in place of time and chance. */
+export interface Environment {
+  readonly clock: Clock
+  readonly random: () => number
+}
+
+/** The parts of a pool that its public class calls. */
+export interface Parts<T> {
+  readonly context: PoolContext<T>
+  readonly connector: Connector<T>
+  readonly lifecycle: Lifecycle<T>
+  readonly acquiring: Acquiring<T>
+  /** What reports are made from. */
+  readonly view: ReportView<T>
+}
+
+/**
+ * Makes the parts of a pool, from the ground up, and connects them: what a part tells those above it is set in one
+ * place, when all are there.
+ *
+ * @param events - the pool, which tells its listeners
+ * @param entries - the functions that the user calls
+ */
+export function assemble<T>(
+  factory: Factory<T>,
+  options: ResolvedOptions,
+  { clock, random }: Environment,
+  events: PoolEmitter<T>,
+  problems: RecentProblems,
+  entries: EntryPoints,
+): Parts<T> {
+  const { name } = options
+  const sampler = new StackSampler(options, clock.now())
+  const stalls = new Stalls(stallMonitorOf(clock))
+  const slots = new Slots<T>(handlesOf(factory))
+  const queue = new WaitQueue<T>(options, clock, stalls)
+  if (options.shedding !== undefined)
+    queue.loadShedder = new LoadShedder(options.shedding, queue, clock, stalls)
+  if (options.earlyRefusal) queue.serviceRate = new ServiceRate(stalls)
+  const totals = newTotals()
+  const shared = {
+    ...{ factory, options, clock, random, stalls, sampler, events, slots, queue, totals },
+    hookDeadlines: newHookDeadlines(clock, stalls),
+    liveness: new Liveness(factory, options, clock),
+    serverLimit: new ServerIdleTimeout(options.serverIdleTimeoutMillis, options.halfClose === 'on'),
+    times: new Times(),
+    stats: () => statsOf(view, clock.now()),
+    identity: () => events.identity(),
+    onChange: () => lifecycle.recheck(),
+  }
+  const host: NestingHost<T> = {
+    ...shared,
+    waits: () => queue.waiters(),
+    waiting: () => queue.waiting,
+    hasTrafficWithin: (slot, now, millis) => hasTrafficWithin(slot as Slot<T>, now, millis),
+    reject: (wait, error) => {
+      const waiter = wait as Waiter<T>
+      waiter.deadlockError = error
+      return queue.reject(waiter, 'deadlocked')
+    },
+  }
+  const context: PoolContext<T> = {
+    ...shared,
+    nesting: options.nested === 'allow' ? undefined : new Nesting<T>(host, stalls),
+  }
+  const connector = new Connector(context)
+  const validator = new Validator(context, connector)
+  const lending = new Lending(context, connector, validator)
+  const validation = new BackgroundValidation(validator)
+  const evictor = new Evictor(context, connector, validator, validation)
+  const reaper = new SocketReaper(context, connector)
+  const lifecycle = new Lifecycle(context, lending, evictor, reaper)
+  const leaks = new LeakDetector(context, lending, () => lifecycle.state === 'closed')
+  const acquiring = new Acquiring(context, lending, lifecycle, entries)
+  const rejections = new Rejections(context, connector, problems)
+  const view: ReportView<T> = {
+    ...{ options, slots, queue, totals, stalls, problems, times: shared.times },
+    breaker: connector.breaker,
+    halfClose: context.liveness.counts,
+    busy: factory.busy?.bind(factory),
+    unused: slot => leaks.unusedMillis(slot),
+    get state() {
+      return lifecycle.state
+    },
+    get generation() {
+      return connector.generation
+    },
+    get serverTimeout() {
+      return context.serverLimit.stats
+    },
+  }
+  const holders = (): string[] => leasesOf(view, clock.now()).map(holderInWords)
+
+  // What the parts tell those above them.
+  queue.listener = rejections
+  rejections.holders = holders
+  lifecycle.holders = holders
+  connector.onConnected = slot => lending.connected(slot)
+  validator.host = lending
+  slots.onFirstIdle = () => evictor.wake()
+  context.liveness.onSuspicion = kind => {
+    if (kind === 'closed') reaper.runNow()
+    else if (factory.validate !== undefined) validation.validate(slots.idleSlots())
+  }
+  context.serverLimit.onChange = () => {
+    evictor.plan()
+    events.announce('server-timeout', { pool: name, ...context.serverLimit.stats })
+  }
+  stalls.onStall = millis => {
+    if (log.stall.enabled) log.stall('%s: the event loop stood still for %d ms', name, millis)
+    events.announce('stall', { pool: name, millis })
+  }
+  return { context, connector, lifecycle, acquiring, view }
+}

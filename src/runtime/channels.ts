@@ -1,0 +1,87 @@
+import { type Channel, channel, type TracingChannel, tracingChannel } from 'node:diagnostics_channel'
+import type { AcquireMessage, CreateMessage, UseMessage, ValidateMessage } from '../api/channels.ts'
+import { inMicrotask, runInCapturedContext } from './async-context.ts'
+
+/*
+ * The diagnostics channels. `hasSubscribers` is asked before anything is built for them.
+ */
+
+export type Operation<M extends object> = TracingChannel<unknown, M>
+
+export const acquireChannel: Operation<AcquireMessage> = tracingChannel('lifeguard-pool:acquire')
+export const createChannel: Operation<CreateMessage> = tracingChannel('lifeguard-pool:create')
+export const validateChannel: Operation<ValidateMessage> = tracingChannel('lifeguard-pool:validate')
+export const useChannel: Operation<UseMessage> = tracingChannel('lifeguard-pool:use')
+
+/** Events that are told on a channel as well. */
+const TOLD = ['release', 'destroy', 'half-close', 'deadlock', 'leak', 'shed', 'breaker', 'stall'] as const
+const PLAIN: ReadonlyMap<string, Channel> = new Map(
+  TOLD.map(event => [event, channel(`lifeguard-pool:${event}`)]),
+)
+
+/** Asked for every loan. */
+export const releaseChannel = PLAIN.get('release') as Channel
+
+/** The channel of an event, if it has one and somebody listens there. */
+export function heardChannel(event: string): Channel | undefined {
+  const found = PLAIN.get(event)
+  return found?.hasSubscribers === true ? found : undefined
+}
+
+/**
+ * Runs the synchronous part of an operation: between `start` and `end`, with what subscribers have bound to it
+ * (`channel.start.bindStore`) in force.
+ */
+export function runOperation<M extends object, R>(operation: Operation<M>, message: M, run: () => R): R {
+  return operation.start.runStores(message, () => {
+    try {
+      return run()
+    } finally {
+      operation.end.publish(message)
+    }
+  })
+}
+
+/** An operation has ended, after its synchronous part: `error` if it failed, then `asyncStart` and `asyncEnd`. */
+export function endOperation<M extends { error?: unknown }>(
+  operation: Operation<M>,
+  message: M,
+  failure?: { readonly error: unknown },
+): void {
+  if (failure !== undefined) {
+    message.error = failure.error
+    operation.error.publish(message)
+  }
+  operation.asyncStart.publish(message)
+  operation.asyncEnd.publish(message)
+}
+
+/**
+ * An acquire that somebody traces. Its end is told in a microtask of its own, in the context of its caller, and before
+ * the caller goes on: subscribers never run in the middle of a step of the pool. It is told by whoever settles the
+ * acquire; a reaction of ours on the caller's promise would hide from V8 who awaits it.
+ */
+export class TracedAcquire {
+  readonly #message: AcquireMessage
+  readonly #inContext = runInCapturedContext()
+
+  constructor(message: AcquireMessage) {
+    this.#message = message
+    runOperation(acquireChannel, message, () => {})
+  }
+
+  served(connection: number, loan: number, waitedMillis: number): void {
+    this.#message.connection = connection
+    this.#message.loan = loan
+    this.#end(waitedMillis, undefined)
+  }
+
+  failed(error: unknown, waitedMillis: number): void {
+    this.#end(waitedMillis, { error })
+  }
+
+  #end(waitedMillis: number, failure: { readonly error: unknown } | undefined): void {
+    this.#message.waitedMillis = waitedMillis
+    this.#inContext(() => inMicrotask(() => endOperation(acquireChannel, this.#message, failure)))
+  }
+}

@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict'
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, test } from 'node:test'
+import { packageRoot } from '../support/package-root.ts'
+import { entryPoints, readSources } from '../support/sources.ts'
+
+/*
+ * What users give and get must stand in a document that users read: each option, event, error code and hook by its name,
+ * as code. The names come from the declarations, so that a new one is missed on the day on which it is added.
+ */
+
+/** Pages for those who work on the package, and tables of figures: no place for what a user must know. */
+const NOT_FOR_USERS = new Set(['architecture.md', 'where.md', 'performance.md'])
+
+const pages = [
+  'README.md',
+  ...readdirSync(join(packageRoot(), 'docs'))
+    .filter(name => name.endsWith('.md') && !NOT_FOR_USERS.has(name))
+    .map(name => join('docs', name)),
+].map(name => readFileSync(join(packageRoot(), name), 'utf8'))
+
+/** All that stands in them as code: `so`, or in a block of its own. */
+const asCode = pages.flatMap(page => page.match(/```[\s\S]*?```|`[^`\n]+`/g) ?? []).join('\n')
+
+const sources = readSources()
+const exported = new Set(
+  entryPoints().flatMap(entry => {
+    const { code } = sources.find(({ name }) => name === entry) ?? { code: '' }
+    const lists = [...code.matchAll(/export\s+(?:type\s+)?\{([^}]*)\}/g)].flatMap(
+      ([, list]) => list?.split(',') ?? [],
+    )
+    return lists.map(name => name.replace(/^\s*(?:type\s)?\s*(\w+)[\s\S]*$/, '$1'))
+  }),
+)
+
+interface Declared {
+  readonly name: string
+  readonly body: string
+}
+
+const interfaces: Declared[] = sources.flatMap(({ code }) =>
+  [...code.matchAll(/^export interface (\w+)[^{]*\{\n([\s\S]*?)^\}/gm)].map(([, name = '', body = '']) => ({
+    name,
+    body,
+  })),
+)
+
+/** The members of an interface; with `nested`, those of objects in it, too. */
+function membersOf({ body }: Declared, nested: boolean): string[] {
+  const member = nested
+    ? /^ {2,}(?:readonly )?'?([\w-]+)'?\??[:(<]/gm
+    : /^ {2}(?:readonly )?'?([\w-]+)'?\??[:(<]/gm
+  return [...body.matchAll(member)].map(([, name = '']) => name)
+}
+
+const isDocumented = (name: string): boolean => new RegExp(`(?<![\\w-])${name}(?![\\w-])`).test(asCode)
+
+function allDocumented(what: string, names: readonly string[], least: number): void {
+  assert.ok(names.length >= least, `only ${names.length} found: ${names.join(', ')}`)
+  const missing = [...new Set(names)].filter(name => !isDocumented(name))
+  assert.deepEqual(
+    missing,
+    [],
+    `${what} in no document that users read (README.md, docs/): say it on the page of its subject`,
+  )
+}
+
+describe('what users give and get is documented', () => {
+  for (const declared of interfaces) {
+    if (!exported.has(declared.name)) continue
+    if (/(?:Options|Target)$/.test(declared.name))
+      test(`every member of ${declared.name}`, () => allDocumented('options', membersOf(declared, true), 1))
+    if (declared.name === 'Factory')
+      test('every hook of a factory', () => allDocumented('hooks', membersOf(declared, false), 8))
+    if (declared.name === 'PoolEvents')
+      test('every event', () => allDocumented('events', membersOf(declared, false), 10))
+  }
+
+  test('every error code', () => {
+    const codes = sources.flatMap(({ code }) =>
+      [...code.matchAll(/'(POOL_[A-Z_]+)'/g)].map(([, name = '']) => name),
+    )
+    allDocumented('error codes', codes, 14)
+  })
+
+  test('every reason of the event destroy', () => {
+    const [, union = ''] =
+      /type DestroyReason =([^;]*?)\n\n/.exec(sources.map(({ code }) => code).join('\n')) ?? []
+    allDocumented(
+      'reasons',
+      [...union.matchAll(/'([\w-]+)'/g)].map(([, name = '']) => name),
+      10,
+    )
+  })
+
+  test('the interfaces are found', () => {
+    const found = interfaces.filter(({ name }) => exported.has(name)).map(({ name }) => name)
+    for (const name of [
+      'PoolOptions',
+      'AcquireOptions',
+      'RedisPoolOptions',
+      'SocketTarget',
+      'Factory',
+      'PoolEvents',
+    ])
+      assert.ok(found.includes(name), `${name} is not among ${found.join(', ')}`)
+  })
+})
