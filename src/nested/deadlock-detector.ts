@@ -36,6 +36,11 @@ export class DeadlockDetector<T> implements PoolNode {
     if (!this.#alarm.isSet) this.#alarm.set(now + this.#host.options.deadlockGraceMillis)
   }
 
+  /** The pool is closed. */
+  stop(): void {
+    this.#alarm.clear()
+  }
+
   /**
    * Who is served before all others: if the connection that the victim gives back went to the first in the queue, that
    * would tie the knot again.

@@ -1,7 +1,7 @@
 import type { Clock } from '../runtime/clock.ts'
 import { TokenBucket } from '../runtime/token-bucket.ts'
 import type { Held, Knot, PoolNode, Wait, WaitEdge } from './host.ts'
-import { type LeaseGroup, PlainLeases, takingOf } from './plain-leases.ts'
+import { CROWD, CROWD_GRACES, claimsOf, PLAIN_GRACES, PlainLeases, takingOf } from './plain-leases.ts'
 import { allPools, heldInUse } from './process-wide.ts'
 import { deadlocked, knots } from './wait-for-graph.ts'
 
@@ -10,14 +10,8 @@ const PORTION = 100
 /** The share of time that searches may take in the long run, one in so many; and so many milliseconds in a row. */
 const SEARCH_SHARE = 20
 const SEARCH_MILLIS = 50
-/**
- * For so many graces nothing may have moved around plain leases, of which stacks alone prove nothing: their holder may
- * be another run of the same function, or somebody to whom they were handed.
- */
-const PLAIN_GRACES = 24
-/** So many plain leases, as many of whose takers wait now, and awaited by the same callers as then, are hardly chance. */
-const CROWD = 100
-const CROWD_GRACES = 10
+/** A search that has looked at plain leases for nothing costs more than others: so many of the next are left out. */
+const PAUSE = 3
 
 interface Asked {
   readonly wait: Wait
@@ -42,6 +36,7 @@ export class DeadlockSearch {
   /** For how many milliseconds it may work. */
   readonly #credit: TokenBucket
   #isUnderWay = false
+  #leftOut = 0
   #byNumber = new Map<number, Held>()
   #plain = new PlainLeases()
   readonly #visited = new Set<PoolNode>()
@@ -57,6 +52,8 @@ export class DeadlockSearch {
 
   begin(): void {
     if (this.#isUnderWay || this.#clock.now() < this.restsUntil) return
+    this.#leftOut -= 1
+    if (this.#leftOut >= 0) return
     this.#work(() => {
       if (!mayBeStuck(this.#pool)) return
       this.#isUnderWay = true
@@ -94,6 +91,7 @@ export class DeadlockSearch {
   #judge(): void {
     const knot = this.#knot()
     if (knot === undefined) {
+      this.#leftOut = this.#plain.isEmpty ? 0 : PAUSE
       this.#end()
       return
     }
@@ -135,9 +133,13 @@ export class DeadlockSearch {
     )
     const claims = claimsOf(this.#plain, edges)
     for (;;) {
+      const claimed = new Map<Wait, Held[]>()
+      for (const { waits, leases } of claims) {
+        for (const { waiter } of waits) claimed.set(waiter, [...(claimed.get(waiter) ?? []), ...leases])
+      }
       const judged = edges
         .filter(({ waiter, pool }) => pool.isDue(waiter))
-        .map(edge => ({ ...edge, blocks: [...edge.blocks, ...leasesClaimed(claims, edge.waiter)] }))
+        .map(edge => ({ ...edge, blocks: [...edge.blocks, ...(claimed.get(edge.waiter) ?? [])] }))
       const dead = deadlocked(judged, still, poolOf, lively)
       const stuck = new Set(dead.map(({ pool }) => pool))
       // Of what could as well be held by somebody who goes on, nothing is known.
@@ -163,56 +165,17 @@ export class DeadlockSearch {
   }
 }
 
-/** Plain leases that were taken alike, and those who wait and may hold them. */
-interface Claim {
-  readonly leases: readonly Held[]
-  readonly waits: readonly WaitEdge[]
-}
-
-/** Which plain leases may be held by those who wait, as far as stacks and patience tell. */
-function claimsOf(plain: PlainLeases, edges: readonly WaitEdge[]): Claim[] {
-  const found = new Map<LeaseGroup, { waits: WaitEdge[]; isExact: boolean }>()
-  if (plain.isEmpty) return []
-  for (const edge of edges) {
-    for (const { group, isExact } of plain.matches(edge.waiter.awaiters?.chain?.frames ?? [])) {
-      const claim = found.get(group) ?? { waits: [], isExact: true }
-      claim.waits.push(edge)
-      claim.isExact &&= isExact
-      found.set(group, claim)
-    }
-  }
-  let crowd = 0
-  const isOneToOne = (group: LeaseGroup): boolean =>
-    found.get(group)?.isExact === true && found.get(group)?.waits.length === group.leases.length
-  for (const group of found.keys()) if (isOneToOne(group)) crowd += group.leases.length
-  return [...found].flatMap(([group, { waits }]) => {
-    const graces = crowd >= CROWD && isOneToOne(group) ? CROWD_GRACES : PLAIN_GRACES
-    const patient = waits.filter(({ waiter, pool }) => pool.hasStood(graces, waiter.since))
-    const leases = group.leases.filter(({ lease, loan }) => lease.state === 'lent' && lease.loan === loan)
-    if (patient.length < leases.length) return []
-    return {
-      waits,
-      leases: leases.filter(({ lease, pool }) => pool.hasStood(graces) && pool.isQuiet(lease, graces)),
-    }
-  })
-}
-
-const leasesClaimed = (claims: readonly Claim[], wait: Wait): Held[] =>
-  claims.flatMap(({ waits, leases }) => (waits.some(({ waiter }) => waiter === wait) ? leases : []))
-
 /** The cheap question, again and again while somebody waits: could every lease of this pool be held by who waits? */
 function mayBeStuck(pool: PoolNode): boolean {
-  let plain = 0
-  let isStuck = true
-  for (const { lease, isPlain } of pool.leases()) {
-    // Each is looked at, so that traffic from here on shows.
-    if (!pool.isQuiet(lease, 1)) isStuck = false
-    if (!isPlain) continue
-    plain += 1
-    // Nobody can be shown to hold it: it counts as free to end.
-    if (takingOf(lease) === undefined) isStuck = false
-  }
-  return isStuck && (plain === 0 || pool.hasStood(plain < CROWD ? PLAIN_GRACES : CROWD_GRACES))
+  const leases = pool.leases()
+  const plain = leases.filter(({ isPlain }) => isPlain)
+  const graces = plain.length === 0 ? 1 : plain.length < CROWD ? PLAIN_GRACES : CROWD_GRACES
+  // Each is looked at, so that traffic from here on shows.
+  const lively = leases.filter(({ lease, isPlain }) => !pool.isQuiet(lease, isPlain ? graces : 1))
+  // Of a plain lease whose owners are not known nobody can be shown to hold it: it counts as free to end.
+  return (
+    lively.length === 0 && pool.hasStood(graces) && plain.every(({ lease }) => takingOf(lease) !== undefined)
+  )
 }
 
 /** As few of its waiters as block every lease of it, and the youngest, who is to be rejected. */

@@ -186,6 +186,7 @@ export class Lifecycle<T> {
     const left = Math.max(since + millis - clock.now(), 1)
     if (drained) outcome = await this.#until(() => slots.all.size === 0, { millis: left, signal })
     this.#context.stalls.stop()
+    this.#context.nesting?.detector.stop()
     if (outcome === 'met') return
     const then = drained
       ? 'Connections that did not close are given up.'

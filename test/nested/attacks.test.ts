@@ -11,7 +11,7 @@ import { endings, failure, GRACE, type Thing, tally, World } from './pools-on-on
 
 const SOON = 2 * GRACE + 40
 /** The same for plain acquires while no such loan has come back yet. */
-const FIRST = 26 * GRACE + 40
+const FIRST = 28 * GRACE + 40
 
 const copy = join(import.meta.dirname, '../../src-copy')
 after(() => rmSync(copy, { recursive: true, force: true }))

@@ -12,7 +12,7 @@ import { endings, GRACE, type Thing, tally, World } from './pools-on-one-clock.t
 /** Two graces, and what the alarm and the look at the stacks may add. */
 const SOON = 2 * GRACE + 40
 /** The same for plain acquires while no such loan has come back yet. */
-const FIRST = 26 * GRACE + 40
+const FIRST = 28 * GRACE + 40
 
 /** Resolves once so many have called it: each holds its first connection by then. */
 function meeting(size: number): () => Promise<void> {

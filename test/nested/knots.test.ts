@@ -8,7 +8,7 @@ import { endings, failure, GRACE, type Thing, tally, World } from './pools-on-on
 /** Two graces, and what the alarm and the look at the stacks may add. */
 const SOON = 2 * GRACE + 40
 /** The same for plain acquires, whose knots have to stand for 24 graces. */
-const PLAIN = 26 * GRACE + 40
+const PLAIN = 28 * GRACE + 40
 
 test('a task that holds the only connection and asks for another waits for ever: acquire', async () => {
   const world = new World()
