@@ -1,4 +1,9 @@
-/** Options of a pool. Times are in milliseconds. The first part has generic-pool's names and meaning. */
+/** A class of promises with a static `resolve`, as Bluebird is one. */
+export interface PromiseClass {
+  resolve(value?: unknown): PromiseLike<unknown>
+}
+
+/** Options of a pool. Times are in milliseconds; `Infinity` means never. The first part has generic-pool's names and meaning. */
 export interface PoolOptions {
   /** Most connections at any time, those still closing included. Default 1, minimum 1. */
   max?: number | undefined
@@ -26,8 +31,17 @@ export interface PoolOptions {
   idleTimeoutMillis?: number | undefined
   /** Longest wait for a connection. Default 5000; `false`: no limit. */
   acquireTimeoutMillis?: number | false | undefined
+  /** As in generic-pool, what the methods of the pool return are promises of this class. Default: Node's own. */
+  Promise?: PromiseClass | null | undefined
   /** Longest time for `factory.create`. Default 5000. */
   createTimeoutMillis?: number | undefined
+  /**
+   * How long a server may be away before new acquires are told at once, with the real error, instead of waiting for it.
+   * Default: half of `acquireTimeoutMillis`, at least 1000; never where that is `false`.
+   */
+  unhealthyAfterMillis?: number | undefined
+  /** Most connects under way at a time; those that hang are not counted, up to as many again. Default 8. */
+  maxConnecting?: number | undefined
   /** Longest time for `factory.validate`. Default 1000. */
   validateTimeoutMillis?: number | undefined
   /** Longest time for `factory.reset`. Default 1000. */
@@ -58,6 +72,11 @@ export interface PoolOptions {
   leakThresholdMillis?: number | undefined
   /** Destroy the connection of such a lease, so that its place is free again. Default false. */
   leakReclaim?: boolean | undefined
+  /**
+   * Destroy a lent connection that has a command under way (`factory.busy`) and has been sent nothing for this long: the
+   * server stands still. Choose it longer than any command may take, a BLPOP included. Default 0: off.
+   */
+  stuckMillis?: number | undefined
   /** Which acquires have their stack taken. Default `'sampled'`. */
   captureStacks?: 'off' | 'sampled' | 'all' | undefined
   /** Shed load early (CoDel). Default: off. */

@@ -13,7 +13,6 @@ import { holderInWords } from '../diagnostics/findings.ts'
 import type { RecentProblems } from '../diagnostics/recent-problems.ts'
 import { leasesOf, type ReportView } from '../diagnostics/report.ts'
 import { statsOf } from '../diagnostics/stats.ts'
-import { BackgroundValidation } from '../health/background-validation.ts'
 import { Evictor } from '../health/evictor.ts'
 import { SocketReaper } from '../health/socket-reaper.ts'
 import { Validator } from '../health/validator.ts'
@@ -69,6 +68,7 @@ export function assemble<T>(
   entries: EntryPoints,
 ): Parts<T> {
   const { name } = options
+  const loanNow = (needsExactTime(factory, options) ? undefined : clock.recent) ?? (() => clock.now())
   const sampler = new StackSampler(options, clock.now())
   const stalls = new Stalls(stallMonitorOf(clock))
   const slots = new Slots<T>(handlesOf(factory))
@@ -78,11 +78,12 @@ export function assemble<T>(
   if (options.earlyRefusal) queue.serviceRate = new ServiceRate(stalls)
   const totals = newTotals()
   const shared = {
-    ...{ factory, options, clock, random, stalls, sampler, events, slots, queue, totals },
+    ...{ factory, options, clock, loanNow, random, stalls, sampler, events, slots, queue, totals },
     hookDeadlines: newHookDeadlines(clock, stalls),
     liveness: new Liveness(factory, options, clock),
     serverLimit: new ServerIdleTimeout(options.serverIdleTimeoutMillis, options.halfClose === 'on'),
     times: new Times(),
+    destroyedBy: {},
     stats: () => statsOf(view, clock.now()),
     identity: () => events.identity(),
     onChange: () => lifecycle.recheck(),
@@ -105,15 +106,23 @@ export function assemble<T>(
   const connector = new Connector(context)
   const validator = new Validator(context, connector)
   const lending = new Lending(context, connector, validator)
-  const validation = new BackgroundValidation(validator)
-  const evictor = new Evictor(context, connector, validator, validation)
+  const evictor = new Evictor(context, connector, validator)
   const reaper = new SocketReaper(context, connector)
   const lifecycle = new Lifecycle(context, lending, evictor, reaper)
-  const leaks = new LeakDetector(context, lending, () => lifecycle.state === 'closed')
+  const leaks = new LeakDetector(context, lending)
   const acquiring = new Acquiring(context, lending, lifecycle, entries)
   const rejections = new Rejections(context, connector, problems)
   const view: ReportView<T> = {
-    ...{ options, slots, queue, totals, stalls, problems, times: shared.times },
+    ...{
+      options,
+      slots,
+      queue,
+      totals,
+      stalls,
+      problems,
+      times: shared.times,
+      destroyedBy: shared.destroyedBy,
+    },
     breaker: connector.breaker,
     halfClose: context.liveness.counts,
     busy: factory.busy?.bind(factory),
@@ -134,12 +143,16 @@ export function assemble<T>(
   queue.listener = rejections
   rejections.holders = holders
   lifecycle.holders = holders
+  lifecycle.onClosed = () => {
+    leaks.stop()
+    context.nesting?.detector.stop()
+  }
   connector.onConnected = slot => lending.connected(slot)
   validator.host = lending
   slots.onFirstIdle = () => evictor.wake()
   context.liveness.onSuspicion = kind => {
     if (kind === 'closed') reaper.runNow()
-    else if (factory.validate !== undefined) validation.validate(slots.idleSlots())
+    else if (factory.validate !== undefined) validator.validateSuspects(slots.idleSlots())
   }
   context.serverLimit.onChange = () => {
     evictor.plan()
@@ -150,4 +163,20 @@ export function assemble<T>(
     events.announce('stall', { pool: name, millis })
   }
   return { context, connector, lifecycle, acquiring, view }
+}
+
+/** Does anything depend on the idle age of a connection, or on how long it has been lent? Reading the clock costs 40 ns. */
+function needsExactTime<T>(factory: Factory<T>, options: ResolvedOptions): boolean {
+  const { softIdleTimeoutMillis, leakThresholdMillis, serverIdleTimeoutMillis, shedding, earlyRefusal } =
+    options
+  const limits = [options.idleTimeoutMillis, options.validateAfterIdleMillis, options.maxLifetimeMillis]
+  return (
+    (factory.socket !== undefined && options.halfClose === 'on') ||
+    limits.some(Number.isFinite) ||
+    softIdleTimeoutMillis > 0 ||
+    leakThresholdMillis > 0 ||
+    typeof serverIdleTimeoutMillis === 'number' ||
+    shedding !== undefined ||
+    earlyRefusal
+  )
 }

@@ -40,7 +40,12 @@ export class Rejections<T> implements QueueListener<T> {
   onRejected(waiter: Waiter<T>, how: RejectReason, snapshot: Snapshot): void {
     const { events, options } = this.#context
     const { now } = snapshot
+<<<<<<< HEAD
     const error = waiter.deadlockError ?? withoutStack(() => this.#errorFor(waiter, how, snapshot))
+=======
+    nesting?.left(waiter)
+    const error = waiter.ownError ?? withoutStack(() => this.#errorFor(waiter, how, snapshot))
+>>>>>>> main
     waiter.traced?.failed(error, now - waiter.since)
     waiter.fail(error)
     if (how === 'expired') this.#problems.add('timeout', 'an acquire timed out', now)
@@ -57,7 +62,7 @@ export class Rejections<T> implements QueueListener<T> {
     const { totals, options, stalls } = this.#context
     const waited = now - waiter.since
     if (how === 'refused') return refusals.closed(stats)
-    if (how === 'unhealthy') return refusals.unhealthy(stats, cause)
+    if (how === 'unhealthy') return refusals.cannotConnect(stats, this.#connector.breaker)
     if (how === 'aborted') {
       totals.aborted += 1
       return refusals.aborted(stats, waited, waiter.signal?.reason)
