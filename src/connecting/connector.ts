@@ -135,14 +135,6 @@ export class Connector<T> {
     slots.move(slot, 'closing')
     liveness.unwatch(slot)
     const now = clock.now()
-<<<<<<< HEAD
-    connectionLost(this.#context, slot, { reason, detail }, from, now)
-    if (this.trials.diedEarly(slot, reason, now))
-      this.#failed(stillborn(this.#context.stats(), detail ?? reason), slot.startedAt, now, true)
-=======
-    // Still lent when the pool is closed by force.
-    slot.scope?.end()
-    slot.scope = undefined
     if (this.breaker.isEarlyDeath(slot, { reason, detail }, now)) {
       const failure = {
         error: stillborn(this.#context.stats(), detail ?? reason),
@@ -152,7 +144,6 @@ export class Connector<T> {
     }
     // Not before the breaker knows: those that are suspected because of it may have new ones made.
     connectionLost(this.#context, slot, { reason, detail }, from, now)
->>>>>>> main
     if (log.destroy.enabled) log.destroy('%s #%d: %s %s', options.name, slot.id, reason, detail ?? '')
     events.announce('destroy', {
       pool: options.name,

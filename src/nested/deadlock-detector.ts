@@ -36,37 +36,9 @@ export class DeadlockDetector<T> implements PoolNode {
     if (!this.#alarm.isSet) this.#alarm.set(now + this.#host.options.deadlockGraceMillis)
   }
 
-<<<<<<< HEAD
   /** The pool is closed. */
   stop(): void {
     this.#alarm.clear()
-=======
-  /** An acquire waits inside leases: from now on there may be a knot. */
-  watch(wait: WaitEdge, waiter: Waiter<T>): void 
-    waiter.wait = wait
-    this.#waiters.set(wait, waiter)
-    wait.cohort.waits.add(wait)
-    if (wait.ask !== undefined) wait.cohort.askable.add(wait)
-    this.#alarm.set(wait.since + this.#context.options.deadlockGraceMillis)
-
-  /** The pool is closed: nobody waits for it any more. */
-  stop(): void 
-    this.#alarm.clear()
-
-  /** It waits no more. */
-  forget(wait: WaitEdge): void {
-    this.#waiters.delete(wait)
-    const { waits, askable, answered, leases, scope, member } = wait.cohort
-    waits.delete(wait)
-    askable.delete(wait)
-    answered.delete(wait)
-    if (waits.size === 0) {
-      scope.asking?.delete(member)
-      for (const lease of leases) lease.cohorts?.delete(wait.cohort)
-    }
-    // All of them have gone: in a pool where nobody waits any more, nobody would ever take them from the list.
-    if (this.#waiters.size === 0) this.#freed = undefined
->>>>>>> main
   }
 
   /**
@@ -82,8 +54,9 @@ export class DeadlockDetector<T> implements PoolNode {
     return wait
   }
 
-  prioritise(waits: readonly Wait[]): void 
+  prioritise(waits: readonly Wait[]): void {
     this.#prioritised = [...waits]
+  }
 
   canMove(): boolean {
     const { slots, options } = this.#host
@@ -121,22 +94,23 @@ export class DeadlockDetector<T> implements PoolNode {
     }
   }
 
-  waits(): Wait[] 
+  waits(): Wait[] {
     return [...this.#host.waits()].filter(({ detached }) => !detached)
+  }
 
   isBound(wait: Wait): boolean {
     const { clock, options } = this.#host
     return !wait.hasEnded && wait.deadline - clock.now() > options.deadlockGraceMillis
   }
 
-  isDue(wait: Wait): boolean 
+  isDue(wait: Wait): boolean {
     return this.isBound(wait) && this.hasStood(1, wait.since)
+  }
 
   reject(wait: Wait, knot: Knot): boolean {
     const { clock, events, totals, sampler, stats } = this.#host
     const now = clock.now()
     const waitedMillis = now - wait.since
-<<<<<<< HEAD
     const edge = knot.find(({ waiter }) => waiter === wait)
     const details = { heldStacks: [] as string[], waitStack: '', pools: [] as string[], waitedMillis }
     details.pools = [...new Set(knot.map(({ pool }) => pool.name))]
@@ -146,12 +120,6 @@ export class DeadlockDetector<T> implements PoolNode {
     }
     const error = deadlock(stats(), edge?.blocks ?? [], knot, details)
     if (!this.#host.reject(wait, error)) return false
-=======
-    const details = { heldStacks, waitStack, pools, waitedMillis }
-    const error = deadlock(this.#context.stats(), leases, drawing, details)
-    waiter.ownError = error
-    if (!this.#context.reject(waiter)) return false
->>>>>>> main
     this.lastSign = now
     totals.deadlocks += 1
     if (log.pool.enabled) log.pool('%s', error.message)

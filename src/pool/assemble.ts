@@ -95,7 +95,7 @@ export function assemble<T>(
     hasTrafficWithin: (slot, now, millis) => hasTrafficWithin(slot as Slot<T>, now, millis),
     reject: (wait, error) => {
       const waiter = wait as Waiter<T>
-      waiter.deadlockError = error
+      waiter.ownError = error
       return queue.reject(waiter, 'deadlocked')
     },
   }

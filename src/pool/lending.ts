@@ -176,18 +176,9 @@ export class Lending<T> implements ValidatorHost<T> {
     const { events, options, totals, nesting, times } = this.#context
     const heldMillis = now - slot.lentAt
     totals.released += 1
-<<<<<<< HEAD
-    times.use.add(heldMillis)
-    if (nesting !== undefined) nesting.detector.lastSign = now
-=======
     slot.trace = undefined
     times.released(heldMillis)
-    if (nesting !== undefined) {
-      nesting.ended(now, how === 'reclaimed' ? undefined : slot.scope)
-      slot.scope?.end()
-      slot.scope = undefined
-    }
->>>>>>> main
+    if (nesting !== undefined) nesting.detector.lastSign = now
     if (tracing.loans) log.lend('%s #%d: back, loan %d', options.name, slot.id, slot.loan)
     if (slot.isLeakSuspect) {
       slot.isLeakSuspect = false

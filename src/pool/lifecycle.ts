@@ -222,7 +222,6 @@ export class Lifecycle<T> {
     this.recheck()
     if (drained) outcome = await this.#until(() => slots.all.size === 0, limits, since)
     this.#context.stalls.stop()
-    this.#context.nesting?.detector.stop()
     if (outcome === 'met') return
     const then = drained
       ? 'Connections that did not close are given up.'

@@ -40,12 +40,7 @@ export class Rejections<T> implements QueueListener<T> {
   onRejected(waiter: Waiter<T>, how: RejectReason, snapshot: Snapshot): void {
     const { events, options } = this.#context
     const { now } = snapshot
-<<<<<<< HEAD
-    const error = waiter.deadlockError ?? withoutStack(() => this.#errorFor(waiter, how, snapshot))
-=======
-    nesting?.left(waiter)
     const error = waiter.ownError ?? withoutStack(() => this.#errorFor(waiter, how, snapshot))
->>>>>>> main
     waiter.traced?.failed(error, now - waiter.since)
     waiter.fail(error)
     if (how === 'expired') this.#problems.add('timeout', 'an acquire timed out', now)

@@ -1,17 +1,6 @@
 import type { Request } from '../api/acquire-request.ts'
-
-<<<<<<< HEAD
-
-import type { PoolError } from '../api/errors.ts'
 import { type Awaiters, answer, Question } from '../nested/awaiters.ts'
 import type { LeaseScope } from '../nested/host.ts'
-
-=======
-
-import type { Scope, WaitEdge } from '../nested/scope.ts'
-
->>>>>>> main
-
 import type { TracedAcquire } from '../runtime/channels.ts'
 import type { StackTrace } from '../runtime/stack-trace.ts'
 
