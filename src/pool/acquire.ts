@@ -238,13 +238,18 @@ export class Acquiring<T> implements LeaseHost<T> {
   /** Why an acquire is not even let into the queue. */
   #refusal(request: Request): PoolError | undefined {
     const connector = this.#connector
-    const { options, queue, slots, totals, events, stats } = this.#context
+    const { options, clock, queue, slots, totals, events, stats } = this.#context
     if (connector.isDown) return refusals.cannotConnect(stats(), connector.breaker)
     if (request.timeout === 0 && !this.#lending.awaitsEventLoop)
       return refusals.noneAtHand(stats(), this.#blockingPhase(), connector.breaker.lastError)
-    if (queue.serviceRate !== undefined) {
-      const estimate = queue.serviceRate.estimate(queue.ahead(request.priority))
-      if (estimate !== undefined && estimate > request.timeout && connector.capacity.expected <= 0) {
+    const { serviceRate } = queue
+    if (serviceRate !== undefined && connector.capacity.expected <= 0) {
+      const estimate = serviceRate.estimate(queue.ahead(request.priority))
+      if (
+        estimate !== undefined &&
+        estimate > request.timeout &&
+        !serviceRate.probes(clock.now(), estimate)
+      ) {
         totals.shed += 1
         events.announce('shed', { pool: options.name, waitedMillis: 0, estimatedMillis: estimate })
         return refusals.hopeless(stats(), estimate, request.timeout)

@@ -9,7 +9,7 @@ import { ServerIdleTimeout } from '../connections/server-idle-timeout.ts'
 import type { Slot } from '../connections/slot.ts'
 import { Slots } from '../connections/slots.ts'
 import { hasTrafficWithin } from '../connections/traffic.ts'
-import { holderInWords } from '../diagnostics/findings.ts'
+import { holderInWords, holderInWords, silenceAmong } from '../diagnostics/findings.ts'
 import type { RecentProblems } from '../diagnostics/recent-problems.ts'
 import { leasesOf, type ReportView } from '../diagnostics/report.ts'
 import { statsOf } from '../diagnostics/stats.ts'
@@ -142,13 +142,18 @@ export function assemble<T>(
   // What the parts tell those above them.
   queue.listener = rejections
   rejections.holders = holders
+  rejections.silence = () => silenceAmong(leasesOf(view, clock.now()))
   lifecycle.holders = holders
   lifecycle.onClosed = () => {
     leaks.stop()
     context.nesting?.detector.stop()
   }
-  connector.onConnected = slot => lending.connected(slot)
+  connector.onConnected = slot => {
+    lending.connected(slot)
+    evictor.plan()
+  }
   validator.host = lending
+  reaper.onStuck = (slot, detail) => lending.endStuck(slot, detail)
   slots.onFirstIdle = () => evictor.wake()
   context.liveness.onSuspicion = kind => {
     if (kind === 'closed') reaper.runNow()

@@ -172,6 +172,14 @@ export class Lending<T> implements ValidatorHost<T> {
     this.#context.onChange()
   }
 
+  /** Ends a lent connection on which the server has stood still for too long. */
+  endStuck(slot: Slot<T>, detail: string): void {
+    this.lateReleases.expect(slot)
+    this.#noteEnd(slot, this.#context.clock.now(), 'destroyed')
+    this.connector.discard(slot, 'stuck', detail)
+    this.#context.onChange()
+  }
+
   #noteEnd(slot: Slot<T>, now: number, how: PoolEvents<T>['leak-end'][0]['how']): void {
     const { events, options, totals, nesting, times } = this.#context
     const heldMillis = now - slot.lentAt
