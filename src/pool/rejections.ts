@@ -41,9 +41,8 @@ export class Rejections<T> implements QueueListener<T> {
   }
 
   onRejected(waiter: Waiter<T>, how: RejectReason, snapshot: Snapshot): void {
-    const { nesting, events, options } = this.#context
+    const { events, options } = this.#context
     const { now } = snapshot
-    nesting?.left(waiter)
     const error = waiter.ownError ?? withoutStack(() => this.#errorFor(waiter, how, snapshot))
     waiter.traced?.failed(error, now - waiter.since)
     waiter.fail(error)
