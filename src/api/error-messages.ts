@@ -1,3 +1,4 @@
+import { adviceFor } from './connect-advice.ts'
 import { type AcquirePhase, messageOf, numbersOf, PoolError } from './errors.ts'
 import type { PoolStats } from './stats.ts'
 
@@ -12,7 +13,7 @@ const NEXT_STEP: Readonly<Record<AcquirePhase, string>> = {
   queue:
     'All connections were lent for the whole wait. See report() for who holds them; shorten the work done on a ' +
     'connection, or raise max',
-  connect: 'No connection could be made in time. See the cause; check that the server is up and reachable',
+  connect: 'No connection could be made in time',
   validate: 'The connections at hand did not prove themselves in time. See whether factory.validate is slow',
 }
 
@@ -42,7 +43,7 @@ export function acquireTimeout(
   return new PoolError(
     'POOL_ACQUIRE_TIMEOUT',
     `ResourceRequest timed out: pool '${stats.name}' had no connection within ${Math.round(waitedMillis)} ms, ` +
-      `phase ${phase} ${numbersOf(stats)}.${stalled}${why}${held} ${NEXT_STEP[phase]}.`,
+      `phase ${phase} ${numbersOf(stats)}.${stalled}${why}${held} ${NEXT_STEP[phase]}${phase === 'connect' ? `. ${adviceFor(cause)}` : ''}.`,
     {
       ...of(stats),
       phase,
@@ -102,11 +103,31 @@ export function hopeless(stats: PoolStats, estimatedMillis: number, timeout: num
   )
 }
 
-export function unhealthy(stats: PoolStats, cause: unknown): PoolError {
+/** What is known of a breaker when somebody is told that no connection can be made. */
+export interface ConnectTrouble {
+  readonly lastError: unknown
+  /** Where trying again does not mend it: what to do. */
+  readonly permanentAdvice: string | undefined
+}
+
+/** No connection can be made, and waiting for one does not help, or has not helped for long enough. */
+export function cannotConnect(
+  stats: PoolStats,
+  { lastError: cause, permanentAdvice }: ConnectTrouble,
+): PoolError {
+  const times = stats.createFailures === 1 ? '' : `, ${stats.createFailures} times in a row`
+  if (permanentAdvice !== undefined) {
+    return new PoolError(
+      'POOL_CONNECT_FAILED',
+      `pool '${stats.name}' cannot connect${times}: ${messageOf(cause)} ${numbersOf(stats)}. ${permanentAdvice}. It ` +
+        'tries again after a second while connections are asked for, and then less often',
+      { ...of(stats), cause },
+    )
+  }
   return new PoolError(
     'POOL_UNHEALTHY',
-    `pool '${stats.name}' cannot connect, ${stats.createFailures} times in a row: ${messageOf(cause)} ` +
-      `${numbersOf(stats)}. It keeps trying, at least once a second while connections are asked for; check the server`,
+    `pool '${stats.name}' cannot connect${times}: ${messageOf(cause)} ${numbersOf(stats)}. It keeps trying, at least ` +
+      `once a second while connections are asked for. ${adviceFor(cause)}`,
     { ...of(stats), cause },
   )
 }
@@ -192,12 +213,16 @@ export function drainTimeout(
   )
 }
 
-export function notReady(stats: PoolStats, millis: number, cause: unknown): PoolError {
+export function notReady(
+  stats: PoolStats,
+  millis: number,
+  { lastError: cause, permanentAdvice }: ConnectTrouble,
+): PoolError {
   const why = cause === undefined ? '' : `; last error: ${messageOf(cause)}`
   return new PoolError(
     'POOL_CONNECT_FAILED',
-    `pool '${stats.name}' has not reached min=${stats.min} connections within ${millis} ms ${numbersOf(stats)}${why}. ` +
-      'It keeps trying; check the server',
+    `pool '${stats.name}' has not reached min=${stats.min} connections within ${Math.round(millis)} ms ${numbersOf(stats)}${why}. ` +
+      `It keeps trying. ${permanentAdvice ?? adviceFor(cause)}`,
     { ...of(stats), ...(cause === undefined ? {} : { cause }) },
   )
 }

@@ -64,6 +64,8 @@ const GENERIC: Readonly<Record<string, Rule>> = {
 /** Options that generic-pool does not have. */
 export const OURS: Readonly<Record<string, Rule>> = {
   createTimeoutMillis: millis(1),
+  unhealthyAfterMillis: either(millis(0), oneOf(Number.POSITIVE_INFINITY)),
+  maxConnecting: whole(1),
   validateTimeoutMillis: millis(1),
   resetTimeoutMillis: millis(1),
   drainTimeoutMillis: millis(1),
@@ -78,6 +80,7 @@ export const OURS: Readonly<Record<string, Rule>> = {
   deadlockGraceMillis: millis(0),
   leakThresholdMillis: millis(0),
   leakReclaim: flag,
+  stuckMillis: millis(0),
   captureStacks: oneOf('off', 'sampled', 'all'),
   earlyRefusal: flag,
   shedding: {

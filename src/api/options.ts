@@ -28,6 +28,13 @@ export interface PoolOptions {
   acquireTimeoutMillis?: number | false | undefined
   /** Longest time for `factory.create`. Default 5000. */
   createTimeoutMillis?: number | undefined
+  /**
+   * How long a server may be away before new acquires are told at once, with the real error, instead of waiting for it.
+   * Default: half of `acquireTimeoutMillis`, at least 1000; never where that is `false`.
+   */
+  unhealthyAfterMillis?: number | undefined
+  /** Most connects under way at a time; those that hang are not counted, up to as many again. Default 8. */
+  maxConnecting?: number | undefined
   /** Longest time for `factory.validate`. Default 1000. */
   validateTimeoutMillis?: number | undefined
   /** Longest time for `factory.reset`. Default 1000. */
@@ -58,6 +65,11 @@ export interface PoolOptions {
   leakThresholdMillis?: number | undefined
   /** Destroy the connection of such a lease, so that its place is free again. Default false. */
   leakReclaim?: boolean | undefined
+  /**
+   * Destroy a lent connection that has a command under way (`factory.busy`) and has been sent nothing for this long: the
+   * server stands still. Choose it longer than any command may take, a BLPOP included. Default 0: off.
+   */
+  stuckMillis?: number | undefined
   /** Which acquires have their stack taken. Default `'sampled'`. */
   captureStacks?: 'off' | 'sampled' | 'all' | undefined
   /** Shed load early (CoDel). Default: off. */

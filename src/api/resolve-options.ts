@@ -20,6 +20,8 @@ export interface ResolvedOptions {
   readonly idleTimeoutMillis: number
   readonly acquireTimeoutMillis: number
   readonly createTimeoutMillis: number
+  readonly unhealthyAfterMillis: number
+  readonly maxConnecting: number
   readonly validateTimeoutMillis: number
   readonly resetTimeoutMillis: number
   readonly destroyTimeoutMillis: number
@@ -36,6 +38,7 @@ export interface ResolvedOptions {
   readonly leakThresholdMillis: number
   readonly captureStacks: 'off' | 'sampled' | 'all'
   readonly leakReclaim: boolean
+  readonly stuckMillis: number
   readonly shedding:
     | { readonly targetMillis: number; readonly intervalMillis: number; readonly order: 'fifo' | 'lifo' }
     | undefined
@@ -103,6 +106,7 @@ export function nameIn({ name }: GivenOptions['input']): string | undefined {
 function withDefaults(input: PoolOptions): ResolvedOptions {
   poolsMade += 1
   const max = input.max ?? 1
+  const acquireTimeoutMillis = noLimit(input.acquireTimeoutMillis ?? 5000)
   const idleCheckAsked = input.idleTimeoutMillis !== undefined || (input.evictionRunIntervalMillis ?? 0) > 0
   return {
     max,
@@ -117,8 +121,10 @@ function withDefaults(input: PoolOptions): ResolvedOptions {
     numTestsPerEvictionRun: input.numTestsPerEvictionRun ?? 3,
     softIdleTimeoutMillis: input.softIdleTimeoutMillis ?? -1,
     idleTimeoutMillis: idleCheckAsked ? (input.idleTimeoutMillis ?? 30_000) : Number.POSITIVE_INFINITY,
-    acquireTimeoutMillis: noLimit(input.acquireTimeoutMillis ?? 5000),
+    acquireTimeoutMillis,
     createTimeoutMillis: input.createTimeoutMillis ?? 5000,
+    unhealthyAfterMillis: input.unhealthyAfterMillis ?? Math.max(acquireTimeoutMillis / 2, 1000),
+    maxConnecting: input.maxConnecting ?? 8,
     validateTimeoutMillis: input.validateTimeoutMillis ?? 1000,
     resetTimeoutMillis: input.resetTimeoutMillis ?? 1000,
     destroyTimeoutMillis: input.destroyTimeoutMillis ?? 2000,
@@ -141,6 +147,7 @@ function withDefaults(input: PoolOptions): ResolvedOptions {
     },
     earlyRefusal: input.earlyRefusal ?? false,
     leakReclaim: input.leakReclaim ?? false,
+    stuckMillis: input.stuckMillis ?? 0,
     name: input.name ?? `pool-${poolsMade}`,
   }
 }

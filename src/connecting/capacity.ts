@@ -1,9 +1,81 @@
 import type { AcquirePhase } from '../api/errors.ts'
+import type { Slot } from '../connections/slot.ts'
 import type { Breaker } from './breaker.ts'
 import type { PoolContext } from './pool-context.ts'
 
+/** A connect that is this many times slower than one that just succeeded, and this old, is no longer counted on. */
+const OVERTAKEN_TIMES = 4
+const OVERTAKEN_MILLIS = 100
+/** A caller who gave up within this time says nothing about the connect that it waited for. */
+const IMPATIENT_MILLIS = 50
+/** Connects at a time to a server that has not answered any yet. */
+const FIRST_CONNECTS = 2
+
+/** What a pool has, what is on its way, and what may be made: all of it derived from slots, queue and breaker. */
+export class Capacity<T> {
+  /** Connects that somebody can count on, oldest first. One that hangs leaves this set, not its permit. */
+  readonly connects = new Set<Slot<T>>()
+  /** Connections that are validated or reset and are expected back soon. */
+  readonly checks = new Set<Slot<T>>()
+  /** Whether the idle connections wait for the event loop to tell which of them are alive. */
+  awaitsEventLoop = false
+  readonly #context: PoolContext<T>
+  readonly #breaker: Breaker<T>
+
+  constructor(context: PoolContext<T>, breaker: Breaker<T>) {
+    this.#context = context
+    this.#breaker = breaker
+  }
+
+  /** Permits that are free. Negative after `resize` to a smaller pool. */
+  get freePermits(): number {
+    return this.#context.options.max - this.#context.slots.permitsInUse
+  }
+
+  /** Are there more connections than `max` allows, those on their way out not counted? Only after `resize`. */
+  get isOversized(): boolean {
+    return this.#context.slots.size > this.#context.options.max
+  }
+
+  /** Connections on their way to whoever waits. */
+  get incoming(): number {
+    const settling = this.awaitsEventLoop ? this.#context.slots.counts.idle : 0
+    return this.connects.size + this.checks.size + settling
+  }
+
+  /** How many more acquires can count on a connection without waiting for a loan to end. */
+  get expected(): number {
+    const { slots, queue } = this.#context
+    const startable = this.#breaker.failures > 0 ? Math.max(1 - slots.counts.connecting, 0) : this.freePermits
+    return this.incoming + Math.min(Math.max(this.freePermits, 0), startable) - queue.waiting
+  }
+
+  /** May one more connect start beside those that are under way, as long as none fails? Those that hang count half. */
+  get hasRoomToConnect(): boolean {
+    const { options, slots, totals } = this.#context
+    const most = totals.created > 0 ? options.maxConnecting : Math.min(FIRST_CONNECTS, options.maxConnecting)
+    return this.connects.size < most && slots.counts.connecting < 2 * options.maxConnecting
+  }
+
+  /** A waiter has left in vain. A connect that it has outwaited is not worth the next one's trust. */
+  waiterLeft(waited: number, now: number, isImpatient: boolean): void {
+    const [oldest] = this.connects
+    if (oldest === undefined || (isImpatient && waited < IMPATIENT_MILLIS)) return
+    if (now - oldest.startedAt >= waited * 0.9) this.connects.delete(oldest)
+  }
+
+  /** Old connects that a young one has overtaken by far: whoever waits for them gets a new one. */
+  dropOvertaken(winner: Slot<T>, now: number): void {
+    const patience = Math.max(OVERTAKEN_TIMES * (now - winner.startedAt), OVERTAKEN_MILLIS)
+    for (const connect of this.connects) {
+      if (now - connect.startedAt <= patience) return
+      this.connects.delete(connect)
+    }
+  }
+}
+
 /** What keeps the first in the queue waiting. */
-export function phaseOf<T>({ slots }: PoolContext<T>, breaker: Breaker): AcquirePhase {
+export function phaseOf<T>({ slots }: PoolContext<T>, breaker: Breaker<T>): AcquirePhase {
   const { validating, connecting } = slots.counts
   if (validating > 0) return 'validate'
   return connecting > 0 || breaker.failures > 0 ? 'connect' : 'queue'

@@ -1,4 +1,4 @@
-import { madeTwice, stillborn } from '../api/error-messages.ts'
+import { madeTwice, stillborn, stillDialing } from '../api/error-messages.ts'
 import type { DestroyReason } from '../api/stats.ts'
 import { connectionLost } from '../connections/connection-lost.ts'
 import { retireTime } from '../connections/lifetime.ts'
@@ -9,10 +9,13 @@ import { outsideContext } from '../runtime/async-context.ts'
 import { log, refreshTracing } from '../runtime/log.ts'
 import { closeSocket } from '../sockets/socket-state.ts'
 import { Breaker } from './breaker.ts'
+import { Capacity } from './capacity.ts'
+import { type ConnectFailure, connectFailure } from './connect-failure.ts'
 import { Engine } from './engine.ts'
-import { HalfOpenTrials } from './half-open-trials.ts'
-import { PendingConnects } from './pending-connects.ts'
 import type { PoolContext } from './pool-context.ts'
+
+/** Who comes while an open breaker probes waits for the result, but not for a probe that has been under way for longer. */
+const PROBE_MILLIS = 500
 
 /**
  * Makes connections when they are needed, and ends them.
@@ -24,104 +27,103 @@ import type { PoolContext } from './pool-context.ts'
 export class Connector<T> {
   /** Told of each good connection, which it owns from then on. */
   onConnected: (slot: Slot<T>) => void = () => {}
-  readonly breaker: Breaker
-  readonly trials: HalfOpenTrials<T>
+  readonly breaker: Breaker<T>
+  readonly capacity: Capacity<T>
   generation = 0
   /** Why the latest generation was begun. */
   purgeReason: string | undefined = undefined
   /** Whether `min` is kept: the pool has been started and neither drains nor is being cleared. */
   keepsMin = false
-  /** Validations and resets that take so long that nobody counts on them any more. */
-  overdue = 0
   /** Whether the pool is closed: what still arrives is destroyed. */
   isStopped = false
-  /** No dial before this time, in milliseconds of the pool's clock. */
+  /** No connect before this time, in milliseconds of the pool's clock. */
   #pauseUntil = 0
-  /** Whether the idle connections wait for the event loop to tell which of them are alive. */
-  awaitsEventLoop = false
+  /** When the latest connect was started. */
+  #startedAt = 0
   readonly #context: PoolContext<T>
   readonly #engine: Engine<T>
   readonly #retryAlarm: Alarm
-  readonly #pending = new PendingConnects<T>()
+  readonly #probeAlarm: Alarm
 
   constructor(context: PoolContext<T>) {
     this.#context = context
-    const pool = context.options.name
-    this.breaker = new Breaker(context.random, (state, failures, error) =>
-      context.events.announce('breaker', { pool, state, failures, error }),
-    )
+    const { clock, random, slots, options, stalls } = context
+    const pool = options.name
+    this.breaker = new Breaker({
+      ...{ clock, random, slots, options },
+      listener: (state, failures, error) =>
+        context.events.announce('breaker', { pool, state, failures, error }),
+    })
+    this.capacity = new Capacity(context, this.breaker)
     this.#engine = new Engine(context, error => {
       context.totals.destroyErrors += 1
       context.events.announce('factoryDestroyError', error as Error)
     })
-    this.#retryAlarm = new Alarm(context.clock, () => this.connectMore(), context.stalls)
-    this.trials = new HalfOpenTrials(context, this.breaker, () => this.connectMore())
+    this.#retryAlarm = new Alarm(clock, () => this.#retry(), stalls)
+    this.#probeAlarm = new Alarm(clock, () => this.#probeIsLate(), stalls)
   }
 
-  /** Permits that are free. Negative after `resize` to a smaller pool. */
-  get freePermits(): number {
-    return this.#context.options.max - this.#context.slots.permitsInUse
-  }
-
-  /** Are there more connections than `max` allows, those on their way out not counted? Only after `resize`. */
-  get isOversized(): boolean {
-    return this.#context.slots.size > this.#context.options.max
-  }
-
-  /** Connections on their way to whoever waits. */
-  get incoming(): number {
-    const { validating, resetting } = this.#context.slots.counts
-    const settling = this.awaitsEventLoop ? this.#context.slots.counts.idle : 0
-    return this.#pending.size + validating + resetting + settling - this.overdue
-  }
-
-  /** Is a dial put off on purpose? */
+  /** Is a connect put off on purpose? */
   get isPausing(): boolean {
     return this.#retryAlarm.isSet
   }
 
-  /** Is nobody served, and nobody going to be soon? Connections in use may still come back. */
+  /**
+   * Is nobody served, and nobody going to be soon? Connections in use may still come back, and whoever comes while a
+   * probe is due or under way waits for its result.
+   */
   get isDown(): boolean {
     const { slots, clock } = this.#context
-    return (
-      this.breaker.isOpen &&
-      slots.open === 0 &&
-      (slots.counts.connecting > 0 || clock.now() < this.breaker.retryAt)
-    )
+    const now = clock.now()
+    const isProbing = slots.counts.connecting > 0
+    this.breaker.openIfOverdue(now, isProbing)
+    if (!this.breaker.isOpen || slots.open > 0) return false
+    return isProbing ? now - this.#startedAt >= PROBE_MILLIS : now < this.breaker.retryAt
   }
 
-  /** How many more acquires can count on a connection without waiting for a loan to end. */
-  get expected(): number {
-    const { connecting } = this.#context.slots.counts
-    const dialable = this.breaker.failures > 0 ? Math.max(1 - connecting, 0) : Number.POSITIVE_INFINITY
-    return this.incoming + Math.min(Math.max(this.freePermits, 0), dialable) - this.#context.queue.waiting
-  }
-
-  /** Starts as many dials as waiters and `min` call for and permits and breaker allow. */
+  /** Starts as many connects as waiters and `min` call for and permits and breaker allow. */
   connectMore(): void {
     const { clock, options, slots, queue } = this.#context
-    while (!this.isStopped && this.freePermits > 0) {
+    const { capacity } = this
+    while (!this.isStopped && capacity.freePermits > 0) {
       const missing = this.keepsMin ? options.min - slots.size : 0
-      if (Math.max(queue.waiting - this.incoming, missing) <= 0) return
+      if (Math.max(queue.waiting - capacity.incoming, missing) <= 0) return
       const now = clock.now()
-      if (now < this.#pauseUntil) {
-        this.#retryAlarm.set(this.#pauseUntil)
-        return
-      }
-      // While dials fail, also one that nobody counts on any more is the one that is allowed.
-      const underWay =
-        this.breaker.failures > 0 ? slots.counts.connecting + this.trials.unused : this.#pending.size
-      if (this.breaker.allowedConnects(now) <= underWay) {
-        if (underWay === 0) this.#retryAlarm.set(this.breaker.retryAt)
+      const at = this.#nextConnectAt(now)
+      if (at > now) {
+        if (at < Number.POSITIVE_INFINITY) this.#retryAlarm.set(at)
         return
       }
       this.#connect(now)
     }
   }
 
-  /** A waiter has left in vain. A dial that it has outwaited is not worth the next one's trust. */
-  waiterLeft(waiter: Waiter<T>, now: number, impatient: boolean): void {
-    if (this.breaker.failures === 0) this.#pending.waiterLeft(now - waiter.since, now, impatient)
+  /** When the next connect may start; `Infinity`: once one of those under way has ended. */
+  #nextConnectAt(now: number): number {
+    const { breaker } = this
+    if (now < this.#pauseUntil) return this.#pauseUntil
+    if (breaker.failures === 0) return this.capacity.hasRoomToConnect ? now : Number.POSITIVE_INFINITY
+    // Also one that nobody counts on any more is the one that is allowed.
+    if (this.#context.slots.counts.connecting > 0) return Number.POSITIVE_INFINITY
+    if (now < breaker.retryAt) return breaker.retryAt
+    return breaker.unproven && breaker.trials.count > 0 ? breaker.trials.until : now
+  }
+
+  #retry(): void {
+    this.breaker.checkSurvivors()
+    if (this.breaker.unproven) this.#retryAlarm.set(this.breaker.trials.until)
+    this.connectMore()
+  }
+
+  /** A connection has answered, or a loan of it has ended well. */
+  provedUseful(slot: Slot<T>): void {
+    this.breaker.provedUseful(slot)
+    this.connectMore()
+  }
+
+  /** A waiter has left in vain. */
+  waiterLeft(waiter: Waiter<T>, now: number, isImpatient: boolean): void {
+    if (this.breaker.failures === 0) this.capacity.waiterLeft(now - waiter.since, now, isImpatient)
   }
 
   /** Ends a connection. Its permit returns when the close has settled or timed out. */
@@ -131,12 +133,18 @@ export class Connector<T> {
     slots.move(slot, 'closing')
     liveness.unwatch(slot)
     const now = clock.now()
-    connectionLost(this.#context, slot, { reason, detail }, from, now)
     // Still lent when the pool is closed by force.
     slot.scope?.end()
     slot.scope = undefined
-    if (this.trials.diedEarly(slot, reason, now))
-      this.#failed(stillborn(this.#context.stats(), detail ?? reason), slot.startedAt, now, true)
+    if (this.breaker.isEarlyDeath(slot, { reason, detail }, now)) {
+      const failure = {
+        error: stillborn(this.#context.stats(), detail ?? reason),
+        kind: 'turned-away',
+      } as const
+      this.#noteFailure(failure, this.breaker.diedEarly(failure, slot, now))
+    }
+    // Not before the breaker knows: those that are suspected because of it may have new ones made.
+    connectionLost(this.#context, slot, { reason, detail }, from, now)
     if (log.destroy.enabled) log.destroy('%s #%d: %s %s', options.name, slot.id, reason, detail ?? '')
     events.announce('destroy', {
       pool: options.name,
@@ -162,7 +170,7 @@ export class Connector<T> {
   newGeneration(reason: string): void {
     this.generation += 1
     this.purgeReason = reason
-    this.#pending.clear()
+    this.capacity.connects.clear()
   }
 
   /** The pool is closed: no more dials, and those in flight are given up. */
@@ -170,7 +178,7 @@ export class Connector<T> {
     this.isStopped = true
     this.keepsMin = false
     this.#retryAlarm.clear()
-    this.trials.stop()
+    this.#probeAlarm.clear()
     outsideContext(() => {
       for (const slot of this.#context.slots.all)
         if (slot.state === 'connecting') slot.createAbort?.abort(reason)
@@ -180,17 +188,28 @@ export class Connector<T> {
   #connect(now: number): void {
     const { slots, options } = this.#context
     const slot = slots.add(this.generation, now)
-    this.#pending.add(slot)
+    this.capacity.connects.add(slot)
+    this.#startedAt = now
+    if (this.breaker.isOpen) this.#probeAlarm.set(now + PROBE_MILLIS)
     refreshTracing()
     if (log.create.enabled) log.create('%s #%d: connecting', options.name, slot.id)
     outsideContext(() => this.#engine.open(slot).then(opened => this.#connectEnded(opened)))
   }
 
+  /** Whoever has hoped for it is told. It goes on, and no other is made beside it. */
+  #probeIsLate(): void {
+    const { slots, queue, clock, stats } = this.#context
+    if (!this.breaker.isOpen || slots.open > 0 || slots.counts.connecting === 0) return
+    this.breaker.lastError = stillDialing(stats(), clock.now() - this.#startedAt)
+    queue.rejectSince(this.breaker.openings)
+  }
+
   /** A create has ended, well or badly. */
   #connectEnded(slot: Slot<T>): void {
-    const { slots, options, clock, totals, times, events, stalls, liveness, onChange } = this.#context
+    const { slots, options, clock, totals, times, events, onChange } = this.#context
     const now = clock.now()
-    this.#pending.delete(slot)
+    this.capacity.connects.delete(slot)
+    if (slots.counts.connecting <= 1) this.#probeAlarm.clear()
     const resource = slot.resource as T
     if (slot.failure === undefined && !slots.register(slot, resource))
       slot.failure = { error: madeTwice(this.#context.stats(), resource) }
@@ -200,7 +219,10 @@ export class Connector<T> {
       // A dial that the closing pool called off has not failed.
       if (!this.isStopped) {
         totals.createErrors += 1
-        this.#failed(slot.failure.error, slot.startedAt, now, false)
+        const { factory, serverLimit } = this.#context
+        const failure = connectFailure(slot.failure.error, factory.isPermanent?.bind(factory))
+        serverLimit.refused(now)
+        this.#noteFailure(failure, this.breaker.failed(failure, slot.startedAt, now))
         events.announce('factoryCreateError', slot.failure.error as Error)
         this.connectMore()
       }
@@ -214,20 +236,33 @@ export class Connector<T> {
     slot.activeAt = now
     slot.spread = this.#context.random()
     slot.retireAt = retireTime(now, options, this.#context.random)
-    this.#pending.dropOvertaken(slot, now)
-    this.trials.connected(slot, now)
+    this.capacity.dropOvertaken(slot, now)
+    this.breaker.connected(slot.startedAt)
     if (log.create.enabled) log.create('%s #%d: connected', options.name, slot.id)
     events.announce('connect', { pool: options.name, resource, millis: now - slot.startedAt })
     this.#watch(slot)
-    if (slot.watch === undefined || stalls.since(slot.startedAt) === 0) this.#deliver(slot)
-    else {
-      // What the server did while the loop stood still lies in the kernel.
-      this.#pending.add(slot)
-      liveness.barrier(() => {
-        this.#pending.delete(slot)
-        this.#deliver(slot)
-      })
+    this.#deliverOnceSure(slot)
+  }
+
+  /** What the server has done by now may not be known yet: whether it has hung up, for one. */
+  #deliverOnceSure(slot: Slot<T>): void {
+    const { clock, liveness, slots, stalls } = this.#context
+    const { capacity, breaker } = this
+    if (breaker.unproven) this.#retryAlarm.set(breaker.trials.until)
+    const deliver = (): void => {
+      capacity.connects.delete(slot)
+      this.#deliver(slot)
     }
+    const millis = breaker.watchMillis(slot, slots.open > 0)
+    const isStale = slot.watch !== undefined && stalls.since(slot.startedAt) > 0
+    if (millis === 0 && !isStale) {
+      this.#deliver(slot)
+      return
+    }
+    capacity.connects.add(slot)
+    // What it did while the loop stood still lies in the kernel; and timers run before that is read.
+    if (millis === 0) liveness.barrier(deliver)
+    else outsideContext(() => clock.after(millis, () => liveness.barrier(deliver)))
   }
 
   #deliver(slot: Slot<T>): void {
@@ -235,14 +270,15 @@ export class Connector<T> {
     this.#context.onChange()
   }
 
-  #failed(error: unknown, startedAt: number, now: number, untried: boolean): void {
-    const { options, slots, queue, serverLimit } = this.#context
+  #noteFailure({ error, kind }: ConnectFailure, wasProbe: boolean): void {
+    const { options, slots, queue } = this.#context
     const { breaker } = this
-    const wasProbe = breaker.failed(error, startedAt, now, untried, options.max)
-    if (!untried) serverLimit.refused(now)
     if (log.create.enabled) log.create('%s: failed, %d in a row: %O', options.name, breaker.failures, error)
-    // Who came meanwhile had hoped for this probe; who had been waiting as it opened waits on.
-    if (wasProbe && slots.open === 0) queue.rejectSince(breaker.openings)
+    if (slots.open > 0) return
+    // Trying again does not help anybody who waits. Else who came meanwhile had hoped for this probe, and who had been
+    // waiting as the breaker opened waits on.
+    if (kind === 'permanent') queue.rejectUnhealthy()
+    else if (wasProbe) queue.rejectSince(breaker.openings)
   }
 
   #watch(slot: Slot<T>): void {

@@ -1,7 +1,17 @@
 import type { DestroyReason, SlotState } from '../api/stats.ts'
-import type { PoolContext } from '../connecting/pool-context.ts'
+import type { PoolEmitter } from '../runtime/emitter.ts'
 import { closeSocket, isOwnDoing } from '../sockets/socket-state.ts'
+import type { Liveness } from './liveness.ts'
+import type { ServerIdleTimeout } from './server-idle-timeout.ts'
 import type { Fault, Slot } from './slot.ts'
+
+/** Who is told of a lost connection, and who learns from it. */
+export interface LossContext<T> {
+  readonly options: { readonly name: string }
+  readonly events: PoolEmitter<T>
+  readonly liveness: Liveness<T>
+  readonly serverLimit: ServerIdleTimeout
+}
 
 /** Reasons that mean that the peer has gone, unless this side was first. */
 const GONE: ReadonlySet<DestroyReason> = new Set(['half-closed', 'broken'])
@@ -9,7 +19,7 @@ const GONE: ReadonlySet<DestroyReason> = new Set(['half-closed', 'broken'])
 /** What else follows from the end of a connection: its descriptor goes at once if nobody can want it, and it is told,
  * learned from, and held against the others. */
 export function connectionLost<T>(
-  context: PoolContext<T>,
+  context: LossContext<T>,
   slot: Slot<T>,
   { reason, detail }: Fault,
   from: SlotState,
@@ -29,7 +39,7 @@ export function connectionLost<T>(
 
 /** Tells, once for each connection, that its peer has gone. */
 export function tellHalfClose<T>(
-  { options, events }: PoolContext<T>,
+  { options, events }: LossContext<T>,
   slot: Slot<T>,
   state: SlotState,
   detail = 'the connection was closed',

@@ -12,7 +12,7 @@ import { type SocketListener, SocketWatch } from '../sockets/socket-watch.ts'
 import { handlesOf } from './handles.ts'
 import type { Fault, Slot } from './slot.ts'
 import { Suspicion } from './suspicion.ts'
-import { bytesOf } from './traffic.ts'
+import { startTraffic } from './traffic.ts'
 
 const FAULTS: Readonly<Record<Exclude<SocketCheck, 'healthy' | 'unknown'>, Fault>> = {
   fin: { reason: 'half-closed', detail: 'the server had closed its side, found by a look at the kernel' },
@@ -93,7 +93,7 @@ export class Liveness<T> {
     } catch (error) {
       return { reason: 'broken', detail: `factory.socket or factory.unsolicited failed: ${messageOf(error)}` }
     }
-    slot.bytes = bytesOf(slot)
+    startTraffic(slot)
     if (slot.watch.traits.unsolicited || slot.watch.isSecure) this.#mayHide = true
     this.counts.kernel = slot.watch.isLookable ? 'on' : 'unavailable'
     this.#watched += 1

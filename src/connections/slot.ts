@@ -35,6 +35,12 @@ export interface Fault {
   readonly error?: unknown
 }
 
+/** What has gone through a socket. */
+export interface ByteCounts {
+  readonly read: number
+  readonly written: number
+}
+
 /** The pool's record of one connection, from the first thought of it to its end. */
 export class Slot<T> {
   state: SlotState = 'connecting'
@@ -61,6 +67,8 @@ export class Slot<T> {
   activeAt = 0
   bytes = 0
   sampledAt = 0
+  /** What had gone through its socket by the time when it was made, where the socket counts that. */
+  startBytes: ByteCounts | undefined = undefined
   /** What the verdict on deadlocks has seen of its traffic. */
   traffic: TrafficSample | undefined = undefined
   /** When its peer was first seen to have closed its side while the connection was lent; 0: it has not. */

@@ -1,11 +1,35 @@
 import { bytesThrough } from '../sockets/socket-state.ts'
-import type { Slot } from './slot.ts'
+import type { ByteCounts, Slot } from './slot.ts'
 
 /** How exactly the age of the last traffic is known, in milliseconds. Reading the counters costs 0.2 µs. */
 const PRECISION_MILLIS = 100
 
 /** What has gone through a connection's socket; it changes when there is traffic. */
 export const bytesOf = <T>({ socket }: Slot<T>): number => (socket === undefined ? 0 : bytesThrough(socket))
+
+/** Notes what has gone through the socket while the connection was made. */
+export function startTraffic<T>(slot: Slot<T>): void {
+  slot.bytes = bytesOf(slot)
+  slot.startBytes = counted(slot)
+}
+
+/** Has anything been asked on a connection since it was made, and something been answered? undefined: nobody can tell. */
+export function hasAnswered<T>(slot: Slot<T>): boolean | undefined {
+  const start = slot.startBytes
+  const now = counted(slot)
+  if (start === undefined || now === undefined) return undefined
+  return now.read > start.read && now.written > start.written
+}
+
+function counted<T>({ socket }: Slot<T>): ByteCounts | undefined {
+  if (socket === undefined) return undefined
+  try {
+    const { bytesRead: read, bytesWritten: written } = socket
+    return Number.isFinite(read) && Number.isFinite(written) ? { read, written } : undefined
+  } catch {
+    return undefined
+  }
+}
 
 /**
  * Notes whether a lent connection has been used: what the server counts is not the time between loans but the time

@@ -14,7 +14,7 @@ export interface PoolView<T> {
   readonly state: PoolStats['state']
   readonly slots: Slots<T>
   readonly queue: WaitQueue<T>
-  readonly breaker: Breaker
+  readonly breaker: Breaker<T>
   readonly generation: number
   readonly totals: Totals
   readonly times: Times

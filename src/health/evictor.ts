@@ -3,7 +3,6 @@ import type { PoolContext } from '../connecting/pool-context.ts'
 import { mustRetire, retirePeriod, tooIdle } from '../connections/lifetime.ts'
 import type { Slot } from '../connections/slot.ts'
 import { Alarm } from '../runtime/alarm.ts'
-import type { BackgroundValidation } from './background-validation.ts'
 import type { Validator } from './validator.ts'
 
 /** Longest work of one run, and the pause before the next when there is more. Milliseconds. */
@@ -19,23 +18,16 @@ export class Evictor<T> {
   readonly #context: PoolContext<T>
   readonly #connector: Connector<T>
   readonly #validator: Validator<T>
-  readonly #validation: BackgroundValidation<T>
   readonly #alarm: Alarm
   #started = false
   /** When idle connections are next tested: at the user's period, or else as the first of them is due. */
   #evictAt = Number.POSITIVE_INFINITY
   #askedIn: number | undefined
 
-  constructor(
-    context: PoolContext<T>,
-    connector: Connector<T>,
-    validator: Validator<T>,
-    validation: BackgroundValidation<T>,
-  ) {
+  constructor(context: PoolContext<T>, connector: Connector<T>, validator: Validator<T>) {
     this.#context = context
     this.#connector = connector
     this.#validator = validator
-    this.#validation = validation
     this.#alarm = new Alarm(context.clock, () => this.#run(), context.stalls)
   }
 
@@ -149,7 +141,7 @@ export class Evictor<T> {
         return
       }
       left -= 1
-      if (!old && options.keepWarm) this.#validation.validate([slot])
+      if (!old && options.keepWarm) this.#validator.validateSoon([slot])
       else this.#connector.discard(slot, old ? 'lifetime' : 'server-timeout')
     }
   }

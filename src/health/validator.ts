@@ -2,10 +2,13 @@ import type { Connector } from '../connecting/connector.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
 import type { Leftover } from '../connections/handles.ts'
 import type { Fault, Slot } from '../connections/slot.ts'
+import type { Timer } from '../runtime/clock.ts'
 import { askLimit, flush, leftBusy, reset, validate } from './checks.ts'
 
 /** A validation or reset that takes longer than this is not waited for alone: others are tried beside it. */
-const LONG_PROOF_MILLIS = 100
+const LONG_CHECK_MILLIS = 100
+/** Validations in the background at a time. */
+const AT_A_TIME = 8
 
 /** Who lends connections, and takes them over once they have proved themselves. */
 export interface ValidatorHost<T> {
@@ -23,6 +26,9 @@ export class Validator<T> {
   readonly #connector: Connector<T>
   /** Set when all parts are there, see `assemble`. */
   host!: ValidatorHost<T>
+  /** Idle connections that are to be validated in the background, and how many are. */
+  readonly #queued = new Set<Slot<T>>()
+  #running = 0
 
   constructor(context: PoolContext<T>, connector: Connector<T>) {
     this.#context = context
@@ -30,8 +36,8 @@ export class Validator<T> {
   }
 
   /** Has an idle connection prove itself. Its idle age stays what it is. */
-  validate(slot: Slot<T>): Promise<void> {
-    return this.#check(slot, 'validating', async () => {
+  validate(slot: Slot<T>, isExpected = true): Promise<void> {
+    return this.#check(slot, 'validating', isExpected, async () => {
       const fault = await validate(this.#context, slot)
       if (fault === undefined) slot.provenAt = this.#context.clock.now()
       return fault
@@ -40,12 +46,37 @@ export class Validator<T> {
 
   /** Asks the server, over an idle connection, for its idle limit. */
   askLimit(slot: Slot<T>): Promise<void> {
-    return this.#check(slot, 'validating', () => askLimit(this.#context, slot))
+    return this.#check(slot, 'validating', true, () => askLimit(this.#context, slot))
   }
 
   /** Has a connection that came back reset. */
   reset(slot: Slot<T>, left: Leftover | undefined): Promise<void> {
-    return this.#check(slot, 'resetting', () => reset(this.#context, slot, left))
+    return this.#check(slot, 'resetting', true, () => reset(this.#context, slot, left))
+  }
+
+  /** Has idle connections prove themselves: in parallel, but few enough to leave the others to lend. */
+  validateSoon(slots: readonly Slot<T>[]): void {
+    for (const slot of slots) this.#queued.add(slot)
+    this.#validateQueued()
+  }
+
+  /** Asks all of them at once: the server seems to be silent, so nobody counts on them, and new ones are made meanwhile. */
+  validateSuspects(slots: readonly Slot<T>[]): void {
+    for (const slot of slots) if (slot.state === 'idle') void this.validate(slot, false)
+    this.#connector.connectMore()
+  }
+
+  #validateQueued(): void {
+    for (const slot of this.#queued) {
+      if (this.#running >= AT_A_TIME) return
+      this.#queued.delete(slot)
+      if (slot.state !== 'idle') continue
+      this.#running += 1
+      this.validate(slot).then(() => {
+        this.#running -= 1
+        this.#validateQueued()
+      })
+    }
   }
 
   /**
@@ -58,6 +89,7 @@ export class Validator<T> {
     this.#check(
       slot,
       'resetting',
+      true,
       async () =>
         (await flushing) ?? end ?? leftBusy(this.#context, slot) ?? reset(this.#context, slot, left),
     )
@@ -68,31 +100,28 @@ export class Validator<T> {
   #check(
     slot: Slot<T>,
     state: 'validating' | 'resetting',
-    proof: () => Promise<Fault | undefined>,
+    isExpected: boolean,
+    check: () => Promise<Fault | undefined>,
   ): Promise<void> {
     slot.watch?.yield()
     const idleSince = slot.state === 'idle' ? slot.idleSince : undefined
     this.#context.slots.move(slot, state)
-    const inTime = this.#startOverdueTimer()
-    return proof().then(fault => {
-      inTime()
+    const timer = isExpected ? this.#expect(slot) : undefined
+    return check().then(fault => {
+      timer?.cancel()
       this.#checked(slot, state, fault, idleSince)
     })
   }
 
-  /** Stops counting on a validation or reset that takes long. @returns to be called at its end */
-  #startOverdueTimer(): () => void {
+  /** Counts on it for a while, and no longer. */
+  #expect(slot: Slot<T>): Timer {
     const { clock } = this.#context
-    let isOverdue = false
-    const timer = clock.after(LONG_PROOF_MILLIS, () => {
-      isOverdue = true
-      this.#connector.overdue += 1
+    const { checks } = this.#connector.capacity
+    checks.add(slot)
+    return clock.after(LONG_CHECK_MILLIS, () => {
+      checks.delete(slot)
       this.host.serve(clock.now())
     })
-    return () => {
-      timer.cancel()
-      if (isOverdue) this.#connector.overdue -= 1
-    }
   }
 
   #checked(
@@ -102,19 +131,24 @@ export class Validator<T> {
     idleSince: number | undefined,
   ): void {
     const { clock, serverLimit, options, onChange } = this.#context
+    const { capacity, breaker } = this.#connector
+    const { checks } = capacity
     const now = clock.now()
     // The pool may have been closed by force meanwhile, and the connection with it.
     if (slot.state === from) {
       if (fault === undefined && from === 'validating') {
         serverLimit.survived(now - slot.activeAt)
         slot.activeAt = now
-        if (this.#connector.breaker.unproven) this.#connector.trials.provedUseful(slot)
       }
       const end = fault ?? this.host.unfitReason(slot, now)
       if (end !== undefined) this.#connector.discard(slot, end.reason, end.detail)
       else if (from === 'resetting' && options.testOnBorrow) this.host.makeIdle(slot, now)
       else this.host.validated(slot, now, idleSince)
+      // Not before it has gone on: somebody may count on it.
+      checks.delete(slot)
+      if (fault === undefined && from === 'validating' && breaker.unproven) this.#connector.provedUseful(slot)
     }
+    checks.delete(slot)
     this.host.serve(now)
     onChange()
   }

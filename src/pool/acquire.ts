@@ -254,19 +254,19 @@ export class Acquiring<T> implements LeaseHost<T> {
     const { queue, slots } = this.#context
     if (slots.counts.idle > 0 && queue.waiting === 0) return 'validate'
     const phase = phaseOf(this.#context, this.#connector.breaker)
-    return phase === 'queue' && this.#connector.freePermits > 0 ? 'connect' : phase
+    return phase === 'queue' && this.#connector.capacity.freePermits > 0 ? 'connect' : phase
   }
 
   /** Why an acquire is not even let into the queue. */
   #refusal(request: Request): PoolError | undefined {
     const connector = this.#connector
     const { options, queue, slots, totals, events, stats } = this.#context
-    if (connector.isDown) return refusals.unhealthy(stats(), connector.breaker.lastError)
+    if (connector.isDown) return refusals.cannotConnect(stats(), connector.breaker)
     if (request.timeout === 0 && !this.#lending.awaitsEventLoop)
       return refusals.noneAtHand(stats(), this.#blockingPhase(), connector.breaker.lastError)
     if (queue.serviceRate !== undefined) {
       const estimate = queue.serviceRate.estimate(queue.ahead(request.priority))
-      if (estimate !== undefined && estimate > request.timeout && connector.expected <= 0) {
+      if (estimate !== undefined && estimate > request.timeout && connector.capacity.expected <= 0) {
         totals.shed += 1
         events.announce('shed', { pool: options.name, waitedMillis: 0, estimatedMillis: estimate })
         return refusals.hopeless(stats(), estimate, request.timeout)
@@ -274,7 +274,7 @@ export class Acquiring<T> implements LeaseHost<T> {
     }
     const most = options.maxWaitingClients
     if (most === Number.POSITIVE_INFINITY) return undefined
-    const served = connector.expected > -most || slots.counts.idle > 0
+    const served = connector.capacity.expected > -most || slots.counts.idle > 0
     return served ? undefined : refusals.queueFull(stats(), most)
   }
 }

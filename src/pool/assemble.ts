@@ -11,7 +11,6 @@ import { holderInWords } from '../diagnostics/findings.ts'
 import type { RecentProblems } from '../diagnostics/recent-problems.ts'
 import { leasesOf, type ReportView } from '../diagnostics/report.ts'
 import { statsOf } from '../diagnostics/stats.ts'
-import { BackgroundValidation } from '../health/background-validation.ts'
 import { Evictor } from '../health/evictor.ts'
 import { SocketReaper } from '../health/socket-reaper.ts'
 import { Validator } from '../health/validator.ts'
@@ -92,8 +91,7 @@ export function assemble<T>(
   const connector = new Connector(context)
   const validator = new Validator(context, connector)
   const lending = new Lending(context, connector, validator)
-  const validation = new BackgroundValidation(validator)
-  const evictor = new Evictor(context, connector, validator, validation)
+  const evictor = new Evictor(context, connector, validator)
   const reaper = new SocketReaper(context, connector)
   const lifecycle = new Lifecycle(context, lending, evictor, reaper)
   const leaks = new LeakDetector(context, lending, () => lifecycle.state === 'closed')
@@ -126,7 +124,7 @@ export function assemble<T>(
   slots.onFirstIdle = () => evictor.wake()
   context.liveness.onSuspicion = kind => {
     if (kind === 'closed') reaper.runNow()
-    else if (factory.validate !== undefined) validation.validate(slots.idleSlots())
+    else if (factory.validate !== undefined) validator.validateSuspects(slots.idleSlots())
   }
   context.serverLimit.onChange = () => {
     evictor.plan()

@@ -111,7 +111,7 @@ export class Lending<T> implements ValidatorHost<T> {
       const first = queue.peek()
       const isSettled = (first?.since ?? now) <= settledAt
       const settled = isSettled ? settledAt : Number.NEGATIVE_INFINITY
-      const proving = Math.max(slots.counts.validating - this.connector.overdue, 0)
+      const proving = Math.min(slots.counts.validating, this.connector.capacity.checks.size)
       const slot = this.findFit(now, queue.waiting - proving, settled)
       // A hook that ran on the way may have sent the last waiter away.
       if (slot === undefined || queue.waiting === 0) break
@@ -149,7 +149,7 @@ export class Lending<T> implements ValidatorHost<T> {
     } else this.#lendOrRest(slot, now, 'returned')
     // Not before it has gone on: a hook that this sets off finds it where it belongs.
     if (this.connector.breaker.unproven && !slot.isDoubtful && !DEAD_REASONS.has(end?.reason))
-      this.connector.trials.provedUseful(slot)
+      this.connector.provedUseful(slot)
     this.#context.onChange()
     return sent
   }
@@ -160,7 +160,7 @@ export class Lending<T> implements ValidatorHost<T> {
     if (reason !== 'user') this.lateReleases.expect(slot)
     this.#noteEnd(slot, this.#context.clock.now(), 'destroyed')
     this.connector.discard(slot, reason)
-    if (this.connector.breaker.unproven && isAlive) this.connector.trials.provedUseful(slot)
+    if (this.connector.breaker.unproven && isAlive) this.connector.provedUseful(slot)
     this.#context.onChange()
   }
 
@@ -205,7 +205,7 @@ export class Lending<T> implements ValidatorHost<T> {
       // What a server says first is for the first borrower.
       if (slot.loan > 0 || !isOpen(slot.socket)) return lossOf(slot.socket)
     }
-    return this.connector.isOversized ? SURPLUS : undefined
+    return this.connector.capacity.isOversized ? SURPLUS : undefined
   }
 
   /** A new connection has been made. */
@@ -269,7 +269,7 @@ export class Lending<T> implements ValidatorHost<T> {
 
   /** Serves again once the event loop has delivered what the kernel holds now. */
   #awaitEventLoop(now: number): void {
-    this.connector.awaitsEventLoop = true
+    this.connector.capacity.awaitsEventLoop = true
     const turn = this.#context.liveness.turn()
     if (this.#waitingSince !== undefined) {
       // The poll phase that is waited for is still to come: what lies in the kernel by now counts as well.
@@ -281,7 +281,7 @@ export class Lending<T> implements ValidatorHost<T> {
     this.#context.liveness.barrier(() => {
       const settledAt = this.#waitingSince
       this.#waitingSince = undefined
-      this.connector.awaitsEventLoop = false
+      this.connector.capacity.awaitsEventLoop = false
       this.serve(this.#context.clock.now(), settledAt)
       this.#context.onChange()
     })

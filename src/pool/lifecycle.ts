@@ -68,13 +68,19 @@ export class Lifecycle<T> {
     const since = clock.now()
     this.start()
     const isReady = (): boolean => slots.open >= options.min
-    const outcome = await this.#until(() => isReady() || this.state !== 'open', limits)
+    const isOver = (): boolean => this.state !== 'open' || this.#isInVain()
+    const outcome = await this.#until(() => isReady() || isOver(), limits)
     if (outcome === 'aborted')
       throw refusals.callAborted(stats(), 'ready', clock.now() - since, 'It keeps trying.', limits.signal)
     if (isReady()) return
-    throw outcome === 'met'
+    throw this.state !== 'open'
       ? refusals.closed(stats())
-      : refusals.notReady(stats(), limits.millis, this.#connector.breaker.lastError)
+      : refusals.notReady(stats(), clock.now() - since, this.#connector.breaker)
+  }
+
+  /** Would trying again not help? Unless the next try is due or under way. */
+  #isInVain(): boolean {
+    return this.#connector.breaker.permanentAdvice !== undefined && this.#connector.isDown
   }
 
   async drain(patience: CallOptions): Promise<void> {
@@ -154,7 +160,7 @@ export class Lifecycle<T> {
     const { slots, options, clock, stats } = this.#context
     Object.assign(options, checkedBounds(bounds, options, stats))
     for (const slot of slots.idleSlots()) {
-      if (!this.#connector.isOversized) break
+      if (!this.#connector.capacity.isOversized) break
       if (slot.state === 'idle') this.#connector.discard(slot, 'surplus')
     }
     this.#lending.serve(clock.now())

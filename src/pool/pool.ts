@@ -188,7 +188,7 @@ export class Pool<T> extends PoolEmitter<T> {
 
   /** How many connections may be made now; those closing still count. */
   get spareResourceCapacity(): number {
-    return this.#parts.connector.freePermits
+    return this.#parts.connector.capacity.freePermits
   }
 
   /** A plain snapshot. */

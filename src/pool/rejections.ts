@@ -58,7 +58,7 @@ export class Rejections<T> implements QueueListener<T> {
     const { totals, options, stalls } = this.#context
     const waited = now - waiter.since
     if (how === 'refused') return refusals.closed(stats)
-    if (how === 'unhealthy') return refusals.unhealthy(stats, cause)
+    if (how === 'unhealthy') return refusals.cannotConnect(stats, this.#connector.breaker)
     if (how === 'aborted') {
       totals.aborted += 1
       return refusals.aborted(stats, waited, waiter.signal?.reason)

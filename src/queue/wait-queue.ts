@@ -115,6 +115,11 @@ export class WaitQueue<T> {
     if (group.length > 0) this.#rejectAll(group, 'unhealthy')
   }
 
+  /** No connection can be made, and waiting does not help: sends everybody away. */
+  rejectUnhealthy(): void {
+    if (this.waiting > 0) this.#rejectAll(this.waiters(), 'unhealthy')
+  }
+
   /** Takes one waiter out of its turn, who is then granted. */
   remove(waiter: Waiter<T>): Waiter<T> {
     waiter.state = 'granted'

@@ -4,6 +4,7 @@ import { createServer, type Socket } from 'node:net'
 import { test } from 'node:test'
 import { createSocketPool } from '../../src/adapters/net/index.ts'
 import type { PoolOptions } from '../../src/api/options.ts'
+import type { PoolError } from '../../src/index.ts'
 import { openPool } from '../../src/pool/create-pool.ts'
 import { FakeClock } from '../support/clock.ts'
 import { eventually, scripted } from '../support/factories.ts'
@@ -22,10 +23,14 @@ test('the first timeout of a full pool says who holds it, longest first, and the
     await pool.acquire()
     await clock.advance(100)
   }
-  const crowd = Array.from({ length: 100 }, () => rejection(pool.acquire()))
+  // Whose time runs out at the same moment is told in no certain order.
+  const told: PoolError[] = []
+  const crowd = Array.from({ length: 100 }, () =>
+    rejection(pool.acquire()).then(error => void told.push(error)),
+  )
   await clock.advance(1000)
-  const errors = await Promise.all(crowd)
-  const [first, ...others] = errors
+  await Promise.all(crowd)
+  const [first, ...others] = told
   assert.match(
     first?.message ?? '',
     /Held, longest first: #1 for 1800 ms at \S+report\.test\.js:\d+:\d+; #2 for 1700 ms .*; and 3 more\./,
@@ -92,16 +97,17 @@ test('a report of a pool with ten thousand who wait leaves nobody out of JSON, a
   const { pool } = poolOf({ max: 1 })
   await pool.acquire()
   for (let index = 0; index < 10_000; index += 1) pool.acquire().catch(() => {})
-  const started = performance.now()
+  const started = process.cpuUsage()
   const text = pool.report()
   const { waiters } = pool.reportJson()
-  const took = performance.now() - started
+  const { user, system } = process.cpuUsage(started)
   assert.equal(waiters.length, 10_000)
   assert.match(text, /waiters, in order \(10000\)/)
   assert.equal(text.match(/waits for/g)?.length, 1000)
   assert.match(text, /… and 9000 more/)
   assert.ok(text.length < 150_000, `${text.length} characters`)
-  assert.ok(took < 1000, `${took} ms`)
+  // Its own time, and not that of whoever else is at work on this machine.
+  assert.ok(user + system < 1_000_000, `${user + system} µs`)
 })
 
 for (const nested of ['detect', 'forbid', 'allow'] as const) {

@@ -124,7 +124,16 @@ describe('with nobody acquiring, no socket stays in CLOSE_WAIT', { skip: noProc 
     await server.waitForConnections(1)
     await server.dataThenFin(0, 'to be read later')
     await eventually(() => client.socket.readableLength > 0)
-    await new Promise(resolve => setTimeout(resolve, 2500))
+    // Two rounds have passed it by, with the grace over, when two others that nobody reads from have been ended.
+    for (const index of [1, 2]) {
+      const other = await pool.acquire()
+      await server.waitForConnections(index + 1)
+      other.socket.resume()
+      await server.fin(index)
+      await eventually(() => other.socket.destroyed)
+      await pool.destroy(other)
+    }
+    assert.equal(client.socket.destroyed, false)
     assert.equal(String((await once(client.socket, 'data'))[0]), 'to be read later')
     await pool.destroy(client)
   })

@@ -50,17 +50,18 @@ export function assertInvariants(pool: Pool<Connection>, world: World, mostHeld:
     )
   }
   assert.ok(slots.permitsInUse <= mostHeld, `4: ${slots.permitsInUse} permits held, ${mostHeld} allowed`)
+  const { capacity } = connector
   if (queue.waiting > 0) {
     const fit = idle.filter(slot => slot.fault === undefined && slot.generation === connector.generation)
     assert.ok(
-      fit.length === 0 || connector.incoming >= queue.waiting,
+      fit.length === 0 || capacity.incoming >= queue.waiting,
       `5: ${queue.waiting} wait although ${fit.length} are idle`,
     )
-    const served = queue.waiting - connector.incoming <= 0 || connector.freePermits <= 0
-    const paused = connector.breaker.failures > 0 || connector.isPausing
+    const served = queue.waiting - capacity.incoming <= 0 || capacity.freePermits <= 0
+    const paused = connector.breaker.failures > 0 || connector.isPausing || !capacity.hasRoomToConnect
     assert.ok(
       served || paused,
-      `5: ${queue.waiting} wait, ${connector.incoming} on their way, ${connector.freePermits} permits free`,
+      `5: ${queue.waiting} wait, ${capacity.incoming} on their way, ${capacity.freePermits} permits free`,
     )
   }
   // After a stall, those whose time ran out meanwhile may be let wait on for a moment.

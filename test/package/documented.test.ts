@@ -54,6 +54,10 @@ function membersOf({ body }: Declared, nested: boolean): string[] {
   return [...body.matchAll(member)].map(([, name = '']) => name)
 }
 
+const codes = sources.flatMap(({ code }) =>
+  [...code.matchAll(/'(POOL_[A-Z_]+)'/g)].map(([, name = '']) => name),
+)
+
 const isDocumented = (name: string): boolean => new RegExp(`(?<![\\w-])${name}(?![\\w-])`).test(asCode)
 
 function allDocumented(what: string, names: readonly string[], least: number): void {
@@ -65,6 +69,46 @@ function allDocumented(what: string, names: readonly string[], least: number): v
     `${what} in no document that users read (README.md, docs/): say it on the page of its subject`,
   )
 }
+
+/** What `docs/where.md` says of each option and error code: in which file it acts. */
+const where = readFileSync(join(packageRoot(), 'docs', 'where.md'), 'utf8')
+
+describe('those who change the package find the place', () => {
+  const names = new Set(sources.map(({ name }) => name))
+
+  test('every file of src that a document names is there', () => {
+    const gone: string[] = []
+    let found = 0
+    for (const page of [
+      'CONTRIBUTING.md',
+      ...readdirSync(join(packageRoot(), 'docs')).map(name => join('docs', name)),
+    ]) {
+      if (!page.endsWith('.md')) continue
+      const rooms = 'adapters|api|connecting|connections|diagnostics|health|nested|pool|queue|runtime|sockets'
+      const paths = new RegExp(`(?<![\\w./-])(?:src/)?((?:${rooms})/[\\w/-]+\\.ts)`, 'g')
+      for (const [, path = ''] of readFileSync(join(packageRoot(), page), 'utf8').matchAll(paths)) {
+        found += 1
+        if (!names.has(path)) gone.push(`${page}: ${path}`)
+      }
+    }
+    assert.ok(found > 80, `only ${found} paths found`)
+    assert.deepEqual(gone, [], 'documents name files that are not in src')
+  })
+
+  test('every option and every error code has its line in docs/where.md', () => {
+    const options = interfaces.find(({ name }) => name === 'PoolOptions')
+    assert.ok(options !== undefined)
+    const missing = [...membersOf(options, false), ...codes].filter(name => !where.includes(`\`${name}\``))
+    assert.deepEqual([...new Set(missing)], [])
+  })
+
+  test('every room has its line in docs/architecture.md', () => {
+    const page = readFileSync(join(packageRoot(), 'docs', 'architecture.md'), 'utf8')
+    const rooms = new Set([...names].filter(name => name.includes('/')).map(name => name.split('/')[0]))
+    assert.equal(rooms.size, 11)
+    for (const room of rooms) assert.match(page, new RegExp(`^\\| \\d \\| \`${room}\` \\|`, 'm'))
+  })
+})
 
 describe('what users give and get is documented', () => {
   for (const declared of interfaces) {
@@ -78,9 +122,6 @@ describe('what users give and get is documented', () => {
   }
 
   test('every error code', () => {
-    const codes = sources.flatMap(({ code }) =>
-      [...code.matchAll(/'(POOL_[A-Z_]+)'/g)].map(([, name = '']) => name),
-    )
     allDocumented('error codes', codes, 14)
   })
 

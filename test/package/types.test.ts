@@ -135,7 +135,7 @@ test('who asks for a code gets what errors with it always say, and no more than 
   isTrue<Same<typeof wrong.pool, string | undefined>>(true)
 
   for (const error of [
-    refusals.unhealthy(stats, undefined),
+    refusals.cannotConnect(stats, { lastError: undefined, permanentAdvice: undefined }),
     refusals.closed(stats),
     refusals.notBorrowed(stats, 'release'),
     refusals.leaseEnded(stats, 'x'),

@@ -284,7 +284,10 @@ class SlowClock extends FakeClock {
 async function crowded(crowd: number) {
   const clock = new SlowClock()
   const factory = scripted()
-  const pool = openPool(factory, { max: 1, acquireTimeoutMillis: false }, false, { clock, random: () => 0.5 })
+  const pool = openPool(factory, { max: 1, acquireTimeoutMillis: false, unhealthyAfterMillis: 0 }, false, {
+    clock,
+    random: () => 0.5,
+  })
   const held = await pool.acquire()
   const told: PoolError[] = []
   const caller = new AbortController()

@@ -13,9 +13,6 @@ import { block, eventually, scripted, turns } from '../support/factories.ts'
 import { rejection } from '../support/rejection.ts'
 
 const factory = { create: async () => ({}), destroy: async () => {} }
-/** What a machine with other things to do adds to a block. Milliseconds. */
-const NOISE = 150
-
 const pause = (millis: number): Promise<void> => new Promise(resolve => setTimeout(resolve, millis))
 
 /** Runs something in the middle of the poll phase, the check phase, the timers phase, or a microtask. */
@@ -43,6 +40,7 @@ for (const [phase, run] of Object.entries(PHASES)) {
     await pause(60)
     const told: number[] = []
     pool.on('stall', ({ millis }) => told.push(millis))
+    const before = performance.now()
     await new Promise<void>(resolve =>
       run(() => {
         block(400)
@@ -50,8 +48,10 @@ for (const [phase, run] of Object.entries(PHASES)) {
       }),
     )
     await turns(3)
+    // On a busy machine a block takes longer, but a stall is never longer than what has passed.
+    const passed = performance.now() - before
     const longest = Math.max(...told)
-    assert.ok(longest >= 399 && longest < 400 + NOISE, `${told}`)
+    assert.ok(longest >= 399 && longest <= passed, `${told} of ${passed} ms`)
     assert.equal(pool.stats().stalls.longestMillis, longest)
     await pool.close()
   })
@@ -61,6 +61,7 @@ test('a stall is told in full, although the timer that ran into it was due in it
   const pool = createPool(factory, { max: 1 })
   const held = await pool.acquire()
   await pause(60)
+  const before = performance.now()
   const waiting = rejection(pool.acquire({ timeoutMillis: 300 }))
   await new Promise<void>(resolve =>
     setTimeout(() => {
@@ -69,17 +70,22 @@ test('a stall is told in full, although the timer that ran into it was due in it
     }, 20),
   )
   const { stalledMillis = 0 } = await waiting
-  assert.ok(stalledMillis >= 599 && stalledMillis < 600 + NOISE, `${stalledMillis}`)
+  const passed = performance.now() - before
+  assert.ok(stalledMillis >= 599 && stalledMillis <= passed, `${stalledMillis} of ${passed} ms`)
   await pool.release(held)
   await pool.close()
 })
 
 test('a report that an operator asks for right after a stall knows of it, before the loop has turned', async () => {
+  const before = performance.now()
   const pool = createPool(factory, {})
   await pool.release(await pool.acquire())
   await pause(60)
   block(300)
-  assert.match(pool.report(), /The event loop stood still for 3\d\d ms of the last minute/)
+  const report = pool.report()
+  const passed = performance.now() - before
+  const told = Number(/The event loop stood still for (\d+) ms of the last minute/.exec(report)?.[1])
+  assert.ok(told >= 300 && told <= passed + 25, `${told} of ${passed} ms in ${report}`)
   await pool.close()
 })
 
@@ -87,10 +93,17 @@ test('a loop that waits for events, however long, does not stand still', async (
   const pool = createPool(factory, {})
   await pool.release(await pool.acquire())
   await turns(3)
-  const before = pool.stats().stalls
+  let before = pool.stats().stalls
+  let after = before
+  // On a busy machine the process may be held up while it works: one quiet wait is enough. If waiting counted, all would.
+  for (let tries = 0; tries < 10; tries += 1) {
+    before = pool.stats().stalls
+    await pause(300)
+    after = pool.stats().stalls
+    if (after.count === before.count) break
+  }
+  assert.deepEqual(after, before)
   // A thread that waits, as in a library of the system, does; a child process awaited properly does not.
-  await pause(300)
-  assert.deepEqual(pool.stats().stalls, before)
   spawnSync('sleep', ['0.2'])
   await turns(2)
   assert.ok(pool.stats().stalls.totalMillis - before.totalMillis >= 190)

@@ -210,7 +210,7 @@ const settling = <T>(promise: Promise<T>): Promise<Settled<T>> =>
  */
 export async function eventually(
   condition: () => boolean | Promise<boolean>,
-  { within = 2000, what = condition.toString() }: { within?: number; what?: string } = {},
+  { within = 10_000, what = condition.toString() }: { within?: number; what?: string } = {},
 ): Promise<void> {
   const end = performance.now() + within
   while (!(await condition())) {

@@ -28,6 +28,16 @@ async function freePort(): Promise<number> {
   return typeof address === 'object' && address !== null ? address.port : 0
 }
 
+/**
+ * A sentinel that is on its own: it names the server at this port as the primary, right or wrong, until somebody tells it
+ * otherwise. Ends with `child.kill('SIGKILL')`, or with this process.
+ */
+export async function startLoneSentinel(name: string, primary: number) {
+  const binary = await ensureRedisBinary()
+  if ('missing' in binary) throw new Error(binary.missing)
+  return startSentinel(binary.path, name, primary)
+}
+
 async function startSentinel(binary: string, name: string, primary: number) {
   const dir = mkdtempSync(join(guardedDirectory(), 'sentinel-'))
   const port = await freePort()

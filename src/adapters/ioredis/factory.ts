@@ -1,5 +1,6 @@
 import { messageOf } from '../../api/errors.ts'
 import type { Factory, ServerInfo } from '../../api/factory.ts'
+import { isRecord } from '../../api/read-input.ts'
 import { HANDLES, type HandleFactory } from '../../connections/handles.ts'
 import { isHealthy } from '../../sockets/socket-state.ts'
 import {
@@ -117,7 +118,7 @@ function sentinelsOf(client: RedisClient): SentinelTarget | undefined {
   return {
     name: String(name),
     toPrimary: role !== 'slave',
-    endpoints: sentinels,
+    endpoints: sentinels.filter(isRecord),
     learns: updateSentinels !== false,
     dial: endpoint => sentinelClient(client, endpoint, { lazyConnect: true }),
     translate: address =>

@@ -104,6 +104,36 @@ for (const { name, Client } of versions) {
       await factory.destroy(client)
     })
 
+    test('of other clients, which would mean localhost or database 0, are refused by their right name', () => {
+      const foreign: readonly [given: object, expected: RegExp][] = [
+        [
+          { url: 'redis://:s3cret@10.1.2.3' },
+          /^url is no option of ioredis: pass the URL itself as the first/,
+        ],
+        [
+          { socket: { host: '10.1.2.3' } },
+          /^socket is no option of ioredis: pass its host, port, path and tls/,
+        ],
+        [{ hostname: '10.1.2.3' }, /^hostname .* it is called host$/],
+        [{ database: 3 }, /^database .* it is called db$/],
+        [{ user: 'me' }, /^user .* it is called username$/],
+        [{ auth_pass: 'x' }, /^auth_pass .* it is called password$/],
+        [{ nodes: [{ host: 'x' }] }, /^nodes .* a pool for each node$/],
+        [{ rootNodes: [] }, /^rootNodes .* a pool for each node$/],
+        [{ unixSocket: '/tmp/x' }, /^unixSocket .* it is called path$/],
+        [{ DB: 3 }, /^DB .* it is called db$/],
+        [{ userName: 'me', Host: 'x' }, /^userName .* it is called username,Host .* it is called host$/],
+      ]
+      for (const [given, expected] of foreign) {
+        const found = issues(given).join()
+        assert.match(found, expected)
+        assert.doesNotMatch(found, /s3cret|10\.1\.2\.3/, 'values may be secrets')
+      }
+      assert.match(issues('redis://h:1/?database=2').join(), /^database .* it is called db$/)
+      // What ioredis itself does not know, but does no harm, is the user's business.
+      assert.ok(factoryOf(Client, { host: 'h', database: undefined, whatever: 1, servername: 'x' } as object))
+    })
+
     test('that are none are refused', () => {
       for (const nothing of [undefined, null, '', 6379, true, []]) {
         assert.match(issues(nothing).join(), /must be RedisOptions, a URL, or a function/)

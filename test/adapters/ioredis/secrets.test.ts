@@ -129,6 +129,21 @@ for (const { name, Client } of versions) {
       await pool.close()
     })
 
+    test('that a borrower sends in a pipeline which is cut off stands in no error of his', async () => {
+      const cutting: Answer = ([command = ''], socket) => {
+        if (command !== 'AUTH') return handshake([command])
+        socket.destroy()
+        return undefined
+      }
+      await withFake(cutting, async ({ port }) => {
+        const pool = poolOf(Client, { port })
+        const results = await pool.use(client => client.pipeline().ping().auth(SECRET).exec())
+        assert.match(everything(results), /aborted|closed/)
+        isFree(results, 'the results')
+        await pool.close()
+      })
+    })
+
     test('stands in no line of the log', { skip }, async () => {
       const server = await startRedis({ requirepass: 'right' })
       const here = (path: string) => JSON.stringify(new URL(path, import.meta.url).href)

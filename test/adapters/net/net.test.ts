@@ -5,7 +5,7 @@ import { createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, afterEach, describe, test } from 'node:test'
-import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { TLSSocket } from 'node:tls'
 import { socketFactory } from '../../../src/adapters/net/factory.ts'
 import { checkedTarget, type SocketTarget } from '../../../src/adapters/net/target.ts'
@@ -176,10 +176,15 @@ describe('a failing connect', { skip: noProc }, () => {
   test('called off says how far it had come', async () => {
     const lookup = () => {}
     const dial = new AbortController()
+    const sockets: Socket[] = []
+    const onSocket = (message: unknown): void => void sockets.push((message as { socket: Socket }).socket)
+    subscribe('net.client.socket', onSocket)
     const dialling = failure({ host: 'slow.example', port: 1, lookup }, dial.signal)
     const shaking = failure({ host: '127.0.0.1', port: silent.port, tls }, dial.signal)
-    await silent.waitForConnections(1)
-    await pause(20)
+    unsubscribe('net.client.socket', onSocket)
+    await eventually(() => sockets.some(socket => !socket.connecting))
+    // Once more: what follows on `connect` is under way.
+    await turns(1)
     dial.abort(new Error('time is up'))
     for (const [failed, stage] of [
       [await dialling, /slow\.example:1: given up \(time is up\) before it was connected/],

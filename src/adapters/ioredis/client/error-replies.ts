@@ -47,7 +47,7 @@ const SPECIAL = /^(?!ERR |NOPERM )[A-Z]+ /
 /** Errors without such a code that are about the connection all the same. */
 const AGAINST_CONNECTION = /max number of clients|operation not permitted|invalid password|protected mode/i
 const NO_COMMAND =
-  /^NOPERM\b|\b(?:unknown|unsupported|invalid|unrecognized) (?:sub)?command|\binvalid request\b|\bnot (?:supported?|allowed|available|permitted|implemented)\b|\bdisabled\b/i
+  /^NOPERM\b|\b(?:unknown|unsupported|invalid|unrecognized) (?:sub)?command|\binvalid request\b|\bnot (?:support(?:ed)?|allowed|available|permitted|implemented)\b|\bdisabled\b/i
 
 /**
  * Does the reply say no more than that the server, or a proxy before it, does not have the command, or not for this

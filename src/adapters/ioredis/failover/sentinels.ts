@@ -41,8 +41,10 @@ export type SentinelClient = RedisClient & {
 
 /** So long a sentinel has for its answer, connecting included. Milliseconds. */
 const ASK_MILLIS = 1000
-/** So long the slower ones are waited for once one has answered, unless most agree. Milliseconds. */
+/** So long the slower ones are waited for once one has answered. Milliseconds. */
 const GRACE_MILLIS = 150
+/** The same, once most of them agree: one may still know of a later failover than they. */
+const AGREED_MILLIS = 10
 /** So much later than one sentinel the next is asked as well, if the first has not answered yet. Milliseconds. */
 const STAGGER_MILLIS = 100
 
@@ -86,19 +88,23 @@ export class Sentinels {
     const answers: Answer[] = []
     return new Promise(resolve => {
       let left = endpoints.length
+      let hasAgreed = false
       let grace: { cancel(): void } | undefined
       const done = (): void => {
         grace?.cancel()
         resolve({ answers: [...answers], asked: endpoints.length })
       }
-      for (const endpoint of endpoints) {
-        this.ask(endpoint, client => this.primaryOf(client)).then(answer => {
-          if (answer !== undefined) answers.push(answer)
-          left -= 1
-          if (left === 0 || (!thorough && votesFor(answer, answers) * 2 > endpoints.length)) done()
-          else if (answers.length > 0) grace ??= systemClock.after(GRACE_MILLIS, done)
-        })
+      const answered = (answer: Answer | undefined): void => {
+        left -= 1
+        if (answer !== undefined) answers.push(answer)
+        if (left === 0) done()
+        else if (!thorough && !hasAgreed && votesFor(answer, answers) * 2 > endpoints.length) {
+          hasAgreed = true
+          grace?.cancel()
+          grace = systemClock.after(AGREED_MILLIS, done)
+        } else if (answers.length > 0) grace ??= systemClock.after(GRACE_MILLIS, done)
       }
+      for (const endpoint of endpoints) this.ask(endpoint, client => this.primaryOf(client)).then(answered)
     })
   }
 
@@ -116,13 +122,15 @@ export class Sentinels {
     const order = endpoints.map((_, at) => endpoints[(at + from) % endpoints.length])
     return new Promise(resolve => {
       let open = order.length
+      let isDone = false
       const next = (): void => {
-        if (order.length === 0) return
+        if (order.length === 0 || isDone) return
         const stagger = systemClock.after(STAGGER_MILLIS, next)
         this.ask(order.shift(), question).then(result => {
           stagger.cancel()
           open -= 1
-          if (result !== undefined || open === 0) resolve(result)
+          isDone ||= result !== undefined || open === 0
+          if (isDone) resolve(result)
           else next()
         })
       }

@@ -89,10 +89,10 @@ export async function createKeepsFailing(createPool: CreatePool): Promise<Facts>
 export async function outageWithoutEnd(createPool: CreatePool): Promise<Facts> {
   const factory = scripted()
   factory.onCreate.always({ later: { rejects: new Error('connect ECONNREFUSED') } })
-  const pool = createPool(factory, { max: 2, acquireTimeoutMillis: 900 })
+  const pool = createPool(factory, { max: 2, acquireTimeoutMillis: 900, unhealthyAfterMillis: 100 })
   const patient = pool.acquire()
   patient.catch(() => {})
-  await eventually(() => factory.onCreate.calls >= 3)
+  await eventually(() => factory.onCreate.calls >= 5)
   const asked = performance.now()
   const newcomer = await settledWithin(pool.acquire(), 1500)
   const quick = performance.now() - asked < 400
