@@ -33,7 +33,9 @@ function deadCommands({ text }: Page): string[] {
   const named = [...text.matchAll(/npm run (?:-s |--silent )?([\w:-]+)/g)].map(([, script = '']) => script)
   const files = [...text.matchAll(/node \.build\/([\w./-]+)\.js/g)].map(([, file = '']) => file)
   return [
-    ...named.filter(script => !Object.hasOwn(scripts, script)).map(script => `npm run ${script}: no such script`),
+    ...named
+      .filter(script => !Object.hasOwn(scripts, script))
+      .map(script => `npm run ${script}: no such script`),
     ...files.filter(file => !exists(`${file}.ts`)).map(file => `.build/${file}.js: there is no ${file}.ts`),
   ]
 }

@@ -60,6 +60,7 @@ export function readPage(name: string): Page {
       notes = {}
       continue
     }
+    if (line !== '' && !line.startsWith('<!--')) notes = {}
     const [, key, value] = NOTE.exec(line) ?? []
     if (key !== undefined && value !== undefined) notes[key] = value
     const [, heading] = /^#+ (.*)$/.exec(line) ?? []
