@@ -22,6 +22,8 @@ const FLOORS: Readonly<Record<string, number>> = {
   adapters: 8,
   'adapters/ioredis': 9,
   'adapters/net': 9,
+  'adapters/otel': 9,
+  'adapters/prometheus': 9,
   // What lies loose in `src`: the names of the package.
   '.': 9,
 }
@@ -51,6 +53,9 @@ const DOORS: Readonly<Record<string, readonly string[] | 'every file'>> = {
   diagnostics: [
     'call-sites',
     'findings',
+    'metrics/exposition',
+    'metrics/metric-table',
+    'metrics/observed-pools',
     'pool-report',
     'recent-problems',
     'registry',
@@ -62,6 +67,8 @@ const DOORS: Readonly<Record<string, readonly string[] | 'every file'>> = {
   adapters: ['open-adapter'],
   'adapters/ioredis': [],
   'adapters/net': [],
+  'adapters/otel': [],
+  'adapters/prometheus': [],
   '.': [],
 }
 
@@ -88,6 +95,7 @@ const KEEPERS: Readonly<Record<string, readonly RegExp[]>> = {
   ioredis: [/^adapters\/ioredis/],
   'node:net': [/^adapters\//],
   'node:tls': [/^adapters\//],
+  '@opentelemetry/api': [/^adapters\/otel\//],
   'node:events': [/^runtime\/emitter\.ts$/],
   'node:fs': [/^sockets\/conn-check\.ts$/, /^runtime\/output\.ts$/],
   'node:tty': [/^runtime\/output\.ts$/],

@@ -1,9 +1,10 @@
-import { LONGEST_MILLIS } from './option-rules.ts'
+import { time } from './option-rules.ts'
 import type { AcquireOptions } from './options.ts'
 import { isRecord, show } from './read-input.ts'
 import { badOptions, noLimit, type ResolvedOptions } from './resolve-options.ts'
 import type { PoolStats } from './stats.ts'
 
+const MILLIS = time(0)
 const KNOWN = new Set(['priority', 'signal', 'timeoutMillis', 'detached'])
 
 /**
@@ -17,6 +18,15 @@ export function readRequest(
   stats: () => PoolStats,
 ): Request {
   if (given === undefined || given === null) return plain
+  if (typeof given === 'function') {
+    throw badOptions(
+      [
+        'acquire takes no callback: it returns a promise, as in generic-pool 3. Await that, or better: pool.use(fn)',
+      ],
+      options.name,
+      stats(),
+    )
+  }
   if (typeof given !== 'object') return { ...plain, priority: priorityOf(given, options.priorityRange) }
   const { priority, timeoutMillis, detached } = given
   const signal = given.signal ?? undefined
@@ -27,10 +37,8 @@ export function readRequest(
   if (names.length === 0 && !isRecord(given)) issues.push(notOptions(given))
   if (signal !== undefined && !(signal instanceof AbortSignal)) issues.push('signal must be an AbortSignal')
   if (detached !== undefined && typeof detached !== 'boolean') issues.push('detached must be true or false')
-  if (timeoutMillis !== undefined && timeoutMillis !== false && !isMillis(timeoutMillis)) {
-    issues.push(
-      `timeoutMillis must be milliseconds from 0 to ${LONGEST_MILLIS}, or false, got ${show(timeoutMillis)}`,
-    )
+  if (timeoutMillis !== undefined && timeoutMillis !== false && !MILLIS.ok(timeoutMillis)) {
+    issues.push(`timeoutMillis must be ${MILLIS.want}, or false, got ${show(timeoutMillis)}`)
   }
   if (issues.length > 0) throw badOptions(issues, options.name, stats())
   return {
@@ -46,9 +54,6 @@ export const notOptions = (given: unknown): string =>
   given instanceof AbortSignal
     ? 'pass the signal as { signal }'
     : `options must be an object, got ${show(given)}`
-
-const isMillis = (value: unknown): boolean =>
-  typeof value === 'number' && value >= 0 && value <= LONGEST_MILLIS
 
 /** As in generic-pool: no number means the highest priority, one out of range the lowest. */
 function priorityOf(priority: unknown, range: number): number {

@@ -167,7 +167,15 @@ export function closed(stats: PoolStats): PoolError {
   )
 }
 
-export function notBorrowed(stats: PoolStats, what: 'release' | 'destroy'): PoolError {
+export function notBorrowed(stats: PoolStats, what: 'release' | 'destroy', resource?: unknown): PoolError {
+  if (isPromise(resource)) {
+    return new PoolError(
+      'POOL_NOT_BORROWED',
+      `Resource not currently part of this pool: ${what} of pool '${stats.name}' was given a promise ` +
+        `${numbersOf(stats)}. Await what acquire returned, and ${what} that; nothing was changed`,
+      of(stats),
+    )
+  }
   return new PoolError(
     'POOL_NOT_BORROWED',
     `Resource not currently part of this pool: ${what} refused, as pool '${stats.name}' has not lent it, or has it ` +
@@ -175,6 +183,9 @@ export function notBorrowed(stats: PoolStats, what: 'release' | 'destroy'): Pool
     of(stats),
   )
 }
+
+const isPromise = (value: unknown): boolean =>
+  typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
 
 export function leaseEnded(stats: PoolStats, what: string): PoolError {
   return new PoolError(

@@ -67,19 +67,27 @@ export class PoolError extends Error {
   declare readonly heldStacks?: readonly string[]
   declare readonly waitStack?: string
   declare readonly pools?: readonly string[]
+  readonly #stats: PoolStats | undefined
 
   static {
     // Before any error takes its stack, whose first line has the name.
     PoolError.prototype.name = 'PoolError'
     Object.defineProperty(PoolError.prototype, BRAND, { value: true })
+    // To be read, and not to be printed with each error: fifty lines would hide the message.
+    Object.defineProperty(PoolError.prototype, 'stats', {
+      get(this: PoolError): PoolStats | undefined {
+        return this.#stats
+      },
+    })
   }
 
   constructor(code: PoolErrorCode, message: string, details: PoolErrorDetails = {}) {
-    const { cause, ...rest } = details
+    const { cause, stats, ...rest } = details
     super(message, 'cause' in details ? { cause } : undefined)
     if (code === 'POOL_ACQUIRE_TIMEOUT') this.name = 'TimeoutError'
     this.code = code
     Object.assign(this, rest)
+    this.#stats = stats
   }
 }
 
@@ -120,6 +128,20 @@ export function isPoolError(error: unknown, code?: PoolErrorCode): error is Pool
   // Other libraries have codes like these, too: `POOL_CLOSED` is one of mysql's.
   if (!(error instanceof Error) || !(BRAND in error)) return false
   return code === undefined || (error as Partial<PoolError>).code === code
+}
+
+/**
+ * Runs what an entry point does; an error for its options points at the line that called it.
+ *
+ * @param entry - the function that the user has called
+ */
+export function forCaller<R>(entry: (...args: never[]) => unknown, run: () => R): R {
+  try {
+    return run()
+  } catch (error) {
+    if (isPoolError(error, 'POOL_BAD_OPTIONS')) Error.captureStackTrace(error, entry)
+    throw error
+  }
 }
 
 /** The message of whatever was thrown. Never throws itself, whatever that was. */

@@ -1,3 +1,4 @@
+import type { PromiseClass } from './options.ts'
 import { isRecord, readRecord, show } from './read-input.ts'
 
 /* What is right and wrong with the options of a pool, in words. */
@@ -25,9 +26,15 @@ export const wholeTo = (least: number, most: number): Rule => ({
   want: `a whole number from ${least} to ${most}`,
   ok: value => whole(least).ok(value) && (value as number) <= most,
 })
+/** Milliseconds that are given to a timer of Node's as they are. */
 export const millis = (least: number): Rule => ({
   want: `milliseconds from ${least} to ${LONGEST_MILLIS}`,
   ok: value => isNumber(value) && value >= least && value <= LONGEST_MILLIS,
+})
+/** Milliseconds of the pool's own, which knows longer times than Node's timers. `Infinity`: never. */
+export const time = (least: number): Rule => ({
+  want: `milliseconds ≥ ${least}`,
+  ok: value => typeof value === 'number' && value >= least,
 })
 const oneOf = (...values: readonly unknown[]): Rule => ({
   want: values.map(show).join(' or '),
@@ -43,104 +50,96 @@ export const text: Rule = {
   ok: value => typeof value === 'string' && value !== '',
 }
 
-/** generic-pool's own options. Only they may be odd in the ways that {@link genericPoolQuirks} lists. */
-const GENERIC: Readonly<Record<string, Rule>> = {
-  max: whole(1),
-  min: whole(0),
-  maxWaitingClients: either(whole(0), oneOf(Number.POSITIVE_INFINITY)),
-  priorityRange: wholeTo(1, MOST_PRIORITIES),
-  fifo: flag,
-  autostart: flag,
-  testOnBorrow: flag,
-  testOnReturn: flag,
-  evictionRunIntervalMillis: millis(0),
-  numTestsPerEvictionRun: whole(1),
-  softIdleTimeoutMillis: either(millis(1), oneOf(-1)),
-  idleTimeoutMillis: millis(1),
-  acquireTimeoutMillis: either(millis(1), oneOf(false)),
-  destroyTimeoutMillis: millis(1),
+/** What a pool reads of one option: which values are right, and what it is when left out. */
+interface Option<T> {
+  readonly rule: Rule
+  readonly fallback: T
+  /** generic-pool has it, too: it may be odd in the ways that {@link genericPoolQuirks} lists. */
+  readonly isGeneric: boolean
+}
+const generic = <T>(rule: Rule, fallback: T): Option<T> => ({ rule, fallback, isGeneric: true })
+const own = <T>(rule: Rule, fallback: T): Option<T> => ({ rule, fallback, isGeneric: false })
+
+const NEVER = Number.POSITIVE_INFINITY
+
+/** Every option; for what each means see `PoolOptions`. */
+export const OPTIONS = {
+  max: generic(whole(1), 1),
+  min: generic(whole(0), 0),
+  maxWaitingClients: generic(either(whole(0), oneOf(NEVER)), NEVER),
+  priorityRange: generic(wholeTo(1, MOST_PRIORITIES), 1),
+  fifo: generic(flag, true),
+  autostart: generic(flag, true),
+  testOnBorrow: generic(flag, false),
+  testOnReturn: generic(flag, false),
+  evictionRunIntervalMillis: generic(time(0), 0),
+  numTestsPerEvictionRun: generic(either(whole(1), oneOf(NEVER)), 3),
+  softIdleTimeoutMillis: generic(either(time(1), oneOf(-1)), -1),
+  idleTimeoutMillis: generic(time(1), 30_000),
+  acquireTimeoutMillis: generic<number | false>(either(time(1), oneOf(false)), 5000),
+  destroyTimeoutMillis: generic(time(1), 2000),
+  Promise: generic<PromiseClass | null | undefined>(
+    { want: 'a Promise class, with a static resolve', ok: isPromiseClass },
+    undefined,
+  ),
+  createTimeoutMillis: own(time(1), 5000),
+  /** Left out: half of `acquireTimeoutMillis`, at least a second. */
+  unhealthyAfterMillis: own(time(0), 2500),
+  maxConnecting: own(whole(1), 8),
+  validateTimeoutMillis: own(time(1), 1000),
+  resetTimeoutMillis: own(time(1), 1000),
+  drainTimeoutMillis: own(time(1), 10_000),
+  maxLifetimeMillis: own(time(1), NEVER),
+  lifetimeJitter: own(
+    { want: 'a number from 0 to 1', ok: value => isNumber(value) && value >= 0 && value <= 1 },
+    0.25,
+  ),
+  serverIdleTimeoutMillis: own<number | 'auto' | 'none'>(either(time(1), oneOf('auto', 'none')), 'auto'),
+  validateAfterIdleMillis: own(time(0), NEVER),
+  keepWarm: own(flag, false),
+  halfCloseGraceMillis: own(time(1), 5000),
+  halfClose: own<'on' | 'off'>(oneOf('on', 'off'), 'on'),
+  nested: own<'detect' | 'forbid' | 'reuse' | 'allow'>(oneOf('detect', 'forbid', 'reuse', 'allow'), 'detect'),
+  deadlockGraceMillis: own(time(0), 50),
+  leakThresholdMillis: own(time(0), 0),
+  leakReclaim: own(flag, false),
+  stuckMillis: own(time(0), 0),
+  captureStacks: own<'off' | 'sampled' | 'all'>(oneOf('off', 'sampled', 'all'), 'sampled'),
+  earlyRefusal: own(flag, false),
+  shedding: own<Shedding | undefined>(
+    {
+      want: '{ targetMillis, intervalMillis }, both milliseconds ≥ 1, the target below the interval, order "fifo" or "lifo"',
+      ok: isShedding,
+    },
+    undefined,
+  ),
+  name: own(text, ''),
+} as const
+
+/** The defaults of `shedding`, once it is asked for. */
+export const SHEDDING: Shedding = { targetMillis: 50, intervalMillis: 2000, order: 'lifo' }
+
+export interface Shedding {
+  readonly targetMillis: number
+  readonly intervalMillis: number
+  readonly order: 'fifo' | 'lifo'
 }
 
-/** Options that generic-pool does not have. */
-export const OURS: Readonly<Record<string, Rule>> = {
-  createTimeoutMillis: millis(1),
-  unhealthyAfterMillis: either(millis(0), oneOf(Number.POSITIVE_INFINITY)),
-  maxConnecting: whole(1),
-  validateTimeoutMillis: millis(1),
-  resetTimeoutMillis: millis(1),
-  drainTimeoutMillis: millis(1),
-  maxLifetimeMillis: millis(1),
-  lifetimeJitter: { want: 'a number from 0 to 1', ok: value => isNumber(value) && value >= 0 && value <= 1 },
-  serverIdleTimeoutMillis: either(millis(1), oneOf('auto', 'none')),
-  validateAfterIdleMillis: millis(0),
-  keepWarm: flag,
-  halfCloseGraceMillis: millis(1),
-  halfClose: oneOf('on', 'off'),
-  nested: oneOf('detect', 'forbid', 'reuse', 'allow'),
-  deadlockGraceMillis: millis(0),
-  leakThresholdMillis: millis(0),
-  leakReclaim: flag,
-  stuckMillis: millis(0),
-  captureStacks: oneOf('off', 'sampled', 'all'),
-  earlyRefusal: flag,
-  shedding: {
-    want: '{ targetMillis, intervalMillis }, both milliseconds ≥ 1, the target below the interval, order "fifo" or "lifo"',
-    ok: isShedding,
-  },
-  name: text,
-}
-
-/** Names that generic-pool 2 knew, or its own examples still carry; generic-pool 3 ignores them. */
-const LEGACY = new Set(['log', 'Promise', 'refreshIdle', 'returnToHead', 'reapIntervalMillis'])
-/** A slip of generic-pool's own test suite, and the only one. Any other name that is not known is a mistake. */
-const SLIP = 'idletimeoutMillis'
+export type OptionName = keyof typeof OPTIONS
+export type OptionValue<K extends OptionName> = (typeof OPTIONS)[K] extends Option<infer T> ? T : never
 
 /** The names of all options. */
-export const KNOWN: ReadonlySet<string> = new Set([...Object.keys(GENERIC), ...Object.keys(OURS)])
+export const KNOWN: ReadonlySet<string> = new Set(Object.keys(OPTIONS))
 
-export function wrongWith(name: string, value: unknown): string[] {
-  const rule = Object.hasOwn(GENERIC, name)
-    ? GENERIC[name]
-    : Object.hasOwn(OURS, name)
-      ? OURS[name]
-      : undefined
-  if (rule === undefined) return [`${name} is not an option${suggestion(name)}`]
-  return breaches(rule, name, value)
-}
+export const isOption = (name: string): name is OptionName => Object.hasOwn(OPTIONS, name)
+
+/** What is wrong with the value of an option. */
+export const wrongWith = (name: OptionName, value: unknown): string[] =>
+  breaches(OPTIONS[name].rule, name, value)
 
 /** Nothing, or what is wrong with that option. */
 export const breaches = ({ want, ok }: Rule, name: string, value: unknown): string[] =>
   ok(value) ? [] : [`${name} must be ${want}, got ${show(value)}`]
-
-export interface Oddity {
-  readonly name: string
-  readonly issue: string
-  readonly instead?: unknown
-}
-
-/** What is wrong, but occurs in generic-pool's own test suite and is harmless there. */
-export function genericPoolQuirks(input: Readonly<Record<string, unknown>>): Oddity[] {
-  const found: Oddity[] = []
-  for (const [name, value] of Object.entries(input)) {
-    if (LEGACY.has(name)) {
-      found.push({ name, issue: `${name} is an option of generic-pool 2 and has no effect` })
-    } else if (name === SLIP) {
-      found.push({ name, issue: `${name} is not an option${suggestion(name)}` })
-    } else if ((name === 'max' || name === 'min') && typeof value !== 'number') {
-      const parsed = isRecord(value) ? Number.NaN : Number.parseInt(String(value), 10)
-      const instead = Number.isNaN(parsed) ? undefined : Math.max(parsed, name === 'max' ? 1 : 0)
-      const issue = `${name} must be ${GENERIC[name]?.want}, got ${show(value)}`
-      found.push(instead === undefined ? { name, issue } : { name, issue, instead })
-    }
-  }
-  const { min, max } = input
-  if (isNumber(min) && isNumber(max) && min > max && max >= 1) {
-    found.push({ name: 'min', issue: `min (${min}) must not be above max (${max})`, instead: max })
-  } else if (isNumber(min) && min > 1 && max === undefined) {
-    found.push({ name: 'min', issue: `min (${min}) must not be above max (1, the default)`, instead: 1 })
-  }
-  return found
-}
 
 /** Pairs of options of which each is right and both together are not. */
 export function contradictions(input: Readonly<Record<string, unknown>>): string[] {
@@ -176,21 +175,18 @@ function isShedding(value: unknown): boolean {
   if (!isRecord(value)) return false
   const issues: string[] = []
   const options = readRecord(value, undefined, issues)
-  const { targetMillis = 50, intervalMillis = 2000, order = 'lifo', ...unknown } = options
+  const { targetMillis, intervalMillis, order, ...unknown } = { ...SHEDDING, ...options }
   return (
     issues.length === 0 &&
     Object.keys(unknown).length === 0 &&
-    millis(1).ok(targetMillis) &&
-    millis(1).ok(intervalMillis) &&
-    (targetMillis as number) < (intervalMillis as number) &&
+    time(1).ok(targetMillis) &&
+    time(1).ok(intervalMillis) &&
+    targetMillis < intervalMillis &&
     (order === 'fifo' || order === 'lifo')
   )
 }
 
-function suggestion(name: string): string {
-  const lower = name.toLowerCase()
-  const near = [...KNOWN].find(
-    known => known.toLowerCase() === lower || known.toLowerCase() === `${lower}millis`,
-  )
-  return near === undefined ? '' : ` (did you mean ${near}?)`
+function isPromiseClass(value: unknown): boolean {
+  if (value === null) return true
+  return typeof value === 'function' && typeof (value as { resolve?: unknown }).resolve === 'function'
 }

@@ -1,4 +1,9 @@
-/** Options of a pool. Times are in milliseconds. The first part has generic-pool's names and meaning. */
+/** A class of promises with a static `resolve`, as Bluebird is one. */
+export interface PromiseClass {
+  resolve(value?: unknown): PromiseLike<unknown>
+}
+
+/** Options of a pool. Times are in milliseconds; `Infinity` means never. The first part has generic-pool's names and meaning. */
 export interface PoolOptions {
   /** Most connections at any time, those still closing included. Default 1, minimum 1. */
   max?: number | undefined
@@ -26,6 +31,8 @@ export interface PoolOptions {
   idleTimeoutMillis?: number | undefined
   /** Longest wait for a connection. Default 5000; `false`: no limit. */
   acquireTimeoutMillis?: number | false | undefined
+  /** As in generic-pool, what the methods of the pool return are promises of this class. Default: Node's own. */
+  Promise?: PromiseClass | null | undefined
   /** Longest time for `factory.create`. Default 5000. */
   createTimeoutMillis?: number | undefined
   /**

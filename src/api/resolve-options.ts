@@ -1,50 +1,28 @@
 import { PoolError } from './errors.ts'
-import { contradictions, genericPoolQuirks, isNumber, KNOWN, OURS, wrongWith } from './option-rules.ts'
+import { doubtfulTimes, genericPoolQuirks, noOption, sortNames } from './option-names.ts'
+import {
+  contradictions,
+  isNumber,
+  isOption,
+  KNOWN,
+  OPTIONS,
+  type OptionName,
+  type OptionValue,
+  SHEDDING,
+  wrongWith,
+} from './option-rules.ts'
 import type { PoolOptions } from './options.ts'
 import { isRecord, readRecord, show } from './read-input.ts'
 import type { PoolStats } from './stats.ts'
+import { isNews, warn } from './warnings.ts'
 
 /** The options of a pool after the defaults: what the rest of the code reads. `Infinity` stands for "no limit". */
-export interface ResolvedOptions {
-  max: number
-  min: number
-  readonly maxWaitingClients: number
-  readonly priorityRange: number
-  readonly fifo: boolean
-  readonly autostart: boolean
-  readonly testOnBorrow: boolean
-  readonly testOnReturn: boolean
-  readonly evictionRunIntervalMillis: number
-  readonly numTestsPerEvictionRun: number
-  readonly softIdleTimeoutMillis: number
-  readonly idleTimeoutMillis: number
-  readonly acquireTimeoutMillis: number
-  readonly createTimeoutMillis: number
-  readonly unhealthyAfterMillis: number
-  readonly maxConnecting: number
-  readonly validateTimeoutMillis: number
-  readonly resetTimeoutMillis: number
-  readonly destroyTimeoutMillis: number
-  readonly drainTimeoutMillis: number
-  readonly maxLifetimeMillis: number
-  readonly lifetimeJitter: number
-  readonly serverIdleTimeoutMillis: number | 'auto' | 'none'
-  readonly validateAfterIdleMillis: number
-  readonly keepWarm: boolean
-  readonly halfCloseGraceMillis: number
-  readonly halfClose: 'on' | 'off'
-  readonly nested: 'detect' | 'forbid' | 'reuse' | 'allow'
-  readonly deadlockGraceMillis: number
-  readonly leakThresholdMillis: number
-  readonly captureStacks: 'off' | 'sampled' | 'all'
-  readonly leakReclaim: boolean
-  readonly stuckMillis: number
-  readonly shedding:
-    | { readonly targetMillis: number; readonly intervalMillis: number; readonly order: 'fifo' | 'lifo' }
-    | undefined
-  readonly earlyRefusal: boolean
-  readonly name: string
-}
+export type ResolvedOptions = {
+  readonly [K in Exclude<OptionName, 'max' | 'min' | 'acquireTimeoutMillis'>]: OptionValue<K>
+} & { max: number; min: number; readonly acquireTimeoutMillis: number }
+
+/** So many names are listed in a warning. */
+const MOST_NAMES = 8
 
 let poolsMade = 0
 
@@ -67,36 +45,62 @@ export function readOptions(given: unknown): GivenOptions {
  * Checks the options and fills the defaults in.
  *
  * @param dropIn - the options may be meant for generic-pool: what its own test suite passes is then tolerated as it
- *   does there, with one process warning, as long as nothing else is wrong and only generic-pool's names are used
+ *   does there, as long as nothing else is wrong and only generic-pool's names are used, and names that mean nothing are
+ *   ignored; each with a process warning
  * @throws PoolError `POOL_BAD_OPTIONS` that lists everything wrong
  */
 export function resolveOptions(given: GivenOptions, dropIn: boolean): ResolvedOptions {
   const input = { ...given.input }
-  const odd = genericPoolQuirks(input)
-  const oddNames = new Set(odd.map(oddity => oddity.name))
+  const { legacy, slips, misnamed, unknown } = sortNames(Object.keys(input))
+  const quirks = genericPoolQuirks(input)
+  const odd = new Set<string>(quirks.map(quirk => quirk.name))
   const issues = [
     ...given.issues,
-    ...Object.entries(input).flatMap(([name, value]) => (oddNames.has(name) ? [] : wrongWith(name, value))),
+    ...Object.entries(input).flatMap(([name, value]) =>
+      isOption(name) && !odd.has(name) ? wrongWith(name, value) : [],
+    ),
+    ...misnamed.map(noOption),
     ...contradictions(input),
   ]
-  if (odd.length > 0) {
-    const onlyGeneric = Object.keys(input).every(name => !Object.hasOwn(OURS, name))
-    if (!dropIn || issues.length > 0 || !onlyGeneric) {
-      throw badOptions([...odd.map(oddity => oddity.issue), ...issues], nameIn(input))
-    }
-    process.emitWarning(
-      `options taken as generic-pool takes them: ${odd.map(oddity => oddity.issue).join('; ')}`,
-      { type: 'LifeguardPoolWarning', code: 'LIFEGUARD_POOL_ODD_OPTIONS' },
-    )
-    for (const { name, instead } of odd) {
-      if (instead === undefined) delete input[name]
-      else input[name] = instead
-    }
-    if (isNumber(input.min)) input.min = Math.min(input.min, isNumber(input.max) ? input.max : 1)
-  }
+  const oddities = [
+    ...legacy.map(name => `${name} is an option of generic-pool 2 and has no effect`),
+    ...slips.map(noOption),
+    ...quirks.map(quirk => quirk.issue),
+  ]
+  const isOurs = Object.keys(input).some(name => isOption(name) && !OPTIONS[name].isGeneric)
+  const mayBeOdd = dropIn && issues.length === 0 && !(isOurs && quirks.length > 0)
+  if (!mayBeOdd) issues.unshift(...oddities)
+  if (!dropIn || issues.length > 0) issues.push(...unknown.map(noOption))
   if (issues.length > 0) throw badOptions(issues, nameIn(input))
+  warnOf(oddities, unknown, input)
+  for (const { name, instead } of quirks) {
+    if (instead === undefined) delete input[name]
+    else input[name] = instead
+  }
+  if (isNumber(input.min)) input.min = Math.min(input.min, isNumber(input.max) ? input.max : 1)
   return withDefaults(input as PoolOptions)
 }
+
+function warnOf(oddities: readonly string[], unknown: readonly string[], input: GivenOptions['input']): void {
+  if (oddities.length > 0) {
+    warn('ODD_OPTIONS', `options taken as generic-pool takes them: ${oddities.join('; ')}`)
+  }
+  const strange = unknown.filter(isNews)
+  if (strange.length > 0) {
+    warn(
+      'UNKNOWN_OPTIONS',
+      `createPool knows no option of the name ${listed(strange)}: it has no effect, as in generic-pool. If it is ` +
+        "another library's, it can stay; if it was meant for the pool, see PoolOptions for the names",
+    )
+  }
+  const questions = doubtfulTimes(input).filter(([name]) => isNews(`${name} in ms`))
+  if (questions.length > 0) warn('TIME', questions.map(([, question]) => question).join('; '))
+}
+
+const listed = (names: readonly string[]): string =>
+  names.length > MOST_NAMES
+    ? `${names.slice(0, MOST_NAMES).join(', ')} and ${names.length - MOST_NAMES} more`
+    : names.join(', ')
 
 /** The name that a pool was to have, for the error that says why there is none. */
 export function nameIn({ name }: GivenOptions['input']): string | undefined {
@@ -105,51 +109,20 @@ export function nameIn({ name }: GivenOptions['input']): string | undefined {
 
 function withDefaults(input: PoolOptions): ResolvedOptions {
   poolsMade += 1
-  const max = input.max ?? 1
-  const acquireTimeoutMillis = noLimit(input.acquireTimeoutMillis ?? 5000)
-  const idleCheckAsked = input.idleTimeoutMillis !== undefined || (input.evictionRunIntervalMillis ?? 0) > 0
-  return {
-    max,
-    min: input.min ?? 0,
-    maxWaitingClients: input.maxWaitingClients ?? Number.POSITIVE_INFINITY,
-    priorityRange: input.priorityRange ?? 1,
-    fifo: input.fifo ?? true,
-    autostart: input.autostart ?? true,
-    testOnBorrow: input.testOnBorrow ?? false,
-    testOnReturn: input.testOnReturn ?? false,
-    evictionRunIntervalMillis: input.evictionRunIntervalMillis ?? 0,
-    numTestsPerEvictionRun: input.numTestsPerEvictionRun ?? 3,
-    softIdleTimeoutMillis: input.softIdleTimeoutMillis ?? -1,
-    idleTimeoutMillis: idleCheckAsked ? (input.idleTimeoutMillis ?? 30_000) : Number.POSITIVE_INFINITY,
-    acquireTimeoutMillis,
-    createTimeoutMillis: input.createTimeoutMillis ?? 5000,
-    unhealthyAfterMillis: input.unhealthyAfterMillis ?? Math.max(acquireTimeoutMillis / 2, 1000),
-    maxConnecting: input.maxConnecting ?? 8,
-    validateTimeoutMillis: input.validateTimeoutMillis ?? 1000,
-    resetTimeoutMillis: input.resetTimeoutMillis ?? 1000,
-    destroyTimeoutMillis: input.destroyTimeoutMillis ?? 2000,
-    drainTimeoutMillis: input.drainTimeoutMillis ?? 10_000,
-    maxLifetimeMillis: input.maxLifetimeMillis ?? Number.POSITIVE_INFINITY,
-    lifetimeJitter: input.lifetimeJitter ?? 0.25,
-    serverIdleTimeoutMillis: input.serverIdleTimeoutMillis ?? 'auto',
-    validateAfterIdleMillis: input.validateAfterIdleMillis ?? Number.POSITIVE_INFINITY,
-    keepWarm: input.keepWarm ?? false,
-    halfCloseGraceMillis: input.halfCloseGraceMillis ?? 5000,
-    halfClose: input.halfClose ?? 'on',
-    nested: input.nested ?? 'detect',
-    deadlockGraceMillis: input.deadlockGraceMillis ?? 50,
-    leakThresholdMillis: input.leakThresholdMillis ?? 0,
-    captureStacks: input.captureStacks ?? 'sampled',
-    shedding: input.shedding && {
-      targetMillis: input.shedding.targetMillis ?? 50,
-      intervalMillis: input.shedding.intervalMillis ?? 2000,
-      order: input.shedding.order ?? 'lifo',
-    },
-    earlyRefusal: input.earlyRefusal ?? false,
-    leakReclaim: input.leakReclaim ?? false,
-    stuckMillis: input.stuckMillis ?? 0,
-    name: input.name ?? `pool-${poolsMade}`,
-  }
+  const fallbacks = Object.entries(OPTIONS).map(([name, { fallback }]) => [name, fallback])
+  const resolved = { ...Object.fromEntries(fallbacks), ...input } as Record<OptionName, unknown>
+  const { idleTimeoutMillis, evictionRunIntervalMillis = 0, acquireTimeoutMillis, shedding } = input
+  const isIdleCheckAsked = idleTimeoutMillis !== undefined || evictionRunIntervalMillis > 0
+  if (!isIdleCheckAsked) resolved.idleTimeoutMillis = Number.POSITIVE_INFINITY
+  if (acquireTimeoutMillis === false) resolved.acquireTimeoutMillis = Number.POSITIVE_INFINITY
+  if (input.unhealthyAfterMillis === undefined)
+    resolved.unhealthyAfterMillis = Math.max((resolved.acquireTimeoutMillis as number) / 2, 1000)
+  if (shedding !== undefined) resolved.shedding = { ...SHEDDING, ...shedding }
+  if (input.name === undefined) resolved.name = `pool-${poolsMade}`
+  // A number of milliseconds that nobody lives to see is a way to say never.
+  for (const name of Object.keys(resolved) as OptionName[])
+    if (resolved[name] === Number.MAX_SAFE_INTEGER) resolved[name] = Number.POSITIVE_INFINITY
+  return resolved as unknown as ResolvedOptions
 }
 
 /** `false` means no limit. */

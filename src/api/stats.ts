@@ -80,6 +80,8 @@ export interface PoolStats {
     /** Deadlocks broken by rejecting an acquire of this pool. */
     deadlocks: number
   }
+  /** Connections that the pool has ended, by reason, from when their close began; reasons that have not occurred are left out. */
+  destroyedBy: Partial<Record<DestroyReason, number>>
   /** How long acquires waited, loans lasted and creates took: all acquires, also those served at once; creates that went well. */
   times: { wait: TimesOf; use: TimesOf; create: TimesOf }
   /** Most connections lent, and most acquires waiting, at any one time so far. */

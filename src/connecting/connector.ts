@@ -1,5 +1,6 @@
 import { madeTwice, stillborn, stillDialing } from '../api/error-messages.ts'
 import type { DestroyReason } from '../api/stats.ts'
+import { isNews, warn } from '../api/warnings.ts'
 import { connectionLost } from '../connections/connection-lost.ts'
 import { retireTime } from '../connections/lifetime.ts'
 import type { Slot } from '../connections/slot.ts'
@@ -128,8 +129,9 @@ export class Connector<T> {
 
   /** Ends a connection. Its permit returns when the close has settled or timed out. */
   discard(slot: Slot<T>, reason: DestroyReason, detail?: string): void {
-    const { slots, events, totals, options, clock, onChange, liveness } = this.#context
+    const { slots, events, totals, destroyedBy, options, clock, onChange, liveness } = this.#context
     const from = slot.state
+    destroyedBy[reason] = (destroyedBy[reason] ?? 0) + 1
     slots.move(slot, 'closing')
     liveness.unwatch(slot)
     const now = clock.now()
@@ -229,8 +231,15 @@ export class Connector<T> {
       onChange()
       return
     }
+    if ((resource === undefined || resource === null) && isNews(`create of ${options.name}`)) {
+      warn(
+        'CREATE',
+        `factory.create of pool '${options.name}' gave ${resource}, and that is what the pool lends. Have it return the ` +
+          'connection, or a promise of it',
+      )
+    }
     totals.created += 1
-    times.create.add(now - slot.startedAt)
+    times.created(now - slot.startedAt)
     slot.createdAt = now
     slot.idleSince = now
     slot.activeAt = now

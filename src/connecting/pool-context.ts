@@ -20,6 +20,8 @@ export interface PoolContext<T> {
   readonly factory: Factory<T>
   readonly options: ResolvedOptions
   readonly clock: Clock
+  /** The time at which a loan begins or ends, in milliseconds of the clock; as exact as the options need it. */
+  readonly loanNow: () => number
   readonly random: () => number
   readonly stalls: Stalls
   readonly hookDeadlines: Deadlines<HookRun>
@@ -36,6 +38,7 @@ export interface PoolContext<T> {
   /** Which pool this is, for messages on channels. */
   readonly identity: () => PoolIdentity
   readonly times: Times
+  readonly destroyedBy: PoolStats['destroyedBy']
   /** Something has ended: a connection, a loan, a wait. */
   readonly onChange: () => void
 }

@@ -1,9 +1,17 @@
+import type { PoolIdentity } from '../api/channels.ts'
+import type { PoolStats } from '../api/stats.ts'
+import { createdChannel } from '../runtime/channels.ts'
+import type { WatchTimes } from '../runtime/times.ts'
 import type { PoolReport } from './pool-report.ts'
 
 /** What can be asked of any pool of the process. */
 export interface Reporting {
   readonly name: string
   report(): string
+  /** Not there in pools of copies of this package that are older than these. */
+  stats?(): PoolStats
+  identity?(): PoolIdentity
+  watchTimes?(watch: WatchTimes): () => void
   reportJson(): PoolReport
 }
 
@@ -24,6 +32,7 @@ export function register(pool: Reporting): void {
   const list = pools()
   if (list.size >= sweepAbove) sweepAbove = Math.max(64, 2 * livePools().length)
   list.add(new WeakRef(pool))
+  if (createdChannel.hasSubscribers) createdChannel.publish(pool.identity?.())
 }
 
 /** All pools of the process, oldest first; closed ones as long as somebody holds them. */

@@ -3,6 +3,7 @@ import type { ResolvedOptions } from '../api/resolve-options.ts'
 import type { Slot } from '../connections/slot.ts'
 import type { Waiter } from '../queue/waiter.ts'
 import { runHook } from '../runtime/emitter.ts'
+import { describeSocket } from '../sockets/socket-state.ts'
 import { type TcpSocket, tcpSockets } from '../sockets/tcp-table.ts'
 import { nestedUnder, whereTaken } from './call-sites.ts'
 import { findingsIn } from './findings.ts'
@@ -76,6 +77,7 @@ function connectionReport<T>(
   now: number,
 ): ConnectionReport {
   const { id, state, loan, fault, socket } = slot
+  const described = socket && describeSocket(socket)
   return {
     id,
     state,
@@ -83,21 +85,9 @@ function connectionReport<T>(
     ...known('idleMillis', state === 'idle' ? now - slot.idleSince : undefined),
     loans: loan,
     ...known('fault', fault && `${fault.reason}${fault.detail === undefined ? '' : `: ${fault.detail}`}`),
-    ...known(
-      'socket',
-      socket && {
-        ...known('local', address(socket.localAddress, socket.localPort)),
-        ...known('remote', address(socket.remoteAddress, socket.remotePort)),
-        bytesRead: socket.bytesRead ?? 0,
-        bytesWritten: socket.bytesWritten ?? 0,
-        ...kernel.get(socket),
-      },
-    ),
+    ...known('socket', described && { ...described, ...kernel.get(socket) }),
   }
 }
-
-const address = (host: string | undefined, port: number | undefined): string | undefined =>
-  host === undefined ? undefined : host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
 
 function asked<T>(busy: ((resource: T) => boolean | string) | undefined, resource: T): boolean | undefined {
   try {

@@ -18,6 +18,7 @@ export interface PoolView<T> {
   readonly generation: number
   readonly totals: Totals
   readonly times: Times
+  readonly destroyedBy: PoolStats['destroyedBy']
   readonly stalls: Stalls
   readonly problems: RecentProblems
   readonly halfClose: PoolStats['halfClose']
@@ -46,6 +47,7 @@ export function statsOf<T>(insight: PoolView<T>, now: number): PoolStats {
     breaker: breaker.isOpen ? 'open' : 'closed',
     createFailures: breaker.failures,
     totals: { ...insight.totals },
+    destroyedBy: { ...insight.destroyedBy },
     ...insight.times.read(insight.totals),
     halfClose: { ...insight.halfClose, found: { ...insight.halfClose.found } },
     serverTimeout: insight.serverTimeout,

@@ -1,6 +1,7 @@
 import type { ValidateMessage } from '../api/channels.ts'
 import { unsent } from '../api/error-messages.ts'
 import { messageOf } from '../api/errors.ts'
+import { isNews, warn } from '../api/warnings.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
 import type { Leftover } from '../connections/handles.ts'
 import type { Fault, Slot } from '../connections/slot.ts'
@@ -40,6 +41,13 @@ export async function validate<T>(context: PoolContext<T>, slot: Slot<T>): Promi
   if (ended.ok && ended.value) return undefined
   // What its socket has said meanwhile is why: a FIN that arrived while the loop stood still, for one.
   if (slot.fault !== undefined) return slot.fault
+  if (ended.ok && ended.value === undefined && isNews(`validate of ${options.name}`)) {
+    warn(
+      'VALIDATE',
+      `factory.validate of pool '${options.name}' gave undefined, which means no: the connection is destroyed. Have it ` +
+        'return true, or a promise of true, for a connection that is usable',
+    )
+  }
   const detail = ended.ok ? 'factory.validate said no' : `factory.validate failed: ${messageOf(ended.error)}`
   return { reason: 'invalid', detail }
 }

@@ -20,6 +20,8 @@ export class Evictor<T> {
   readonly #validator: Validator<T>
   readonly #alarm: Alarm
   #started = false
+  /** Whether anything limits how long a connection may be idle. Asked each time that the first one becomes idle. */
+  #isNeeded = true
   /** When idle connections are next tested: at the user's period, or else as the first of them is due. */
   #evictAt = Number.POSITIVE_INFINITY
   #askedIn: number | undefined
@@ -57,7 +59,7 @@ export class Evictor<T> {
 
   /** There is an idle connection again. */
   wake(): void {
-    if (this.#started && !this.#alarm.isSet) this.plan()
+    if (this.#isNeeded && this.#started && !this.#alarm.isSet) this.plan()
   }
 
   /**
@@ -74,7 +76,8 @@ export class Evictor<T> {
     const askAt = this.mustAskLimit && slots.open > 0 ? now + ASK_AGAIN_MILLIS : Number.POSITIVE_INFINITY
     if (options.evictionRunIntervalMillis === 0) this.#evictAt = this.#nextTooIdle(now)
     const next = Math.min(this.#evictAt, retireAt, askAt)
-    if (Number.isFinite(next)) this.#alarm.set(next)
+    this.#isNeeded = Number.isFinite(next)
+    if (this.#isNeeded) this.#alarm.set(next)
   }
 
   /** When the longest idle connection has been idle for too long; a moment later than now at least, for all together. */

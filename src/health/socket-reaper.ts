@@ -44,6 +44,11 @@ export class SocketReaper<T> {
     this.#alarm.set(this.#context.clock.now() + ROUND_MILLIS)
   }
 
+  stop(): void {
+    this.#alarm.clear()
+    this.#round = undefined
+  }
+
   /** A round at once: one connection was found dead. */
   runNow(): void {
     // Also from within a round, which goes on: the next one starts at once.

@@ -85,6 +85,11 @@ export class DeadlockDetector<T> implements PoolNode {
     this.#alarm.set(wait.since + this.#context.options.deadlockGraceMillis)
   }
 
+  /** The pool is closed: nobody waits for it any more. */
+  stop(): void {
+    this.#alarm.clear()
+  }
+
   /** It waits no more. */
   forget(wait: WaitEdge): void {
     this.#waiters.delete(wait)
@@ -199,7 +204,7 @@ export class DeadlockDetector<T> implements PoolNode {
     const waitedMillis = now - wait.since
     const details = { heldStacks, waitStack, pools, waitedMillis }
     const error = deadlock(this.#context.stats(), leases, drawing, details)
-    waiter.deadlockError = error
+    waiter.ownError = error
     if (!this.#context.reject(waiter)) return false
     this.lastSign = now
     totals.deadlocks += 1

@@ -103,7 +103,7 @@ export class Acquiring<T> implements LeaseHost<T> {
     const slot = this.#context.slots.lentSlot(resource)
     if (slot === undefined) {
       if (this.#lending.lateReleases.take(resource)) return DONE
-      return Promise.reject(refusals.notBorrowed(this.stats(), how))
+      return Promise.reject(refusals.notBorrowed(this.stats(), how, resource))
     }
     const sent = this.endLoan(slot, how)
     this.#context.events.flush()
@@ -191,7 +191,7 @@ export class Acquiring<T> implements LeaseHost<T> {
   /** The fast path: nobody waits, and an idle connection is fit to be lent. */
   #lendIdle(): Slot<T> | undefined {
     if (this.#context.queue.waiting > 0 || this.#lifecycle.state !== 'open') return undefined
-    const now = this.#context.clock.now()
+    const now = this.#context.loanNow()
     const slot = this.#lending.findFit(now, 0, Number.NEGATIVE_INFINITY)
     if (slot !== undefined) this.#lending.lend(slot, now, 0)
     // Before the work starts that `use` runs in this very call.

@@ -65,6 +65,7 @@ export function assemble<T>(
   entries: EntryPoints,
 ): Parts<T> {
   const { name } = options
+  const loanNow = (needsExactTime(factory, options) ? undefined : clock.recent) ?? (() => clock.now())
   const sampler = new StackSampler(options, clock.now())
   const stalls = new Stalls(stallMonitorOf(clock))
   const slots = new Slots<T>(handlesOf(factory))
@@ -74,11 +75,12 @@ export function assemble<T>(
   if (options.earlyRefusal) queue.serviceRate = new ServiceRate(stalls)
   const totals = newTotals()
   const shared = {
-    ...{ factory, options, clock, random, stalls, sampler, events, slots, queue, totals },
+    ...{ factory, options, clock, loanNow, random, stalls, sampler, events, slots, queue, totals },
     hookDeadlines: newHookDeadlines(clock, stalls),
     liveness: new Liveness(factory, options, clock),
     serverLimit: new ServerIdleTimeout(options.serverIdleTimeoutMillis, options.halfClose === 'on'),
     times: new Times(),
+    destroyedBy: {},
     stats: () => statsOf(view, clock.now()),
     identity: () => events.identity(),
     onChange: () => lifecycle.recheck(),
@@ -94,11 +96,20 @@ export function assemble<T>(
   const evictor = new Evictor(context, connector, validator)
   const reaper = new SocketReaper(context, connector)
   const lifecycle = new Lifecycle(context, lending, evictor, reaper)
-  const leaks = new LeakDetector(context, lending, () => lifecycle.state === 'closed')
+  const leaks = new LeakDetector(context, lending)
   const acquiring = new Acquiring(context, lending, lifecycle, entries)
   const rejections = new Rejections(context, connector, problems)
   const view: ReportView<T> = {
-    ...{ options, slots, queue, totals, stalls, problems, times: shared.times },
+    ...{
+      options,
+      slots,
+      queue,
+      totals,
+      stalls,
+      problems,
+      times: shared.times,
+      destroyedBy: shared.destroyedBy,
+    },
     breaker: connector.breaker,
     halfClose: context.liveness.counts,
     busy: factory.busy?.bind(factory),
@@ -119,6 +130,10 @@ export function assemble<T>(
   queue.listener = rejections
   rejections.holders = holders
   lifecycle.holders = holders
+  lifecycle.onClosed = () => {
+    leaks.stop()
+    context.nesting?.detector.stop()
+  }
   connector.onConnected = slot => lending.connected(slot)
   validator.host = lending
   slots.onFirstIdle = () => evictor.wake()
@@ -135,4 +150,20 @@ export function assemble<T>(
     events.announce('stall', { pool: name, millis })
   }
   return { context, connector, lifecycle, acquiring, view }
+}
+
+/** Does anything depend on the idle age of a connection, or on how long it has been lent? Reading the clock costs 40 ns. */
+function needsExactTime<T>(factory: Factory<T>, options: ResolvedOptions): boolean {
+  const { softIdleTimeoutMillis, leakThresholdMillis, serverIdleTimeoutMillis, shedding, earlyRefusal } =
+    options
+  const limits = [options.idleTimeoutMillis, options.validateAfterIdleMillis, options.maxLifetimeMillis]
+  return (
+    (factory.socket !== undefined && options.halfClose === 'on') ||
+    limits.some(Number.isFinite) ||
+    softIdleTimeoutMillis > 0 ||
+    leakThresholdMillis > 0 ||
+    typeof serverIdleTimeoutMillis === 'number' ||
+    shedding !== undefined ||
+    earlyRefusal
+  )
 }

@@ -1,6 +1,6 @@
-import { isPoolError } from '../api/errors.ts'
+import { forCaller, isPoolError } from '../api/errors.ts'
 import type { Factory } from '../api/factory.ts'
-import type { PoolOptions } from '../api/options.ts'
+import type { PoolOptions, PromiseClass } from '../api/options.ts'
 import { isRecord, readField } from '../api/read-input.ts'
 import {
   badOptions,
@@ -21,7 +21,7 @@ import { Pool } from './pool.ts'
  *   are taken as it takes them, with a process warning, as long as only its own options are used.
  */
 export function createPool<T>(factory: Factory<T>, options?: PoolOptions): Pool<T> {
-  return openPool(factory, options, true)
+  return forCaller(createPool, () => openPool(factory, options, true))
 }
 
 /** @internal For adapters, which are nobody's drop-in: every odd value is refused. */
@@ -46,7 +46,33 @@ export function openPool<T>(
     issues.push(...error.issues)
   }
   if (resolved === undefined || issues.length > 0) throw badOptions(issues, nameIn(given.input))
-  return new Pool(factory, resolved, environment)
+  const pool = new Pool(factory, resolved, environment)
+  if (resolved.Promise) returnPromisesOf(resolved.Promise, pool)
+  return pool
+}
+
+/** What a pool returns promises of. */
+const RETURNING = [
+  'acquire',
+  'release',
+  'destroy',
+  'use',
+  'lease',
+  'ready',
+  'drain',
+  'clear',
+  'close',
+] as const
+
+/** The option `Promise` of generic-pool: callers go on with methods that only their own class of promises has. */
+function returnPromisesOf<T>(PromiseClass: PromiseClass, pool: Pool<T>): void {
+  if (PromiseClass === Promise) return
+  for (const name of RETURNING) {
+    const method = pool[name] as (...given: unknown[]) => Promise<unknown>
+    const value = (...given: unknown[]): PromiseLike<unknown> =>
+      PromiseClass.resolve(Reflect.apply(method, pool, given))
+    Object.defineProperty(pool, name, { value, writable: true, configurable: true })
+  }
 }
 
 /** What is wrong with a factory, and with options that it cannot serve. */

@@ -28,21 +28,24 @@ interface LastUse {
 export class LeakDetector<T> {
   readonly #context: PoolContext<T>
   readonly #lending: Lending<T>
-  readonly #isClosed: () => boolean
   readonly #threshold: number
   readonly #alarm: Alarm
   readonly #lastUses = new Map<Slot<T>, LastUse>()
   #scannedAt = 0
 
-  constructor(context: PoolContext<T>, lending: Lending<T>, isClosed: () => boolean) {
+  constructor(context: PoolContext<T>, lending: Lending<T>) {
     this.#context = context
     this.#lending = lending
-    this.#isClosed = isClosed
     this.#threshold = context.options.leakThresholdMillis
     this.#alarm = new Alarm(context.clock, () => this.#scan(), context.stalls)
     if (this.#threshold === 0) return
     this.#scannedAt = context.clock.now()
     this.#alarm.set(this.#scannedAt + this.#threshold)
+  }
+
+  /** The pool is closed, and nothing is lent any more. */
+  stop(): void {
+    this.#alarm.clear()
   }
 
   /** For how many milliseconds a lease has not been seen in use, as far as the last scan knows. */
@@ -52,7 +55,6 @@ export class LeakDetector<T> {
   }
 
   #scan(): void {
-    if (this.#isClosed()) return
     const { clock, slots, stalls } = this.#context
     const now = clock.now()
     const stalled = stalls.since(this.#scannedAt)

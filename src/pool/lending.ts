@@ -126,7 +126,7 @@ export class Lending<T> implements ValidatorHost<T> {
    * @returns nothing, but for a loan that ends with bytes unsent: rejects with `POOL_UNSENT` if they will not arrive
    */
   giveBack(slot: Slot<T>): Promise<void> | undefined {
-    const now = this.#context.clock.now()
+    const now = this.#context.loanNow()
     const { loan } = slot
     if (slot.watch === undefined) slot.activeAt = now
     else noteTraffic(slot, now)
@@ -177,7 +177,7 @@ export class Lending<T> implements ValidatorHost<T> {
     const heldMillis = now - slot.lentAt
     totals.released += 1
     slot.trace = undefined
-    times.use.add(heldMillis)
+    times.released(heldMillis)
     if (nesting !== undefined) {
       nesting.ended(now, how === 'reclaimed' ? undefined : slot.scope)
       slot.scope?.end()

@@ -20,8 +20,15 @@ export interface CallOptions {
 
 /** The same, read and checked. */
 interface Limits {
-  readonly millis: number
+  millis: number
   readonly signal: AbortSignal | undefined
+}
+
+/** Those of a close, which a later call of it may shorten. */
+interface CloseLimits extends Limits {
+  readonly since: number
+  /** What ends the wait that is under way. */
+  alarm: Alarm | undefined
 }
 
 /** How a wait for something has ended. */
@@ -38,12 +45,15 @@ export class Lifecycle<T> {
   readonly #lending: Lending<T>
   /** Who holds connections, in words, longest first. Set when all parts are there, see `assemble`. */
   holders: () => string[] = () => []
+  /** Told when the pool is closed. Set when all parts are there, see `assemble`. */
+  onClosed: () => void = () => {}
   readonly #connector: Connector<T>
   readonly #reaper: SocketReaper<T>
   readonly #checks = new Set<() => void>()
   #started = false
   #clearing = 0
   #closing: Promise<void> | undefined
+  #closeLimits: CloseLimits | undefined
   /** Ends the wait of `close`, for whichever of its callers. */
   readonly #force = new AbortController()
 
@@ -130,14 +140,23 @@ export class Lifecycle<T> {
   close(patience: CallOptions): Promise<void> {
     let limits: Limits
     try {
-      limits = this.#read(patience, this.#context.options.drainTimeoutMillis)
+      const { drainTimeoutMillis } = this.#context.options
+      // A later call waits for the first one as long as that takes, unless it says that it will not.
+      limits = this.#read(
+        patience,
+        this.#closing === undefined ? drainTimeoutMillis : Number.POSITIVE_INFINITY,
+      )
     } catch (error) {
       return Promise.reject(error)
     }
     const { signal } = limits
     const force = (): void => this.#force.abort(signal?.reason)
     if (signal?.aborted) force()
-    this.#closing ??= this.#close({ millis: limits.millis, signal: this.#force.signal })
+    if (this.#closing === undefined) {
+      const since = this.#context.clock.now()
+      this.#closeLimits = { millis: limits.millis, signal: this.#force.signal, since, alarm: undefined }
+      this.#closing = this.#close(this.#closeLimits)
+    } else this.#shortenClose(limits.millis)
     if (signal === undefined || signal.aborted) return this.#closing
     signal.addEventListener('abort', force)
     return this.#closing.finally(() => signal.removeEventListener('abort', force))
@@ -169,14 +188,24 @@ export class Lifecycle<T> {
   /** Something has ended: a connection, a loan, a wait. Whoever waits for such a thing looks again. */
   recheck(): void {
     for (const check of this.#checks) check()
-    if (this.#context.liveness.watched > 0 && this.#reaper.isStopped) this.#reaper.start()
+    if (this.state !== 'closed' && this.#context.liveness.watched > 0 && this.#reaper.isStopped)
+      this.#reaper.start()
     if (this.evictor.mustAskLimit && this.evictor.planned === null) this.evictor.plan()
   }
 
-  async #close(limits: Limits): Promise<void> {
-    const { millis, signal } = limits
+  /** Somebody will not wait for as long as the first call of close. */
+  #shortenClose(millis: number): void {
+    const limits = this.#closeLimits
+    if (limits === undefined) return
+    const at = this.#context.clock.now() + millis
+    if (at >= limits.since + limits.millis) return
+    limits.millis = at - limits.since
+    limits.alarm?.set(at)
+  }
+
+  async #close(limits: CloseLimits): Promise<void> {
+    const { since, signal } = limits
     const { clock, slots, queue } = this.#context
-    const since = clock.now()
     let outcome = await this.#drain(limits)
     const drained = outcome === 'met'
     const before = this.#context.stats()
@@ -188,9 +217,10 @@ export class Lifecycle<T> {
       if (slot.state === 'lent') this.#lending.destroy(slot, 'drain')
       else if (slot.state !== 'connecting' && slot.state !== 'closing') this.#connector.discard(slot, 'drain')
     }
+    this.#reaper.stop()
+    this.onClosed()
     this.recheck()
-    const left = Math.max(since + millis - clock.now(), 1)
-    if (drained) outcome = await this.#until(() => slots.all.size === 0, { millis: left, signal })
+    if (drained) outcome = await this.#until(() => slots.all.size === 0, limits, since)
     this.#context.stalls.stop()
     if (outcome === 'met') return
     const then = drained
@@ -198,7 +228,7 @@ export class Lifecycle<T> {
       : 'What was lent has been destroyed, and who waited has been rejected.'
     if (outcome === 'aborted')
       throw refusals.callAborted(before, 'close', clock.now() - since, then, signal, holders)
-    throw refusals.drainTimeout(before, millis, 'close', then, holders)
+    throw refusals.drainTimeout(before, Math.round(limits.millis), 'close', then, holders)
   }
 
   /** `min` is kept while the pool is open, started, and not being cleared. */
@@ -228,8 +258,13 @@ export class Lifecycle<T> {
     return { millis, signal: signal as AbortSignal | undefined }
   }
 
-  /** Waits until the condition holds, for so many milliseconds, or until the signal. */
-  #until(condition: () => boolean, { millis, signal }: Limits): Promise<WaitOutcome> {
+  /** Waits until the condition holds, for so many milliseconds since then, or until the signal. */
+  #until(
+    condition: () => boolean,
+    limits: Limits | CloseLimits,
+    since = this.#context.clock.now(),
+  ): Promise<WaitOutcome> {
+    const { signal } = limits
     if (signal?.aborted) return Promise.resolve('aborted')
     if (condition()) return Promise.resolve('met')
     return new Promise(resolve => {
@@ -249,7 +284,8 @@ export class Lifecycle<T> {
       const alarm = new Alarm(this.#context.clock, ring, this.#context.stalls)
       // Somebody awaits this: it may keep the process alive, for as long as it takes.
       alarm.hold(true)
-      alarm.set(this.#context.clock.now() + millis)
+      alarm.set(since + limits.millis)
+      if ('alarm' in limits) limits.alarm = alarm
       this.#checks.add(check)
     })
   }

@@ -12,10 +12,12 @@ import { reportOf } from '../diagnostics/report.ts'
 import { inText } from '../diagnostics/report-text.ts'
 import { PoolEmitter } from '../runtime/emitter.ts'
 import { log, refreshTracing } from '../runtime/log.ts'
+import type { WatchTimes } from '../runtime/times.ts'
 import type { Acquiring } from './acquire.ts'
 import { assemble, type Environment, type Parts } from './assemble.ts'
 import type { Lease } from './lease.ts'
 import type { CallOptions, Lifecycle } from './lifecycle.ts'
+import { WaitingClients } from './waiting-clients.ts'
 
 /** @internal The parts of a pool, for tests. */
 export let partsOf: <T>(pool: Pool<T>) => Parts<T>
@@ -30,6 +32,7 @@ export class Pool<T> extends PoolEmitter<T> {
   readonly #parts: Parts<T>
   readonly #acquiring: Acquiring<T>
   readonly #lifecycle: Lifecycle<T>
+  #waitingClients: WaitingClients<T> | undefined
 
   static {
     partsOf = pool => pool.#parts
@@ -213,6 +216,12 @@ export class Pool<T> extends PoolEmitter<T> {
     super.announce(event, ...details)
   }
 
+  /** @internal Reached into by packages that depend on generic-pool, to fail fast. */
+  get _waitingClientsQueue(): WaitingClients<T> {
+    this.#waitingClients ??= new WaitingClients(this.#parts.context.queue)
+    return this.#waitingClients
+  }
+
   /** @internal */
   override identity(): PoolIdentity {
     const { system, address, port, database } = this.#parts.context.factory.server ?? {}
@@ -223,6 +232,11 @@ export class Pool<T> extends PoolEmitter<T> {
       ...(port === undefined ? {} : { serverPort: port }),
       ...(database === undefined ? {} : { database }),
     }
+  }
+
+  /** @internal Tells every time that is counted. @returns ends it */
+  watchTimes(watch: WatchTimes): () => void {
+    return this.#parts.context.times.watch(watch)
   }
 
   /** @internal Read by generic-pool's own test suite. */

@@ -41,7 +41,7 @@ export class Rejections<T> implements QueueListener<T> {
     const { nesting, events, options } = this.#context
     const { now } = snapshot
     nesting?.left(waiter)
-    const error = waiter.deadlockError ?? withoutStack(() => this.#errorFor(waiter, how, snapshot))
+    const error = waiter.ownError ?? withoutStack(() => this.#errorFor(waiter, how, snapshot))
     waiter.traced?.failed(error, now - waiter.since)
     waiter.fail(error)
     if (how === 'expired') this.#problems.add('timeout', 'an acquire timed out', now)

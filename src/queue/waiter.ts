@@ -1,5 +1,4 @@
 import type { Request } from '../api/acquire-request.ts'
-import type { PoolError } from '../api/errors.ts'
 import type { Scope, WaitEdge } from '../nested/scope.ts'
 import type { TracedAcquire } from '../runtime/channels.ts'
 import type { StackTrace } from '../runtime/stack-trace.ts'
@@ -46,8 +45,8 @@ export class Waiter<T> {
   breakerOpening = -1
   /** Set while somebody traces it: told of its end by whoever settles it. */
   traced: TracedAcquire | undefined = undefined
-  /** What it is told when it is rejected to break a deadlock. */
-  deadlockError: PoolError | undefined = undefined
+  /** What it is told in place of an error of the queue: to break a deadlock, or by a user of `_waitingClientsQueue`. */
+  ownError: unknown = undefined
   #resolve: Resolve
 
   /** @param resolve - settles the promise that the caller of the acquire awaits */
@@ -75,10 +74,10 @@ export class Waiter<T> {
     this.#settle(value)
   }
 
-  fail(error: PoolError): void {
+  fail(error: unknown): void {
     // A promise that is resolved with this is rejected. To keep its other function as well would cost 64 bytes a waiter.
     // biome-ignore lint/suspicious/noThenProperty: that is what it is for
-    this.#settle({ then: (_: unknown, reject: (error: PoolError) => void) => reject(error) })
+    this.#settle({ then: (_: unknown, reject: (error: unknown) => void) => reject(error) })
   }
 
   /** What it waited for is not kept alive by a waiter that has left. */

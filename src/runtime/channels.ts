@@ -19,6 +19,9 @@ const PLAIN: ReadonlyMap<string, Channel> = new Map(
   TOLD.map(event => [event, channel(`lifeguard-pool:${event}`)]),
 )
 
+/** A pool has been made. */
+export const createdChannel: Channel = channel('lifeguard-pool:created')
+
 /** Asked for every loan. */
 export const releaseChannel = PLAIN.get('release') as Channel
 

@@ -22,6 +22,11 @@ export interface Timer {
 export interface Clock {
   /** Milliseconds on a clock that never jumps back. */
   now(): number
+  /**
+   * The same, or what it was at an earlier call in this flood of microtasks: never older than the last time that the
+   * event loop could wait. For what is only told to people. Left out: as {@link now}.
+   */
+  recent?(): number
   /** Runs once after so many milliseconds, in nobody's context. A new timer does not keep the process alive. */
   after(millis: number, run: () => void): Timer
   /** Runs after the poll phase has had its turn: what lies in the kernel by then has been delivered. */
@@ -62,6 +67,36 @@ function now(): number {
   return foreign === undefined ? realNow() + shift : foreignNow(foreign)
 }
 
+/** So many calls of `recent` share one reading of the clock. */
+const RECENT_CALLS = 64
+const { nextTick } = process
+let recentNow = 0
+let recentLeft = 0
+let isResetPlanned = false
+
+/** Runs when the microtasks are through, before the event loop goes on. */
+function forgetRecent(): void {
+  recentLeft = 0
+  isResetPlanned = false
+}
+
+function readRecent(): number {
+  recentNow = now()
+  if (foreign !== undefined) return recentNow
+  recentLeft = RECENT_CALLS
+  if (!isResetPlanned) {
+    isResetPlanned = true
+    nextTick(forgetRecent)
+  }
+  return recentNow
+}
+
+function recent(): number {
+  if (recentLeft === 0) return readRecent()
+  recentLeft -= 1
+  return recentNow
+}
+
 function foreignNow(timers: ForeignTimers): number {
   if (!isFiring) latest = Math.max(latest, timers.now() + shift)
   return latest
@@ -72,6 +107,7 @@ function follow(): void {
   // The old ones may not tell the time any more.
   const before = foreign === undefined ? realNow() + shift : latest
   inForce = setTimeout
+  recentLeft = 0
   foreign = foreignTimers(setTimeout)
   // A whole number, so that a deadline of 5000 ms passes when a test has let 5000 pass.
   latest = foreign?.isFake ? Math.ceil(before) : before
@@ -164,6 +200,7 @@ class SystemTimer implements Timer {
 
 export const systemClock: Clock = {
   now,
+  recent,
   after: (millis, run) => new SystemTimer(millis, run),
   // From a timer callback the loop goes on to poll and then to check, where immediates run: one is enough.
   turn(run) {
@@ -200,6 +237,9 @@ export function oncePerClock<R extends object>(make: (clock: Clock) => R): (cloc
     return thing
   }
 }
+
+/** The time of day in milliseconds since 1970, with fractions, for telemetry; nothing is measured with it. */
+export const epochMillis = (): number => performance.timeOrigin + performance.now()
 
 /** The time of day, for people; nothing is measured with it. */
 export const timestamp = (): string => new Date().toISOString()

@@ -41,6 +41,9 @@ export class LogSink {
   dropped = 0
   /** Lines that wait in memory. */
   waiting = 0
+  /** Those that have lines to write before the process ends. */
+  static readonly #unwritten = new Set<LogSink>()
+  static #watchesExit = false
   readonly #fd: StandardFd
   readonly #clock: Clock
   readonly #maxBytes: number
@@ -55,7 +58,6 @@ export class LogSink {
   #triedAt = Number.NEGATIVE_INFINITY
   #movedAt = 0
   #farewellSince: number | undefined
-  #watchesExit = false
 
   /** @internal @param outlet - for tests; made from the descriptor when the first line comes, otherwise */
   constructor(options: LogSinkOptions = {}, label = '', clock: Clock = systemClock, outlet?: Outlet) {
@@ -123,6 +125,7 @@ export class LogSink {
       this.#pause = FIRST_PAUSE
     }
     if (this.#ring.length > 0) this.#retryLater()
+    else LogSink.#unwritten.delete(this)
   }
 
   #push(entry: Entry): void {
@@ -179,7 +182,7 @@ export class LogSink {
   }
 
   #retryLater(): void {
-    this.#watchExit()
+    LogSink.#watchExit(this)
     if (this.#timer !== undefined) return
     // Unref'd: log lines are no reason to go on living.
     this.#timer = this.#clock.after(this.#pause, () => {
@@ -189,13 +192,19 @@ export class LogSink {
     this.#pause = Math.min(this.#pause * 2, LONGEST_PAUSE)
   }
 
-  #watchExit(): void {
-    if (this.#watchesExit) return
-    this.#watchesExit = true
-    process.on('beforeExit', () => this.#farewell())
+  /** One listener each for all sinks, and none of them is kept once it has written what it had. */
+  static #watchExit(sink: LogSink): void {
+    LogSink.#unwritten.add(sink)
+    if (LogSink.#watchesExit) return
+    LogSink.#watchesExit = true
+    process.on('beforeExit', () => {
+      for (const left of LogSink.#unwritten) left.#farewell()
+    })
     process.on('exit', () => {
-      this.#isDropping = false
-      this.flush()
+      for (const left of LogSink.#unwritten) {
+        left.#isDropping = false
+        left.flush()
+      }
     })
   }
 

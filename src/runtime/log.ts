@@ -1,5 +1,6 @@
 import { formatWithOptions } from 'node:util'
 import createDebug from 'debug'
+import { messageOf } from '../api/errors.ts'
 import { LogSink } from './log-sink.ts'
 
 /** What debug writes with unless its user has put something else in its place. */
@@ -25,10 +26,38 @@ function write(this: unknown, ...args: unknown[]): void {
   sink.write(`${formatWithOptions(inspectOpts, ...args)}\n`)
 }
 
-function channel(name: string): createDebug.Debugger {
+/** One of the `DEBUG` channels. */
+export interface LogChannel {
+  (format: string, ...args: unknown[]): void
+  readonly enabled: boolean
+}
+
+/** What a line is about may be the user's own, and throw as it is shown: that must not reach the step that tells of it. */
+function channel(name: string): LogChannel {
   const debug = createDebug(`lifeguard-pool:${name}`)
   debug.log = write
-  return debug
+  const tell = (format: string, ...args: unknown[]): void => {
+    try {
+      debug(format, ...args)
+    } catch (error) {
+      tellShort(debug, format, args, error)
+    }
+  }
+  return Object.defineProperty(tell, 'enabled', { get: () => debug.enabled }) as LogChannel
+}
+
+/** The line without what cannot be shown. */
+function tellShort(debug: createDebug.Debugger, format: string, args: unknown[], error: unknown): void {
+  const shown = args.map(arg =>
+    (typeof arg === 'object' && arg !== null) || typeof arg === 'function'
+      ? `something that cannot be shown (${messageOf(error)})`
+      : arg,
+  )
+  try {
+    debug(format, ...shown)
+  } catch {
+    // A `log` function of the user's.
+  }
 }
 
 /**

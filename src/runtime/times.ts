@@ -9,6 +9,9 @@ import type { PoolStats, TimesOf } from '../api/stats.ts'
 const BOUNDS: readonly number[] = Object.freeze([0.1, 0.5, 1, 5, 10, 50, 100, 500, 1000, 5000, 10_000])
 const LOWEST = 0.1
 
+/** Told of each time as it is counted, in the middle of a step of the pool: it must not call the pool, nor throw. */
+export type WatchTimes = (what: 'wait' | 'use' | 'create', millis: number) => void
+
 /** Counts times by buckets. */
 export class Histogram {
   readonly #counts = new Float64Array(BOUNDS.length + 1)
@@ -41,17 +44,50 @@ export class Histogram {
 
 /** How long the acquires, loans and creates of a pool took, and how busy it has been at most. */
 export class Times {
-  readonly use = new Histogram()
-  readonly create = new Histogram()
+  readonly #use = new Histogram()
+  readonly #create = new Histogram()
   /** Of those who waited; all other acquires were served at once. */
   readonly #wait = new Histogram()
   #mostLent = 0
   #mostWaiting = 0
+  /** Tells those who watch; undefined: nobody does. */
+  #watch: WatchTimes | undefined
+  #watchers: readonly WatchTimes[] = []
 
   /** A connection was lent. @param lent - how many are */
   lent(lent: number, waitedMillis: number): void {
     if (waitedMillis > 0) this.#wait.add(waitedMillis)
     if (lent > this.#mostLent) this.#mostLent = lent
+    if (this.#watch !== undefined) this.#watch('wait', waitedMillis)
+  }
+
+  /** A loan has ended. */
+  released(heldMillis: number): void {
+    this.#use.add(heldMillis)
+    if (this.#watch !== undefined) this.#watch('use', heldMillis)
+  }
+
+  /** A connection has been made. */
+  created(millis: number): void {
+    this.#create.add(millis)
+    this.#watch?.('create', millis)
+  }
+
+  /** @returns ends it */
+  watch(watch: WatchTimes): () => void {
+    this.#setWatchers([...this.#watchers, watch])
+    return () => this.#setWatchers(this.#watchers.filter(each => each !== watch))
+  }
+
+  #setWatchers(watchers: readonly WatchTimes[]): void {
+    this.#watchers = watchers
+    const [only] = watchers
+    this.#watch =
+      watchers.length < 2
+        ? only
+        : (what, millis) => {
+            for (const watch of watchers) watch(what, millis)
+          }
   }
 
   /** @param waiting - how many wait */
@@ -64,8 +100,8 @@ export class Times {
     return {
       times: {
         wait: this.#wait.read(acquired),
-        use: this.use.read(released),
-        create: this.create.read(created),
+        use: this.#use.read(released),
+        create: this.#create.read(created),
       },
       peaks: { borrowed: this.#mostLent, pending: this.#mostWaiting },
     }

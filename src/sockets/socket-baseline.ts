@@ -2,15 +2,14 @@ import type { Socket } from 'node:net'
 import { rawOf } from './socket-state.ts'
 
 type Listener = (...args: unknown[]) => void
-type Settings = readonly (readonly [symbol, unknown])[]
 
 /** What is private to Node, and read because the way by its public functions takes ten times as long. */
-interface Innards {
+interface Internals {
   readonly _events?: Readonly<Record<string | symbol, Listener | Listener[] | undefined>>
   readonly _eventsCount?: number
   readonly _handle?: { hasRef?(): boolean } | null
   readonly _writableState?: { defaultEncoding?: BufferEncoding }
-  readonly [setting: symbol]: unknown
+  [setting: string | symbol]: unknown
 }
 
 /**
@@ -22,16 +21,21 @@ interface Innards {
  */
 export class SocketBaseline {
   readonly #socket: Socket
+  readonly #internals: Internals
   readonly #lentRaw: boolean
-  /** Listeners of each event, those of `once` in their wrappers. */
-  readonly #events: ReadonlyMap<string | symbol, readonly unknown[]>
-  readonly #names: readonly (string | symbol)[]
-  readonly #count: number | undefined
+  /** The events that have listeners, and those, the ones of `once` in their wrappers. */
+  readonly #events: readonly (string | symbol)[]
+  readonly #listeners: readonly (readonly unknown[])[]
+  readonly #listenedEvents: number | undefined
   readonly #isRead: boolean
-  readonly #isClosedHeard: boolean
-  readonly #functions: ReadonlyMap<string, unknown>
+  readonly #isCloseHeard: boolean
+  /** Methods of its own. */
+  readonly #methods: readonly string[]
+  readonly #functions: readonly unknown[]
   #keys: number
-  #settings: Settings
+  /** What was set by `setNoDelay` and the like. */
+  readonly #settings: readonly symbol[]
+  #values: readonly unknown[]
   readonly #timeout: number
   readonly #encoding: BufferEncoding | null
   readonly #defaultEncoding: BufferEncoding | undefined
@@ -41,24 +45,27 @@ export class SocketBaseline {
   readonly #flows: boolean
 
   constructor(socket: Socket, lentRaw: boolean) {
-    const innards = socket as unknown as Innards
+    const internals = socket as unknown as Internals
     this.#socket = socket
+    this.#internals = internals
     this.#lentRaw = lentRaw
-    const names = lentRaw ? socket.eventNames() : []
-    this.#names = names.filter(name => socket.rawListeners(name as string).length > 0)
-    this.#events = new Map(this.#names.map(name => [name, socket.rawListeners(name as string)]))
-    this.#count = typeof innards._events === 'object' ? innards._eventsCount : undefined
+    const listenersOf = (event: string | symbol): readonly unknown[] => socket.rawListeners(event as string)
+    this.#events = lentRaw ? socket.eventNames().filter(event => listenersOf(event).length > 0) : []
+    this.#listeners = this.#events.map(listenersOf)
+    this.#listenedEvents = typeof internals._events === 'object' ? internals._eventsCount : undefined
     this.#isRead = isRead(socket)
-    this.#isClosedHeard = socket.listenerCount('close') > 0
-    this.#functions = ownFunctions(socket)
+    this.#isCloseHeard = socket.listenerCount('close') > 0
+    this.#methods = ownMethods(socket)
+    this.#functions = this.#methods.map(name => internals[name])
     this.#keys = Object.keys(socket).length
     this.#settings = settingsOf(socket)
+    this.#values = this.#settings.map(setting => internals[setting])
     this.#timeout = socket.timeout ?? 0
     this.#encoding = socket.readableEncoding
-    this.#defaultEncoding = innards._writableState?.defaultEncoding
+    this.#defaultEncoding = internals._writableState?.defaultEncoding
     this.#mostListeners = socket.getMaxListeners()
     this.#allowHalfOpen = socket.allowHalfOpen
-    this.#isReferenced = innards._handle?.hasRef?.() ?? true
+    this.#isReferenced = internals._handle?.hasRef?.() ?? true
     this.#flows = socket.readableFlowing === true
   }
 
@@ -68,58 +75,61 @@ export class SocketBaseline {
    */
   restore(): string | undefined {
     const socket = this.#socket
-    const lost = this.#lentRaw ? this.#restoreRaw() : this.#restoreClients()
+    const lost = this.#lentRaw ? this.#restoreLent() : this.#restoreClients()
     if (lost !== undefined) return lost
     if ((socket.timeout ?? 0) !== this.#timeout) socket.setTimeout(this.#timeout)
     if (socket.allowHalfOpen !== this.#allowHalfOpen) socket.allowHalfOpen = this.#allowHalfOpen
     this.#restoreReference()
-    return this.#restoreSettings()
+    return this.#hasOther(this.#settings, this.#values) ? this.#restoreSettings() : undefined
   }
 
   #restoreClients(): string | undefined {
     const socket = this.#socket
-    if ((this.#isRead && !isRead(socket)) || (this.#isClosedHeard && socket.listenerCount('close') === 0))
+    if ((this.#isRead && !isRead(socket)) || (this.#isCloseHeard && socket.listenerCount('close') === 0))
       return 'its borrower has removed the listeners of its client'
     if (this.#flows && socket.readableFlowing === false) socket.resume()
     return undefined
   }
 
-  #restoreRaw(): string | undefined {
+  #restoreLent(): string | undefined {
     const socket = this.#socket
     if (socket.readableEncoding !== this.#encoding)
       return 'its borrower has set an encoding, which cannot be undone'
     if (socket.writableCorked > 0) return 'it came back corked'
-    const { defaultEncoding } = (socket as unknown as Innards)._writableState ?? {}
     // First, as what follows calls methods.
-    if (Object.keys(socket).length !== this.#keys || this.#hasOtherFunctions()) this.#restoreFunctions()
+    if (Object.keys(socket).length !== this.#keys || this.#hasOther(this.#methods, this.#functions))
+      this.#restoreMethods()
     if (this.#hasOtherListeners()) this.#restoreListeners()
     if (socket.getMaxListeners() !== this.#mostListeners) socket.setMaxListeners(this.#mostListeners)
-    if (defaultEncoding !== this.#defaultEncoding && this.#defaultEncoding !== undefined)
-      socket.setDefaultEncoding(this.#defaultEncoding)
+    const encoding = this.#defaultEncoding
+    if (encoding !== undefined && this.#internals._writableState?.defaultEncoding !== encoding)
+      socket.setDefaultEncoding(encoding)
     return undefined
   }
 
-  #hasOtherFunctions(): boolean {
-    for (const [name, own] of this.#functions)
-      if ((this.#socket as unknown as Record<string, unknown>)[name] !== own) return true
+  #hasOther(names: readonly (string | symbol)[], values: readonly unknown[]): boolean {
+    const internals = this.#internals
+    for (let index = 0; index < names.length; index += 1)
+      if (internals[names[index] as string] !== values[index]) return true
     return false
   }
 
-  #restoreFunctions(): void {
-    const socket = this.#socket as unknown as Record<string, unknown>
-    for (const name of ownFunctions(this.#socket).keys()) if (!this.#functions.has(name)) delete socket[name]
-    for (const [name, own] of this.#functions) if (socket[name] !== own) socket[name] = own
+  #restoreMethods(): void {
+    const internals = this.#internals
+    for (const name of ownMethods(this.#socket)) if (!this.#methods.includes(name)) delete internals[name]
+    this.#methods.forEach((name, index) => {
+      internals[name] = this.#functions[index]
+    })
     // Others are Node's, which adds some late, or notes of a borrower that bind nobody.
-    this.#keys = Object.keys(socket).length
+    this.#keys = Object.keys(this.#socket).length
   }
 
   #hasOtherListeners(): boolean {
-    const { _events: events, _eventsCount: count } = this.#socket as unknown as Innards
-    if (events === undefined || this.#count === undefined) return true
-    if (count !== this.#count) return true
-    for (const name of this.#names) {
-      const now = events[name]
-      const before = this.#events.get(name) as readonly unknown[]
+    const { _events: events, _eventsCount: count } = this.#internals
+    if (events === undefined || count === undefined || count !== this.#listenedEvents) return true
+    for (let index = 0; index < this.#events.length; index += 1) {
+      const now = events[this.#events[index] as string]
+      const before = this.#listeners[index] as readonly unknown[]
       if (typeof now === 'function' ? before.length !== 1 || before[0] !== now : !isSame(now, before))
         return true
     }
@@ -131,19 +141,19 @@ export class SocketBaseline {
     socket.unpipe()
     // First, as it would be told of the others.
     socket.removeAllListeners('removeListener')
-    for (const name of socket.eventNames()) {
-      if (!isSame(socket.rawListeners(name as string), this.#events.get(name) ?? []))
-        socket.removeAllListeners(name as string)
+    for (const event of socket.eventNames()) {
+      const before = this.#listeners[this.#events.indexOf(event)] ?? []
+      if (!isSame(socket.rawListeners(event as string), before)) socket.removeAllListeners(event as string)
     }
-    for (const [name, listeners] of this.#events) {
-      if (socket.listenerCount(name as string) > 0) continue
-      for (const listener of listeners) socket.on(name as string, listener as Listener)
-    }
+    this.#events.forEach((event, index) => {
+      if (socket.listenerCount(event as string) > 0) return
+      for (const listener of this.#listeners[index] ?? []) socket.on(event as string, listener as Listener)
+    })
   }
 
   /** With `unref()` left behind, the process would end while the next borrower awaits its answer. */
   #restoreReference(): void {
-    const { _handle: handle } = this.#socket as unknown as Innards
+    const { _handle: handle } = this.#internals
     if (handle === null || handle === undefined) return
     // A TLS socket does not tell.
     const isReferenced = handle.hasRef?.()
@@ -154,23 +164,20 @@ export class SocketBaseline {
 
   #restoreSettings(): string | undefined {
     const socket = this.#socket
-    let differs = false
-    for (const [setting, value] of this.#settings)
-      if ((socket as unknown as Innards)[setting] !== value) differs = true
-    if (!differs) return undefined
     // A TLS socket knows only what has been set by way of it; the one under it, what was set when it was made.
     const raw = rawOf(socket)
-    const known = raw === socket ? this.#settings : settingsOf(raw)
-    const made = new Map(known.map(([{ description }, value]) => [description, value]))
-    for (const [setting, value] of this.#settings) {
-      if ((socket as unknown as Innards)[setting] === value) continue
+    const settings = raw === socket ? this.#settings : settingsOf(raw)
+    const values = raw === socket ? this.#values : settings.map(name => (raw as unknown as Internals)[name])
+    const made = new Map(settings.map(({ description }, index) => [description, values[index]]))
+    for (const [index, setting] of this.#settings.entries()) {
+      if (this.#internals[setting] === this.#values[index]) continue
       if (setting.description === 'kSetNoDelay') socket.setNoDelay(made.get('kSetNoDelay') === true)
       else if (setting.description?.startsWith('kSetKeepAlive')) {
         const delay = Number(made.get('kSetKeepAliveInitialDelay') ?? 0) * 1000
         socket.setKeepAlive(made.get('kSetKeepAlive') === true, delay)
       } else return `its borrower has changed ${setting.description}, which cannot be undone`
     }
-    this.#settings = settingsOf(socket)
+    this.#values = this.#settings.map(setting => this.#internals[setting])
     return undefined
   }
 }
@@ -185,17 +192,11 @@ function isSame(some: readonly unknown[] | undefined, others: readonly unknown[]
   return true
 }
 
-function ownFunctions(socket: Socket): Map<string, unknown> {
-  const found = new Map<string, unknown>()
-  for (const name of Object.keys(socket)) {
-    const value: unknown = Object.getOwnPropertyDescriptor(socket, name)?.value
-    if (typeof value === 'function') found.set(name, value)
-  }
-  return found
-}
+const ownMethods = (socket: Socket): string[] =>
+  Object.keys(socket).filter(
+    name => typeof Object.getOwnPropertyDescriptor(socket, name)?.value === 'function',
+  )
 
-/** What was set by `setNoDelay` and the like, which Node notes under symbols of these names, so as not to set it twice. */
-const settingsOf = (socket: Socket): Settings =>
-  Object.getOwnPropertySymbols(socket)
-    .filter(({ description }) => description?.startsWith('kSet'))
-    .map(setting => [setting, (socket as unknown as Innards)[setting]] as const)
+/** Node notes what was set under symbols of these names, so as not to set it twice. */
+const settingsOf = (socket: Socket): symbol[] =>
+  Object.getOwnPropertySymbols(socket).filter(({ description }) => description?.startsWith('kSet'))

@@ -125,6 +125,26 @@ export function wasSent(socket: Socket): boolean {
   }
 }
 
+/** What a report says of a socket; nothing where it cannot be asked. */
+export function describeSocket(
+  socket: Socket,
+): { local?: string; remote?: string; bytesRead: number; bytesWritten: number } | undefined {
+  try {
+    const { localAddress, localPort, remoteAddress, remotePort, bytesRead = 0, bytesWritten = 0 } = socket
+    return {
+      ...(localAddress === undefined ? {} : { local: address(localAddress, localPort) }),
+      ...(remoteAddress === undefined ? {} : { remote: address(remoteAddress, remotePort) }),
+      bytesRead,
+      bytesWritten,
+    }
+  } catch {
+    return undefined
+  }
+}
+
+const address = (host: string, port: number | undefined): string =>
+  host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+
 /** Bytes read and written so far. `NaN`, which equals nothing, where they cannot be told: that counts as traffic. */
 export function bytesThrough(socket: Socket): number {
   try {

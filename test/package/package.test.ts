@@ -34,6 +34,8 @@ test('every entry point can be required and imported', async () => {
     ['lifeguard-pool/ioredis', 'createRedisPool'],
     ['lifeguard-pool/net', 'createSocketPool'],
     ['lifeguard-pool/diagnostics', 'installReportSignal'],
+    ['lifeguard-pool/otel', 'instrumentAll'],
+    ['lifeguard-pool/prometheus', 'metricsText'],
   ]) {
     assert.equal(await child(`console.log(typeof require('${entry}').${name})`, 'commonjs'), 'function')
     assert.equal(

@@ -337,3 +337,35 @@ test('a close whose signal was aborted already, or is while connections close, w
   caller.abort()
   assert.match((await closing).message, /did not close are given up/)
 })
+
+test('a later close that will not wait for as long shortens the first one, and a longer or a plain one changes nothing', async () => {
+  for (const later of [{ timeoutMillis: 50 }, { timeoutMillis: 0 }]) {
+    const { clock, pool, reasons } = onFakeTime({ max: 1 })
+    await pool.acquire()
+    const first = rejection(pool.close({ timeoutMillis: 10_000 }))
+    await clock.advance(100)
+    const plain = rejection(pool.close())
+    const longer = rejection(pool.close({ timeoutMillis: 60_000 }))
+    const shorter = rejection(pool.close(later))
+    await clock.advance(later.timeoutMillis + 1)
+    for (const closing of [first, plain, longer, shorter]) {
+      const { code, message } = await closing
+      assert.equal(code, 'POOL_DRAIN_TIMEOUT')
+      assert.match(message, new RegExp(`not done after ${100 + later.timeoutMillis} ms`))
+    }
+    assert.deepEqual(reasons, ['drain'])
+    assert.equal(pool.size, 0)
+  }
+})
+
+test('a later close shortens also the wait for connections that do not close', async () => {
+  const { clock, pool, factory } = onFakeTime({ max: 1, destroyTimeoutMillis: 60_000 })
+  await pool.release(await pool.acquire())
+  factory.onDestroy.always('hangs')
+  const first = rejection(pool.close({ timeoutMillis: 10_000 }))
+  await clock.advance(100)
+  const second = rejection(pool.close({ timeoutMillis: 50 }))
+  await clock.advance(51)
+  assert.equal((await first).code, 'POOL_DRAIN_TIMEOUT')
+  assert.equal((await second).code, 'POOL_DRAIN_TIMEOUT')
+})

@@ -191,7 +191,7 @@ test('what an acquire is asked with is checked, all at once', async () => {
   const error = await rejection(pool.acquire(bad))
   assert.equal(error.code, 'POOL_BAD_OPTIONS')
   assert.equal(error.issues?.length, 3, error.message)
-  for (const timeoutMillis of [-1, 2 ** 31, Number.POSITIVE_INFINITY]) {
+  for (const timeoutMillis of [-1, Number.NaN, Number.NEGATIVE_INFINITY]) {
     await assert.rejects(pool.acquire({ timeoutMillis }), { code: 'POOL_BAD_OPTIONS' })
   }
 })

@@ -113,3 +113,13 @@ test('a sink is not made from nonsense', () => {
   assert.throws(() => new LogSink({ fd: 3 as 2 }), RangeError)
   assert.throws(() => new LogSink({ maxBytes: Number.NaN }), RangeError)
 })
+
+test('a hundred sinks that wait for room have one listener for the end of the process', () => {
+  const listeners = (): number => process.listenerCount('exit') + process.listenerCount('beforeExit')
+  const { sink: first } = sinkWith(0)
+  first.write('waits\n')
+  const before = listeners()
+  const waiting = Array.from({ length: 100 }, () => sinkWith(0))
+  for (const { sink } of waiting) sink.write('waits\n')
+  assert.equal(listeners(), before)
+})

@@ -26,7 +26,7 @@ export function block(millis: number): void {
 export const toldAtOnce =
   (cause: RegExp) =>
   (error: unknown): boolean => {
-    assert.ok(isPoolError(error, 'POOL_UNHEALTHY'), String(error))
+    assert.ok(isPoolError(error, 'POOL_CONNECT_FAILED'), String(error))
     assert.match(String(error.cause), cause)
     return true
   }

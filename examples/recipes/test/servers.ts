@@ -81,6 +81,8 @@ async function start({ command, words, port, folder, user, env, seconds = 30 }: 
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   for (const stream of [child.stdout, child.stderr]) stream?.on('data', data => told.push(String(data)))
+  // A test file that fails before its end leaves none behind.
+  process.once('exit', () => child.kill('SIGKILL'))
   const gone = new Promise<void>(resolve => child.once('exit', () => resolve()))
   const stop = async (): Promise<void> => {
     child.kill('SIGTERM')
@@ -134,7 +136,7 @@ export async function startMariadb(): Promise<Server> {
   const init = join(folder, 'init.sql')
   writeFileSync(
     init,
-    "CREATE DATABASE app; CREATE USER app@'%' IDENTIFIED BY 'secret'; GRANT ALL ON *.* TO app@'%';\n",
+    "CREATE DATABASE app; CREATE USER app@localhost IDENTIFIED BY 'secret'; GRANT ALL ON *.* TO app@localhost;\n",
   )
   const port = await freePort()
   const words = [

@@ -1,4 +1,5 @@
 import { Redis, type RedisOptions } from 'ioredis'
+import { forCaller } from '../../api/errors.ts'
 import type { Factory } from '../../api/factory.ts'
 import type { PoolOptions } from '../../api/options.ts'
 import { isRecord } from '../../api/read-input.ts'
@@ -39,7 +40,7 @@ export function createRedisPool<R extends RedisClient = Redis>(
   redis: RedisOptions | string | (() => R),
   options?: RedisPoolOptions,
 ): Pool<R> {
-  return openRedisPool(context => redisFactory(redis, context), options)
+  return forCaller(createRedisPool, () => openRedisPool(context => redisFactory(redis, context), options))
 }
 
 /** @internal */

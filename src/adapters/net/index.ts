@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import type { ConnectionOptions, TLSSocket } from 'node:tls'
+import { forCaller } from '../../api/errors.ts'
 import type { PoolOptions } from '../../api/options.ts'
 import type { Pool } from '../../pool/pool.ts'
 import { openAdapter } from '../open-adapter.ts'
@@ -27,5 +28,5 @@ export function createSocketPool(
 ): Pool<Socket>
 export function createSocketPool(target: SocketTarget, options?: PoolOptions): Pool<Socket>
 export function createSocketPool(target: SocketTarget, options?: PoolOptions): unknown {
-  return openAdapter(() => socketFactory(checkedTarget(target)), options)
+  return forCaller(createSocketPool, () => openAdapter(() => socketFactory(checkedTarget(target)), options))
 }

@@ -1,0 +1,74 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { context, SpanKind, SpanStatusCode, type TracerProvider, trace } from '@opentelemetry/api'
+import type { AcquireMessage } from '../../api/channels.ts'
+import { isPoolError, messageOf } from '../../api/errors.ts'
+import { attributesOf } from '../../diagnostics/metrics/observed-pools.ts'
+import type { Reporting } from '../../diagnostics/registry.ts'
+import { epochMillis } from '../../runtime/clock.ts'
+import { SCOPE } from './meters.ts'
+
+/** Which acquires get a span. */
+export interface SpanRule {
+  readonly spans: 'waited' | 'all'
+  readonly requireParentSpan: boolean
+  readonly concerns: (instance: object) => boolean
+}
+
+/** Of each provider: an acquire gets one span, by the first rule that concerns its pool. */
+const rules = new WeakMap<TracerProvider, Set<SpanRule>>()
+
+/** Makes spans of acquires, each when it has ended. @returns ends it */
+export function traceAcquires(provider: TracerProvider, rule: SpanRule): () => void {
+  const all = rules.get(provider) ?? new Set()
+  rules.set(provider, all)
+  all.add(rule)
+  const tracer = provider.getTracer(SCOPE)
+  const onEnd = (message: unknown): void => {
+    const acquire = message as AcquireMessage
+    const first = [...all].find(each => each.concerns(acquire.instance))
+    if (first === rule) makeSpan(tracer, acquire, rule)
+  }
+  // It ends in the context of its caller: the span of the request is the active one.
+  const channel = 'tracing:lifeguard-pool:acquire:asyncEnd'
+  subscribe(channel, onEnd)
+  return () => {
+    unsubscribe(channel, onEnd)
+    all.delete(rule)
+  }
+}
+
+function makeSpan(
+  tracer: ReturnType<TracerProvider['getTracer']>,
+  { instance, call, waitedMillis = 0, connection, loan, error }: AcquireMessage,
+  { spans, requireParentSpan }: SpanRule,
+): void {
+  if (spans === 'waited' && waitedMillis === 0 && error === undefined) return
+  const parent = context.active()
+  if (requireParentSpan && trace.getSpan(parent) === undefined) return
+  const end = epochMillis()
+  const attributes = {
+    ...attributesOf(instance as Reporting),
+    'lifeguard.call': call,
+    'lifeguard.waited': waitedMillis / 1000,
+    ...(connection === undefined ? {} : { 'lifeguard.connection.id': connection }),
+    ...(loan === undefined ? {} : { 'lifeguard.loan': loan }),
+  }
+  const startTime = end - waitedMillis
+  const span = tracer.startSpan(
+    `${SCOPE}.acquire`,
+    { kind: SpanKind.INTERNAL, startTime, attributes },
+    parent,
+  )
+  if (error !== undefined) {
+    span.setAttribute('error.type', errorType(error))
+    span.setStatus({ code: SpanStatusCode.ERROR, message: messageOf(error) })
+    if (isPoolError(error) && error.holders !== undefined)
+      span.addEvent(`${SCOPE}.holders`, { 'lifeguard.holders': [...error.holders] }, end)
+  }
+  span.end(end)
+}
+
+function errorType(error: unknown): string {
+  if (isPoolError(error)) return error.code
+  return error instanceof Error ? error.name : '_OTHER'
+}

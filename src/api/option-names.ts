@@ -1,0 +1,158 @@
+import { isNumber, isOption, OPTIONS, type OptionName } from './option-rules.ts'
+import { isRecord, show } from './read-input.ts'
+
+/* Names that are no option, and values that are odd: what was meant, and what is taken all the same. */
+
+/** Names that generic-pool 2 knew, or its own examples still carry; generic-pool 3 ignores them. */
+const LEGACY: ReadonlySet<string> = new Set(['log', 'refreshIdle', 'returnToHead', 'reapIntervalMillis'])
+/** A slip of generic-pool's own test suite. Any other name close to that of an option is a mistake. */
+const SLIP = 'idletimeoutMillis'
+
+/** What other pools call it. */
+const ALIASES: Readonly<Record<string, string>> = {
+  poolsize: 'max',
+  size: 'max',
+  limit: 'max',
+  maximum: 'max',
+  maxsize: 'max',
+  maxpoolsize: 'max',
+  maxconnections: 'max',
+  connectionlimit: 'max',
+  connections: 'max',
+  minimum: 'min',
+  minsize: 'min',
+  minidle: 'min',
+  minpoolsize: 'min',
+  minconnections: 'min',
+  maxwaiting: 'maxWaitingClients',
+  maxqueue: 'maxWaitingClients',
+  maxqueuesize: 'maxWaitingClients',
+  queuelimit: 'maxWaitingClients',
+  queuemax: 'maxWaitingClients',
+  timeout: 'acquireTimeoutMillis',
+  waittimeout: 'acquireTimeoutMillis',
+  queuetimeout: 'acquireTimeoutMillis',
+  acquire: 'acquireTimeoutMillis',
+  connectiontimeout: 'acquireTimeoutMillis',
+  connecttimeout: 'createTimeoutMillis',
+  idle: 'idleTimeoutMillis',
+  maxidletime: 'idleTimeoutMillis',
+  maxage: 'maxLifetimeMillis',
+  maxlife: 'maxLifetimeMillis',
+  lifo: 'fifo: false',
+}
+
+/** How a name says that it is a time, or in which unit. */
+const UNIT = /(?:in)?(?:millis(?:econds)?|ms|sec(?:ond)?s?)$/
+
+const plain = (name: string): string => name.toLowerCase().replaceAll(/[-_]/g, '')
+const stem = (name: string): string => plain(name).replace(UNIT, '')
+
+/** The option that was meant by a name that is none; undefined where nothing comes close. */
+export function meantBy(name: string): string | undefined {
+  const alias = ALIASES[plain(name)] ?? ALIASES[stem(name)]
+  if (alias !== undefined) return alias
+  const names = [...Object.keys(OPTIONS), ...LEGACY]
+  const same = names.find(known => plain(known) === plain(name) || stem(known) === stem(name))
+  if (same !== undefined) return same
+  // Two letters off in a long name, one in a short one.
+  const most = stem(name).length > 6 ? 2 : 1
+  return stem(name).length < 4 ? undefined : names.find(known => isWithin(stem(known), stem(name), most))
+}
+
+/** Do so many insertions, deletions and replacements at most make one of the other? */
+function isWithin(a: string, b: string, most: number): boolean {
+  if (Math.abs(a.length - b.length) > most) return false
+  let row = Array.from({ length: b.length + 1 }, (_, column) => column)
+  for (let line = 1; line <= a.length; line += 1) {
+    const next = [line]
+    for (let column = 1; column <= b.length; column += 1) {
+      const replaced = (row[column - 1] as number) + (a[line - 1] === b[column - 1] ? 0 : 1)
+      next.push(Math.min(replaced, (row[column] as number) + 1, (next[column - 1] as number) + 1))
+    }
+    row = next
+  }
+  return (row[b.length] as number) <= most
+}
+
+const suggestion = (meant: string | undefined): string =>
+  meant === undefined ? '' : ` (did you mean ${meant}?)`
+
+export const noOption = (name: string): string => `${name} is not an option${suggestion(meantBy(name))}`
+
+/** The names that are no option, sorted by what becomes of them in a drop-in. */
+export function sortNames(
+  names: readonly string[],
+): Record<'legacy' | 'slips' | 'misnamed' | 'unknown', string[]> {
+  const sorted: ReturnType<typeof sortNames> = { legacy: [], slips: [], misnamed: [], unknown: [] }
+  for (const name of names) {
+    if (LEGACY.has(name)) sorted.legacy.push(name)
+    else if (name === SLIP) sorted.slips.push(name)
+    else if (!isOption(name)) sorted[meantBy(name) === undefined ? 'unknown' : 'misnamed'].push(name)
+  }
+  return sorted
+}
+
+export interface Quirk {
+  readonly name: 'max' | 'min'
+  readonly issue: string
+  readonly instead?: number
+}
+
+/** Bounds that are wrong, but occur in generic-pool's own test suite and are harmless there. */
+export function genericPoolQuirks(input: Readonly<Record<string, unknown>>): Quirk[] {
+  const found: Quirk[] = []
+  for (const name of ['max', 'min'] as const) {
+    const value = input[name]
+    if (value === undefined || typeof value === 'number') continue
+    const parsed = isRecord(value) ? Number.NaN : Number.parseInt(String(value), 10)
+    const issue = `${name} must be ${OPTIONS[name].rule.want}, got ${show(value)}`
+    const instead = Math.max(parsed, name === 'max' ? 1 : 0)
+    found.push(Number.isNaN(parsed) ? { name, issue } : { name, issue, instead })
+  }
+  const { min, max } = input
+  if (isNumber(min) && isNumber(max) && min > max && max >= 1) {
+    found.push({ name: 'min', issue: `min (${min}) must not be above max (${max})`, instead: max })
+  } else if (isNumber(min) && min > 1 && max === undefined) {
+    found.push({ name: 'min', issue: `min (${min}) must not be above max (1, the default)`, instead: 1 })
+  }
+  return found
+}
+
+const TIMES: readonly OptionName[] = [
+  'acquireTimeoutMillis',
+  'createTimeoutMillis',
+  'validateTimeoutMillis',
+  'resetTimeoutMillis',
+  'destroyTimeoutMillis',
+  'drainTimeoutMillis',
+  'idleTimeoutMillis',
+  'maxLifetimeMillis',
+]
+/** Below this a time looks like seconds; above a day a deadline does not look like one. */
+const SHORT_MILLIS = 100
+const DAY_MILLIS = 86_400_000
+/** `2 ** 31 - 1` and more is how people say never. */
+const NEVER_MILLIS = 2 ** 31 - 1
+
+/** Questions about times that look as if they were in another unit. */
+export function doubtfulTimes(
+  input: Readonly<Record<string, unknown>>,
+): [name: OptionName, question: string][] {
+  return TIMES.flatMap((name): [OptionName, string][] => {
+    const value = input[name]
+    if (!isNumber(value) || value >= NEVER_MILLIS) return []
+    if (value < SHORT_MILLIS) {
+      return [[name, `${name} is ${value} ms: were seconds meant? Then say ${value * 1000}`]]
+    }
+    const isDeadline = name !== 'idleTimeoutMillis' && name !== 'maxLifetimeMillis'
+    if (!isDeadline || value <= DAY_MILLIS) return []
+    const days = Math.round((value / DAY_MILLIS) * 10) / 10
+    return [
+      [
+        name,
+        `${name} is ${value} ms, which is ${days} days: times are in milliseconds; for never say Infinity`,
+      ],
+    ]
+  })
+}
