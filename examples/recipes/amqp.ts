@@ -4,11 +4,6 @@ import { createPool, type Pool, type PoolOptions } from 'lifeguard-pool'
 /** Channels that have been closed, by an error of the server or by the end of their connection. */
 const ended = new WeakSet<amqp.ConfirmChannel>()
 
-/** Channels with messages that the broker has not confirmed. */
-interface Internals {
-  readonly unconfirmed: readonly unknown[]
-}
-
 export type ChannelPool = Pool<amqp.ConfirmChannel> & { disconnect(): Promise<void> }
 
 /** Channels in confirm mode, all on one connection, which is made again after its end. */
@@ -47,7 +42,6 @@ export function createChannelPool(url: string, options?: PoolOptions): ChannelPo
       validate: channel => !ended.has(channel),
       // What has been published arrives before the channel is lent on, or the channel is closed.
       reset: channel => channel.waitForConfirms(),
-      busy: channel => (channel as unknown as Internals).unconfirmed.some(Boolean) && 'unconfirmed',
     },
     { fifo: false, testOnBorrow: true, testOnReturn: true, ...options },
   )

@@ -40,8 +40,6 @@ export function createSftpPool(config: ConnectConfig, options?: PoolOptions): Po
         client.end()
       },
       socket: ({ socket }) => socket,
-      // Servers send keepalives and host keys unasked; SSH tells by itself which answer belongs to what.
-      unsolicited: () => true,
       validate: ({ sftp }) =>
         new Promise((resolve, reject) => {
           sftp.realpath('.', (error?: Error) => (error ? reject(error) : resolve(true)))

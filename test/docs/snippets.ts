@@ -15,7 +15,7 @@ export interface Snippet {
   readonly block: Block
 }
 
-const LANGUAGES = new Set(['ts', 'js', 'typescript', 'javascript'])
+const LANGUAGES = new Set(['ts', 'js'])
 
 const folder = join(packageRoot(), '.build', 'snippets')
 
@@ -30,9 +30,7 @@ function sourceOf({ code, notes }: Block): string {
 
 /** The servers of the documents are those of the tests. */
 const placed = (code: string): string =>
-  code
-    .replaceAll("'redis://localhost:6379'", 'process.env.REDIS_URL')
-    .replaceAll('"redis://localhost:6379"', 'process.env.REDIS_URL')
+  code.replaceAll(/(['"])rediss?:\/\/[^'"]*\1/g, 'process.env.REDIS_URL')
 
 /** Writes the programs of all pages into a folder of their own, and what the compiler needs to know. */
 export async function writeSnippets(pages: readonly Page[]): Promise<Snippet[]> {
@@ -43,7 +41,7 @@ export async function writeSnippets(pages: readonly Page[]): Promise<Snippet[]> 
     for (const block of blocks.filter(isProgram)) {
       const file = join(folder, `${name.replace(/\W/g, '-')}-${block.line}`)
       const source = sourceOf(block)
-      writeFileSync(`${file}.mts`, source)
+      if (block.language !== 'js') writeFileSync(`${file}.mts`, source)
       const { code } = await transform(source, { loader: 'ts', format: 'esm', target: 'node20' })
       const given = relative(folder, join(import.meta.dirname, 'given.js')).replaceAll('\\', '/')
       writeFileSync(`${file}.mjs`, placed(code).replace(/(['"])given\1/, `'${given}'`))

@@ -27,7 +27,7 @@ const rowsOf = (page: string): string[][] =>
 const source = readFileSync(join(packageRoot(), 'src/api/options.ts'), 'utf8')
 const declared = new Map(
   [
-    ...(/interface PoolOptions \{([\s\S]*?)\n\}/.exec(source)?.[1] ?? '').matchAll(
+    ...(/interface PoolOptions \{([\s\S]*?\n)\}/.exec(source)?.[1] ?? '').matchAll(
       /^ {2}(\w+)\?:\s*([\s\S]*?)(?= \| undefined\n| {4}\| undefined\n)/gm,
     ),
   ].map(([, name = '', type = '']) => [name, type.trim()] as const),
@@ -107,7 +107,7 @@ describe('docs/api.md', () => {
   const asCode = (text.match(/`[^`\n]+`/g) ?? []).join('\n')
   const isNamed = (name: string): boolean => new RegExp(`(?<![\\w-])${name}(?![\\w-])`).test(asCode)
   /** Public by their names; what is marked as internal is nobody's. */
-  const internal = new Set(['constructor', 'announce', 'identity'])
+  const internal = new Set(['constructor', 'announce', 'identity', 'watchTimes'])
   const members = (type: { readonly prototype: object }): string[] =>
     Object.getOwnPropertyNames(type.prototype).filter(name => !name.startsWith('_') && !internal.has(name))
 

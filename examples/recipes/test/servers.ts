@@ -1,6 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { connect, createServer } from 'node:net'
+import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -80,7 +80,11 @@ async function start({ command, words, port, folder, user, env, seconds = 30 }: 
     cwd: folder,
     stdio: ['ignore', 'pipe', 'pipe'],
   })
-  for (const stream of [child.stdout, child.stderr]) stream?.on('data', data => told.push(String(data)))
+  child.unref()
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.on('data', data => told.push(String(data)))
+    ;(stream as Socket | null)?.unref()
+  }
   // A test file that fails before its end leaves none behind.
   process.once('exit', () => child.kill('SIGKILL'))
   const gone = new Promise<void>(resolve => child.once('exit', () => resolve()))
@@ -136,7 +140,7 @@ export async function startMariadb(): Promise<Server> {
   const init = join(folder, 'init.sql')
   writeFileSync(
     init,
-    "CREATE DATABASE app; CREATE USER app@localhost IDENTIFIED BY 'secret'; GRANT ALL ON *.* TO app@localhost;\n",
+    "CREATE DATABASE app;\nCREATE USER app@localhost IDENTIFIED BY 'secret';\nGRANT ALL ON *.* TO app@localhost;\n",
   )
   const port = await freePort()
   const words = [
