@@ -240,7 +240,7 @@ export class Acquiring<T> implements LeaseHost<T> {
     if (this.#sampler.affords(now)) waiter.trace = this.#sampler.capture(this.#entries[call], now)
     else this.#sampler.waiting()
     const { breaker } = this.#connector
-    waiter.traced = traced
+    waiter.traced = traced?.waits()
     if (breaker.isOpen) waiter.breakerOpening = breaker.openings
     const served = nesting === undefined ? promise : nesting.queued(waiter, promise, this.#entries[call])
     queue.enqueue(waiter)

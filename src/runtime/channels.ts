@@ -66,11 +66,20 @@ export function endOperation<M extends { error?: unknown }>(
  */
 export class TracedAcquire {
   readonly #message: AcquireMessage
-  readonly #inContext = runInCapturedContext()
+  /** Of one that waits; the others end in the call itself. Not made for those: it takes as long as the rest. */
+  #inContext: (<R>(run: () => R) => R) | undefined = undefined
 
   constructor(message: AcquireMessage) {
     this.#message = message
-    runOperation(acquireChannel, message, () => {})
+    const { start, end } = acquireChannel
+    if (start.hasSubscribers) start.runStores(message, nothing)
+    if (end.hasSubscribers) end.publish(message)
+  }
+
+  /** It has to wait. */
+  waits(): this {
+    this.#inContext = runInCapturedContext()
+    return this
   }
 
   served(connection: number, loan: number, waitedMillis: number): void {
@@ -85,6 +94,10 @@ export class TracedAcquire {
 
   #end(waitedMillis: number, failure: { readonly error: unknown } | undefined): void {
     this.#message.waitedMillis = waitedMillis
-    this.#inContext(() => inMicrotask(() => endOperation(acquireChannel, this.#message, failure)))
+    const end = (): void => inMicrotask(() => endOperation(acquireChannel, this.#message, failure))
+    if (this.#inContext === undefined) end()
+    else this.#inContext(end)
   }
 }
+
+const nothing = (): void => {}
