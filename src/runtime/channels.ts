@@ -60,13 +60,13 @@ export function endOperation<M extends { error?: unknown }>(
 }
 
 /**
- * An acquire that somebody traces. Its end is told in a microtask of its own, in the context of its caller, and before
- * the caller goes on: subscribers never run in the middle of a step of the pool. It is told by whoever settles the
+ * An acquire that somebody traces. Its end is told in the context of its caller, before the caller goes on, and never in
+ * the middle of a step of the pool: where it has waited, in a microtask of its own. It is told by whoever settles the
  * acquire; a reaction of ours on the caller's promise would hide from V8 who awaits it.
  */
 export class TracedAcquire {
   readonly #message: AcquireMessage
-  /** Of one that waits; the others end in the call itself. Not made for those: it takes as long as the rest. */
+  /** Of one that waits. Not made for the others: it takes as long as all the rest. */
   #inContext: (<R>(run: () => R) => R) | undefined = undefined
 
   constructor(message: AcquireMessage) {
@@ -80,6 +80,14 @@ export class TracedAcquire {
   waits(): this {
     this.#inContext = runInCapturedContext()
     return this
+  }
+
+  /** Told in the call itself, which has done its step: the function of `use` may begin before any microtask. */
+  servedAtOnce(connection: number, loan: number): void {
+    this.#message.connection = connection
+    this.#message.loan = loan
+    this.#message.waitedMillis = 0
+    endOperation(acquireChannel, this.#message)
   }
 
   served(connection: number, loan: number, waitedMillis: number): void {
