@@ -1,3 +1,4 @@
+import { adviceFor } from './connect-advice.ts'
 import { type AcquirePhase, messageOf, numbersOf, PoolError } from './errors.ts'
 import type { PoolStats } from './stats.ts'
 import { inTheWay, nextStep } from './taken-places.ts'
