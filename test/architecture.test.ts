@@ -97,7 +97,8 @@ const KEEPERS: Readonly<Record<string, readonly RegExp[]>> = {
   'node:tls': [/^adapters\//],
   '@opentelemetry/api': [/^adapters\/otel\//],
   'node:events': [/^runtime\/emitter\.ts$/],
-  'node:fs': [/^sockets\/conn-check\.ts$/, /^runtime\/output\.ts$/],
+  'node:fs': [/^sockets\/conn-check\.ts$/, /^runtime\/output\.ts$/, /^diagnostics\/unix-socket\.ts$/],
+  'node:http': [/^diagnostics\/(?:diagnostics-server|unix-socket)\.ts$/],
   'node:tty': [/^runtime\/output\.ts$/],
 }
 

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { messageOf } from '../api/errors.ts'
+import { systemClock } from '../runtime/clock.ts'
 import { allReports, reportAll } from './all-reports.ts'
 
 /** Which pools `reportHandler` tells of. */
@@ -8,10 +9,16 @@ export interface ReportHandlerOptions {
   pool?: string
 }
 
+/** So many responses wait for their clients to read them; further requests are answered with 503. */
+const MOST_UNREAD = 8
+/** A client that has not read its response by then is cut off. Milliseconds. */
+const READ_MILLIS = 10_000
+
 /**
  * A handler for `node:http`, with or without a framework, on a port or a Unix socket of its own: answers GET with the
  * reports of all pools, as text, or as JSON for `?format=json` and for clients that accept JSON only. Reports hold call
- * stacks and addresses: mount it where only operators can reach it.
+ * stacks and addresses: mount it where only operators can reach it. A few clients that do not read are waited for, for
+ * ten seconds; meanwhile others get 503, so that reports do not pile up in memory.
  *
  * @example
  * http.createServer(reportHandler()).listen('/run/my-service/pools.sock')
@@ -19,7 +26,18 @@ export interface ReportHandlerOptions {
 export function reportHandler(
   options: ReportHandlerOptions = {},
 ): (request: IncomingMessage, response: ServerResponse) => void {
+  let unread = 0
   return (request, response) => {
+    if (unread >= MOST_UNREAD) {
+      response.writeHead(503, { 'retry-after': '1', 'content-length': 0 }).end()
+      return
+    }
+    unread += 1
+    const limit = systemClock.after(READ_MILLIS, () => response.destroy())
+    response.once('close', () => {
+      unread -= 1
+      limit.cancel()
+    })
     try {
       answer(request, response, options.pool)
     } catch (error) {

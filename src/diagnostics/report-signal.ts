@@ -4,8 +4,8 @@ import { sink } from '../runtime/log.ts'
 import { appendNow } from '../runtime/output.ts'
 import { type ReportSignalOptions, reportAll } from './all-reports.ts'
 
-/** So many lines. */
-const PORTION = /(?:.+(?:\n+|$)){1,100}/g
+/** So many lines go to the sink at once. */
+const PORTION_LINES = 100
 
 /**
  * Has the process write the reports of all its pools when it gets a signal: `kill -USR2 <pid>`. Never blocks, also if
@@ -39,6 +39,12 @@ function write(reports: readonly string[], file: string | undefined): void {
     }
   }
   // In portions: of a report for which the sink has no room, the beginning is not dropped.
-  for (const report of reports)
-    for (const portion of report.match(PORTION) ?? []) sink.write(`${portion.trimEnd()}\n`)
+  for (const report of reports) for (const portion of portionsOf(report)) sink.write(portion)
+}
+
+/** The whole text, in portions of some lines; each line ends where a `\n` is, whatever else stands in it. */
+function* portionsOf(text: string): Generator<string> {
+  const lines = text.split('\n')
+  for (let from = 0; from < lines.length; from += PORTION_LINES)
+    yield `${lines.slice(from, from + PORTION_LINES).join('\n')}\n`
 }

@@ -10,6 +10,29 @@ type Announcement<T> = {
   [K in keyof PoolEvents<T>]: { event: K; details: PoolEvents<T>[K] }
 }[keyof PoolEvents<T>]
 
+/** What `EventEmitter` takes as a listener of any event. */
+type AnyListener = Parameters<EventEmitter['on']>[1]
+
+/**
+ * An emitter with the events of a pool, and with any others: generic-pool's is a plain one, and there are those who
+ * listen for what it has never told.
+ */
+interface Events<T> extends EventEmitter {
+  on<K extends keyof PoolEvents<T>>(event: K, listener: (...details: PoolEvents<T>[K]) => void): this
+  on(event: string | symbol, listener: AnyListener): this
+  once<K extends keyof PoolEvents<T>>(event: K, listener: (...details: PoolEvents<T>[K]) => void): this
+  once(event: string | symbol, listener: AnyListener): this
+  addListener<K extends keyof PoolEvents<T>>(event: K, listener: (...details: PoolEvents<T>[K]) => void): this
+  addListener(event: string | symbol, listener: AnyListener): this
+  prependListener<K extends keyof PoolEvents<T>>(
+    event: K,
+    listener: (...details: PoolEvents<T>[K]) => void,
+  ): this
+  prependListener(event: string | symbol, listener: AnyListener): this
+}
+
+const Emitter = EventEmitter as unknown as abstract new <T>() => Events<T>
+
 let hooksRunning = 0
 
 /** Runs a hook of the user's. What it makes a pool announce is told after the step that called the hook. */
@@ -27,7 +50,7 @@ export function runHook<R>(hook: () => R): R {
  * step of the pool, so that they may call it as they like: at the end of the call that caused the event, or in a
  * microtask of their own.
  */
-export abstract class PoolEmitter<T> extends EventEmitter<PoolEvents<T>> {
+export abstract class PoolEmitter<T> extends Emitter<T> {
   /** @internal Does anybody listen to the events of each loan? Kept, as it is asked twice in every loan. */
   hasListeners = { acquire: false, release: false }
   #announcements: Announcement<T>[] = []
@@ -58,7 +81,8 @@ export abstract class PoolEmitter<T> extends EventEmitter<PoolEvents<T>> {
     this.#isDelivering = true
     outsideContext(() => {
       for (const { event, details } of announcements) {
-        for (const listener of this.rawListeners(event)) this.#call(event as string, listener, details)
+        for (const listener of this.rawListeners(event))
+          this.#call(event as string, listener as (...details: never[]) => unknown, details)
         heardChannel(event as string)?.publish({ ...(details[0] as object), ...this.identity() })
       }
     })

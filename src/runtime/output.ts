@@ -1,4 +1,13 @@
-import { closeSync, constants, fstatSync, openSync, readFileSync, readlinkSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  fchmodSync,
+  fstatSync,
+  openSync,
+  readFileSync,
+  readlinkSync,
+  writeSync,
+} from 'node:fs'
 import { isatty } from 'node:tty'
 import { limitStacks } from './stack-limit.ts'
 
@@ -173,17 +182,29 @@ export function linkOf(path: string): string {
 }
 
 /**
- * Adds text to a file, made if there is none. Does not wait, also if the file is a named pipe that nobody reads.
+ * Adds text to a file that only this user can read, made if there is none. Does not wait, also if the file is a named
+ * pipe that nobody reads. What others could have put in its place is refused: a link, or a file that is somebody else's.
  *
- * @throws Error of `fs` if that was not possible
+ * @throws Error if that was not possible
  */
 export function appendNow(file: string, text: string): void {
-  const { O_WRONLY, O_APPEND, O_CREAT, O_NONBLOCK } = constants
-  const fd = openSync(file, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK, 0o600)
+  const { O_WRONLY, O_APPEND, O_CREAT, O_NONBLOCK, O_NOFOLLOW } = constants
+  // Where there is no such flag (Windows) it is undefined, and a link is followed.
+  const fd = openSync(file, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | (O_NOFOLLOW ?? 0), 0o600)
   try {
+    keepPrivate(fd)
     const bytes = Buffer.from(text)
     for (let from = 0; from < bytes.length; ) from += writeSync(fd, bytes, from)
   } finally {
     closeSync(fd)
   }
+}
+
+function keepPrivate(fd: number): void {
+  const { uid, nlink, mode } = fstatSync(fd)
+  const user = process.geteuid?.()
+  if (user === undefined) return
+  if (uid !== user) throw new Error('the file belongs to another user')
+  if (nlink > 1) throw new Error('the file has further names (hard links)')
+  if ((mode & 0o077) !== 0) fchmodSync(fd, 0o600)
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as refusals from '../../src/api/error-messages.ts'
 import { badOptions } from '../../src/api/resolve-options.ts'
+import { genericPool } from '../../src/generic-pool.ts'
 import {
   type AcquirePhase,
   createPool,
@@ -59,6 +60,24 @@ test('what users of generic-pool import and listen to compiles', async () => {
   await assert.rejects(pool.acquire({ timeoutMillis, signal: AbortSignal.timeout(20) }))
   assert.equal(heard[0], 'down')
   await pool.close({ timeoutMillis })
+})
+
+test('the types of generic-pool are reached through the default import, and any event may be listened for', async () => {
+  const options: genericPool.Options = { max: 1, Promise }
+  const factory: genericPool.Factory<Client> = { create: async () => new Client(), destroy: async () => {} }
+  const pool: genericPool.Pool<Client> = genericPool.createPool(factory, options)
+  isTrue<Same<typeof pool, Pool<Client>>>(true)
+  pool.on('nobody has heard of this', (first, second) => [first, second])
+  pool.once(Symbol('or of that'), () => {})
+  pool.on('release', ({ resource, heldMillis }) => {
+    isTrue<Same<typeof resource, Client>>(true)
+    isTrue<Same<typeof heldMillis, number>>(true)
+  })
+  const emitter: NodeJS.EventEmitter = pool
+  emitter.removeAllListeners()
+  const name: string = 'connect'
+  pool.on(name, () => {}).off(name, () => {})
+  await pool.close()
 })
 
 test('an error of another library with a code like ours is not taken for ours', () => {
