@@ -3,6 +3,7 @@ import type { DestroyReason, SlotState } from '../api/stats.ts'
 import type { Scope } from '../nested/scope.ts'
 import type { StackTrace } from '../runtime/stack-trace.ts'
 import type { SocketWatch } from '../sockets/socket-watch.ts'
+import { Traffic } from './traffic.ts'
 
 const NEXT: Readonly<Record<SlotState, readonly SlotState[]>> = {
   connecting: ['idle', 'validating', 'closing', 'closed'],
@@ -35,12 +36,6 @@ export interface Fault {
   readonly error?: unknown
 }
 
-/** What has gone through a socket. */
-export interface ByteCounts {
-  readonly read: number
-  readonly written: number
-}
-
 /** The pool's record of one connection, from the first thought of it to its end. */
 export class Slot<T> {
   state: SlotState = 'connecting'
@@ -63,14 +58,7 @@ export class Slot<T> {
   /** When a look at the kernel last found it good, and when it last answered a round trip. */
   lookedAt = 0
   provenAt = 0
-  /** When there was last traffic, as far as is known, the bytes of its socket by then, and when they were last counted. */
-  activeAt = 0
-  bytes = 0
-  sampledAt = 0
-  /** What had gone through its socket by the time when it was made, where the socket counts that. */
-  startBytes: ByteCounts | undefined = undefined
-  /** What the verdict on deadlocks has seen of its traffic. */
-  traffic: TrafficSample | undefined = undefined
+  readonly traffic = new Traffic()
   /** When its peer was first seen to have closed its side while the connection was lent; 0: it has not. */
   endedAt = 0
   /** Whether the event `half-close` has told of its end. */
@@ -151,11 +139,4 @@ export class Grant<T> {
     this.slot = slot
     this.loan = slot.loan
   }
-}
-
-/** What had gone through a lent connection's socket when somebody last looked, and when that last changed. */
-export interface TrafficSample {
-  readonly loan: number
-  bytes: number
-  at: number
 }

@@ -1,8 +1,6 @@
 import type { Connector } from '../connecting/connector.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
-import { tellHalfClose } from '../connections/connection-lost.ts'
 import type { Slot } from '../connections/slot.ts'
-import { noteTraffic } from '../connections/traffic.ts'
 import { Alarm } from '../runtime/alarm.ts'
 import { closeSocket, isHalfClosed, isOwnDoing } from '../sockets/socket-state.ts'
 
@@ -24,9 +22,7 @@ export class SocketReaper<T> {
   readonly #connector: Connector<T>
   readonly #alarm: Alarm
   #round: Iterator<Slot<T>> | undefined
-  #startedAt = 0
   #nextAt = 0
-  #previousAt = 0
 
   constructor(context: PoolContext<T>, connector: Connector<T>) {
     this.#context = context
@@ -61,8 +57,6 @@ export class SocketReaper<T> {
     const start = clock.now()
     if (this.#round === undefined) {
       this.#round = slots.all.values()
-      this.#previousAt = this.#startedAt
-      this.#startedAt = start
       this.#nextAt = start + ROUND_MILLIS
       this.#context.serverLimit.conclude(start)
     }
@@ -92,7 +86,7 @@ export class SocketReaper<T> {
       return true
     }
     if (slot.state === 'lent') {
-      noteTraffic(slot, now, Math.max(this.#previousAt, slot.lentAt))
+      if (slot.socket !== undefined) slot.traffic.count(slot.socket, now, slot.lentAt)
       this.#closeAfterGrace(slot, now)
     }
     return false
@@ -112,12 +106,6 @@ export class SocketReaper<T> {
     slot.fault ??= { reason: 'half-closed', detail: 'the server closed its side while it was lent' }
     if (isOwnDoing(slot.fault.detail)) return
     liveness.counts.found.lent += 1
-    tellHalfClose(
-      this.#context,
-      slot,
-      'lent',
-      'reset, as it was kept open after the server closed its side',
-      now,
-    )
+    liveness.tellHalfClose(slot, 'lent', 'reset, as it was kept open after the server closed its side', now)
   }
 }

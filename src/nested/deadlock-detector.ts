@@ -1,5 +1,4 @@
 import type { Slot } from '../connections/slot.ts'
-import { hasTrafficWithin } from '../connections/traffic.ts'
 import type { Waiter } from '../queue/waiter.ts'
 import { Alarm, type StallListener } from '../runtime/alarm.ts'
 import { log } from '../runtime/log.ts'
@@ -153,7 +152,12 @@ export class DeadlockDetector<T> implements PoolNode {
 
   hasTalked(slot: object): boolean {
     const { clock, options } = this.#context
-    return hasTrafficWithin(slot as Slot<T>, clock.now(), options.deadlockGraceMillis)
+    const { socket, traffic, lentAt } = slot as Slot<T>
+    if (socket === undefined) return false
+    const now = clock.now()
+    // A socket that does not tell may be at work.
+    if (!traffic.count(socket, now, lentAt)) return true
+    return now - Math.max(traffic.lastSeenAt, lentAt) < options.deadlockGraceMillis
   }
 
   isBusy(slot: object): boolean {

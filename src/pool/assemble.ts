@@ -74,11 +74,12 @@ export function assemble<T>(
     queue.loadShedder = new LoadShedder(options.shedding, queue, clock, stalls)
   if (options.earlyRefusal) queue.serviceRate = new ServiceRate(stalls)
   const totals = newTotals()
+  const serverLimit = new ServerIdleTimeout(options.serverIdleTimeoutMillis, options.halfClose === 'on')
   const shared = {
     ...{ factory, options, clock, loanNow, random, stalls, sampler, events, slots, queue, totals },
     hookDeadlines: newHookDeadlines(clock, stalls),
-    liveness: new Liveness(factory, options, clock),
-    serverLimit: new ServerIdleTimeout(options.serverIdleTimeoutMillis, options.halfClose === 'on'),
+    liveness: new Liveness(factory, options, clock, events, serverLimit),
+    serverLimit,
     times: new Times(),
     destroyedBy: {},
     stats: () => statsOf(view, clock.now()),

@@ -4,6 +4,7 @@
  */
 
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { socketFactory } from '../../src/adapters/net/factory.ts'
 import { createSocketPool, type SocketTarget } from '../../src/adapters/net/index.ts'
@@ -56,7 +57,7 @@ export async function deadLent(
   tries: number,
 ): Promise<number> {
   let dead = 0
-  let socket = await pool.acquire()
+  let socket = await answered(await pool.acquire())
   await pool.release(socket)
   for (let tried = 0; tried < tries; tried += 1) {
     const before = socket
@@ -73,9 +74,16 @@ export async function deadLent(
       await pool.destroy(socket)
       socket = await pool.acquire()
     } else assert.ok(!socket.destroyed, 'a new connection, and already destroyed')
-    await pool.release(socket)
+    await pool.release(await answered(socket))
   }
   return dead
+}
+
+/** Uses a new connection once: one that dies before anything was answered counts as a create that failed. */
+async function answered(socket: Socket): Promise<Socket> {
+  socket.write('question')
+  await once(socket, 'data')
+  return socket
 }
 
 /** A server, a pool, and one cell of the matrix. */
@@ -86,7 +94,7 @@ export async function cell(
   tries: number,
   open: (server: FaultServer) => Pool<Socket> = poolFor,
 ): Promise<{ dead: number; pool: Pool<Socket> }> {
-  const server = await startFaultServer(transport)
+  const server = await startFaultServer({ ...transport, mode: 'echo' })
   const pool = open(server)
   try {
     return { dead: await deadLent(pool, server, fault, phase, tries), pool }
