@@ -183,7 +183,8 @@ export class Liveness<T> {
    */
   lost(slot: Slot<T>, { reason, detail }: Fault, from: SlotState, now: number): void {
     if (slot.watch === undefined) return
-    if (reason === 'invalid') this.#suspect('silent', now)
+    if (reason === 'stuck') closeSocket(slot.watch.socket)
+    if (reason === 'invalid' || reason === 'stuck') this.#suspect('silent', now)
     else if (GONE.has(reason)) {
       closeSocket(slot.watch.socket)
       if (isOwnDoing(detail)) return

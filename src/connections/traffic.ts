@@ -59,6 +59,11 @@ export class Traffic {
     if (now - this.#countedAt >= PRECISION_MILLIS) this.count(socket, now, since)
   }
 
+  /** For how long nothing has gone through, in a loan that began then. Of a socket that does not tell: 0. */
+  quietMillis(socket: Socket, now: number, since: number): number {
+    return this.count(socket, now, since) ? now - Math.max(this.lastSeenAt, since) : 0
+  }
+
   /**
    * @param since - what is new was said after that: the start of the loan
    * @returns whether it could be counted

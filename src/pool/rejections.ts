@@ -12,17 +12,20 @@ import { withoutStack } from '../runtime/stack-limit.ts'
 /** An acquire timeout of a full pool lists the holders, unless one has done so this short a time ago. */
 const HOLDERS_MILLIS = 10_000
 
-/** Tells those who leave the queue without a connection why, with everything that helps whoever reads it. */
+/** Rejects waiters with an error that says why, with the numbers, the cause and who holds the connections. */
 export class Rejections<T> implements QueueListener<T> {
   readonly #context: PoolContext<T>
   readonly #connector: Connector<T>
   readonly #problems: RecentProblems
   /** Who holds connections, in words, longest first. Set when all parts are there, see `assemble`. */
   holders: () => string[] = () => []
+  /** What is to be said of a server that does not answer those who hold connections. */
+  silence: () => string | undefined = () => undefined
   /** When an acquire timeout last listed the holders. */
   #holdersListedAt = Number.NEGATIVE_INFINITY
   #latest: Snapshot | undefined
   #connectError: PoolError | undefined
+  #silence: { readonly stats: PoolStats; readonly words: string | undefined } | undefined
 
   constructor(context: PoolContext<T>, connector: Connector<T>, problems: RecentProblems) {
     this.#context = context
@@ -38,9 +41,8 @@ export class Rejections<T> implements QueueListener<T> {
   }
 
   onRejected(waiter: Waiter<T>, how: RejectReason, snapshot: Snapshot): void {
-    const { nesting, events, options } = this.#context
+    const { events, options } = this.#context
     const { now } = snapshot
-    nesting?.left(waiter)
     const error = waiter.ownError ?? withoutStack(() => this.#errorFor(waiter, how, snapshot))
     waiter.traced?.failed(error, now - waiter.since)
     waiter.fail(error)
@@ -71,10 +73,17 @@ export class Rejections<T> implements QueueListener<T> {
     const stalled = stalls.since(waiter.since)
     const phase = phaseOf(this.#context, this.#connector.breaker)
     const why = cause ?? (phase === 'connect' ? this.#stillConnecting(stats) : undefined)
-    return refusals.acquireTimeout(stats, phase, waited, stalled, why, this.#holders())
+    const silence = phase === 'queue' ? this.#silenceAt(stats) : undefined
+    return refusals.acquireTimeout(stats, phase, waited, stalled, why, this.#holders(), silence)
   }
 
-  /** What there is to say of a connect that has not come to an end yet; one error for a crowd. */
+  /** The same for a crowd. */
+  #silenceAt(stats: PoolStats): string | undefined {
+    if (this.#silence?.stats !== stats) this.#silence = { stats, words: this.silence() }
+    return this.#silence.words
+  }
+
+  /** The error that says how long a connect has been under way; one error for all waiters that leave together. */
   #stillConnecting(stats: PoolStats): PoolError | undefined {
     if (this.#connectError?.stats === stats) return this.#connectError
     const { slots, clock } = this.#context
@@ -86,7 +95,9 @@ export class Rejections<T> implements QueueListener<T> {
     return undefined
   }
 
-  /** Who holds the connections of a full pool, oldest first; not again and again for each of a crowd. */
+  /**
+   * Who holds the connections of a full pool, oldest first; not again for each of the waiters that leave together.
+   */
   #holders(): string[] | undefined {
     const { clock, slots, options } = this.#context
     const now = clock.now()
