@@ -33,17 +33,19 @@ export function acquireTimeout(
   stalledMillis: number,
   cause: unknown,
   holders?: readonly string[],
+  silence?: string,
 ): PoolError {
   const stalled =
     stalledMillis > 0
       ? ` The event loop stood still for ${Math.round(stalledMillis)} ms of that: look for blocking code first.`
       : ''
   const held = heldBy(holders)
+  const silent = silence === undefined ? '' : ` ${silence}.`
   const why = cause === undefined ? '' : ` Last error while connecting: ${messageOf(cause)}.`
   return new PoolError(
     'POOL_ACQUIRE_TIMEOUT',
     `ResourceRequest timed out: pool '${stats.name}' had no connection within ${Math.round(waitedMillis)} ms, ` +
-      `phase ${phase} ${numbersOf(stats)}.${stalled}${why}${held} ${NEXT_STEP[phase]}${phase === 'connect' ? `. ${adviceFor(cause)}` : ''}.`,
+      `phase ${phase} ${numbersOf(stats)}.${stalled}${why}${silent}${held} ${NEXT_STEP[phase]}${phase === 'connect' ? `. ${adviceFor(cause)}` : ''}.`,
     {
       ...of(stats),
       phase,

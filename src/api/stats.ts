@@ -25,6 +25,7 @@ export type DestroyReason =
   | 'drain'
   | 'surplus'
   | 'leaked'
+  | 'stuck'
 
 /** How times are spread: a histogram. */
 export interface TimesOf {

@@ -27,7 +27,8 @@ export function connectionLost<T>(
 ): void {
   if (slot.watch === undefined) return
   const { liveness, serverLimit } = context
-  if (reason === 'invalid') liveness.suspect('silent', now)
+  if (reason === 'stuck') closeSocket(slot.watch.socket)
+  if (reason === 'invalid' || reason === 'stuck') liveness.suspect('silent', now)
   else if (GONE.has(reason)) {
     closeSocket(slot.watch.socket)
     if (isOwnDoing(detail)) return

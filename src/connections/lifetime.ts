@@ -48,11 +48,21 @@ export function retireTime(now: number, options: ResolvedOptions, random: () => 
   return now + options.maxLifetimeMillis * (1 - options.lifetimeJitter * random())
 }
 
-/** Should the idle check destroy this connection? `spare`: there are more idle ones than `min`. */
-export function tooIdle<T>(slot: Slot<T>, now: number, options: ResolvedOptions, spare: boolean): boolean {
+/**
+ * Should the idle check destroy this connection?
+ * @param isSpare - there are more idle ones than `min`
+ * @param isKept - there are no more than `min` in all: they are renewed one by one
+ */
+export function tooIdle<T>(
+  slot: Slot<T>,
+  now: number,
+  options: ResolvedOptions,
+  isSpare: boolean,
+  isKept: boolean,
+): boolean {
   const idle = now - slot.idleSince
   const soft = options.softIdleTimeoutMillis
-  return idle > options.idleTimeoutMillis || (spare && soft > 0 && idle > soft)
+  return (!isKept && idle > options.idleTimeoutMillis) || (isSpare && soft > 0 && idle > soft)
 }
 
 /** How often idle connections are checked for their lifetime and the server's limit, in milliseconds. */

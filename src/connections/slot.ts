@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import type { DestroyReason, SlotState } from '../api/stats.ts'
-import type { Scope } from '../nested/scope.ts'
+import type { UseFrame } from '../nested/host.ts'
 import type { StackTrace } from '../runtime/stack-trace.ts'
 import type { SocketWatch } from '../sockets/socket-watch.ts'
 
@@ -87,9 +87,10 @@ export class Slot<T> {
   createdAt = 0
   idleSince = 0
   lentAt = 0
-  /** Where the current loan was taken, if that is known, and the scope that holds it. */
+  /** Where the current loan was taken, if that is known. */
   trace: StackTrace | undefined = undefined
-  scope: Scope | undefined = undefined
+  /** The function under which `use` runs on this connection; made with its first `use`. */
+  frame: UseFrame | undefined = undefined
   /** Has the current loan been reported as forgotten? */
   isLeakSuspect = false
   /** Has the pool itself ended the current loan, as it looked forgotten or as the pool was closed by force? */

@@ -47,11 +47,12 @@ export function noteTraffic<T>(slot: Slot<T>, now: number, since = slot.lentAt):
 }
 
 /**
- * Has anything gone through a lent connection's socket in so many milliseconds? At the first look of a loan only
- * whether anything has at all is known; then it counts as said just now.
+ * For how long nothing has gone through a lent connection's socket, in milliseconds, as far as somebody has looked; never
+ * too long. At the first look of a loan only whether anything has at all is known; then it counts as said just now.
+ * undefined: there is no socket that tells.
  */
-export function hasTrafficWithin<T>(slot: Slot<T>, now: number, millis: number): boolean {
-  if (slot.socket === undefined) return false
+export function quietMillis<T>(slot: Slot<T>, now: number): number | undefined {
+  if (slot.socket === undefined) return undefined
   const bytes = bytesOf(slot)
   if (slot.traffic?.loan !== slot.loan) {
     const at = bytes === slot.bytes ? Math.max(slot.lentAt, slot.activeAt) : now
@@ -60,5 +61,11 @@ export function hasTrafficWithin<T>(slot: Slot<T>, now: number, millis: number):
     slot.traffic.bytes = bytes
     slot.traffic.at = now
   }
-  return now - slot.traffic.at < millis
+  return now - slot.traffic.at
+}
+
+/** Has anything gone through a lent connection's socket in so many milliseconds? */
+export function hasTrafficWithin<T>(slot: Slot<T>, now: number, millis: number): boolean {
+  const quiet = quietMillis(slot, now)
+  return quiet !== undefined && quiet < millis
 }

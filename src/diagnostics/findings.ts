@@ -15,6 +15,7 @@ export function findingsIn(report: PoolReport): string[] {
   return [
     ...loop(report),
     ...unreachable(report),
+    ...silent(report),
     ...forgotten(report),
     ...nested(report),
     ...full(report),
@@ -45,6 +46,26 @@ function unreachable({ connecting, stats }: PoolReport): string[] {
     `Connecting fails, ${connecting.failures} times in a row: ${connecting.lastError}. Callers cannot do anything ` +
       'about it; look at the server and the way to it.',
   ]
+}
+
+/** A lease with work under way and no byte for so long waits for a server that is silent, or meant to be. Milliseconds. */
+const QUIET_MILLIS = 1000
+
+function silent({ leases }: PoolReport): string[] {
+  const found = silenceAmong(leases)
+  return found === undefined ? [] : [`${found}. Look at the server, and the way to it; see stuckMillis.`]
+}
+
+/** What is to be said where most of those who hold a connection wait for an answer on it, and nothing comes. */
+export function silenceAmong(leases: readonly LeaseReport[]): string | undefined {
+  const waiting = leases.filter(({ busy, quietMillis = 0 }) => busy && quietMillis >= QUIET_MILLIS)
+  const [longest] = waiting.toSorted((a, b) => (b.quietMillis ?? 0) - (a.quietMillis ?? 0))
+  if (longest === undefined || waiting.length * 2 < leases.length) return undefined
+  return (
+    `The server is silent: ${waiting.length} of the ${leases.length} lent connections wait for an answer, the longest ` +
+    `(${longest.command ?? 'a command'} on #${longest.connection}) for ${ms(longest.quietMillis ?? 0)} without a byte. ` +
+    'Commands that wait for others, as BLPOP does, look the same'
+  )
 }
 
 function forgotten({ leases, stats }: PoolReport): string[] {

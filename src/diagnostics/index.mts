@@ -1,3 +1,11 @@
 /* The same for `import`. */
 export type * from './index.ts'
-export { allReports, installReportSignal, LogSink, reportAll, reportHandler } from './index.ts'
+export {
+  allReports,
+  diagnosticsHandler,
+  installReportSignal,
+  LogSink,
+  reportAll,
+  reportHandler,
+  serveDiagnostics,
+} from './index.ts'

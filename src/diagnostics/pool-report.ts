@@ -27,6 +27,10 @@ export interface LeaseReport {
   unusedMillis?: number
   /** Has it unanswered work? */
   busy?: boolean
+  /** What is under way, where the factory names it. */
+  command?: string
+  /** For how long nothing has gone through its socket, as far as somebody has looked. */
+  quietMillis?: number
   /** Has it been reported as forgotten? */
   suspect: boolean
   /** Pools of which this context held a lease already as it took this one. */

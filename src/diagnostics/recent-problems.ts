@@ -16,7 +16,7 @@ const MAX_OF_A_KIND = 4
 /** What has not happened for so long is counted anew. Milliseconds. */
 const FORGET_MILLIS = 600_000
 /** Ends of connections that nobody wished for. */
-const UNEXPECTED = new Set(['half-closed', 'broken', 'invalid', 'dirty', 'leaked', 'server-timeout'])
+const UNEXPECTED = new Set(['half-closed', 'broken', 'invalid', 'dirty', 'leaked', 'stuck', 'server-timeout'])
 
 /** The last things that went wrong, for the report. Most are told as events anyway; this listens along. */
 export class RecentProblems {

@@ -38,7 +38,12 @@ export function inText(report: PoolReport): string {
   let origin = origins()
   section(lines, 'leases, oldest first', report.leases, lease => {
     const used = lease.unusedMillis === undefined ? '' : `, last used ${ms(lease.unusedMillis)} ago`
-    const work = lease.busy === undefined ? '' : lease.busy ? ', at work' : ', nothing under way'
+    const work =
+      lease.busy === undefined
+        ? ''
+        : lease.busy
+          ? `, at work${lease.command === undefined ? '' : ` (${lease.command})`}`
+          : ', nothing under way'
     const suspect = lease.suspect ? ', looks FORGOTTEN' : ''
     return `#${lease.connection} held for ${ms(lease.heldMillis)}, loan ${lease.loan}${used}${work}${suspect}${origin(lease)}`
   })

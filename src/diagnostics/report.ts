@@ -1,6 +1,7 @@
 import { messageOf } from '../api/errors.ts'
 import type { ResolvedOptions } from '../api/resolve-options.ts'
 import type { Slot } from '../connections/slot.ts'
+import { quietMillis } from '../connections/traffic.ts'
 import type { Waiter } from '../queue/waiter.ts'
 import { runHook } from '../runtime/emitter.ts'
 import { describeSocket } from '../sockets/socket-state.ts'
@@ -53,9 +54,10 @@ export function leasesOf<T>({ slots, busy, unused, options }: ReportView<T>, now
       loan: slot.loan,
       heldMillis: now - slot.lentAt,
       ...known('unusedMillis', unused(slot)),
-      ...known('busy', asked(busy, slot.resource as T)),
+      ...work(busy, slot.resource as T),
+      ...known('quietMillis', quietMillis(slot, now)),
       suspect: slot.isLeakSuspect,
-      ...known('nestedUnder', nestedUnder(slot.scope?.parent)),
+      ...known('nestedUnder', nestedUnder(slot.trace)),
       ...known('stack', whereTaken(slot, options)),
     }))
 }
@@ -66,7 +68,7 @@ function waiterReport<T>(waiter: Waiter<T>, options: ResolvedOptions, now: numbe
     waitedMillis: now - waiter.since,
     leftMillis: Number.isFinite(deadline) ? deadline - now : null,
     priority: waiter.priority,
-    ...known('nestedUnder', nestedUnder(waiter.wait?.scope)),
+    ...known('nestedUnder', nestedUnder(waiter.awaiters?.chain ?? waiter.trace)),
     ...known('stack', whereTaken(waiter, options)),
   }
 }
@@ -89,11 +91,16 @@ function connectionReport<T>(
   }
 }
 
-function asked<T>(busy: ((resource: T) => boolean | string) | undefined, resource: T): boolean | undefined {
+function work<T>(
+  busy: ((resource: T) => boolean | string) | undefined,
+  resource: T,
+): { busy?: boolean; command?: string } {
+  if (busy === undefined) return {}
   try {
-    return busy === undefined ? undefined : Boolean(runHook(() => busy(resource)))
+    const told = runHook(() => busy(resource))
+    return typeof told === 'string' && told !== '' ? { busy: true, command: told } : { busy: Boolean(told) }
   } catch {
-    return undefined
+    return {}
   }
 }
 

@@ -12,6 +12,8 @@ const REST_MILLIS = 25
 const TOGETHER_MILLIS = 10
 /** Pause before a question to the server that found no idle connection is tried again. Milliseconds. */
 const ASK_AGAIN_MILLIS = 100
+/** Those that `min` keeps are renewed one by one, no faster than this where they are late. Milliseconds. */
+const RENEW_PAUSE_MILLIS = 100
 
 /** Looks at idle connections from time to time, and ends those whose time is over. Holds no process alive. */
 export class Evictor<T> {
@@ -25,6 +27,8 @@ export class Evictor<T> {
   /** When idle connections are next tested: at the user's period, or else as the first of them is due. */
   #evictAt = Number.POSITIVE_INFINITY
   #askedIn: number | undefined
+  #askAt = 0
+  #renewAt = 0
 
   constructor(context: PoolContext<T>, connector: Connector<T>, validator: Validator<T>) {
     this.#context = context
@@ -59,7 +63,7 @@ export class Evictor<T> {
 
   /** There is an idle connection again. */
   wake(): void {
-    if (this.#isNeeded && this.#started && !this.#alarm.isSet) this.plan()
+    if (this.#started && (this.mustAskLimit || (this.#isNeeded && !this.#alarm.isSet))) this.plan()
   }
 
   /**
@@ -73,11 +77,12 @@ export class Evictor<T> {
     if (isAsleep) return
     const now = clock.now()
     const retireAt = now + retirePeriod(options, serverLimit.period)
-    const askAt = this.mustAskLimit && slots.open > 0 ? now + ASK_AGAIN_MILLIS : Number.POSITIVE_INFINITY
+    const askAt = this.mustAskLimit && slots.open > 0 ? this.#askAt : Number.POSITIVE_INFINITY
     if (options.evictionRunIntervalMillis === 0) this.#evictAt = this.#nextTooIdle(now)
-    const next = Math.min(this.#evictAt, retireAt, askAt)
-    this.#isNeeded = Number.isFinite(next)
-    if (this.#isNeeded) this.#alarm.set(next)
+    const next = Math.min(this.#evictAt, retireAt, askAt, this.#nextRenewal(now))
+    const isPlanned = Number.isFinite(next)
+    this.#isNeeded = isPlanned || Number.isFinite(options.idleTimeoutMillis)
+    if (isPlanned) this.#alarm.set(next)
   }
 
   /** When the longest idle connection has been idle for too long; a moment later than now at least, for all together. */
@@ -86,7 +91,11 @@ export class Evictor<T> {
     const longest = slots.nextIdle(true)
     if (longest === undefined) return Number.POSITIVE_INFINITY
     const { idleTimeoutMillis, softIdleTimeoutMillis } = options
-    const due = Math.max(longest.idleSince + idleTimeoutMillis + 1, now + TOGETHER_MILLIS)
+    // Those that `min` keeps are renewed instead.
+    const isKept = slots.size <= options.min
+    const due = isKept
+      ? Number.POSITIVE_INFINITY
+      : Math.max(longest.idleSince + idleTimeoutMillis + 1, now + TOGETHER_MILLIS)
     if (softIdleTimeoutMillis < 0) return due
     // What is within `min` now may be above it later.
     const isSpare = slots.counts.idle > options.min
@@ -106,8 +115,9 @@ export class Evictor<T> {
       this.#evict(now)
       this.#evictAt = now + options.evictionRunIntervalMillis
     }
+    this.#renew(now)
     this.#retire(now)
-    if (this.mustAskLimit) this.#askLimit()
+    if (this.mustAskLimit) this.#askLimit(now)
     this.plan()
   }
 
@@ -119,9 +129,37 @@ export class Evictor<T> {
     const tests = options.evictionRunIntervalMillis > 0 ? options.numTestsPerEvictionRun : all.length
     for (const slot of all.slice(0, tests)) {
       if (slot.state !== 'idle') continue
-      const spare = slots.counts.idle > options.min
-      if (tooIdle(slot, now, options, spare)) this.#connector.discard(slot, 'idle')
+      const isSpare = slots.counts.idle > options.min
+      const isKept = slots.size <= options.min
+      if (tooIdle(slot, now, options, isSpare, isKept)) this.#connector.discard(slot, 'idle')
     }
+  }
+
+  /**
+   * When the next of those that `min` keeps is to be renewed: one after the other, spread over half of the idle timeout,
+   * so that none has to wait for others beyond its own. Not while another is being made: `min` is kept in an outage, too.
+   */
+  #nextRenewal(now: number): number {
+    const { options, slots } = this.#context
+    const { idleTimeoutMillis: timeout, min } = options
+    if (timeout === Number.POSITIVE_INFINITY || slots.size > min || slots.counts.idle === 0)
+      return Number.POSITIVE_INFINITY
+    const step = timeout / 2 / min
+    let ahead = 1
+    let at = Number.POSITIVE_INFINITY
+    for (const { idleSince } of slots.idleSlots()) {
+      at = Math.min(at, idleSince + timeout - ahead * step)
+      ahead += 1
+    }
+    const isBusy = slots.counts.connecting > 0 || slots.open < min
+    return Math.max(at, this.#renewAt, isBusy ? now + RENEW_PAUSE_MILLIS : now)
+  }
+
+  #renew(now: number): void {
+    const longest = this.#context.slots.nextIdle(true)
+    if (longest === undefined || this.#nextRenewal(now) > now) return
+    this.#renewAt = now + Math.min(RENEW_PAUSE_MILLIS, this.#context.options.idleTimeoutMillis / 4)
+    this.#connector.discard(longest, 'idle')
   }
 
   /** Some of those whose lifetime is over, or that the server is about to close: never all in one go. */
@@ -149,10 +187,11 @@ export class Evictor<T> {
     }
   }
 
-  #askLimit(): void {
+  #askLimit(now: number): void {
     const { slots, options } = this.#context
     // Not the one that is to be lent next.
     const slot: Slot<T> | undefined = slots.nextIdle(!options.fifo)
+    this.#askAt = now + ASK_AGAIN_MILLIS
     if (slot === undefined) return
     this.#askedIn = this.#connector.generation
     this.#validator.askLimit(slot)

@@ -2,8 +2,9 @@ import type { Connector } from '../connecting/connector.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
 import { tellHalfClose } from '../connections/connection-lost.ts'
 import type { Slot } from '../connections/slot.ts'
-import { noteTraffic } from '../connections/traffic.ts'
+import { noteTraffic, quietMillis } from '../connections/traffic.ts'
 import { Alarm } from '../runtime/alarm.ts'
+import { runHook } from '../runtime/emitter.ts'
 import { closeSocket, isHalfClosed, isOwnDoing } from '../sockets/socket-state.ts'
 
 /** Shortest time from the start of one round to the next. Milliseconds. */
@@ -20,6 +21,8 @@ const STEP = 16
  * more than that with more than 2500 sockets. Holds no process alive, and rests while there is no socket.
  */
 export class SocketReaper<T> {
+  /** Ends a lent connection on which the server stands still. */
+  onStuck: (slot: Slot<T>, detail: string) => void = () => {}
   readonly #context: PoolContext<T>
   readonly #connector: Connector<T>
   readonly #alarm: Alarm
@@ -92,10 +95,28 @@ export class SocketReaper<T> {
       return true
     }
     if (slot.state === 'lent') {
+      const quiet = quietMillis(slot, now) ?? 0
       noteTraffic(slot, now, Math.max(this.#previousAt, slot.lentAt))
       this.#closeAfterGrace(slot, now)
+      return this.#endIfStuck(slot, now, quiet)
     }
     return false
+  }
+
+  /** @returns whether the server has stood still for too long on a lent connection, which has been ended */
+  #endIfStuck(slot: Slot<T>, now: number, quiet: number): boolean {
+    const { factory, options, stalls } = this.#context
+    if (options.stuckMillis === 0 || quiet - stalls.since(now - quiet) < options.stuckMillis) return false
+    let work: unknown
+    try {
+      work = runHook(() => factory.busy?.(slot.resource as T))
+    } catch {
+      // It cannot tell.
+    }
+    if ((work !== true && typeof work !== 'string') || work === '' || slot.state !== 'lent') return false
+    const what = typeof work === 'string' ? work : 'a command'
+    this.onStuck(slot, `${what} was under way, and no byte has come for ${Math.round(quiet)} ms`)
+    return true
   }
 
   /**

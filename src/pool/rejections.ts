@@ -19,10 +19,13 @@ export class Rejections<T> implements QueueListener<T> {
   readonly #problems: RecentProblems
   /** Who holds connections, in words, longest first. Set when all parts are there, see `assemble`. */
   holders: () => string[] = () => []
+  /** What is to be said of a server that does not answer those who hold connections. */
+  silence: () => string | undefined = () => undefined
   /** When an acquire timeout last listed the holders. */
   #holdersListedAt = Number.NEGATIVE_INFINITY
   #latest: Snapshot | undefined
   #connectError: PoolError | undefined
+  #silence: { readonly stats: PoolStats; readonly words: string | undefined } | undefined
 
   constructor(context: PoolContext<T>, connector: Connector<T>, problems: RecentProblems) {
     this.#context = context
@@ -38,9 +41,8 @@ export class Rejections<T> implements QueueListener<T> {
   }
 
   onRejected(waiter: Waiter<T>, how: RejectReason, snapshot: Snapshot): void {
-    const { nesting, events, options } = this.#context
+    const { events, options } = this.#context
     const { now } = snapshot
-    nesting?.left(waiter)
     const error = waiter.ownError ?? withoutStack(() => this.#errorFor(waiter, how, snapshot))
     waiter.traced?.failed(error, now - waiter.since)
     waiter.fail(error)
@@ -71,7 +73,14 @@ export class Rejections<T> implements QueueListener<T> {
     const stalled = stalls.since(waiter.since)
     const phase = phaseOf(this.#context, this.#connector.breaker)
     const why = cause ?? (phase === 'connect' ? this.#stillConnecting(stats) : undefined)
-    return refusals.acquireTimeout(stats, phase, waited, stalled, why, this.#holders())
+    const silence = phase === 'queue' ? this.#silenceAt(stats) : undefined
+    return refusals.acquireTimeout(stats, phase, waited, stalled, why, this.#holders(), silence)
+  }
+
+  /** The same for a crowd. */
+  #silenceAt(stats: PoolStats): string | undefined {
+    if (this.#silence?.stats !== stats) this.#silence = { stats, words: this.silence() }
+    return this.#silence.words
   }
 
   /** What there is to say of a connect that has not come to an end yet; one error for a crowd. */

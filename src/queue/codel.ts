@@ -39,10 +39,12 @@ export class Codel {
     return this.isSlow ? 2 * this.#target : Number.POSITIVE_INFINITY
   }
 
-  /** Nobody waits. */
+  /** Nobody waits: whatever queue there was does not stand any more. */
   emptied(): void {
+    this.isSlow = false
     this.#least = 0
     this.#hasDropped = false
+    this.#intervalEnds = Number.NEGATIVE_INFINITY
   }
 
   /**

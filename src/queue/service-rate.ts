@@ -12,6 +12,8 @@ export class ServiceRate {
   #samples = 0
   #lastAt = 0
   #hadBacklog = false
+  /** When somebody was last let in to see whether the estimate still holds. */
+  #probedAt = 0
   readonly #stalls: Stalls
 
   constructor(stalls: Stalls) {
@@ -33,6 +35,21 @@ export class ServiceRate {
     }
     this.#lastAt = now
     this.#hadBacklog = waiting > 0
+  }
+
+  /** Nobody waits any more, as all have given up: how fast they would have been served is not known. */
+  emptied(): void {
+    this.#hadBacklog = false
+  }
+
+  /**
+   * Is it time to let one in who would be refused? Once in the time of the estimate in which nobody was served: an
+   * estimate that refuses everybody would never be seen to be wrong.
+   */
+  probes(now: number, estimate: number): boolean {
+    if (now - Math.max(this.#lastAt, this.#probedAt) < estimate) return false
+    this.#probedAt = now
+    return true
   }
 
   /** @returns how long one will wait with so many in front, in milliseconds; undefined while too little is known */

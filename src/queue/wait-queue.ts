@@ -182,6 +182,7 @@ export class WaitQueue<T> {
     if (waiter.hasEnded) return false
     waiter.state = how
     this.#unlink(waiter)
+    if (this.waiting === 0) this.serviceRate?.emptied()
     return true
   }
 

@@ -1,5 +1,6 @@
 import type { Request } from '../api/acquire-request.ts'
-import type { Scope, WaitEdge } from '../nested/scope.ts'
+import { type Awaiters, answer, Question } from '../nested/awaiters.ts'
+import type { LeaseScope } from '../nested/host.ts'
 import type { TracedAcquire } from '../runtime/channels.ts'
 import type { StackTrace } from '../runtime/stack-trace.ts'
 
@@ -37,10 +38,10 @@ export class Waiter<T> {
   previous: Waiter<T> | undefined = undefined
   /** Where it was called, if that is known. */
   trace: StackTrace | undefined = undefined
-  /** The scope of the lease that it waits for. */
-  scope: Scope | undefined = undefined
-  /** Set while it is known to wait inside the scope of a lease. */
-  wait: WaitEdge | undefined = undefined
+  /** Under `nested: 'forbid'`, the scope of the lease that it waits for. */
+  scope: LeaseScope | undefined = undefined
+  /** Who awaits it, once it has been asked. */
+  awaiters: Awaiters | undefined = undefined
   /** The opening of the breaker during which it came, see {@link Breaker.openings}; -1: the breaker was closed. */
   breakerOpening = -1
   /** Set while somebody traces it: told of its end by whoever settles it. */
@@ -67,6 +68,18 @@ export class Waiter<T> {
   /** In milliseconds of the pool's clock. */
   get deadline(): number {
     return this.since + this.timeout
+  }
+
+  /** Looks up who awaits it: known once the microtasks that this queues have run. It goes on waiting, and nobody notices. */
+  ask(): void {
+    if (this.hasEnded) return
+    const before = this.#resolve
+    const served = new Promise<unknown>(resolve => {
+      this.#resolve = resolve
+    })
+    const isFirst = this.awaiters === undefined
+    this.awaiters ??= { chain: undefined }
+    before(isFirst ? answer(this.awaiters, served) : new Question(served))
   }
 
   /** @param value - the connection, or the `Grant` of its loan */

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import {
   cpSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -28,6 +29,15 @@ const entries = Object.keys(exports)
   .filter(entry => typeof exports[entry] === 'object')
   .map(entry => join(name, entry))
 
+/** The folder of a package, as Node finds it from here. */
+function installed(link: string): string {
+  for (let folder = root; ; folder = dirname(folder)) {
+    const found = join(folder, 'node_modules', link)
+    if (existsSync(found)) return found
+    assert.notEqual(folder, dirname(folder), `${link} is not installed`)
+  }
+}
+
 /** A project that has the package and what it asks of its users, and nothing of what this repository has beside. */
 function install(): void {
   const modules = join(consumer, 'node_modules')
@@ -35,7 +45,7 @@ function install(): void {
   cpSync(join(root, 'package.json'), join(modules, name, 'package.json'))
   for (const link of ['@types/node', 'ioredis', '@opentelemetry/api']) {
     mkdirSync(dirname(join(modules, link)), { recursive: true })
-    symlinkSync(join(root, 'node_modules', link), join(modules, link), 'junction')
+    symlinkSync(installed(link), join(modules, link), 'junction')
   }
   const imports = entries.map((entry, index) => `import * as entry${index} from '${entry}'`)
   const uses = `export const all = [${entries.map((_, index) => `entry${index}`).join(', ')}]`

@@ -132,8 +132,10 @@ class KeepsAll {
   }
 
   emptied(): void {
-    this.#delays.push(0)
+    this.isSlow = false
     this.hasDropped = false
+    this.#delays = [0]
+    this.#ends = Number.NEGATIVE_INFINITY
   }
 
   #begins(now: number, delay: number): boolean {

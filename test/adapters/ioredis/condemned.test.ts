@@ -244,6 +244,20 @@ for (const { name, Client } of versions) {
   })
 
   describe(`${name}: a pipeline that has run`, { skip }, () => {
+    test('may have a transaction within, whose EXEC has no arguments', async () => {
+      const pool = poolOf(Client, redis.url)
+      const results = await pool.use(client => {
+        interface Inline {
+          multi(): Inline
+          set(key: string, value: string): Inline
+          exec(): Inline & Promise<unknown[]>
+        }
+        return (client.pipeline() as unknown as Inline).multi().set(redis.key('inline'), '1').exec().exec()
+      })
+      assert.deepEqual(results.at(-1), [null, ['OK']])
+      await pool.close()
+    })
+
     test('is refused when it is run again after its loan, and does not give its old result', async () => {
       const pool = poolOf(Client, redis.url)
       const key = redis.key(`again-${name}`)

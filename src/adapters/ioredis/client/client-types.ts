@@ -55,7 +55,7 @@ export interface Command {
 /** A pipeline of ioredis, or a MULTI, which is one. */
 export interface Pipeline {
   readonly redis: object
-  exec(callback?: unknown): Promise<unknown>
+  exec(...args: unknown[]): Promise<unknown>
 }
 
 /** What `defineCommand` is given. */

@@ -14,14 +14,16 @@ interface OwnPipeline extends Pipeline {
  * Run a second time, a pipeline resolves with what it did the first time, whatever becomes of its commands: so that is
  * refused as a whole once its loan has ended. The method is one for all.
  */
-function exec(this: OwnPipeline, callback?: (error: unknown) => void): Promise<unknown> {
+function exec(this: OwnPipeline, ...args: unknown[]): Promise<unknown> {
   const loan = (this.redis as Partial<Handle>)[LOAN]
   if (loan?.ended !== true || !this[HAS_RUN]) {
     this[HAS_RUN] = true
-    return this[EXEC](callback)
+    // By number: within an inline transaction these are the arguments of a command, and undefined is one.
+    return this[EXEC](...args)
   }
+  const [callback] = args
   const refused = Promise.reject(ended(loan, 'pipeline().exec'))
-  if (typeof callback === 'function') refused.catch(callback)
+  if (typeof callback === 'function') refused.catch(callback as (error: unknown) => void)
   return refused
 }
 

@@ -1,0 +1,109 @@
+import { createServer, type IncomingMessage, type Server } from 'node:http'
+import { show } from '../api/read-input.ts'
+import { badOptions } from '../api/resolve-options.ts'
+import { outsideContext } from '../runtime/async-context.ts'
+import { type DiagnosticsHandlerOptions, diagnosticsHandler, type Handler } from './diagnostics-handler.ts'
+import { defaultSocketPath, makePrivate, removeAtExit, removeStaleSocket } from './unix-socket.ts'
+
+/** Where the server of {@link serveDiagnostics} listens, and to whom it answers. */
+export interface DiagnosticsServerOptions extends DiagnosticsHandlerOptions {
+  /** A Unix socket, which only this user can reach. Default: `lifeguard-pool-<pid>.sock` in the folder for temporary files. */
+  readonly path?: string | undefined
+  /** A TCP port instead; 0: any that is free. */
+  readonly port?: number | undefined
+  /** With `port`. Default `'127.0.0.1'`; any other than the loopback needs a `token`. */
+  readonly host?: string | undefined
+}
+
+export interface DiagnosticsServer {
+  /** The path of the socket, or the URL. */
+  readonly address: string
+  close(): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/** Of all who ask at a time; beyond, connections are closed. */
+const MOST_CONNECTIONS = 32
+/** For sending a request, and for taking the next part of an answer. Milliseconds. */
+const PATIENCE_MILLIS = 10_000
+const LOOPBACK = /^(?:127\.\d+\.\d+\.\d+|\[?::1\]?|localhost)$/
+
+/**
+ * Serves {@link diagnosticsHandler} from a server of its own, which keeps no process alive. A socket that a dead process
+ * has left at the path is replaced.
+ *
+ * @throws PoolError `POOL_BAD_OPTIONS`; the error of `listen`; or Error if the path is taken
+ */
+export async function serveDiagnostics(options: DiagnosticsServerOptions = {}): Promise<DiagnosticsServer> {
+  const issues = wrongWith(options)
+  if (issues.length > 0) throw badOptions(issues)
+  const { port, host = '127.0.0.1', token, path = defaultSocketPath() } = options
+  const handler = diagnosticsHandler(options)
+  const isOpen = port !== undefined && token === undefined
+  return outsideContext(async () => {
+    const server = createServer(isOpen ? localOnly(handler) : handler)
+    Object.assign(server, { maxConnections: MOST_CONNECTIONS, timeout: PATIENCE_MILLIS })
+    Object.assign(server, { headersTimeout: PATIENCE_MILLIS, requestTimeout: PATIENCE_MILLIS })
+    server.unref().on('connection', socket => socket.unref())
+    let forget: () => void = () => {}
+    if (port === undefined) {
+      await removeStaleSocket(path)
+      await listening(server, { path })
+      makePrivate(path)
+      forget = removeAtExit(path)
+    } else await listening(server, { port, host })
+    const close = (): Promise<void> =>
+      new Promise(resolve => {
+        forget()
+        server.close(() => resolve())
+        server.closeAllConnections()
+      })
+    return { address: addressOf(server, path), close, [Symbol.asyncDispose]: close }
+  })
+}
+
+function wrongWith({ path, port, host, token }: DiagnosticsServerOptions): string[] {
+  const issues: string[] = []
+  if (path !== undefined && (typeof path !== 'string' || path === ''))
+    issues.push(`path must be the path of a Unix socket, got ${show(path)}`)
+  if (port !== undefined && !(Number.isInteger(port) && port >= 0 && port <= 65_535))
+    issues.push(`port must be a whole number from 0 to 65535, got ${show(port)}`)
+  if (path !== undefined && port !== undefined) issues.push('path and port exclude each other')
+  if (host !== undefined && port === undefined) issues.push('host needs a port')
+  if (host !== undefined && typeof host !== 'string') issues.push(`host must be a text, got ${show(host)}`)
+  if (token !== undefined && (typeof token !== 'string' || token === ''))
+    issues.push('token must be a text that is not empty')
+  if (port !== undefined && token === undefined && !LOOPBACK.test(host ?? '127.0.0.1'))
+    issues.push(
+      `host ${show(host)} can be reached from other machines: give a token, or listen on 127.0.0.1 or a Unix socket`,
+    )
+  return issues
+}
+
+/** A page in somebody's browser must not read it by way of a name that it has made lead to the loopback. */
+function localOnly(handler: Handler): Handler {
+  const isLocal = ({ headers }: IncomingMessage): boolean =>
+    LOOPBACK.test((headers.host ?? '').replace(/:\d+$/, ''))
+  return (request, response) => {
+    if (isLocal(request)) handler(request, response)
+    else response.writeHead(403).end()
+  }
+}
+
+function listening(server: Server, where: { path: string } | { port: number; host: string }): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(where, () => {
+      server.off('error', reject)
+      // What a listening server still reports, as EMFILE at an accept, must not end the process.
+      server.on('error', () => {})
+      resolve()
+    })
+  })
+}
+
+function addressOf(server: Server, path: string): string {
+  const address = server.address()
+  if (address === null || typeof address === 'string') return path
+  return `http://${address.family === 'IPv6' ? `[${address.address}]` : address.address}:${address.port}`
+}
