@@ -5,6 +5,11 @@ import { reportAll } from 'lifeguard-pool/diagnostics'
 import { createRedisPool } from 'lifeguard-pool/ioredis'
 import { createSocketPool } from 'lifeguard-pool/net'
 
+const warnings = []
+process.on('warning', ({ code }) => {
+  if (code?.startsWith('LIFEGUARD')) warnings.push(code)
+})
+
 const server = createServer(socket => socket.on('error', () => {}).pipe(socket)).listen(
   0,
   '127.0.0.1',
@@ -28,6 +33,7 @@ const server = createServer(socket => socket.on('error', () => {}).pipe(socket))
       isOne: genericPool.createPool === createPool,
       redis: typeof createRedisPool,
       reports,
+      warnings,
     }
     process.stdout.write(`${JSON.stringify(facts)}\n`)
   },
