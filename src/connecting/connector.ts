@@ -135,9 +135,6 @@ export class Connector<T> {
     slots.move(slot, 'closing')
     liveness.unwatch(slot)
     const now = clock.now()
-    // Still lent when the pool is closed by force.
-    slot.scope?.end()
-    slot.scope = undefined
     if (this.breaker.isEarlyDeath(slot, { reason, detail }, now)) {
       const failure = {
         error: stillborn(this.#context.stats(), detail ?? reason),

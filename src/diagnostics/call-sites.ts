@@ -1,5 +1,5 @@
 import type { ResolvedOptions } from '../api/resolve-options.ts'
-import { heldFrom, type Scope } from '../nested/scope.ts'
+import { leasesOfUse } from '../nested/process-wide.ts'
 import type { StackTrace } from '../runtime/stack-trace.ts'
 
 /** The most that are named of a deep nesting. */
@@ -23,14 +23,10 @@ export function callSite(stack: string | undefined): string | undefined {
   return (frames.find(line => !/\/node_modules\/|\(node:/.test(line)) ?? frames[0])?.trim()
 }
 
-/** The pools of which a context held a lease already, from the innermost outwards. */
-export function nestedUnder(outer: Scope | undefined): string[] | undefined {
-  const held: string[] = []
-  let more = 0
-  for (let scope = heldFrom(outer); scope !== undefined; scope = heldFrom(scope.parent)) {
-    if (held.length === MOST) more += 1
-    else held.push(scope.exact ? `'${scope.member?.name}'` : `'${scope.member?.name}' (as its context says)`)
-  }
-  if (more > 0) held.splice(MOST - 1, 1, `${more + 1} more`)
+/** The pools of which whoever asked there held a lease of `use`, and holds it still, from the innermost outwards. */
+export function nestedUnder(asked: StackTrace | undefined): string[] | undefined {
+  if (asked === undefined || asked.leases.length === 0) return undefined
+  const held = leasesOfUse(asked).map(({ pool }) => `'${pool.name}'`)
+  if (held.length > MOST) held.splice(MOST - 1, held.length, `${held.length - MOST + 1} more`)
   return held.length === 0 ? undefined : held
 }

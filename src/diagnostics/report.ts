@@ -57,7 +57,7 @@ export function leasesOf<T>({ slots, busy, unused, options }: ReportView<T>, now
       ...work(busy, slot.resource as T),
       ...known('quietMillis', quietMillis(slot, now)),
       suspect: slot.isLeakSuspect,
-      ...known('nestedUnder', nestedUnder(slot.scope?.parent)),
+      ...known('nestedUnder', nestedUnder(slot.trace)),
       ...known('stack', whereTaken(slot, options)),
     }))
 }
@@ -68,7 +68,7 @@ function waiterReport<T>(waiter: Waiter<T>, options: ResolvedOptions, now: numbe
     waitedMillis: now - waiter.since,
     leftMillis: Number.isFinite(deadline) ? deadline - now : null,
     priority: waiter.priority,
-    ...known('nestedUnder', nestedUnder(waiter.wait?.scope)),
+    ...known('nestedUnder', nestedUnder(waiter.awaiters?.chain ?? waiter.trace)),
     ...known('stack', whereTaken(waiter, options)),
   }
 }

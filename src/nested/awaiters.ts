@@ -1,59 +1,54 @@
 import { StackTrace } from '../runtime/stack-trace.ts'
-import type { Scope, WaitEdge } from './scope.ts'
 
 /*
- * The functions of this file are async, and the promise that they return is the one that the caller awaits. So
- * whenever they are resumed, V8 can tell from it who awaits the acquire at that moment: the functions that are really
- * suspended on it, all others left out.
+ * The functions of this file are async, and the promise that they return is the one that the caller awaits. So whenever
+ * they are resumed, V8 can tell from it who awaits the acquire at that moment: the functions that are really suspended on
+ * it, all others left out.
  */
 
-/** Wakes {@link trackAwaiters}, to look around or to go. */
-export class Signal {
-  #ring!: () => void
-  rung!: Promise<void>
+/** Who awaits an acquire, from inner to outer. */
+export interface Awaiters {
+  /** As they were when they were last asked for. */
+  chain: StackTrace | undefined
+}
 
-  constructor() {
-    this.#hang()
-  }
+/** Wakes {@link answer}, to look again; then it waits for this. */
+export class Question {
+  readonly next: Promise<unknown>
 
-  readonly ring = (): void => {
-    const ring = this.#ring
-    this.#hang()
-    ring()
-  }
-
-  #hang(): void {
-    this.rung = new Promise(resolve => {
-      this.#ring = resolve
-    })
+  constructor(next: Promise<unknown>) {
+    this.next = next
   }
 }
 
-/** Waits in the caller's stead, and looks who awaits the acquire each time the bell rings. */
-export async function trackAwaiters<R>(
-  served: Promise<R>,
-  bell: Signal,
-  wait: WaitEdge,
-  scope: Scope,
-): Promise<R> {
-  let over = false
-  const end = (): void => {
-    over = true
-    bell.ring()
-  }
-  served.then(end, end)
+/** The async frames that are looked at: enough for deep recursion. */
+const DEPTH = 200
+
+/**
+ * Stands between an acquire that waits and its caller from the time when it is first asked who awaits it: the promise
+ * that the caller has is resolved with the one of this function, which nobody notices.
+ *
+ * @param served - fulfilled with what the acquire is served with, or with another {@link Question}
+ */
+export async function answer(awaiters: Awaiters, served: Promise<unknown>): Promise<unknown> {
+  // So many turns of the queue it takes until the caller's promise follows this one.
+  await undefined
+  await undefined
+  await undefined
   for (;;) {
-    await bell.rung
-    if (over) break
-    wait.chain = new StackTrace(trackAwaiters)
+    awaiters.chain = new StackTrace(answer, DEPTH)
+    const value = await served
+    if (!(value instanceof Question)) return value
+    served = value.next
   }
-  if (!scope.exact && scope.state === 'held') scope.owners = new StackTrace(trackAwaiters)
-  return await served
 }
 
 /** Hands over what a plain acquire has been served with, and notes who gets it. */
-export async function noteOwners<R>(served: Promise<R>, scope: Scope): Promise<R> {
+export async function noteOwners<R>(served: Promise<R>, trace: StackTrace): Promise<R> {
+  // So long it takes until an async helper that returns this promise follows it.
+  await undefined
+  await undefined
   const lent = await served
-  if (scope.state === 'held') scope.owners = new StackTrace(noteOwners)
+  trace.owners = new StackTrace(noteOwners)
   return lent
 }

@@ -2,7 +2,7 @@ import { numbersOf, PoolError, type PoolErrorDetails } from '../api/errors.ts'
 import type { PoolStats } from '../api/stats.ts'
 import { withoutStack } from '../runtime/stack-limit.ts'
 import type { StackTrace } from '../runtime/stack-trace.ts'
-import type { Knot, PoolNode, Scope } from './scope.ts'
+import type { Held, Knot, PoolNode } from './host.ts'
 
 /** How many connections a pool needs so that tasks which take several can always make progress. */
 export const SIZING =
@@ -12,20 +12,20 @@ const MARK =
   'If whoever holds a connection does not wait for this acquire (it was started and left to itself), mark it: ' +
   'acquire({ detached: true }) or use(fn, { detached: true })'
 
-const quoted = (pool: string | undefined): string => `'${pool ?? '?'}'`
+const quoted = (pool: string): string => `'${pool}'`
 
-function heldOf(leases: readonly Scope[]): string {
+function heldOf(leases: readonly Held[]): string {
   const counts = new Map<string, number>()
   for (const lease of leases) {
-    const name = quoted(lease.member?.name)
+    const name = quoted(lease.pool.name)
     counts.set(name, (counts.get(name) ?? 0) + 1)
   }
   return [...counts].map(([name, count]) => `${count} of pool ${name}`).join(' and ')
 }
 
-function stacks(leases: readonly Scope[], asked: StackTrace | undefined): string {
+function stacks(leases: readonly Held[], asked: StackTrace | undefined): string {
   if (asked === undefined) return ''
-  const held = leases.map(lease => {
+  const held = leases.map(({ lease }) => {
     const where = lease.trace?.text || '    (not taken; the next time it will be, see captureStacks)'
     return `Held since the acquire\n${where}`
   })
@@ -33,16 +33,16 @@ function stacks(leases: readonly Scope[], asked: StackTrace | undefined): string
 }
 
 /** Who holds what, who waits for what: a line for each pool of the knot, and the arrow back to the first. */
-export function circle(knot: Knot, first: PoolNode): string {
-  const members = [...new Set([first, ...knot.map(({ pool }) => pool)])]
-  const lines = members.map(member => {
+function circle(knot: Knot, first: string): string {
+  const isFirst = ({ name }: PoolNode): number => Number(name === first)
+  const pools = [...new Set(knot.map(({ pool }) => pool))].sort((a, b) => isFirst(b) - isFirst(a))
+  const lines = pools.map(pool => {
     const targets = new Map<PoolNode, number>()
-    for (const { waiter, pool, blocks } of knot) {
-      const count = 'waits' in waiter ? waiter.waits.size - waiter.answered.size : 1
-      if (blocks.some(lease => lease.member === member)) targets.set(pool, (targets.get(pool) ?? 0) + count)
+    for (const { pool: target, blocks } of knot) {
+      if (blocks.some(held => held.pool === pool)) targets.set(target, (targets.get(target) ?? 0) + 1)
     }
     const waiting = [...targets].map(([target, count]) => `${count} waiting for ${quoted(target.name)}`)
-    return `pool ${quoted(member.name)}: ${member.lent} lent, all held by ${waiting.join(' and ')}`
+    return `pool ${quoted(pool.name)}: ${pool.lent} lent, all held by ${waiting.join(' and ')}`
   })
   if (lines.length === 1) return `  ┌► ${lines[0]}\n  └──┘`
   return lines
@@ -52,8 +52,8 @@ export function circle(knot: Knot, first: PoolNode): string {
 
 export function deadlock(
   stats: PoolStats,
-  leases: readonly Scope[],
-  drawing: string,
+  leases: readonly Held[],
+  knot: Knot,
   details: Required<Pick<PoolErrorDetails, 'heldStacks' | 'waitStack' | 'pools' | 'waitedMillis'>>,
 ): PoolError {
   const error = withoutStack(
@@ -61,7 +61,7 @@ export function deadlock(
       new PoolError(
         'POOL_DEADLOCK',
         `deadlock in pool '${stats.name}', ended by this rejection after ${Math.round(details.waitedMillis)} ms ` +
-          `${numbersOf(stats)}: this acquire waited while its context held ${heldOf(leases)}, and\n${drawing}\n` +
+          `${numbersOf(stats)}: this acquire waited while its caller held ${heldOf(leases)}, and\n${circle(knot, stats.name)}\n` +
           `Take one connection per task, or all of them in the same order; ${SIZING}. ${MARK}`,
         { pool: stats.name, stats, ...details },
       ),
@@ -72,22 +72,22 @@ export function deadlock(
 
 export function nestedAcquire(
   stats: PoolStats,
-  leases: readonly Scope[],
+  leases: readonly Held[],
   asked: StackTrace | undefined,
 ): PoolError {
   const error = withoutStack(
     () =>
       new PoolError(
         'POOL_NESTED_ACQUIRE',
-        `nested acquire in pool '${stats.name}' refused, as nested is 'forbid' ${numbersOf(stats)}: this context ` +
+        `nested acquire in pool '${stats.name}' refused, as nested is 'forbid' ${numbersOf(stats)}: its caller ` +
           `holds ${heldOf(leases)} already. Pass that connection on, or release it first. ${MARK}` +
           stacks(leases, asked),
         {
           pool: stats.name,
           stats,
-          heldStacks: asked === undefined ? [] : leases.map(lease => lease.trace?.text ?? ''),
+          heldStacks: asked === undefined ? [] : leases.map(({ lease }) => lease.trace?.text ?? ''),
           waitStack: asked?.text ?? '',
-          pools: [...new Set(leases.map(lease => lease.member?.name ?? ''))],
+          pools: [...new Set(leases.map(({ pool }) => pool.name))],
         },
       ),
   )

@@ -9,10 +9,9 @@ import type { Connector } from '../connecting/connector.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
 import { Grant, isCurrent, type Slot } from '../connections/slot.ts'
 import { noteOwners } from '../nested/awaiters.ts'
-import type { Entry } from '../nested/host.ts'
+import type { Entry, Work as UseWork } from '../nested/host.ts'
 import type { Nesting } from '../nested/nesting.ts'
-import { endsAlone, unshare } from '../nested/reuse.ts'
-import type { Scope } from '../nested/scope.ts'
+import { type UseHost, useFrameOf } from '../nested/use-frame.ts'
 import { type Call, Waiter } from '../queue/waiter.ts'
 import { acquireChannel, endOperation, runOperation, TracedAcquire, useChannel } from '../runtime/channels.ts'
 import type { StackSampler } from '../runtime/stack-sampler.ts'
@@ -45,6 +44,11 @@ export class Acquiring<T> implements LeaseHost<T> {
   readonly #strict: Nesting<T> | undefined
   /** What an acquire without options asks for. */
   readonly #defaultRequest: Request
+  readonly #useHost: UseHost<Slot<T>> = {
+    call: (work, slot) =>
+      useChannel.hasSubscribers ? this.#tracedWork(work, slot) : work(slot.lent as never),
+    end: slot => this.#lending.giveBack(slot),
+  }
 
   constructor(context: PoolContext<T>, lending: Lending<T>, lifecycle: Lifecycle<T>, entries: EntryPoints) {
     const { options, nesting } = context
@@ -70,17 +74,21 @@ export class Acquiring<T> implements LeaseHost<T> {
     if (refusal !== undefined) return refuse(refusal, traced)
     const slot = given === undefined ? this.#lendIdle() : undefined
     if (slot === undefined) return this.#enter(given, 'acquire', traced) as Promise<T>
-    this.#begin(slot, 'acquire', false, traced)
-    return slot.trace === undefined ? promiseOf(slot) : noteOwnersOf(promiseOf(slot), slot)
+    this.#begin(slot, 'acquire', given, traced)
+    return slot.trace === undefined ? promiseOf(slot) : noteOwners(promiseOf(slot), slot.trace)
   }
 
   use<R>(work: Work<T, R>, given: Given): Promise<R> {
     const refusal = this.#strict?.refusal(given, this.#entries.use)
     if (refusal !== undefined)
       return refuse(refusal, acquireChannel.hasSubscribers ? this.#trace('use') : undefined)
-    const share = this.#strict?.shared(given, true, this.#entries.use)
-    if (share === undefined) return this.#use(work, given)
-    return this.#strict?.within(share, () => this.#useShared(share, work)) as Promise<R>
+    const shared = this.#strict?.share(work as UseWork<R>, given)
+    if (shared !== undefined) return shared
+    const traced = acquireChannel.hasSubscribers ? this.#trace('use') : undefined
+    const slot = given === undefined ? this.#lendIdle() : undefined
+    if (slot === undefined) return this.#useLater(work, given, this.#enter(given, 'use', traced))
+    this.#begin(slot, 'use', given, traced)
+    return this.#run(work, slot, given)
   }
 
   async lease(given: Given): Promise<Lease<T>> {
@@ -92,9 +100,9 @@ export class Acquiring<T> implements LeaseHost<T> {
       const grant = (await this.#enter(given, 'lease', traced)) as Grant<T>
       return new Lease(grant.slot, grant.loan, this)
     }
-    this.#begin(slot, 'lease', false, traced)
+    this.#begin(slot, 'lease', given, traced)
     const { loan } = slot
-    if (slot.trace !== undefined) await noteOwnersOf(DONE, slot)
+    if (slot.trace !== undefined) await noteOwners(DONE, slot.trace)
     return new Lease(slot, loan, this)
   }
 
@@ -111,70 +119,34 @@ export class Acquiring<T> implements LeaseHost<T> {
   }
 
   /**
-   * Ends the current loan of a slot; its connection stays with whoever shares it.
+   * Ends the current loan of a slot.
    * @returns see {@link Lending.giveBack}
    */
   endLoan(slot: Slot<T>, how: 'release' | 'destroy'): Promise<void> | undefined {
-    if (how === 'destroy') this.#lending.destroy(slot)
-    else if (this.#strict === undefined || endsAlone(slot.scope)) return this.#lending.giveBack(slot)
+    if (how === 'release') return this.#lending.giveBack(slot)
+    this.#lending.destroy(slot)
     return undefined
   }
 
-  async #use<R>(work: Work<T, R>, given: Given): Promise<R> {
-    const traced = acquireChannel.hasSubscribers ? this.#trace('use') : undefined
-    let slot = given === undefined ? this.#lendIdle() : undefined
-    let loan: number
-    if (slot === undefined) ({ slot, loan } = (await this.#enter(given, 'use', traced)) as Grant<T>)
-    else {
-      loan = slot.loan
-      this.#begin(slot, 'use', false, traced)
-      // From a microtask of its own the scope reaches nobody but the work, and there is nothing to restore: from Node
-      // 24 on, `run` makes two maps for that, and takes 100 ns longer than this turn of the queue.
-      if (this.#nesting !== undefined) await DONE
-    }
+  async #useLater<R>(work: Work<T, R>, given: Given, served: Promise<T | Grant<T>>): Promise<R> {
+    const { slot, loan } = (await served) as Grant<T>
     // Somebody who had it before may have given it back once more meanwhile.
     if (!isCurrent(slot, loan)) throw refusals.leaseEnded(this.stats(), 'use was to begin')
-    this.#nesting?.enter(slot.scope)
-    let result: R
-    try {
-      result = await (useChannel.hasSubscribers ? this.#tracedWork(work, slot) : work(slot.lent as T))
-    } catch (error) {
-      if (isCurrent(slot, loan)) {
-        slot.isDoubtful = true
-        this.endLoan(slot, 'release')
-      }
-      throw error
-    }
-    // Unless the function has ended the loan itself.
-    if (isCurrent(slot, loan)) {
-      const sent = this.endLoan(slot, 'release')
-      if (sent !== undefined) await sent
-    }
-    return result
+    return await this.#run(work, slot, given)
   }
 
-  async #useShared<R>(share: Scope, work: Work<T, R>): Promise<R> {
-    const slot = share.slot as Slot<T>
-    const { loan } = slot
-    let sent: Promise<void> | undefined
-    try {
-      return await (useChannel.hasSubscribers ? this.#tracedWork(work, slot) : work(slot.lent as T))
-    } catch (error) {
-      // Whoever shares it may go on; the next borrower may not.
-      if (isCurrent(slot, loan)) slot.isDoubtful = true
-      throw error
-    } finally {
-      if (unshare(share) && isCurrent(slot, loan)) sent = this.#lending.giveBack(slot)
-      if (sent !== undefined) await sent
-    }
+  #run<R>(work: Work<T, R>, slot: Slot<T>, given: Given): Promise<R> {
+    const frame = useFrameOf(slot, this.#nesting?.detector, this.#useHost)
+    if (this.#strict === undefined) return frame.run(work as UseWork<R>)
+    return this.#strict.run(frame, work as UseWork<R>, given)
   }
 
-  async #tracedWork<R>(work: Work<T, R>, slot: Slot<T>): Promise<R> {
+  async #tracedWork<R>(work: UseWork<R>, slot: Slot<T>): Promise<R> {
     const { id: connection, loan } = slot
     const message: UseMessage = { ...this.#context.identity(), connection, loan }
     let failure: { error: unknown } | undefined
     try {
-      return await runOperation(useChannel, message, async () => await work(slot.lent as T))
+      return await runOperation(useChannel, message, async () => await work(slot.lent as never))
     } catch (error) {
       failure = { error }
       throw error
@@ -200,12 +172,14 @@ export class Acquiring<T> implements LeaseHost<T> {
   }
 
   /** A loan has begun, at once: notes who took it, as far as that is sampled. */
-  #begin(slot: Slot<T>, call: Call, detached: boolean, traced: TracedAcquire | undefined): void {
+  #begin(slot: Slot<T>, call: Call, given: Given, traced: TracedAcquire | undefined): void {
     const { lentAt } = slot
-    if (traced !== undefined) traced.served(slot.id, slot.loan, 0)
-    if (this.#sampler.left > 0 || lentAt >= this.#sampler.refillAt)
+    if (this.#sampler.left > 0 || lentAt >= this.#sampler.refillAt) {
       slot.trace = this.#sampler.capture(this.#entries[call], lentAt)
-    if (this.#nesting !== undefined) this.#nesting.begin(slot, call === 'use', detached, this.#entries[call])
+      this.#nesting?.look(slot.trace, given, lentAt)
+    }
+    if (this.#strict !== undefined && call !== 'use') this.#strict.plainScope(given)?.begin(slot)
+    if (traced !== undefined) traced.servedAtOnce(slot.id, slot.loan)
   }
 
   /** The other path: options to read, somebody before us, or nothing idle. */
@@ -223,9 +197,9 @@ export class Acquiring<T> implements LeaseHost<T> {
     this.#lifecycle.start()
     const slot = given === undefined ? undefined : this.#lendIdle()
     if (slot !== undefined) {
-      this.#begin(slot, call, request.detached, traced)
+      this.#begin(slot, call, given, traced)
       const served = Promise.resolve(call === 'acquire' ? (slot.lent as T) : new Grant(slot))
-      return slot.trace === undefined || call === 'use' ? served : noteOwnersOf(served, slot)
+      return slot.trace === undefined || call === 'use' ? served : noteOwners(served, slot.trace)
     }
     const refusal = this.#refusal(request)
     if (refusal !== undefined) return refuse(refusal, traced)
@@ -240,13 +214,17 @@ export class Acquiring<T> implements LeaseHost<T> {
     if (this.#sampler.affords(now)) waiter.trace = this.#sampler.capture(this.#entries[call], now)
     else this.#sampler.waiting()
     const { breaker } = this.#connector
-    waiter.traced = traced
+    waiter.traced = traced?.waits()
     if (breaker.isOpen) waiter.breakerOpening = breaker.openings
-    const served = nesting === undefined ? promise : nesting.queued(waiter, promise, this.#entries[call])
+    if (nesting !== undefined) {
+      if (waiter.trace !== undefined) nesting.look(waiter.trace, given, now)
+      if (call !== 'use') waiter.scope = nesting.plainScope(given)
+      nesting.detector.watch(now)
+    }
     queue.enqueue(waiter)
     times.queued(queue.waiting)
     this.#lending.serve(now)
-    return served
+    return waiter.trace === undefined || call === 'use' ? promise : noteOwners(promise, waiter.trace)
   }
 
   /** What an acquire that will not wait would have to wait for. */
@@ -292,8 +270,3 @@ function refuse(error: unknown, traced: TracedAcquire | undefined): Promise<neve
 
 /** What a loan gives to its borrower: made once per connection, or once per loan where each has a handle of its own. */
 const promiseOf = <T>(slot: Slot<T>): Promise<T> => slot.served ?? Promise.resolve(slot.lent as T)
-
-/** For a plain loan whose stack was taken: it is noted who gets it. */
-function noteOwnersOf<T, R>(served: Promise<R>, slot: Slot<T>): Promise<R> {
-  return slot.scope === undefined ? served : noteOwners(served, slot.scope)
-}

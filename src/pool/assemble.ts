@@ -6,7 +6,9 @@ import type { PoolContext } from '../connecting/pool-context.ts'
 import { handlesOf } from '../connections/handles.ts'
 import { Liveness } from '../connections/liveness.ts'
 import { ServerIdleTimeout } from '../connections/server-idle-timeout.ts'
+import type { Slot } from '../connections/slot.ts'
 import { Slots } from '../connections/slots.ts'
+import { hasTrafficWithin } from '../connections/traffic.ts'
 import { holderInWords, silenceAmong } from '../diagnostics/findings.ts'
 import type { RecentProblems } from '../diagnostics/recent-problems.ts'
 import { leasesOf, type ReportView } from '../diagnostics/report.ts'
@@ -19,6 +21,7 @@ import { Nesting } from '../nested/nesting.ts'
 import { LoadShedder } from '../queue/load-shedder.ts'
 import { ServiceRate } from '../queue/service-rate.ts'
 import { WaitQueue } from '../queue/wait-queue.ts'
+import type { Waiter } from '../queue/waiter.ts'
 import { newHookDeadlines } from '../runtime/attempt.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { PoolEmitter } from '../runtime/emitter.ts'
@@ -85,7 +88,17 @@ export function assemble<T>(
     identity: () => events.identity(),
     onChange: () => lifecycle.recheck(),
   }
-  const host: NestingHost<T> = { ...shared, reject: waiter => queue.reject(waiter, 'deadlocked') }
+  const host: NestingHost<T> = {
+    ...shared,
+    waits: () => queue.waiters(),
+    waiting: () => queue.waiting,
+    hasTrafficWithin: (slot, now, millis) => hasTrafficWithin(slot as Slot<T>, now, millis),
+    reject: (wait, error) => {
+      const waiter = wait as Waiter<T>
+      waiter.ownError = error
+      return queue.reject(waiter, 'deadlocked')
+    },
+  }
   const context: PoolContext<T> = {
     ...shared,
     nesting: options.nested === 'allow' ? undefined : new Nesting<T>(host, stalls),

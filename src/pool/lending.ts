@@ -182,15 +182,12 @@ export class Lending<T> implements ValidatorHost<T> {
 
   #noteEnd(slot: Slot<T>, now: number, how: PoolEvents<T>['leak-end'][0]['how']): void {
     const { events, options, totals, nesting, times } = this.#context
-    const heldMillis = now - slot.lentAt
+    // Both may have been read a little earlier, and not in this order: see `Clock.recent`.
+    const heldMillis = Math.max(now - slot.lentAt, 0)
     totals.released += 1
     slot.trace = undefined
     times.released(heldMillis)
-    if (nesting !== undefined) {
-      nesting.ended(now, how === 'reclaimed' ? undefined : slot.scope)
-      slot.scope?.end()
-      slot.scope = undefined
-    }
+    if (nesting !== undefined) nesting.detector.lastSign = now
     if (tracing.loans) log.lend('%s #%d: back, loan %d', options.name, slot.id, slot.loan)
     if (slot.isLeakSuspect) {
       slot.isLeakSuspect = false
@@ -265,13 +262,16 @@ export class Lending<T> implements ValidatorHost<T> {
 
   #grant(slot: Slot<T>, now: number, first?: Waiter<T>): void {
     const { queue, nesting } = this.#context
-    const urgent = nesting?.detector.prioritised() ?? (first?.hasEnded === false ? first : undefined)
+    const stoodInKnot = nesting?.detector.prioritised() as Waiter<T> | undefined
+    const urgent = stoodInKnot ?? (first?.hasEnded === false ? first : undefined)
     const waiter = urgent === undefined ? (queue.shift() as Waiter<T>) : queue.remove(urgent)
     queue.serviceRate?.served(now, queue.waiting)
-    this.lend(slot, now, now - waiter.since)
+    const waitedMillis = Math.max(now - waiter.since, 0)
+    this.lend(slot, now, waitedMillis)
     slot.trace = waiter.trace
-    nesting?.granted(waiter, slot, now)
-    waiter.traced?.served(slot.id, slot.loan, now - waiter.since)
+    if (nesting !== undefined) nesting.detector.lastSign = now
+    waiter.scope?.begin(slot)
+    waiter.traced?.served(slot.id, slot.loan, waitedMillis)
     waiter.grant(waiter.call === 'acquire' ? slot.lent : new Grant(slot))
   }
 

@@ -10,6 +10,8 @@ import { type Lender, Line, type Way } from './random-programs.ts'
 export interface Source {
   readonly pools: readonly number[]
   readonly text: string
+  /** Is it written as what the docs call proved? Of a plain lease around a `Promise.all` it is not. */
+  readonly isProvable: boolean
 }
 
 type Main = (lenders: readonly Lender[], run: CompiledRun) => void
@@ -19,6 +21,8 @@ interface Place {
   readonly depth: number
   /** Nobody awaits this line, or holds anything of its own yet: what it takes carries the mark. */
   readonly detached: boolean
+  /** Is a plain lease held around this place, by the same line? */
+  readonly holdsPlain: boolean
   readonly line: string
 }
 
@@ -95,6 +99,7 @@ export class Writer {
   #ways: readonly Way[] = []
   #pools = 0
   #names = 0
+  #isProvable = true
 
   constructor(chance: Chance) {
     this.#chance = chance
@@ -109,7 +114,7 @@ export class Writer {
       : [chance.pick<Way>(['acquire', 'acquire', 'lease'])]
     // A task may be started several times, in a context that carries whatever the last one has left there.
     const tasks = Array.from({ length: 1 + chance.below(3) }, () =>
-      this.#func({ depth: 3, detached: false, line: 'line' }),
+      this.#func({ depth: 3, detached: false, holdsPlain: false, line: 'line' }),
     )
     const starts = Array.from({ length: 1 + chance.below(5) }, () => {
       const pause = chance.oneIn(2) ? `await run.sleep(${this.#millis(20)});` : ''
@@ -117,7 +122,7 @@ export class Writer {
     })
     const main = `async function main() {\n${starts.join('\n')}\n}`
     const text = `(pool, run) => {\n${[...this.#functions, main].join('\n')}\nvoid main()\n}`
-    return { pools, text }
+    return { pools, text, isProvable: this.#isProvable }
   }
 
   #name(kind: string): string {
@@ -158,13 +163,14 @@ try {\n${body}\n} catch (error) { ${place.line}.failure = error } finally { ${pl
     const kind = depth === 0 ? 0 : chance.below(14)
     if (kind >= 4 && kind <= 8) return this.#hold(inner, detached)
     if (kind === 9) {
+      if (place.holdsPlain) this.#isProvable = false
       const branches = Array.from({ length: 2 + chance.below(2) }, () => this.#func(inner))
       const lines = this.#name('lines')
       const calls = branches.map((branch, index) => `${branch}(${lines}[${index}])`).join(', ')
       return `const ${lines} = run.branches(${line}, ${branches.length})
 await Promise.all([${calls}])\nrun.joined(${line})`
     }
-    if (kind === 10) return `void ${this.#func({ ...inner, detached: true })}(run.line())`
+    if (kind === 10) return `void ${this.#func({ ...inner, detached: true, holdsPlain: false })}(run.line())`
     if (kind === 11) return `await ${this.#part(inner)}(${line})`
     if (kind === 12) return this.#loop(inner)
     // Started now and awaited later: with `use` this would have to carry the mark until then.
@@ -190,7 +196,7 @@ run.joins(${line}, ${child})\nawait ${promise}\n}\nrun.joined(${line})\n}`
     const pool = chance.below(this.#pools)
     const way = chance.pick(this.#ways)
     const { line } = place
-    const body = this.#steps({ ...place, detached: false })
+    const body = this.#steps({ ...place, detached: false, holdsPlain: place.holdsPlain || way !== 'use' })
     const taken = this.#name('taken')
     const held = `run.holds(${line}, ${pool})\ntry {\n${body}\n} finally { run.gives(${line}, ${pool})`
     if (way === 'use') {
@@ -205,15 +211,11 @@ ${held}; ${give} }\n} finally { run.runs(${line}) }`
   /** The call that gives a connection: the pool's own, or a helper's. */
   #take(way: Way, pool: number, detached: boolean): string {
     const call = `pool[${pool}].${way}(${detached})`
-    const kind = this.#chance.below(6)
-    if (kind > 2) return call
+    const kind = this.#chance.below(4)
+    if (kind > 1) return call
     const name = this.#name('take')
-    if (kind === 0) this.#functions.push(`async function ${name}() { return await ${call} }`)
-    if (kind === 1) this.#functions.push(`const ${name} = () => ${call}`)
-    if (kind === 2) {
-      const pause = `await run.sleep(${this.#millis(2)})`
-      this.#functions.push(`async function ${name}() { const taken = await ${call}; ${pause}; return taken }`)
-    }
+    if (kind === 0) this.#functions.push(`async function ${name}() { return ${call} }`)
+    else this.#functions.push(`const ${name} = () => ${call}`)
     return `${name}()`
   }
 }

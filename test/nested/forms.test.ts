@@ -12,7 +12,7 @@ import { endings, GRACE, type Thing, tally, World } from './pools-on-one-clock.t
 /** Two graces, and what the alarm and the look at the stacks may add. */
 const SOON = 2 * GRACE + 40
 /** The same for plain acquires while no such loan has come back yet. */
-const FIRST = 6 * GRACE + 40
+const FIRST = 28 * GRACE + 40
 
 /** Resolves once so many have called it: each holds its first connection by then. */
 function meeting(size: number): () => Promise<void> {
@@ -215,7 +215,7 @@ if (!isMainThread) {
           }
         }),
       )
-      await world.clock.advance(SOON)
+      await world.clock.advance(how === 'use' ? SOON : FIRST)
       assert.deepEqual(tally(await ended), { done: 99, POOL_DEADLOCK: 1 })
       assert.equal(world.deadlocks[0]?.length, 100)
     })

@@ -10,10 +10,10 @@ import { endings, failure, GRACE, type Thing, tally, World } from './pools-on-on
  * must not make it quicker to judge.
  */
 
-/** Shorter than the five graces for which a knot of plain loans has to stand. */
-const HOLD = 3 * GRACE
-const PATIENT = { acquireTimeoutMillis: 60 * GRACE }
-const FEW = { times: 100, time: 100 * GRACE }
+/** Shorter than the time for which a knot of plain loans has to stand. */
+const HOLD = 20 * GRACE
+const PATIENT = { acquireTimeoutMillis: 200 * GRACE }
+const FEW = { times: 20 }
 
 never(
   'two branches of a handler inside an async wrapper that nobody awaits',
@@ -184,7 +184,7 @@ function atTurn(world: World, nth: number, run: () => void): void {
 }
 
 test('a task that stops waiting while others are still being asked is no part of the knot', async () => {
-  for (let nth = 1; nth <= 6; nth += 1) {
+  for (let nth = 1; nth <= 3; nth += 1) {
     const world = new World()
     const pool = world.pool({ max: 2, acquireTimeoutMillis: 100 * GRACE })
     let fail = (): void => {}
@@ -261,5 +261,5 @@ test('the message of a victim names what it certainly held, not what may be held
     error = failure(handle(1))
   })
   await world.clock.advance(20 * GRACE)
-  assert.match((await error)?.message ?? '', /its context held 1 of pool 'mine', and/)
+  assert.match((await error)?.message ?? '', /its caller held 1 of pool 'mine', and/)
 })

@@ -37,7 +37,7 @@ export class World {
   }
 
   pool(options: PoolOptions = {}, factory: Factory<Thing> = this.factory()): Pool<Thing> {
-    const given = { deadlockGraceMillis: GRACE, ...options }
+    const given = { deadlockGraceMillis: GRACE, acquireTimeoutMillis: 60_000, ...options }
     const pool = openPool(factory, given, true, { clock: this.clock, random: Math.random })
     pool.on('deadlock', ({ pools }) => this.deadlocks.push(pools))
     pool.on('nested', () => {

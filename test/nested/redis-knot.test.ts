@@ -12,7 +12,8 @@ const TASKS = 300
 
 /** On a machine that does something else as well, a run may take longer. */
 const RUNS = 3
-const SOON_MILLIS = 200
+/** Of plain acquires stacks alone prove nothing, so they have to stand for longer. */
+const SOON_MILLIS = { use: 200, acquire: 1000 }
 
 /** @returns how long the knot stood, in milliseconds */
 async function scene(how: 'acquire' | 'use'): Promise<number> {
@@ -82,7 +83,7 @@ for (const how of ['acquire', 'use'] as const) {
     skip: redis.skip,
   }, async () => {
     const times: number[] = []
-    while (times.length < RUNS && !times.some(time => time < SOON_MILLIS)) times.push(await scene(how))
-    assert.ok(Math.min(...times) < SOON_MILLIS, `${times.map(Math.round)} ms from the knot to its end`)
+    while (times.length < RUNS && !times.some(time => time < SOON_MILLIS[how])) times.push(await scene(how))
+    assert.ok(Math.min(...times) < SOON_MILLIS[how], `${times.map(Math.round)} ms from the knot to its end`)
   })
 }

@@ -121,7 +121,7 @@ test('who asks for a code gets what errors with it always say, and no more than 
   assert.deepEqual([phase, numbers, timeout.pool], ['queue', [1, 0], stats.name])
 
   const details = { heldStacks: [], waitStack: '', pools: [stats.name], waitedMillis: 3 }
-  const knot = given(deadlock(stats, [], '', details))
+  const knot = given(deadlock(stats, [], [], details))
   assert.ok(isPoolError(knot, 'POOL_DEADLOCK'))
   const told: [readonly string[], string, readonly string[], number] = [
     knot.heldStacks,

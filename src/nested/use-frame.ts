@@ -1,0 +1,51 @@
+import { leaseName } from '../runtime/stack-trace.ts'
+import type { Lease, PoolNode, UseFrame, Work } from './host.ts'
+import { addFrame, nextNumber } from './process-wide.ts'
+
+/** What a frame needs from its pool. */
+export interface UseHost<S extends Lease> {
+  /** Calls what `use` was given. */
+  call<R>(work: Work<R>, slot: S): R | PromiseLike<R>
+  /** Ends a loan; what it returns is waited for. */
+  end(slot: S): Promise<void> | undefined
+}
+
+/**
+ * The frame for a loan of this connection, made for its first `use`. A function that has ended its loan early may run on
+ * for as long as it likes; its name is not given to the next loan then.
+ */
+export function useFrameOf<S extends Lease>(slot: S, pool: PoolNode | undefined, host: UseHost<S>): UseFrame {
+  if (slot.frame !== undefined && slot.frame.users === 0) return slot.frame
+  const number = nextNumber()
+  const name = leaseName(number)
+  const { [name]: run } = {
+    async [name]<R>(work: Work<R>): Promise<R> {
+      const { loan } = slot
+      frame.loan = loan
+      frame.users += 1
+      let result: R
+      try {
+        result = await host.call(work, slot)
+      } catch (error) {
+        frame.users -= 1
+        if (isCurrent(slot, loan)) {
+          // Whoever shares it may go on; the next borrower may not.
+          slot.isDoubtful = true
+          if (frame.users === 0) host.end(slot)
+        }
+        throw error
+      }
+      frame.users -= 1
+      // Unless the function has ended the loan itself.
+      const ending = frame.users === 0 && isCurrent(slot, loan) ? host.end(slot) : undefined
+      if (ending !== undefined) await ending
+      return result
+    },
+  }
+  const frame: UseFrame = { number, lease: slot, pool, loan: 0, users: 0, run: run as UseFrame['run'] }
+  addFrame(frame)
+  slot.frame = frame
+  return frame
+}
+
+const isCurrent = (lease: Lease, loan: number): boolean => lease.loan === loan && lease.state === 'lent'
