@@ -4,12 +4,14 @@ import * as firstLoans from './first-loans.ts'
 import * as growth from './growth.ts'
 import * as guards from './guards.ts'
 import * as memory from './memory.ts'
+import * as outages from './outages.ts'
 import * as queue from './queue.ts'
 import * as recovery from './recovery.ts'
 import * as redis from './redis.ts'
 import * as restOfProcess from './rest-of-process.ts'
 import type { Scene } from './scene.ts'
 import * as sockets from './sockets.ts'
+import * as telemetry from './telemetry.ts'
 
 /** By file, in the order of a run: a process that runs one scene reads no more than its file. */
 const FILES = {
@@ -24,6 +26,8 @@ const FILES = {
   sockets,
   redis,
   recovery,
+  outages,
+  telemetry,
 }
 
 /** The scenes by name. */

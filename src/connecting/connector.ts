@@ -237,6 +237,7 @@ export class Connector<T> {
     totals.created += 1
     times.created(now - slot.startedAt)
     slot.createdAt = now
+    this.capacity.connectedAt = now
     slot.idleSince = now
     slot.traffic.said(undefined, now)
     slot.spread = this.#context.random()

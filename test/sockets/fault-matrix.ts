@@ -48,6 +48,13 @@ export function poolFor(server: FaultServer, options: PoolOptions = {}): Pool<So
   return createSocketPool({ ...where, ...(tls && { tls }) }, { fifo: false, ...options })
 }
 
+/** A connection that has been of use: one that dies before that counts as a failed connect, and they would be made seldom. */
+async function talk(socket: Socket): Promise<void> {
+  const answer = once(socket, 'data')
+  socket.write('?')
+  await answer
+}
+
 /** @returns how many of so many connections that died while idle were lent all the same */
 export async function deadLent(
   pool: Pool<Socket>,
@@ -57,7 +64,8 @@ export async function deadLent(
   tries: number,
 ): Promise<number> {
   let dead = 0
-  let socket = await answered(await pool.acquire())
+  let socket = await pool.acquire()
+  await talk(socket)
   await pool.release(socket)
   for (let tried = 0; tried < tries; tried += 1) {
     const before = socket
@@ -74,16 +82,10 @@ export async function deadLent(
       await pool.destroy(socket)
       socket = await pool.acquire()
     } else assert.ok(!socket.destroyed, 'a new connection, and already destroyed')
-    await pool.release(await answered(socket))
+    await talk(socket)
+    await pool.release(socket)
   }
   return dead
-}
-
-/** Uses a new connection once: one that dies before anything was answered counts as a create that failed. */
-async function answered(socket: Socket): Promise<Socket> {
-  socket.write('question')
-  await once(socket, 'data')
-  return socket
 }
 
 /** A server, a pool, and one cell of the matrix. */
@@ -94,7 +96,7 @@ export async function cell(
   tries: number,
   open: (server: FaultServer) => Pool<Socket> = poolFor,
 ): Promise<{ dead: number; pool: Pool<Socket> }> {
-  const server = await startFaultServer({ ...transport, mode: 'echo' })
+  const server = await startFaultServer({ mode: 'echo', ...transport })
   const pool = open(server)
   try {
     return { dead: await deadLent(pool, server, fault, phase, tries), pool }
