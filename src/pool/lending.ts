@@ -184,9 +184,9 @@ export class Lending<T> implements ValidatorHost<T> {
     const { events, options, totals, nesting, times } = this.#context
     const heldMillis = now - slot.lentAt
     totals.released += 1
+    if (nesting !== undefined) nesting.ended(slot.trace, now)
     slot.trace = undefined
     times.released(heldMillis)
-    if (nesting !== undefined) nesting.detector.lastSign = now
     if (tracing.loans) log.lend('%s #%d: back, loan %d', options.name, slot.id, slot.loan)
     if (slot.isLeakSuspect) {
       slot.isLeakSuspect = false
