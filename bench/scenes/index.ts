@@ -10,6 +10,7 @@ import * as redis from './redis.ts'
 import * as restOfProcess from './rest-of-process.ts'
 import type { Scene } from './scene.ts'
 import * as sockets from './sockets.ts'
+import * as telemetry from './telemetry.ts'
 
 /** By file, in the order of a run: a process that runs one scene reads no more than its file. */
 const FILES = {
@@ -24,6 +25,7 @@ const FILES = {
   sockets,
   redis,
   recovery,
+  telemetry,
 }
 
 /** The scenes by name. */

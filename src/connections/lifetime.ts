@@ -2,7 +2,9 @@ import type { ResolvedOptions } from '../api/resolve-options.ts'
 import type { DestroyReason } from '../api/stats.ts'
 import type { Slot } from './slot.ts'
 
-/** Is a connection that comes back, or is about to be lent, past its time? */
+/**
+ * Why a connection that comes back, or is about to be lent, must be destroyed; undefined: it is not past its time.
+ */
 export function expired<T>(
   slot: Slot<T>,
   now: number,
@@ -23,8 +25,8 @@ export function mustRetire<T>(slot: Slot<T>, now: number, retireAfter: number): 
   return now - slot.activeAt >= retireAfter * (1 - SPREAD * slot.spread)
 }
 
-/** A stall of more than so many milliseconds may have been a machine that slept, while the connections aged. */
-const MOST_FORGIVEN = 10_000
+/** A longer stall, in milliseconds, may have been a machine that slept while its connections aged. */
+const MAX_DISCOUNTED_STALL = 10_000
 
 /** Must an idle connection be validated before it is lent? */
 export function mustValidate<T>(
@@ -36,8 +38,8 @@ export function mustValidate<T>(
   if (options.testOnBorrow) return true
   const since = Math.max(slot.idleSince, slot.provenAt)
   const limit = options.validateAfterIdleMillis
-  // After a stall all connections would look stale, and be asked all at once.
-  return now - since >= limit && now - since - Math.min(stalls.since(since), MOST_FORGIVEN) >= limit
+  // Without the discount, all connections would look stale after a stall and be validated at once.
+  return now - since >= limit && now - since - Math.min(stalls.since(since), MAX_DISCOUNTED_STALL) >= limit
 }
 
 /**

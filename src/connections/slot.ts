@@ -27,7 +27,7 @@ export const newCounts = (): Counts => ({
   closed: 0,
 })
 
-/** Something that happened to a connection; it counts at the next boundary: borrow, return or sweep. */
+/** Something that went wrong with a connection; it takes effect at the next boundary: borrow, return or check. */
 export interface Fault {
   readonly reason: DestroyReason
   readonly detail: string | undefined
@@ -41,7 +41,7 @@ export interface ByteCounts {
   readonly written: number
 }
 
-/** The pool's record of one connection, from the first thought of it to its end. */
+/** The pool's record of one connection, from the start of its create to the end of its close. */
 export class Slot<T> {
   state: SlotState = 'connecting'
   /** Set by a successful create, and kept: a closed connection is still named in events. */
@@ -58,18 +58,21 @@ export class Slot<T> {
   fault: Fault | undefined = undefined
   socket: Socket | undefined = undefined
   watch: SocketWatch | undefined = undefined
-  /** Whether it is on the list of those whose sockets are made to flow at the end of the turn. */
+  /** Whether its socket is to be made to flow at the end of this turn. */
   awaitsFlow = false
   /** When a look at the kernel last found it good, and when it last answered a round trip. */
   lookedAt = 0
   provenAt = 0
-  /** When there was last traffic, as far as is known, the bytes of its socket by then, and when they were last counted. */
+  /**
+   * When there was last traffic, as far as is known, the bytes of its socket by then, and when they were last
+   * counted.
+   */
   activeAt = 0
   bytes = 0
   sampledAt = 0
   /** What had gone through its socket by the time when it was made, where the socket counts that. */
   startBytes: ByteCounts | undefined = undefined
-  /** What the verdict on deadlocks has seen of its traffic. */
+  /** What the deadlock detector has seen of its traffic. */
   traffic: TrafficSample | undefined = undefined
   /** When its peer was first seen to have closed its side while the connection was lent; 0: it has not. */
   endedAt = 0
@@ -141,8 +144,8 @@ export const isCurrent = <T>(slot: Slot<T>, loan: number): boolean =>
   slot.loan === loan && slot.state === 'lent'
 
 /**
- * Which loan somebody has been given. Some microtasks pass before its borrower goes on; by then somebody else may have
- * ended it, and the slot may be lent anew.
+ * Which loan a waiter has been given. Some microtasks pass before its caller goes on; by then the loan may have been
+ * ended by another caller, and the slot may be lent anew.
  */
 export class Grant<T> {
   readonly slot: Slot<T>

@@ -6,12 +6,12 @@ import { type Counts, move, newCounts, Slot } from './slot.ts'
  * All slots of a pool: which there are, which are idle and since when, and which resource belongs to which.
  *
  * Invariants, asserted after every step of the model test:
- * 1. the counts equals a recount of the slots;
+ * 1. the counts equal a recount of the slots;
  * 2. the idle list holds exactly the idle slots, longest idle first;
  * 3. a resource is known ⇔ its slot is connected and not closing.
  */
 export class Slots<T> {
-  /** The first connection becomes idle while no other is: there is something to look after again. */
+  /** A connection becomes idle while no other is. */
   onFirstIdle: () => void = () => {}
   readonly counts: Counts = newCounts()
   readonly all = new Set<Slot<T>>()
@@ -54,7 +54,7 @@ export class Slots<T> {
     return this.#handles !== undefined
   }
 
-  /** Tells whose the resource is. @returns false if it already belongs to a slot */
+  /** Notes which slot a resource belongs to. @returns false if it already belongs to a slot */
   register(slot: Slot<T>, resource: T): boolean {
     if (this.#byResource.has(resource)) return false
     this.#byResource.set(resource, slot)
@@ -75,7 +75,7 @@ export class Slots<T> {
   lentSlot(resource: T): Slot<T> | undefined {
     const slot = this.#byResource.get(resource)
     if (slot === undefined || slot.state !== 'lent') return undefined
-    // The connection behind the handles is nobody's to give back.
+    // The connection behind the handles cannot be given back by a borrower.
     return this.#handles === undefined || slot.lent === resource ? slot : undefined
   }
 
@@ -87,10 +87,10 @@ export class Slots<T> {
     this.#byResource.set(handle, slot)
   }
 
-  /** A loan ends: its handle is good for nothing from now on. @returns what the borrower left behind */
+  /** A loan ends: its handle refuses everything from now on. @returns what the borrower left behind */
   endLoan(slot: Slot<T>): Leftover | undefined {
     if (this.#handles === undefined) return undefined
-    // The slot keeps the handle: whoever was granted the loan and gets to it only now is to have one that refuses.
+    // The slot keeps the handle: a borrower whose grant arrives only now must get one that refuses.
     const handle = slot.lent as T
     return this.#byResource.delete(handle) ? this.#handles.unlend(slot.resource as T, handle) : undefined
   }
@@ -98,7 +98,7 @@ export class Slots<T> {
   /** Moves a slot; keeps the idle list and the names in step. */
   move(slot: Slot<T>, to: SlotState): void {
     const wasIdle = slot.state === 'idle'
-    // A loan that somebody else than its borrower ends, as a forced close does.
+    // The pool itself ends the loan, as a forced close does.
     if (slot.state === 'lent' && to === 'closing') this.endLoan(slot)
     move(slot, to, this.counts)
     if (wasIdle) this.#unlink(slot)
@@ -122,7 +122,7 @@ export class Slots<T> {
     return found
   }
 
-  /** Mostly at the end; a connection that was validated in passing goes back to where its idle age puts it. */
+  /** Mostly at the end; a connection that was validated while idle goes back to where its idle age puts it. */
   #append(slot: Slot<T>): void {
     const isFirst = this.#latestIdle === undefined
     let before = this.#latestIdle

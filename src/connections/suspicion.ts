@@ -23,7 +23,7 @@ export class Suspicion {
 
   /** Since when a look must have found the connection good; undefined if one has. */
   since<T>(slot: Slot<T>): number | undefined {
-    // Mostly it came to rest after the last alarm.
+    // Mostly it became idle after the last suspicion.
     if (slot.idleSince >= this.#closedAt) return undefined
     return Math.max(slot.lookedAt, slot.provenAt) < this.#closedAt ? this.#closedAt : undefined
   }

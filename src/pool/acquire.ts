@@ -174,12 +174,12 @@ export class Acquiring<T> implements LeaseHost<T> {
   /** A loan has begun, at once: notes who took it, as far as that is sampled. */
   #begin(slot: Slot<T>, call: Call, given: Given, traced: TracedAcquire | undefined): void {
     const { lentAt } = slot
-    if (traced !== undefined) traced.served(slot.id, slot.loan, 0)
     if (this.#sampler.left > 0 || lentAt >= this.#sampler.refillAt) {
       slot.trace = this.#sampler.capture(this.#entries[call], lentAt)
       this.#nesting?.look(slot.trace, given, lentAt)
     }
     if (this.#strict !== undefined && call !== 'use') this.#strict.plainScope(given)?.begin(slot)
+    if (traced !== undefined) traced.servedAtOnce(slot.id, slot.loan)
   }
 
   /** The other path: options to read, somebody before us, or nothing idle. */
@@ -214,7 +214,7 @@ export class Acquiring<T> implements LeaseHost<T> {
     if (this.#sampler.affords(now)) waiter.trace = this.#sampler.capture(this.#entries[call], now)
     else this.#sampler.waiting()
     const { breaker } = this.#connector
-    waiter.traced = traced
+    waiter.traced = traced?.waits()
     if (breaker.isOpen) waiter.breakerOpening = breaker.openings
     if (nesting !== undefined) {
       if (waiter.trace !== undefined) nesting.look(waiter.trace, given, now)

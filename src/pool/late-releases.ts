@@ -6,7 +6,7 @@ import type { Slot } from '../connections/slot.ts'
  */
 export class LateReleases {
   readonly #objects = new WeakSet<object>()
-  /** Few: a pool of plain values is a rare thing. */
+  /** Few: pools of plain values are rare. */
   readonly #values = new Set<unknown>()
 
   /** Its borrower will give it back later. */
@@ -18,7 +18,7 @@ export class LateReleases {
     else this.#values.add(resource)
   }
 
-  /** Is this the first late release? Then it is no mistake of whoever makes it. */
+  /** Is this the first late release? Then its caller has made no mistake. */
   take(resource: unknown): boolean {
     return this.#values.delete(resource) || this.#objects.delete(resource as object)
   }

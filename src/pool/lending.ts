@@ -182,7 +182,8 @@ export class Lending<T> implements ValidatorHost<T> {
 
   #noteEnd(slot: Slot<T>, now: number, how: PoolEvents<T>['leak-end'][0]['how']): void {
     const { events, options, totals, nesting, times } = this.#context
-    const heldMillis = now - slot.lentAt
+    // Both may have been read a little earlier, and not in this order: see `Clock.recent`.
+    const heldMillis = Math.max(now - slot.lentAt, 0)
     totals.released += 1
     if (nesting !== undefined) nesting.ended(slot.trace, now)
     slot.trace = undefined
@@ -265,11 +266,12 @@ export class Lending<T> implements ValidatorHost<T> {
     const urgent = stoodInKnot ?? (first?.hasEnded === false ? first : undefined)
     const waiter = urgent === undefined ? (queue.shift() as Waiter<T>) : queue.remove(urgent)
     queue.serviceRate?.served(now, queue.waiting)
-    this.lend(slot, now, now - waiter.since)
+    const waitedMillis = Math.max(now - waiter.since, 0)
+    this.lend(slot, now, waitedMillis)
     slot.trace = waiter.trace
     if (nesting !== undefined) nesting.detector.lastSign = now
     waiter.scope?.begin(slot)
-    waiter.traced?.served(slot.id, slot.loan, now - waiter.since)
+    waiter.traced?.served(slot.id, slot.loan, waitedMillis)
     waiter.grant(waiter.call === 'acquire' ? slot.lent : new Grant(slot))
   }
 

@@ -1,6 +1,6 @@
-import type { PoolIdentity } from '../api/channels.ts'
+import type { PoolIdentity, PoolInstance } from '../api/channels.ts'
 import type { PoolEvents } from '../api/events.ts'
-import type { Factory } from '../api/factory.ts'
+import type { Factory, ServerInfo } from '../api/factory.ts'
 import type { AcquireOptions } from '../api/options.ts'
 import { isRecord, show } from '../api/read-input.ts'
 import { badOptions, type ResolvedOptions } from '../api/resolve-options.ts'
@@ -32,6 +32,9 @@ export class Pool<T> extends PoolEmitter<T> {
   readonly #parts: Parts<T>
   readonly #acquiring: Acquiring<T>
   readonly #lifecycle: Lifecycle<T>
+  /** What messages say of this pool, as long as its server is the same. */
+  #identity: PoolIdentity | undefined
+  #knownServer: ServerInfo | undefined
   #waitingClients: WaitingClients<T> | undefined
 
   static {
@@ -224,14 +227,12 @@ export class Pool<T> extends PoolEmitter<T> {
 
   /** @internal */
   override identity(): PoolIdentity {
-    const { system, address, port, database } = this.#parts.context.factory.server ?? {}
-    return {
-      ...{ pool: this.name, instance: this },
-      ...(system === undefined ? {} : { system }),
-      ...(address === undefined ? {} : { serverAddress: address }),
-      ...(port === undefined ? {} : { serverPort: port }),
-      ...(database === undefined ? {} : { database }),
+    const { server } = this.#parts.context.factory
+    if (this.#identity === undefined || server !== this.#knownServer) {
+      this.#knownServer = server
+      this.#identity = identityOf(this, server)
     }
+    return this.#identity
   }
 
   /** @internal Tells every time that is counted. @returns ends it */
@@ -246,6 +247,19 @@ export class Pool<T> extends PoolEmitter<T> {
 
   #misused(issue: string): Promise<never> {
     return Promise.reject(badOptions([issue], this.name, this.stats()))
+  }
+}
+
+function identityOf(
+  instance: PoolInstance,
+  { system, address, port, database }: ServerInfo = {},
+): PoolIdentity {
+  return {
+    ...{ pool: instance.name, instance },
+    ...(system === undefined ? {} : { system }),
+    ...(address === undefined ? {} : { serverAddress: address }),
+    ...(port === undefined ? {} : { serverPort: port }),
+    ...(database === undefined ? {} : { database }),
   }
 }
 

@@ -12,7 +12,7 @@ import { withoutStack } from '../runtime/stack-limit.ts'
 /** An acquire timeout of a full pool lists the holders, unless one has done so this short a time ago. */
 const HOLDERS_MILLIS = 10_000
 
-/** Tells those who leave the queue without a connection why, with everything that helps whoever reads it. */
+/** Rejects waiters with an error that says why, with the numbers, the cause and who holds the connections. */
 export class Rejections<T> implements QueueListener<T> {
   readonly #context: PoolContext<T>
   readonly #connector: Connector<T>
@@ -83,7 +83,7 @@ export class Rejections<T> implements QueueListener<T> {
     return this.#silence.words
   }
 
-  /** What there is to say of a connect that has not come to an end yet; one error for a crowd. */
+  /** The error that says how long a connect has been under way; one error for all waiters that leave together. */
   #stillConnecting(stats: PoolStats): PoolError | undefined {
     if (this.#connectError?.stats === stats) return this.#connectError
     const { slots, clock } = this.#context
@@ -95,7 +95,9 @@ export class Rejections<T> implements QueueListener<T> {
     return undefined
   }
 
-  /** Who holds the connections of a full pool, oldest first; not again and again for each of a crowd. */
+  /**
+   * Who holds the connections of a full pool, oldest first; not again for each of the waiters that leave together.
+   */
   #holders(): string[] | undefined {
     const { clock, slots, options } = this.#context
     const now = clock.now()

@@ -1,13 +1,14 @@
 /**
- * Controlled delay (CoDel; Nichols and Jacobson, "Controlling Queue Delay", 2012, RFC 8289), in the form that Elixir's
+ * Controlled delay (CoDel; Nichols and Jacobson, "Controlling Queue Delay", 2012, RFC 8289), in the form that
+ * Elixir's
  * DBConnection gave it for pools: it looks at the smallest queue delay of each interval. A burst brings that back to
  * nothing as it drains; only a queue that stands, because more is asked for than can be served, keeps it above the
  * target. From then on waiters older than twice the target are dropped where they would have been served, until an
  * interval has seen a delay within the target.
  *
- * Three deviations: a queue that was empty counts as a delay of nothing as soon as somebody joins it; time for which the
+ * Three deviations: a queue that was empty counts as a delay of 0 as soon as a waiter joins it; time for which the
  * event loop stood still is not counted as waiting (the caller sees to that); where the youngest go first, having
- * dropped somebody keeps it dropping, see {@link Codel.dropped}.
+ * dropped a waiter keeps it dropping, see {@link Codel.dropped}.
  */
 export class Codel {
   /** Is there a standing queue? */
@@ -17,7 +18,7 @@ export class Codel {
   /** The smallest delay of the current interval, in milliseconds. */
   #least = 0
   #intervalEnds = Number.NEGATIVE_INFINITY
-  /** Has somebody been dropped since the queue was empty, or since the interval began? */
+  /** Has a waiter been dropped since the queue was empty, or since the interval began? */
   #hasDropped = false
 
   constructor(targetMillis: number, intervalMillis: number) {
@@ -26,7 +27,7 @@ export class Codel {
   }
 
   /**
-   * Somebody is about to be served, and the one in front has waited so long.
+   * A waiter is about to be served, and the first in the queue has waited so long.
    * @returns the age above which waiters are dropped
    */
   dequeue(now: number, delay: number): number {
@@ -39,7 +40,7 @@ export class Codel {
     return this.isSlow ? 2 * this.#target : Number.POSITIVE_INFINITY
   }
 
-  /** Nobody waits: whatever queue there was does not stand any more. */
+  /** The queue is empty: there is no standing queue any more. */
   emptied(): void {
     this.isSlow = false
     this.#least = 0
@@ -48,7 +49,8 @@ export class Codel {
   }
 
   /**
-   * Somebody has been dropped where the youngest go first: it is still more than can be served. The delay of the oldest
+   * A waiter has been dropped where the youngest go first: there is still more load than can be served. The delay of
+   * the oldest
    * does not say so, as it begins anew whenever those before are dropped; without this, it swings to and fro.
    */
   dropped(): void {
@@ -56,7 +58,7 @@ export class Codel {
   }
 
   /**
-   * Nobody has been served since the last look, an interval ago, and the one in front has waited so long.
+   * No waiter has been served since the last check, an interval ago, and the first in the queue has waited so long.
    * @returns the age above which waiters are dropped
    */
   stuck(now: number, delay: number): number {

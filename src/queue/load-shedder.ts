@@ -8,15 +8,15 @@ import type { Waiter } from './waiter.ts'
 /** What the shedder needs of the queue. */
 export interface ShedQueue<T> {
   readonly waiting: number
-  /** Who has waited longest, of whatever priority: those of a low one stand behind all others. */
+  /** The waiter that has waited longest, of any priority: those of a low priority stand behind all others. */
   oldest(): Waiter<T> | undefined
   /** Those of each priority, oldest first. */
   readonly lists: readonly Iterable<Waiter<T>>[]
-  /** Sends these away. */
+  /** Rejects these waiters. */
   shed(group: readonly Waiter<T>[]): void
 }
 
-/** Applies {@link Codel} to the queue of a pool. All of it is O(1) a waiter, and nothing at all while nobody waits. */
+/** Applies {@link Codel} to the queue of a pool. It costs O(1) a waiter, and nothing while no acquire waits. */
 export class LoadShedder<T> {
   readonly #codel: Codel
   readonly #lifo: boolean
@@ -42,18 +42,18 @@ export class LoadShedder<T> {
     this.#poll = new Alarm(clock, () => this.#check(), stalls)
   }
 
-  /** Is the youngest to be served first? Only while there is a standing queue. */
+  /** Is the youngest waiter to be served first? Only while there is a standing queue. */
   get takesYoungest(): boolean {
     return this.#lifo && this.#codel.isSlow
   }
 
-  /** Somebody joins an empty queue. */
+  /** The first waiter joins an empty queue. */
   queueStarted(now: number): void {
     this.#codel.emptied()
     if (!this.#poll.isSet) this.#poll.set(now + this.#interval)
   }
 
-  /** A connection is at hand. Sends away those who have waited too long for it. */
+  /** A connection is ready to be lent. Rejects the waiters that have waited too long for it. */
   dequeue(now: number): void {
     this.#served = true
     const first = this.#queue.oldest()
@@ -66,7 +66,7 @@ export class LoadShedder<T> {
     this.#poll.clear()
   }
 
-  /** Connections that do not come back at all never come to {@link dequeue}. */
+  /** Where no connection comes back at all, {@link dequeue} is never called. */
   #check(): void {
     const first = this.#queue.oldest()
     if (first === undefined) return
@@ -90,7 +90,7 @@ export class LoadShedder<T> {
     this.#queue.shed(group)
   }
 
-  /** Whoever waited because the event loop stood still did not wait for us. */
+  /** Time for which the event loop stood still is not queue delay. */
   #delay(waiter: Waiter<T>, now: number): number {
     return now - waiter.since - this.#stalls.since(waiter.since)
   }

@@ -5,14 +5,14 @@ const WEIGHT = 1 / 8
 /** Fewer samples than this say nothing. */
 const ENOUGH = 16
 
-/** How fast a queue is served, seen only while somebody waits: the mean time from one hand-over to the next. */
+/** How fast a queue is served: the mean time from one hand-over to the next, measured only while acquires wait. */
 export class ServiceRate {
   /** Milliseconds; a moving mean. */
   #between = 0
   #samples = 0
   #lastAt = 0
   #hadBacklog = false
-  /** When somebody was last let in to see whether the estimate still holds. */
+  /** When an acquire was last let in to see whether the estimate still holds. */
   #probedAt = 0
   readonly #stalls: Stalls
 
@@ -21,13 +21,13 @@ export class ServiceRate {
   }
 
   /**
-   * Somebody has been served.
+   * A waiter has been served.
    * @param waiting - how many still wait
    */
   served(now: number, waiting: number): void {
-    // Without a backlog the time since the last one was spent waiting for customers.
+    // Without a backlog, the time since the last hand-over was spent waiting for work.
     if (this.#hadBacklog) {
-      // Nobody is slow because the event loop stood still.
+      // A stall of the event loop says nothing about the speed of the service.
       const stalled = this.#stalls.since(this.#lastAt)
       const between = Math.max(now - this.#lastAt - stalled, 0)
       this.#between += (between - this.#between) * (this.#samples === 0 ? 1 : WEIGHT)
@@ -37,7 +37,7 @@ export class ServiceRate {
     this.#hadBacklog = waiting > 0
   }
 
-  /** Nobody waits any more, as all have given up: how fast they would have been served is not known. */
+  /** The queue is empty because all waiters gave up: how fast they would have been served is not known. */
   emptied(): void {
     this.#hadBacklog = false
   }

@@ -11,20 +11,23 @@ import type { Waiter, WaiterState } from './waiter.ts'
 /** Why a waiter left without a connection. */
 export type RejectReason = Exclude<WaiterState, 'waiting' | 'granted'>
 
-/** Of those who leave together: when that was, the pool as it was then, and why nothing could be made. */
+/**
+ * What waiters that leave together have in common: the time, the pool's stats at that time, and why no connection
+ * could be made.
+ */
 export interface Snapshot {
   readonly now: number
   readonly stats: PoolStats
   readonly cause: unknown
 }
 
-/** Sees out those who leave without a connection. */
+/** Rejects the waiters that leave without a connection. */
 export interface QueueListener<T> {
-  /** What those who leave at this moment are told alike. */
+  /** What all waiters that leave at this moment are told. */
   snapshot(now: number): Snapshot
-  /** Fails the waiter, which has already left the queue. */
+  /** Rejects one waiter, which has already left the queue. */
   onRejected(waiter: Waiter<T>, how: RejectReason, snapshot: Snapshot): void
-  /** One or more have left. */
+  /** One or more waiters have left. */
   onAnyRejected(): void
 }
 
@@ -67,7 +70,7 @@ export class WaitQueue<T> {
     if (waiter.signal !== undefined) this.#listen(waiter, waiter.signal)
   }
 
-  /** Takes the next waiter, who is then granted: the caller serves it in the same step. */
+  /** Removes the next waiter and marks it as granted: the caller has to serve it in the same step. */
   shift(): Waiter<T> | undefined {
     const waiter = this.loadShedder?.takesYoungest === true ? this.#youngest() : this.peek()
     return waiter === undefined ? undefined : this.remove(waiter)
@@ -84,7 +87,7 @@ export class WaitQueue<T> {
     return this.#lists.find(list => list.last !== undefined)?.last
   }
 
-  /** Who has waited longest, of whatever priority. */
+  /** The waiter that has waited longest, of any priority. */
   oldest(): Waiter<T> | undefined {
     let oldest: Waiter<T> | undefined
     for (const list of this.#lists) {
@@ -94,72 +97,72 @@ export class WaitQueue<T> {
     return oldest
   }
 
-  /** How many are served before one who comes now with that priority. */
+  /** How many waiters are served before a new one of this priority. */
   ahead(priority: number): number {
     let count = 0
-    // The youngest goes first, in its list.
+    // With the youngest first, those of the same priority do not stand in front.
     const last = this.loadShedder?.takesYoungest === true ? priority - 1 : priority
     for (let list = 0; list <= last; list += 1) count += this.#lists[list]?.length ?? 0
     return count
   }
 
-  /** Sends those away whom the shedder has chosen. */
+  /** Rejects the waiters that the load shedder has chosen. */
   shed(group: readonly Waiter<T>[]): void {
     this.#rejectAll(group, 'shed')
   }
 
-  /** A probe has failed: sends those away who came since the breaker opened. */
+  /** A probe has failed: rejects the waiters that came since the breaker opened. */
   rejectSince(opening: number): void {
     if (this.waiting === 0) return
     const group = this.waiters().filter(waiter => waiter.breakerOpening === opening)
     if (group.length > 0) this.#rejectAll(group, 'unhealthy')
   }
 
-  /** No connection can be made, and waiting does not help: sends everybody away. */
+  /** No connection can be made, and waiting does not help: rejects all waiters. */
   rejectUnhealthy(): void {
     if (this.waiting > 0) this.#rejectAll(this.waiters(), 'unhealthy')
   }
 
-  /** Takes one waiter out of its turn, who is then granted. */
+  /** Removes one waiter out of turn and marks it as granted. */
   remove(waiter: Waiter<T>): Waiter<T> {
     waiter.state = 'granted'
     this.#unlink(waiter)
     return waiter
   }
 
-  /** Sends a waiter away. @returns false if it had already left */
+  /** Rejects one waiter. @returns false if it had already left */
   reject(waiter: Waiter<T>, how: 'refused' | 'deadlocked' = 'refused'): boolean {
     if (waiter.hasEnded) return false
     this.#rejectAll([waiter], how)
     return true
   }
 
-  /** Sends everybody away, for good: nobody enters any more. */
+  /** Rejects all waiters, for good: no waiter is let in any more. */
   close(): void {
     this.#rejectAll(this.waiters(), 'refused')
     this.#deadlines.stop()
     this.loadShedder?.stop()
   }
 
-  /** Everybody who waits, in the order in which they will be served. */
+  /** All waiters, in the order in which they will be served. */
   waiters(): Waiter<T>[] {
     return this.#lists.flatMap(list => [...list])
   }
 
-  /** Those who wait, by priority, each list in order of arrival. */
+  /** The waiters by priority, each list in order of arrival. */
   get lists(): readonly Iterable<Waiter<T>>[] {
     return this.#lists
   }
 
   #rejectAll(group: readonly Waiter<T>[], how: RejectReason): void {
     const left = group.filter(each => this.#leave(each, how))
-    // A closing pool does not settle before everybody has heard of it.
+    // `close` must not settle before all waiters have been told.
     const millis = how === 'refused' ? Number.POSITIVE_INFINITY : PORTION_MILLIS
     this.#notify(left, how, this.listener.snapshot(this.#clock.now()), millis, 0)
     this.listener.onAnyRejected()
   }
 
-  /** Tells those who have left. Of a large group each hears in a turn of the loop that has not been held up for long. */
+  /** Rejects waiters that have left the queue, in portions: a large group must not hold the event loop up. */
   #notify(
     left: readonly Waiter<T>[],
     how: RejectReason,
@@ -186,7 +189,7 @@ export class WaitQueue<T> {
     return true
   }
 
-  /** Somebody joins an empty queue. */
+  /** The first waiter joins an empty queue. */
   #occupied(first: Waiter<T>): void {
     this.loadShedder?.queueStarted(first.since)
     this.#deadlines.hold(true)
@@ -210,7 +213,7 @@ export class WaitQueue<T> {
     }
   }
 
-  /** One listener a signal: adding one costs a walk over those already there. */
+  /** One listener for each signal: adding one costs a walk over the listeners that are already there. */
   #listen(waiter: Waiter<T>, signal: AbortSignal): void {
     const group = this.#bySignal.get(signal)
     if (group !== undefined) {

@@ -4,7 +4,7 @@ import type { LeaseScope } from '../nested/host.ts'
 import type { TracedAcquire } from '../runtime/channels.ts'
 import type { StackTrace } from '../runtime/stack-trace.ts'
 
-/** Where a waiting acquire is: it leaves `waiting` once, and whoever moves it learns whether it was the one. */
+/** The state of an acquire. It leaves `waiting` once; the caller that moves it learns whether it was the first. */
 export type WaiterState =
   | 'waiting'
   | 'granted'
@@ -44,9 +44,12 @@ export class Waiter<T> {
   awaiters: Awaiters | undefined = undefined
   /** The opening of the breaker during which it came, see {@link Breaker.openings}; -1: the breaker was closed. */
   breakerOpening = -1
-  /** Set while somebody traces it: told of its end by whoever settles it. */
+  /** Set while a subscriber traces this acquire; told when the acquire ends. */
   traced: TracedAcquire | undefined = undefined
-  /** What it is told in place of an error of the queue: to break a deadlock, or by a user of `_waitingClientsQueue`. */
+  /**
+   * The error to reject with instead of the queue's own: it breaks a deadlock, or comes from a user of
+   * `_waitingClientsQueue`.
+   */
   ownError: unknown = undefined
   #resolve: Resolve
 
@@ -88,12 +91,13 @@ export class Waiter<T> {
   }
 
   fail(error: unknown): void {
-    // A promise that is resolved with this is rejected. To keep its other function as well would cost 64 bytes a waiter.
+    // A promise that is resolved with this is rejected. To keep its other function as well would cost 64 bytes a
+    // waiter.
     // biome-ignore lint/suspicious/noThenProperty: that is what it is for
     this.#settle({ then: (_: unknown, reject: (error: unknown) => void) => reject(error) })
   }
 
-  /** What it waited for is not kept alive by a waiter that has left. */
+  /** A waiter that has left must not keep alive what it waited for. */
   #settle(value: unknown): void {
     this.#resolve(value)
     this.#resolve = settled

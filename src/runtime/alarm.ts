@@ -2,12 +2,12 @@ import { LONGEST_MILLIS } from '../api/option-rules.ts'
 import type { Clock, Timer } from './clock.ts'
 
 /**
- * A turn of the loop that takes so long, or a timer that is so late, did not lose the odd millisecond: the loop stood
- * still. Well above the scheduling noise of a loaded machine, well below any deadline worth setting.
+ * A turn of the loop that takes this long, or a timer that is this late, counts as a stall of the event loop. Well
+ * above the scheduling noise of a loaded machine, well below any deadline worth setting.
  */
 export const STALL_MILLIS = 25
 
-/** Who is told how late timers fire. */
+/** Is told how late timers fire. */
 export interface StallListener {
   /**
    * A timer fires this many milliseconds late.
@@ -16,12 +16,15 @@ export interface StallListener {
   late(millis: number): boolean
 }
 
-/** So many turns in a row, each of them a stall, are waited for: a loop that is always late must judge all the same. */
+/**
+ * At most so many turns in a row, each of them a stall, are waited for: a loop that is always late must not put the
+ * alarm off for ever.
+ */
 const MOST_YIELDS = 3
 
 /**
- * One timer that can be set earlier again and again, and that does not judge in haste: when the loop has stood still,
- * it lets the poll phase run first. Node runs due timers before it polls, so at that moment the answers that came in
+ * One timer that can be set earlier at any time. When it fires after a stall, it lets the poll phase run first. Node
+ * runs due timers before it polls, so at that moment the answers that came in
  * time still lie unread in the kernel.
  */
 export class Alarm {
@@ -44,7 +47,10 @@ export class Alarm {
     return this.#timer !== undefined || this.#yielding
   }
 
-  /** Rings at that time, or earlier if it already was to. An infinite time holds the process and never rings. */
+  /**
+   * Rings at that time, or earlier if it is set to an earlier time already. An infinite time holds the process and
+   * never rings.
+   */
   set(at: number): void {
     if (this.isSet && at >= this.#at) return
     this.#at = at
@@ -79,24 +85,24 @@ export class Alarm {
     if (this.#stalls.late(now - this.#firesAt)) {
       this.#yielding = true
       this.#yield(now, MOST_YIELDS)
-    } else this.#judge()
+    } else this.#ringIfDue()
   }
 
   #yield(since: number, left: number): void {
     this.#clock.turn(() => {
       if (!this.#yielding) return
       const now = this.#clock.now()
-      // What was delivered in this very turn may have stopped the loop again.
+      // What was delivered in this turn may have blocked the loop again.
       if (this.#stalls.late(now - since) && left > 1) {
         this.#yield(now, left - 1)
         return
       }
       this.#yielding = false
-      this.#judge()
+      this.#ringIfDue()
     })
   }
 
-  #judge(): void {
+  #ringIfDue(): void {
     // Not yet: the delay was capped, a timer may fire a fraction early, or the alarm was cleared and set anew.
     const now = this.#clock.now()
     if (now < this.#at) this.#arm(now)

@@ -9,7 +9,7 @@ export type Outcome<R> =
   | { readonly ok: true; readonly value: R }
   | { readonly ok: false; readonly error: unknown; readonly timedOut: boolean }
 
-/** What bounding a hook needs to know of the pool. */
+/** What the deadline of a hook needs from the pool. */
 export interface HookLimits {
   readonly clock: Clock
   readonly stalls: Stalls
@@ -72,7 +72,10 @@ export function attempt<R>(
   )
 }
 
-/** The deadline has passed: tells the hook, and hears what it has to say to that, how far it has come for instance. */
+/**
+ * The deadline has passed: aborts the hook's signal and gives it one turn to settle with an error of its own, which
+ * may say how far it had come.
+ */
 async function abandon<R>(
   running: Promise<R>,
   millis: number,

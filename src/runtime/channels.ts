@@ -60,17 +60,34 @@ export function endOperation<M extends { error?: unknown }>(
 }
 
 /**
- * An acquire that somebody traces. Its end is told in a microtask of its own, in the context of its caller, and before
- * the caller goes on: subscribers never run in the middle of a step of the pool. It is told by whoever settles the
+ * An acquire that somebody traces. Its end is told in the context of its caller, before the caller goes on, and never in
+ * the middle of a step of the pool: where it has waited, in a microtask of its own. It is told by whoever settles the
  * acquire; a reaction of ours on the caller's promise would hide from V8 who awaits it.
  */
 export class TracedAcquire {
   readonly #message: AcquireMessage
-  readonly #inContext = runInCapturedContext()
+  /** Of one that waits. Not made for the others: it takes as long as all the rest. */
+  #inContext: (<R>(run: () => R) => R) | undefined = undefined
 
   constructor(message: AcquireMessage) {
     this.#message = message
-    runOperation(acquireChannel, message, () => {})
+    const { start, end } = acquireChannel
+    if (start.hasSubscribers) start.runStores(message, nothing)
+    if (end.hasSubscribers) end.publish(message)
+  }
+
+  /** It has to wait. */
+  waits(): this {
+    this.#inContext = runInCapturedContext()
+    return this
+  }
+
+  /** Told in the call itself, which has done its step: the function of `use` may begin before any microtask. */
+  servedAtOnce(connection: number, loan: number): void {
+    this.#message.connection = connection
+    this.#message.loan = loan
+    this.#message.waitedMillis = 0
+    endOperation(acquireChannel, this.#message)
   }
 
   served(connection: number, loan: number, waitedMillis: number): void {
@@ -85,6 +102,10 @@ export class TracedAcquire {
 
   #end(waitedMillis: number, failure: { readonly error: unknown } | undefined): void {
     this.#message.waitedMillis = waitedMillis
-    this.#inContext(() => inMicrotask(() => endOperation(acquireChannel, this.#message, failure)))
+    const end = (): void => inMicrotask(() => endOperation(acquireChannel, this.#message, failure))
+    if (this.#inContext === undefined) end()
+    else this.#inContext(end)
   }
 }
+
+const nothing = (): void => {}

@@ -3,11 +3,11 @@ import type { Clock } from './clock.ts'
 import { Heap } from './heap.ts'
 import type { Stalls } from './stalls.ts'
 
-/** What expires together does so in portions of so many milliseconds; the loop turns in between. */
+/** Entries that expire together do so in portions of so many milliseconds; the loop turns in between. */
 export const PORTION_MILLIS = 8
 /** After so many, the clock is read again. */
 export const PORTION_CHECK = 256
-/** So many that have ended may stay in the heap beside those that have not. */
+/** So many ended entries may stay in the heap beside those that have not ended. */
 const MAX_ENDED = 64
 
 /** Something that ends by itself or at its deadline. Times are in milliseconds of the pool's clock. */
@@ -24,15 +24,16 @@ interface PutOff<E> {
   readonly times: number
 }
 
-/** What becomes of entries whose time is up. */
+/** Is told of entries whose time is up. */
 export interface ExpiryListener<E> {
   expire(entry: E, now: number): void
-  /** All that were due at this moment, or a portion of them, have expired. */
+  /** All entries that were due at this moment, or a portion of them, have expired. */
   done?(): void
 }
 
 /**
- * Many deadlines behind one timer: a heap, the earliest first. What ends in time stays in the heap until its turn comes
+ * Many deadlines behind one timer: a heap, the earliest first. What ends in time stays in the heap until its turn
+ * comes
  * or until those that have ended are the majority, which are then dropped at once: so ending is O(1) on average, and
  * adding as well where deadlines come in order, as those of one timeout do. A deadline that falls into a stall of the
  * event loop is put off, see {@link Stalls.grace}.
@@ -82,7 +83,7 @@ export class Deadlines<E extends Expiring> {
   stop(): void {
     this.#alarm.clear()
     if (this.#pending > 0) return
-    // What has ended is not kept alive until somebody comes again.
+    // Ended entries must not be kept alive until the next one is added.
     this.#heap.clear()
     this.#putOff.clear()
     this.#ended = 0

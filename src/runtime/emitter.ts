@@ -14,8 +14,8 @@ type Announcement<T> = {
 type AnyListener = Parameters<EventEmitter['on']>[1]
 
 /**
- * An emitter with the events of a pool, and with any others: generic-pool's is a plain one, and there are those who
- * listen for what it has never told.
+ * An emitter with the events of a pool, and with any others: generic-pool's emitter is a plain one, and some users
+ * listen for events that it never emits.
  */
 interface Events<T> extends EventEmitter {
   on<K extends keyof PoolEvents<T>>(event: K, listener: (...details: PoolEvents<T>[K]) => void): this
@@ -46,12 +46,15 @@ export function runHook<R>(hook: () => R): R {
 }
 
 /**
- * An emitter whose listeners cannot harm the pool. They run in order, in nobody's context, and never in the middle of a
+ * An emitter whose listeners cannot harm the pool. They run in order, in nobody's context, and never in the middle
+ * of a
  * step of the pool, so that they may call it as they like: at the end of the call that caused the event, or in a
  * microtask of their own.
  */
 export abstract class PoolEmitter<T> extends Emitter<T> {
-  /** @internal Does anybody listen to the events of each loan? Kept, as it is asked twice in every loan. */
+  /**
+   * @internal Are there listeners for the events of each loan? Kept in a field, as it is read twice in every loan.
+   */
   hasListeners = { acquire: false, release: false }
   #announcements: Announcement<T>[] = []
   #isDelivering = false
@@ -60,23 +63,26 @@ export abstract class PoolEmitter<T> extends Emitter<T> {
   /** @internal Which pool this is, for messages on channels. */
   abstract identity(): PoolIdentity
 
-  /** @internal Does anybody want to hear of the end of each loan? */
+  /** @internal Are there listeners or subscribers for the end of each loan? */
   get tellsReleases(): boolean {
     return this.hasListeners.release || releaseChannel.hasSubscribers
   }
 
-  /** @internal Tells the listeners, soon. */
+  /** @internal Queues an event; its listeners are called soon. */
   announce<K extends keyof PoolEvents<T> & string>(event: K, ...details: PoolEvents<T>[K]): void {
     if (this.listenerCount(event) === 0 && heardChannel(event) === undefined) return
     if (this.#announcements.length === 0) inMicrotask(() => this.flush())
     this.#announcements.push({ event, details } as Announcement<T>)
   }
 
-  /** @internal A step has ended: tells what it announced, unless it was part of a larger one. */
+  /**
+   * @internal A step of the pool has ended: calls the listeners of what it announced, unless it was part of a larger
+   * step.
+   */
   flush(): void {
     if (this.#announcements.length === 0 || this.#isDelivering || hooksRunning > 0) return
     const announcements = this.#announcements
-    // What listeners set off is told in a further microtask.
+    // Events that listeners cause are delivered in a further microtask.
     this.#announcements = []
     this.#isDelivering = true
     outsideContext(() => {
@@ -89,7 +95,7 @@ export abstract class PoolEmitter<T> extends Emitter<T> {
     this.#isDelivering = false
   }
 
-  /** What a listener throws, or rejects with, becomes one process warning an event. */
+  /** What a listener throws or rejects with becomes a process warning, one for each event name. */
   #call(event: string, listener: (...details: never[]) => unknown, details: readonly unknown[]): void {
     try {
       const result: unknown = Reflect.apply(listener, this, details)

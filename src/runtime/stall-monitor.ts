@@ -1,13 +1,13 @@
 import { STALL_MILLIS } from './alarm.ts'
 import { type Clock, eachTurn, oncePerClock } from './clock.ts'
 
-/** Who is told of stalls. */
+/** Is told of stalls. */
 export interface StallObserver {
-  /** The loop stood still until then, for so many milliseconds; some of that may have been told before. */
+  /** The loop stood still until this time, for so many milliseconds; some of them may have been told before. */
   add(until: number, millis: number): void
 }
 
-/** After so many turns, listeners that nobody holds any more are forgotten. */
+/** After so many turns, listeners that have been collected are removed. */
 const SWEEP_TURNS = 4096
 
 /**
@@ -28,7 +28,7 @@ const SWEEP_TURNS = 4096
  */
 export class StallMonitor {
   readonly #clock: Clock
-  /** Kept weakly: a pool that nobody else holds is not kept alive by being told. */
+  /** Weak: the monitor must not keep a pool alive that nothing else holds. */
   readonly #listeners = new Set<WeakRef<StallObserver>>()
   /** What `clock.active` said at the beginning of this turn, or at the end of the last stall. */
   #active: number | undefined
@@ -52,12 +52,12 @@ export class StallMonitor {
     return () => this.#forget(ref)
   }
 
-  /** Is the stretch since this turn began already a stall? Then that is told. */
+  /** Reports a stall if the stretch since this turn began is one already. */
   update(): void {
     this.#report(this.#clock.active(), 0)
   }
 
-  /** Told how late a timer fires, see {@link Lateness}. */
+  /** Told how late a timer fires, see {@link StallListener}. */
   late(millis: number): boolean {
     if (this.#clock.isFake?.()) return false
     this.#report(this.#clock.active(), millis)

@@ -14,7 +14,7 @@ export interface Stall {
   readonly millis: number
 }
 
-/** The stalls of the event loop that one pool has lived through. */
+/** The stalls of the event loop since the pool was made. */
 export class Stalls implements StallListener {
   count = 0
   totalMillis = 0
@@ -30,7 +30,7 @@ export class Stalls implements StallListener {
     this.#meter = meter
   }
 
-  /** The pool has something that stalls can harm. */
+  /** Starts to measure: from now on the pool has something that a stall can harm. */
   start(): void {
     this.#leave ??= this.#meter.join(this)
   }
@@ -57,7 +57,7 @@ export class Stalls implements StallListener {
     return this.#meter.late(millis)
   }
 
-  /** Has the stretch counted that this very call may be part of. */
+  /** Counts the stretch that this call may be part of. */
   update(): void {
     this.#meter.update()
   }
@@ -68,7 +68,7 @@ export class Stalls implements StallListener {
     return this.noted(start)
   }
 
-  /** The same without the stretch that this very call may be part of. */
+  /** The same, without the stretch that this call may be part of. */
   noted(start: number): number {
     let sum = 0
     for (let index = this.recent.length - 1; index >= 0; index -= 1) {
@@ -80,7 +80,8 @@ export class Stalls implements StallListener {
   }
 
   /**
-   * By how much a deadline that has come is to be put off: the event loop has to have run for its last 100 ms. The turn
+   * By how much a deadline that has come is to be put off: the event loop has to have run for its last 100 ms. The
+   * turn
    * that follows a stall delivers what lies in the kernel; that is too little where the next step is a command that
    * could not be sent: a handshake of several round trips, a PING, the last query of a holder.
    *

@@ -4,6 +4,7 @@
  */
 
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { socketFactory } from '../../src/adapters/net/factory.ts'
 import { createSocketPool, type SocketTarget } from '../../src/adapters/net/index.ts'
@@ -47,6 +48,13 @@ export function poolFor(server: FaultServer, options: PoolOptions = {}): Pool<So
   return createSocketPool({ ...where, ...(tls && { tls }) }, { fifo: false, ...options })
 }
 
+/** A connection that has been of use: one that dies before that counts as a failed connect, and they would be made seldom. */
+async function talk(socket: Socket): Promise<void> {
+  const answer = once(socket, 'data')
+  socket.write('?')
+  await answer
+}
+
 /** @returns how many of so many connections that died while idle were lent all the same */
 export async function deadLent(
   pool: Pool<Socket>,
@@ -57,6 +65,7 @@ export async function deadLent(
 ): Promise<number> {
   let dead = 0
   let socket = await pool.acquire()
+  await talk(socket)
   await pool.release(socket)
   for (let tried = 0; tried < tries; tried += 1) {
     const before = socket
@@ -73,6 +82,7 @@ export async function deadLent(
       await pool.destroy(socket)
       socket = await pool.acquire()
     } else assert.ok(!socket.destroyed, 'a new connection, and already destroyed')
+    await talk(socket)
     await pool.release(socket)
   }
   return dead
@@ -86,7 +96,7 @@ export async function cell(
   tries: number,
   open: (server: FaultServer) => Pool<Socket> = poolFor,
 ): Promise<{ dead: number; pool: Pool<Socket> }> {
-  const server = await startFaultServer(transport)
+  const server = await startFaultServer({ mode: 'echo', ...transport })
   const pool = open(server)
   try {
     return { dead: await deadLent(pool, server, fault, phase, tries), pool }

@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { promisify } from 'node:util'
 import type { PoolOptions } from '../../src/index.ts'
 import { openPool } from '../../src/pool/create-pool.ts'
-import { World } from '../nested/pools-on-one-clock.ts'
+import { GRACE, World } from '../nested/pools-on-one-clock.ts'
 import { FakeClock, settle } from '../support/clock.ts'
 import { scripted } from '../support/factories.ts'
 import { packageRoot } from '../support/package-root.ts'
@@ -173,7 +173,7 @@ test('a deadlock is proved with both stacks while acquires are traced', async ()
     }
   }
   const plain = rejection(task())
-  await world.clock.advance(1000)
+  await world.clock.advance(40 * GRACE)
   const error = await plain
   assert.equal(error.code, 'POOL_DEADLOCK')
   assert.match(error.heldStacks?.[0] ?? '', /^ {4}at task \(/)

@@ -16,6 +16,7 @@ import { isReplyError, isUnsupported } from './client/error-replies.ts'
 import { failed, openClient } from './client/open-client.ts'
 import { permanentAdvice } from './client/permanent-errors.ts'
 import { checkRole, refuseDeposed, roleUnknown } from './client/role.ts'
+import { answers, openTersely } from './client/terse.ts'
 import type { Address } from './failover/addresses.ts'
 import type { Dial } from './failover/dial.ts'
 import type { SentinelTarget } from './failover/sentinels.ts'
@@ -59,11 +60,11 @@ export function clientFactory<R extends RedisClient>(
       if (failover.clients.size === 0) forgetBudget(context)
       await endClient(client)
     },
-    validate: isAlive,
+    validate: (client, signal) => isAlive(client, signal, context.isTerse),
     socket: streamOf,
     busy: busyWith,
     isPermanent: permanentAdvice,
-    serverIdleTimeout: askIdleTimeout,
+    serverIdleTimeout: async client => (context.isTerse ? undefined : askIdleTimeout(client)),
     get server() {
       return server
     },
@@ -82,16 +83,17 @@ async function openFit<R extends RedisClient>(
 ): Promise<R> {
   const { failover } = context
   const { signal } = dial
-  const client = await openClient(make, signal, made => failover.direct(made, sentinelsOf(made), dial))
+  const onMade = (made: R): void => failover.direct(made, sentinelsOf(made), dial)
+  const client = await openTersely(context, isTerse => openClient(make, signal, onMade, isTerse))
   const giveUp = (): void => destroyClient(client)
   signal.addEventListener('abort', giveUp)
   try {
     const wanted = wantedRole(client, context)
     // Where replicas are wanted, the old primary may be one by now.
     if (wanted === 'primary' && failover.isDeposed(client)) throw refuseDeposed(client)
-    const isKnown = await checkRole(client, wanted)
+    const isKnown = context.isTerse ? wanted === 'any' : await checkRole(client, wanted)
     if (!isKnown) context.warnOnce('LIFEGUARD_POOL_ROLE', roleUnknown(client, wanted))
-    await checkBudget(client, context)
+    if (!context.isTerse) await checkBudget(client, context)
     if (signal.aborted) {
       const why = messageOf(signal.reason)
       throw failed(client, `given up while the server was asked for its role (${why})`, signal.reason)
@@ -153,7 +155,7 @@ function busyWith(client: RedisClient): boolean | string {
 }
 
 /** Is the connection clean, and does the server answer a PING on it? */
-async function isAlive(client: RedisClient, signal: AbortSignal): Promise<boolean> {
+async function isAlive(client: RedisClient, signal: AbortSignal, isTerse: boolean): Promise<boolean> {
   const stream = streamOf(client)
   if (client.status !== 'ready' || stream === undefined || !isHealthy(stream)) return false
   // RESP3 takes a PING while subscribed, and so would not tell.
@@ -164,6 +166,10 @@ async function isAlive(client: RedisClient, signal: AbortSignal): Promise<boolea
     const answered = (alive: boolean): void => {
       signal.removeEventListener('abort', onAbort)
       resolve(alive)
+    }
+    if (isTerse) {
+      answers(client).then(answered)
+      return
     }
     // Inside a MULTI that a borrower left open, the answer is QUEUED.
     client.ping().then(

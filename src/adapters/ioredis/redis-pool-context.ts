@@ -1,14 +1,17 @@
 import { leaseEnded } from '../../api/error-messages.ts'
 import type { Pool } from '../../pool/pool.ts'
+import type { Terseness } from './client/terse.ts'
 import { Failover } from './failover/failover.ts'
 import { LeftoverSites } from './leftover-sites.ts'
 import { type AdapterOptions, NO_ADAPTER_OPTIONS } from './redis-pool-options.ts'
 
 /** What the clients of one pool share, and the way from them to the pool. */
-export class RedisPoolContext {
+export class RedisPoolContext implements Terseness {
   readonly options: AdapterOptions
   readonly leftoverSites: LeftoverSites
   readonly failover: Failover
+  /** See {@link Terseness}. */
+  isTerse = false
   readonly #warned = new Set<string>()
   #pool: Pool<never> | undefined
 

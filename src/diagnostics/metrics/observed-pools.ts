@@ -36,13 +36,21 @@ export function uniqueName(pool: Reporting): string {
   return names.get(pool) ?? pool.name
 }
 
+const attributes = new WeakMap<object, PoolAttributes>()
+
+/** The same object as long as nothing changes: it is asked for every span. */
 export function attributesOf(pool: Reporting): PoolAttributes {
-  const { system, serverAddress, serverPort, database } = pool.identity?.() ?? {}
-  return {
+  const identity = pool.identity?.()
+  const known = identity && attributes.get(identity)
+  if (known !== undefined) return known
+  const { system, serverAddress, serverPort, database } = identity ?? {}
+  const found = {
     'db.client.connection.pool.name': uniqueName(pool),
     ...(system === undefined ? {} : { 'db.system.name': system }),
     ...(serverAddress === undefined ? {} : { 'server.address': serverAddress }),
     ...(serverPort === undefined ? {} : { 'server.port': serverPort }),
     ...(database === undefined ? {} : { 'db.namespace': database }),
   }
+  if (identity !== undefined) attributes.set(identity, found)
+  return found
 }

@@ -78,6 +78,18 @@ for (const { name, Client } of versions) {
       })
     })
 
+    test('with options of another client is refused where they would lead elsewhere, and nowhere else', {
+      skip,
+    }, async () => {
+      const { port } = redis.server
+      const wrong = (options: object) => () => new Client({ lazyConnect: true, ...options } as object)
+      assert.match((await refusal(wrong({ url: 'redis://10.1.2.3' }))).message, /url is no option of ioredis/)
+      assert.match((await refusal(wrong({ port, database: 3 }))).message, /database .* it is called db/)
+      assert.match((await refusal(wrong({ port, user: 'me' }))).message, /user .* it is called username/)
+      const factory = made(wrong({ port, db: 1, database: 1, url: redis.url, hostname: 'x' }))
+      await factory.destroy((await factory.create(noSignal())) as never)
+    })
+
     test('that keeps reconnecting is refused and does so no more', async () => {
       await noTimers()
       const client = new Client(1, '127.0.0.1', { retryStrategy: () => 60_000 })

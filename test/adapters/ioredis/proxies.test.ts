@@ -66,6 +66,55 @@ for (const { name, Client } of versions) {
       })
     }
 
+    test('that hangs up at what it does not know, as twemproxy, is connected to with fewer words', async () => {
+      const known = ['AUTH', 'GET', 'SET', 'EXISTS']
+      const seen = new Set<string>()
+      const answer: Answer = ([command = '', ...args], socket) => {
+        seen.add(command)
+        if (!known.includes(command)) {
+          socket.destroy()
+          return undefined
+        }
+        if (command === 'EXISTS') return ':0\r\n'
+        return command === 'GET' ? bulk(String(args[0])) : '+OK\r\n'
+      }
+      await withFake(answer, async fake => {
+        warnings.length = 0
+        const options = { port: fake.port, password: 'secret', connectionName: 'mine' }
+        const pool = poolOf(Client, options, { max: 3, validateAfterIdleMillis: 0 })
+        for (let round = 0; round < 3; round += 1) {
+          const keys = await Promise.all([1, 2, 3].map(() => pool.use(client => client.get('key'))))
+          assert.deepEqual(keys, ['key', 'key', 'key'])
+        }
+        assert.equal(pool.stats().totals.created, 3)
+        const dialled = fake.accepted
+        await pool.clear()
+        seen.clear()
+        await pool.use(client => client.set('x', '1'))
+        assert.equal(fake.accepted, dialled + 1, 'it is known by now')
+        assert.deepEqual(
+          [...seen].filter(command => !known.includes(command)),
+          [],
+        )
+        await pool.close()
+        assert.equal((await warned('LIFEGUARD_POOL_ROLE')).length, 1)
+      })
+    })
+
+    test('that hangs up at everything is none: the connect fails as before', async () => {
+      const hangUp: Answer = (_, socket) => {
+        socket.destroy()
+        return undefined
+      }
+      await withFake(hangUp, async ({ port }) => {
+        const pool = poolOf(Client, { port }, { acquireTimeoutMillis: 100 })
+        const error = await rejection(pool.acquire())
+        assert.match(String((error as { cause?: unknown }).cause), /closed|ECONNRESET|EPIPE/)
+        assert.equal(pool.stats().totals.created, 0)
+        await pool.close()
+      })
+    })
+
     test('whose commands are renamed, really', { skip }, async () => {
       const renamed = ['INFO ""', 'CONFIG ""', 'CLIENT ""', 'HELLO ""']
       const server = await startRedis({ 'rename-command': renamed })
@@ -170,6 +219,11 @@ for (const { name, Client } of versions) {
         const error = await rejection(factory.create(noSignal()))
         assert.match(`${error.message} ${factory.isPermanent?.(error)}`, expected)
       }
+      const pool = poolOf(Client, { port, password: 'wrong' }, { acquireTimeoutMillis: 20_000 })
+      const error = await rejection(pool.acquire())
+      assert.match(error.message, /WRONGPASS.*Mend the username or the password/s)
+      assert.equal(pool.stats().totals.createErrors, 1, 'told after the first')
+      await pool.close()
       for (const options of [{ port: 1 }, { port, password: 'right', role: 'replica' }]) {
         const factory = factoryOf(Client, options)
         const error = await Promise.resolve(factory.create(noSignal())).catch(reason => reason)

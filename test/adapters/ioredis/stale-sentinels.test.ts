@@ -80,6 +80,20 @@ for (const { name, Client } of versions) {
       })
     }
 
+    test('is wrong, and asked by a client that a function made: the next ones are asked all the same', async () => {
+      const head = await startLone(1)
+      const sentinels = [head, ...fleet.sentinels.map(({ host, port }) => ({ host, port }))]
+      for (const lazyConnect of [true, false]) {
+        const make = () => new Client({ sentinels, name: fleet.name, lazyConnect })
+        const pool = poolOf(Client, make, { max: 2, acquireTimeoutMillis: 3000 })
+        assert.deepEqual(
+          await Promise.all([pool.use(portOf), pool.use(portOf)]),
+          Array(2).fill(fleet.primary.port),
+        )
+        await pool.close()
+      }
+    })
+
     test('names gone replicas: another is asked for one that serves', async () => {
       const head = await startLone(1)
       const sentinels = [head, ...fleet.sentinels.map(({ host, port }) => ({ host, port }))]

@@ -5,7 +5,7 @@ import { isRecord, readField, readRecord, show } from '../../../api/read-input.t
 import { badOptions } from '../../../api/resolve-options.ts'
 import { isRedisClient, setDisconnectTimeout } from './client.ts'
 import type { RedisClient } from './client-types.ts'
-import { foreignOptions } from './foreign-options.ts'
+import { foreignOptions, unheededOptions } from './foreign-options.ts'
 
 /** How long a client that a borrower ends by `disconnect()` waits for the server to close. Milliseconds. */
 const DISCONNECT_MILLIS = 100
@@ -49,6 +49,9 @@ const FORCED: Readonly<Record<string, Forced>> = {
   },
   monitor: { value: false, why: 'a connection that monitors takes no commands', usual: true },
 }
+
+/** Options of a client that sends nothing but AUTH and SELECT by itself. */
+const TERSE = { protocol: 2, disableClientInfo: true, enableReadyCheck: false, connectionName: null }
 
 /** Options that the pool sets unless the user does. Times are in milliseconds. */
 const DEFAULTS: RedisOptions = {
@@ -176,18 +179,21 @@ function conflict(name: string, own: unknown, { value, why }: Forced): string {
  * Gives a client that the user made the options that a pooled client needs, before it can have used others. Most of
  * them cannot be told from ioredis's own defaults and are replaced; those that the user must have chosen are refused.
  *
+ * @param isTerse - the server, or a proxy before it, hangs up at commands that it does not have
  * @throws PoolError `POOL_BAD_OPTIONS` that lists every conflict
  */
-export function forceOptions(client: RedisClient): void {
+export function forceOptions(client: RedisClient, isTerse: boolean): void {
   const options = client.options as Record<string, unknown>
-  if (!ownOptions.has(client)) ownOptions.set(client, { ...options })
+  const isMadeByUser = !ownOptions.has(client)
+  if (isMadeByUser) ownOptions.set(client, { ...options })
   const differing = Object.entries(FORCED).filter(([name, { value }]) => options[name] !== value)
   const issues = differing
     .filter(([name, { usual }]) => (usual && options[name] !== undefined) || Object.isFrozen(options))
     .map(([name, forced]) => conflict(name, options[name], forced))
-  issues.push(...unusable(options))
+  issues.push(...unusable(options), ...(isMadeByUser ? unheededOptions(options) : []))
   if (issues.length > 0) throw badOptions(issues)
   for (const [name, { value }] of differing) options[name] = value
+  if (isTerse) Object.assign(options, TERSE)
   setDisconnectTimeout(client, DISCONNECT_MILLIS)
   // A borrower who changes an option would change it for all that borrow after him.
   Object.freeze(options)

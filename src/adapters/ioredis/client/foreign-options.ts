@@ -58,10 +58,28 @@ const LEADING = [
  */
 export function foreignOptions(user: Readonly<Record<string, unknown>>): string[] {
   return Object.keys(user).flatMap(name => {
-    if (user[name] === undefined || LEADING.includes(name)) return []
-    const lower = name.toLowerCase()
-    const known = LEADING.find(known => known.toLowerCase() === lower)
-    const advice = known === undefined ? FOREIGN[lower] : `it is called ${known}`
-    return advice === undefined ? [] : [`${name} is no option of ioredis: ${advice}`]
+    const right = user[name] === undefined ? undefined : rightName(name)
+    return right === undefined ? [] : [`${name} is no option of ioredis: ${right}`]
   })
+}
+
+/**
+ * The same for a client that the user has made, which may keep options of its maker's: as long as ioredis has found what
+ * it needs beside them, they are nobody's business.
+ */
+export function unheededOptions(options: Readonly<Record<string, unknown>>): string[] {
+  const { host, port, path, sentinels } = options
+  const isAnywhere = host === 'localhost' && port === 6379 && !path && !sentinels
+  const without = Object.entries(options).filter(([name]) => {
+    const [, called = 'host'] = /it is called (\w+)/.exec(rightName(name) ?? '') ?? []
+    return called === 'host' || called === 'path' || called === 'sentinels' ? isAnywhere : !options[called]
+  })
+  return foreignOptions(Object.fromEntries(without))
+}
+
+function rightName(name: string): string | undefined {
+  if (LEADING.includes(name)) return undefined
+  const lower = name.toLowerCase()
+  const known = LEADING.find(known => known.toLowerCase() === lower)
+  return known === undefined ? FOREIGN[lower] : `it is called ${known}`
 }

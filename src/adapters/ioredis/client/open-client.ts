@@ -27,16 +27,17 @@ export async function openClient<R extends RedisClient>(
   make: () => R,
   signal: AbortSignal,
   onMade: (client: R) => void,
+  isTerse: boolean,
 ): Promise<R> {
   signal.throwIfAborted()
-  const client = adopt(make())
+  const client = adopt(make(), isTerse)
   onMade(client)
   await ready(client, signal)
   return client
 }
 
 /** Makes the client ours, or ends it. */
-function adopt<R extends RedisClient>(client: R): R {
+function adopt<R extends RedisClient>(client: R, isTerse: boolean): R {
   if (!isRedisClient(client))
     throw badOptions([`the function must return an ioredis client, ${whatIs(client)}`])
   if (taken.has(client)) {
@@ -54,7 +55,7 @@ function adopt<R extends RedisClient>(client: R): R {
   connectWithoutInfo(client)
   keepInfo(client)
   try {
-    forceOptions(client)
+    forceOptions(client, isTerse)
   } catch (error) {
     destroyClient(client)
     throw error

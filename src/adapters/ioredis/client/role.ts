@@ -84,9 +84,14 @@ function unlessUnsupported(error: unknown): void {
 }
 
 /** What cannot be known is said, so that nobody counts on it. */
-export const roleUnknown = (client: RedisClient, wanted: WantedRole): string =>
-  `the server at ${addressOf(client)} tells its role neither by INFO nor by HELLO (${messageOf(refusals.get(client) ?? '')}): ` +
-  `the pool wants a ${wanted}, and cannot see whether it is one before a command says so. role: 'any' asks for none`
+export function roleUnknown(client: RedisClient, wanted: WantedRole): string {
+  const refusal = refusals.get(client)
+  const why = refusal === undefined ? 'it hangs up at what it does not know' : messageOf(refusal)
+  return (
+    `the server at ${addressOf(client)} tells its role neither by INFO nor by HELLO (${why}): the pool wants a ${wanted}, ` +
+    "and cannot see whether it is one before a command says so. role: 'any' asks for none"
+  )
+}
 
 /** For a connection to the primary that the sentinels have replaced. */
 export const refuseDeposed = (client: RedisClient): PoolError =>

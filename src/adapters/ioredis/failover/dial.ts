@@ -13,6 +13,8 @@ export class Dial {
   /** The server to connect to, whatever the sentinels say. */
   readonly instead: Address | undefined
   wasSlow = false
+  /** Whether it is the pool that has asked the sentinels. */
+  isDirected = false
   readonly #abort = new AbortController()
   readonly #onAbort = (): void => this.#abort.abort(this.outer.reason)
 

@@ -63,6 +63,8 @@ export class Failover {
   direct(client: RedisClient, target: SentinelTarget | undefined, dial: Dial): void {
     if (target === undefined) return
     this.#sentinels ??= new Sentinels(target)
+    // Otherwise it has begun to ask by itself, and would do so again.
+    dial.isDirected = client.status === 'wait'
     direct(client, {
       primary: async () => {
         if (dial.instead === undefined) await this.#ask(false)
@@ -97,7 +99,7 @@ export class Failover {
         instead = undefined
         if (this.#switches !== heard) continue
         if (!dial.wasSlow && !isAboutServer(error)) throw error
-        instead = await this.#another(dial, attempt)
+        instead = await this.#another(dial)
         if (instead === undefined && this.#switches === heard && !this.#tryReplica(attempt)) throw error
       }
     }
@@ -111,7 +113,7 @@ export class Failover {
       timer = systemClock.after(ASK_AGAIN_MILLIS, async () => {
         const other = await this.#ask(true, dial.tried)
         if (!this.#dials.has(dial)) return
-        if (other === undefined) askAgain()
+        if (other === undefined || !dial.isDirected) askAgain()
         else dial.tooSlow(other)
       })
     }
@@ -127,14 +129,14 @@ export class Failover {
   }
 
   /** A dial has failed. @returns another server to try; or undefined, perhaps after a switch */
-  async #another(dial: Dial, attempt: number): Promise<Address | undefined> {
-    if (this.#sentinels?.target.toPrimary !== true || this.#known.address === undefined) return undefined
+  async #another(dial: Dial): Promise<Address | undefined> {
+    if (this.#sentinels?.target.toPrimary !== true) return undefined
     const heard = this.#switches
     const until = systemClock.now() + SWITCH_MILLIS
     for (;;) {
       const other = await dial.unlessOver(this.#ask(true, dial.tried))
       if (other !== undefined || this.#switches > heard || dial.isOver) return other
-      if (systemClock.now() >= until || attempt === MOST_ATTEMPTS) return undefined
+      if (this.#known.address === undefined || systemClock.now() >= until) return undefined
       await this.#switchWithin(ASK_AGAIN_MILLIS, dial)
       this.#rest()
       if (this.#switches > heard) return undefined
