@@ -238,6 +238,7 @@ export class Connector<T> {
     totals.created += 1
     times.created(now - slot.startedAt)
     slot.createdAt = now
+    this.capacity.connectedAt = now
     slot.idleSince = now
     slot.activeAt = now
     slot.spread = this.#context.random()
