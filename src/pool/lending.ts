@@ -184,9 +184,9 @@ export class Lending<T> implements ValidatorHost<T> {
     // Both may have been read a little earlier, and not in this order: see `Clock.recent`.
     const heldMillis = Math.max(now - slot.lentAt, 0)
     totals.released += 1
+    if (nesting !== undefined) nesting.ended(slot.trace, now)
     slot.trace = undefined
     times.released(heldMillis)
-    if (nesting !== undefined) nesting.detector.lastSign = now
     if (tracing.loans) log.lend('%s #%d: back, loan %d', options.name, slot.id, slot.loan)
     if (slot.isLeakSuspect) {
       slot.isLeakSuspect = false
