@@ -163,10 +163,11 @@ export function messageOf(error: unknown, depth = 0): string {
 
 /** The numbers that every message carries. */
 export function numbersOf(stats: PoolStats): string {
-  const { size, max, idle, borrowed, pending, connecting, validating, closing } = stats
+  const { size, max, idle, borrowed, pending, connecting, validating, resetting, closing } = stats
   const transit = [
     connecting > 0 ? `, connecting=${connecting}` : '',
     validating > 0 ? `, validating=${validating}` : '',
+    resetting > 0 ? `, resetting=${resetting}` : '',
     closing > 0 ? `, closing=${closing}` : '',
   ].join('')
   return `(total=${size}, max=${max}, idle=${idle}, borrowed=${borrowed}, pending=${pending}${transit})`
