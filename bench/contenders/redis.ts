@@ -15,7 +15,6 @@ export interface RedisContender {
   use?(): Promise<unknown>
 }
 
-const MAX = 10
 const DEADLINE_MILLIS = 5000
 const idle = async (): Promise<void> => {}
 
@@ -56,7 +55,7 @@ const bare = (url: string) => ({
   destroy: async (client: Redis) => client.disconnect(),
 })
 
-const MAKERS: Readonly<Record<string, (url: string) => Promise<RedisContender>>> = {
+const MAKERS: Readonly<Record<string, (url: string, max: number) => Promise<RedisContender>>> = {
   'one ioredis client': async url => {
     const client = await connected(url, {})
     return {
@@ -64,9 +63,9 @@ const MAKERS: Readonly<Record<string, (url: string) => Promise<RedisContender>>>
       blpop: (key, seconds) => client.blpop([key], seconds),
     }
   },
-  'generic-pool + ioredis': async url => lending(genericPool.createPool(bare(url), { max: MAX })),
+  'generic-pool + ioredis': async (url, max) => lending(genericPool.createPool(bare(url), { max })),
   // A client that dies is replaced instead of being lent while it reconnects, and everything has a deadline.
-  'generic-pool + ioredis, well done': async url =>
+  'generic-pool + ioredis, well done': async (url, max) =>
     lending(
       genericPool.createPool(
         {
@@ -80,13 +79,13 @@ const MAKERS: Readonly<Record<string, (url: string) => Promise<RedisContender>>>
           destroy: async (client: Redis) => client.disconnect(),
           validate: async client => client.status === 'ready',
         },
-        { max: MAX, fifo: false, testOnBorrow: true, acquireTimeoutMillis: DEADLINE_MILLIS },
+        { max, fifo: false, testOnBorrow: true, acquireTimeoutMillis: DEADLINE_MILLIS },
       ),
     ),
-  'node-redis pool': async url => {
+  'node-redis pool': async (url, max) => {
     const pool = createClientPool(
       { url },
-      { minimum: 1, maximum: MAX, acquireTimeout: DEADLINE_MILLIS, cleanupDelay: 30_000 },
+      { minimum: 1, maximum: max, acquireTimeout: DEADLINE_MILLIS, cleanupDelay: 30_000 },
     )
     pool.on('error', () => {})
     await pool.connect()
@@ -105,8 +104,8 @@ const MAKERS: Readonly<Record<string, (url: string) => Promise<RedisContender>>>
       use: () => pool.execute(idle),
     }
   },
-  'lifeguard-pool core + ioredis': async url => lending(createPool(bare(url), { max: MAX, fifo: false })),
-  'lifeguard-pool': async url => lending(createRedisPool(url, { max: MAX, fifo: false })),
+  'lifeguard-pool core + ioredis': async (url, max) => lending(createPool(bare(url), { max, fifo: false })),
+  'lifeguard-pool': async (url, max) => lending(createRedisPool(url, { max, fifo: false })),
 }
 
 const CORE = 'lifeguard-pool core + ioredis'
@@ -116,8 +115,8 @@ export const REDIS = Object.keys(MAKERS).filter(name => name !== CORE)
 /** Those that lend an ioredis client; the core lends the bare one, with no handle, no taint watch, no half-close check. */
 export const IOREDIS_LENDERS = Object.keys(MAKERS).filter(name => /generic-pool|lifeguard/.test(name))
 
-export function redisContender(name: string, url: string): Promise<RedisContender> {
+export function redisContender(name: string, url: string, max = 10): Promise<RedisContender> {
   const make = MAKERS[name]
   if (make === undefined) throw new Error(`no such contender: ${name}`)
-  return make(url)
+  return make(url, max)
 }

@@ -2,6 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { chart } from './chart.ts'
 import { type Cell, medianOf, type Run, ratioTo } from './figures.ts'
+import { nodesChart } from './nodes-chart.ts'
 import { hasResults, ROOT, resultsOf } from './results.ts'
 import { markdown, nodesTable, shown, tables } from './table.ts'
 
@@ -86,4 +87,5 @@ export function writeDocs(): void {
     ...(hasResults('nodes') ? { 'bench:nodes': nodesTable(resultsOf('nodes')) } : {}),
   })
   writeFileSync(join(ROOT, 'docs/bench.svg'), chart(run))
+  if (hasResults('nodes')) writeFileSync(join(ROOT, 'docs/nodes.svg'), nodesChart(resultsOf('nodes')))
 }

@@ -4,6 +4,7 @@ import * as firstLoans from './first-loans.ts'
 import * as growth from './growth.ts'
 import * as guards from './guards.ts'
 import * as memory from './memory.ts'
+import * as outages from './outages.ts'
 import * as queue from './queue.ts'
 import * as recovery from './recovery.ts'
 import * as redis from './redis.ts'
@@ -25,6 +26,7 @@ const FILES = {
   sockets,
   redis,
   recovery,
+  outages,
   telemetry,
 }
 

@@ -85,7 +85,7 @@ export const OPTIONS = {
   createTimeoutMillis: own(time(1), 5000),
   /** Left out: half of `acquireTimeoutMillis`, at least a second. */
   unhealthyAfterMillis: own(time(0), 2500),
-  maxConnecting: own(whole(1), 8),
+  maxConnecting: own(whole(1), 4),
   validateTimeoutMillis: own(time(1), 1000),
   resetTimeoutMillis: own(time(1), 1000),
   drainTimeoutMillis: own(time(1), 10_000),

@@ -40,7 +40,7 @@ export interface PoolOptions {
    * Default: half of `acquireTimeoutMillis`, at least 1000; never where that is `false`.
    */
   unhealthyAfterMillis?: number | undefined
-  /** Most connects under way at a time; those that hang are not counted, up to as many again. Default 8. */
+  /** Most connects under way at a time; those that hang are not counted, up to as many again. Default 4. */
   maxConnecting?: number | undefined
   /** Longest time for `factory.validate`. Default 1000. */
   validateTimeoutMillis?: number | undefined

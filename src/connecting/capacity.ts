@@ -19,6 +19,8 @@ export class Capacity<T> {
   readonly checks = new Set<Slot<T>>()
   /** Whether the idle connections wait for the event loop to tell which of them are alive. */
   awaitsEventLoop = false
+  /** When a connection was last made. */
+  connectedAt = 0
   readonly #context: PoolContext<T>
   readonly #breaker: Breaker<T>
 
@@ -50,10 +52,15 @@ export class Capacity<T> {
     return this.incoming + Math.min(Math.max(this.freePermits, 0), startable) - queue.waiting
   }
 
-  /** May one more connect start beside those that are under way, as long as none fails? Those that hang count half. */
+  /**
+   * May one more connect start beside those that are under way, as long as none fails? Where connections have been lost
+   * since the last one was made, the server may be away: one is enough to see. Those that hang count half.
+   */
   get hasRoomToConnect(): boolean {
-    const { options, slots, totals } = this.#context
-    const most = totals.created > 0 ? options.maxConnecting : Math.min(FIRST_CONNECTS, options.maxConnecting)
+    const { options, slots, totals, liveness } = this.#context
+    const first = liveness.suspicion.closedAt >= this.connectedAt ? 1 : FIRST_CONNECTS
+    const isKnown = totals.created > 0 && first > 1
+    const most = isKnown ? options.maxConnecting : Math.min(first, options.maxConnecting)
     return this.connects.size < most && slots.counts.connecting < 2 * options.maxConnecting
   }
 

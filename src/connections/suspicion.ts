@@ -21,6 +21,11 @@ export class Suspicion {
     return true
   }
 
+  /** When a wave of closed connections was last seen to begin. */
+  get closedAt(): number {
+    return this.#closedAt
+  }
+
   /** Since when a look must have found the connection good; undefined if one has. */
   since<T>(slot: Slot<T>): number | undefined {
     // Mostly it became idle after the last suspicion.

@@ -239,7 +239,7 @@ test('after one that died at once a connection that lives is trusted, though it 
   await settle()
   assert.equal(pool.stats().connecting, 0, 'it may die as well')
   await clock.advance(1000)
-  assert.equal(pool.stats().connecting, 8)
+  assert.equal(pool.stats().connecting, 4)
 })
 
 test('a large pool does not take a server whose connections never answer for one that is quick', async () => {

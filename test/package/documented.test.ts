@@ -15,7 +15,7 @@ const NOT_FOR_USERS = new Set(['architecture.md', 'where.md', 'performance.md'])
 
 const pages = [
   'README.md',
-  ...readdirSync(join(packageRoot(), 'docs'))
+  ...readdirSync(join(packageRoot(), 'docs'), { recursive: true, encoding: 'utf8' })
     .filter(name => name.endsWith('.md') && !NOT_FOR_USERS.has(name))
     .map(name => join('docs', name)),
 ].map(name => readFileSync(join(packageRoot(), name), 'utf8'))
@@ -24,13 +24,14 @@ const pages = [
 const asCode = pages.flatMap(page => page.match(/```[\s\S]*?```|`[^`\n]+`/g) ?? []).join('\n')
 
 const sources = readSources()
+const entries = entryPoints().map(entry => sources.find(({ name }) => name === entry)?.code ?? '')
 const exported = new Set(
-  entryPoints().flatMap(entry => {
-    const { code } = sources.find(({ name }) => name === entry) ?? { code: '' }
+  entries.flatMap(code => {
     const lists = [...code.matchAll(/export\s+(?:type\s+)?\{([^}]*)\}/g)].flatMap(
       ([, list]) => list?.split(',') ?? [],
     )
-    return lists.map(name => name.replace(/^\s*(?:type\s)?\s*(\w+)[\s\S]*$/, '$1'))
+    const listed = lists.map(name => name.replace(/^\s*(?:type\s)?\s*(\w+)[\s\S]*$/, '$1'))
+    return [...listed, ...[...code.matchAll(/^export interface (\w+)/gm)].map(([, name = '']) => name)]
   }),
 )
 
@@ -123,6 +124,21 @@ describe('what users give and get is documented', () => {
 
   test('every error code', () => {
     allDocumented('error codes', codes, 14)
+  })
+
+  test('every function and class that can be imported', () => {
+    const values = entries.flatMap(code => {
+      const lists = [...code.matchAll(/^export\s+\{([^}]*)\}/gm)].flatMap(
+        ([, list]) => list?.split(',') ?? [],
+      )
+      const listed = lists.map(name => name.trim()).filter(name => /^\w+$/.test(name))
+      const made = [...code.matchAll(/^export (?:const|function|class) (\w+)/gm)].map(([, name = '']) => name)
+      return [...listed, ...made]
+    })
+    // Marked as internal, and stripped from the declarations.
+    const internal = new Set(['openRedisPool', 'redisFactory'])
+    const names = values.filter(name => !internal.has(name))
+    allDocumented('functions or classes', names, 10)
   })
 
   test('every reason of the event destroy', () => {

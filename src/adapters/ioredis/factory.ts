@@ -15,7 +15,7 @@ import type { Command, RedisClient } from './client/client-types.ts'
 import { isReplyError, isUnsupported } from './client/error-replies.ts'
 import { failed, openClient } from './client/open-client.ts'
 import { permanentAdvice } from './client/permanent-errors.ts'
-import { checkRole, refuseDeposed, roleUnknown } from './client/role.ts'
+import { checkRole, roleUnknown } from './client/role.ts'
 import { answers, openTersely } from './client/terse.ts'
 import type { Address } from './failover/addresses.ts'
 import type { Dial } from './failover/dial.ts'
@@ -89,8 +89,6 @@ async function openFit<R extends RedisClient>(
   signal.addEventListener('abort', giveUp)
   try {
     const wanted = wantedRole(client, context)
-    // Where replicas are wanted, the old primary may be one by now.
-    if (wanted === 'primary' && failover.isDeposed(client)) throw refuseDeposed(client)
     const isKnown = context.isTerse ? wanted === 'any' : await checkRole(client, wanted)
     if (!isKnown) context.warnOnce('LIFEGUARD_POOL_ROLE', roleUnknown(client, wanted))
     if (!context.isTerse) await checkBudget(client, context)

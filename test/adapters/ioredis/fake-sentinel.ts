@@ -6,6 +6,8 @@ export interface Word {
   port: number
   /** undefined: it does not tell, as sentinels of old. */
   epoch: number | undefined
+  /** It answers nothing any more, as a process that is stopped. */
+  hangs?: boolean
 }
 
 export interface FakeSentinel {
@@ -25,6 +27,7 @@ const list = (...fields: string[]): string => `*${fields.length}\r\n${fields.map
 export async function startFakeSentinel(name: string, word: Word): Promise<FakeSentinel> {
   const tell = new Set<(message: string) => void>()
   const server = await startFakeRedis(([command = '', ...args], socket) => {
+    if (word.hangs) return undefined
     // No RESP3: a subscription then looks alike for both versions of ioredis.
     if (command === 'HELLO') return "-ERR unknown command 'HELLO'\r\n"
     if (command === 'SUBSCRIBE') {

@@ -171,6 +171,28 @@ for (const { name, Client } of versions) {
       })
     })
 
+    test('is not the one that is listened to, as it would hear of nothing', async () => {
+      await withSentinels([{}, { epoch: 5 }, { epoch: 5 }], async ({ a, b, sentinels, pool, port }) => {
+        for (const sentinel of sentinels.slice(1)) sentinel.word.port = b
+        assert.equal(await port(), b)
+        await eventually(() => listenedTo(sentinels) === 1)
+        sentinels[1]?.switchTo(a)
+        await eventually(() => pool.stats().generation === 1)
+      })
+    })
+
+    test('as it hangs, is left for another one that tells of a switch', async () => {
+      await withSentinels([{}, {}, {}], async ({ b, sentinels, pool, port }) => {
+        await port()
+        await eventually(() => listenedTo(sentinels) === 0)
+        const [first, second, third] = sentinels as [FakeSentinel, FakeSentinel, FakeSentinel]
+        first.word.hangs = true
+        for (const sentinel of [second, third]) sentinel.switchTo(b)
+        await eventually(() => pool.stats().generation === 1, { within: 5000 })
+        assert.equal(await port(), b)
+      })
+    })
+
     test('that catches up tells of a switch the pool has been through, which is none', async () => {
       await withSentinels([{}, {}, {}], async ({ a, b, sentinels, pool, port }) => {
         await port()

@@ -93,10 +93,6 @@ export function roleUnknown(client: RedisClient, wanted: WantedRole): string {
   )
 }
 
-/** For a connection to the primary that the sentinels have replaced. */
-export const refuseDeposed = (client: RedisClient): PoolError =>
-  refusal(client, 'a sentinel that has not heard of the failover yet gave the address of the old primary')
-
 function refusal(client: RedisClient, why: string): PoolError {
   return new PoolError('POOL_CONNECT_FAILED', `connecting to Redis at ${addressOf(client)}: ${why}`)
 }

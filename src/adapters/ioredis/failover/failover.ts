@@ -201,16 +201,6 @@ export class Failover {
     if (this.clients.size === 0 && this.#awaiting.size === 0) this.#watch?.stop()
   }
 
-  /** Does the client lead to a server that the sentinels have replaced? Some of them learn of that later. */
-  isDeposed(client: RedisClient): boolean {
-    const to = this.#known.address
-    return (
-      to !== undefined &&
-      !this.#leadsTo(client, to) &&
-      this.#known.isDeposed(this.#named.get(client) ?? remoteOf(client))
-    )
-  }
-
   /** By the name that the sentinels gave it, or by its address. */
   #leadsTo(client: RedisClient, to: Address): boolean {
     const named = this.#named.get(client)

@@ -18,15 +18,9 @@ export class KnownPrimary {
   #address: Address | undefined
   #epoch = Number.NEGATIVE_INFINITY
   #confirmedAt = Number.NEGATIVE_INFINITY
-  #deposed: Address[] = []
 
   get address(): Address | undefined {
     return this.#address
-  }
-
-  /** Was that the primary once, and another is now? */
-  isDeposed(address: Address): boolean {
-    return this.#deposed.some(deposed => isSameAddress(deposed, address))
   }
 
   /** Is the sentinel that says so behind? */
@@ -86,19 +80,13 @@ export class KnownPrimary {
     this.#address = address
     this.#epoch = Math.max(this.#epoch, epoch)
     this.#confirm()
-    if (before === undefined || isSameAddress(before, address)) return undefined
-    this.#deposed = this.#deposed.filter(deposed => !isSameAddress(deposed, address))
-    this.#deposed.push(before)
-    if (this.#deposed.length > MOST_DEPOSED) this.#deposed.shift()
-    return address
+    return before === undefined || isSameAddress(before, address) ? undefined : address
   }
 
   #confirm(): void {
     this.#confirmedAt = systemClock.now()
   }
 }
-
-const MOST_DEPOSED = 20
 
 /** The answer of whoever knows of the latest failover; of several alike, what most of them say. */
 function bestOf(answers: readonly Answer[]): Answer | undefined {

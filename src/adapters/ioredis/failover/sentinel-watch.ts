@@ -7,8 +7,10 @@ import type { KnownPrimary } from './known-primary.ts'
 import type { Answer, SentinelClient, Sentinels } from './sentinels.ts'
 
 const SWITCH = '+switch-master'
-/** How often a sentinel is asked whether it still lives. Its answer has ioredis's `sentinelCommandTimeout`. */
-const ASK_MILLIS = 2000
+/** How often a sentinel is asked whether it still lives: one that hangs tells of no switch, and writes would be lost. */
+const ASK_MILLIS = 500
+/** So long it has to answer. After a stall of this process another one is listened to, which does no harm. */
+const ANSWER_MILLIS = 500
 /** A sentinel that takes longer to be ready is passed over. */
 const CONNECT_MILLIS = 2000
 /** The pause after all sentinels have been tried in vain, at first and at most. */
@@ -80,7 +82,14 @@ export class SentinelWatch {
     let timer = systemClock.after(CONNECT_MILLIS, () => destroyClient(client))
     const ask = (): void => {
       timer = systemClock.after(ASK_MILLIS, () => {
-        client.ping().then(ask, () => destroyClient(client))
+        timer = systemClock.after(ANSWER_MILLIS, () => destroyClient(client))
+        client.ping().then(
+          () => {
+            timer.cancel()
+            ask()
+          },
+          () => destroyClient(client),
+        )
       })
     }
     try {

@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict'
+import { existsSync, readFileSync } from 'node:fs'
+import { join, posix } from 'node:path'
+import { describe, test } from 'node:test'
+import { packageRoot } from '../support/package-root.ts'
+import { type Page, readPages } from './pages.ts'
+
+/* A reader who follows a link arrives; a command that a page names can be given. */
+
+const pages = readPages()
+const byName = new Map(pages.map(page => [page.name, page]))
+
+/** What a path in a document may stand for: a folder, a file, or what is made of a TypeScript file. */
+const exists = (path: string): boolean => existsSync(join(packageRoot(), path))
+
+function deadLinks({ name, links, anchors }: Page): string[] {
+  return links.flatMap(({ target, line }) => {
+    if (/^(?:https?|mailto):/.test(target)) return []
+    const [path = '', anchor] = target.split('#')
+    const file = path === '' ? name : posix.normalize(posix.join(posix.dirname(name), decodeURI(path)))
+    if (!exists(file)) return [`line ${line}: ${target}: no such file`]
+    const known = path === '' ? anchors : byName.get(file)?.anchors
+    return anchor === undefined || known === undefined || known.has(anchor)
+      ? []
+      : [`line ${line}: ${target}: no such heading; there are ${[...known].join(', ')}`]
+  })
+}
+
+const { scripts } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8'))
+
+/** Commands of the project in shell blocks and in the text. */
+function deadCommands({ text }: Page): string[] {
+  const named = [...text.matchAll(/npm run (?:-s |--silent )?([\w:-]+)/g)].map(([, script = '']) => script)
+  const files = [...text.matchAll(/node \.build\/([\w./-]+)\.js/g)].map(([, file = '']) => file)
+  return [
+    ...named
+      .filter(script => !Object.hasOwn(scripts, script))
+      .map(script => `npm run ${script}: no such script`),
+    ...files.filter(file => !exists(`${file}.ts`)).map(file => `.build/${file}.js: there is no ${file}.ts`),
+  ]
+}
+
+describe('what a reader follows', () => {
+  for (const page of pages) {
+    test(`${page.name}: every link leads to a file and a heading that exist`, () =>
+      assert.deepEqual(deadLinks(page), []))
+    test(`${page.name}: every script and program that it names exists`, () =>
+      assert.deepEqual(deadCommands(page), []))
+  }
+})
+
+describe('the pages as a whole', () => {
+  test('every page of docs/ can be reached from the README by links', () => {
+    const reached = new Set(['README.md'])
+    for (const name of reached) {
+      for (const { target } of byName.get(name)?.links ?? []) {
+        const [path = ''] = target.split('#')
+        const file = posix.normalize(posix.join(posix.dirname(name), path))
+        if (byName.has(file)) reached.add(file)
+      }
+    }
+    const islands = pages.filter(({ name }) => name.startsWith('docs/') && !reached.has(name))
+    assert.deepEqual(
+      islands.map(({ name }) => name),
+      [],
+    )
+  })
+})
