@@ -1,3 +1,4 @@
+import { errorUrl } from './docs-url.ts'
 import type { PoolStats } from './stats.ts'
 
 /** Every way in which the pool refuses or fails. */
@@ -55,6 +56,8 @@ const BRAND = Symbol.for('lifeguard-pool.error')
  */
 export class PoolError extends Error {
   readonly code: PoolErrorCode
+  /** Where this code is explained. Printed with the error, and not part of its message, which people compare. */
+  readonly docs: string
   declare readonly pool?: string
   declare readonly stats?: PoolStats
   declare readonly hint?: string
@@ -87,6 +90,7 @@ export class PoolError extends Error {
     if (code === 'POOL_ACQUIRE_TIMEOUT') this.name = 'TimeoutError'
     this.code = code
     Object.assign(this, rest)
+    this.docs = errorUrl(code)
     this.#stats = stats
   }
 }
