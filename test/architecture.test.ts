@@ -38,16 +38,7 @@ const DOORS: Readonly<Record<string, readonly string[] | 'every file'>> = {
   sockets: ['conn-check', 'poll-phase', 'socket-state', 'socket-watch', 'tcp-table'],
   nested: ['awaiters', 'host', 'nesting', 'process-wide', 'use-frame'],
   queue: ['load-shedder', 'service-rate', 'wait-queue', 'waiter'],
-  connections: [
-    'connection-lost',
-    'handles',
-    'lifetime',
-    'liveness',
-    'server-idle-timeout',
-    'slot',
-    'slots',
-    'traffic',
-  ],
+  connections: ['handles', 'lifetime', 'liveness', 'server-idle-timeout', 'slot', 'slots'],
   connecting: ['breaker', 'capacity', 'connector', 'pool-context'],
   health: ['checks', 'evictor', 'socket-reaper', 'validator'],
   diagnostics: [

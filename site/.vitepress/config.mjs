@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join, posix } from 'node:path'
 import { defineConfig } from 'vitepress'
 
@@ -6,7 +6,7 @@ const root = join(import.meta.dirname, '..', '..')
 const pages = join(import.meta.dirname, '..', '.pages')
 
 /** Where the repository can be read: for links to sources, tests and examples, which are no pages. */
-const SOURCES = 'https://github.com/lifeguard-pool/lifeguard-pool/blob/main/'
+const SOURCES = /'(https:[^']+)'/.exec(readFileSync(join(root, 'src/api/docs-url.ts'), 'utf8'))?.[1]
 
 /** As on GitHub, and as test/docs/pages.ts checks it. */
 const slugify = heading =>

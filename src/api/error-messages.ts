@@ -1,21 +1,13 @@
 import { adviceFor } from './connect-advice.ts'
 import { type AcquirePhase, messageOf, numbersOf, PoolError } from './errors.ts'
 import type { PoolStats } from './stats.ts'
+import { inTheWay, nextStep } from './taken-places.ts'
 
 /** Every error that a pool gives to a caller, in one place, so that they speak with one voice: what, numbers, next step. */
 
 const MOST_HOLDERS = 5
 
 const of = (stats: PoolStats) => ({ pool: stats.name, stats })
-
-/** What an acquire was waiting for, and what to do about it. */
-const NEXT_STEP: Readonly<Record<AcquirePhase, string>> = {
-  queue:
-    'All connections were lent for the whole wait. See report() for who holds them; shorten the work done on a ' +
-    'connection, or raise max',
-  connect: 'No connection could be made in time',
-  validate: 'The connections at hand did not prove themselves in time. See whether factory.validate is slow',
-}
 
 /** The first of many, so that a message stays readable. */
 function few(holders: readonly string[]): string {
@@ -45,7 +37,7 @@ export function acquireTimeout(
   return new PoolError(
     'POOL_ACQUIRE_TIMEOUT',
     `ResourceRequest timed out: pool '${stats.name}' had no connection within ${Math.round(waitedMillis)} ms, ` +
-      `phase ${phase} ${numbersOf(stats)}.${stalled}${why}${silent}${held} ${NEXT_STEP[phase]}${phase === 'connect' ? `. ${adviceFor(cause)}` : ''}.`,
+      `phase ${phase} ${numbersOf(stats)}.${stalled}${why}${silent}${held} ${nextStep(stats, phase, cause)}.`,
     {
       ...of(stats),
       phase,
@@ -57,20 +49,13 @@ export function acquireTimeout(
   )
 }
 
-/** What stood in the way of an acquire that waits for nothing. */
-const IN_THE_WAY: Readonly<Record<AcquirePhase, string>> = {
-  queue: 'All connections are lent',
-  connect: 'No idle connection is at hand, and one would have to be made',
-  validate: 'The idle connections at hand would have to be validated',
-}
-
 /** Asked for with `timeoutMillis: 0`. */
 export function noneAtHand(stats: PoolStats, phase: AcquirePhase, cause: unknown): PoolError {
   const why = cause === undefined ? '' : ` Last error while connecting: ${messageOf(cause)}.`
   return new PoolError(
     'POOL_ACQUIRE_TIMEOUT',
     `ResourceRequest timed out: pool '${stats.name}' had no connection within 0 ms, phase ${phase} ${numbersOf(stats)}.` +
-      `${why} ${IN_THE_WAY[phase]}, and timeoutMillis 0 does not wait for that. Give it some milliseconds, or keep ` +
+      `${why} ${inTheWay(stats, phase)}, and timeoutMillis 0 does not wait for that. Give it some milliseconds, or keep ` +
       'connections ready with min.',
     { ...of(stats), phase, waitedMillis: 0, stalledMillis: 0, ...(cause === undefined ? {} : { cause }) },
   )

@@ -1,3 +1,4 @@
+import { errorUrl } from './docs-url.ts'
 import type { PoolStats } from './stats.ts'
 
 /** Every way in which the pool refuses or fails. */
@@ -55,6 +56,8 @@ const BRAND = Symbol.for('lifeguard-pool.error')
  */
 export class PoolError extends Error {
   readonly code: PoolErrorCode
+  /** Where this code is explained. Printed with the error, and not part of its message, which people compare. */
+  readonly docs: string
   declare readonly pool?: string
   declare readonly stats?: PoolStats
   declare readonly hint?: string
@@ -87,6 +90,7 @@ export class PoolError extends Error {
     if (code === 'POOL_ACQUIRE_TIMEOUT') this.name = 'TimeoutError'
     this.code = code
     Object.assign(this, rest)
+    this.docs = errorUrl(code)
     this.#stats = stats
   }
 }
@@ -159,10 +163,11 @@ export function messageOf(error: unknown, depth = 0): string {
 
 /** The numbers that every message carries. */
 export function numbersOf(stats: PoolStats): string {
-  const { size, max, idle, borrowed, pending, connecting, validating, closing } = stats
+  const { size, max, idle, borrowed, pending, connecting, validating, resetting, closing } = stats
   const transit = [
     connecting > 0 ? `, connecting=${connecting}` : '',
     validating > 0 ? `, validating=${validating}` : '',
+    resetting > 0 ? `, resetting=${resetting}` : '',
     closing > 0 ? `, closing=${closing}` : '',
   ].join('')
   return `(total=${size}, max=${max}, idle=${idle}, borrowed=${borrowed}, pending=${pending}${transit})`

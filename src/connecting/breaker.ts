@@ -1,7 +1,6 @@
 import type { DestroyReason } from '../api/stats.ts'
 import type { Fault, Slot } from '../connections/slot.ts'
 import type { Slots } from '../connections/slots.ts'
-import { hasAnswered } from '../connections/traffic.ts'
 import type { Clock } from '../runtime/clock.ts'
 import { isOpen, isOwnDoing, ownDoing } from '../sockets/socket-state.ts'
 import type { ConnectFailure } from './connect-failure.ts'
@@ -104,7 +103,7 @@ export class Breaker<T> {
   provedUseful(slot: Slot<T>): void {
     if (!this.unproven || slot.startedAt < this.#pausedSince) return
     // Where it can be seen whether anything was answered, a loan on which nothing was asked proves nothing.
-    const isOfUse = hasAnswered(slot) ?? true
+    const isOfUse = slot.traffic.hasAnswered(slot.socket) ?? true
     if (isOfUse || this.#hasLived(slot)) this.#succeeded(slot.startedAt)
   }
 
@@ -138,8 +137,8 @@ export class Breaker<T> {
    * not hung up on at once. Else a server at its limit hangs up on those beyond it, within a round trip or so; and
    * where connections have died, it takes as long as that took.
    */
-  watchMillis({ startBytes, startedAt, createdAt }: Slot<T>, hasOthers: boolean): number {
-    if (startBytes?.read !== 0) return 0
+  watchMillis({ traffic, startedAt, createdAt }: Slot<T>, hasOthers: boolean): number {
+    if (traffic.made?.read !== 0) return 0
     if (this.unproven) return Math.min(Math.max(2 * this.#earlyDeathAge, LEAST_WATCH), LONGEST_WATCH)
     return hasOthers ? Math.min(Math.max(2 * (createdAt - startedAt), 2), LONGEST_WATCH) : 0
   }
@@ -147,7 +146,7 @@ export class Breaker<T> {
   /** Does a connection that ends so count as a failed create? */
   isEarlyDeath(slot: Slot<T>, { reason, detail }: Fault, now: number): boolean {
     // A second loan means that the first has ended well.
-    if (slot.loan > 1 || hasAnswered(slot) === true) return false
+    if (slot.loan > 1 || slot.traffic.hasAnswered(slot.socket) === true) return false
     if (slot.loan === 1 && !diedInLoan(slot, reason, detail)) return false
     if (slot.loan === 0 && !DEATH_REASONS.has(reason)) return false
     // As long as it may take until it is known that one does not answer.

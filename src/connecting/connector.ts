@@ -1,7 +1,6 @@
 import { madeTwice, stillborn, stillDialing } from '../api/error-messages.ts'
 import type { DestroyReason } from '../api/stats.ts'
 import { isNews, warn } from '../api/warnings.ts'
-import { connectionLost } from '../connections/connection-lost.ts'
 import { retireTime } from '../connections/lifetime.ts'
 import type { Slot } from '../connections/slot.ts'
 import type { Waiter } from '../queue/waiter.ts'
@@ -143,7 +142,7 @@ export class Connector<T> {
       this.#noteFailure(failure, this.breaker.diedEarly(failure, slot, now))
     }
     // Not before the breaker knows: those that are suspected because of it may have new ones made.
-    connectionLost(this.#context, slot, { reason, detail }, from, now)
+    liveness.lost(slot, { reason, detail }, from, now)
     if (log.destroy.enabled) log.destroy('%s #%d: %s %s', options.name, slot.id, reason, detail ?? '')
     events.announce('destroy', {
       pool: options.name,
@@ -240,7 +239,7 @@ export class Connector<T> {
     slot.createdAt = now
     this.capacity.connectedAt = now
     slot.idleSince = now
-    slot.activeAt = now
+    slot.traffic.said(undefined, now)
     slot.spread = this.#context.random()
     slot.retireAt = retireTime(now, options, this.#context.random)
     this.capacity.dropOvertaken(slot, now)

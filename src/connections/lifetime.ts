@@ -14,15 +14,7 @@ export function expired<T>(
   if (slot.fault !== undefined) return slot.fault.reason
   if (slot.generation !== generation) return 'generation'
   if (now >= slot.retireAt) return 'lifetime'
-  return now - slot.activeAt >= retireAfter ? 'server-timeout' : undefined
-}
-
-/** How far the retirements of connections that came to rest together are spread: a quarter of the limit. */
-const SPREAD = 0.25
-
-/** Must an idle connection retire now, lest the server closes it? Each a little earlier than the limit demands. */
-export function mustRetire<T>(slot: Slot<T>, now: number, retireAfter: number): boolean {
-  return now - slot.activeAt >= retireAfter * (1 - SPREAD * slot.spread)
+  return now - slot.traffic.quietSince >= retireAfter ? 'server-timeout' : undefined
 }
 
 /** A longer stall, in milliseconds, may have been a machine that slept while its connections aged. */
@@ -48,27 +40,4 @@ export function mustValidate<T>(
  */
 export function retireTime(now: number, options: ResolvedOptions, random: () => number): number {
   return now + options.maxLifetimeMillis * (1 - options.lifetimeJitter * random())
-}
-
-/**
- * Should the idle check destroy this connection?
- * @param isSpare - there are more idle ones than `min`
- * @param isKept - there are no more than `min` in all: they are renewed one by one
- */
-export function tooIdle<T>(
-  slot: Slot<T>,
-  now: number,
-  options: ResolvedOptions,
-  isSpare: boolean,
-  isKept: boolean,
-): boolean {
-  const idle = now - slot.idleSince
-  const soft = options.softIdleTimeoutMillis
-  return (!isKept && idle > options.idleTimeoutMillis) || (isSpare && soft > 0 && idle > soft)
-}
-
-/** How often idle connections are checked for their lifetime and the server's limit, in milliseconds. */
-export function retirePeriod(options: ResolvedOptions, limitPeriod: number): number {
-  const period = Math.min(options.maxLifetimeMillis / 8, limitPeriod)
-  return Number.isFinite(period) ? Math.min(Math.max(period, 25), 30_000) : period
 }

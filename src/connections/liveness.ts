@@ -2,17 +2,17 @@ import type { Socket } from 'node:net'
 import { messageOf } from '../api/errors.ts'
 import type { Factory } from '../api/factory.ts'
 import type { ResolvedOptions } from '../api/resolve-options.ts'
-import type { PoolStats } from '../api/stats.ts'
+import type { DestroyReason, PoolStats, SlotState } from '../api/stats.ts'
 import type { Clock } from '../runtime/clock.ts'
-import { runHook } from '../runtime/emitter.ts'
+import { type PoolEmitter, runHook } from '../runtime/emitter.ts'
 import { checkSocket, type SocketCheck } from '../sockets/conn-check.ts'
 import { type PollPhase, pollPhaseOf } from '../sockets/poll-phase.ts'
-import { CLOSED_HERE, isHealthy, isOpen, isOwnDoing, ownDoing } from '../sockets/socket-state.ts'
+import { CLOSED_HERE, closeSocket, isHealthy, isOpen, isOwnDoing, ownDoing } from '../sockets/socket-state.ts'
 import { type SocketListener, SocketWatch } from '../sockets/socket-watch.ts'
 import { handlesOf } from './handles.ts'
+import type { ServerIdleTimeout } from './server-idle-timeout.ts'
 import type { Fault, Slot } from './slot.ts'
 import { Suspicion } from './suspicion.ts'
-import { startTraffic } from './traffic.ts'
 
 const FAULTS: Readonly<Record<Exclude<SocketCheck, 'healthy' | 'unknown'>, Fault>> = {
   fin: { reason: 'half-closed', detail: 'the server had closed its side, found by a look at the kernel' },
@@ -28,6 +28,9 @@ export function lossOf(socket: Socket): Fault {
   if (detail === undefined) return FOUND_CLOSED
   return detail === CLOSED_HERE ? ENDED_HERE : { reason: 'broken', detail }
 }
+
+/** Reasons that mean that the peer has gone, unless this side was first. */
+const GONE: ReadonlySet<DestroyReason> = new Set(['half-closed', 'broken'])
 
 /** TLS 1.3 servers send session tickets behind the handshake: bytes that nobody asked for, and no fault. */
 const TICKETS_MILLIS = 1000
@@ -46,6 +49,9 @@ export class Liveness<T> {
   /** Has the others looked at soon; set by whoever can. */
   onSuspicion: (kind: 'closed' | 'silent') => void = () => {}
   readonly #factory: Factory<T>
+  readonly #name: string
+  readonly #events: PoolEmitter<T>
+  readonly #serverLimit: ServerIdleTimeout
   readonly #phase: PollPhase
   readonly #isOn: boolean
   /** Idle slots that came to rest in this turn: their sockets are made to flow at its end, unless they are lent again. */
@@ -54,8 +60,17 @@ export class Liveness<T> {
   /** Whether there are sockets on which data may lie in front of a FIN: TLS has records of its own. */
   #mayHide = false
 
-  constructor(factory: Factory<T>, options: ResolvedOptions, clock: Clock) {
+  constructor(
+    factory: Factory<T>,
+    options: ResolvedOptions,
+    clock: Clock,
+    events: PoolEmitter<T>,
+    serverLimit: ServerIdleTimeout,
+  ) {
     this.#factory = factory
+    this.#name = options.name
+    this.#events = events
+    this.#serverLimit = serverLimit
     this.#phase = pollPhaseOf(clock)
     this.#isOn = options.halfClose === 'on' && factory.socket !== undefined
     this.suspicion = new Suspicion()
@@ -93,7 +108,7 @@ export class Liveness<T> {
     } catch (error) {
       return { reason: 'broken', detail: `factory.socket or factory.unsolicited failed: ${messageOf(error)}` }
     }
-    startTraffic(slot)
+    slot.traffic.start(slot.watch.socket)
     if (slot.watch.traits.unsolicited || slot.watch.isSecure) this.#mayHide = true
     this.counts.kernel = slot.watch.isLookable ? 'on' : 'unavailable'
     this.#watched += 1
@@ -162,8 +177,35 @@ export class Liveness<T> {
     return this.#phase.turn
   }
 
+  /**
+   * A connection is about to be closed for this reason. Its descriptor goes at once if nobody can want it; if its peer
+   * has gone, that is told, learned from, and held against the others.
+   */
+  lost(slot: Slot<T>, { reason, detail }: Fault, from: SlotState, now: number): void {
+    if (slot.watch === undefined) return
+    if (reason === 'stuck') closeSocket(slot.watch.socket)
+    if (reason === 'invalid' || reason === 'stuck') this.#suspect('silent', now)
+    else if (GONE.has(reason)) {
+      closeSocket(slot.watch.socket)
+      if (isOwnDoing(detail)) return
+      this.tellHalfClose(slot, from, detail, now)
+      if (from === 'idle') this.#serverLimit.closed(now - slot.traffic.quietSince, now)
+      this.#suspect('closed', now)
+    } else if (reason === 'dirty' && from === 'idle') closeSocket(slot.watch.socket)
+  }
+
+  /** Tells, once for each connection, that its peer has gone. */
+  tellHalfClose(slot: Slot<T>, state: SlotState, detail = 'the connection was closed', now = 0): void {
+    if (slot.isHalfCloseTold) return
+    slot.isHalfCloseTold = true
+    if (this.#events.listenerCount('half-close') === 0) return
+    const resource = slot.resource as T
+    const idle = state === 'idle' ? { idleMillis: now - slot.idleSince } : {}
+    this.#events.announce('half-close', { pool: this.#name, resource, state, detail, ...idle })
+  }
+
   /** One of the connections has been found dead. */
-  suspect(kind: 'closed' | 'silent', now: number): void {
+  #suspect(kind: 'closed' | 'silent', now: number): void {
     if (!this.suspicion.raise(kind, now)) return
     this.counts.suspicions += 1
     this.onSuspicion(kind)

@@ -3,6 +3,7 @@ import type { DestroyReason, SlotState } from '../api/stats.ts'
 import type { UseFrame } from '../nested/host.ts'
 import type { StackTrace } from '../runtime/stack-trace.ts'
 import type { SocketWatch } from '../sockets/socket-watch.ts'
+import { Traffic } from './traffic.ts'
 
 const NEXT: Readonly<Record<SlotState, readonly SlotState[]>> = {
   connecting: ['idle', 'validating', 'closing', 'closed'],
@@ -35,12 +36,6 @@ export interface Fault {
   readonly error?: unknown
 }
 
-/** What has gone through a socket. */
-export interface ByteCounts {
-  readonly read: number
-  readonly written: number
-}
-
 /** The pool's record of one connection, from the start of its create to the end of its close. */
 export class Slot<T> {
   state: SlotState = 'connecting'
@@ -63,17 +58,7 @@ export class Slot<T> {
   /** When a look at the kernel last found it good, and when it last answered a round trip. */
   lookedAt = 0
   provenAt = 0
-  /**
-   * When there was last traffic, as far as is known, the bytes of its socket by then, and when they were last
-   * counted.
-   */
-  activeAt = 0
-  bytes = 0
-  sampledAt = 0
-  /** What had gone through its socket by the time when it was made, where the socket counts that. */
-  startBytes: ByteCounts | undefined = undefined
-  /** What the deadlock detector has seen of its traffic. */
-  traffic: TrafficSample | undefined = undefined
+  readonly traffic = new Traffic()
   /** When its peer was first seen to have closed its side while the connection was lent; 0: it has not. */
   endedAt = 0
   /** Whether the event `half-close` has told of its end. */
@@ -113,6 +98,14 @@ export class Slot<T> {
     this.id = id
     this.generation = generation
     this.startedAt = startedAt
+  }
+
+  /**
+   * For how many milliseconds nothing has gone through its socket in this loan, as far as anybody has looked; never too
+   * long. undefined: there is no socket.
+   */
+  quietMillis(now: number): number | undefined {
+    return this.socket === undefined ? undefined : this.traffic.quietMillis(this.socket, now, this.lentAt)
   }
 }
 
@@ -155,11 +148,4 @@ export class Grant<T> {
     this.slot = slot
     this.loan = slot.loan
   }
-}
-
-/** What had gone through a lent connection's socket when somebody last looked, and when that last changed. */
-export interface TrafficSample {
-  readonly loan: number
-  bytes: number
-  at: number
 }

@@ -1,71 +1,83 @@
+import type { Socket } from 'node:net'
 import { bytesThrough } from '../sockets/socket-state.ts'
-import type { ByteCounts, Slot } from './slot.ts'
 
-/** How exactly the age of the last traffic is known, in milliseconds. Reading the counters costs 0.2 µs. */
+/** How exactly the age of the last traffic is known at the end of a loan, in milliseconds: counting costs 0.2 µs. */
 const PRECISION_MILLIS = 100
 
-/** What has gone through a connection's socket; it changes when there is traffic. */
-export const bytesOf = <T>({ socket }: Slot<T>): number => (socket === undefined ? 0 : bytesThrough(socket))
-
-/** Notes what has gone through the socket while the connection was made. */
-export function startTraffic<T>(slot: Slot<T>): void {
-  slot.bytes = bytesOf(slot)
-  slot.startBytes = counted(slot)
-}
-
-/** Has anything been asked on a connection since it was made, and something been answered? undefined: nobody can tell. */
-export function hasAnswered<T>(slot: Slot<T>): boolean | undefined {
-  const start = slot.startBytes
-  const now = counted(slot)
-  if (start === undefined || now === undefined) return undefined
-  return now.read > start.read && now.written > start.written
-}
-
-function counted<T>({ socket }: Slot<T>): ByteCounts | undefined {
-  if (socket === undefined) return undefined
-  try {
-    const { bytesRead: read, bytesWritten: written } = socket
-    return Number.isFinite(read) && Number.isFinite(written) ? { read, written } : undefined
-  } catch {
-    return undefined
-  }
+/** What has gone through a socket. */
+export interface ByteCounts {
+  readonly read: number
+  readonly written: number
 }
 
 /**
- * Notes whether a lent connection has been used: what the server counts is not the time between loans but the time
- * since anything was said.
+ * What is known of the traffic of one connection. Its bytes are counted from time to time, and what is new then was said
+ * at some time since they were last counted. Who asks needs one bound or the other:
  *
- * @param since - when it was last looked into, if later than the start of the loan: what was said, was said after that
+ *     last counted ──────────── something was said, some time here ──────────── counted now
+ *          └► quietSince: what the server's idle limit may count from                └► lastSeenAt: who is at work
+ *
+ * A socket of the user's own may not tell: then nothing is known, and it counts as silent or as at work, whichever does
+ * no harm.
  */
-export function noteTraffic<T>(slot: Slot<T>, now: number, since = slot.lentAt): void {
-  if (now - slot.sampledAt < PRECISION_MILLIS) return
-  slot.sampledAt = now
-  const bytes = bytesOf(slot)
-  if (bytes === slot.bytes) return
-  slot.bytes = bytes
-  slot.activeAt = Math.max(slot.activeAt, since)
-}
+export class Traffic {
+  /** Not later than the last traffic, in milliseconds of the pool's clock. */
+  quietSince = 0
+  /** Not earlier than the last traffic, as far as it has been counted. */
+  lastSeenAt = 0
+  /** When the borrower of this loan was last seen at work, by whatever sign; kept by the search for forgotten leases. */
+  lastUsedAt = 0
+  lastUsedIn = 0
+  /** What had gone through by the time when it was made, where the socket counts that. */
+  made: ByteCounts | undefined = undefined
+  #bytes = 0
+  #countedAt = 0
 
-/**
- * For how long nothing has gone through a lent connection's socket, in milliseconds, as far as somebody has looked; never
- * too long. At the first look of a loan only whether anything has at all is known; then it counts as said just now.
- * undefined: there is no socket that tells.
- */
-export function quietMillis<T>(slot: Slot<T>, now: number): number | undefined {
-  if (slot.socket === undefined) return undefined
-  const bytes = bytesOf(slot)
-  if (slot.traffic?.loan !== slot.loan) {
-    const at = bytes === slot.bytes ? Math.max(slot.lentAt, slot.activeAt) : now
-    slot.traffic = { loan: slot.loan, bytes, at }
-  } else if (slot.traffic.bytes !== bytes) {
-    slot.traffic.bytes = bytes
-    slot.traffic.at = now
+  /** The connection has been made: counts what that took. */
+  start(socket: Socket): void {
+    this.made = bytesThrough(socket)
+    if (this.made !== undefined) this.#bytes = this.made.read + this.made.written
   }
-  return now - slot.traffic.at
-}
 
-/** Has anything gone through a lent connection's socket in so many milliseconds? */
-export function hasTrafficWithin<T>(slot: Slot<T>, now: number, millis: number): boolean {
-  const quiet = quietMillis(slot, now)
-  return quiet !== undefined && quiet < millis
+  /** Has anything been asked since it was made, and something been answered? undefined: nobody can tell. */
+  hasAnswered(socket: Socket | undefined): boolean | undefined {
+    const start = this.made
+    const now = socket && bytesThrough(socket)
+    if (start === undefined || now === undefined) return undefined
+    return now.read > start.read && now.written > start.written
+  }
+
+  /** Something was said just now, over a connection that is not lent. */
+  said(socket: Socket | undefined, now: number): void {
+    if (socket !== undefined) this.count(socket, now, now)
+    this.quietSince = now
+    this.lastSeenAt = now
+  }
+
+  /** At the end of a loan: counts unless that was done a moment ago. @param since - when the loan began */
+  countAtReturn(socket: Socket, now: number, since: number): void {
+    if (now - this.#countedAt >= PRECISION_MILLIS) this.count(socket, now, since)
+  }
+
+  /** For how long nothing has gone through, in a loan that began then. Of a socket that does not tell: 0. */
+  quietMillis(socket: Socket, now: number, since: number): number {
+    return this.count(socket, now, since) ? now - Math.max(this.lastSeenAt, since) : 0
+  }
+
+  /**
+   * @param since - what is new was said after that: the start of the loan
+   * @returns whether it could be counted
+   */
+  count(socket: Socket, now: number, since: number): boolean {
+    const counts = bytesThrough(socket)
+    if (counts === undefined) return false
+    const bytes = counts.read + counts.written
+    if (bytes !== this.#bytes) {
+      this.#bytes = bytes
+      this.quietSince = Math.max(this.quietSince, this.#countedAt, since)
+      this.lastSeenAt = now
+    }
+    this.#countedAt = now
+    return true
+  }
 }

@@ -1,7 +1,6 @@
 import { messageOf } from '../api/errors.ts'
 import type { ResolvedOptions } from '../api/resolve-options.ts'
 import type { Slot } from '../connections/slot.ts'
-import { quietMillis } from '../connections/traffic.ts'
 import type { Waiter } from '../queue/waiter.ts'
 import { runHook } from '../runtime/emitter.ts'
 import { describeSocket } from '../sockets/socket-state.ts'
@@ -55,7 +54,7 @@ export function leasesOf<T>({ slots, busy, unused, options }: ReportView<T>, now
       heldMillis: now - slot.lentAt,
       ...known('unusedMillis', unused(slot)),
       ...work(busy, slot.resource as T),
-      ...known('quietMillis', quietMillis(slot, now)),
+      ...known('quietMillis', slot.quietMillis(now)),
       suspect: slot.isLeakSuspect,
       ...known('nestedUnder', nestedUnder(slot.trace)),
       ...known('stack', whereTaken(slot, options)),

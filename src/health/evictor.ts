@@ -1,6 +1,6 @@
+import type { ResolvedOptions } from '../api/resolve-options.ts'
 import type { Connector } from '../connecting/connector.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
-import { mustRetire, retirePeriod, tooIdle } from '../connections/lifetime.ts'
 import type { Slot } from '../connections/slot.ts'
 import { Alarm } from '../runtime/alarm.ts'
 import type { Validator } from './validator.ts'
@@ -174,7 +174,7 @@ export class Evictor<T> {
       if (!old && tester) {
         // The longest idle one is left to the server, to see when it closes.
         tester = false
-        serverLimit.survived(now - slot.activeAt)
+        serverLimit.survived(now - slot.traffic.quietSince)
         continue
       }
       if (left === 0 || clock.now() - now > RUN_MILLIS) {
@@ -196,4 +196,35 @@ export class Evictor<T> {
     this.#askedIn = this.#connector.generation
     this.#validator.askLimit(slot)
   }
+}
+
+/** How far the retirements of connections that came to rest together are spread: a quarter of the limit. */
+const SPREAD = 0.25
+
+/** Must an idle connection retire now, lest the server closes it? Each a little earlier than the limit demands. */
+function mustRetire<T>(slot: Slot<T>, now: number, retireAfter: number): boolean {
+  return now - slot.traffic.quietSince >= retireAfter * (1 - SPREAD * slot.spread)
+}
+
+/**
+ * Should the idle check destroy this connection?
+ * @param isSpare - there are more idle ones than `min`
+ * @param isKept - there are no more than `min` in all: they are renewed one by one
+ */
+function tooIdle<T>(
+  slot: Slot<T>,
+  now: number,
+  options: ResolvedOptions,
+  isSpare: boolean,
+  isKept: boolean,
+): boolean {
+  const idle = now - slot.idleSince
+  const soft = options.softIdleTimeoutMillis
+  return (!isKept && idle > options.idleTimeoutMillis) || (isSpare && soft > 0 && idle > soft)
+}
+
+/** How often idle connections are checked for their lifetime and the server's limit, in milliseconds. */
+function retirePeriod(options: ResolvedOptions, limitPeriod: number): number {
+  const period = Math.min(options.maxLifetimeMillis / 8, limitPeriod)
+  return Number.isFinite(period) ? Math.min(Math.max(period, 25), 30_000) : period
 }

@@ -1,8 +1,6 @@
 import type { Connector } from '../connecting/connector.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
-import { tellHalfClose } from '../connections/connection-lost.ts'
 import type { Slot } from '../connections/slot.ts'
-import { noteTraffic, quietMillis } from '../connections/traffic.ts'
 import { Alarm } from '../runtime/alarm.ts'
 import { runHook } from '../runtime/emitter.ts'
 import { closeSocket, isHalfClosed, isOwnDoing } from '../sockets/socket-state.ts'
@@ -27,9 +25,7 @@ export class SocketReaper<T> {
   readonly #connector: Connector<T>
   readonly #alarm: Alarm
   #round: Iterator<Slot<T>> | undefined
-  #startedAt = 0
   #nextAt = 0
-  #previousAt = 0
 
   constructor(context: PoolContext<T>, connector: Connector<T>) {
     this.#context = context
@@ -64,8 +60,6 @@ export class SocketReaper<T> {
     const start = clock.now()
     if (this.#round === undefined) {
       this.#round = slots.all.values()
-      this.#previousAt = this.#startedAt
-      this.#startedAt = start
       this.#nextAt = start + ROUND_MILLIS
       this.#context.serverLimit.conclude(start)
     }
@@ -95,8 +89,7 @@ export class SocketReaper<T> {
       return true
     }
     if (slot.state === 'lent') {
-      const quiet = quietMillis(slot, now) ?? 0
-      noteTraffic(slot, now, Math.max(this.#previousAt, slot.lentAt))
+      const quiet = slot.quietMillis(now) ?? 0
       this.#closeAfterGrace(slot, now)
       return this.#endIfStuck(slot, now, quiet)
     }
@@ -133,12 +126,6 @@ export class SocketReaper<T> {
     slot.fault ??= { reason: 'half-closed', detail: 'the server closed its side while it was lent' }
     if (isOwnDoing(slot.fault.detail)) return
     liveness.counts.found.lent += 1
-    tellHalfClose(
-      this.#context,
-      slot,
-      'lent',
-      'reset, as it was kept open after the server closed its side',
-      now,
-    )
+    liveness.tellHalfClose(slot, 'lent', 'reset, as it was kept open after the server closed its side', now)
   }
 }

@@ -137,8 +137,8 @@ export class Validator<T> {
     // The pool may have been closed by force meanwhile, and the connection with it.
     if (slot.state === from) {
       if (fault === undefined && from === 'validating') {
-        serverLimit.survived(now - slot.activeAt)
-        slot.activeAt = now
+        serverLimit.survived(now - slot.traffic.quietSince)
+        slot.traffic.said(slot.socket, now)
       }
       const end = fault ?? this.host.unfitReason(slot, now)
       if (end !== undefined) this.#connector.discard(slot, end.reason, end.detail)

@@ -9,6 +9,7 @@ import type { Entry, Held, NestingHost, UseFrame, Work } from './host.ts'
 import { nestedAcquire } from './messages.ts'
 import { begun, PlainLeases } from './plain-leases.ts'
 import { leasesOfUse } from './process-wide.ts'
+import { ReleaseHistory } from './release-history.ts'
 import { NestedWarnings } from './warnings.ts'
 
 type Given = number | AcquireOptions | undefined
@@ -17,6 +18,7 @@ type Given = number | AcquireOptions | undefined
 export class Nesting<T> {
   readonly detector: DeadlockDetector<T>
   readonly #warnings: NestedWarnings<T>
+  readonly #releases: ReleaseHistory
   readonly #host: NestingHost<T>
   /** Only where a nested acquire is not simply served. */
   readonly #tracker: ContextTracker | undefined
@@ -26,12 +28,19 @@ export class Nesting<T> {
     this.#host = host
     this.detector = new DeadlockDetector(host, onStall)
     this.#warnings = new NestedWarnings(host, this.detector)
+    this.#releases = new ReleaseHistory(host.clock.now())
     this.#tracker = nested === 'detect' ? undefined : new ContextTracker(this.detector)
   }
 
   /** An acquire whose stack was taken is made. */
   look(asked: StackTrace, given: Given, now: number): void {
     if (!isDetached(given)) this.#warnings.look(asked, now)
+  }
+
+  /** A loan ends. @param trace - the stack with which it was taken, if that is known */
+  ended(trace: StackTrace | undefined, now: number): void {
+    this.detector.lastSign = now
+    if (trace?.owners !== undefined) this.#releases.note(trace, now)
   }
 
   /** `'forbid'`: why this acquire must not be made. */

@@ -57,7 +57,7 @@ interface Match {
 const takings = new WeakMap<StackTrace, Taking>()
 
 /** Who took this lease; `undefined` if that was not noted, or cannot be told from the stack. */
-export function takingOf({ trace }: Lease): Taking | undefined {
+export function takingOf({ trace }: Pick<Lease, 'trace'>): Taking | undefined {
   if (trace?.owners === undefined) return undefined
   const known = takings.get(trace)
   if (known !== undefined) return known
@@ -68,6 +68,26 @@ export function takingOf({ trace }: Lease): Taking | undefined {
   return taking
 }
 
+/**
+ * Where the loans that are taken at a statement come back: how far down in the function that took them at the furthest,
+ * or `Infinity` if not there at all, as they are handed to somebody else. Of a run that stands further down such a loan
+ * has come back already; what is out is another run's.
+ *
+ *     const first = await pool.acquire(); …; pool.release(first)
+ *     const second = await pool.acquire() ◄─ waits here, and holds nothing
+ */
+const releases = new Map<string, number>()
+const ELSEWHERE = Number.POSITIVE_INFINITY
+/** Statements that are remembered, in a process. */
+const MOST_STATEMENTS = 5000
+
+/** A loan came back. @param position - where in the function that took it; `undefined`: not there */
+export function noteRelease({ func, place }: Frame, position: number | undefined): void {
+  const statement = `${func} ${place}`
+  const known = releases.get(statement)
+  if (known === undefined && releases.size >= MOST_STATEMENTS) return
+  releases.set(statement, position === undefined ? ELSEWHERE : Math.max(position, known ?? 0))
+}
 /** The plain leases of some pools, by who took them. */
 export class PlainLeases {
   /** By the function that took them, until somebody asks for that; then in groups. */
@@ -125,12 +145,18 @@ export class PlainLeases {
 
 const further = (key: string, { func, place }: Frame): string => `${key}\n${func} ${place}`
 
-/** Has the function gone on since it took the lease? */
+/** Have such loans come back by the time when the function stands there? */
+function isOver(frame: Frame, { func, place }: Frame): boolean {
+  const furthest = releases.get(`${func} ${place}`)
+  return furthest === ELSEWHERE || (furthest !== undefined && frame.position > furthest)
+}
+
+/** Has the function gone on since it took the lease, and not given it back? */
 function isLater(frame: Frame, { taker, trace }: Taking): boolean {
   // Of a call and an `await` in one statement V8 tells different places, so each is compared with its like.
   const isLike = (taking: Frame): boolean => taking.func === frame.func && !taking.async
   const called = frame.async ? undefined : trace.frames.find(isLike)
-  return frame.position > (called ?? taker).position
+  return frame.position > (called ?? taker).position && !isOver(frame, taker)
 }
 
 /** Plain leases that were taken alike, and those who wait and may hold them. */

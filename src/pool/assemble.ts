@@ -8,7 +8,6 @@ import { Liveness } from '../connections/liveness.ts'
 import { ServerIdleTimeout } from '../connections/server-idle-timeout.ts'
 import type { Slot } from '../connections/slot.ts'
 import { Slots } from '../connections/slots.ts'
-import { hasTrafficWithin } from '../connections/traffic.ts'
 import { holderInWords, silenceAmong } from '../diagnostics/findings.ts'
 import type { RecentProblems } from '../diagnostics/recent-problems.ts'
 import { leasesOf, type ReportView } from '../diagnostics/report.ts'
@@ -77,11 +76,12 @@ export function assemble<T>(
     queue.loadShedder = new LoadShedder(options.shedding, queue, clock, stalls)
   if (options.earlyRefusal) queue.serviceRate = new ServiceRate(stalls)
   const totals = newTotals()
+  const serverLimit = new ServerIdleTimeout(options.serverIdleTimeoutMillis, options.halfClose === 'on')
   const shared = {
     ...{ factory, options, clock, loanNow, random, stalls, sampler, events, slots, queue, totals },
     hookDeadlines: newHookDeadlines(clock, stalls),
-    liveness: new Liveness(factory, options, clock),
-    serverLimit: new ServerIdleTimeout(options.serverIdleTimeoutMillis, options.halfClose === 'on'),
+    liveness: new Liveness(factory, options, clock, events, serverLimit),
+    serverLimit,
     times: new Times(),
     destroyedBy: {},
     stats: () => statsOf(view, clock.now()),
@@ -92,7 +92,7 @@ export function assemble<T>(
     ...shared,
     waits: () => queue.waiters(),
     waiting: () => queue.waiting,
-    hasTrafficWithin: (slot, now, millis) => hasTrafficWithin(slot as Slot<T>, now, millis),
+    hasTrafficWithin: (slot, now, millis) => ((slot as Slot<T>).quietMillis(now) ?? millis) < millis,
     reject: (wait, error) => {
       const waiter = wait as Waiter<T>
       waiter.ownError = error

@@ -10,6 +10,7 @@ import {
   readOptions,
   resolveOptions,
 } from '../api/resolve-options.ts'
+import { isNews, warn } from '../api/warnings.ts'
 import { systemClock } from '../runtime/clock.ts'
 import type { Environment } from './assemble.ts'
 import { Pool } from './pool.ts'
@@ -47,8 +48,19 @@ export function openPool<T>(
   }
   if (resolved === undefined || issues.length > 0) throw badOptions(issues, nameIn(given.input))
   const pool = new Pool(factory, resolved, environment)
+  if (factory.socket !== undefined && resolved.halfClose === 'on') warnOfDeno()
   if (resolved.Promise) returnPromisesOf(resolved.Promise, pool)
   return pool
+}
+
+/** Deno tells of a closed connection later than Node does. */
+function warnOfDeno(): void {
+  if (!('Deno' in globalThis) || !isNews('Deno')) return
+  warn(
+    'DENO',
+    'Deno may tell only later that a server has closed a connection while the event loop was blocked, so that it is lent ' +
+      'once more. Give the factory a validate, and the pool testOnBorrow, if that must not happen',
+  )
 }
 
 /** What a pool returns promises of. */

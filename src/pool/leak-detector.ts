@@ -1,20 +1,10 @@
 import type { PoolContext } from '../connecting/pool-context.ts'
 import { isCurrent, type Slot } from '../connections/slot.ts'
-import { bytesOf } from '../connections/traffic.ts'
 import { whereTaken } from '../diagnostics/call-sites.ts'
 import { Alarm } from '../runtime/alarm.ts'
 import { runHook } from '../runtime/emitter.ts'
 import { log } from '../runtime/log.ts'
 import type { Lending } from './lending.ts'
-
-/** What is known of the use of one connection. */
-interface LastUse {
-  loan: number
-  /** Bytes through its socket at the last scan. */
-  bytes: number
-  /** When its borrower last used it, not later than that; milliseconds of the pool's clock. */
-  usedAt: number
-}
 
 /**
  * Finds leases that nobody uses any more, tells of them, and ends them where `leakReclaim` asks for it: one timer for
@@ -30,7 +20,6 @@ export class LeakDetector<T> {
   readonly #lending: Lending<T>
   readonly #threshold: number
   readonly #alarm: Alarm
-  readonly #lastUses = new Map<Slot<T>, LastUse>()
   #scannedAt = 0
 
   constructor(context: PoolContext<T>, lending: Lending<T>) {
@@ -50,8 +39,8 @@ export class LeakDetector<T> {
 
   /** For how many milliseconds a lease has not been seen in use, as far as the last scan knows. */
   unusedMillis(slot: Slot<T>): number | undefined {
-    const lastUse = this.#lastUses.get(slot)
-    return lastUse?.loan === slot.loan ? this.#context.clock.now() - lastUse.usedAt : undefined
+    const { lastUsedIn, lastUsedAt } = slot.traffic
+    return lastUsedIn === slot.loan ? this.#context.clock.now() - lastUsedAt : undefined
   }
 
   #scan(): void {
@@ -70,7 +59,6 @@ export class LeakDetector<T> {
       // To know when it was used last, a socket has to be looked at from time to time.
       if (slot.socket !== undefined) next = Math.min(next, now + this.#threshold / 4)
     }
-    for (const slot of this.#lastUses.keys()) if (!slots.all.has(slot)) this.#lastUses.delete(slot)
     this.#alarm.set(Math.max(next, now + 1))
     for (const [slot, loan, unused] of suspects) {
       // A listener that was told of one may have ended the others.
@@ -104,26 +92,23 @@ export class LeakDetector<T> {
 
   #usedAt(slot: Slot<T>, now: number, stalled: number): number {
     const { factory } = this.#context
-    const { socket, loan, lentAt } = slot
-    const bytes = bytesOf(slot)
-    const lastUse = this.#lastUses.get(slot) ?? { loan, bytes, usedAt: socket === undefined ? lentAt : now }
-    this.#lastUses.set(slot, lastUse)
-    // What went through the socket since the last scan may have done so just now.
-    if (lastUse.bytes !== bytes) lastUse.usedAt = now
-    else if (lastUse.loan !== loan) lastUse.usedAt = lentAt
-    lastUse.loan = loan
-    lastUse.bytes = bytes
-    lastUse.usedAt = Math.min(Math.max(lastUse.usedAt, lentAt) + stalled, now)
+    const { socket, loan, lentAt, traffic } = slot
+    if (socket !== undefined) traffic.count(socket, now, lentAt)
+    const before = traffic.lastUsedIn === loan ? traffic.lastUsedAt : lentAt
+    let usedAt = Math.min(Math.max(before, lentAt) + stalled, now)
+    if (socket !== undefined) usedAt = Math.max(usedAt, traffic.lastSeenAt)
     const resource = slot.resource as T
     try {
       runHook(() => {
-        if (factory.busy?.(resource)) lastUse.usedAt = now
+        if (factory.busy?.(resource)) usedAt = now
         const told = factory.lastUsed?.(resource)
-        if (typeof told === 'number' && told <= now) lastUse.usedAt = Math.max(lastUse.usedAt, told)
+        if (typeof told === 'number' && told <= now) usedAt = Math.max(usedAt, told)
       })
     } catch {
       // A hook that throws tells nothing.
     }
-    return lastUse.usedAt
+    traffic.lastUsedIn = loan
+    traffic.lastUsedAt = usedAt
+    return usedAt
   }
 }

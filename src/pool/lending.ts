@@ -5,7 +5,6 @@ import type { PoolContext } from '../connecting/pool-context.ts'
 import { expired, mustValidate } from '../connections/lifetime.ts'
 import { lossOf } from '../connections/liveness.ts'
 import { type Fault, Grant, type Slot } from '../connections/slot.ts'
-import { noteTraffic } from '../connections/traffic.ts'
 import { leftBehind, leftUnsent } from '../health/checks.ts'
 import type { Validator, ValidatorHost } from '../health/validator.ts'
 import type { Waiter } from '../queue/waiter.ts'
@@ -128,8 +127,8 @@ export class Lending<T> implements ValidatorHost<T> {
   giveBack(slot: Slot<T>): Promise<void> | undefined {
     const now = this.#context.loanNow()
     const { loan } = slot
-    if (slot.watch === undefined) slot.activeAt = now
-    else noteTraffic(slot, now)
+    if (slot.watch === undefined) slot.traffic.quietSince = now
+    else slot.traffic.countAtReturn(slot.watch.socket, now, slot.lentAt)
     const left = this.#context.slots.endLoan(slot)
     const isUnsent = leftUnsent(this.#context, slot)
     const end = this.unfitReason(slot, now) ?? leftBehind(this.#context, slot, left, isUnsent)
@@ -185,9 +184,9 @@ export class Lending<T> implements ValidatorHost<T> {
     // Both may have been read a little earlier, and not in this order: see `Clock.recent`.
     const heldMillis = Math.max(now - slot.lentAt, 0)
     totals.released += 1
+    if (nesting !== undefined) nesting.ended(slot.trace, now)
     slot.trace = undefined
     times.released(heldMillis)
-    if (nesting !== undefined) nesting.detector.lastSign = now
     if (tracing.loans) log.lend('%s #%d: back, loan %d', options.name, slot.id, slot.loan)
     if (slot.isLeakSuspect) {
       slot.isLeakSuspect = false

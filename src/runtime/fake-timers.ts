@@ -22,8 +22,9 @@ interface SinonClock {
   readonly _clearImmediate?: typeof clearImmediate
 }
 
-/** Its own property may be a fake. */
-const nodesNow = (Object.getPrototypeOf(performance) as typeof performance).now
+/** Node's is inherited, so that an own one is a fake; Bun's is its own. */
+const inherited = (Object.getPrototypeOf(performance) as Partial<typeof performance>).now
+const nodesNow = inherited ?? performance.now
 
 /** Milliseconds since the process started, whatever tests do to `performance`. */
 export const realNow = (): number => nodesNow.call(performance)
@@ -47,7 +48,10 @@ export function foreignTimers(inForce: SetTimeout): ForeignTimers | undefined {
   if ('_isMockFunction' in inForce) return { isFake: true, now: () => 0 }
   if (inForce === timers.setTimeout) return undefined
   // Made by hand: a fake if the time has been replaced as well, or else perhaps a tool that looks on, as tracers do.
-  return { isFake: Object.hasOwn(performance, 'now'), now: () => performance.now() }
+  return {
+    isFake: inherited !== undefined && Object.hasOwn(performance, 'now'),
+    now: () => performance.now(),
+  }
 }
 
 function sinceInstalled(clock: SinonClock): number {

@@ -145,12 +145,13 @@ export function describeSocket(
 const address = (host: string, port: number | undefined): string =>
   host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
 
-/** Bytes read and written so far. `NaN`, which equals nothing, where they cannot be told: that counts as traffic. */
-export function bytesThrough(socket: Socket): number {
+/** Bytes read and written so far; undefined where they cannot be told. */
+export function bytesThrough(socket: Socket): { read: number; written: number } | undefined {
   try {
-    return (socket.bytesRead ?? 0) + (socket.bytesWritten ?? 0)
+    const { bytesRead: read, bytesWritten: written } = socket
+    return Number.isFinite(read) && Number.isFinite(written) ? { read, written } : undefined
   } catch {
-    return Number.NaN
+    return undefined
   }
 }
 

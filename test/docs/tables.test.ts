@@ -2,6 +2,8 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
+import { inspect } from 'node:util'
+import { PoolError } from '../../src/api/errors.ts'
 import { readOptions, resolveOptions } from '../../src/api/resolve-options.ts'
 import { newTotals } from '../../src/api/stats.ts'
 import { Lease } from '../../src/pool/lease.ts'
@@ -87,6 +89,14 @@ describe('docs/errors.md', () => {
       .filter(([, code = '']) => !page.anchors.has(code.toLowerCase()))
       .map(([, code]) => code)
     assert.deepEqual(missing, [])
+  })
+
+  test('is where an error says that it is explained', () => {
+    const { docs } = new PoolError('POOL_UNSENT', 'lost')
+    const [, file = '', anchor = ''] = /^https:.*\/(docs\/[\w.]+)#(\w+)$/.exec(docs) ?? []
+    assert.equal(file, page.name)
+    assert.ok(page.anchors.has(anchor), docs)
+    assert.match(inspect(new PoolError('POOL_UNSENT', 'lost')), /errors\.md#pool_unsent/)
   })
 
   test('names each field that an error can have', () => {

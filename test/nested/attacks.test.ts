@@ -203,7 +203,7 @@ test('once all of a knot have gone, nothing of them is kept', async () => {
   const factory = { create: () => ({}), destroy: () => {} }
   await using pool = createPool(factory, {
     max: 1,
-    acquireTimeoutMillis: 4 * GRACE,
+    acquireTimeoutMillis: 20 * GRACE,
     deadlockGraceMillis: GRACE,
   })
   const errors: WeakRef<PoolError>[] = []

@@ -13,3 +13,16 @@ for (const how of ['use', 'acquire']) {
     assert.equal(stdout, '0 nested')
   })
 }
+
+const [major = 0] = process.versions.node.split('.').map(Number)
+
+for (const nested of ['detect', 'forbid', 'reuse']) {
+  const switches = nested !== 'detect' && major < 24
+  test(`a process that uses a pool has ${switches ? 'the' : 'no'} promise hook on (${nested})`, async () => {
+    const script = fileURLToPath(new URL('./no-context.js', import.meta.url))
+    const { stdout } = await run(process.execPath, [script, nested], { timeout: 30_000 })
+    if (nested === 'detect') assert.equal(stdout, '1 deadlock, ids 0')
+    // That the test would see one that is on.
+    if (switches) assert.doesNotMatch(stdout, /ids 0$/)
+  })
+}

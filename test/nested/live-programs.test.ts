@@ -263,3 +263,83 @@ test('the message of a victim names what it certainly held, not what may be held
   await world.clock.advance(20 * GRACE)
   assert.match((await error)?.message ?? '', /its caller held 1 of pool 'mine', and/)
 })
+
+/** Far longer than any knot has to stand. */
+const FOREVER = 100 * GRACE
+
+/** Runs that nobody awaits, in two waves; resolves when all are over. */
+async function startedByEvents(world: World, ...waves: (() => Promise<void>)[][]): Promise<void> {
+  const ends: Promise<void>[] = []
+  for (const [wave, runs] of waves.entries()) {
+    world.clock.after(1 + 1.5 * wave, () => {
+      for (const run of runs) ends.push(run().then(() => {}))
+    })
+  }
+  await world.sleep(10)
+  for (const end of ends) await end
+}
+
+never(
+  'a handler that takes two connections one after the other: others hold the first, one waits for the second',
+  async world => {
+    const pool = world.pool({ max: 2, acquireTimeoutMillis: 1000 * GRACE })
+    async function handle(hold: number): Promise<void> {
+      const first = await pool.acquire()
+      await world.sleep(hold)
+      await pool.release(first)
+      await world.sleep(1)
+      const second = await pool.acquire()
+      await pool.release(second)
+    }
+    // As a service has been used before.
+    await handle(1)
+    await startedByEvents(
+      world,
+      [() => handle(1), () => handle(1)],
+      [() => handle(FOREVER), () => handle(FOREVER)],
+    )
+  },
+  { times: 1 },
+)
+
+never(
+  'the branches of a handler, once a loan has been seen to come back, however long the others hold theirs',
+  async world => {
+    const pool = world.pool({ max: 2, acquireTimeoutMillis: 1000 * GRACE })
+    async function handle(writes: boolean, hold: number): Promise<void> {
+      await world.sleep(1)
+      if (writes) {
+        const connection = await pool.acquire()
+        await world.sleep(hold)
+        await pool.release(connection)
+      } else {
+        const connection = await pool.acquire()
+        await pool.release(connection)
+      }
+    }
+    await handle(true, 1)
+    const writers = [() => handle(true, FOREVER), () => handle(true, FOREVER)]
+    await startedByEvents(world, writers, [() => handle(false, 1), () => handle(false, 1)])
+  },
+  { times: 1 },
+)
+
+never(
+  'sessions that others close, once one has been seen to be closed, however long the next stay open',
+  async world => {
+    const pool = world.pool({ max: 1, acquireTimeoutMillis: 1000 * GRACE })
+    const sessions: Thing[] = []
+    async function request(): Promise<void> {
+      sessions.push(await pool.acquire())
+      await world.sleep(1)
+      await pool.release(await pool.acquire())
+    }
+    const closeIn = (millis: number): void =>
+      world.clock.after(millis, () => void pool.release(sessions.pop() as Thing)) as unknown as undefined
+    closeIn(10)
+    await request()
+    closeIn(FOREVER)
+    await request()
+  },
+  { times: 1 },
+)

@@ -1,0 +1,1 @@
+module.exports = { roots: ['<rootDir>/tests'], transform: { '\\.ts$': 'ts-jest' } }

@@ -1,0 +1,1 @@
+export default { build: { ssr: 'service.mjs', outDir: 'out/vite' }, ssr: { noExternal: true } }

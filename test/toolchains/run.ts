@@ -1,0 +1,148 @@
+/*
+ * What `npm run test:toolchains` runs: the packed package, installed in a temporary folder, in the tools of its users.
+ * Jest, ts-jest and Vitest run tests, with their fake timers; webpack, Rspack, Vite, Parcel and esbuild build a service,
+ * which is then run; Bun and Deno run it as it is. Arguments choose cases by a part of their names.
+ */
+import { execFile } from 'node:child_process'
+import { cpSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { isDeepStrictEqual, promisify } from 'node:util'
+import { packageRoot } from '../support/package-root.ts'
+
+const run = promisify(execFile)
+const root = packageRoot()
+const CASE_MILLIS = 120_000
+
+const TOOLS = {
+  '@rspack/cli': '^2.2.0',
+  '@rspack/core': '^2.3.0',
+  '@types/jest': '^30.0.0',
+  '@types/node': '^20.19.0',
+  bun: '^1.4.0',
+  deno: '^2.9.0',
+  esbuild: '^0.28.0',
+  ioredis: '^5.11.0',
+  jest: '^30.5.0',
+  parcel: '^2.16.0',
+  'ts-jest': '^29.4.0',
+  typescript: '^5.9.0',
+  vite: '^8.4.0',
+  vitest: '^4.1.0',
+  webpack: '^5.113.0',
+  'webpack-cli': '^7.3.0',
+}
+
+/** What the service says, wherever it runs: heading and two pools in the reports. */
+const FACTS = {
+  timeout: true,
+  deadlock: true,
+  echoed: 'hello',
+  isOne: true,
+  redis: 'function',
+  reports: 3,
+  warnings: [],
+}
+
+const folder = mkdtempSync(join(tmpdir(), 'lifeguard-toolchains-'))
+
+const bin = (name: string): string => join(folder, 'node_modules', '.bin', name)
+
+async function call(command: string, args: readonly string[], cwd = folder, env = {}): Promise<string> {
+  const settings = {
+    cwd,
+    timeout: CASE_MILLIS,
+    maxBuffer: 16_000_000,
+    env: { ...process.env, ...env, CI: 'true' },
+  }
+  return (await run(command, args, settings)).stdout
+}
+
+async function checkFacts(output: Promise<string>, expected: object = FACTS): Promise<void> {
+  const last = (await output).trim().split('\n').at(-1) ?? ''
+  if (!isDeepStrictEqual(JSON.parse(last), expected)) throw new Error(`the service says ${last}`)
+}
+
+const node = (file: string): Promise<string> => call(process.execPath, [join('out', file)])
+
+const CASES: Readonly<Record<string, () => Promise<void>>> = {
+  'jest and ts-jest': async () => {
+    await call(bin('jest'), ['--config', 'jest.config.cjs'])
+  },
+  vitest: async () => {
+    await call(bin('vitest'), ['run', '--root', 'vitest'])
+  },
+  webpack: async () => {
+    await call(bin('webpack'), ['-c', 'bundler.config.cjs'], folder, { BUNDLE: 'webpack' })
+    await checkFacts(node('webpack.cjs'))
+  },
+  rspack: async () => {
+    await call(bin('rspack'), ['build', '-c', 'bundler.config.cjs'], folder, { BUNDLE: 'rspack' })
+    await checkFacts(node('rspack.cjs'))
+  },
+  vite: async () => {
+    await call(bin('vite'), ['build'])
+    const [file] = readdirSync(join(folder, 'out', 'vite')).filter(name => /^service\./.test(name))
+    await checkFacts(node(join('vite', file ?? '')))
+  },
+  parcel: async () => {
+    await call(bin('parcel'), ['build', '--no-cache'], join(folder, 'parcel'))
+    await checkFacts(node('parcel.cjs'))
+  },
+  'esbuild, CommonJS': async () => {
+    await call(bin('esbuild'), ['service.mjs', '--bundle', '--platform=node', '--outfile=out/esbuild.cjs'])
+    await checkFacts(node('esbuild.cjs'))
+  },
+  'esbuild, ES module': async () => {
+    const outside = ['debug', 'generic-pool', 'ioredis'].map(name => `--external:${name}`)
+    const args = [
+      'service.mjs',
+      '--bundle',
+      '--platform=node',
+      '--format=esm',
+      '--outfile=out/esbuild.mjs',
+      ...outside,
+    ]
+    await call(bin('esbuild'), args)
+    await checkFacts(node('esbuild.mjs'))
+  },
+  // Neither tells who awaits a promise: a nested plain acquire ends at its deadline, not as a deadlock.
+  bun: () => checkFacts(call(bin('bun'), ['service.mjs']), { ...FACTS, deadlock: false }),
+  deno: () =>
+    checkFacts(call(bin('deno'), ['run', '-A', 'service.mjs']), {
+      ...FACTS,
+      deadlock: false,
+      warnings: ['LIFEGUARD_POOL_DENO'],
+    }),
+}
+
+const parts = process.argv.slice(2)
+let passed = 0
+let failed = 0
+try {
+  cpSync(join(root, 'test', 'toolchains', 'project'), folder, { recursive: true })
+  const packed = await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', folder], {
+    cwd: root,
+  })
+  const [{ filename }] = JSON.parse(packed.stdout) as [{ filename: string }]
+  const dependencies = { ...TOOLS, 'lifeguard-pool': `file:./${filename}` }
+  writeFileSync(
+    join(folder, 'package.json'),
+    JSON.stringify({ name: 'service', private: true, dependencies }),
+  )
+  await run('npm', ['install', '--no-audit', '--no-fund'], { cwd: folder, timeout: 300_000 })
+  for (const [name, test] of Object.entries(CASES)) {
+    if (parts.length > 0 && !parts.some(part => name.includes(part))) continue
+    const failure = await test().then(
+      () => undefined,
+      error => (error as { stderr?: string }).stderr || String(error),
+    )
+    if (failure === undefined) passed += 1
+    else failed += 1
+    process.stdout.write(failure === undefined ? `ok      ${name}\n` : `failed  ${name}: ${failure}\n`)
+  }
+} finally {
+  rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
+}
+process.stdout.write(`${passed} passed, ${failed} failed\n`)
+process.exitCode = failed > 0 || passed === 0 ? 1 : 0
