@@ -43,6 +43,8 @@ export class Failover {
   epoch = 0
   readonly #host: FailoverHost
   readonly #dials = new Set<Dial>()
+  /** Connections that are being made, whether a dial is under way or the sentinels are being asked for the next. */
+  #wanted = 0
   #purgedAt = Number.NEGATIVE_INFINITY
   #sentinels: Sentinels | undefined
   #watch: SentinelWatch | undefined
@@ -85,6 +87,17 @@ export class Failover {
    * failed has them all asked again, and waits a while for a switch: then it begins again, at once.
    */
   async dial<R>(signal: AbortSignal, run: (dial: Dial) => Promise<R>): Promise<R> {
+    this.#wanted += 1
+    try {
+      return await this.#attempts(signal, run)
+    } finally {
+      this.#wanted -= 1
+      // Nobody waits for what the sentinels say any more. Otherwise it may be of use to those who listen.
+      if (this.#wanted === 0 && signal.aborted) this.#sentinels?.giveUp()
+    }
+  }
+
+  async #attempts<R>(signal: AbortSignal, run: (dial: Dial) => Promise<R>): Promise<R> {
     const tried: Address[] = []
     let instead: Address | undefined
     for (let attempt = 1; ; attempt += 1) {
@@ -124,7 +137,6 @@ export class Failover {
       timer?.cancel()
       this.#dials.delete(dial)
       dial.end()
-      if (this.#dials.size === 0) this.#sentinels?.giveUp()
     }
   }
 
@@ -198,7 +210,9 @@ export class Failover {
 
   /** The sentinels are listened to as long as there is something to hear for. */
   #rest(): void {
-    if (this.clients.size === 0 && this.#awaiting.size === 0) this.#watch?.stop()
+    if (this.clients.size > 0 || this.#awaiting.size > 0) return
+    this.#watch?.stop()
+    if (this.#wanted === 0) this.#sentinels?.giveUp()
   }
 
   /** By the name that the sentinels gave it, or by its address. */
