@@ -14,6 +14,7 @@ import { runDemo } from './soak/demo.ts'
  *   npm start -- I3 I4             some of them
  *   npm start -- service           instead, a small service on one pool, whose connections are killed all the while
  *     --seconds N                    how long; default 20
+ *     --metrics                      serve its metrics, and show the page as it is half-way
  *   --json                         the findings as JSON on stdout; all else on stderr
  *
  * Exit code: 0 if all went as it must, 1 if not, 2 if it could not be tried.
@@ -24,11 +25,16 @@ const INCIDENTS = [i0, i1, i2, i3, i4]
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { seconds: { type: 'string', default: '20' }, json: { type: 'boolean', default: false } },
+    options: {
+      seconds: { type: 'string', default: '20' },
+      metrics: { type: 'boolean', default: false },
+      json: { type: 'boolean', default: false },
+    },
   })
   const { json } = values
   const words = positionals.map(word => word.toUpperCase())
-  if (words.includes('SERVICE')) return runDemo({ seconds: Number(values.seconds), json })
+  if (words.includes('SERVICE'))
+    return runDemo({ seconds: Number(values.seconds), metrics: values.metrics, json })
   const unknown = words.find(word => INCIDENTS.every(({ id }) => id !== word))
   if (unknown !== undefined) {
     throw new Error(`no incident '${unknown}': ${INCIDENTS.map(({ id }) => id).join(', ')}, or 'service'`)

@@ -16,6 +16,14 @@ const ADVICE: Readonly<Record<string, string>> = {
 
 /** What to look at first, as far as the error tells; it does not say more than has been seen. */
 export function adviceFor(cause: unknown): string {
+  try {
+    return adviceOf(cause)
+  } catch {
+    return 'The cause cannot be shown: see the log of the server'
+  }
+}
+
+function adviceOf(cause: unknown): string {
   for (let error = cause, depth = 0; error instanceof Error && depth < 5; error = error.cause, depth += 1) {
     const { code } = error as { code?: unknown }
     const advice = typeof code === 'string' && Object.hasOwn(ADVICE, code) ? ADVICE[code] : undefined

@@ -130,8 +130,13 @@ export function isPoolError<C extends PoolErrorCode>(error: unknown, code: C): e
 export function isPoolError(error: unknown, code?: PoolErrorCode): error is PoolError
 export function isPoolError(error: unknown, code?: PoolErrorCode): error is PoolError {
   // Other libraries have codes like these, too: `POOL_CLOSED` is one of mysql's.
-  if (!(error instanceof Error) || !(BRAND in error)) return false
-  return code === undefined || (error as Partial<PoolError>).code === code
+  try {
+    if (!(error instanceof Error) || !(BRAND in error)) return false
+    return code === undefined || (error as Partial<PoolError>).code === code
+  } catch {
+    // What throws when it is looked at is none of ours.
+    return false
+  }
 }
 
 /**

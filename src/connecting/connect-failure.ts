@@ -35,11 +35,14 @@ export function connectFailure(
   error: unknown,
   isPermanent: ((error: unknown) => boolean | string) | undefined,
 ): ConnectFailure {
-  const advice = permanentAdvice(error, isPermanent)
-  if (advice !== undefined) return { error, kind: 'permanent', advice }
-  return {
-    error,
-    kind: causes(error).every(each => UNREACHABLE.has(codeOf(each))) ? 'unreachable' : 'turned-away',
+  try {
+    const advice = permanentAdvice(error, isPermanent)
+    if (advice !== undefined) return { error, kind: 'permanent', advice }
+    const isUnreachable = causes(error).every(each => UNREACHABLE.has(codeOf(each)))
+    return { error, kind: isUnreachable ? 'unreachable' : 'turned-away' }
+  } catch {
+    // It throws when it is looked at, and so says nothing: as one without a code.
+    return { error, kind: 'unreachable' }
   }
 }
 

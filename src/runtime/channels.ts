@@ -67,7 +67,7 @@ export function endOperation<M extends { error?: unknown }>(
 export class TracedAcquire {
   readonly #message: AcquireMessage
   /** Of one that waits. Not made for the others: it takes as long as all the rest. */
-  #inContext: (<R>(run: () => R) => R) | undefined = undefined
+  #inContext: ((run: () => void) => void) | undefined = undefined
 
   constructor(message: AcquireMessage) {
     this.#message = message

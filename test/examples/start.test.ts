@@ -45,11 +45,12 @@ describe('npm start -- service', { concurrency: true }, () => {
   test('on a real server: connections are killed all the while, and no promise is broken', {
     skip: real.skip,
   }, async () => {
-    const { code, stdout, stderr } = await start(['service', '--seconds', '4', '--json'], {
+    const { code, stdout, stderr } = await start(['service', '--seconds', '4', '--json', '--metrics'], {
       [BINARY_VARIABLE]: real.path,
     })
     assert.equal(code, 0, stderr)
     const findings = JSON.parse(stdout) as Findings & { redis: string }
+    assert.match(stderr, /^db_client_connection_max\{db_client_connection_pool_name="service",[^}]*\} \d+$/m)
     const { troubles, noticed, pool, bank, sockets } = findings
     assert.match(findings.redis, /redis-server started for this run/)
     assert.ok(troubles.kills >= 8, `${troubles.kills} killed`)
@@ -67,7 +68,9 @@ describe('npm start -- service', { concurrency: true }, () => {
   })
 
   test('on the stand-in, where there is no Redis: it says so, and a person can read the rest', async () => {
-    const { code, stdout, stderr } = await start(['service', '--seconds', '4'], { [MISSING_VARIABLE]: NONE })
+    const { code, stdout, stderr } = await start(['service', '--seconds', '4'], {
+      [MISSING_VARIABLE]: NONE,
+    })
     assert.equal(code, 0, stdout + stderr)
     assert.match(stdout, /^Redis: the small stand-in .*No redis-server, by order of a test\./)
     for (const second of [1, 2, 3, 4]) {

@@ -183,6 +183,8 @@ for (const [name, options] of [
         Object.getOwnPropertySymbols(socket)
           .filter(({ description }) => description?.startsWith('kSet'))
           .map(symbol => (socket as unknown as Record<symbol, unknown>)[symbol])
+          // Node 26 adds some as soon as anything is set.
+          .filter(value => value !== undefined)
       const before = settings()
       socket.setNoDelay(false).setKeepAlive(false)
       await pool.release(socket)

@@ -12,7 +12,8 @@ export type { SocketTarget }
 /**
  * Makes a pool of connected sockets, plain or TLS, TCP or Unix.
  *
- * A socket is lent with nothing read from it and nothing left to send. What a protocol needs before the first request
+ * A socket is lent with nothing read from it and nothing left to send, and as it was made, whatever its last borrower did
+ * to it. What a protocol needs before the first request
  * (a login, a greeting to be read) is the borrower's; a server that speaks while a connection is idle spoils it.
  *
  * @param target - where to connect: `{ port }`, `{ host, port }` or `{ path }`, with `tls` if wanted
