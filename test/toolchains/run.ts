@@ -27,6 +27,9 @@ const TOOLS = {
   parcel: '^2.16.0',
   'ts-jest': '^29.4.0',
   typescript: '^5.9.0',
+  'typescript-5.6': 'npm:typescript@~5.6.3',
+  'typescript-6': 'npm:typescript@^6.0.3',
+  'typescript-7': 'npm:typescript@^7.0.2',
   vite: '^8.4.0',
   vitest: '^4.1.0',
   webpack: '^5.113.0',
@@ -65,9 +68,43 @@ async function checkFacts(output: Promise<string>, expected: object = FACTS): Pr
 
 const node = (file: string): Promise<string> => call(process.execPath, [join('out', file)])
 
+/** The ways of TypeScript to find a package; the last is the old one, which newer versions no longer have. */
+const RESOLUTIONS = [
+  ['--module', 'nodenext', '--skipLibCheck', 'false'],
+  ['--module', 'esnext', '--moduleResolution', 'bundler', '--skipLibCheck', 'false'],
+  ['--module', 'commonjs', '--moduleResolution', 'node10', '--esModuleInterop'],
+]
+
+/** As an ES module, and as CommonJS where that is what the resolution is for. */
+const sourceFor = (resolution: readonly string[]): string =>
+  resolution.includes('commonjs') ? join('types', 'commonjs.ts') : join('types', 'module.mts')
+
 const CASES: Readonly<Record<string, () => Promise<void>>> = {
   'jest and ts-jest': async () => {
     await call(bin('jest'), ['--config', 'jest.config.cjs'])
+  },
+  'typescript 5.6, 6 and 7': async () => {
+    for (const version of ['5.6', '6', '7']) {
+      for (const resolution of RESOLUTIONS) {
+        if (version !== '5.6' && resolution.includes('node10')) continue
+        const compiler = join('node_modules', `typescript-${version}`, 'bin', 'tsc')
+        const alone = version === '5.6' ? [] : ['--ignoreConfig']
+        const args = [
+          compiler,
+          ...alone,
+          '--noEmit',
+          '--strict',
+          '--target',
+          'es2022',
+          '--types',
+          'node',
+          ...resolution,
+        ]
+        await call(process.execPath, [...args, sourceFor(resolution)]).catch(error => {
+          throw new Error(`TypeScript ${version}, ${resolution.join(' ')}: ${error.stdout || error}`)
+        })
+      }
+    }
   },
   vitest: async () => {
     await call(bin('vitest'), ['run', '--root', 'vitest'])
