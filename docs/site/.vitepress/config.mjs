@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join, posix } from 'node:path'
 import { defineConfig } from 'vitepress'
 
-const root = join(import.meta.dirname, '..', '..')
+const root = join(import.meta.dirname, '..', '..', '..')
 const pages = join(import.meta.dirname, '..', '.pages')
 
 /** Where the repository can be read: for links to sources, tests and examples, which are no pages. */

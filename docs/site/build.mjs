@@ -3,12 +3,12 @@ import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } fr
 import { join } from 'node:path'
 
 /*
- * `npm run docs`: the site in site/dist. The pages are those of docs/, as they are; the API comes from the docstrings.
+ * `npm run docs`: the site in docs/site/dist. The pages are those of docs/, as they are; the API comes from the docstrings.
  * `npm run docs -- --serve` shows it while it is written.
  */
 
 const here = import.meta.dirname
-const root = join(here, '..')
+const root = join(here, '../..')
 const pages = join(here, '.pages')
 
 function run(command, words, cwd = here) {
@@ -23,7 +23,7 @@ if (!existsSync(tool('vitepress'))) run('npm', ['ci', '--no-audit', '--no-fund']
 rmSync(pages, { recursive: true, force: true })
 mkdirSync(pages, { recursive: true })
 // As in the repository, so that a link from one page to another is right in both.
-cpSync(join(root, 'docs'), join(pages, 'docs'), { recursive: true })
+cpSync(join(root, 'docs'), join(pages, 'docs'), { recursive: true, filter: path => path !== here })
 for (const name of ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md'])
   cpSync(join(root, name), join(pages, name))
 writeFileSync(join(pages, 'index.md'), readFileSync(join(root, 'README.md')))
