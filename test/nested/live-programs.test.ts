@@ -343,3 +343,82 @@ never(
   },
   { times: 1 },
 )
+
+never(
+  'what one waits for in its own pool, while another run with the same first lease waits where things move',
+  async world => {
+    const pool = world.pool({ max: 2, acquireTimeoutMillis: 1000 * GRACE })
+    const moving = world.pool({ acquireTimeoutMillis: 1000 * GRACE })
+    async function handle(isLocal: boolean): Promise<void> {
+      let first: Thing
+      if (isLocal) first = await pool.acquire()
+      else first = await pool.acquire()
+      await world.sleep(1)
+      if (isLocal) await pool.release(await pool.acquire())
+      else await moving.release(await moving.acquire())
+      await pool.release(first)
+    }
+    const crowd = Array.from({ length: 60 }, () => moving.use(() => world.sleep(0.9 * GRACE)))
+    await startedByEvents(world, [() => handle(true), () => handle(false)])
+    await Promise.all(crowd)
+  },
+  { times: 1 },
+)
+
+never(
+  'two branches of one run that wait, while the branches of another are at work',
+  async world => {
+    const pool = world.pool({ max: 2, acquireTimeoutMillis: 1000 * GRACE })
+    async function branch(isQuick: boolean): Promise<void> {
+      await world.sleep(1)
+      if (isQuick) await pool.release(await pool.acquire())
+      else await world.sleep(FOREVER)
+    }
+    async function task(isQuick: boolean): Promise<void> {
+      const connection = await pool.acquire()
+      await Promise.all([branch(isQuick), branch(isQuick)])
+      await pool.release(connection)
+    }
+    await startedByEvents(world, [() => task(true), () => task(false)])
+  },
+  { times: 1 },
+)
+
+for (const how of ['use', 'acquire'] as const) {
+  never(
+    `whoever awaits the first of several can go on without the acquire among them (${how})`,
+    async world => {
+      const pool = world.pool({ acquireTimeoutMillis: 1000 * GRACE })
+      const others: Promise<unknown>[] = []
+      const ask = (): Promise<unknown> => {
+        const asked = pool.use(() => {})
+        others.push(asked)
+        return Promise.any([asked, world.sleep(FOREVER)])
+      }
+      if (how === 'use') await pool.use(ask)
+      else {
+        const held = await pool.acquire()
+        await ask()
+        await pool.release(held)
+      }
+      await Promise.all(others)
+    },
+    { times: 1 },
+  )
+}
+
+never(
+  'a run that stands further up than the statement where another has taken its connection',
+  async world => {
+    const pool = world.pool({ acquireTimeoutMillis: 1000 * GRACE })
+    async function handle(reads: boolean): Promise<void> {
+      await world.sleep(1)
+      if (reads) await pool.release(await pool.acquire())
+      const connection = await pool.acquire()
+      await world.sleep(reads ? 1 : FOREVER)
+      await pool.release(connection)
+    }
+    await startedByEvents(world, [() => handle(false)], [() => handle(true)])
+  },
+  { times: 1 },
+)

@@ -14,6 +14,8 @@ export type Step =
   | { readonly do: 'hold'; readonly pool: number; readonly way: Way; readonly body: readonly Step[] }
   /** `Promise.all`. */
   | { readonly do: 'all'; readonly branches: readonly (readonly Step[])[] }
+  /** `Promise.race` with a timer. */
+  | { readonly do: 'race'; readonly millis: number; readonly body: readonly Step[] }
   /** Started and left to itself. */
   | { readonly do: 'fork'; readonly body: readonly Step[] }
 
@@ -41,7 +43,9 @@ export function randomProgram(chance: Chance, plain: boolean): Program {
       return { do: 'all', branches: Array.from({ length: 2 + chance.below(2) }, () => steps(depth - 1)) }
     }
     if (kind === 9) return { do: 'fork', body: steps(depth - 1) }
-    return { do: 'sleep', millis: millis(chance.oneIn(8) ? 150 : 12) }
+    if (kind === 3) return { do: 'race', millis: millis(300), body: steps(depth - 1) }
+    // Now and then for twenty graces.
+    return { do: 'sleep', millis: millis(chance.oneIn(12) ? 1000 : chance.oneIn(8) ? 150 : 12) }
   }
   const tasks = Array.from({ length: 1 + chance.below(5) }, () => ({ after: millis(30), body: steps(3) }))
   return { pools, tasks }
@@ -114,6 +118,7 @@ export class Run {
     for (const step of steps) {
       if (step.do === 'sleep') await this.#sleep(step.millis)
       else if (step.do === 'hold') await this.#hold(step, line, detached)
+      else if (step.do === 'race') await this.#race(step, line, detached)
       else if (step.do === 'all') await this.#all(step.branches, line, detached)
       else this.#line(own => this.#steps(step.body, own, true))
     }
@@ -128,6 +133,16 @@ export class Run {
     const failed = line.branches.find(branch => branch.failure !== undefined)
     line.branches = []
     if (failed !== undefined) throw new Error('a branch failed')
+  }
+
+  /** It counts as a wait; after its time the branch goes on by itself. */
+  async #race(step: Step & { do: 'race' }, line: Line, detached: boolean): Promise<void> {
+    const { line: branch, ended } = this.#line(own => this.#steps(step.body, own, detached))
+    line.branches = [branch]
+    line.state = 'joins'
+    await Promise.race([ended, this.#sleep(step.millis)])
+    line.state = 'runs'
+    line.branches = []
   }
 
   async #hold(step: Step & { do: 'hold' }, line: Line, detached: boolean): Promise<void> {

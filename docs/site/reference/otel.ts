@@ -1,0 +1,1 @@
+export * from '../../../src/adapters/otel/index.ts'

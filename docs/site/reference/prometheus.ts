@@ -1,0 +1,1 @@
+export * from '../../../src/adapters/prometheus/index.ts'

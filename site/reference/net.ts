@@ -1,1 +1,0 @@
-export * from '../../src/adapters/net/index.ts'
