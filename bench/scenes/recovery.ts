@@ -8,6 +8,8 @@ import { quantile } from './timing.ts'
 const AFTERWARDS_MILLIS = 2500
 /** Whoever waits longer for a GET does not call that served. */
 const SERVED_MILLIS = 50
+/** All is well again when it has been for so long. */
+const CALM_MILLIS = 250
 
 export const OUTAGE_CONTENDERS = [
   'one ioredis client',
@@ -16,6 +18,13 @@ export const OUTAGE_CONTENDERS = [
   'lifeguard-pool',
 ]
 export const OUTAGE_BASE = 'generic-pool + ioredis, well done'
+
+/** From when on nothing was bad for a while: what a busy machine does to a request much later is not the outage's. */
+function wellAgain(back: number, bad: readonly number[]): number {
+  let well = back
+  for (const at of bad) if (at >= well && at < well + CALM_MILLIS) well = at
+  return well
+}
 
 /** The server is killed, and comes back at the same address. */
 const restart = (awayMillis: number): Scene => ({
@@ -44,12 +53,15 @@ const restart = (awayMillis: number): Scene => ({
       hasFailed(request) || (request.millis as number) > SERVED_MILLIS
     const fine = all.filter(request => !hasFailed(request))
     const answers = fine.map(({ at, millis }) => at + (millis as number)).filter(at => at >= back)
-    const lastBad = Math.max(back, ...all.filter(each => each.at < over && isBad(each)).map(({ at }) => at))
+    const well = wellAgain(
+      back,
+      all.filter(each => each.at >= back - 100 && isBad(each)).map(({ at }) => at),
+    )
     const failures = all.filter(hasFailed)
     await second.stop()
     return [
       { row: 'first answer after its return', unit: 'ms', value: Math.min(...answers) - back },
-      { row: `all served within ${SERVED_MILLIS} ms again after`, unit: 'ms', value: lastBad - back },
+      { row: `all served within ${SERVED_MILLIS} ms again after`, unit: 'ms', value: well - back },
       // A command that had been sent by then may have run: its caller has to be told.
       {
         row: 'errors of those not in flight',

@@ -8,7 +8,7 @@ import type { ConnectFailure } from './connect-failure.ts'
 /** The pause while callers wait and nobody is there, and a tenth more at the most. Milliseconds. */
 const RETRY_PAUSE = 50
 /** Where a server takes connections and hangs up, each try is work for it: the pause doubles up to this meanwhile. */
-const TURNED_AWAY_PAUSE = 400
+const TURNED_AWAY_PAUSE = 800
 /** The longest pause, once callers do not wait any more: "one probe a second". */
 const LONGEST_PAUSE = 1000
 /** Pauses after errors that trying again does not mend: five tries in a minute, as accounts get locked. */

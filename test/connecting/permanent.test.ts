@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { createSocketPool } from '../../src/adapters/net/index.ts'
 import { isPoolError, type PoolError, type PoolOptions } from '../../src/index.ts'
 import { openPool } from '../../src/pool/create-pool.ts'
 import { FakeClock, settle } from '../support/clock.ts'
 import { type Connection, ScriptedFactory } from '../support/factories.ts'
+import { startFaultServer } from '../support/fault-server.ts'
 import { rejection } from '../support/rejection.ts'
 
 function setUp(
@@ -177,4 +179,17 @@ test('who comes while another try is under way waits for its result', async () =
   dial.ok()
   const first = await asked[0]
   assert.ok(first)
+})
+
+test('a real server with a certificate that nobody vouches for is dialled twice at the most, and everybody told', async () => {
+  const server = await startFaultServer({ tls: {} })
+  const pool = createSocketPool({ host: server.host, port: server.port, tls: true }, { max: 5 })
+  const errors = await Promise.all(Array.from({ length: 5 }, () => rejection(pool.acquire())))
+  for (const error of errors) {
+    assert.equal(error.code, 'POOL_CONNECT_FAILED')
+    assert.match(error.message, /certificate/)
+  }
+  assert.ok(server.connections() <= 2, `${server.connections()} connections`)
+  await pool.close()
+  await server.stop()
 })

@@ -175,7 +175,7 @@ await Promise.all([${calls}])\nrun.joined(${line})`
     if (kind === 12) return this.#loop(inner)
     // Started now and awaited later: with `use` this would have to carry the mark until then.
     if (kind === 13 && !this.#ways.includes('use')) return this.#later(inner)
-    return `await run.sleep(${this.#millis(chance.oneIn(8) ? 150 : 12)})`
+    return `await run.sleep(${this.#millis(chance.oneIn(12) ? 1000 : chance.oneIn(8) ? 150 : 12)})`
   }
 
   #loop(place: Place): string {
