@@ -1,19 +1,70 @@
-/** A binary heap: the entry with the earliest deadline first. Push and pop are O(log n). */
+/** So many places at the start of the list may be empty before they are cut off. */
+const MAX_GAP = 1024
+
+/**
+ * Entries by their deadlines, the earliest first. What comes in order, as the deadlines of one timeout do, is appended to
+ * a list: O(1), and equal ones leave as they came. The others go to a binary heap: O(log n).
+ */
 export class Heap<E extends { readonly deadline: number }> {
+  #list: (E | undefined)[] = []
+  /** Where the list begins: what stood before has left. */
+  #start = 0
   #entries: E[] = []
 
   get size(): number {
-    return this.#entries.length
+    return this.#list.length - this.#start + this.#entries.length
   }
 
   first(): E | undefined {
-    return this.#entries[0]
+    const listed = this.#list[this.#start]
+    const heaped = this.#entries[0]
+    if (listed === undefined || heaped === undefined) return listed ?? heaped
+    return listed.deadline <= heaped.deadline ? listed : heaped
   }
 
-  /** O(1) where deadlines come in order, as those of one timeout do. */
   push(entry: E): void {
-    const entries = this.#entries
     const { deadline } = entry
+    const last = this.#list.at(-1)
+    if (deadline !== Number.POSITIVE_INFINITY && (last === undefined || last.deadline <= deadline))
+      this.#list.push(entry)
+    else this.#pushToHeap(entry, deadline)
+  }
+
+  pop(): E | undefined {
+    const first = this.first()
+    if (first === undefined) return undefined
+    if (first === this.#list[this.#start]) this.#shiftList()
+    else this.#popFromHeap()
+    return first
+  }
+
+  clear(): void {
+    this.#list = []
+    this.#start = 0
+    this.#entries = []
+  }
+
+  /** Drops the entries that are not worth keeping. O(n). */
+  retain(keep: (entry: E) => boolean): void {
+    const listed = this.#list
+    const heaped = this.#entries
+    this.clear()
+    for (const entry of listed) if (entry !== undefined && keep(entry)) this.#list.push(entry)
+    for (const entry of heaped) if (keep(entry)) this.#pushToHeap(entry, entry.deadline)
+  }
+
+  #shiftList(): void {
+    this.#list[this.#start] = undefined
+    this.#start += 1
+    if (this.#start === this.#list.length) this.#list = []
+    else if (this.#start > MAX_GAP && this.#start * 2 > this.#list.length)
+      this.#list = this.#list.slice(this.#start)
+    else return
+    this.#start = 0
+  }
+
+  #pushToHeap(entry: E, deadline: number): void {
+    const entries = this.#entries
     let at = entries.length
     entries.push(entry)
     while (at > 0) {
@@ -25,22 +76,9 @@ export class Heap<E extends { readonly deadline: number }> {
     entries[at] = entry
   }
 
-  pop(): E | undefined {
-    const first = this.#entries[0]
+  #popFromHeap(): void {
     const last = this.#entries.pop()
     if (last !== undefined && this.#entries.length > 0) this.#sink(last)
-    return first
-  }
-
-  clear(): void {
-    this.#entries = []
-  }
-
-  /** Drops the entries that are not worth keeping. O(n). */
-  retain(keep: (entry: E) => boolean): void {
-    const kept = this.#entries.filter(keep)
-    this.#entries = []
-    for (const entry of kept) this.push(entry)
   }
 
   /** Puts an entry in the place of the first and lets it sink to where it belongs. */

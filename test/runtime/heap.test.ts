@@ -93,3 +93,13 @@ test('whatever is pushed, popped and dropped, it gives what a sorted list gives'
     )
   }
 })
+
+test('those of one timeout leave as they came, also with equal deadlines and after others were dropped', () => {
+  const heap = new Heap<{ readonly deadline: number; readonly name: number }>()
+  const kept = (name: number): boolean => name % 5 !== 0
+  for (let name = 0; name < 5000; name += 1) heap.push({ deadline: Math.floor(name / 7), name })
+  heap.retain(({ name }) => kept(name))
+  const names: number[] = []
+  for (let entry = heap.pop(); entry !== undefined; entry = heap.pop()) names.push(entry.name)
+  assert.deepEqual(names, [...Array(5000).keys()].filter(kept))
+})
