@@ -2,6 +2,7 @@ import { adviceFor } from './connect-advice.ts'
 import { type AcquirePhase, messageOf, numbersOf, PoolError } from './errors.ts'
 import type { PoolStats } from './stats.ts'
 import { inTheWay, nextStep } from './taken-places.ts'
+import { firstFew } from './wording.ts'
 
 /** Every error that a pool gives to a caller, in one place, so that they speak with one voice: what, numbers, next step. */
 
@@ -9,14 +10,8 @@ const MOST_HOLDERS = 5
 
 const of = (stats: PoolStats) => ({ pool: stats.name, stats })
 
-/** The first of many, so that a message stays readable. */
-function few(holders: readonly string[]): string {
-  const first = holders.slice(0, MOST_HOLDERS).join('; ')
-  return holders.length > MOST_HOLDERS ? `${first}; and ${holders.length - MOST_HOLDERS} more` : first
-}
-
 const heldBy = (holders: readonly string[] = []): string =>
-  holders.length === 0 ? '' : ` Held, longest first: ${few(holders)}.`
+  holders.length === 0 ? '' : ` Held, longest first: ${firstFew(holders, MOST_HOLDERS)}.`
 
 export function acquireTimeout(
   stats: PoolStats,

@@ -15,6 +15,7 @@ import type { PoolOptions } from './options.ts'
 import { isRecord, readRecord, show } from './read-input.ts'
 import type { PoolStats } from './stats.ts'
 import { isNews, warn } from './warnings.ts'
+import { firstFew } from './wording.ts'
 
 /** The options of a pool after the defaults: what the rest of the code reads. `Infinity` stands for "no limit". */
 export type ResolvedOptions = {
@@ -89,18 +90,13 @@ function warnOf(oddities: readonly string[], unknown: readonly string[], input: 
   if (strange.length > 0) {
     warn(
       'UNKNOWN_OPTIONS',
-      `createPool knows no option of the name ${listed(strange)}: it has no effect, as in generic-pool. If it is ` +
+      `createPool knows no option of the name ${firstFew(strange, MOST_NAMES, ', ')}: it has no effect, as in generic-pool. If it is ` +
         "another library's, it can stay; if it was meant for the pool, see PoolOptions for the names",
     )
   }
   const questions = doubtfulTimes(input).filter(([name]) => isNews(`${name} in ms`))
   if (questions.length > 0) warn('TIME', questions.map(([, question]) => question).join('; '))
 }
-
-const listed = (names: readonly string[]): string =>
-  names.length > MOST_NAMES
-    ? `${names.slice(0, MOST_NAMES).join(', ')} and ${names.length - MOST_NAMES} more`
-    : names.join(', ')
 
 /** The name that a pool was to have, for the error that says why there is none. */
 export function nameIn({ name }: GivenOptions['input']): string | undefined {

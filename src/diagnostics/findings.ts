@@ -1,3 +1,4 @@
+import { firstFew } from '../api/wording.ts'
 import { callSite } from './call-sites.ts'
 import type { LeaseReport, PoolReport } from './pool-report.ts'
 
@@ -145,10 +146,7 @@ function overloaded({ stats }: PoolReport): string[] {
   return [`So far ${timeouts} acquires have timed out and ${shed} have been shed.`]
 }
 
-const list = (leases: readonly LeaseReport[]): string => {
-  const few = leases.slice(0, 3).map(holderInWords).join('; ')
-  return leases.length > 3 ? `${few}; and ${leases.length - 3} more` : few
-}
+const list = (leases: readonly LeaseReport[]): string => firstFew(leases.map(holderInWords), 3)
 
 /** One holder, in a few words: which connection, for how long, from where. */
 export function holderInWords({ connection, heldMillis, unusedMillis, busy, stack }: LeaseReport): string {

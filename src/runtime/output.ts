@@ -9,7 +9,7 @@ import {
   writeSync,
 } from 'node:fs'
 import { isatty } from 'node:tty'
-import { limitStacks } from './stack-limit.ts'
+import { withoutStack } from './stack-limit.ts'
 
 /** Where lines leave the process. It takes what there is room for at this moment, and never waits for more. */
 export interface Outlet {
@@ -134,16 +134,12 @@ class Behind implements Outlet {
 function ignore(): void {}
 
 function writeNow(fd: number, bytes: Uint8Array): number {
-  const { stackTraceLimit } = Error
   try {
     // A full pipe is an error to Node, and the stack of it would cost more than the rest.
-    limitStacks(0)
-    return writeSync(fd, bytes)
+    return withoutStack(() => writeSync(fd, bytes))
   } catch {
     // EAGAIN: no room. EPIPE, ENOSPC, EIO: no room either, perhaps later.
     return 0
-  } finally {
-    limitStacks(stackTraceLimit)
   }
 }
 

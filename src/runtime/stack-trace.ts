@@ -1,4 +1,4 @@
-import { limitStacks } from './stack-limit.ts'
+import { withStackLimit } from './stack-limit.ts'
 
 /** One place in a call stack, without ours; of Node's only what awaits a function of the user. */
 export interface Frame {
@@ -64,10 +64,7 @@ export class StackTrace {
 
   /** @param above - this function and what it called are cut off */
   constructor(above: (...args: never[]) => unknown, depth = DEPTH) {
-    const limit = Error.stackTraceLimit
-    limitStacks(depth)
-    Error.captureStackTrace(this.#raw as object, above)
-    limitStacks(limit)
+    withStackLimit(depth, () => Error.captureStackTrace(this.#raw as object, above))
   }
 
   /** The leases of `use` inside of which it is, from inner to outer. Costs less than {@link frames}. */

@@ -1,6 +1,6 @@
 import { readSync } from 'node:fs'
 import type { Socket } from 'node:net'
-import { limitStacks } from '../runtime/stack-limit.ts'
+import { withoutStack } from '../runtime/stack-limit.ts'
 
 /** What the kernel says of an idle connection. `'data'`: one byte has been taken from it, so it must be destroyed. */
 export type SocketCheck = 'healthy' | 'fin' | 'data' | 'reset' | 'unknown'
@@ -34,15 +34,11 @@ export function descriptorOf(socket: Socket): number | undefined {
 export function checkSocket(socket: Socket): SocketCheck {
   const fd = descriptorOf(socket)
   if (fd === undefined) return 'unknown'
-  const { stackTraceLimit } = Error
   try {
     // A stack costs as much as the rest.
-    limitStacks(0)
-    return readSync(fd, byte, 0, 1, null) === 0 ? 'fin' : 'data'
+    return withoutStack(() => readSync(fd, byte, 0, 1, null)) === 0 ? 'fin' : 'data'
   } catch (error) {
     return resultOf((error as NodeJS.ErrnoException).code)
-  } finally {
-    limitStacks(stackTraceLimit)
   }
 }
 

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import { messageOf } from '../api/errors.ts'
+import { hostPort } from '../api/wording.ts'
 
 /*
  * Every touch of a socket goes through this room, and none of its functions throws. A socket may be the user's own, and
@@ -132,8 +133,8 @@ export function describeSocket(
   try {
     const { localAddress, localPort, remoteAddress, remotePort, bytesRead = 0, bytesWritten = 0 } = socket
     return {
-      ...(localAddress === undefined ? {} : { local: address(localAddress, localPort) }),
-      ...(remoteAddress === undefined ? {} : { remote: address(remoteAddress, remotePort) }),
+      ...(localAddress === undefined ? {} : { local: hostPort(localAddress, localPort) }),
+      ...(remoteAddress === undefined ? {} : { remote: hostPort(remoteAddress, remotePort) }),
       bytesRead,
       bytesWritten,
     }
@@ -141,9 +142,6 @@ export function describeSocket(
     return undefined
   }
 }
-
-const address = (host: string, port: number | undefined): string =>
-  host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
 
 /** Bytes read and written so far; undefined where they cannot be told. */
 export function bytesThrough(socket: Socket): { read: number; written: number } | undefined {

@@ -1,4 +1,4 @@
-import { limitStacks } from '../../runtime/stack-limit.ts'
+import { withStackLimit } from '../../runtime/stack-limit.ts'
 import { HOME } from '../../runtime/stack-trace.ts'
 
 /** A kind of leftover that keeps coming, for the event that names where it comes from. */
@@ -76,14 +76,8 @@ const IOREDIS = /[\\/]ioredis(?:-\d+)?[\\/]built[\\/]/
 
 /** The callers of a function, but for those in ioredis and in this package. */
 function stackOf(within: (...args: never[]) => unknown): string {
-  const limit = Error.stackTraceLimit
-  limitStacks(20)
-  try {
-    const holder: { stack?: string } = {}
-    Error.captureStackTrace(holder, within)
-    const lines = (holder.stack ?? '').split('\n').slice(1)
-    return lines.filter(line => !IOREDIS.test(line) && !(HOME && line.includes(HOME))).join('\n')
-  } finally {
-    limitStacks(limit)
-  }
+  const holder: { stack?: string } = {}
+  withStackLimit(20, () => Error.captureStackTrace(holder, within))
+  const lines = (holder.stack ?? '').split('\n').slice(1)
+  return lines.filter(line => !IOREDIS.test(line) && !(HOME && line.includes(HOME))).join('\n')
 }

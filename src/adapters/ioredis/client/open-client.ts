@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import { isPoolError, messageOf, PoolError } from '../../../api/errors.ts'
 import { badOptions } from '../../../api/resolve-options.ts'
+import { hostPort } from '../../../api/wording.ts'
 import { closeSocket, isHealthy } from '../../../sockets/socket-state.ts'
 import { destroyClient, isRedisClient, sentinelError, streamOf, watchSentinels } from './client.ts'
 import { forceOptions } from './client-options.ts'
@@ -150,7 +151,7 @@ function ready(client: RedisClient, signal: AbortSignal): Promise<void> {
 
 export function failed(client: RedisClient, what: string, cause: unknown): PoolError {
   const { sentinels, name, path, host, port } = client.options as Record<string, unknown>
-  const target = sentinels ? `'${name}' by way of its sentinels` : (path ?? `${host}:${port}`)
+  const target = sentinels ? `'${name}' by way of its sentinels` : (path ?? hostPort(host, port))
   const refusal = refusalOf(client)
   const said = refusal === undefined ? '' : `; the server said: ${refusal.message}`
   const because = refusal ?? cause

@@ -1,3 +1,4 @@
+import { hostPort } from '../../../api/wording.ts'
 import type { RedisClient } from '../client/client-types.ts'
 
 export interface Address {
@@ -7,7 +8,7 @@ export interface Address {
 
 export const isSameAddress = (a: Address, b: Address): boolean => a.host === b.host && a.port === b.port
 
-export const inWords = ({ host, port }: Address): string => `${host}:${port}`
+export const inWords = ({ host, port }: Address): string => hostPort(host, port)
 
 /** Where the connection of a client leads, in numbers. */
 export function remoteOf(client: RedisClient): Address {
