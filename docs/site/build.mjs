@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 /*
@@ -23,7 +23,8 @@ if (!existsSync(tool('vitepress'))) run('npm', ['ci', '--no-audit', '--no-fund']
 rmSync(pages, { recursive: true, force: true })
 mkdirSync(pages, { recursive: true })
 // As in the repository, so that a link from one page to another is right in both.
-cpSync(join(root, 'docs'), join(pages, 'docs'), { recursive: true, filter: path => path !== here })
+for (const name of readdirSync(join(root, 'docs')).filter(each => each !== 'site'))
+  cpSync(join(root, 'docs', name), join(pages, 'docs', name), { recursive: true })
 for (const name of ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md'])
   cpSync(join(root, name), join(pages, name))
 writeFileSync(join(pages, 'index.md'), readFileSync(join(root, 'README.md')))

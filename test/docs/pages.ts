@@ -81,7 +81,7 @@ export function readPage(name: string): Page {
 export function readPages(): Page[] {
   const inFolders = FOLDERS.flatMap(folder =>
     readdirSync(join(packageRoot(), folder), { recursive: true, encoding: 'utf8' })
-      .filter(name => name.endsWith('.md') && !name.includes('node_modules'))
+      .filter(name => name.endsWith('.md') && !/node_modules|[.]pages/.test(name))
       .map(name => `${folder}/${name.replaceAll('\\', '/')}`),
   )
   return [...AT_THE_TOP, ...inFolders.sort()].map(readPage)
