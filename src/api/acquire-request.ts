@@ -1,4 +1,4 @@
-import { time } from './option-rules.ts'
+import { time } from './option-table.ts'
 import type { AcquireOptions } from './options.ts'
 import { isRecord, show } from './read-input.ts'
 import { badOptions, noLimit, type ResolvedOptions } from './resolve-options.ts'

@@ -1,4 +1,4 @@
-import { isNumber, isOption, OPTIONS, type OptionName } from './option-rules.ts'
+import { isNumber, isOption, OPTIONS, type OptionName } from './option-table.ts'
 import { isRecord, show } from './read-input.ts'
 
 /* Names that are no option, and values that are odd: what was meant, and what is taken all the same. */

@@ -10,7 +10,7 @@ import {
   type OptionValue,
   SHEDDING,
   wrongWith,
-} from './option-rules.ts'
+} from './option-table.ts'
 import type { PoolOptions } from './options.ts'
 import { isRecord, readRecord, show } from './read-input.ts'
 import type { PoolStats } from './stats.ts'

@@ -7,11 +7,11 @@ import type { ConnectFailure } from './connect-failure.ts'
 
 /** The pause while callers wait and nobody is there, and a tenth more at the most. Milliseconds. */
 const RETRY_PAUSE = 50
-/** Where a server takes connections and hangs up, each try is work for it: the pause doubles up to this meanwhile. */
+/** If a server accepts and then closes, each try costs it work: the pause doubles, up to this limit. */
 const TURNED_AWAY_PAUSE = 800
 /** The longest pause, once callers do not wait any more: "one probe a second". */
 const LONGEST_PAUSE = 1000
-/** Pauses after errors that trying again does not mend: five tries in a minute, as accounts get locked. */
+/** Pauses after errors that a retry cannot fix: five tries a minute, because servers lock accounts. */
 const PERMANENT_PAUSES = [1000, 5000, 10_000, 15_000] as const
 
 /** A connection that dies within this time without having been of use is as good as a failed create. */
@@ -50,7 +50,9 @@ export class Breaker<T> {
   permanentAdvice: string | undefined
   /** No create before this time, in milliseconds of the pool's clock. */
   retryAt = 0
-  /** A connection has died before it was of use: until a later one is of use, a create that went well means little. */
+  /**
+   * A connection has died before it was of use: until a later one is of use, a create that went well means little.
+   */
   unproven = false
   isOpen = false
   /** How often it has opened so far: tells who came while it was open, and who had been waiting by then. */
@@ -74,7 +76,7 @@ export class Breaker<T> {
    */
   failed(failure: ConnectFailure, startedAt: number, now: number): boolean {
     const { unhealthyAfterMillis } = this.#host.options
-    // What nobody has looked into meanwhile may have been two short outages.
+    // After so long without a try this may be a new outage: its time starts anew.
     if (this.failures === 0 || startedAt - this.#failedAt > Math.max(unhealthyAfterMillis, LONGEST_PAUSE))
       this.#awaySince = startedAt
     this.#failedAt = now
@@ -133,7 +135,8 @@ export class Breaker<T> {
   }
 
   /**
-   * For how long a new connection is watched before it is lent, in milliseconds. Whoever has had a handshake answered is
+   * For how long a new connection is watched before it is lent, in milliseconds. Whoever has had a handshake
+   * answered is
    * not hung up on at once. Else a server at its limit hangs up on those beyond it, within a round trip or so; and
    * where connections have died, it takes as long as that took.
    */
@@ -154,7 +157,10 @@ export class Breaker<T> {
     return now - slot.createdAt < EARLY_DEATH_MILLIS + proof
   }
 
-  /** Has nobody been told yet that the server has been away for too long? Opens it where time has passed, and no create ended. */
+  /**
+   * Has nobody been told yet that the server has been away for too long? Opens it where time has passed, and no
+   * create ended.
+   */
   openIfOverdue(now: number, isProbing: boolean): void {
     if (this.isOpen || this.failures === 0 || (!isProbing && now >= this.retryAt)) return
     if (now - this.#awaySince >= this.#host.options.unhealthyAfterMillis) this.#open()

@@ -13,7 +13,7 @@ const FIRST_CONNECTS = 2
 
 /** What a pool has, what is on its way, and what may be made: all of it derived from slots, queue and breaker. */
 export class Capacity<T> {
-  /** Connects that somebody can count on, oldest first. One that hangs leaves this set, not its permit. */
+  /** Connects that are expected to succeed, oldest first. One that hangs is removed here but keeps its permit. */
   readonly connects = new Set<Slot<T>>()
   /** Connections that are validated or reset and are expected back soon. */
   readonly checks = new Set<Slot<T>>()
@@ -53,8 +53,8 @@ export class Capacity<T> {
   }
 
   /**
-   * May one more connect start beside those that are under way, as long as none fails? Where connections have been lost
-   * since the last one was made, the server may be away: one is enough to see. Those that hang count half.
+   * May one more connect start beside those that are under way, as long as none fails? Where connections have been
+   * lost since the last one was made, the server may be away: one is enough to see. Those that hang count half.
    */
   get hasRoomToConnect(): boolean {
     const { options, slots, totals, liveness } = this.#context
@@ -64,7 +64,7 @@ export class Capacity<T> {
     return this.connects.size < most && slots.counts.connecting < 2 * options.maxConnecting
   }
 
-  /** A waiter has left in vain. A connect that it has outwaited is not worth the next one's trust. */
+  /** A waiter gave up. A connect that is about as old as its wait is no longer counted on. */
   waiterLeft(waited: number, now: number, isImpatient: boolean): void {
     const [oldest] = this.connects
     if (oldest === undefined || (isImpatient && waited < IMPATIENT_MILLIS)) return

@@ -14,7 +14,7 @@ import { type ConnectFailure, connectFailure } from './connect-failure.ts'
 import { Engine } from './engine.ts'
 import type { PoolContext } from './pool-context.ts'
 
-/** Who comes while an open breaker probes waits for the result, but not for a probe that has been under way for longer. */
+/** While an open breaker probes, new acquires wait for the result, unless the probe is older than this. */
 const PROBE_MILLIS = 500
 
 /**
@@ -103,7 +103,7 @@ export class Connector<T> {
     const { breaker } = this
     if (now < this.#pauseUntil) return this.#pauseUntil
     if (breaker.failures === 0) return this.capacity.hasRoomToConnect ? now : Number.POSITIVE_INFINITY
-    // Also one that nobody counts on any more is the one that is allowed.
+    // Only one connect may run now, and a hanging one counts as that one.
     if (this.#context.slots.counts.connecting > 0) return Number.POSITIVE_INFINITY
     if (now < breaker.retryAt) return breaker.retryAt
     return breaker.unproven && breaker.trials.count > 0 ? breaker.trials.until : now
@@ -155,8 +155,8 @@ export class Connector<T> {
       if (slot.watch !== undefined) closeSocket(slot.watch.socket)
       slots.move(slot, 'closed')
       totals.destroyed += 1
-      // One that was never of use is replaced a moment later: whatever keeps making such connections, also a hook that
-      // calls purge(), must not keep the loop from turning.
+      // One that was never of use is replaced a moment later: what keeps making such connections, as a hook that calls
+      // purge() would, must not keep the event loop from turning.
       if (slot.loan === 0) this.#pauseUntil = clock.now() + 1
       this.connectMore()
       onChange()
@@ -194,7 +194,7 @@ export class Connector<T> {
     outsideContext(() => this.#engine.open(slot).then(opened => this.#connectEnded(opened)))
   }
 
-  /** Whoever has hoped for it is told. It goes on, and no other is made beside it. */
+  /** Rejects the acquires that wait for this probe. It goes on, and no second one starts. */
   #probeIsLate(): void {
     const { slots, queue, clock, stats } = this.#context
     if (!this.breaker.isOpen || slots.open > 0 || slots.counts.connecting === 0) return
@@ -281,15 +281,15 @@ export class Connector<T> {
     const { breaker } = this
     if (log.create.enabled) log.create('%s: failed, %d in a row: %O', options.name, breaker.failures, error)
     if (slots.open > 0) return
-    // Trying again does not help anybody who waits. Else who came meanwhile had hoped for this probe, and who had been
-    // waiting as the breaker opened waits on.
+    // A retry helps no waiter: all are rejected. Otherwise only those that came after the breaker opened are; earlier
+    // ones go on waiting.
     if (kind === 'permanent') queue.rejectUnhealthy()
     else if (wasProbe) queue.rejectSince(breaker.openings)
   }
 
   #watch(slot: Slot<T>): void {
     const wrong = this.#context.liveness.watch(slot, fault => {
-      // Lent or under way: the boundary that it comes to next will see the mark.
+      // If it is lent or being checked, its next step reads `slot.fault`.
       if (slot.state === 'idle') this.discard(slot, fault.reason, fault.detail)
     })
     slot.fault ??= wrong

@@ -104,7 +104,7 @@ export class Engine<T> {
 
   #createdLate(resource: T): void {
     const { slots, stats, clock } = this.#context
-    // A turn later: a factory that gives one promise to several dials brings it to its owner in this very moment.
+    // One turn later: if several creates got the same promise, the real owner gets its resource in this turn.
     clock.turn(() => {
       if (slots.owns(resource)) this.#onDestroyError(madeTwice(stats(), resource))
       else void this.discard(resource)

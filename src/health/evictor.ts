@@ -10,7 +10,7 @@ const RUN_MILLIS = 0.5
 const REST_MILLIS = 25
 /** Connections that are due within so many milliseconds are ended in one run. */
 const TOGETHER_MILLIS = 10
-/** Pause before a question to the server that found no idle connection is tried again. Milliseconds. */
+/** Pause before the server is asked for its idle limit again, if no idle connection was found. Milliseconds. */
 const ASK_AGAIN_MILLIS = 100
 /** Those that `min` keeps are renewed one by one, no faster than this where they are late. Milliseconds. */
 const RENEW_PAUSE_MILLIS = 100
@@ -67,7 +67,8 @@ export class Evictor<T> {
   }
 
   /**
-   * Sets the alarm for whatever is due first. Call it when something new may be. While nothing is idle, only a period of
+   * Sets the alarm for whatever is due first. Call it when something new may be. While nothing is idle, only a
+   * period of
    * the user's own goes on: a test that runs all timers comes to an end.
    */
   plan(): void {
@@ -85,7 +86,9 @@ export class Evictor<T> {
     if (isPlanned) this.#alarm.set(next)
   }
 
-  /** When the longest idle connection has been idle for too long; a moment later than now at least, for all together. */
+  /**
+   * When the longest idle connection has been idle for too long; a moment later than now at least, for all together.
+   */
   #nextTooIdle(now: number): number {
     const { options, slots } = this.#context
     const longest = slots.nextIdle(true)
@@ -125,7 +128,7 @@ export class Evictor<T> {
   #evict(now: number): void {
     const { options, slots } = this.#context
     const all = slots.idleSlots()
-    // A period of the pool's own making comes without a number of tests that would fit it.
+    // `numTestsPerEvictionRun` fits only the user's own period; otherwise all are tested.
     const tests = options.evictionRunIntervalMillis > 0 ? options.numTestsPerEvictionRun : all.length
     for (const slot of all.slice(0, tests)) {
       if (slot.state !== 'idle') continue
@@ -136,8 +139,9 @@ export class Evictor<T> {
   }
 
   /**
-   * When the next of those that `min` keeps is to be renewed: one after the other, spread over half of the idle timeout,
-   * so that none has to wait for others beyond its own. Not while another is being made: `min` is kept in an outage, too.
+   * When the next of those that `min` keeps is to be renewed: one after the other, spread over half of the idle
+   * timeout, so that none has to wait for others beyond its own. Not while another is being made: `min` is kept in an
+   * outage, too.
    */
   #nextRenewal(now: number): number {
     const { options, slots } = this.#context

@@ -60,7 +60,10 @@ export class Validator<T> {
     this.#validateQueued()
   }
 
-  /** Asks all of them at once: the server seems to be silent, so nobody counts on them, and new ones are made meanwhile. */
+  /**
+   * Asks all of them at once: the server seems to be silent, so nobody counts on them, and new ones are made
+   * meanwhile.
+   */
   validateSuspects(slots: readonly Slot<T>[]): void {
     for (const slot of slots) if (slot.state === 'idle') void this.validate(slot, false)
     this.#connector.connectMore()
@@ -113,7 +116,7 @@ export class Validator<T> {
     })
   }
 
-  /** Counts on it for a while, and no longer. */
+  /** Expects it back, but only for a limited time. */
   #expect(slot: Slot<T>): Timer {
     const { clock } = this.#context
     const { checks } = this.#connector.capacity
@@ -144,7 +147,7 @@ export class Validator<T> {
       if (end !== undefined) this.#connector.discard(slot, end.reason, end.detail)
       else if (from === 'resetting' && options.testOnBorrow) this.host.makeIdle(slot, now)
       else this.host.validated(slot, now, idleSince)
-      // Not before it has gone on: somebody may count on it.
+      // Only after it was passed on: until then it is expected.
       checks.delete(slot)
       if (fault === undefined && from === 'validating' && breaker.unproven) this.#connector.provedUseful(slot)
     }

@@ -21,8 +21,8 @@ interface Asked {
 const poolOf = ({ pool }: Held): PoolNode | undefined => pool
 
 /**
- * Looks for a knot of which one pool is part, each step in a turn of the event loop of its own: whatever lies unread in
- * the kernel gets its say before the end.
+ * Looks for a knot of which one pool is part, each step in a turn of the event loop of its own: whatever lies unread
+ * in the kernel gets its say before the end.
  *
  *     suspect ──► ask who awaits the waiters of this pool, and of those whose leases they hold … ──► judge
  *     judge ──► ask those by whom the knot stands once more, all at once ──► judge again, at once ──► break
@@ -113,7 +113,10 @@ export class DeadlockSearch {
     this.#asked = []
   }
 
-  /** The leases of `use` in which somebody waits: one and the same object in one search, as the graph goes by identity. */
+  /**
+   * The leases of `use` in which somebody waits: one and the same object in one search, as the graph goes by
+   * identity.
+   */
   #inUse({ awaiters }: Wait): Held[] {
     return (awaiters?.chain?.leases ?? []).flatMap(number => {
       const held = heldInUse(number)
@@ -142,7 +145,7 @@ export class DeadlockSearch {
         .map(edge => ({ ...edge, blocks: [...edge.blocks, ...(claimed.get(edge.waiter) ?? [])] }))
       const dead = deadlocked(judged, still, poolOf, lively)
       const stuck = new Set(dead.map(({ pool }) => pool))
-      // Of what could as well be held by somebody who goes on, nothing is known.
+      // Drops these claims: a waiter that may still go on could hold the lease.
       const doubtful = claims.filter(({ waits }) =>
         waits.some(({ waiter, pool }) => !stuck.has(pool) || !pool.isBound(waiter)),
       )
@@ -172,7 +175,7 @@ function mayBeStuck(pool: PoolNode): boolean {
   const graces = plain.length === 0 ? 1 : plain.length < CROWD ? PLAIN_GRACES : CROWD_GRACES
   // Each is looked at, so that traffic from here on shows.
   const lively = leases.filter(({ lease, isPlain }) => !pool.isQuiet(lease, isPlain ? graces : 1))
-  // Of a plain lease whose owners are not known nobody can be shown to hold it: it counts as free to end.
+  // If the owners of a plain lease are unknown, no holder can be proved: it counts as free to end.
   return (
     lively.length === 0 && pool.hasStood(graces) && plain.every(({ lease }) => takingOf(lease) !== undefined)
   )

@@ -3,25 +3,25 @@ import type { Held, Lease, WaitEdge } from './host.ts'
 
 /*
  * Who holds what was lent by `acquire` and `lease()`. No function of ours stands between such a connection and its
- * holder, so only stacks can tell: as it was handed over, it was noted who awaited it (its owners, from inner to outer),
- * and whoever waits now is asked the same. They agree when
+ * holder, so only stacks can tell: as it was handed over, it was noted who awaited it (its owners, from inner to
+ * outer), and whoever waits now is asked the same. They agree when
  *
  *     owners of the lease      task, line 3             main, line 20
  *     awaiting the acquire     read, line 5    task, line 9 ◄─ went on   main, line 20 ◄─ suspended all the time
  *
  * the function that took it is found at a later statement, and those further out stand where they stood.
  *
- * A stack names functions, not their runs: it may be another run of the function that has taken another branch, and the
- * connection may have been handed to somebody else. So this alone proves nothing. As many must wait as leases were
- * taken there, and all of it must have been silent for long (see `deadlock-search.ts`).
+ * A stack names functions, not their runs: it may be another run of the function that has taken another branch, and
+ * the connection may have been handed to somebody else. So this alone proves nothing. As many must wait as leases
+ * were taken there, and all of it must have been silent for long (see `deadlock-search.ts`).
  */
 
 /**
- * For so many graces nothing may have moved around plain leases, of which stacks alone prove nothing: their holder may
- * be another run of the same function, or somebody to whom they were handed.
+ * For so many graces nothing may have moved around plain leases, of which stacks alone prove nothing: their holder
+ * may be another run of the same function, or somebody to whom they were handed.
  */
 export const PLAIN_GRACES = 24
-/** So many plain leases, as many of whose takers wait now, and awaited by the same callers as then, are hardly chance. */
+/** If this many plain leases have as many takers waiting now, under the same callers, it is hardly chance. */
 export const CROWD = 100
 export const CROWD_GRACES = 10
 
@@ -69,9 +69,9 @@ export function takingOf({ trace }: Pick<Lease, 'trace'>): Taking | undefined {
 }
 
 /**
- * Where the loans that are taken at a statement come back: how far down in the function that took them at the furthest,
- * or `Infinity` if not there at all, as they are handed to somebody else. Of a run that stands further down such a loan
- * has come back already; what is out is another run's.
+ * Where the loans that are taken at a statement come back: how far down in the function that took them at the
+ * furthest, or `Infinity` if not there at all, as they are handed to somebody else. Of a run that stands further down
+ * such a loan has come back already; what is out is another run's.
  *
  *     const first = await pool.acquire(); …; pool.release(first)
  *     const second = await pool.acquire() ◄─ waits here, and holds nothing
@@ -193,8 +193,8 @@ export function claimsOf(plain: PlainLeases, edges: readonly WaitEdge[]): Claim[
 }
 
 /**
- * How many runs of the function these are, at the least. A run stands at one place, and waits for one thing; but for a
- * `Promise.all` in every branch of it, so that only those in the same branch belong to different runs for sure.
+ * How many runs of the function these are, at the least. A run stands at one place, and waits for one thing; but for
+ * a `Promise.all` in every branch of it, so that only those in the same branch belong to different runs for sure.
  */
 function runsAmong(matches: readonly Match[]): number {
   let runs = 0

@@ -15,9 +15,10 @@ import { type UseHost, useFrameOf } from '../nested/use-frame.ts'
 import { type Call, Waiter } from '../queue/waiter.ts'
 import { acquireChannel, endOperation, runOperation, TracedAcquire, useChannel } from '../runtime/channels.ts'
 import type { StackSampler } from '../runtime/stack-sampler.ts'
-import { Lease, type LeaseHost } from './lease.ts'
+import { Lease } from './lease.ts'
 import type { Lending } from './lending.ts'
 import type { Lifecycle } from './lifecycle.ts'
+import type { Releasing } from './release.ts'
 
 type Work<T, R> = (resource: T) => R | PromiseLike<R>
 type Given = number | AcquireOptions | undefined
@@ -32,15 +33,16 @@ const DONE: Promise<void> = Promise.resolve()
  *
  *     refused by nested: 'forbid' ─► shared by nested: 'reuse' ─► an idle connection, at once ─► the queue
  */
-export class Acquiring<T> implements LeaseHost<T> {
+export class Acquiring<T> {
   readonly #context: PoolContext<T>
   readonly #lending: Lending<T>
   readonly #connector: Connector<T>
   readonly #lifecycle: Lifecycle<T>
+  readonly #releasing: Releasing<T>
   readonly #sampler: StackSampler
   readonly #entries: EntryPoints
   readonly #nesting: Nesting<T> | undefined
-  /** The same where a nested acquire is not simply served. */
+  /** The same under `nested: 'forbid'` and `'reuse'`; otherwise undefined. */
   readonly #strict: Nesting<T> | undefined
   /** What an acquire without options asks for. */
   readonly #defaultRequest: Request
@@ -50,12 +52,19 @@ export class Acquiring<T> implements LeaseHost<T> {
     end: slot => this.#lending.giveBack(slot),
   }
 
-  constructor(context: PoolContext<T>, lending: Lending<T>, lifecycle: Lifecycle<T>, entries: EntryPoints) {
+  constructor(
+    context: PoolContext<T>,
+    lending: Lending<T>,
+    lifecycle: Lifecycle<T>,
+    releasing: Releasing<T>,
+    entries: EntryPoints,
+  ) {
     const { options, nesting } = context
     this.#context = context
     this.#lending = lending
     this.#connector = lending.connector
     this.#lifecycle = lifecycle
+    this.#releasing = releasing
     this.#sampler = context.sampler
     this.#entries = entries
     this.#nesting = nesting
@@ -98,39 +107,17 @@ export class Acquiring<T> implements LeaseHost<T> {
     const slot = given === undefined ? this.#lendIdle() : undefined
     if (slot === undefined) {
       const grant = (await this.#enter(given, 'lease', traced)) as Grant<T>
-      return new Lease(grant.slot, grant.loan, this)
+      return new Lease(grant.slot, grant.loan, this.#releasing)
     }
     this.#begin(slot, 'lease', given, traced)
     const { loan } = slot
     if (slot.trace !== undefined) await noteOwners(DONE, slot.trace)
-    return new Lease(slot, loan, this)
-  }
-
-  /** Ends a loan at its borrower's wish, who names the connection. */
-  end(resource: T, how: 'release' | 'destroy'): Promise<void> {
-    const slot = this.#context.slots.lentSlot(resource)
-    if (slot === undefined) {
-      if (this.#lending.lateReleases.take(resource)) return DONE
-      return Promise.reject(refusals.notBorrowed(this.stats(), how, resource))
-    }
-    const sent = this.endLoan(slot, how)
-    this.#context.events.flush()
-    return sent ?? DONE
-  }
-
-  /**
-   * Ends the current loan of a slot.
-   * @returns see {@link Lending.giveBack}
-   */
-  endLoan(slot: Slot<T>, how: 'release' | 'destroy'): Promise<void> | undefined {
-    if (how === 'release') return this.#lending.giveBack(slot)
-    this.#lending.destroy(slot)
-    return undefined
+    return new Lease(slot, loan, this.#releasing)
   }
 
   async #useLater<R>(work: Work<T, R>, given: Given, served: Promise<T | Grant<T>>): Promise<R> {
     const { slot, loan } = (await served) as Grant<T>
-    // Somebody who had it before may have given it back once more meanwhile.
+    // An earlier borrower may have released it a second time by now.
     if (!isCurrent(slot, loan)) throw refusals.leaseEnded(this.stats(), 'use was to begin')
     return await this.#run(work, slot, given)
   }
@@ -166,7 +153,7 @@ export class Acquiring<T> implements LeaseHost<T> {
     const now = this.#context.loanNow()
     const slot = this.#lending.findFit(now, 0, Number.NEGATIVE_INFINITY)
     if (slot !== undefined) this.#lending.lend(slot, now, 0)
-    // Before the work starts that `use` runs in this very call.
+    // Calls the listeners now: `use` runs its function in this same call.
     this.#context.events.flush()
     return slot
   }
@@ -268,5 +255,7 @@ function refuse(error: unknown, traced: TracedAcquire | undefined): Promise<neve
   return Promise.reject(error)
 }
 
-/** What a loan gives to its borrower: made once per connection, or once per loan where each has a handle of its own. */
+/**
+ * What a loan gives to its borrower: made once per connection, or once per loan where each has a handle of its own.
+ */
 const promiseOf = <T>(slot: Slot<T>): Promise<T> => slot.served ?? Promise.resolve(slot.lent as T)

@@ -34,6 +34,7 @@ import { LeakDetector } from './leak-detector.ts'
 import { Lending } from './lending.ts'
 import { Lifecycle } from './lifecycle.ts'
 import { Rejections } from './rejections.ts'
+import { Releasing } from './release.ts'
 
 /** @internal What tests put in place of time and chance. */
 export interface Environment {
@@ -47,6 +48,7 @@ export interface Parts<T> {
   readonly connector: Connector<T>
   readonly lifecycle: Lifecycle<T>
   readonly acquiring: Acquiring<T>
+  readonly releasing: Releasing<T>
   /** What reports are made from. */
   readonly view: ReportView<T>
 }
@@ -110,7 +112,8 @@ export function assemble<T>(
   const reaper = new SocketReaper(context, connector)
   const lifecycle = new Lifecycle(context, lending, evictor, reaper)
   const leaks = new LeakDetector(context, lending)
-  const acquiring = new Acquiring(context, lending, lifecycle, entries)
+  const releasing = new Releasing(context, lending)
+  const acquiring = new Acquiring(context, lending, lifecycle, releasing, entries)
   const rejections = new Rejections(context, connector, problems)
   const view: ReportView<T> = {
     ...{
@@ -167,7 +170,7 @@ export function assemble<T>(
     if (log.stall.enabled) log.stall('%s: the event loop stood still for %d ms', name, millis)
     events.announce('stall', { pool: name, millis })
   }
-  return { context, connector, lifecycle, acquiring, view }
+  return { context, connector, lifecycle, acquiring, releasing, view }
 }
 
 /** Does anything depend on the idle age of a connection, or on how long it has been lent? Reading the clock costs 40 ns. */

@@ -18,7 +18,8 @@ import { Pool } from './pool.ts'
 /**
  * Makes a pool. A drop-in for generic-pool's function of this name.
  *
- * @throws PoolError `POOL_BAD_OPTIONS` that lists everything wrong. Odd values that generic-pool's own test suite passes
+ * @throws PoolError `POOL_BAD_OPTIONS` that lists everything wrong. Odd values that generic-pool's own test suite
+ * passes
  *   are taken as it takes them, with a process warning, as long as only its own options are used.
  */
 export function createPool<T>(factory: Factory<T>, options?: PoolOptions): Pool<T> {
@@ -119,7 +120,7 @@ function factoryIssues(factory: unknown, options: GivenOptions['input']): string
     issues.push('factory.server must be an object { system, address, port, database }, or left out')
   if (hook('validate') === undefined) {
     for (const option of ['testOnBorrow', 'testOnReturn', 'validateAfterIdleMillis', 'keepWarm'] as const) {
-      // An idle age of 0 asks for it at once, and is not off.
+      // 0 means: validate after any idle time. It is not "off".
       const value = options[option] ?? false
       if (value !== false) issues.push(`${option} needs a factory.validate`)
     }

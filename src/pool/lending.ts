@@ -22,8 +22,8 @@ const DEAD_REASONS: ReadonlySet<DestroyReason | undefined> = new Set<DestroyReas
 const CLOSED_POOL: Fault = { reason: 'drain', detail: undefined }
 
 /**
- * Lends connections and takes them back: idle → (validating) → lent → (resetting) → idle; where somebody waits, straight
- * to the next.
+ * Lends connections and takes them back: idle → (validating) → lent → (resetting) → idle; where somebody waits,
+ * straight to the next.
  *
  * Invariant 5: when a step has ended and somebody waits, no idle connection is fit to be lent, and no permit is free
  * that demand and breaker would let be used.
@@ -77,7 +77,7 @@ export class Lending<T> implements ValidatorHost<T> {
     return undefined
   }
 
-  /** Can somebody who will not wait be served all the same, once the event loop has turned? */
+  /** May an acquire with a timeout of 0 still get an idle connection after the next turn of the event loop? */
   get awaitsEventLoop(): boolean {
     return this.#waitingSince !== undefined && this.#context.slots.counts.idle > 0
   }
@@ -114,7 +114,7 @@ export class Lending<T> implements ValidatorHost<T> {
       const slot = this.findFit(now, queue.waiting - proving, settled)
       // A hook that ran on the way may have sent the last waiter away.
       if (slot === undefined || queue.waiting === 0) break
-      // Not to the youngest, where that goes first: it may have come after.
+      // With the youngest first, not to the newest waiter: it may have come later.
       this.#grant(slot, now, isSettled ? first : undefined)
     }
     this.connector.connectMore()
@@ -137,7 +137,7 @@ export class Lending<T> implements ValidatorHost<T> {
     this.#noteEnd(slot, now, 'released')
     const sent = isUnsent ? this.validator.flush(slot, left, end) : undefined
     if (sent !== undefined) {
-      // Whoever awaits the end of the loan hears of it; nobody has to.
+      // A caller that awaits it gets the error; otherwise it is ignored.
       sent.catch(() => {})
     } else if (end !== undefined) this.connector.discard(slot, end.reason, end.detail)
     else if (this.#resets || left !== undefined) {
@@ -146,7 +146,7 @@ export class Lending<T> implements ValidatorHost<T> {
       this.makeIdle(slot, now)
       this.serve(now)
     } else this.#lendOrRest(slot, now, 'returned')
-    // Not before it has gone on: a hook that this sets off finds it where it belongs.
+    // Only after the slot has its new state: a hook called from here must see that state.
     if (this.connector.breaker.unproven && !slot.isDoubtful && !DEAD_REASONS.has(end?.reason))
       this.connector.provedUseful(slot)
     this.#context.onChange()
@@ -181,7 +181,7 @@ export class Lending<T> implements ValidatorHost<T> {
 
   #noteEnd(slot: Slot<T>, now: number, how: PoolEvents<T>['leak-end'][0]['how']): void {
     const { events, options, totals, nesting, times } = this.#context
-    // Both may have been read a little earlier, and not in this order: see `Clock.recent`.
+    // Both times may be slightly old, so `now` can be before `lentAt`: see `Clock.recent`.
     const heldMillis = Math.max(now - slot.lentAt, 0)
     totals.released += 1
     if (nesting !== undefined) nesting.ended(slot.trace, now)
@@ -240,11 +240,11 @@ export class Lending<T> implements ValidatorHost<T> {
       this.makeIdle(slot, now, idleSince)
       return
     }
-    // Not before its first loan: a greeting that has come by now is for the borrower. Later, the answer that proved it
-    // may have been its last, with the FIN right behind.
+    // A new connection is not checked: what it has been greeted with is for the borrower. A used one is: the server may
+    // have closed it right behind its last answer.
     const found = slot.loan === 0 ? undefined : liveness.check(slot, now, Number.NEGATIVE_INFINITY)
     const isFit = found === undefined || (found === 'barrier' && how === 'proved')
-    // Otherwise it goes from hand to hand.
+    // Otherwise it stays lent and goes to the next waiter.
     if (!isFit || how === 'proved') this.makeIdle(slot, now, idleSince)
     if (isFit) this.#grant(slot, now)
     else if (found === 'barrier') this.#awaitEventLoop(now)

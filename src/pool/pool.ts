@@ -44,7 +44,7 @@ export class Pool<T> extends PoolEmitter<T> {
   /** @internal */
   constructor(factory: Factory<T>, options: ResolvedOptions, environment?: Environment) {
     super()
-    // Nothing has been checked then, and no default is filled in.
+    // Called directly: the options are not checked and have no defaults.
     if (environment?.clock === undefined)
       throw badOptions(['new Pool(…) is not for use: call createPool(factory, options)'])
     this.#options = options
@@ -85,12 +85,12 @@ export class Pool<T> extends PoolEmitter<T> {
 
   /** Takes a connection back. Takes effect at once; rejects with `POOL_NOT_BORROWED` when it is not lent. */
   release(resource: T): Promise<void> {
-    return this.#acquiring.end(resource, 'release')
+    return this.#parts.releasing.end(resource, 'release')
   }
 
   /** Takes a connection back and ends it. Takes effect at once; rejects with `POOL_NOT_BORROWED`. */
   destroy(resource: T): Promise<void> {
-    return this.#acquiring.end(resource, 'destroy')
+    return this.#parts.releasing.end(resource, 'destroy')
   }
 
   /** Is this connection lent at this moment? */

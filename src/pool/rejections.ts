@@ -77,7 +77,7 @@ export class Rejections<T> implements QueueListener<T> {
     return refusals.acquireTimeout(stats, phase, waited, stalled, why, this.#holders(), silence)
   }
 
-  /** The same for a crowd. */
+  /** The result of `silence()`, kept for each snapshot. */
   #silenceAt(stats: PoolStats): string | undefined {
     if (this.#silence?.stats !== stats) this.#silence = { stats, words: this.silence() }
     return this.#silence.words

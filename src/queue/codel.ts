@@ -1,10 +1,9 @@
 /**
  * Controlled delay (CoDel; Nichols and Jacobson, "Controlling Queue Delay", 2012, RFC 8289), in the form that
- * Elixir's
- * DBConnection gave it for pools: it looks at the smallest queue delay of each interval. A burst brings that back to
- * nothing as it drains; only a queue that stands, because more is asked for than can be served, keeps it above the
- * target. From then on waiters older than twice the target are dropped where they would have been served, until an
- * interval has seen a delay within the target.
+ * Elixir's DBConnection gave it for pools: it looks at the smallest queue delay of each interval. A burst brings that
+ * back to nothing as it drains; only a queue that stands, because more is asked for than can be served, keeps it
+ * above the target. From then on waiters older than twice the target are dropped where they would have been served,
+ * until an interval has seen a delay within the target.
  *
  * Three deviations: a queue that was empty counts as a delay of 0 as soon as a waiter joins it; time for which the
  * event loop stood still is not counted as waiting (the caller sees to that); where the youngest go first, having

@@ -91,8 +91,7 @@ export class Waiter<T> {
   }
 
   fail(error: unknown): void {
-    // A promise that is resolved with this is rejected. To keep its other function as well would cost 64 bytes a
-    // waiter.
+    // The promise is rejected when it is resolved with this. To keep its reject as well would cost 64 bytes a waiter.
     // biome-ignore lint/suspicious/noThenProperty: that is what it is for
     this.#settle({ then: (_: unknown, reject: (error: unknown) => void) => reject(error) })
   }

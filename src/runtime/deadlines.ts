@@ -33,10 +33,9 @@ export interface ExpiryListener<E> {
 
 /**
  * Many deadlines behind one timer: a heap, the earliest first. What ends in time stays in the heap until its turn
- * comes
- * or until those that have ended are the majority, which are then dropped at once: so ending is O(1) on average, and
- * adding as well where deadlines come in order, as those of one timeout do. A deadline that falls into a stall of the
- * event loop is put off, see {@link Stalls.grace}.
+ * comes or until those that have ended are the majority, which are then dropped at once: so ending is O(1) on
+ * average, and adding as well where deadlines come in order, as those of one timeout do. A deadline that falls into a
+ * stall of the event loop is put off, see {@link Stalls.grace}.
  */
 export class Deadlines<E extends Expiring> {
   readonly #clock: Clock

@@ -47,8 +47,7 @@ export function runHook<R>(hook: () => R): R {
 
 /**
  * An emitter whose listeners cannot harm the pool. They run in order, in nobody's context, and never in the middle
- * of a
- * step of the pool, so that they may call it as they like: at the end of the call that caused the event, or in a
+ * of a step of the pool, so that they may call it as they like: at the end of the call that caused the event, or in a
  * microtask of their own.
  */
 export abstract class PoolEmitter<T> extends Emitter<T> {

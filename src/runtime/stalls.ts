@@ -81,9 +81,8 @@ export class Stalls implements StallListener {
 
   /**
    * By how much a deadline that has come is to be put off: the event loop has to have run for its last 100 ms. The
-   * turn
-   * that follows a stall delivers what lies in the kernel; that is too little where the next step is a command that
-   * could not be sent: a handshake of several round trips, a PING, the last query of a holder.
+   * turn that follows a stall delivers what lies in the kernel; that is too little where the next step is a command
+   * that could not be sent: a handshake of several round trips, a PING, the last query of a holder.
    *
    * @param times - how often it has been put off
    */

@@ -27,9 +27,9 @@ import type { WantedRole } from './redis-pool-options.ts'
 import { serverOf } from './server-info.ts'
 
 /**
- * Errors to a PING that a connection in good order gives, and a new one would give as well: a server that cannot save to
- * disk, or that is busy with a script, beside one that does not have the command. Others (LOADING, MASTERDOWN, NOAUTH, …)
- * mean that this server, or this connection, is not the right one now.
+ * Errors to a PING that a connection in good order gives, and a new one would give as well: a server that cannot
+ * save to disk, or that is busy with a script, beside one that does not have the command. Others (LOADING,
+ * MASTERDOWN, NOAUTH, …) mean that this server, or this connection, is not the right one now.
  */
 const ALIVE = /^(?:MISCONF|BUSY)\b/
 
@@ -105,7 +105,7 @@ async function openFit<R extends RedisClient>(
   }
 }
 
-/** Unless the user says so: what the options for ioredis ask for. `readOnly` is for replicas, and good on a primary. */
+/** The default role, taken from the ioredis options. `readOnly` is for replicas, but works on a primary. */
 function wantedRole(client: RedisClient, context: RedisPoolContext): WantedRole {
   const { sentinels, role, readOnly } = client.options as Record<string, unknown>
   return context.options.role ?? (sentinels && role === 'slave' ? 'replica' : readOnly ? 'any' : 'primary')
@@ -179,9 +179,9 @@ async function isAlive(client: RedisClient, signal: AbortSignal, isTerse: boolea
 }
 
 /**
- * The `timeout` of the server's configuration. Managed services deny CONFIG or rename it: the rejection means that the
- * pool has to learn. (No hook says that a server may speak unasked: ioredis hands no push message to anybody but the
- * subscriber of a channel, so on an idle connection they are traces of its last borrower.)
+ * The `timeout` of the server's configuration. Managed services deny CONFIG or rename it: the rejection means that
+ * the pool has to learn. (No hook says that a server may speak unasked: ioredis hands no push message to anybody but
+ * the subscriber of a channel, so on an idle connection they are traces of its last borrower.)
  *
  * @returns milliseconds; 0: none; undefined if the answer cannot be read
  */

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis'
-import { KNOWN } from '../../api/option-rules.ts'
+import { KNOWN } from '../../api/option-table.ts'
 import type { PoolOptions } from '../../api/options.ts'
 import { isRecord, readRecord, show } from '../../api/read-input.ts'
 

@@ -1,6 +1,6 @@
 import { isIP, type LookupFunction } from 'node:net'
 import type { ConnectionOptions } from 'node:tls'
-import { breaches, flag, LONGEST_MILLIS, type Rule, text, wholeTo } from '../../api/option-rules.ts'
+import { breaches, flag, LONGEST_MILLIS, type Rule, text, wholeTo } from '../../api/option-table.ts'
 import { isRecord, readRecord } from '../../api/read-input.ts'
 import { badOptions } from '../../api/resolve-options.ts'
 

@@ -1,6 +1,6 @@
 import type { RedisOptions } from 'ioredis'
 import { messageOf } from '../../../api/errors.ts'
-import { breaches, KNOWN, millis, type Rule, whole, wholeTo } from '../../../api/option-rules.ts'
+import { breaches, KNOWN, millis, type Rule, whole, wholeTo } from '../../../api/option-table.ts'
 import { isRecord, readField, readRecord, show } from '../../../api/read-input.ts'
 import { badOptions } from '../../../api/resolve-options.ts'
 import { isRedisClient, setDisconnectTimeout } from './client.ts'

@@ -38,7 +38,7 @@ export class ClientLender implements ReplyListener {
   Handle: HandleClass | undefined
   /** Why the connection must not be lent again, beside what its borrowers sent. */
   fault: string | undefined
-  /** What a script has replied, as a server would that must not be lent again. */
+  /** A script's reply that looks like an error of a server that must not be used again. */
   #doubt: string | undefined
   readonly #wanted: WantedRole
   readonly #epoch: number

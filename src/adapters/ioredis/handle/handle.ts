@@ -6,7 +6,9 @@ import { isPlain } from './command-effects.ts'
 import { current, ended, type Handle, LOAN, type Loan } from './loan.ts'
 import { bounded } from './pipelines.ts'
 
-/** Everything that reaches the server comes by here: commands, `call`, scripts, and pipelines as they are executed. */
+/**
+ * Everything that reaches the server comes by here: commands, `call`, scripts, and pipelines as they are executed.
+ */
 export function sendCommand(this: Handle, command: Command, stream?: unknown, node?: unknown): unknown {
   const loan = this[LOAN]
   const { lender } = loan
@@ -27,7 +29,7 @@ export function sendCommand(this: Handle, command: Command, stream?: unknown, no
   return lender.client.sendCommand(command, stream, node)
 }
 
-/** Does not send what ioredis could not tell the answer of: see {@link Order}. */
+/** Rejects a command whose answer ioredis could not recognise: see {@link ReplyOrder}. */
 function refuse(client: Client, command: Command, conflict: string, pipeline: unknown): Promise<unknown> {
   // Nobody may have waited for it, and nothing has happened: that is no reason to end the process.
   command.promise.catch(() => {})
@@ -84,7 +86,9 @@ const GUARDED = ['on', 'addListener', 'once', 'prependListener', 'prependOnceLis
 /** Fields by which a stale handle could reach the connection of the next borrower. */
 const FIELDS = ['stream', 'condition', 'commandQueue', 'offlineQueue', 'connector'] as const
 
-/** Own fields of a client that a handle has none of: what the pool put there, and listeners, which begin with none. */
+/**
+ * Own fields of a client that a handle has none of: what the pool put there, and listeners, which begin with none.
+ */
 const NOT_SHARED: ReadonlySet<unknown> = new Set([
   'emit',
   'flushQueue',
@@ -131,9 +135,9 @@ const MOST_CLASSES = 20
 
 /**
  * What makes the handles of a client: one class for all clients that look alike, whose prototype inherits from what
- * theirs do, and reads their fields by way of the loan. It does not inherit from the client itself: V8 gives each object
- * that others inherit from a hidden class of its own, and whatever ioredis does would have to cope with as many as
- * there are connections. That costs up to a tenth of the CPU time of a transaction.
+ * theirs do, and reads their fields by way of the loan. It does not inherit from the client itself: V8 gives each
+ * object that others inherit from a hidden class of its own, and whatever ioredis does would have to cope with as
+ * many as there are connections. That costs up to a tenth of the CPU time of a transaction.
  */
 export function handleClass(client: Client): HandleClass {
   const prototype: object = Object.getPrototypeOf(client)

@@ -1,0 +1,53 @@
+import { notBorrowed } from '../api/error-messages.ts'
+import type { PoolContext } from '../connecting/pool-context.ts'
+import type { Slot } from '../connections/slot.ts'
+import type { LeaseHost } from './lease.ts'
+import type { Lending } from './lending.ts'
+
+const DONE: Promise<void> = Promise.resolve()
+
+/**
+ * How a loan ends at its borrower's wish: by `release`, `destroy`, the end of a lease or of the function of `use`.
+ *
+ *     the connection is lent                       its loan ends
+ *     it is not, as the pool has ended the loan    the first release is forgiven, see {@link LateReleases}
+ *     it is not, or is another pool's              POOL_NOT_BORROWED, and nothing changes
+ *
+ * A second release of a plain connection that has been lent again by then cannot be told from the new borrower's, and
+ * ends that loan. A lease, and an adapter's handle, knows its own loan and refuses.
+ */
+export class Releasing<T> implements LeaseHost<T> {
+  readonly #context: PoolContext<T>
+  readonly #lending: Lending<T>
+
+  constructor(context: PoolContext<T>, lending: Lending<T>) {
+    this.#context = context
+    this.#lending = lending
+  }
+
+  get stats(): PoolContext<T>['stats'] {
+    return this.#context.stats
+  }
+
+  /** Ends the loan of this connection. */
+  end(resource: T, how: 'release' | 'destroy'): Promise<void> {
+    const slot = this.#context.slots.lentSlot(resource)
+    if (slot === undefined) {
+      if (this.#lending.lateReleases.take(resource)) return DONE
+      return Promise.reject(notBorrowed(this.stats(), how, resource))
+    }
+    const sent = this.endLoan(slot, how)
+    this.#context.events.flush()
+    return sent ?? DONE
+  }
+
+  /**
+   * Ends the current loan of a slot.
+   * @returns see {@link Lending.giveBack}
+   */
+  endLoan(slot: Slot<T>, how: 'release' | 'destroy'): Promise<void> | undefined {
+    if (how === 'release') return this.#lending.giveBack(slot)
+    this.#lending.destroy(slot)
+    return undefined
+  }
+}
