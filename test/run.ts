@@ -36,7 +36,7 @@ const outcome = 'path' in binary ? { [BINARY_VARIABLE]: binary.path } : { [MISSI
  */
 const patience = process.env.LIFEGUARD_LONG ? 10 : 1
 const fileMillis = patience * 180_000
-const totalMillis = patience * 600_000
+const totalMillis = patience * 840_000
 
 const node = process.env.LIFEGUARD_NODE || process.execPath
 const child = spawn(
