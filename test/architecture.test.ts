@@ -67,15 +67,15 @@ const DOORS: Readonly<Record<string, readonly string[] | 'every file'>> = {
 const KEEPERS: Readonly<Record<string, readonly RegExp[]>> = {
   'generic-pool': [/^connecting\/engine\.ts$/],
   'node:async_hooks': [/^runtime\/async-context\.ts$/],
-  debug: [/^runtime\/log\.ts$/],
+  debug: [/^runtime\/log\/log\.ts$/],
   ioredis: [/^adapters\/ioredis/],
   'node:net': [/^adapters\//],
   'node:tls': [/^adapters\//],
   '@opentelemetry/api': [/^adapters\/otel\//],
   'node:events': [/^runtime\/emitter\.ts$/],
-  'node:fs': [/^sockets\/conn-check\.ts$/, /^runtime\/output\.ts$/, /^diagnostics\/unix-socket\.ts$/],
+  'node:fs': [/^sockets\/conn-check\.ts$/, /^runtime\/log\/output\.ts$/, /^diagnostics\/unix-socket\.ts$/],
   'node:http': [/^diagnostics\/(?:diagnostics-server|unix-socket)\.ts$/],
-  'node:tty': [/^runtime\/output\.ts$/],
+  'node:tty': [/^runtime\/log\/output\.ts$/],
 }
 
 const MOST_LINES = 300
@@ -184,7 +184,7 @@ test('time and timers are touched by the clock alone', () => {
   const touch =
     /(?<![.\w])(?:setTimeout|setInterval|setImmediate|new Date|Date\.now|performance\.now|process\.hrtime)\s*\(/
   for (const { name, code } of files) {
-    if (name === 'runtime/clock.ts' || name === 'runtime/fake-timers.ts') continue
+    if (name === 'runtime/time/clock.ts' || name === 'runtime/time/fake-timers.ts') continue
     assert.ok(!touch.test(code), `${name} touches time: ${touch.exec(code)?.[0]}`)
   }
 })

@@ -7,7 +7,7 @@ import { socketFactory } from '../../src/adapters/net/factory.ts'
 import type { PoolOptions } from '../../src/api/options.ts'
 import type { Pool } from '../../src/index.ts'
 import { openPool } from '../../src/pool/create-pool.ts'
-import { type Clock, systemClock } from '../../src/runtime/clock.ts'
+import { type Clock, systemClock } from '../../src/runtime/time/clock.ts'
 import { checkSocket } from '../../src/sockets/conn-check.ts'
 import { pollPhaseOf } from '../../src/sockets/poll-phase.ts'
 

@@ -4,8 +4,8 @@
  *
  *     node .build/bench/studies/turns.js
  */
-import { systemClock } from '../../src/runtime/clock.ts'
-import { stallMonitorOf } from '../../src/runtime/stall-monitor.ts'
+import { systemClock } from '../../src/runtime/time/clock.ts'
+import { stallMonitorOf } from '../../src/runtime/time/stall-monitor.ts'
 
 const TURNS = 200_000
 const ROUNDS = 11

@@ -6,7 +6,7 @@ import createDebug from 'debug'
 import genericPool from 'generic-pool'
 import { Redis } from 'ioredis'
 import { createRedisPool } from '../../src/adapters/ioredis/index.ts'
-import { LogSink } from '../../src/runtime/log-sink.ts'
+import { LogSink } from '../../src/runtime/log/log-sink.ts'
 import { type Loans, nameCause, reportOf, serve } from './support/serving.ts'
 
 /*

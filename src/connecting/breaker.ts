@@ -1,7 +1,7 @@
 import type { DestroyReason } from '../api/stats.ts'
 import type { Fault, Slot } from '../connections/slot.ts'
 import type { Slots } from '../connections/slots.ts'
-import type { Clock } from '../runtime/clock.ts'
+import type { Clock } from '../runtime/time/clock.ts'
 import { isOpen, isOwnDoing, ownDoing } from '../sockets/socket-state.ts'
 import type { ConnectFailure } from './connect-failure.ts'
 

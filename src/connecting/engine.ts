@@ -2,9 +2,9 @@ import genericPool, { type Pool as GenericPool } from 'generic-pool'
 import type { CreateMessage } from '../api/channels.ts'
 import { connectTimeout, destroyTimeout, madeTwice } from '../api/error-messages.ts'
 import type { Slot } from '../connections/slot.ts'
-import { attempt } from '../runtime/attempt.ts'
 import { createChannel, endOperation, runOperation } from '../runtime/channels.ts'
 import { withoutSpans } from '../runtime/otel-context.ts'
+import { attempt } from '../runtime/time/attempt.ts'
 import type { PoolContext } from './pool-context.ts'
 
 /**

@@ -7,13 +7,13 @@ import type { ServerIdleTimeout } from '../connections/server-idle-timeout.ts'
 import type { Slots } from '../connections/slots.ts'
 import type { Nesting } from '../nested/nesting.ts'
 import type { WaitQueue } from '../queue/wait-queue.ts'
-import type { HookRun } from '../runtime/attempt.ts'
-import type { Clock } from '../runtime/clock.ts'
-import type { Deadlines } from '../runtime/deadlines.ts'
 import type { PoolEmitter } from '../runtime/emitter.ts'
 import type { StackSampler } from '../runtime/stack-sampler.ts'
-import type { Stalls } from '../runtime/stalls.ts'
-import type { Times } from '../runtime/times.ts'
+import type { HookRun } from '../runtime/time/attempt.ts'
+import type { Clock } from '../runtime/time/clock.ts'
+import type { Deadlines } from '../runtime/time/deadlines.ts'
+import type { Stalls } from '../runtime/time/stalls.ts'
+import type { Times } from '../runtime/time/times.ts'
 
 /** What the parts of one pool share. */
 export interface PoolContext<T> {

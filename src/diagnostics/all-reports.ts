@@ -1,5 +1,5 @@
 import { messageOf } from '../api/errors.ts'
-import { timestamp } from '../runtime/clock.ts'
+import { timestamp } from '../runtime/time/clock.ts'
 import type { PoolReport } from './pool-report.ts'
 import { livePools, type Reporting } from './registry.ts'
 

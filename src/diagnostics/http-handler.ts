@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { messageOf } from '../api/errors.ts'
-import { systemClock } from '../runtime/clock.ts'
+import { systemClock } from '../runtime/time/clock.ts'
 import { allReports, reportAll } from './all-reports.ts'
 
 /** Which pools `reportHandler` tells of. */

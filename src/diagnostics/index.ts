@@ -1,5 +1,5 @@
 /** `lifeguard-pool/diagnostics`: what an operator wants of a live process, and above all of a sick one. */
-export { LogSink, type LogSinkOptions } from '../runtime/log-sink.ts'
+export { LogSink, type LogSinkOptions } from '../runtime/log/log-sink.ts'
 export { allReports, type ReportSignalOptions, reportAll } from './all-reports.ts'
 export { type DiagnosticsHandlerOptions, diagnosticsHandler } from './diagnostics-handler.ts'
 export {

@@ -1,7 +1,7 @@
 import type { PoolIdentity } from '../api/channels.ts'
 import type { PoolStats } from '../api/stats.ts'
 import { createdChannel } from '../runtime/channels.ts'
-import type { WatchTimes } from '../runtime/times.ts'
+import type { WatchTimes } from '../runtime/time/times.ts'
 import type { PoolReport } from './pool-report.ts'
 
 /** What can be asked of any pool of the process. */

@@ -1,7 +1,7 @@
 import { constants } from 'node:os'
 import { messageOf } from '../api/errors.ts'
-import { sink } from '../runtime/log.ts'
-import { appendNow } from '../runtime/output.ts'
+import { sink } from '../runtime/log/log.ts'
+import { appendNow } from '../runtime/log/output.ts'
 import { type ReportSignalOptions, reportAll } from './all-reports.ts'
 
 /** So many lines go to the sink at once. */

@@ -3,9 +3,9 @@ import type { PoolStats, Totals } from '../api/stats.ts'
 import type { Breaker } from '../connecting/breaker.ts'
 import type { Slots } from '../connections/slots.ts'
 import type { WaitQueue } from '../queue/wait-queue.ts'
-import { sink } from '../runtime/log.ts'
-import type { Stalls } from '../runtime/stalls.ts'
-import type { Times } from '../runtime/times.ts'
+import { sink } from '../runtime/log/log.ts'
+import type { Stalls } from '../runtime/time/stalls.ts'
+import type { Times } from '../runtime/time/times.ts'
 import type { RecentProblems } from './recent-problems.ts'
 
 /** What a snapshot or a report is made from. */

@@ -5,10 +5,10 @@ import { isNews, warn } from '../api/warnings.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
 import type { Leftover } from '../connections/handles.ts'
 import type { Fault, Slot } from '../connections/slot.ts'
-import { attempt } from '../runtime/attempt.ts'
 import { endOperation, runOperation, validateChannel } from '../runtime/channels.ts'
 import { runHook } from '../runtime/emitter.ts'
-import { log } from '../runtime/log.ts'
+import { log } from '../runtime/log/log.ts'
+import { attempt } from '../runtime/time/attempt.ts'
 
 const UNVOUCHED: Fault = {
   reason: 'dirty',

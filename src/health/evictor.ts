@@ -2,7 +2,7 @@ import type { ResolvedOptions } from '../api/resolve-options.ts'
 import type { Connector } from '../connecting/connector.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
 import type { Slot } from '../connections/slot.ts'
-import { Alarm } from '../runtime/alarm.ts'
+import { Alarm } from '../runtime/time/alarm.ts'
 import type { Validator } from './validator.ts'
 
 /** Longest work of one run, and the pause before the next when there is more. Milliseconds. */

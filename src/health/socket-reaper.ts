@@ -1,8 +1,8 @@
 import type { Connector } from '../connecting/connector.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
 import type { Slot } from '../connections/slot.ts'
-import { Alarm } from '../runtime/alarm.ts'
 import { runHook } from '../runtime/emitter.ts'
+import { Alarm } from '../runtime/time/alarm.ts'
 import { closeSocket, isHalfClosed, isOwnDoing } from '../sockets/socket-state.ts'
 
 /** Shortest time from the start of one round to the next. Milliseconds. */

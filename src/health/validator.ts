@@ -2,7 +2,7 @@ import type { Connector } from '../connecting/connector.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
 import type { Leftover } from '../connections/handles.ts'
 import type { Fault, Slot } from '../connections/slot.ts'
-import type { Timer } from '../runtime/clock.ts'
+import type { Timer } from '../runtime/time/clock.ts'
 import { askLimit, flush, leftBusy, reset, validate } from './checks.ts'
 
 /** A validation or reset that takes longer than this is not waited for alone: others are tried beside it. */

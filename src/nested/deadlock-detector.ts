@@ -1,6 +1,6 @@
 import type { PoolEvents } from '../api/events.ts'
-import { Alarm, type StallListener } from '../runtime/alarm.ts'
-import { log } from '../runtime/log.ts'
+import { log } from '../runtime/log/log.ts'
+import { Alarm, type StallListener } from '../runtime/time/alarm.ts'
 import { DeadlockSearch, youngestOf } from './deadlock-search.ts'
 import type { Held, Knot, Lease, NestingHost, PoolNode, Wait } from './host.ts'
 import { deadlock } from './messages.ts'

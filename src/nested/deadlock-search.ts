@@ -1,4 +1,4 @@
-import type { Clock } from '../runtime/clock.ts'
+import type { Clock } from '../runtime/time/clock.ts'
 import { TokenBucket } from '../runtime/token-bucket.ts'
 import type { Held, Knot, PoolNode, Wait, WaitEdge } from './host.ts'
 import { CROWD, CROWD_GRACES, claimsOf, PLAIN_GRACES, PlainLeases, takingOf } from './plain-leases.ts'

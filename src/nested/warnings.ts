@@ -1,4 +1,4 @@
-import { log } from '../runtime/log.ts'
+import { log } from '../runtime/log/log.ts'
 import type { StackTrace } from '../runtime/stack-trace.ts'
 import { TokenBucket } from '../runtime/token-bucket.ts'
 import type { Held, NestingHost, PoolNode } from './host.ts'

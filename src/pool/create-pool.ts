@@ -11,7 +11,7 @@ import {
   resolveOptions,
 } from '../api/resolve-options.ts'
 import { isNews, warn } from '../api/warnings.ts'
-import { systemClock } from '../runtime/clock.ts'
+import { systemClock } from '../runtime/time/clock.ts'
 import type { Environment } from './assemble.ts'
 import { Pool } from './pool.ts'
 

@@ -1,9 +1,9 @@
 import type { PoolContext } from '../connecting/pool-context.ts'
 import { isCurrent, type Slot } from '../connections/slot.ts'
 import { whereTaken } from '../diagnostics/call-sites.ts'
-import { Alarm } from '../runtime/alarm.ts'
 import { runHook } from '../runtime/emitter.ts'
-import { log } from '../runtime/log.ts'
+import { log } from '../runtime/log/log.ts'
+import { Alarm } from '../runtime/time/alarm.ts'
 import type { Lending } from './lending.ts'
 
 /**

@@ -8,7 +8,7 @@ import { type Fault, Grant, type Slot } from '../connections/slot.ts'
 import { leftBehind, leftUnsent } from '../health/checks.ts'
 import type { Validator, ValidatorHost } from '../health/validator.ts'
 import type { Waiter } from '../queue/waiter.ts'
-import { log, tracing } from '../runtime/log.ts'
+import { log, tracing } from '../runtime/log/log.ts'
 import { isHealthy, isOpen } from '../sockets/socket-state.ts'
 import { LateReleases } from './late-releases.ts'
 

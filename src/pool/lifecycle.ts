@@ -8,8 +8,8 @@ import type { Connector } from '../connecting/connector.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
 import type { Evictor } from '../health/evictor.ts'
 import type { SocketReaper } from '../health/socket-reaper.ts'
-import { Alarm } from '../runtime/alarm.ts'
-import { log } from '../runtime/log.ts'
+import { log } from '../runtime/log/log.ts'
+import { Alarm } from '../runtime/time/alarm.ts'
 import type { Lending } from './lending.ts'
 
 /** How long a call may take, in milliseconds, instead of the option that is its default; what ends it before that. */

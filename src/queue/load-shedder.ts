@@ -1,7 +1,7 @@
 import type { ResolvedOptions } from '../api/resolve-options.ts'
-import { Alarm } from '../runtime/alarm.ts'
-import type { Clock } from '../runtime/clock.ts'
-import type { Stalls } from '../runtime/stalls.ts'
+import { Alarm } from '../runtime/time/alarm.ts'
+import type { Clock } from '../runtime/time/clock.ts'
+import type { Stalls } from '../runtime/time/stalls.ts'
 import { Codel } from './codel.ts'
 import type { Waiter } from './waiter.ts'
 

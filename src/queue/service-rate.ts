@@ -1,4 +1,4 @@
-import type { Stalls } from '../runtime/stalls.ts'
+import type { Stalls } from '../runtime/time/stalls.ts'
 
 /** Weight of a new sample: an eighth, as TCP smooths its round trips (RFC 6298). */
 const WEIGHT = 1 / 8

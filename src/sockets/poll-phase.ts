@@ -1,4 +1,4 @@
-import { type Clock, eachTurn, loopMetrics, oncePerClock } from '../runtime/clock.ts'
+import { type Clock, eachTurn, loopMetrics, oncePerClock } from '../runtime/time/clock.ts'
 
 /** An undelivered FIN is never older than this when a connection is lent without a look. Milliseconds. */
 export const GATE_MILLIS = 2

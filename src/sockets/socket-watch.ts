@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import { messageOf } from '../api/errors.ts'
-import type { Clock } from '../runtime/clock.ts'
+import type { Clock } from '../runtime/time/clock.ts'
 import { descriptorOf } from './conn-check.ts'
 import { SocketBaseline } from './socket-baseline.ts'
 import { closeSocket, ownDoing, unaskable, unsentBytes, wasSent } from './socket-state.ts'

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { linkOf, textOf } from '../runtime/output.ts'
+import { linkOf, textOf } from '../runtime/log/output.ts'
 import { descriptorOf } from './conn-check.ts'
 
 /** What the kernel says of a socket, past everything that the event loop has or has not delivered. */

@@ -20,7 +20,7 @@ import { after, describe, test } from 'node:test'
 import { promisify } from 'node:util'
 import { reportHandler } from '../../src/diagnostics/index.ts'
 import { createPool } from '../../src/index.ts'
-import { appendNow } from '../../src/runtime/output.ts'
+import { appendNow } from '../../src/runtime/log/output.ts'
 import { eventually } from '../support/factories.ts'
 import { packageRoot } from '../support/package-root.ts'
 

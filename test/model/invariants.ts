@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict'
 import type { SlotState } from '../../src/api/stats.ts'
 import type { Pool } from '../../src/pool/pool.ts'
-import { MAX_GRACE_MILLIS } from '../../src/runtime/stalls.ts'
+import { MAX_GRACE_MILLIS } from '../../src/runtime/time/stalls.ts'
 import { insidesOf } from '../support/insides.ts'
 import type { Connection, World } from './scripted-server.ts'
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { isPoolError, type Pool } from '../../src/index.ts'
-import type { Clock } from '../../src/runtime/clock.ts'
+import type { Clock } from '../../src/runtime/time/clock.ts'
 import { insidesOf } from '../support/insides.ts'
 import type { JumpingClock } from '../support/jumping-clock.ts'
 import { Chance, seedFrom } from '../support/random.ts'

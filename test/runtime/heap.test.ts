@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Heap } from '../../src/runtime/heap.ts'
+import { Heap } from '../../src/runtime/time/heap.ts'
 import { Chance, seedFrom } from '../support/random.ts'
 
 interface Entry {

@@ -3,7 +3,7 @@
  * Its counts go to stdout.
  */
 import { writeSync } from 'node:fs'
-import { LogSink } from '../../src/runtime/log-sink.ts'
+import { LogSink } from '../../src/runtime/log/log-sink.ts'
 
 const [lines = '1000', burst = '100', pauseMillis = '0', end = 'falls'] = process.argv.slice(2)
 const sink = new LogSink({ maxBytes: 65_536 })

@@ -11,7 +11,7 @@ import { runUnread } from '../../examples/incidents/log-pipe/unread.ts'
 import { makePipe, type Pipe } from '../support/pipe.ts'
 
 const CHILD = join(import.meta.dirname, 'sink-child.js')
-const SINK = join(import.meta.dirname, '../../src/runtime/log-sink.js')
+const SINK = join(import.meta.dirname, '../../src/runtime/log/log-sink.js')
 const skip = process.platform === 'linux' ? false : 'needs the pipes of Linux'
 const CYCLES = process.env.LIFEGUARD_LONG ? 1_000_000 : 200_000
 

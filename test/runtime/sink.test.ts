@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { LogSink } from '../../src/runtime/log-sink.ts'
-import type { Outlet } from '../../src/runtime/output.ts'
+import { LogSink } from '../../src/runtime/log/log-sink.ts'
+import type { Outlet } from '../../src/runtime/log/output.ts'
 import { FakeClock } from '../support/clock.ts'
 
 /** An outlet with as much room as the test gives it. */

@@ -3,7 +3,7 @@
  * thousands of timers there is the JumpingClock.
  */
 
-import type { Clock, Timer } from '../../src/runtime/clock.ts'
+import type { Clock, Timer } from '../../src/runtime/time/clock.ts'
 
 interface Pending {
   readonly at: number

@@ -3,7 +3,7 @@
  * single timers, turns or stalls, use the FakeClock of clock.ts.
  */
 
-import type { Clock, Timer } from '../../src/runtime/clock.ts'
+import type { Clock, Timer } from '../../src/runtime/time/clock.ts'
 
 interface Due {
   readonly at: number

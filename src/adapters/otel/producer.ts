@@ -11,7 +11,7 @@ import {
 } from '../../diagnostics/metrics/metric-table.ts'
 import { attributesOf, type Observable, observablePools } from '../../diagnostics/metrics/observed-pools.ts'
 import type { Pool } from '../../pool/pool.ts'
-import { epochMillis } from '../../runtime/clock.ts'
+import { epochMillis } from '../../runtime/time/clock.ts'
 import { SCOPE } from './meters.ts'
 
 /* The shapes of `@opentelemetry/sdk-metrics`, which need not be installed for this to compile; its enums are numbers. */

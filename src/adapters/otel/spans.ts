@@ -4,7 +4,7 @@ import type { AcquireMessage } from '../../api/channels.ts'
 import { isPoolError, messageOf } from '../../api/errors.ts'
 import { attributesOf } from '../../diagnostics/metrics/observed-pools.ts'
 import type { Reporting } from '../../diagnostics/registry.ts'
-import { epochMillis } from '../../runtime/clock.ts'
+import { epochMillis } from '../../runtime/time/clock.ts'
 import { SCOPE } from './meters.ts'
 
 /** Which acquires get a span. */

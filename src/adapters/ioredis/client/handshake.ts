@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { systemClock } from '../../../runtime/clock.ts'
+import { systemClock } from '../../../runtime/time/clock.ts'
 import type { RedisClient } from './client-types.ts'
 import { isUnsupported } from './error-replies.ts'
 

@@ -1,6 +1,6 @@
 import { messageOf, PoolError } from '../../../api/errors.ts'
-import { systemClock, type Timer } from '../../../runtime/clock.ts'
-import { log } from '../../../runtime/log.ts'
+import { log } from '../../../runtime/log/log.ts'
+import { systemClock, type Timer } from '../../../runtime/time/clock.ts'
 import { destroyClient, destroyWithError } from '../client/client.ts'
 import type { RedisClient } from '../client/client-types.ts'
 import type { WantedRole } from '../redis-pool-options.ts'

@@ -1,4 +1,4 @@
-import { systemClock } from '../../../runtime/clock.ts'
+import { systemClock } from '../../../runtime/time/clock.ts'
 import { type Address, isSameAddress } from './addresses.ts'
 import { type Answer, type Poll, votesFor } from './sentinels.ts'
 

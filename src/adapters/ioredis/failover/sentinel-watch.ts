@@ -1,6 +1,6 @@
 import { messageOf } from '../../../api/errors.ts'
-import { systemClock, type Timer } from '../../../runtime/clock.ts'
-import { log } from '../../../runtime/log.ts'
+import { log } from '../../../runtime/log/log.ts'
+import { systemClock, type Timer } from '../../../runtime/time/clock.ts'
 import { destroyClient, streamOf } from '../client/client.ts'
 import { type Address, inWords, isSameAddress } from './addresses.ts'
 import type { KnownPrimary } from './known-primary.ts'

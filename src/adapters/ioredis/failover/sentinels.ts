@@ -1,6 +1,6 @@
 import { messageOf } from '../../../api/errors.ts'
-import { systemClock } from '../../../runtime/clock.ts'
-import { log } from '../../../runtime/log.ts'
+import { log } from '../../../runtime/log/log.ts'
+import { systemClock } from '../../../runtime/time/clock.ts'
 import { destroyClient, streamOf } from '../client/client.ts'
 import type { RedisClient } from '../client/client-types.ts'
 import { type Address, inWords, isSameAddress } from './addresses.ts'

@@ -1,7 +1,7 @@
 import { performance } from 'node:perf_hooks'
 import { MessageChannel } from 'node:worker_threads'
-import { LONGEST_MILLIS } from '../api/option-table.ts'
-import { outsideContext } from './async-context.ts'
+import { LONGEST_MILLIS } from '../../api/option-table.ts'
+import { outsideContext } from '../async-context.ts'
 import {
   clearRealImmediate,
   type ForeignTimers,

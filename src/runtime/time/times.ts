@@ -1,4 +1,4 @@
-import type { PoolStats, TimesOf } from '../api/stats.ts'
+import type { PoolStats, TimesOf } from '../../api/stats.ts'
 
 /**
  * Upper bounds of the buckets, in milliseconds: those of go-redis and redis-py for the same metrics, from 0.1 ms to 10 s.

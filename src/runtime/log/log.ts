@@ -1,6 +1,6 @@
 import { formatWithOptions } from 'node:util'
 import createDebug from 'debug'
-import { messageOf } from '../api/errors.ts'
+import { messageOf } from '../../api/errors.ts'
 import { LogSink } from './log-sink.ts'
 
 /** What debug writes with unless its user has put something else in its place. */

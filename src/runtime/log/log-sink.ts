@@ -1,4 +1,4 @@
-import { type Clock, systemClock, type Timer } from './clock.ts'
+import { type Clock, systemClock, type Timer } from '../time/clock.ts'
 import { type Outlet, outletOf, type StandardFd } from './output.ts'
 
 /** A pipe takes this much at once or not at all (PIPE_BUF of Linux), so lines are not torn. */

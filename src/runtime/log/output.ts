@@ -9,7 +9,7 @@ import {
   writeSync,
 } from 'node:fs'
 import { isatty } from 'node:tty'
-import { withoutStack } from './stack-limit.ts'
+import { withoutStack } from '../stack-limit.ts'
 
 /** Where lines leave the process. It takes what there is room for at this moment, and never waits for more. */
 export interface Outlet {

@@ -1,7 +1,7 @@
-import { outsideContext } from './async-context.ts'
+import { outsideContext } from '../async-context.ts'
+import { runHook } from '../emitter.ts'
 import type { Clock } from './clock.ts'
 import { Deadlines } from './deadlines.ts'
-import { runHook } from './emitter.ts'
 import type { Stalls } from './stalls.ts'
 
 /** How a hook ended. It always ends: by its own answer or by its deadline. */
