@@ -72,13 +72,14 @@ export class Breaker<T> {
 
   /**
    * @param startedAt - when the failed create began: those of one wave count as one round of the backoff
+   * @param awaySince - since when the server may have been away
    * @returns whether it was a probe of an open breaker
    */
-  failed(failure: ConnectFailure, startedAt: number, now: number): boolean {
+  failed(failure: ConnectFailure, startedAt: number, now: number, awaySince = startedAt): boolean {
     const { unhealthyAfterMillis } = this.#host.options
     // After so long without a try this may be a new outage: its time starts anew.
     if (this.failures === 0 || startedAt - this.#failedAt > Math.max(unhealthyAfterMillis, LONGEST_PAUSE))
-      this.#awaySince = startedAt
+      this.#awaySince = awaySince
     this.#failedAt = now
     this.failures += 1
     this.lastError = failure.error
@@ -93,7 +94,8 @@ export class Breaker<T> {
   diedEarly(failure: ConnectFailure, slot: Slot<T>, now: number): boolean {
     this.unproven = true
     this.#earlyDeathAge = now - slot.createdAt
-    return this.failed(failure, slot.startedAt, now)
+    // The server was there when it was made.
+    return this.failed(failure, slot.startedAt, now, now)
   }
 
   /** A create has gone well. */

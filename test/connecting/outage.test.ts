@@ -250,3 +250,21 @@ test('a connection that comes back while the server is away serves the next one,
   await settle()
   assert.ok(told.length >= 38 && told.every(({ error }) => error === undefined), `${told.length}`)
 })
+
+test('a server that goes away when a connection is new has been away since then, not since that was made', async () => {
+  const clock = new FakeClock()
+  const factory = new ScriptedFactory<Connection>(id => ({ id }), 'validate')
+  const options = { max: 2, testOnBorrow: true, unhealthyAfterMillis: 1000 }
+  const pool = openPool(factory, options, false, { clock, random: () => 0.5 })
+  await pool.release(await pool.acquire())
+  await clock.advance(800)
+  // Gone now: what is new does not answer, and no other can be made.
+  factory.onValidate.always({ rejects: refused() })
+  factory.onCreate.always({ rejects: refused() })
+  const waiting = pool.acquire({ timeoutMillis: 60_000 })
+  waiting.catch(() => {})
+  await clock.advance(700)
+  assert.equal(pool.stats().breaker, 'closed', '700 ms after it has gone')
+  await clock.advance(600)
+  assert.equal(pool.stats().breaker, 'open', '1300 ms after it has gone')
+})
