@@ -254,9 +254,9 @@ test('a connection that comes back while the server is away serves the next one,
 test('a server that goes away when a connection is new has been away since then, not since that was made', async () => {
   const clock = new FakeClock()
   const factory = new ScriptedFactory<Connection>(id => ({ id }), 'validate')
-  const options = { max: 2, testOnBorrow: true, unhealthyAfterMillis: 1000 }
+  const options = { max: 2, min: 1, testOnBorrow: true, unhealthyAfterMillis: 1000 }
   const pool = openPool(factory, options, false, { clock, random: () => 0.5 })
-  await pool.release(await pool.acquire())
+  await pool.ready()
   await clock.advance(800)
   // Gone now: what is new does not answer, and no other can be made.
   factory.onValidate.always({ rejects: refused() })
