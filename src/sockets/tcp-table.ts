@@ -12,8 +12,8 @@ export interface TcpSocket {
   readonly unsentBytes: number
 }
 
-/** In the order of include/net/tcp_states.h of Linux. */
-const STATES = [
+/** The states of TCP as /proc/net/tcp numbers them, from 1: in the order of include/net/tcp_states.h of Linux. */
+export const TCP_STATES = [
   'ESTABLISHED',
   'SYN_SENT',
   'SYN_RECV',
@@ -26,7 +26,7 @@ const STATES = [
   'LISTEN',
   'CLOSING',
   'NEW_SYN_RECV',
-]
+] as const
 
 /**
  * Looks sockets up in the kernel's tables, on Linux, for a report: TCP only. Reads files of /proc, whose size goes with
@@ -49,7 +49,7 @@ export function tcpSockets(sockets: readonly Socket[]): Map<Socket, TcpSocket> {
       // sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode
       const columns = line.trim().split(/\s+/)
       const socket = byInode.get(columns[9] ?? '')
-      const state = STATES[Number.parseInt(columns[3] ?? '', 16) - 1]
+      const state = TCP_STATES[Number.parseInt(columns[3] ?? '', 16) - 1]
       if (socket === undefined || state === undefined) continue
       const [unsent = '', unread = ''] = (columns[4] ?? '').split(':')
       const unreadBytes = Number.parseInt(unread, 16)

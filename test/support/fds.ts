@@ -1,22 +1,7 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { TCP_STATES } from '../../src/sockets/tcp-table.ts'
 
-/** TCP states as /proc/net/tcp numbers them; see include/net/tcp_states.h of Linux. */
-const states = [
-  'ESTABLISHED',
-  'SYN_SENT',
-  'SYN_RECV',
-  'FIN_WAIT1',
-  'FIN_WAIT2',
-  'TIME_WAIT',
-  'CLOSE',
-  'CLOSE_WAIT',
-  'LAST_ACK',
-  'LISTEN',
-  'CLOSING',
-  'NEW_SYN_RECV',
-] as const
-
-export type TcpState = (typeof states)[number]
+export type TcpState = (typeof TCP_STATES)[number]
 
 /** What a process holds: `sockets` counts all kinds, `tcp` those of TCP by their state. */
 export interface SocketCensus {
@@ -49,7 +34,7 @@ function tcpStates(pid: Pid): Map<string, TcpState> {
     }
     for (const line of text.split('\n').slice(1)) {
       const columns = line.trim().split(/\s+/)
-      const state = states[Number.parseInt(columns[3] ?? '', 16) - 1]
+      const state = TCP_STATES[Number.parseInt(columns[3] ?? '', 16) - 1]
       if (state !== undefined && columns[9] !== undefined) byInode.set(columns[9], state)
     }
   }
