@@ -6,21 +6,13 @@ import { attributesOf } from '../../diagnostics/metrics/observed-pools.ts'
 import type { Reporting } from '../../diagnostics/registry.ts'
 import { epochMillis } from '../../runtime/time/clock.ts'
 import { SCOPE } from './meters.ts'
-
-/** Which acquires get a span. */
-export interface SpanRule {
-  readonly spans: 'waited' | 'all'
-  readonly requireParentSpan: boolean
-  readonly concerns: (instance: object) => boolean
-}
-
-/** Of each provider: an acquire gets one span, by the first rule that concerns its pool. */
-const rules = new WeakMap<TracerProvider, Set<SpanRule>>()
+import { processWide, type SpanRule } from './process-wide.ts'
 
 /** Makes spans of acquires, each when it has ended. @returns ends it */
 export function traceAcquires(provider: TracerProvider, rule: SpanRule): () => void {
-  const all = rules.get(provider) ?? new Set()
-  rules.set(provider, all)
+  const { spanRules } = processWide()
+  const all = spanRules.get(provider) ?? new Set()
+  spanRules.set(provider, all)
   all.add(rule)
   const tracer = provider.getTracer(SCOPE)
   const onEnd = (message: unknown): void => {

@@ -222,8 +222,16 @@ export const BOUNDS_IN_SECONDS: readonly number[] = [
   0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10,
 ]
 
-/** A histogram in seconds. */
-export const inSeconds = ({ count, sumMillis, maxMillis, counts }: TimesOf) => ({
+/** How times are spread, in seconds. */
+export interface Spread {
+  readonly count: number
+  readonly sum: number
+  readonly max: number
+  /** Of each bucket by itself: one more than there are bounds. */
+  readonly counts: number[]
+}
+
+export const inSeconds = ({ count, sumMillis, maxMillis, counts }: TimesOf): Spread => ({
   count,
   sum: sumMillis / 1000,
   max: maxMillis / 1000,

@@ -7,7 +7,10 @@ export type PoolAttributes = Readonly<Record<string, string | number>>
 /** A pool that can be observed: any but those of copies of this package that are too old. */
 export type Observable = Reporting & { stats(): PoolStats }
 
+/** The name that a pool has in metrics. */
 const names = new WeakMap<Reporting, string>()
+/** Closed ones whose name another pool has now. */
+const superseded = new WeakSet<Reporting>()
 
 export const isObservable = (pool: Reporting): pool is Observable => pool.stats !== undefined
 
@@ -15,25 +18,53 @@ export const isObservable = (pool: Reporting): pool is Observable => pool.stats 
 export const observablePools = (): Observable[] => livePools().filter(isObservable)
 
 /**
- * The name of a pool in metrics, unique in the process: the second of those that share one gets `#2`. It keeps it as long
- * as it lives.
+ * Those of these pools that are reported: all but closed ones whose name has gone to a pool that was made after them. So
+ * a service that closes a pool and makes it anew goes on with the same series, whether or not the old one has been
+ * collected as garbage by then, and no series is there twice.
+ */
+export function reportable(pools: readonly Observable[]): Observable[] {
+  for (const pool of pools) uniqueName(pool)
+  return pools.filter(pool => !superseded.has(pool))
+}
+
+/**
+ * The name of a pool in metrics, unique in the process: the second of those that share one gets `#2`, unless the first
+ * is closed. It keeps it as long as it lives.
  */
 export function uniqueName(pool: Reporting): string {
   const known = names.get(pool)
   if (known !== undefined) return known
-  const taken = new Set<string | undefined>()
-  for (const other of livePools()) {
-    if (names.has(other)) taken.add(names.get(other))
-  }
+  const live = livePools()
+  const holders = new Map(live.flatMap(each => (names.has(each) ? [[names.get(each), each]] : [])))
   // The older ones choose first, whoever is asked for first.
-  for (const each of [...livePools(), pool]) {
+  for (const each of [...live, pool]) {
     if (names.has(each)) continue
     let name = each.name
-    for (let number = 2; taken.has(name); number += 1) name = `${each.name}#${number}`
-    taken.add(name)
+    for (let number = 2; isTaken(holders.get(name)); number += 1) name = `${each.name}#${number}`
+    const before = holders.get(name)
+    if (before !== undefined) superseded.add(before)
+    holders.set(name, each)
     names.set(each, name)
   }
   return names.get(pool) ?? pool.name
+}
+
+function isTaken(by: Reporting | undefined): boolean {
+  if (by === undefined) return false
+  try {
+    return by.stats?.().state !== 'closed'
+  } catch {
+    return true
+  }
+}
+
+const keys = new WeakMap<Reporting, object>()
+
+/** Stands for a pool where that itself must not be held. */
+export function keyOf(pool: Reporting): object {
+  const key = keys.get(pool) ?? {}
+  keys.set(pool, key)
+  return key
 }
 
 const attributes = new WeakMap<object, PoolAttributes>()
