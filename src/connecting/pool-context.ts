@@ -8,6 +8,7 @@ import type { Slots } from '../connections/slots.ts'
 import type { Nesting } from '../nested/nesting.ts'
 import type { WaitQueue } from '../queue/wait-queue.ts'
 import type { PoolEmitter } from '../runtime/emitter.ts'
+import type { PoolKinds } from '../runtime/kinds.ts'
 import type { StackSampler } from '../runtime/stack-sampler.ts'
 import type { HookRun } from '../runtime/time/attempt.ts'
 import type { Clock } from '../runtime/time/clock.ts'
@@ -38,7 +39,7 @@ export interface PoolContext<T> {
   /** Which pool this is, for messages on channels. */
   readonly identity: () => PoolIdentity
   readonly times: Times
-  readonly destroyedBy: PoolStats['destroyedBy']
+  readonly kinds: PoolKinds
   /** Something has ended: a connection, a loan, a wait. */
   readonly onChange: () => void
 }

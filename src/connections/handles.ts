@@ -9,7 +9,9 @@ export const HANDLES: unique symbol = Symbol('lifeguard-pool handles')
 
 /** What a borrower left behind on a connection. */
 export interface Leftover {
-  /** What it is, in words. */
+  /** What it is, in one of few words. */
+  readonly left: string
+  /** What it is, in words for people. */
   readonly detail: string
   /** Puts it right, before anybody else gets the connection; a rejection destroys that. Missing: it cannot be. */
   readonly undo?: () => Promise<void>

@@ -32,6 +32,8 @@ export const newCounts = (): Counts => ({
 export interface Fault {
   readonly reason: DestroyReason
   readonly detail: string | undefined
+  /** Of a dirty one: what was left on it, in one of few words. */
+  readonly left?: string
   /** What its borrower is told, where the loan itself has failed by it. */
   readonly error?: unknown
 }

@@ -3,6 +3,7 @@ import type { PoolStats, Totals } from '../api/stats.ts'
 import type { Breaker } from '../connecting/breaker.ts'
 import type { Slots } from '../connections/slots.ts'
 import type { WaitQueue } from '../queue/wait-queue.ts'
+import type { PoolKinds } from '../runtime/kinds.ts'
 import { sink } from '../runtime/log/log.ts'
 import type { Stalls } from '../runtime/time/stalls.ts'
 import type { Times } from '../runtime/time/times.ts'
@@ -18,7 +19,7 @@ export interface PoolView<T> {
   readonly generation: number
   readonly totals: Totals
   readonly times: Times
-  readonly destroyedBy: PoolStats['destroyedBy']
+  readonly kinds: PoolKinds
   readonly stalls: Stalls
   readonly problems: RecentProblems
   readonly halfClose: PoolStats['halfClose']
@@ -47,7 +48,9 @@ export function statsOf<T>(insight: PoolView<T>, now: number): PoolStats {
     breaker: breaker.isOpen ? 'open' : 'closed',
     createFailures: breaker.failures,
     totals: { ...insight.totals },
-    destroyedBy: { ...insight.destroyedBy },
+    destroyedBy: insight.kinds.destroyed.read(),
+    dirtyBy: insight.kinds.dirty.read(),
+    createErrorsBy: insight.kinds.createErrors.read(),
     ...insight.times.read(insight.totals),
     halfClose: { ...insight.halfClose, found: { ...insight.halfClose.found } },
     serverTimeout: insight.serverTimeout,

@@ -89,9 +89,11 @@ function gaugesOf(stats: PoolStats): Record<string, number> {
     'lifeguard.connections lent': stats.borrowed,
     'lifeguard.connections.used.peak': stats.peaks.borrowed,
     'lifeguard.pending_requests.peak': stats.peaks.pending,
-    'lifeguard.create_errors': stats.totals.createErrors,
     'lifeguard.aborted': stats.totals.aborted,
     'lifeguard.nested': stats.totals.nested,
+    ...Object.fromEntries(
+      Object.entries(stats.dirtyBy).map(([left, count]) => [`lifeguard.dirty ${left}`, count]),
+    ),
     ...Object.fromEntries(
       Object.entries(stats.destroyedBy).map(([reason, count]) => [
         `lifeguard.connections.closed ${reason}`,
@@ -104,7 +106,7 @@ function gaugesOf(stats: PoolStats): Record<string, number> {
 function compare({ points }: Collected, pool: Pool<Connection>, name: string, step: number): void {
   const stats = pool.stats()
   for (const [key, expected] of Object.entries(gaugesOf(stats))) {
-    const [metric = '', split] = key.split(' ')
+    const [metric = '', split] = key.split(/ (.*)/)
     const found = points(metric).filter(
       ({ attributes }) =>
         attributes[POOL] === name && (split === undefined || Object.values(attributes).includes(split)),

@@ -4,6 +4,7 @@ import type { AcquireMessage } from '../../api/channels.ts'
 import { isPoolError, messageOf } from '../../api/errors.ts'
 import { attributesOf } from '../../diagnostics/metrics/observed-pools.ts'
 import type { Reporting } from '../../diagnostics/registry.ts'
+import { errorTypeOf } from '../../runtime/kinds.ts'
 import { epochMillis } from '../../runtime/time/clock.ts'
 import { SCOPE } from './meters.ts'
 import { processWide, type SpanRule } from './process-wide.ts'
@@ -52,15 +53,10 @@ function makeSpan(
     parent,
   )
   if (error !== undefined) {
-    span.setAttribute('error.type', errorType(error))
+    span.setAttribute('error.type', errorTypeOf(error))
     span.setStatus({ code: SpanStatusCode.ERROR, message: messageOf(error) })
     if (isPoolError(error) && error.holders !== undefined)
       span.addEvent(`${SCOPE}.holders`, { 'lifeguard.holders': [...error.holders] }, end)
   }
   span.end(end)
-}
-
-function errorType(error: unknown): string {
-  if (isPoolError(error)) return error.code
-  return error instanceof Error ? error.name : '_OTHER'
 }

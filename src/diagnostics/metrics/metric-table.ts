@@ -128,8 +128,15 @@ const OURS: readonly NumberMetric[] = [
     'How long whoever has waited longest has waited; 0 if nobody waits.',
     stats => seconds(stats.oldestWaitMillis),
   ),
-  metric('lifeguard.create_errors', 'counter', '{error}', 'Creates that failed.', stats =>
-    one(stats.totals.createErrors),
+  metric(
+    'lifeguard.dirty',
+    'counter',
+    CONNECTION,
+    'Connections that were ended because of what was left on them, by what that was.',
+    stats => split('lifeguard.left', stats.dirtyBy),
+  ),
+  metric('lifeguard.create_errors', 'counter', '{error}', 'Creates that failed, by error.', stats =>
+    split('error.type', stats.createErrorsBy),
   ),
   metric('lifeguard.aborted', 'counter', '{request}', 'Acquires aborted by their signal.', stats =>
     one(stats.totals.aborted),
