@@ -1,3 +1,4 @@
+import { backoff } from '../time/backoff.ts'
 import { type Clock, systemClock, type Timer } from '../time/clock.ts'
 import { type Outlet, outletOf, type StandardFd } from './output.ts'
 
@@ -54,7 +55,7 @@ export class LogSink {
   #untold = 0
   #isDropping = false
   #timer: Timer | undefined
-  #pause = FIRST_PAUSE
+  #rounds = 0
   #triedAt = Number.NEGATIVE_INFINITY
   #movedAt = 0
   #farewellSince: number | undefined
@@ -122,7 +123,7 @@ export class LogSink {
     }
     if (moved) {
       this.#movedAt = now
-      this.#pause = FIRST_PAUSE
+      this.#rounds = 0
     }
     if (this.#ring.length > 0) this.#retryLater()
     else LogSink.#unwritten.delete(this)
@@ -185,11 +186,11 @@ export class LogSink {
     LogSink.#watchExit(this)
     if (this.#timer !== undefined) return
     // Unref'd: log lines are no reason to go on living.
-    this.#timer = this.#clock.after(this.#pause, () => {
+    this.#timer = this.#clock.after(backoff(this.#rounds, FIRST_PAUSE, LONGEST_PAUSE), () => {
       this.#timer = undefined
       this.flush()
     })
-    this.#pause = Math.min(this.#pause * 2, LONGEST_PAUSE)
+    this.#rounds += 1
   }
 
   /** One listener each for all sinks, and none of them is kept once it has written what it had. */
