@@ -3,7 +3,7 @@ import { StackTrace } from './stack-trace.ts'
 import { TokenBucket } from './token-bucket.ts'
 
 /** Loans whose stack is taken in a row, at the least: a start-up lease, and the first wave of a load. */
-const LEAST_BURST = 1000
+const LEAST_BURST = 200
 /** In the long run, loans in a second: two stacks each, 8 µs in all, make less than one percent of a core. */
 const LOANS_A_SECOND = 1000
 /** While there are more than that, how long until some more are sampled, in milliseconds. */
