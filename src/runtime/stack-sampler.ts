@@ -3,7 +3,7 @@ import { StackTrace } from './stack-trace.ts'
 import { TokenBucket } from './token-bucket.ts'
 
 /** The least number of loans whose stacks are taken in a row: covers start-up leases and the first wave of load. */
-const LEAST_BURST = 1000
+const LEAST_BURST = 200
 /**
  * Loans per second whose stacks are taken in the long run. Two stacks each cost 8 µs, so this is below 1% of a core.
  */
