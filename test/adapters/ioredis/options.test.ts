@@ -252,16 +252,18 @@ describe('createRedisPool', () => {
 
   test('asks a connection that has been idle for half a second, unless told otherwise', {
     skip,
-  }, async () => {
+  }, async t => {
     const pings = async () => {
       const text = await admin.info('commandstats')
       return Number(/cmdstat_ping:calls=(\d+)/.exec(text)?.[1] ?? 0)
     }
     const admin = new Redis(redis.url)
+    t.after(() => admin.disconnect())
     const [usual, eager] = [
       createRedisPool(redis.url),
       createRedisPool(redis.url, { validateAfterIdleMillis: 1 }),
     ]
+    t.after(() => Promise.all([usual.close(), eager.close()]))
     for (const pool of [usual, eager]) await pool.use(client => client.get('x'))
     const before = await pings()
     await aged(eager, 5)
@@ -272,8 +274,6 @@ describe('createRedisPool', () => {
     await aged(usual, 550)
     await usual.use(client => client.get('x'))
     assert.equal(await pings(), before + 2)
-    await Promise.all([usual.close(), eager.close()])
-    admin.disconnect()
   })
 
   test('refuses what is wrong with the client and with the pool in one error', () => {
