@@ -1,6 +1,7 @@
 import type { DestroyReason } from '../api/stats.ts'
 import type { Fault, Slot } from '../connections/slot.ts'
 import type { Slots } from '../connections/slots.ts'
+import { backoff } from '../runtime/time/backoff.ts'
 import type { Clock } from '../runtime/time/clock.ts'
 import { isOpen, isOwnDoing, ownDoing } from '../sockets/socket-state.ts'
 import type { ConnectFailure } from './connect-failure.ts'
@@ -209,7 +210,7 @@ export class Breaker<T> {
     if (pace === 'permanent')
       return (PERMANENT_PAUSES[this.#rounds] ?? PERMANENT_PAUSES[3]) * (1 + random / 10)
     const longest = pace === 'open' ? LONGEST_PAUSE : TURNED_AWAY_PAUSE
-    return Math.min(RETRY_PAUSE * 2 ** this.#rounds, longest) * (0.5 + random / 2)
+    return backoff(this.#rounds, RETRY_PAUSE, longest) * (0.5 + random / 2)
   }
 }
 

@@ -2,6 +2,7 @@ import genericPool, { type Pool as GenericPool } from 'generic-pool'
 import type { CreateMessage } from '../api/channels.ts'
 import { connectTimeout, destroyTimeout, madeTwice } from '../api/error-messages.ts'
 import type { Slot } from '../connections/slot.ts'
+import { unlessAborted } from '../runtime/abort.ts'
 import { createChannel, endOperation, runOperation } from '../runtime/channels.ts'
 import { withoutSpans } from '../runtime/otel-context.ts'
 import { attempt } from '../runtime/time/attempt.ts'
@@ -94,7 +95,8 @@ export class Engine<T> {
     // Too late: it is closed by whoever gives up the create.
     if (signal.aborted) return resource
     try {
-      await Promise.race([factory.prepare?.(resource, signal), aborted(signal)])
+      await unlessAborted(signal, Promise.resolve(factory.prepare?.(resource, signal)))
+      if (signal.aborted) throw signal.reason
     } catch (error) {
       void this.discard(resource)
       throw error
@@ -115,11 +117,4 @@ export class Engine<T> {
     slot.closed ??= slot.failure === undefined ? this.discard(slot.resource as T) : Promise.resolve()
     return slot.closed
   }
-}
-
-/** Rejects when the signal is aborted. */
-function aborted(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
-  })
 }

@@ -2,6 +2,7 @@ import { messageOf } from '../../api/errors.ts'
 import type { Factory, ServerInfo } from '../../api/factory.ts'
 import { isRecord } from '../../api/read-input.ts'
 import { HANDLES, type HandleFactory } from '../../connections/handles.ts'
+import { onAbort, unlessAborted } from '../../runtime/abort.ts'
 import { isHealthy } from '../../sockets/socket-state.ts'
 import {
   connectorOf,
@@ -85,8 +86,7 @@ async function openFit<R extends RedisClient>(
   const { signal } = dial
   const onMade = (made: R): void => failover.direct(made, sentinelsOf(made), dial)
   const client = await openTersely(context, isTerse => openClient(make, signal, onMade, isTerse))
-  const giveUp = (): void => destroyClient(client)
-  signal.addEventListener('abort', giveUp)
+  const stop = onAbort(signal, () => destroyClient(client))
   try {
     const wanted = wantedRole(client, context)
     const isKnown = context.isTerse ? wanted === 'any' : await checkRole(client, wanted)
@@ -101,7 +101,7 @@ async function openFit<R extends RedisClient>(
     destroyClient(client)
     throw error
   } finally {
-    signal.removeEventListener('abort', giveUp)
+    stop()
   }
 }
 
@@ -158,24 +158,16 @@ async function isAlive(client: RedisClient, signal: AbortSignal, isTerse: boolea
   if (client.status !== 'ready' || stream === undefined || !isHealthy(stream)) return false
   // RESP3 takes a PING while subscribed, and so would not tell.
   if (client.condition?.subscriber || isBusy(client) || signal.aborted) return false
-  return new Promise<boolean>(resolve => {
-    const onAbort = (): void => resolve(false)
-    signal.addEventListener('abort', onAbort)
-    const answered = (alive: boolean): void => {
-      signal.removeEventListener('abort', onAbort)
-      resolve(alive)
-    }
-    if (isTerse) {
-      answers(client).then(answered)
-      return
-    }
+  return (await unlessAborted(signal, isTerse ? answers(client) : answersPing(client))) === true
+}
+
+async function answersPing(client: RedisClient): Promise<boolean> {
+  try {
     // Inside a MULTI that a borrower left open, the answer is QUEUED.
-    client.ping().then(
-      reply => answered(reply === 'PONG'),
-      (error: unknown) =>
-        answered(isUnsupported(error) || (isReplyError(error) && ALIVE.test(error.message))),
-    )
-  })
+    return (await client.ping()) === 'PONG'
+  } catch (error) {
+    return isUnsupported(error) || (isReplyError(error) && ALIVE.test(error.message))
+  }
 }
 
 /**

@@ -2,6 +2,7 @@ import { connect as connectNet, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { messageOf, PoolError } from '../../api/errors.ts'
 import type { Factory } from '../../api/factory.ts'
+import { onAbort } from '../../runtime/abort.ts'
 import { closeSocket, isHealthy, isOpen, layer } from '../../sockets/socket-state.ts'
 import type { SocketTarget } from './target.ts'
 
@@ -84,9 +85,10 @@ function opened(
   const stage =
     event === 'connect' ? 'before it was connected' : 'after TCP was connected, during the TLS handshake'
   return new Promise<void>((resolve, reject) => {
+    let stop = (): void => {}
     const settle = (): void => {
       socket.off(event, onOpen).off('error', fail).off('close', onClose)
-      signal.removeEventListener('abort', onAbort)
+      stop()
     }
     const fail = (error: unknown): void => {
       settle()
@@ -106,12 +108,11 @@ function opened(
       resolve()
     }
     const onClose = (): void => failed('the connection was closed')
-    const onAbort = (): void => failed(`given up (${messageOf(signal.reason)})`, signal.reason)
+    const giveUp = (): void => failed(`given up (${messageOf(signal.reason)})`, signal.reason)
     // For good: a socket that dies while nobody listens must not bring the process down.
     socket.on('error', () => {})
     socket.on(event, onOpen).on('error', fail).on('close', onClose)
-    signal.addEventListener('abort', onAbort)
-    if (signal.aborted) onAbort()
+    stop = onAbort(signal, giveUp)
   })
 }
 

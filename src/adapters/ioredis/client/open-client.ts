@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import { isPoolError, messageOf, PoolError } from '../../../api/errors.ts'
 import { badOptions } from '../../../api/resolve-options.ts'
 import { hostPort } from '../../../api/wording.ts'
+import { onAbort } from '../../../runtime/abort.ts'
 import { closeSocket, isHealthy } from '../../../sockets/socket-state.ts'
 import { destroyClient, isRedisClient, sentinelError, streamOf, watchSentinels } from './client.ts'
 import { forceOptions } from './client-options.ts'
@@ -99,12 +100,13 @@ function onPeerClosed(this: Socket): void {
 function ready(client: RedisClient, signal: AbortSignal): Promise<void> {
   return new Promise<void>((resolve, reject) => {
     let settled = false
+    let stop = (): void => {}
     const settle = (): void => {
       settled = true
       client.off('error', onError)
       client.off('ready', onReady)
       client.off('end', onEnd)
-      signal.removeEventListener('abort', onAbort)
+      stop()
     }
     const onError = (error: unknown): void => {
       settle()
@@ -118,7 +120,7 @@ function ready(client: RedisClient, signal: AbortSignal): Promise<void> {
     }
     const onEnd = (cause?: unknown): void =>
       onError(failed(client, `the connection was closed ${progress(client)}`, cause))
-    const onAbort = (): void =>
+    const giveUp = (): void =>
       onError(failed(client, `given up ${progress(client)} (${messageOf(signal.reason)})`, signal.reason))
     const onReady = (): void => {
       const stream = streamOf(client)
@@ -133,9 +135,9 @@ function ready(client: RedisClient, signal: AbortSignal): Promise<void> {
     client.on('error', onError)
     client.on('ready', onReady)
     client.on('end', onEnd)
-    signal.addEventListener('abort', onAbort)
-    if (signal.aborted) onAbort()
-    else if (client.status === 'ready') onReady()
+    stop = onAbort(signal, giveUp)
+    if (settled) return
+    if (client.status === 'ready') onReady()
     else if (client.status === 'wait') {
       client.connect().catch((reason: unknown) => {
         // The true cause was an event before this. Without one, it says no more than that the connection closed.

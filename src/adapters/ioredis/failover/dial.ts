@@ -1,4 +1,5 @@
 import { isPoolError, PoolError } from '../../../api/errors.ts'
+import { onAbort, unlessAborted } from '../../../runtime/abort.ts'
 import { isReplyError } from '../client/error-replies.ts'
 import { type Address, inWords } from './addresses.ts'
 
@@ -16,15 +17,14 @@ export class Dial {
   /** Whether it is the pool that has asked the sentinels. */
   isDirected = false
   readonly #abort = new AbortController()
-  readonly #onAbort = (): void => this.#abort.abort(this.outer.reason)
+  readonly #stopListening: () => void
 
   constructor(outer: AbortSignal, tried: Address[], instead: Address | undefined) {
     this.signal = this.#abort.signal
     this.outer = outer
     this.tried = tried
     this.instead = instead
-    outer.addEventListener('abort', this.#onAbort)
-    if (outer.aborted) this.#onAbort()
+    this.#stopListening = onAbort(outer, () => this.#abort.abort(outer.reason))
   }
 
   get isOver(): boolean {
@@ -33,12 +33,7 @@ export class Dial {
 
   /** What the promise gives, or undefined as soon as nobody wants the connection any more. */
   unlessOver<R>(promise: Promise<R>): Promise<R | undefined> {
-    return new Promise((resolve, reject) => {
-      const over = (): void => resolve(undefined)
-      this.outer.addEventListener('abort', over)
-      if (this.isOver) over()
-      promise.then(resolve, reject).finally(() => this.outer.removeEventListener('abort', over))
-    })
+    return unlessAborted(this.outer, promise)
   }
 
   callOff(error: PoolError): void {
@@ -52,7 +47,7 @@ export class Dial {
   }
 
   end(): void {
-    this.outer.removeEventListener('abort', this.#onAbort)
+    this.#stopListening()
   }
 }
 

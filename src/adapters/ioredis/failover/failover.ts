@@ -1,4 +1,5 @@
 import { messageOf, PoolError } from '../../../api/errors.ts'
+import { onAbort } from '../../../runtime/abort.ts'
 import { log } from '../../../runtime/log/log.ts'
 import { systemClock, type Timer } from '../../../runtime/time/clock.ts'
 import { destroyClient, destroyWithError } from '../client/client.ts'
@@ -166,12 +167,12 @@ export class Failover {
     return new Promise<void>(resolve => {
       const over = (): void => {
         timer.cancel()
-        dial.outer.removeEventListener('abort', over)
+        stop()
         this.#awaiting.delete(over)
         resolve()
       }
       const timer = systemClock.after(millis, over)
-      dial.outer.addEventListener('abort', over)
+      const stop = onAbort(dial.outer, over)
       this.#awaiting.add(over)
       // It has ended with the last of the connections.
       this.#watch?.start()

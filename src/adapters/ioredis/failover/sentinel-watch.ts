@@ -1,5 +1,6 @@
 import { messageOf } from '../../../api/errors.ts'
 import { log } from '../../../runtime/log/log.ts'
+import { backoff } from '../../../runtime/time/backoff.ts'
 import { systemClock, type Timer } from '../../../runtime/time/clock.ts'
 import { destroyClient, streamOf } from '../client/client.ts'
 import { type Address, inWords, isSameAddress } from './addresses.ts'
@@ -53,17 +54,17 @@ export class SentinelWatch {
   }
 
   async #run(walk: object): Promise<void> {
-    let pause = FIRST_PAUSE
+    let rounds = 0
     // It may have been stopped, and started anew, while this one was waiting.
     while (this.#walk === walk) {
       for (const endpoint of this.#sentinels.endpoints) {
         if (this.#walk !== walk) return
-        if (await this.#listen(endpoint)) pause = FIRST_PAUSE
+        if (await this.#listen(endpoint)) rounds = 0
       }
-      if (this.#walk === walk) await this.#sleep(pause)
+      if (this.#walk === walk) await this.#sleep(backoff(rounds, FIRST_PAUSE, LONGEST_PAUSE))
       // None may know what the pool knows, because they have all forgotten it.
       if (this.#walk === walk) await this.#askAll()
-      pause = Math.min(pause * 2, LONGEST_PAUSE)
+      rounds += 1
     }
   }
 
