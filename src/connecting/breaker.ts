@@ -30,6 +30,8 @@ export interface BreakerHost<T> {
   readonly random: () => number
   readonly slots: Slots<T>
   readonly options: { readonly unhealthyAfterMillis: number; readonly validateTimeoutMillis: number }
+  /** Does anybody wait who came before this time? */
+  readonly isAwaitedSince: (time: number) => boolean
   /** Hears when it opens, and when it closes, with the failures and the last error of that time. */
   readonly listener: BreakerListener
 }
@@ -60,6 +62,7 @@ export class Breaker<T> {
   openings = 0
   /** Since when the server has been away, as far as anybody has asked, and when it was last seen to be. */
   #awaySince = 0
+  #openedAt = 0
   #failedAt = 0
   #rounds = 0
   #pace: ConnectFailure['kind'] | 'open' | undefined
@@ -86,7 +89,7 @@ export class Breaker<T> {
     this.lastError = failure.error
     this.permanentAdvice = failure.advice
     const wasOpen = this.isOpen
-    if (failure.kind === 'permanent' || now - this.#awaySince >= unhealthyAfterMillis) this.#open()
+    if (failure.kind === 'permanent' || now - this.#awaySince >= unhealthyAfterMillis) this.#open(now)
     if (startedAt >= this.#pausedSince) this.#pause(failure.kind, now)
     return wasOpen
   }
@@ -166,7 +169,7 @@ export class Breaker<T> {
    */
   openIfOverdue(now: number, isProbing: boolean): void {
     if (this.isOpen || this.failures === 0 || (!isProbing && now >= this.retryAt)) return
-    if (now - this.#awaySince >= this.#host.options.unhealthyAfterMillis) this.#open()
+    if (now - this.#awaySince >= this.#host.options.unhealthyAfterMillis) this.#open(now)
   }
 
   #hasLived({ createdAt }: Slot<T>): boolean {
@@ -187,20 +190,33 @@ export class Breaker<T> {
     if (isOpen) this.#host.listener('closed', failures, lastError)
   }
 
-  #open(): void {
+  #open(now: number): void {
     if (this.isOpen) return
     this.isOpen = true
+    this.#openedAt = now
     this.openings += 1
     this.#host.listener('open', this.failures, this.lastError)
   }
 
   #pause(kind: ConnectFailure['kind'], now: number): void {
-    const pace = kind !== 'permanent' && this.isOpen ? 'open' : kind
+    const pace = this.isOpen && kind !== 'permanent' && !this.#isAwaited(kind, now) ? 'open' : kind
     if (pace !== this.#pace) this.#rounds = 0
     this.#pace = pace
     this.#pausedSince = now
     this.retryAt = now + this.#pauseMillis(pace)
     this.#rounds += 1
+  }
+
+  /**
+   * Those who came before it opened wait on, and are not to miss the server's return by a long pause: it stays short for
+   * as long again as it took to open, as by default the first of them have given up by then.
+   */
+  #isAwaited(kind: ConnectFailure['kind'], now: number): boolean {
+    return (
+      kind === 'unreachable' &&
+      now - this.#awaySince < 2 * this.#host.options.unhealthyAfterMillis &&
+      this.#host.isAwaitedSince(this.#openedAt)
+    )
   }
 
   /** Partly random: processes that lost the same server do not come back in step. */

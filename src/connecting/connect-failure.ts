@@ -30,15 +30,15 @@ const ADVICE = {
   factory: 'Trying again does not mend it: look at the credentials and settings with which it connects',
 } as const
 
-/** What a failed create says. */
+/** What a failed create says. One that took too long costs the server no more than that: the time was the pause. */
 export function connectFailure(
-  error: unknown,
+  { error, timedOut }: { readonly error: unknown; readonly timedOut?: boolean },
   isPermanent: ((error: unknown) => boolean | string) | undefined,
 ): ConnectFailure {
   try {
     const advice = permanentAdvice(error, isPermanent)
     if (advice !== undefined) return { error, kind: 'permanent', advice }
-    const isUnreachable = causes(error).every(each => UNREACHABLE.has(codeOf(each)))
+    const isUnreachable = timedOut || causes(error).every(each => UNREACHABLE.has(codeOf(each)))
     return { error, kind: isUnreachable ? 'unreachable' : 'turned-away' }
   } catch {
     // It throws when it is looked at, and so says nothing: as one without a code.

@@ -47,10 +47,11 @@ export class Connector<T> {
 
   constructor(context: PoolContext<T>) {
     this.#context = context
-    const { clock, random, slots, options, stalls } = context
+    const { clock, random, slots, options, stalls, queue } = context
     const pool = options.name
     this.breaker = new Breaker({
       ...{ clock, random, slots, options },
+      isAwaitedSince: time => (queue.oldest()?.since ?? Number.POSITIVE_INFINITY) < time,
       listener: (state, failures, error) =>
         context.events.announce('breaker', { pool, state, failures, error }),
     })
@@ -77,7 +78,7 @@ export class Connector<T> {
     const now = clock.now()
     const isProbing = slots.counts.connecting > 0
     this.breaker.openIfOverdue(now, isProbing)
-    if (!this.breaker.isOpen || slots.open > 0) return false
+    if (!this.breaker.isOpen || this.capacity.mayServe(now, this.generation)) return false
     return isProbing ? now - this.#startedAt >= PROBE_MILLIS : now < this.breaker.retryAt
   }
 
@@ -197,8 +198,10 @@ export class Connector<T> {
   /** Rejects the acquires that wait for this probe. It goes on, and no second one starts. */
   #probeIsLate(): void {
     const { slots, queue, clock, stats } = this.#context
-    if (!this.breaker.isOpen || slots.open > 0 || slots.counts.connecting === 0) return
-    this.breaker.lastError = stillDialing(stats(), clock.now() - this.#startedAt)
+    if (!this.breaker.isOpen || slots.counts.connecting === 0) return
+    const now = clock.now()
+    if (this.capacity.mayServe(now, this.generation)) return
+    this.breaker.lastError = stillDialing(stats(), now - this.#startedAt)
     queue.rejectSince(this.breaker.openings)
   }
 
@@ -218,7 +221,7 @@ export class Connector<T> {
       if (!this.isStopped) {
         totals.createErrors += 1
         const { factory, serverLimit } = this.#context
-        const failure = connectFailure(slot.failure.error, factory.isPermanent?.bind(factory))
+        const failure = connectFailure(slot.failure, factory.isPermanent?.bind(factory))
         serverLimit.refused(now)
         this.#noteFailure(failure, this.breaker.failed(failure, slot.startedAt, now))
         events.announce('factoryCreateError', slot.failure.error as Error)
@@ -277,10 +280,10 @@ export class Connector<T> {
   }
 
   #noteFailure({ error, kind }: ConnectFailure, wasProbe: boolean): void {
-    const { options, slots, queue } = this.#context
+    const { options, queue, clock } = this.#context
     const { breaker } = this
     if (log.create.enabled) log.create('%s: failed, %d in a row: %O', options.name, breaker.failures, error)
-    if (slots.open > 0) return
+    if (this.capacity.mayServe(clock.now(), this.generation)) return
     // A retry helps no waiter: all are rejected. Otherwise only those that came after the breaker opened are; earlier
     // ones go on waiting.
     if (kind === 'permanent') queue.rejectUnhealthy()
