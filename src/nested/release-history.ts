@@ -3,7 +3,7 @@ import { TokenBucket } from '../runtime/token-bucket.ts'
 import { noteRelease, takingOf } from './plain-leases.ts'
 
 /** A burst of `MOST_LOOKS` releases is recorded, then `LOOKS_A_SECOND`. Each costs about 15 µs. */
-const MOST_LOOKS = 200
+const MOST_LOOKS = 20
 const LOOKS_A_SECOND = 50
 
 /** Records where plain loans come back, for a sample of the releases: see `noteRelease`. */

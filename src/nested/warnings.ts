@@ -9,7 +9,7 @@ import { leasesOfUse } from './process-wide.ts'
 /**
  * A burst of `MOST_LOOKS` stacks is read, then `LOOKS_A_SECOND`. Each costs about 10 µs, more where something is found.
  */
-const MOST_LOOKS = 200
+const MOST_LOOKS = 20
 const LOOKS_A_SECOND = 50
 /** The most call sites for which is remembered that they were warned about. */
 const MOST_SITES = 1000
