@@ -35,6 +35,8 @@ export interface BreakerHost<T> {
   readonly random: () => number
   readonly slots: Slots<T>
   readonly options: { readonly unhealthyAfterMillis: number; readonly validateTimeoutMillis: number }
+  /** Does an acquire that came before this time still wait? */
+  readonly isAwaitedSince: (time: number) => boolean
   /** Is called when the breaker opens or closes, with the failures in a row and the last error. */
   readonly listener: BreakerListener
 }
@@ -66,6 +68,7 @@ export class Breaker<T> {
   openings = 0
   /** `#awaySince`: since when the server has been away, as far as known. `#failedAt`: when it was last found away. */
   #awaySince = 0
+  #openedAt = 0
   #failedAt = 0
   #rounds = 0
   #pace: ConnectFailure['kind'] | 'open' | undefined
@@ -92,7 +95,7 @@ export class Breaker<T> {
     this.lastError = failure.error
     this.permanentAdvice = failure.advice
     const wasOpen = this.isOpen
-    if (failure.kind === 'permanent' || now - this.#awaySince >= unhealthyAfterMillis) this.#open()
+    if (failure.kind === 'permanent' || now - this.#awaySince >= unhealthyAfterMillis) this.#open(now)
     if (startedAt >= this.#pausedSince) this.#pause(failure.kind, now)
     return wasOpen
   }
@@ -168,7 +171,7 @@ export class Breaker<T> {
   /** Opens the breaker if the server has been away for too long, but no create has ended since then to show it. */
   openIfOverdue(now: number, isProbing: boolean): void {
     if (this.isOpen || this.failures === 0 || (!isProbing && now >= this.retryAt)) return
-    if (now - this.#awaySince >= this.#host.options.unhealthyAfterMillis) this.#open()
+    if (now - this.#awaySince >= this.#host.options.unhealthyAfterMillis) this.#open(now)
   }
 
   #hasLived({ createdAt }: Slot<T>): boolean {
@@ -189,20 +192,34 @@ export class Breaker<T> {
     if (isOpen) this.#host.listener('closed', failures, lastError)
   }
 
-  #open(): void {
+  #open(now: number): void {
     if (this.isOpen) return
     this.isOpen = true
+    this.#openedAt = now
     this.openings += 1
     this.#host.listener('open', this.failures, this.lastError)
   }
 
   #pause(kind: ConnectFailure['kind'], now: number): void {
-    const pace = kind !== 'permanent' && this.isOpen ? 'open' : kind
+    const pace = this.isOpen && kind !== 'permanent' && !this.#isAwaited(kind, now) ? 'open' : kind
     if (pace !== this.#pace) this.#rounds = 0
     this.#pace = pace
     this.#pausedSince = now
     this.retryAt = now + this.#pauseMillis(pace)
     this.#rounds += 1
+  }
+
+  /**
+   * Should the pause stay short for waiters that came before the breaker opened? They keep waiting, and must not miss
+   * the server's return because of a long pause. It stays short for as long again as it took to open. By default, the
+   * first of these waiters have given up by then.
+   */
+  #isAwaited(kind: ConnectFailure['kind'], now: number): boolean {
+    return (
+      kind === 'unreachable' &&
+      now - this.#awaySince < 2 * this.#host.options.unhealthyAfterMillis &&
+      this.#host.isAwaitedSince(this.#openedAt)
+    )
   }
 
   /** The pause is partly random, so that processes that lost the same server do not retry in step. */

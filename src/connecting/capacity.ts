@@ -72,6 +72,22 @@ export class Capacity<T> {
     return this.connects.size < most && slots.counts.connecting < 2 * options.maxConnecting
   }
 
+  /**
+   * May an existing connection still serve a waiter soon? Not one that is known to end with its loan. Not one that has
+   * been lent for longer than a caller waits either: its borrower may keep it for hours, and it may be as dead as the
+   * server.
+   */
+  mayServe(now: number, currentGeneration: number): boolean {
+    const { slots, options } = this.#context
+    if (slots.open === 0) return false
+    const lentSince = now - options.acquireTimeoutMillis
+    for (const { state, fault, generation, lentAt } of slots.all) {
+      if (state === 'connecting' || state === 'closing' || fault !== undefined) continue
+      if (generation === currentGeneration && (state !== 'lent' || lentAt > lentSince)) return true
+    }
+    return false
+  }
+
   /** Called when a waiter gave up. A connect that is about as old as its wait is no longer counted on. */
   waiterLeft(waited: number, now: number, isImpatient: boolean): void {
     const [oldest] = this.connects

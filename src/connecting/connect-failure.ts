@@ -33,15 +33,18 @@ const ADVICE = {
   factory: 'Trying again does not mend it: look at the credentials and settings with which it connects',
 } as const
 
-/** Classifies the error of a failed create. */
+/**
+ * Classifies the error of a failed create. A create that timed out counts as unreachable: the time that it took was
+ * pause enough, and trying again costs the server nothing more.
+ */
 export function connectFailure(
-  error: unknown,
+  { error, timedOut }: { readonly error: unknown; readonly timedOut?: boolean },
   isPermanent: ((error: unknown) => boolean | string) | undefined,
 ): ConnectFailure {
   try {
     const advice = permanentAdvice(error, isPermanent)
     if (advice !== undefined) return { error, kind: 'permanent', advice }
-    const isUnreachable = causes(error).every(each => UNREACHABLE.has(codeOf(each)))
+    const isUnreachable = timedOut || causes(error).every(each => UNREACHABLE.has(codeOf(each)))
     return { error, kind: isUnreachable ? 'unreachable' : 'turned-away' }
   } catch {
     // The error throws when it is inspected, so it counts as one without a code.

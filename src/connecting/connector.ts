@@ -14,9 +14,7 @@ import { type ConnectFailure, connectFailure } from './connect-failure.ts'
 import { Engine } from './engine.ts'
 import type { PoolContext } from './pool-context.ts'
 
-/**
- * While an open breaker probes, new acquires wait for the result, unless the probe is older than this. Milliseconds.
- */
+/** New acquires wait for the probe of an open breaker unless it is older than this. Milliseconds. */
 const PROBE_MILLIS = 500
 
 /**
@@ -49,10 +47,11 @@ export class Connector<T> {
 
   constructor(context: PoolContext<T>) {
     this.#context = context
-    const { clock, random, slots, options, stalls } = context
+    const { clock, random, slots, options, stalls, queue } = context
     const pool = options.name
     this.breaker = new Breaker({
       ...{ clock, random, slots, options },
+      isAwaitedSince: time => (queue.oldest()?.since ?? Number.POSITIVE_INFINITY) < time,
       listener: (state, failures, error) =>
         context.events.announce('breaker', { pool, state, failures, error }),
     })
@@ -70,16 +69,13 @@ export class Connector<T> {
     return this.#retryAlarm.isSet
   }
 
-  /**
-   * Is no acquire being served, and none going to be soon? Connections in use may still come back. While a probe is due
-   * or in progress, new acquires wait for its result.
-   */
+  /** Can no acquire be served soon? While a probe is due or in progress, new acquires wait for its result. */
   get isDown(): boolean {
     const { slots, clock } = this.#context
     const now = clock.now()
     const isProbing = slots.counts.connecting > 0
     this.breaker.openIfOverdue(now, isProbing)
-    if (!this.breaker.isOpen || slots.open > 0) return false
+    if (!this.breaker.isOpen || this.capacity.mayServe(now, this.generation)) return false
     return isProbing ? now - this.#startedAt >= PROBE_MILLIS : now < this.breaker.retryAt
   }
 
@@ -157,8 +153,7 @@ export class Connector<T> {
       if (slot.watch !== undefined) closeSocket(slot.watch.socket)
       slots.move(slot, 'closed')
       totals.destroyed += 1
-      // If the connection was never lent, its replacement waits a moment. Otherwise a cause that keeps ending new
-      // connections, such as a hook that calls `purge()`, would keep the event loop from turning.
+      // A moment's pause: a hook that ends every new connection by `purge()` would keep the event loop from turning.
       if (slot.loan === 0) this.#pauseUntil = clock.now() + 1
       this.connectMore()
       onChange()
@@ -166,10 +161,7 @@ export class Connector<T> {
     outsideContext(() => this.#engine.close(slot).then(closed))
   }
 
-  /**
-   * Starts a new generation: connections made before are not lent again, and connects in progress are destroyed when
-   * they arrive.
-   */
+  /** Starts a new generation: older connections are not lent again, and connects in progress are destroyed later. */
   newGeneration(reason: string): void {
     this.generation += 1
     this.purgeReason = reason
@@ -202,8 +194,10 @@ export class Connector<T> {
   /** Rejects the acquires that wait for this probe. The probe continues, and no second one starts. */
   #probeIsLate(): void {
     const { slots, queue, clock, stats } = this.#context
-    if (!this.breaker.isOpen || slots.open > 0 || slots.counts.connecting === 0) return
-    this.breaker.lastError = stillDialing(stats(), clock.now() - this.#startedAt)
+    if (!this.breaker.isOpen || slots.counts.connecting === 0) return
+    const now = clock.now()
+    if (this.capacity.mayServe(now, this.generation)) return
+    this.breaker.lastError = stillDialing(stats(), now - this.#startedAt)
     queue.rejectSince(this.breaker.openings)
   }
 
@@ -223,7 +217,7 @@ export class Connector<T> {
       if (!this.isStopped) {
         totals.createErrors += 1
         const { factory, serverLimit } = this.#context
-        const failure = connectFailure(slot.failure.error, factory.isPermanent?.bind(factory))
+        const failure = connectFailure(slot.failure, factory.isPermanent?.bind(factory))
         serverLimit.refused(now)
         this.#noteFailure(failure, this.breaker.failed(failure, slot.startedAt, now))
         events.announce('factoryCreateError', slot.failure.error as Error)
@@ -282,12 +276,11 @@ export class Connector<T> {
   }
 
   #noteFailure({ error, kind }: ConnectFailure, wasProbe: boolean): void {
-    const { options, slots, queue } = this.#context
+    const { options, queue, clock } = this.#context
     const { breaker } = this
     if (log.create.enabled) log.create('%s: failed, %d in a row: %O', options.name, breaker.failures, error)
-    if (slots.open > 0) return
-    // If a retry helps no waiter, all are rejected. Otherwise only those are that came after the breaker opened, and
-    // earlier ones keep waiting.
+    if (this.capacity.mayServe(clock.now(), this.generation)) return
+    // If no retry will help, rejects all waiters; otherwise only those that came after the breaker opened.
     if (kind === 'permanent') queue.rejectUnhealthy()
     else if (wasProbe) queue.rejectSince(breaker.openings)
   }

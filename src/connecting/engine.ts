@@ -85,6 +85,7 @@ export class Engine<T> {
       const { createTimeoutMillis } = options
       slot.failure = {
         error: made.timedOut ? connectTimeout(stats(), createTimeoutMillis, made.error) : made.error,
+        timedOut: made.timedOut,
       }
     }
     if (message !== undefined) {
