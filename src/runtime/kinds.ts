@@ -1,11 +1,11 @@
 import { isPoolError } from '../api/errors.ts'
 
-/** More kinds than these are not told apart: codes of errors and names of unknown commands may come from anywhere. */
+/** Further kinds share one count, because error codes and names of unknown commands may come from anywhere. */
 const MOST_KINDS = 30
-/** OpenTelemetry's word for what is not told apart. */
+/** OpenTelemetry's name for all other kinds. */
 const OTHER = '_OTHER'
 
-/** Counts by kind, for metrics: few kinds, whatever is counted. */
+/** Counts by kind, for metrics. The number of kinds is limited, whatever is counted. */
 export class Kinds {
   readonly #counts = new Map<string, number>()
 
@@ -20,28 +20,28 @@ export class Kinds {
   }
 }
 
-/** Of one pool. */
+/** The counts by kind of one pool. */
 export interface PoolKinds {
-  /** Connections that the pool has ended, by reason. */
+  /** Connections that the pool has destroyed, by reason. */
   readonly destroyed: Kinds
-  /** Those of them that were dirty, by what was left on them. */
+  /** Those of them that were dirty, by what was left behind on them. */
   readonly dirty: Kinds
   /** Failed creates, by error. */
   readonly createErrors: Kinds
 }
 
-/** What OpenTelemetry calls `error.type`: the code of an error, or else its name. */
+/** What OpenTelemetry calls `error.type`: the code of an error, or its name if it has no code. */
 export function errorTypeOf(error: unknown): string {
   try {
     if (isPoolError(error)) return error.code
     const { code, name } = (error ?? {}) as { code?: unknown; name?: unknown }
     return [code, name].find(isNameLike) ?? OTHER
   } catch {
-    // It throws when it is looked at.
+    // Reading its properties throws.
     return OTHER
   }
 }
 
-/** No text for people, which may differ each time. */
+/** Excludes text for people, which may differ each time. */
 const isNameLike = (word: unknown): word is string =>
   typeof word === 'string' && /^[A-Za-z_][\w.]{0,59}$/.test(word)

@@ -12,20 +12,20 @@ import {
 } from './produced-metrics.ts'
 
 /*
- * The API of OpenTelemetry takes times one by one, and its SDK hashes the attributes with each: 0.6 to 1.6 µs a time,
- * whenever and wherever that is done. The pools have counted them by the same buckets already. So where the provider is
- * the SDK, our counts are added to what its meter collects, as a storage beside those of its own instruments. That is a
- * part of the SDK which is not public, and has been the same from 1.8 to 2.12: each thing that is used of it is looked
- * for first, and if one is not there, times are told one by one.
+ * The API of OpenTelemetry accepts times only one by one, and its SDK hashes the attributes of each: 0.6 to 1.6 µs a time,
+ * wherever and whenever that is done. The pools have counted the same times in the same buckets already. So if the
+ * provider is the SDK, its meter gets a storage of ours that returns these counts, beside the storages of its own
+ * instruments. This part of the SDK is not public. It was the same in versions 1.8 to 2.12. Everything that is used of it
+ * is checked first, and if anything is missing, the times are recorded one by one.
  */
 
-/** A reader of the SDK, as its storages know it. */
+/** What the storages of the SDK know of a metric reader. */
 interface Collector {
   selectAggregationTemporality(instrument: string): Temporality
   selectAggregation(instrument: string): unknown
 }
 
-/** What the SDK collects from. */
+/** What the SDK collects metrics from. */
 interface Storage {
   getInstrumentDescriptor(): object
   updateDescription(description: string): void
@@ -44,13 +44,14 @@ interface MeterState {
 const HISTOGRAM = 'HISTOGRAM'
 const DOUBLE = 1
 
-/** Points of these times, as read for the collection that goes on. */
+/** Returns the points of a metric, as read for the current collection. */
 export type LatestPoints = (metric: TimesMetric) => readonly PointOf<Spread>[]
 
 /**
- * Has the meter collect these times as they are counted.
- * @returns whether it will. If not, nothing has been done: it is no meter of the SDK, or its user has asked for other
- * buckets, other attributes or another aggregation of one of them, which takes the times themselves
+ * Makes a meter collect these histograms as the pools have counted them.
+ *
+ * @returns whether it will. If not, nothing has changed: it is no meter of the SDK, or a view or a reader asks for other
+ * buckets, attributes or aggregations, which needs the times themselves
  */
 export function collectsCounted(
   meter: Meter,
@@ -74,21 +75,21 @@ export function collectsCounted(
   }
 }
 
-/** Does a reader take histograms with the buckets that their instruments advise? That is the default of the SDK. */
+/** Does a reader use histograms with the buckets that the instrument advises? This is the default of the SDK. */
 function takesBuckets(collector: Collector): boolean {
   if (typeof collector.selectAggregationTemporality !== 'function') return false
   const aggregation = collector.selectAggregation(HISTOGRAM) as { type?: unknown }
-  // In version 2 options with a number for each kind; before, instances of a class for each.
+  // Version 2 has options with a number for each kind. Version 1 has a class for each kind.
   return aggregation.type === 0 || aggregation.constructor?.name === 'DefaultAggregation'
 }
 
 interface Told {
   at: HrTime
-  /** Up to then, of each pool. One that is not read for a while has its entry when it comes back. */
+  /** The histogram of each pool at its last report. Pools that are not read for a while keep their entry. */
   readonly spreads: WeakMap<object, Spread>
 }
 
-/** Times of the pools, as one metric of the SDK. Counted since the start, or for each reader since it last asked. */
+/** One histogram metric of the SDK: counts since the start, or for each reader since its last collection. */
 class CountedTimes implements Storage {
   readonly #metric: TimesMetric
   readonly #latest: LatestPoints
@@ -108,7 +109,7 @@ class CountedTimes implements Storage {
     return this.#descriptor
   }
 
-  /** Called if somebody makes an instrument of the same name with a longer description: ours stays. */
+  /** Called if an instrument of the same name is created with a longer description. Ours stays. */
   updateDescription(): void {}
 
   collect(collector: Collector, endTime: HrTime): ProducedHistogram | undefined {
@@ -121,7 +122,7 @@ class CountedTimes implements Storage {
     return dataPoints.length === 0 ? undefined : histogram(this.#descriptor as never, temporality, dataPoints)
   }
 
-  /** What is new to this reader. The highest of all so far may have been told before, so none is told. */
+  /** What is new to this reader. Only the highest time ever is known, which may be older, so no maximum is given. */
   #sinceLast(collector: object, points: readonly PointOf<Spread>[], endTime: HrTime): HistogramPoint[] {
     const told = this.#told.get(collector) ?? { at: this.#startTime, spreads: new WeakMap() }
     const interval = { startTime: told.at, endTime }

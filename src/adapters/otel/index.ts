@@ -16,18 +16,21 @@ export interface InstrumentOptions {
   readonly meterProvider?: MeterProvider | undefined
   /** Default: the global one. */
   readonly tracerProvider?: TracerProvider | undefined
-  /** Default true. False where {@link poolMetricProducer} reports them, or nobody wants them. */
+  /**
+   * Whether to report metrics. Default true. Set it to false if {@link poolMetricProducer} reports them, or to have
+   * none.
+   */
   readonly metrics?: boolean | undefined
   /** Which acquires get a span: those that waited or failed (`'waited'`, default), `'all'`, or none (`'off'`). */
   readonly spans?: 'waited' | 'all' | 'off' | undefined
-  /** Only acquires inside a span get one, so that there are no root spans of acquires alone. Default true. */
+  /** Whether only acquires inside another span get one, so that no acquire becomes a root span. Default true. */
   readonly requireParentSpan?: boolean | undefined
 }
 
 /**
  * Reports the metrics and spans of one pool to OpenTelemetry.
  *
- * @returns ends it
+ * @returns a function that stops it
  */
 export function instrumentPool<T>(pool: Pool<T>, options: InstrumentOptions = {}): () => void {
   const owner = {}
@@ -42,10 +45,10 @@ export function instrumentPool<T>(pool: Pool<T>, options: InstrumentOptions = {}
 }
 
 /**
- * Reports the metrics and spans of all pools of this process, those still to be made included, also of other copies of
- * this package.
+ * Reports the metrics and spans of all pools of this process. That includes pools created later, and pools of other
+ * copies of this package.
  *
- * @returns ends it
+ * @returns a function that stops it
  */
 export function instrumentAll(options: InstrumentOptions = {}): () => void {
   const owner = {}
@@ -67,7 +70,10 @@ export function instrumentAll(options: InstrumentOptions = {}): () => void {
   }
 }
 
-/** @returns ends it */
+/**
+ * Reports metrics once there is a provider.
+ * @returns a function that stops it
+ */
 function metering(options: InstrumentOptions, owner: object, attach: (meters: Meters) => void): () => void {
   if (options.metrics === false) return () => {}
   let meters: Meters | undefined
@@ -91,12 +97,14 @@ function metersOf(provider: MeterProvider): Meters {
   return found
 }
 
-/** At each of these a provider that was registered late is looked for. */
+/** The messages at which a provider that was registered late is looked for. */
 const OCCASIONS = ['lifeguard-pool:created', 'tracing:lifeguard-pool:create:start']
 
 /**
- * The API gives whoever asks before the SDK has been started metrics that go nowhere. So the provider is asked for once
- * it is there, which is looked for whenever a pool, or a connection, is made. @returns gives it up
+ * Waits for a global provider to be registered. Before that, the API returns one whose metrics go nowhere. There is no
+ * event for it, so this looks whenever a pool or a connection is created.
+ *
+ * @returns a function that stops waiting
  */
 function onceRegistered(begin: (provider: MeterProvider) => void): () => void {
   const cancel = (): void => {

@@ -14,25 +14,25 @@ import {
 import { type Reading, readPools } from '../../diagnostics/metrics/reading.ts'
 import { collectsCounted } from './counted-histograms.ts'
 
-/** Name of our meter and tracer. */
+/** The name of our meter and tracer. */
 export const SCOPE = 'lifeguard-pool'
 
 interface Attached {
-  /** Whoever has asked for it: once is enough, and the last who leaves ends it. */
+  /** The callers that asked for this pool. It is attached once, and detached when the last of them leaves. */
   readonly owners: Set<object>
   readonly unwatch: (() => void) | undefined
 }
 
 /**
- * The instruments of one provider. Everything is read from the stats of the pools when it is collected, so it cannot
- * drift and costs a loan nothing; but where a provider has to be told of each time by itself, it is.
+ * The instruments of one provider. Everything is read from the stats of the pools at collection time, so it cannot drift
+ * and costs a loan nothing. Only a provider that must be given each time by itself gets it when it is measured.
  */
 export class PoolMeters {
   readonly #numbers: ReadonlyMap<NumberMetric, Observable>
-  /** Of a provider that is told of each time. */
+  /** Only for a provider that must be given each time by itself. */
   readonly #times: Readonly<Record<string, Histogram>> | undefined
   readonly #attached = new WeakMap<ObservablePool, Attached>()
-  /** Read for the collection that goes on: the SDK asks for the numbers first. */
+  /** What was read for the current collection. The SDK calls back for the numbers first. */
   #latest: readonly Reading[] = []
 
   constructor(provider: MeterProvider) {
@@ -52,7 +52,7 @@ export class PoolMeters {
     else this.#attached.set(pool, { owners: new Set([owner]), unwatch: this.#watch(pool) })
   }
 
-  /** Ends what this owner has asked for. */
+  /** Detaches the pools that this owner has attached. */
   detach(owner: object): void {
     for (const pool of observablePools()) {
       const attached = this.#attached.get(pool)
@@ -77,12 +77,12 @@ export class PoolMeters {
     if (times === undefined) return undefined
     let attributes = attributesOf(pool)
     return pool.watchTimes?.((what, millis) => {
-      // Which server it is may be known only from the first connection on.
+      // The server may only be known once the first connection exists.
       if (what === 'create') attributes = attributesOf(pool)
       try {
         times[what]?.record(millis / 1000, attributes)
       } catch {
-        // A provider at fault must not stop the pool in the middle of a step.
+        // A faulty provider must not interrupt a step of the pool.
       }
     })
   }

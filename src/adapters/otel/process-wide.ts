@@ -4,7 +4,7 @@ import type { Observable } from '../../diagnostics/metrics/observed-pools.ts'
 /** What reports the metrics of pools to one provider. */
 export interface Meters {
   attach(pool: Observable, owner: object): void
-  /** Ends what this owner has asked for. */
+  /** Stops what this owner has asked for. */
   detach(owner: object): void
 }
 
@@ -15,15 +15,15 @@ export interface SpanRule {
   readonly concerns: (instance: object) => boolean
 }
 
-/** What all copies of this package in one process share, so that none reports what another reports already. */
+/** What all copies of this package in one process share, so that no copy reports what another one reports already. */
 interface ProcessWide {
-  /** Of each provider, however often it is used. */
+  /** Each provider gets one set of instruments, however often it is used. */
   readonly meters: WeakMap<MeterProvider, Meters>
-  /** Of each provider: an acquire gets one span, by the first rule that concerns its pool. */
+  /** The rules of each provider. An acquire gets only one span, by the first rule that applies to its pool. */
   readonly spanRules: WeakMap<TracerProvider, Set<SpanRule>>
 }
 
-/** The key names the shape: change both together. */
+/** The key names the shape. Change both together. */
 const KEY = Symbol.for('lifeguard-pool.otel.v1')
 
 export function processWide(): ProcessWide {

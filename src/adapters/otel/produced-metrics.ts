@@ -2,7 +2,9 @@ import type { Attributes, HrTime, ValueType } from '@opentelemetry/api'
 import { BOUNDS_IN_SECONDS, type Spread } from '../../diagnostics/metrics/metric-table.ts'
 import type { PointOf, Reading } from '../../diagnostics/metrics/reading.ts'
 
-/* The shapes of `@opentelemetry/sdk-metrics`, which need not be installed for this to compile; its enums are numbers. */
+/*
+ * The shapes of `@opentelemetry/sdk-metrics`, so that this compiles without it. Its enums are numbers.
+ */
 
 const INT = 0 as ValueType
 const DOUBLE = 1 as ValueType
@@ -10,12 +12,12 @@ const HISTOGRAM = 0
 const GAUGE = 2
 const SUM = 3
 
-/** How the SDK counts: since the last collection, or since the start. */
+/** The SDK counts since the last collection, or since the start. */
 export const DELTA = 0
 export const CUMULATIVE = 1
 export type Temporality = typeof DELTA | typeof CUMULATIVE
 
-/** What a number counts since and until. */
+/** The interval that a number is for. */
 export interface Interval {
   readonly startTime: HrTime
   readonly endTime: HrTime
@@ -58,10 +60,10 @@ type ProducedNumbers = {
   | { readonly dataPointType: typeof GAUGE }
 )
 
-/** A metric, as the SDK hands it to its exporters. */
+/** A metric in the shape that the SDK gives to its exporters. */
 export type ProducedMetric = ProducedNumbers | ProducedHistogram
 
-/** What was read, counted since the start. */
+/** Converts what was read, as counts since the start. */
 export function produced(reading: Reading, interval: Interval): ProducedMetric {
   const { name, description, unit } = reading.metric
   const descriptor = { name, description, unit, valueType: unit === 's' ? DOUBLE : INT }
@@ -84,7 +86,7 @@ export const histogram = (
   dataPoints: HistogramPoint[],
 ): ProducedHistogram => ({ descriptor, aggregationTemporality, dataPointType: HISTOGRAM, dataPoints })
 
-/** @param value - what is told: all that the pool has counted, or the part of it that falls into the interval */
+/** @param value - all that the pool has counted, or the part of it that is in the interval */
 export function histogramPoint(
   { attributes }: PointOf<unknown>,
   { counts, ...rest }: Omit<Spread, 'max'> & { readonly max?: number },

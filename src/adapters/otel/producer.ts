@@ -5,7 +5,7 @@ import { epochMillis } from '../../runtime/time/clock.ts'
 import { SCOPE } from './meters.ts'
 import { hrTime, type ProducedMetric, produced } from './produced-metrics.ts'
 
-/** What a reader of the SDK takes as one of its `metricProducers`. */
+/** The shape that a metric reader of the SDK accepts in `metricProducers`. */
 export interface PoolMetricProducer {
   collect(): Promise<{
     resourceMetrics: {
@@ -17,11 +17,11 @@ export interface PoolMetricProducer {
 }
 
 /**
- * All metrics of the pools, histograms included, straight from what the pools count anyway: a loan costs nothing more. For
- * the `metricProducers` of a reader of the SDK; `instrumentPool` and `instrumentAll` then need `metrics: false`.
- * Sums and histograms are cumulative.
+ * Returns a producer of all metrics of the pools, including histograms. It reads what the pools count anyway, so a loan
+ * costs nothing more. Pass it in the `metricProducers` of a metric reader of the SDK, and set `metrics: false` for
+ * `instrumentPool` and `instrumentAll`. Sums and histograms are cumulative.
  *
- * @param pools - default: all of the process, also those still to be made
+ * @param pools - default: all pools of the process, including those created later
  */
 export function poolMetricProducer(pools?: readonly Pool<never>[]): PoolMetricProducer {
   const startTime = hrTime(performance.timeOrigin)
@@ -33,7 +33,7 @@ export function poolMetricProducer(pools?: readonly Pool<never>[]): PoolMetricPr
         errors.push(error),
       )
       const metrics = readings.map(reading => produced(reading, interval))
-      // Readers take the resource of their own provider.
+      // Metric readers use the resource of their own provider.
       const resource = { attributes: {} } as never
       return { resourceMetrics: { resource, scopeMetrics: [{ scope: { name: SCOPE }, metrics }] }, errors }
     },

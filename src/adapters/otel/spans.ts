@@ -9,7 +9,10 @@ import { epochMillis } from '../../runtime/time/clock.ts'
 import { SCOPE } from './meters.ts'
 import { processWide, type SpanRule } from './process-wide.ts'
 
-/** Makes spans of acquires, each when it has ended. @returns ends it */
+/**
+ * Creates a span for each acquire when it ends.
+ * @returns a function that stops it
+ */
 export function traceAcquires(provider: TracerProvider, rule: SpanRule): () => void {
   const { spanRules } = processWide()
   const all = spanRules.get(provider) ?? new Set()
@@ -21,7 +24,7 @@ export function traceAcquires(provider: TracerProvider, rule: SpanRule): () => v
     const first = [...all].find(each => each.concerns(acquire.instance))
     if (first === rule) makeSpan(tracer, acquire, rule)
   }
-  // It ends in the context of its caller: the span of the request is the active one.
+  // This event is published in the context of the acquire's caller, where the span of the request is active.
   const channel = 'tracing:lifeguard-pool:acquire:asyncEnd'
   subscribe(channel, onEnd)
   return () => {

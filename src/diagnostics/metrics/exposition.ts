@@ -12,13 +12,13 @@ import { type PointOf, type Reading, readPools } from './reading.ts'
 
 /** One line of the exposition format. */
 export interface Sample {
-  /** With `_bucket`, `_sum` or `_count` in a histogram. */
+  /** In a histogram, with the suffix `_bucket`, `_sum` or `_count`. */
   readonly name: string
   readonly labels: Readonly<Record<string, string>>
   readonly value: number
 }
 
-/** A metric as Prometheus knows it. */
+/** A metric family in Prometheus's sense. */
 export interface Family {
   readonly name: string
   readonly help: string
@@ -28,7 +28,9 @@ export interface Family {
 
 const underscored = (name: string): string => name.replaceAll(/[^a-zA-Z0-9_]/g, '_')
 
-/** OpenTelemetry's translation: dots to underscores, the unit as a suffix, and `_total` for what only grows. */
+/**
+ * Translates names as OpenTelemetry does: dots become underscores, the unit becomes a suffix, counters get `_total`.
+ */
 export function prometheusName({ name, unit, kind }: { name: string; unit: string; kind: string }): string {
   const suffix = unit === 's' ? '_seconds' : ''
   return `${underscored(name)}${suffix}${kind === 'counter' ? '_total' : ''}`
@@ -37,7 +39,7 @@ export function prometheusName({ name, unit, kind }: { name: string; unit: strin
 const labelsOf = (attributes: PoolAttributes): Record<string, string> =>
   Object.fromEntries(Object.entries(attributes).map(([name, value]) => [underscored(name), String(value)]))
 
-/** Every family that there can be. */
+/** Every family that can occur. */
 export const DESCRIPTIONS: readonly Omit<Family, 'samples'>[] = [
   ...NUMBERS,
   ...TIMES,
@@ -49,7 +51,7 @@ function describe(metric: NumberMetric | TimesMetric): Omit<Family, 'samples'> {
   return { name: prometheusName(metric), help: metric.description, type }
 }
 
-/** The metrics of these pools, as Prometheus knows them. */
+/** The metrics of these pools in Prometheus's terms. */
 export const families = (pools?: readonly Observable[]): Family[] => readPools(pools).map(family)
 
 function family(reading: Reading): Family {
@@ -65,7 +67,7 @@ function family(reading: Reading): Family {
   return { ...description, samples }
 }
 
-/** Prometheus counts whatever lies below a bound, in lower buckets included. */
+/** In Prometheus, each bucket includes the lower ones. */
 function buckets(name: string, { attributes, value }: PointOf<Spread>): Sample[] {
   const labels = labelsOf(attributes)
   let below = 0
@@ -84,7 +86,7 @@ function buckets(name: string, { attributes, value }: PointOf<Spread>): Sample[]
 /** The `Content-Type` of {@link exposition}. */
 export const CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
 
-/** Prometheus's text format, version 0.0.4. */
+/** Renders families in Prometheus's text format, version 0.0.4. */
 export function exposition(all: readonly Family[] = families()): string {
   const lines: string[] = []
   for (const { name, help, type, samples } of all) {

@@ -18,24 +18,24 @@ import {
   reportable,
 } from './observed-pools.ts'
 
-/** A value that a metric has of a pool, or of the whole process. */
+/** One value of a metric, for one pool or for the whole process. */
 export interface PointOf<V> {
-  /** Stands for that pool as long as it lives, without keeping it alive. */
+  /** An object that stands for that pool, without keeping it alive. */
   readonly key: object
   readonly attributes: PoolAttributes
   readonly value: V
 }
 
-/** A metric, and what was read for it. Whoever writes metrics out, in whatever format, starts from these. */
+/** A metric and what was read for it. Every output format is written from these. */
 export type Reading =
   | { readonly kind: 'number'; readonly metric: NumberMetric; readonly points: PointOf<number>[] }
   | { readonly kind: 'times'; readonly metric: TimesMetric; readonly points: PointOf<Spread>[] }
 
 /**
- * Reads these pools, each once. One that cannot be read is left out of all metrics: one pool at fault, or of a copy of
- * this package that counts other things, must not take the numbers of the others along.
+ * Reads each of these pools once. A pool that cannot be read is left out of all metrics: a faulty pool, or one from a
+ * copy of this package with other stats, must not hide the numbers of the others.
  *
- * @returns metrics in the order of the tables; those of which there is nothing to tell are left out
+ * @returns metrics in the order of the tables, without those that have no points
  */
 export function readPools(
   pools: readonly Observable[] = observablePools(),
