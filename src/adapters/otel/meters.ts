@@ -1,4 +1,11 @@
-import type { BatchObservableResult, Histogram, Meter, MeterProvider, Observable } from '@opentelemetry/api'
+import {
+  type BatchObservableResult,
+  type Histogram,
+  type Meter,
+  type MeterProvider,
+  type Observable,
+  ValueType,
+} from '@opentelemetry/api'
 import {
   BOUNDS_IN_SECONDS,
   NUMBERS,
@@ -13,9 +20,7 @@ import {
 } from '../../diagnostics/metrics/observed-pools.ts'
 import { type Reading, readPools } from '../../diagnostics/metrics/reading.ts'
 import { collectsCounted } from './counted-histograms.ts'
-
-/** The name of our meter and tracer. */
-export const SCOPE = 'lifeguard-pool'
+import { SCHEMA, SCOPE, VERSION } from './scope.ts'
 
 interface Attached {
   /** The callers that asked for this pool. It is attached once, and detached when the last of them leaves. */
@@ -36,7 +41,7 @@ export class PoolMeters {
   #latest: readonly Reading[] = []
 
   constructor(provider: MeterProvider) {
-    const meter = provider.getMeter(SCOPE)
+    const meter = provider.getMeter(SCOPE, VERSION, SCHEMA)
     const all = [...NUMBERS, ...PROCESS_NUMBERS]
     this.#numbers = new Map(all.map(metric => [metric, instrument(meter, metric)]))
     const isCounted = collectsCounted(meter, TIMES, metric =>
@@ -97,7 +102,7 @@ const histograms = (meter: Meter): Readonly<Record<string, Histogram>> =>
   )
 
 function instrument(meter: Meter, { name, unit, description, kind }: NumberMetric): Observable {
-  const options = { unit, description }
+  const options = { unit, description, valueType: unit === 's' ? ValueType.DOUBLE : ValueType.INT }
   if (kind === 'counter') return meter.createObservableCounter(name, options)
   if (kind === 'gauge') return meter.createObservableGauge(name, options)
   return meter.createObservableUpDownCounter(name, options)

@@ -6,8 +6,8 @@ import { attributesOf } from '../../diagnostics/metrics/observed-pools.ts'
 import type { Reporting } from '../../diagnostics/registry.ts'
 import { errorTypeOf } from '../../runtime/kinds.ts'
 import { epochMillis } from '../../runtime/time/clock.ts'
-import { SCOPE } from './meters.ts'
 import { processWide, type SpanRule } from './process-wide.ts'
+import { SCHEMA, SCOPE, VERSION } from './scope.ts'
 
 /**
  * Creates a span for each acquire when it ends.
@@ -18,7 +18,7 @@ export function traceAcquires(provider: TracerProvider, rule: SpanRule): () => v
   const all = spanRules.get(provider) ?? new Set()
   spanRules.set(provider, all)
   all.add(rule)
-  const tracer = provider.getTracer(SCOPE)
+  const tracer = provider.getTracer(SCOPE, VERSION, SCHEMA)
   const onEnd = (message: unknown): void => {
     const acquire = message as AcquireMessage
     const first = [...all].find(each => each.concerns(acquire.instance))
