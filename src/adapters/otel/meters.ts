@@ -18,8 +18,9 @@ import {
   type Observable as ObservablePool,
   observablePools,
 } from '../../diagnostics/metrics/observed-pools.ts'
-import { type Reading, readPools } from '../../diagnostics/metrics/reading.ts'
+import { attributesOfPoint, type Reading, readPools } from '../../diagnostics/metrics/reading.ts'
 import { collectsCounted } from './counted-histograms.ts'
+import { faultyProvider } from './faulty-provider.ts'
 import { SCHEMA, SCOPE, VERSION } from './scope.ts'
 
 interface Attached {
@@ -73,7 +74,7 @@ export class PoolMeters {
       if (kind !== 'number') continue
       const target = this.#numbers.get(metric)
       if (target !== undefined)
-        for (const { value, attributes } of points) result.observe(target, value, attributes)
+        for (const point of points) result.observe(target, point.value, attributesOfPoint(point))
     }
   }
 
@@ -86,8 +87,9 @@ export class PoolMeters {
       if (what === 'create') attributes = attributesOf(pool)
       try {
         times[what]?.record(millis / 1000, attributes)
-      } catch {
+      } catch (error) {
         // A faulty provider must not interrupt a step of the pool.
+        faultyProvider('metrics', error)
       }
     })
   }

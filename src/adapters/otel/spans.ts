@@ -6,6 +6,7 @@ import { attributesOf } from '../../diagnostics/metrics/observed-pools.ts'
 import type { Reporting } from '../../diagnostics/registry.ts'
 import { errorTypeOf } from '../../runtime/kinds.ts'
 import { epochMillis } from '../../runtime/time/clock.ts'
+import { faultyProvider } from './faulty-provider.ts'
 import { processWide, type SpanRule } from './process-wide.ts'
 import { SCHEMA, SCOPE, VERSION } from './scope.ts'
 
@@ -22,7 +23,12 @@ export function traceAcquires(provider: TracerProvider, rule: SpanRule): () => v
   const onEnd = (message: unknown): void => {
     const acquire = message as AcquireMessage
     const first = [...all].find(each => each.concerns(acquire.instance))
-    if (first === rule) makeSpan(tracer, acquire, rule)
+    try {
+      if (first === rule) makeSpan(tracer, acquire, rule)
+    } catch (error) {
+      // Node would end the process with what a subscriber throws. A faulty provider costs spans only.
+      faultyProvider('spans', error)
+    }
   }
   // This event is published in the context of the acquire's caller, where the span of the request is active.
   const channel = 'tracing:lifeguard-pool:acquire:asyncEnd'
