@@ -54,6 +54,8 @@ export interface PoolOptions {
   maxLifetimeMillis?: number | undefined
   /** Share of `maxLifetimeMillis` by which retirements are spread, 0 to 1. Default 0.25. */
   lifetimeJitter?: number | undefined
+  /** So many loans a connection serves; it is retired as the last of them ends. Default: no limit; 0 is the same. */
+  maxUses?: number | undefined
   /** The server's idle limit: asked or learned (`'auto'`, default), a number, or `'none'`. */
   serverIdleTimeoutMillis?: number | 'auto' | 'none' | undefined
   /** Validate before lending once a connection has been idle this long. Default: off; adapters that validate: 500. */

@@ -15,9 +15,11 @@ export type SlotState = 'connecting' | 'idle' | 'validating' | 'lent' | 'resetti
 export type DestroyReason =
   | 'idle'
   | 'lifetime'
+  | 'uses'
   | 'server-timeout'
   | 'half-closed'
   | 'invalid'
+  | 'invalidated'
   | 'dirty'
   | 'generation'
   | 'broken'

@@ -16,7 +16,13 @@ const PERMANENT_PAUSES = [1000, 5000, 10_000, 15_000] as const
 
 /** A connection that dies within this time without having been of use is as good as a failed create. */
 const EARLY_DEATH_MILLIS = 1000
-const DEATH_REASONS: ReadonlySet<DestroyReason> = new Set(['half-closed', 'broken', 'invalid', 'dirty'])
+const DEATH_REASONS: ReadonlySet<DestroyReason> = new Set([
+  'half-closed',
+  'broken',
+  'invalid',
+  'invalidated',
+  'dirty',
+])
 /** How long a new connection is watched before it is lent, where others have died: as long as that took, twice. */
 const LEAST_WATCH = 5
 const LONGEST_WATCH = 50

@@ -1,5 +1,6 @@
 import { messageOf } from '../api/errors.ts'
 import type { PoolEvents } from '../api/events.ts'
+import type { DestroyReason } from '../api/stats.ts'
 import { callSite } from './call-sites.ts'
 
 /** Something that went wrong, and how often of late. */
@@ -16,7 +17,16 @@ const MAX_OF_A_KIND = 4
 /** What has not happened for so long is counted anew. Milliseconds. */
 const FORGET_MILLIS = 600_000
 /** Ends of connections that nobody wished for. */
-const UNEXPECTED = new Set(['half-closed', 'broken', 'invalid', 'dirty', 'leaked', 'stuck', 'server-timeout'])
+const UNEXPECTED: ReadonlySet<DestroyReason> = new Set([
+  'half-closed',
+  'broken',
+  'invalid',
+  'invalidated',
+  'dirty',
+  'leaked',
+  'stuck',
+  'server-timeout',
+])
 
 /** The last things that went wrong, for the report. Most are told as events anyway; this listens along. */
 export class RecentProblems {

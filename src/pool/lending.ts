@@ -18,6 +18,7 @@ const DEAD_REASONS: ReadonlySet<DestroyReason | undefined> = new Set<DestroyReas
   'half-closed',
   'broken',
   'invalid',
+  'invalidated',
 ])
 const CLOSED_POOL: Fault = { reason: 'drain', detail: undefined }
 
@@ -35,6 +36,7 @@ export class Lending<T> implements ValidatorHost<T> {
   readonly #context: PoolContext<T>
   readonly #fifo: boolean
   readonly #resets: boolean
+  readonly #maxUses: number
   /** Since when a waiter waits for the event loop to have delivered what the kernel holds; undefined: none does. */
   #waitingSince: number | undefined
   #waitingInTurn: number | undefined
@@ -42,6 +44,7 @@ export class Lending<T> implements ValidatorHost<T> {
   constructor(context: PoolContext<T>, connector: Connector<T>, validator: Validator<T>) {
     this.#context = context
     this.#fifo = context.options.fifo
+    this.#maxUses = context.options.maxUses
     this.#resets = context.factory.reset !== undefined || context.options.testOnReturn
     this.connector = connector
     this.validator = validator
@@ -131,8 +134,8 @@ export class Lending<T> implements ValidatorHost<T> {
     else slot.traffic.countAtReturn(slot.watch.socket, now, slot.lentAt)
     const left = this.#context.slots.endLoan(slot)
     const isUnsent = leftUnsent(this.#context, slot)
-    const end = this.unfitReason(slot, now) ?? leftBehind(this.#context, slot, left, isUnsent)
-    // factory.busy may have ended the loan itself.
+    const end = this.unfitReason(slot, now) ?? leftBehind(this.#context, slot, left, isUnsent) ?? slot.fault
+    // factory.busy may have ended the loan itself, or have called invalidate.
     if (slot.state !== 'lent' || slot.loan !== loan) return undefined
     this.#noteEnd(slot, now, 'released')
     const sent = isUnsent ? this.validator.flush(slot, left, end) : undefined
@@ -200,7 +203,8 @@ export class Lending<T> implements ValidatorHost<T> {
 
   /** Why a connection must not be lent, or lent again, whatever state it is in. */
   unfitReason(slot: Slot<T>, now: number): Fault | undefined {
-    const over = expired(slot, now, this.connector.generation, this.#context.serverLimit.retireAfter)
+    const { retireAfter } = this.#context.serverLimit
+    const over = expired(slot, now, this.connector.generation, retireAfter, this.#maxUses)
     if (over !== undefined) {
       const detail = over === 'generation' ? this.connector.purgeReason : undefined
       return slot.fault ?? { reason: over, detail }

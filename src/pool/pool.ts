@@ -88,9 +88,23 @@ export class Pool<T> extends PoolEmitter<T> {
     return this.#parts.releasing.end(resource, 'release')
   }
 
-  /** Takes a connection back and ends it. Takes effect at once; rejects with `POOL_NOT_BORROWED`. */
+  /**
+   * Takes a connection back and ends it; one that is not lent is ended as well. Takes effect at once; rejects with
+   * `POOL_NOT_BORROWED` when the pool does not have it.
+   */
   destroy(resource: T): Promise<void> {
     return this.#parts.releasing.end(resource, 'destroy')
+  }
+
+  /**
+   * Says that a connection is unusable, for an `error` or `exit` event of its client: an idle one is destroyed at once, a
+   * lent one when it comes back. Says nothing of the others; never throws.
+   *
+   * @param why - stands in the event `destroy`, and in the report
+   * @returns whether the pool has it: false after its end, and before `create` has given it to the pool
+   */
+  invalidate(resource: T, why?: string | Error): boolean {
+    return this.#parts.releasing.invalidate(resource, why)
   }
 
   /** Is this connection lent at this moment? */
