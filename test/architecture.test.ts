@@ -188,3 +188,10 @@ test('time and timers are touched by the clock alone', () => {
     assert.ok(!touch.test(code), `${name} touches time: ${touch.exec(code)?.[0]}`)
   }
 })
+
+test('signals are listened to by one helper, which ends the listening as well', () => {
+  for (const { name, code } of files) {
+    if (name === 'runtime/abort.ts') continue
+    assert.ok(!/(?:add|remove)EventListener\(\s*'abort'/.test(code), `${name} listens to a signal by hand`)
+  }
+})

@@ -49,7 +49,7 @@ export class Slot<T> {
    */
   served: Promise<T> | undefined = undefined
   /** Why there is no connection, when create failed. */
-  failure: { readonly error: unknown } | undefined = undefined
+  failure: { readonly error: unknown; readonly timedOut?: boolean } | undefined = undefined
   fault: Fault | undefined = undefined
   socket: Socket | undefined = undefined
   watch: SocketWatch | undefined = undefined

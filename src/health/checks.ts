@@ -16,7 +16,7 @@ const UNVOUCHED: Fault = {
 }
 
 /**
- * Has a connection validate itself, within its deadline.
+ * Validates a connection within its deadline.
  * @returns what is wrong with it
  */
 export async function validate<T>(context: PoolContext<T>, slot: Slot<T>): Promise<Fault | undefined> {
@@ -39,7 +39,8 @@ export async function validate<T>(context: PoolContext<T>, slot: Slot<T>): Promi
   }
   if (log.validate.enabled) log.validate('%s #%d: %O', options.name, slot.id, ended)
   if (ended.ok && ended.value) return undefined
-  // What its socket has said meanwhile is why: a FIN that arrived while the loop stood still, for one.
+  // An event of the socket meanwhile is the real reason, for example a FIN that arrived while the event loop was
+  // blocked.
   if (slot.fault !== undefined) return slot.fault
   if (ended.ok && ended.value === undefined && isNews(`validate of ${options.name}`)) {
     warn(
@@ -53,8 +54,8 @@ export async function validate<T>(context: PoolContext<T>, slot: Slot<T>): Promi
 }
 
 /**
- * Waits until what the borrower has written has left the process, for `resetTimeoutMillis` at most.
- * @returns what is wrong with the connection, and with the loan: what was written will not arrive
+ * Waits until the data that the borrower wrote has left the process, for at most `resetTimeoutMillis`.
+ * @returns what is wrong with the connection, and in `error` with the loan: the written data will not arrive
  */
 export async function flush<T>(context: PoolContext<T>, slot: Slot<T>): Promise<Fault | undefined> {
   const { options, clock, stats } = context
@@ -72,7 +73,7 @@ export async function flush<T>(context: PoolContext<T>, slot: Slot<T>): Promise<
 }
 
 /**
- * What a connection goes through on its return: leftovers are undone, `factory.reset`, then `testOnReturn`.
+ * The steps for a returned connection: leftovers are undone, then `factory.reset`, then `testOnReturn`.
  * @returns what is wrong with it
  */
 export async function reset<T>(
@@ -115,15 +116,16 @@ export async function askLimit<T>(context: PoolContext<T>, slot: Slot<T>): Promi
 }
 
 /**
- * Are there bytes that the kernel has not taken yet? Not asked after a failure in `use`, which has told its caller, nor
- * where each command is seen: one that has not been sent has no answer, and that makes the connection dirty.
+ * Are there bytes that the kernel has not accepted yet? Not checked after `use` failed, because its caller has the
+ * error already. Not checked either where the adapter sees each command: an unsent one has no answer, so the connection
+ * is dirty.
  */
 export function leftUnsent<T>({ slots }: PoolContext<T>, slot: Slot<T>): boolean {
   const { watch } = slot
   return watch !== undefined && watch.unsentBytes > 0 && !slot.isDoubtful && !slots.hasHandles
 }
 
-/** What has the borrower left that keeps the connection from the next one? */
+/** Has the borrower left something behind that makes the connection unfit for the next one? */
 export function leftBehind<T>(
   context: PoolContext<T>,
   slot: Slot<T>,
@@ -134,11 +136,11 @@ export function leftBehind<T>(
   const changed = slot.watch?.restore()
   if (changed !== undefined) return changed
   if (left !== undefined && left.undo === undefined) return { reason: 'dirty', detail: left.detail }
-  // What has not been sent is unanswered as well; that is asked again when it has been.
+  // Unsent work is unanswered as well. This is checked again once it has been sent.
   return isUnsent ? undefined : leftBusy(context, slot)
 }
 
-/** Has the borrower left work unanswered? The next one would get the replies. */
+/** Has the borrower left work without an answer? The next borrower would get the replies. */
 export function leftBusy<T>({ factory }: PoolContext<T>, slot: Slot<T>): Fault | undefined {
   if (factory.busy === undefined) return undefined
   try {

@@ -8,6 +8,7 @@ import type { Connector } from '../connecting/connector.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
 import type { Evictor } from '../health/evictor.ts'
 import type { SocketReaper } from '../health/socket-reaper.ts'
+import { onAbort } from '../runtime/abort.ts'
 import { log } from '../runtime/log/log.ts'
 import { Alarm } from '../runtime/time/alarm.ts'
 import type { Lending } from './lending.ts'
@@ -150,16 +151,13 @@ export class Lifecycle<T> {
       return Promise.reject(error)
     }
     const { signal } = limits
-    const force = (): void => this.#force.abort(signal?.reason)
-    if (signal?.aborted) force()
+    const stop = onAbort(signal, () => this.#force.abort(signal?.reason))
     if (this.#closing === undefined) {
       const since = this.#context.clock.now()
       this.#closeLimits = { millis: limits.millis, signal: this.#force.signal, since, alarm: undefined }
       this.#closing = this.#close(this.#closeLimits)
     } else this.#shortenClose(limits.millis)
-    if (signal === undefined || signal.aborted) return this.#closing
-    signal.addEventListener('abort', force)
-    return this.#closing.finally(() => signal.removeEventListener('abort', force))
+    return signal === undefined ? this.#closing : this.#closing.finally(stop)
   }
 
   /** Starts a new generation: idle connections are destroyed now, lent ones when they come back. */
@@ -270,7 +268,7 @@ export class Lifecycle<T> {
     return new Promise(resolve => {
       const settle = (outcome: WaitOutcome): void => {
         this.#checks.delete(check)
-        signal?.removeEventListener('abort', abort)
+        stop()
         alarm.hold(false)
         alarm.clear()
         resolve(outcome)
@@ -278,8 +276,7 @@ export class Lifecycle<T> {
       const check = (): void => {
         if (condition()) settle('met')
       }
-      const abort = (): void => settle('aborted')
-      signal?.addEventListener('abort', abort)
+      const stop = onAbort(signal, () => settle('aborted'))
       const ring = (): void => settle(condition() ? 'met' : 'late')
       const alarm = new Alarm(this.#context.clock, ring, this.#context.stalls)
       // Somebody awaits this: it may keep the process alive, for as long as it takes.

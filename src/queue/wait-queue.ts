@@ -1,5 +1,6 @@
 import type { ResolvedOptions } from '../api/resolve-options.ts'
 import type { PoolStats } from '../api/stats.ts'
+import { onAbort } from '../runtime/abort.ts'
 import type { Clock } from '../runtime/time/clock.ts'
 import { Deadlines, PORTION_CHECK, PORTION_MILLIS } from '../runtime/time/deadlines.ts'
 import type { Stalls } from '../runtime/time/stalls.ts'
@@ -39,7 +40,7 @@ export class WaitQueue<T> {
   readonly #lists: PriorityList<T>[]
   readonly #first: PriorityList<T>
   readonly #deadlines: Deadlines<Waiter<T>>
-  readonly #bySignal = new Map<AbortSignal, { waiters: Set<Waiter<T>>; onAbort: () => void }>()
+  readonly #bySignal = new Map<AbortSignal, { waiters: Set<Waiter<T>>; stop: () => void }>()
   readonly #clock: Clock
   /** Set when all parts of the pool are there, see `assemble`. */
   listener!: QueueListener<T>
@@ -208,7 +209,7 @@ export class WaitQueue<T> {
     if (signal === undefined) return
     const group = this.#bySignal.get(signal)
     if (group?.waiters.delete(waiter) && group.waiters.size === 0) {
-      signal.removeEventListener('abort', group.onAbort)
+      group.stop()
       this.#bySignal.delete(signal)
     }
   }
@@ -221,8 +222,7 @@ export class WaitQueue<T> {
       return
     }
     const waiters = new Set([waiter])
-    const onAbort = (): void => this.#rejectAll([...waiters], 'aborted')
-    this.#bySignal.set(signal, { waiters, onAbort })
-    signal.addEventListener('abort', onAbort)
+    const stop = onAbort(signal, () => this.#rejectAll([...waiters], 'aborted'))
+    this.#bySignal.set(signal, { waiters, stop })
   }
 }

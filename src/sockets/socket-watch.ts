@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import { messageOf } from '../api/errors.ts'
+import { backoff } from '../runtime/time/backoff.ts'
 import type { Clock } from '../runtime/time/clock.ts'
 import { descriptorOf } from './conn-check.ts'
 import { SocketBaseline } from './socket-baseline.ts'
@@ -156,14 +157,14 @@ export class SocketWatch {
    */
   flushed(clock: Clock, signal: AbortSignal): Promise<boolean> {
     return new Promise(resolve => {
-      let pause = 1
+      let rounds = 0
       const check = (): void => {
         if (this.unsentBytes === 0 || signal.aborted) {
           resolve(wasSent(this.socket))
           return
         }
-        clock.after(pause, check)
-        pause = Math.min(pause * 2, LONGEST_PAUSE_MILLIS)
+        clock.after(backoff(rounds, 1, LONGEST_PAUSE_MILLIS), check)
+        rounds += 1
       }
       // What was written in this turn is mostly gone by the next.
       clock.turn(check)

@@ -10,22 +10,25 @@ export { type PoolMetricProducer, poolMetricProducer } from './producer.ts'
 
 /** What to report, and where to. */
 export interface InstrumentOptions {
-  /** Default: the global one, which must have been set by then, or there are no metrics. */
+  /** Default: the global one. It must be set by then, or there are no metrics. */
   readonly meterProvider?: MeterProvider | undefined
   /** Default: the global one. */
   readonly tracerProvider?: TracerProvider | undefined
-  /** Default true. False where {@link poolMetricProducer} reports them, or nobody wants them. */
+  /**
+   * Whether to report metrics. Default true. Set it to false if {@link poolMetricProducer} reports them, or to have
+   * none.
+   */
   readonly metrics?: boolean | undefined
   /** Which acquires get a span: those that waited or failed (`'waited'`, default), `'all'`, or none (`'off'`). */
   readonly spans?: 'waited' | 'all' | 'off' | undefined
-  /** Only acquires inside a span get one, so that there are no root spans of acquires alone. Default true. */
+  /** Whether only acquires inside another span get one, so that no acquire becomes a root span. Default true. */
   readonly requireParentSpan?: boolean | undefined
 }
 
 /**
  * Reports the metrics and spans of one pool to OpenTelemetry.
  *
- * @returns ends it
+ * @returns a function that stops it
  */
 export function instrumentPool<T>(pool: Pool<T>, options: InstrumentOptions = {}): () => void {
   const meters = metersOf(options)
@@ -39,10 +42,10 @@ export function instrumentPool<T>(pool: Pool<T>, options: InstrumentOptions = {}
 }
 
 /**
- * Reports the metrics and spans of all pools of this process, those still to be made included, also of other copies of
- * this package.
+ * Reports the metrics and spans of all pools of this process. That includes pools created later, and pools of other
+ * copies of this package.
  *
- * @returns ends it
+ * @returns a function that stops it
  */
 export function instrumentAll(options: InstrumentOptions = {}): () => void {
   const meters = metersOf(options)
@@ -61,7 +64,7 @@ export function instrumentAll(options: InstrumentOptions = {}): () => void {
   }
 }
 
-/** One set of instruments a provider, however often it is used. */
+/** Each provider gets one set of instruments, however often it is used. */
 const known = new WeakMap<MeterProvider, PoolMeters>()
 
 function metersOf(options: InstrumentOptions): PoolMeters | undefined {

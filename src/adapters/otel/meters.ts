@@ -12,18 +12,18 @@ import {
   observablePools,
 } from '../../diagnostics/metrics/observed-pools.ts'
 
-/** Name of our meter and tracer. */
+/** The name of our meter and tracer. */
 export const SCOPE = 'lifeguard-pool'
 
 interface Attached {
-  /** Whoever has asked for it: once is enough, and the last who leaves ends it. */
+  /** The callers that asked for this pool. It is attached once, and detached when the last of them leaves. */
   readonly owners: Set<object>
   readonly unwatch: (() => void) | undefined
 }
 
 /**
- * The instruments of one provider. Numbers are read from the stats of the pools when they are collected, so they cannot
- * drift; times are recorded as they are counted, as the API has no other way.
+ * The instruments of one provider. Numbers are read from the stats of the pools at collection time, so they cannot
+ * drift away from them. Times are recorded when they are measured, because the API offers no other way.
  */
 export class PoolMeters {
   readonly #numbers: ReadonlyMap<NumberMetric, Observable>
@@ -49,7 +49,7 @@ export class PoolMeters {
     else this.#attached.set(pool, { owners: new Set([owner]), unwatch: this.#watch(pool) })
   }
 
-  /** Ends what this owner has asked for. */
+  /** Detaches the pools that this owner has attached. */
   detach(owner: object): void {
     for (const pool of observablePools()) {
       const attached = this.#attached.get(pool)
@@ -78,12 +78,12 @@ export class PoolMeters {
   #watch(pool: ObservablePool): (() => void) | undefined {
     let attributes = attributesOf(pool)
     return pool.watchTimes?.((what, millis) => {
-      // Which server it is may be known only from the first connection on.
+      // The server may only be known once the first connection exists.
       if (what === 'create') attributes = attributesOf(pool)
       try {
         this.#times[what]?.record(millis / 1000, attributes)
       } catch {
-        // A provider at fault must not stop the pool in the middle of a step.
+        // A faulty provider must not interrupt a step of the pool.
       }
     })
   }

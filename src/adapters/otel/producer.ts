@@ -14,7 +14,9 @@ import type { Pool } from '../../pool/pool.ts'
 import { epochMillis } from '../../runtime/time/clock.ts'
 import { SCOPE } from './meters.ts'
 
-/* The shapes of `@opentelemetry/sdk-metrics`, which need not be installed for this to compile; its enums are numbers. */
+/*
+ * The shapes of `@opentelemetry/sdk-metrics`, so that this compiles without it. Its enums are numbers.
+ */
 
 const INT = 0 as ValueType
 const DOUBLE = 1 as ValueType
@@ -58,7 +60,7 @@ type ProducedMetric = Common &
     | { readonly dataPointType: typeof HISTOGRAM; readonly dataPoints: DataPoint<Histogram>[] }
   )
 
-/** What a reader of the SDK takes as one of its `metricProducers`. */
+/** The shape that a metric reader of the SDK accepts in `metricProducers`. */
 export interface PoolMetricProducer {
   collect(): Promise<{
     resourceMetrics: {
@@ -75,11 +77,11 @@ interface Observed {
 }
 
 /**
- * All metrics of the pools, histograms included, straight from what the pools count anyway: a loan costs nothing more. For
- * the `metricProducers` of a reader of the SDK; `instrumentPool` and `instrumentAll` then need `metrics: false`.
- * Sums and histograms are cumulative.
+ * Returns a producer of all metrics of the pools, including histograms. It reads what the pools count anyway, so a loan
+ * costs nothing more. Pass it in the `metricProducers` of a metric reader of the SDK, and set `metrics: false` for
+ * `instrumentPool` and `instrumentAll`. Sums and histograms are cumulative.
  *
- * @param pools - default: all of the process, also those still to be made
+ * @param pools - default: all pools of the process, including those created later
  */
 export function poolMetricProducer(pools?: readonly Pool<never>[]): PoolMetricProducer {
   const startTime = hrTime(performance.timeOrigin)
@@ -101,7 +103,7 @@ export function poolMetricProducer(pools?: readonly Pool<never>[]): PoolMetricPr
         ...TIMES.map(metric => histogram(metric, observed, span)),
         ...PROCESS_NUMBERS.map(metric => numbers(metric, process, span)),
       ].filter(({ dataPoints }) => dataPoints.length > 0)
-      // Readers take the resource of their own provider.
+      // Metric readers use the resource of their own provider.
       const resource = { attributes: {} } as never
       return { resourceMetrics: { resource, scopeMetrics: [{ scope: { name: SCOPE }, metrics }] }, errors }
     },

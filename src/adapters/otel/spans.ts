@@ -14,10 +14,13 @@ export interface SpanRule {
   readonly concerns: (instance: object) => boolean
 }
 
-/** Of each provider: an acquire gets one span, by the first rule that concerns its pool. */
+/** The rules of each provider. An acquire gets only one span, by the first rule that applies to its pool. */
 const rules = new WeakMap<TracerProvider, Set<SpanRule>>()
 
-/** Makes spans of acquires, each when it has ended. @returns ends it */
+/**
+ * Creates a span for each acquire when it ends.
+ * @returns a function that stops it
+ */
 export function traceAcquires(provider: TracerProvider, rule: SpanRule): () => void {
   const all = rules.get(provider) ?? new Set()
   rules.set(provider, all)
@@ -28,7 +31,7 @@ export function traceAcquires(provider: TracerProvider, rule: SpanRule): () => v
     const first = [...all].find(each => each.concerns(acquire.instance))
     if (first === rule) makeSpan(tracer, acquire, rule)
   }
-  // It ends in the context of its caller: the span of the request is the active one.
+  // This event is published in the context of the acquire's caller, where the span of the request is active.
   const channel = 'tracing:lifeguard-pool:acquire:asyncEnd'
   subscribe(channel, onEnd)
   return () => {
