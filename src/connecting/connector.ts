@@ -161,7 +161,7 @@ export class Connector<T> {
     outsideContext(() => this.#engine.close(slot).then(closed))
   }
 
-  /** Starts a new generation: older connections are not lent again, and connects in progress are destroyed later. */
+  /** Starts a new generation: older connections are not lent again, connects in progress are destroyed on arrival. */
   newGeneration(reason: string): void {
     this.generation += 1
     this.purgeReason = reason

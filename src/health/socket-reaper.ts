@@ -133,6 +133,11 @@ export class SocketReaper<T> {
     slot.fault ??= { reason: 'half-closed', detail: 'the server closed its side while it was lent' }
     if (isOwnDoing(slot.fault.detail)) return
     liveness.counts.found.lent += 1
-    liveness.tellHalfClose(slot, 'lent', 'reset, as it was kept open after the server closed its side', now)
+    liveness.announceHalfClose(
+      slot,
+      'lent',
+      'reset, as it was kept open after the server closed its side',
+      now,
+    )
   }
 }

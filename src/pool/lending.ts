@@ -36,7 +36,6 @@ export class Lending<T> implements ValidatorHost<T> {
   readonly #context: PoolContext<T>
   readonly #fifo: boolean
   readonly #resets: boolean
-  readonly #maxUses: number
   /** Since when a waiter waits for the event loop to have delivered what the kernel holds; undefined: none does. */
   #waitingSince: number | undefined
   #waitingInTurn: number | undefined
@@ -44,7 +43,6 @@ export class Lending<T> implements ValidatorHost<T> {
   constructor(context: PoolContext<T>, connector: Connector<T>, validator: Validator<T>) {
     this.#context = context
     this.#fifo = context.options.fifo
-    this.#maxUses = context.options.maxUses
     this.#resets = context.factory.reset !== undefined || context.options.testOnReturn
     this.connector = connector
     this.validator = validator
@@ -205,8 +203,8 @@ export class Lending<T> implements ValidatorHost<T> {
 
   /** Why a connection must not be lent, or lent again, whatever state it is in. */
   unfitReason(slot: Slot<T>, now: number): Fault | undefined {
-    const { retireAfter } = this.#context.serverLimit
-    const over = expired(slot, now, this.connector.generation, retireAfter, this.#maxUses)
+    const { serverLimit, options } = this.#context
+    const over = expired(slot, now, this.connector.generation, serverLimit.retireAfter, options.maxUses)
     if (over !== undefined) {
       const detail = over === 'generation' ? this.connector.purgeReason : undefined
       return slot.fault ?? { reason: over, detail }

@@ -3,7 +3,7 @@ import { rawOf } from './socket-state.ts'
 
 type Listener = (...args: unknown[]) => void
 
-/** What is private to Node, and read because the way by its public functions takes ten times as long. */
+/** Private members of Node's sockets, read because the public functions take ten times as long. */
 interface Internals {
   readonly _events?: Readonly<Record<string | symbol, Listener | Listener[] | undefined>>
   readonly _eventsCount?: number
@@ -13,27 +13,27 @@ interface Internals {
 }
 
 /**
- * What a socket was like when its connection was made, so that what a borrower does to it reaches nobody else. It is
- * compared at the end of each loan, in about 0.1 µs, and put back where it differs.
+ * The state of a socket when its connection was created, so that a borrower's changes do not reach the next one. It is
+ * compared at the end of each loan, in about 0.1 µs, and restored where it differs.
  *
- * A socket that is lent as it is has its listeners, methods and settings put back as they were. One that belongs to a
- * client has listeners that come and go, which only the client knows; there it is seen whether they are all gone.
+ * If the socket itself is lent, its listeners, methods and settings are restored. A client's socket has listeners that
+ * come and go, which only the client knows. There, only their complete removal is detected.
  */
 export class SocketBaseline {
   readonly #socket: Socket
   readonly #internals: Internals
   readonly #lentRaw: boolean
-  /** The events that have listeners, and those, the ones of `once` in their wrappers. */
+  /** The events that have listeners, and these listeners; those of `once` are in their wrappers. */
   readonly #events: readonly (string | symbol)[]
   readonly #listeners: readonly (readonly unknown[])[]
   readonly #listenedEvents: number | undefined
   readonly #isRead: boolean
   readonly #isCloseHeard: boolean
-  /** Methods of its own. */
+  /** The names of methods defined on the socket itself, and these methods. */
   readonly #methods: readonly string[]
   readonly #functions: readonly unknown[]
   #keys: number
-  /** What was set by `setNoDelay` and the like. */
+  /** What `setNoDelay` and similar calls have set. */
   readonly #settings: readonly symbol[]
   #values: readonly unknown[]
   readonly #timeout: number
@@ -70,8 +70,8 @@ export class SocketBaseline {
   }
 
   /**
-   * Puts back what differs. May throw: the socket may be the user's own.
-   * @returns what cannot be put back
+   * Restores what differs. May throw, because the socket may be the user's own.
+   * @returns what cannot be restored, or undefined
    */
   restore(): string | undefined {
     const socket = this.#socket
@@ -96,7 +96,7 @@ export class SocketBaseline {
     if (socket.readableEncoding !== this.#encoding)
       return 'its borrower has set an encoding, which cannot be undone'
     if (socket.writableCorked > 0) return 'it came back corked'
-    // First, as what follows calls methods.
+    // Methods first, because the steps below call them.
     if (Object.keys(socket).length !== this.#keys || this.#hasOther(this.#methods, this.#functions))
       this.#restoreMethods()
     if (this.#hasOtherListeners()) this.#restoreListeners()
@@ -120,7 +120,7 @@ export class SocketBaseline {
     this.#methods.forEach((name, index) => {
       internals[name] = this.#functions[index]
     })
-    // Others are Node's, which adds some late, or notes of a borrower that bind nobody.
+    // The remaining new keys are Node's, which adds some late, or fields that a borrower added, which do no harm.
     this.#keys = Object.keys(this.#socket).length
   }
 
@@ -139,7 +139,7 @@ export class SocketBaseline {
   #restoreListeners(): void {
     const socket = this.#socket
     socket.unpipe()
-    // First, as it would be told of the others.
+    // This event first, because its listeners would be called for the removal of the others.
     socket.removeAllListeners('removeListener')
     for (const event of socket.eventNames()) {
       const before = this.#listeners[this.#events.indexOf(event)] ?? []
@@ -151,11 +151,11 @@ export class SocketBaseline {
     })
   }
 
-  /** With `unref()` left behind, the process would end while the next borrower awaits its answer. */
+  /** Undoes an `unref()`: otherwise the process could end while the next borrower awaits its answer. */
   #restoreReference(): void {
     const { _handle: handle } = this.#internals
     if (handle === null || handle === undefined) return
-    // A TLS socket does not tell.
+    // A TLS socket does not report it.
     const isReferenced = handle.hasRef?.()
     if (isReferenced === this.#isReferenced) return
     if (this.#isReferenced) this.#socket.ref()
@@ -164,7 +164,7 @@ export class SocketBaseline {
 
   #restoreSettings(): string | undefined {
     const socket = this.#socket
-    // A TLS socket knows only what has been set by way of it; the one under it, what was set when it was made.
+    // A TLS socket only knows what was set through it. The raw socket knows what was set when it was created.
     const raw = rawOf(socket)
     const settings = raw === socket ? this.#settings : settingsOf(raw)
     const values = raw === socket ? this.#values : settings.map(name => (raw as unknown as Internals)[name])
@@ -182,7 +182,7 @@ export class SocketBaseline {
   }
 }
 
-/** Does anybody read what arrives? */
+/** Does anything read the data that arrives? */
 const isRead = (socket: Socket): boolean =>
   socket.listenerCount('data') > 0 || socket.listenerCount('readable') > 0
 
@@ -197,6 +197,6 @@ const ownMethods = (socket: Socket): string[] =>
     name => typeof Object.getOwnPropertyDescriptor(socket, name)?.value === 'function',
   )
 
-/** Node notes what was set under symbols of these names, so as not to set it twice. */
+/** Node records settings under symbols with these names, so as not to set them twice. */
 const settingsOf = (socket: Socket): symbol[] =>
   Object.getOwnPropertySymbols(socket).filter(({ description }) => description?.startsWith('kSet'))
