@@ -75,7 +75,7 @@ export class Lending<T> implements ValidatorHost<T> {
         }
         end = found
       }
-      this.connector.discard(slot, end.reason, end.detail)
+      this.connector.discard(slot, end.reason, end.detail, end.left)
     }
     return undefined
   }
@@ -142,7 +142,7 @@ export class Lending<T> implements ValidatorHost<T> {
     if (sent !== undefined) {
       // A caller that awaits it gets the error; otherwise it is ignored.
       sent.catch(() => {})
-    } else if (end !== undefined) this.connector.discard(slot, end.reason, end.detail)
+    } else if (end !== undefined) this.connector.discard(slot, end.reason, end.detail, end.left)
     else if (this.#resets || left !== undefined) {
       this.validator.reset(slot, left)
     } else if (this.#context.options.testOnBorrow) {
@@ -220,7 +220,7 @@ export class Lending<T> implements ValidatorHost<T> {
   connected(slot: Slot<T>): void {
     const now = this.#context.clock.now()
     const end = this.connector.isStopped ? CLOSED_POOL : this.unfitReason(slot, now)
-    if (end !== undefined) this.connector.discard(slot, end.reason, end.detail)
+    if (end !== undefined) this.connector.discard(slot, end.reason, end.detail, end.left)
     else if (this.#context.options.testOnBorrow) this.makeIdle(slot, now)
     else this.#lendOrRest(slot, now, 'proved')
     this.serve(now)
@@ -252,7 +252,7 @@ export class Lending<T> implements ValidatorHost<T> {
     if (!isFit || how === 'proved') this.makeIdle(slot, now, idleSince)
     if (isFit) this.#grant(slot, now)
     else if (found === 'barrier') this.#awaitEventLoop(now)
-    else this.connector.discard(slot, found.reason, found.detail)
+    else this.connector.discard(slot, found.reason, found.detail, found.left)
     if (found !== undefined && how === 'returned') this.connector.connectMore()
   }
 
