@@ -47,6 +47,7 @@ const DOORS: Readonly<Record<string, readonly string[] | 'every file'>> = {
     'metrics/exposition',
     'metrics/metric-table',
     'metrics/observed-pools',
+    'metrics/reading',
     'pool-report',
     'recent-problems',
     'registry',

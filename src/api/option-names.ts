@@ -41,6 +41,11 @@ const ALIASES: Readonly<Record<string, string>> = {
   maxidletime: 'idleTimeoutMillis',
   maxage: 'maxLifetimeMillis',
   maxlife: 'maxLifetimeMillis',
+  maxrequests: 'maxUses',
+  maxrequestsperclient: 'maxUses',
+  maxqueries: 'maxUses',
+  maxloans: 'maxUses',
+  maxusecount: 'maxUses',
   lifo: 'fifo: false',
 }
 

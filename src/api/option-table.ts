@@ -96,6 +96,7 @@ export const OPTIONS = {
     { want: 'a number from 0 to 1', ok: value => isNumber(value) && value >= 0 && value <= 1 },
     0.25,
   ),
+  maxUses: own(either(whole(0), oneOf(NEVER)), NEVER),
   serverIdleTimeoutMillis: own<number | 'auto' | 'none'>(either(time(1), oneOf('auto', 'none')), 'auto'),
   validateAfterIdleMillis: own(time(0), NEVER),
   keepWarm: own(flag, false),

@@ -59,6 +59,8 @@ export interface PoolOptions {
   maxLifetimeMillis?: number | undefined
   /** Share of `maxLifetimeMillis` over which retirements are spread, 0 to 1. Default 0.25. */
   lifetimeJitter?: number | undefined
+  /** How many loans a connection serves. It is retired when the last of them ends. Default: no limit; 0 is the same. */
+  maxUses?: number | undefined
   /** The server's idle limit: read from the server or learned (`'auto'`, default), a number, or `'none'`. */
   serverIdleTimeoutMillis?: number | 'auto' | 'none' | undefined
   /**

@@ -113,6 +113,7 @@ function withDefaults(input: PoolOptions): ResolvedOptions {
   if (acquireTimeoutMillis === false) resolved.acquireTimeoutMillis = Number.POSITIVE_INFINITY
   if (input.unhealthyAfterMillis === undefined)
     resolved.unhealthyAfterMillis = Math.max((resolved.acquireTimeoutMillis as number) / 2, 1000)
+  if (resolved.maxUses === 0) resolved.maxUses = Number.POSITIVE_INFINITY
   if (shedding !== undefined) resolved.shedding = { ...SHEDDING, ...shedding }
   if (input.name === undefined) resolved.name = `pool-${poolsMade}`
   // This value is a usual way to say never.

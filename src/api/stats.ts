@@ -15,9 +15,11 @@ export type SlotState = 'connecting' | 'idle' | 'validating' | 'lent' | 'resetti
 export type DestroyReason =
   | 'idle'
   | 'lifetime'
+  | 'uses'
   | 'server-timeout'
   | 'half-closed'
   | 'invalid'
+  | 'invalidated'
   | 'dirty'
   | 'generation'
   | 'broken'
@@ -86,6 +88,10 @@ export interface PoolStats {
    * are left out.
    */
   destroyedBy: Partial<Record<DestroyReason, number>>
+  /** How many were destroyed as `dirty`, by what was left on them: `MULTI`, `unanswered`, `unsent`, … */
+  dirtyBy: Record<string, number>
+  /** Failed creates, by the code of the error, or its name: `ECONNREFUSED`, `POOL_CONNECT_FAILED`, … */
+  createErrorsBy: Record<string, number>
   /**
    * How long acquires waited, loans lasted and creates took. Counts all acquires, even those served at once, but only
    * successful creates.

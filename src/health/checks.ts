@@ -12,6 +12,7 @@ import { attempt } from '../runtime/time/attempt.ts'
 
 const UNVOUCHED: Fault = {
   reason: 'dirty',
+  left: 'failed use',
   detail: 'the function given to use failed, and there is no factory.reset to vouch for the connection',
 }
 
@@ -69,7 +70,7 @@ export async function flush<T>(context: PoolContext<T>, slot: Slot<T>): Promise<
     : `it had ${options.resetTimeoutMillis} ms for that after the loan`
   const left = watch.unsentBytes || bytes
   const detail = `${left} of the bytes written were not sent: ${why}`
-  return { reason: 'dirty', detail, ...slot.fault, error: unsent(stats(), left, why) }
+  return { reason: 'dirty', left: 'unsent', detail, ...slot.fault, error: unsent(stats(), left, why) }
 }
 
 /**
@@ -85,7 +86,11 @@ export async function reset<T>(
   if (left?.undo !== undefined) {
     const undone = await attempt(left.undo, options.resetTimeoutMillis, context)
     if (!undone.ok)
-      return { reason: 'dirty', detail: `${left.detail}, not undone: ${messageOf(undone.error)}` }
+      return {
+        reason: 'dirty',
+        left: left.left,
+        detail: `${left.detail}, not undone: ${messageOf(undone.error)}`,
+      }
   }
   if (factory.reset !== undefined) {
     const ended = await attempt(
@@ -93,7 +98,12 @@ export async function reset<T>(
       options.resetTimeoutMillis,
       context,
     )
-    if (!ended.ok) return { reason: 'dirty', detail: `factory.reset failed: ${messageOf(ended.error)}` }
+    if (!ended.ok)
+      return {
+        reason: 'dirty',
+        left: 'failed reset',
+        detail: `factory.reset failed: ${messageOf(ended.error)}`,
+      }
   }
   return options.testOnReturn ? validate(context, slot) : undefined
 }
@@ -135,7 +145,8 @@ export function leftBehind<T>(
   if (slot.isDoubtful && context.factory.reset === undefined && !context.slots.hasHandles) return UNVOUCHED
   const changed = slot.watch?.restore()
   if (changed !== undefined) return changed
-  if (left !== undefined && left.undo === undefined) return { reason: 'dirty', detail: left.detail }
+  if (left !== undefined && left.undo === undefined)
+    return { reason: 'dirty', left: left.left, detail: left.detail }
   // Unsent work is unanswered as well. This is checked again once it has been sent.
   return isUnsent ? undefined : leftBusy(context, slot)
 }
@@ -145,9 +156,9 @@ export function leftBusy<T>({ factory }: PoolContext<T>, slot: Slot<T>): Fault |
   if (factory.busy === undefined) return undefined
   try {
     return runHook(() => factory.busy?.(slot.resource as T))
-      ? { reason: 'dirty', detail: 'it came back with unanswered work' }
+      ? { reason: 'dirty', left: 'unanswered', detail: 'it came back with unanswered work' }
       : undefined
   } catch (error) {
-    return { reason: 'dirty', detail: `factory.busy threw: ${messageOf(error)}` }
+    return { reason: 'dirty', left: 'unanswered', detail: `factory.busy threw: ${messageOf(error)}` }
   }
 }

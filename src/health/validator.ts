@@ -144,7 +144,7 @@ export class Validator<T> {
         slot.traffic.said(slot.socket, now)
       }
       const end = fault ?? this.host.unfitReason(slot, now)
-      if (end !== undefined) this.#connector.discard(slot, end.reason, end.detail)
+      if (end !== undefined) this.#connector.discard(slot, end.reason, end.detail, end.left)
       else if (from === 'resetting' && options.testOnBorrow) this.host.makeIdle(slot, now)
       else this.host.validated(slot, now, idleSince)
       // Only after the connection was passed on: until then it counts as expected.

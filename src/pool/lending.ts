@@ -18,6 +18,7 @@ const DEAD_REASONS: ReadonlySet<DestroyReason | undefined> = new Set<DestroyReas
   'half-closed',
   'broken',
   'invalid',
+  'invalidated',
 ])
 const CLOSED_POOL: Fault = { reason: 'drain', detail: undefined }
 
@@ -75,7 +76,7 @@ export class Lending<T> implements ValidatorHost<T> {
         }
         end = found
       }
-      this.connector.discard(slot, end.reason, end.detail)
+      this.connector.discard(slot, end.reason, end.detail, end.left)
     }
     return undefined
   }
@@ -135,15 +136,15 @@ export class Lending<T> implements ValidatorHost<T> {
     else slot.traffic.countAtReturn(slot.watch.socket, now, slot.lentAt)
     const left = this.#context.slots.endLoan(slot)
     const isUnsent = leftUnsent(this.#context, slot)
-    const end = this.unfitReason(slot, now) ?? leftBehind(this.#context, slot, left, isUnsent)
-    // `factory.busy` may have ended the loan itself.
+    const end = this.unfitReason(slot, now) ?? leftBehind(this.#context, slot, left, isUnsent) ?? slot.fault
+    // `factory.busy` may have ended the loan itself, or have called `invalidate`.
     if (slot.state !== 'lent' || slot.loan !== loan) return undefined
     this.#noteEnd(slot, now, 'released')
     const sent = isUnsent ? this.validator.flush(slot, left, end) : undefined
     if (sent !== undefined) {
       // A caller that awaits the promise gets the error. Otherwise it is ignored.
       sent.catch(() => {})
-    } else if (end !== undefined) this.connector.discard(slot, end.reason, end.detail)
+    } else if (end !== undefined) this.connector.discard(slot, end.reason, end.detail, end.left)
     else if (this.#resets || left !== undefined) {
       this.validator.reset(slot, left)
     } else if (this.#context.options.testOnBorrow) {
@@ -204,7 +205,8 @@ export class Lending<T> implements ValidatorHost<T> {
 
   /** Why a connection must not be lent, whatever state it is in. */
   unfitReason(slot: Slot<T>, now: number): Fault | undefined {
-    const over = expired(slot, now, this.connector.generation, this.#context.serverLimit.retireAfter)
+    const { serverLimit, options } = this.#context
+    const over = expired(slot, now, this.connector.generation, serverLimit.retireAfter, options.maxUses)
     if (over !== undefined) {
       const detail = over === 'generation' ? this.connector.purgeReason : undefined
       return slot.fault ?? { reason: over, detail }
@@ -220,7 +222,7 @@ export class Lending<T> implements ValidatorHost<T> {
   connected(slot: Slot<T>): void {
     const now = this.#context.clock.now()
     const end = this.connector.isStopped ? CLOSED_POOL : this.unfitReason(slot, now)
-    if (end !== undefined) this.connector.discard(slot, end.reason, end.detail)
+    if (end !== undefined) this.connector.discard(slot, end.reason, end.detail, end.left)
     else if (this.#context.options.testOnBorrow) this.makeIdle(slot, now)
     else this.#lendOrRest(slot, now, 'proved')
     this.serve(now)
@@ -251,7 +253,7 @@ export class Lending<T> implements ValidatorHost<T> {
     if (!isFit || how === 'proved') this.makeIdle(slot, now, idleSince)
     if (isFit) this.#grant(slot, now)
     else if (found === 'barrier') this.#awaitEventLoop(now)
-    else this.connector.discard(slot, found.reason, found.detail)
+    else this.connector.discard(slot, found.reason, found.detail, found.left)
     if (found !== undefined && how === 'returned') this.connector.connectMore()
   }
 

@@ -3,7 +3,7 @@ import * as refusals from '../api/error-messages.ts'
 import { messageOf } from '../api/errors.ts'
 import { isRecord, show } from '../api/read-input.ts'
 import { badOptions, checkedBounds } from '../api/resolve-options.ts'
-import type { PoolStats } from '../api/stats.ts'
+import type { PoolStats, SlotState } from '../api/stats.ts'
 import type { Connector } from '../connecting/connector.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
 import type { Evictor } from '../health/evictor.ts'
@@ -37,6 +37,10 @@ type WaitOutcome = 'met' | 'late' | 'aborted'
 
 const UNLIMITED: Limits = { millis: Number.POSITIVE_INFINITY, signal: undefined }
 const STAYS_DRAINING = 'It stays draining.'
+
+/** A connection in one of these states is about to become idle. */
+const COMING: ReadonlySet<SlotState> = new Set<SlotState>(['connecting', 'validating', 'resetting'])
+const isComing = ({ state }: { readonly state: SlotState }): boolean => COMING.has(state)
 
 /** The life of a pool: open → draining → closed. Starts it, and ends it in limited time. */
 export class Lifecycle<T> {
@@ -128,9 +132,13 @@ export class Lifecycle<T> {
     this.#clearing += 1
     this.#keepMin()
     this.#discardIdle()
-    const dials = [...all].filter(slot => slot.state === 'connecting')
-    // This wait is limited: every connect ends by its own deadline, and so does every close.
-    await this.#until(() => !dials.some(slot => slot.state === 'connecting'), UNLIMITED)
+    const coming = new Set([...all].filter(isComing))
+    const haveCome = (): boolean => {
+      for (const slot of coming) if (!isComing(slot)) coming.delete(slot)
+      return coming.size === 0
+    }
+    // This wait is limited: every connect, every check and every close ends by its own deadline.
+    await this.#until(haveCome, UNLIMITED)
     this.#discardIdle()
     const closing = [...all].filter(slot => slot.state === 'closing')
     await this.#until(() => closing.every(slot => slot.state === 'closed'), UNLIMITED)

@@ -89,9 +89,23 @@ export class Pool<T> extends PoolEmitter<T> {
     return this.#parts.releasing.end(resource, 'release')
   }
 
-  /** Returns a connection and destroys it. Takes effect at once. Rejects with `POOL_NOT_BORROWED` if it is not lent. */
+  /**
+   * Takes a connection back and destroys it. One that is not lent is destroyed as well. Takes effect at once. Rejects
+   * with `POOL_NOT_BORROWED` if the pool does not have the connection.
+   */
   destroy(resource: T): Promise<void> {
     return this.#parts.releasing.end(resource, 'destroy')
+  }
+
+  /**
+   * Marks a connection as unusable, for an `error` or `exit` event of its client. An idle one is destroyed at once, a
+   * lent one when it is returned. Other connections are not affected. Never throws.
+   *
+   * @param why - appears in the event `destroy` and in the report
+   * @returns whether the pool has the connection: false after its end, and before `create` has given it to the pool
+   */
+  invalidate(resource: T, why?: string | Error): boolean {
+    return this.#parts.releasing.invalidate(resource, why)
   }
 
   /** Is this connection lent at the moment? */

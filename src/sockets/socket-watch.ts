@@ -10,6 +10,8 @@ import { closeSocket, ownDoing, unaskable, unsentBytes, wasSent } from './socket
 export interface SocketFault {
   readonly reason: 'half-closed' | 'broken' | 'dirty'
   readonly detail: string
+  /** For a dirty connection: the name under which metrics count what was left on it, from a small set. */
+  readonly left?: string
 }
 
 /** The owner of a watch, which answers its questions and receives the faults. */
@@ -139,10 +141,10 @@ export class SocketWatch {
     try {
       if (this.#sources.size > 0) {
         for (const source of this.#sources) source.unpipe?.(this.socket)
-        return { reason: 'dirty', detail: 'a stream was still being piped into it' }
+        return { reason: 'dirty', left: 'pipe', detail: 'a stream was still being piped into it' }
       }
       const detail = this.#baseline.restore()
-      if (detail !== undefined) return { reason: 'dirty', detail }
+      if (detail !== undefined) return { reason: 'dirty', left: 'socket', detail }
       if (this.traits.lentRaw && this.hasHandle && this.socket.readableFlowing !== null)
         setFlowing(this.socket, null)
       return undefined
@@ -258,7 +260,7 @@ export class SocketWatch {
   /** @returns whether the data must be kept from all listeners */
   readonly #onData = (): boolean => {
     if (this.#reader === 'nobody' || !this.#listener.isIdle() || this.awaitsGreeting) return false
-    this.#lost({ reason: 'dirty', detail: 'the server spoke while the connection was idle' })
+    this.#lost({ reason: 'dirty', left: 'unread', detail: 'the server spoke while the connection was idle' })
     return true
   }
 
