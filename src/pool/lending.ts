@@ -23,8 +23,7 @@ const DEAD_REASONS: ReadonlySet<DestroyReason | undefined> = new Set<DestroyReas
 const CLOSED_POOL: Fault = { reason: 'drain', detail: undefined }
 
 /**
- * Lends connections and takes them back: idle → (validating) → lent → (resetting) → idle, or directly to the next
- * waiter.
+ * Lends connections and takes them back: idle → (validating) → lent → (resetting) → idle, or to the next waiter.
  *
  * Invariant 5: whenever a step has ended and an acquire waits, no idle connection may be lent, and no permit is free
  * that demand and breaker would allow to be used.
@@ -58,8 +57,7 @@ export class Lending<T> implements ValidatorHost<T> {
     const { slots, options, liveness, stalls } = this.#context
     for (let slot = slots.nextIdle(this.#fifo); slot !== undefined; slot = slots.nextIdle(this.#fifo)) {
       let end = this.unfitReason(slot, now)
-      // With `keepWarm`, a connection close to the server's limit is validated, as the next idle check would do, not
-      // ended.
+      // With `keepWarm`, a connection close to the server's limit is validated, as the idle check would do, not ended.
       const isDue = options.keepWarm && end?.reason === 'server-timeout'
       if (end === undefined || isDue) {
         if (isDue || mustValidate(slot, now, options, stalls) || liveness.suspicion.wantsAnswer(slot)) {
@@ -126,8 +124,7 @@ export class Lending<T> implements ValidatorHost<T> {
 
   /**
    * Takes a lent connection back. It goes to the next waiter, to the idle ones, or is destroyed.
-   * @returns undefined; or, if the loan ends with unsent data, a promise that rejects with `POOL_UNSENT` if that is
-   * lost
+   * @returns undefined; or, with data still unsent, a promise that rejects with `POOL_UNSENT` if that is lost
    */
   giveBack(slot: Slot<T>): Promise<void> | undefined {
     const now = this.#context.loanNow()

@@ -191,9 +191,7 @@ export class Lifecycle<T> {
     this.#lending.serve(clock.now())
   }
 
-  /**
-   * Called when a connection, a loan or a wait has ended: checks the conditions of all calls that wait for such an end.
-   */
+  /** Called when a connection, a loan or a wait has ended: checks the conditions of all calls that wait for that. */
   recheck(): void {
     for (const check of this.#checks) check()
     if (this.state !== 'closed' && this.#context.liveness.watched > 0 && this.#reaper.isStopped)
@@ -251,9 +249,7 @@ export class Lifecycle<T> {
     }
   }
 
-  /**
-   * Ignores an event's arguments, as generic-pool does: `process.once('SIGTERM', drain)` passes the name of the signal.
-   */
+  /** Ignores an event's arguments, as generic-pool does: `process.once('SIGTERM', drain)` passes the signal's name. */
   #read(callOptions: unknown, fallback: number): Limits {
     const { timeoutMillis = fallback, signal: given, ...others } = isRecord(callOptions) ? callOptions : {}
     const signal = given ?? undefined
