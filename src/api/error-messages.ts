@@ -27,7 +27,7 @@ export function acquireTimeout(
 ): PoolError {
   const stalled =
     stalledMillis > 0
-      ? ` The event loop stood still for ${Math.round(stalledMillis)} ms of that: look for blocking code first.`
+      ? ` The event loop was blocked for ${Math.round(stalledMillis)} ms of that: look for blocking code first.`
       : ''
   const held = heldBy(holders)
   const silent = silence === undefined ? '' : ` ${silence}.`
@@ -72,7 +72,7 @@ export function shed(stats: PoolStats, waitedMillis: number, targetMillis: numbe
   return new PoolError(
     'POOL_SHED',
     `pool '${stats.name}' is overloaded and sheds load: this acquire had waited ${Math.round(waitedMillis)} ms, and ` +
-      `nobody has waited less than the target of ${targetMillis} ms for an interval ${numbersOf(stats)}. Tell the ` +
+      `no acquire has waited less than the target of ${targetMillis} ms for an interval ${numbersOf(stats)}. Tell the ` +
       'caller to come back later; send less, shorten the work done on a connection, or raise max if the server can take it',
     { ...of(stats), waitedMillis },
   )
@@ -188,7 +188,7 @@ export function leaseEnded(stats: PoolStats, what: string): PoolError {
 export function unsent(stats: PoolStats, bytes: number, why: string): PoolError {
   return new PoolError(
     'POOL_UNSENT',
-    `a connection of pool '${stats.name}' came back with ${bytes} bytes that the server has not taken: ${why} ` +
+    `a connection of pool '${stats.name}' was returned with ${bytes} bytes that the server has not accepted: ${why} ` +
       `${numbersOf(stats)}. The connection has been destroyed, and they are lost. Await the end of a write, or the ` +
       'answer to it, before the loan ends; if the server is merely slow, raise resetTimeoutMillis',
     of(stats),
@@ -206,8 +206,8 @@ export function drainTimeout(
   return new PoolError(
     'POOL_DRAIN_TIMEOUT',
     `${what} of pool '${stats.name}' not done after ${millis} ms: ${stats.borrowed} connections were still lent and ` +
-      `${stats.pending} acquires waited ${numbersOf(stats)}.${heldBy(holders)} ${then} Have whoever holds one end its ` +
-      'loan first, or give it more time',
+      `${stats.pending} acquires waited ${numbersOf(stats)}.${heldBy(holders)} ${then} End these ` +
+      'loans first, or allow more time',
     { ...of(stats), holders },
   )
 }
@@ -239,8 +239,8 @@ export function connectTimeout(stats: PoolStats, millis: number, cause: unknown)
 export function stillDialing(stats: PoolStats, millis: number): PoolError {
   return new PoolError(
     'POOL_CONNECT_FAILED',
-    `pool '${stats.name}': a connect has been under way for ${Math.round(millis)} ms, and has neither succeeded nor failed ` +
-      `${numbersOf(stats)}. Does something take connections there and stay silent, or drop what is sent to it? With a ` +
+    `pool '${stats.name}': a connect has been in progress for ${Math.round(millis)} ms, and has neither succeeded nor failed ` +
+      `${numbersOf(stats)}. Does something accept connections there and stay silent, or drop packets? With a ` +
       'createTimeoutMillis below acquireTimeoutMillis the next one is tried in time',
     of(stats),
   )
@@ -249,8 +249,8 @@ export function stillDialing(stats: PoolStats, millis: number): PoolError {
 export function stillborn(stats: PoolStats, detail: string): PoolError {
   return new PoolError(
     'POOL_CONNECT_FAILED',
-    `pool '${stats.name}': a connection just made did not live to be lent: ${detail} ${numbersOf(stats)}. Does the ` +
-      'server, or a proxy in front of it, refuse this client after accepting it?',
+    `pool '${stats.name}': a new connection ended before it was lent: ${detail} ${numbersOf(stats)}. The ` +
+      'server, or a proxy in front of it, may be refusing this client after accepting it',
     of(stats),
   )
 }
@@ -258,11 +258,11 @@ export function stillborn(stats: PoolStats, detail: string): PoolError {
 export function madeTwice(stats: PoolStats, resource: unknown): PoolError {
   const next =
     resource === undefined
-      ? 'It gave undefined: does it return the connection, or a promise of it?'
+      ? 'It returned undefined: make it return the connection, or a promise of it'
       : 'Two borrowers would share one connection; make a new one on every call'
   return new PoolError(
     'POOL_CONNECT_FAILED',
-    `pool '${stats.name}': factory.create gave a resource that the pool already holds ${numbersOf(stats)}. ${next}`,
+    `pool '${stats.name}': factory.create returned a resource that the pool already holds ${numbersOf(stats)}. ${next}`,
     of(stats),
   )
 }

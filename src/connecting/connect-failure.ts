@@ -26,11 +26,11 @@ const CERTIFICATE =
   /^(?:ERR_TLS_CERT_ALTNAME_INVALID|HOSTNAME_MISMATCH|CERT_(?:NOT_YET_VALID|HAS_EXPIRED|CHAIN_TOO_LONG|REVOKED|UNTRUSTED|REJECTED|SIGNATURE_FAILURE)|(?:DEPTH_ZERO_)?SELF_SIGNED_CERT(?:_IN_CHAIN)?|UNABLE_TO_(?:GET_ISSUER_CERT(?:_LOCALLY)?|VERIFY_LEAF_SIGNATURE|DECODE_ISSUER_PUBLIC_KEY|DECRYPT_CERT_SIGNATURE|GET_CRL)|INVALID_(?:CA|PURPOSE)|PATH_LENGTH_EXCEEDED|ERROR_IN_CERT_NOT_(?:BEFORE|AFTER)_FIELD|CRL_(?:HAS_EXPIRED|NOT_YET_VALID|SIGNATURE_FAILURE))$/
 
 const ADVICE = {
-  bug: 'It looks like a bug in factory.create, which trying again does not mend: see the stack of the cause',
-  options: 'The function that makes the client gives what cannot be pooled: see the cause, and mend that',
+  bug: 'It looks like a bug in factory.create, which trying again does not fix: see the stack of the cause',
+  options: 'The function that creates the client returned something that cannot be pooled: see the cause',
   certificate:
-    "The server's certificate does not fit: look at the host name or servername, at ca, and at its dates",
-  factory: 'Trying again does not mend it: look at the credentials and settings with which it connects',
+    "The server's certificate is not accepted: check the host name or servername, ca, and its dates",
+  factory: 'Trying again does not fix it: check the credentials and settings with which it connects',
 } as const
 
 /**

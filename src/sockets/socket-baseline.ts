@@ -95,7 +95,7 @@ export class SocketBaseline {
     const socket = this.#socket
     if (socket.readableEncoding !== this.#encoding)
       return 'its borrower has set an encoding, which cannot be undone'
-    if (socket.writableCorked > 0) return 'it came back corked'
+    if (socket.writableCorked > 0) return 'it was returned corked'
     // Methods first, because the steps below call them.
     if (Object.keys(socket).length !== this.#keys || this.#hasOther(this.#methods, this.#functions))
       this.#restoreMethods()

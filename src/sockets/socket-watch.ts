@@ -260,7 +260,11 @@ export class SocketWatch {
   /** @returns whether the data must be kept from all listeners */
   readonly #onData = (): boolean => {
     if (this.#reader === 'nobody' || !this.#listener.isIdle() || this.awaitsGreeting) return false
-    this.#lost({ reason: 'dirty', left: 'unread', detail: 'the server spoke while the connection was idle' })
+    this.#lost({
+      reason: 'dirty',
+      left: 'unread',
+      detail: 'the server sent data while the connection was idle',
+    })
     return true
   }
 

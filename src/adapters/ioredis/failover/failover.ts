@@ -268,8 +268,8 @@ export class Failover {
     const pool = this.#host.name
     const error = new PoolError(
       'POOL_FAILOVER',
-      `pool '${pool}': the connection was cut, as ${reason}. A command that was under way may have run on the old ` +
-        'one, and may be lost there; see whether it can be repeated, and take a new connection',
+      `pool '${pool}': the connection was cut, as ${reason}. A command in progress may have run on the old ` +
+        'primary and may be lost; check whether it can be repeated, and take a new connection',
       { pool },
     )
     for (const dial of this.#dials) dial.callOff(error)
