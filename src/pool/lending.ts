@@ -54,11 +54,13 @@ export class Lending<T> implements ValidatorHost<T> {
    * @param settledAt - what the kernel held by then has been delivered
    */
   findFit(now: number, validations: number, settledAt: number): Slot<T> | undefined {
-    const { slots, options, liveness } = this.#context
+    const { slots, options, liveness, stalls } = this.#context
     for (let slot = slots.nextIdle(this.#fifo); slot !== undefined; slot = slots.nextIdle(this.#fifo)) {
       let end = this.unfitReason(slot, now)
-      if (end === undefined) {
-        if (mustValidate(slot, now, options, this.#context.stalls) || liveness.suspicion.wantsAnswer(slot)) {
+      // Kept warm, it is due for a look, which the round that is to come would have taken, and not for its end.
+      const isDue = options.keepWarm && end?.reason === 'server-timeout'
+      if (end === undefined || isDue) {
+        if (isDue || mustValidate(slot, now, options, stalls) || liveness.suspicion.wantsAnswer(slot)) {
           if (validations <= 0) return undefined
           validations -= 1
           this.validator.validate(slot)

@@ -1,7 +1,8 @@
 /**
- * Calls back when the signal is aborted: at once if it already is.
+ * Calls the listener when the signal is aborted, or at once if it already is.
  *
- * @returns ends the listening: signals live long, so whoever listens has to end it
+ * @returns a function that removes the listener; it must be called, because a signal may live much longer than its
+ * listener
  */
 export function onAbort(signal: AbortSignal | undefined, listener: () => void): () => void {
   if (signal?.aborted) listener()
@@ -9,7 +10,10 @@ export function onAbort(signal: AbortSignal | undefined, listener: () => void): 
   return () => signal?.removeEventListener('abort', listener)
 }
 
-/** What the promise gives, or undefined as soon as the signal is aborted. What the promise stands for goes on. */
+/**
+ * Resolves with the value of the promise, or with undefined as soon as the signal is aborted. The work behind the
+ * promise continues.
+ */
 export function unlessAborted<R>(signal: AbortSignal, promise: Promise<R>): Promise<R | undefined> {
   return new Promise((resolve, reject) => {
     const stop = onAbort(signal, () => resolve(undefined))

@@ -206,7 +206,7 @@ const settling = <T>(promise: Promise<T>): Promise<Settled<T>> =>
 /**
  * Polls until the condition holds.
  *
- * @throws Error once the bound (default 2000 ms) has passed, naming what was waited for
+ * @throws Error once the bound (default 10 s) has passed, naming what was waited for
  */
 export async function eventually(
   condition: () => boolean | Promise<boolean>,
@@ -217,4 +217,20 @@ export async function eventually(
     if (performance.now() > end) throw new Error(`not within ${within} ms: ${what}`)
     await pause(2)
   }
+}
+
+/**
+ * Waits until what lies idle in the pool has grown older by so much. For a pool a stall of the loop ages nothing; a busy
+ * machine has many.
+ */
+export async function aged(
+  pool: { stats(): { stalls: { totalMillis: number } } },
+  millis: number,
+): Promise<void> {
+  const stalled = (): number => pool.stats().stalls.totalMillis
+  const since = performance.now() - stalled()
+  await eventually(() => performance.now() - stalled() - since > millis, {
+    within: millis + 20_000,
+    what: `${millis} ms without stalls`,
+  })
 }

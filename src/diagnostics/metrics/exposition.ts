@@ -12,13 +12,13 @@ import { attributesOf, type Observable, observablePools, type PoolAttributes } f
 
 /** One line of the exposition format. */
 export interface Sample {
-  /** With `_bucket`, `_sum` or `_count` in a histogram. */
+  /** In a histogram, with the suffix `_bucket`, `_sum` or `_count`. */
   readonly name: string
   readonly labels: Readonly<Record<string, string>>
   readonly value: number
 }
 
-/** A metric as Prometheus knows it. */
+/** A metric family in Prometheus's sense. */
 export interface Family {
   readonly name: string
   readonly help: string
@@ -33,7 +33,9 @@ interface Observed {
 
 const underscored = (name: string): string => name.replaceAll(/[^a-zA-Z0-9_]/g, '_')
 
-/** OpenTelemetry's translation: dots to underscores, the unit as a suffix, and `_total` for what only grows. */
+/**
+ * Translates names as OpenTelemetry does: dots become underscores, the unit becomes a suffix, counters get `_total`.
+ */
 export function prometheusName({ name, unit, kind }: { name: string; unit: string; kind: string }): string {
   const suffix = unit === 's' ? '_seconds' : ''
   return `${underscored(name)}${suffix}${kind === 'counter' ? '_total' : ''}`
@@ -42,7 +44,7 @@ export function prometheusName({ name, unit, kind }: { name: string; unit: strin
 const labelsOf = (attributes: PoolAttributes): Record<string, string> =>
   Object.fromEntries(Object.entries(attributes).map(([name, value]) => [underscored(name), String(value)]))
 
-/** Every family that there can be. */
+/** Every family that can occur. */
 export const DESCRIPTIONS: readonly Omit<Family, 'samples'>[] = [
   ...NUMBERS,
   ...TIMES,
@@ -54,7 +56,7 @@ function describe(metric: NumberMetric | TimesMetric): Omit<Family, 'samples'> {
   return { name: prometheusName(metric), help: metric.description, type }
 }
 
-/** The metrics of these pools; of one whose stats fail, none. */
+/** The metrics of these pools. A pool whose stats fail has none. */
 export function families(pools: readonly Observable[] = observablePools()): Family[] {
   const observed = pools.flatMap((pool): Observed[] => {
     try {
@@ -111,7 +113,7 @@ function histogram(metric: TimesMetric, observed: readonly Observed[]): Family {
 /** The `Content-Type` of {@link exposition}. */
 export const CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
 
-/** Prometheus's text format, version 0.0.4. */
+/** Renders families in Prometheus's text format, version 0.0.4. */
 export function exposition(all: readonly Family[] = families()): string {
   const lines: string[] = []
   for (const { name, help, type, samples } of all) {

@@ -1,10 +1,10 @@
 import type { PoolStats } from '../../api/stats.ts'
 import { livePools, type Reporting } from '../registry.ts'
 
-/** Attributes of a pool, under OpenTelemetry's names. */
+/** The attributes of a pool, under OpenTelemetry's names. */
 export type PoolAttributes = Readonly<Record<string, string | number>>
 
-/** A pool that can be observed: any but those of copies of this package that are too old. */
+/** A pool that can be observed: any pool, except one from a copy of this package that is too old. */
 export type Observable = Reporting & { stats(): PoolStats }
 
 const names = new WeakMap<Reporting, string>()
@@ -15,8 +15,8 @@ export const isObservable = (pool: Reporting): pool is Observable => pool.stats 
 export const observablePools = (): Observable[] => livePools().filter(isObservable)
 
 /**
- * The name of a pool in metrics, unique in the process: the second of those that share one gets `#2`. It keeps it as long
- * as it lives.
+ * The name of a pool in metrics, unique in the process. If two pools share a name, the second one gets `#2`. A pool
+ * keeps its name for its whole life.
  */
 export function uniqueName(pool: Reporting): string {
   const known = names.get(pool)
@@ -25,7 +25,7 @@ export function uniqueName(pool: Reporting): string {
   for (const other of livePools()) {
     if (names.has(other)) taken.add(names.get(other))
   }
-  // The older ones choose first, whoever is asked for first.
+  // Older pools choose first, whichever pool is asked about first.
   for (const each of [...livePools(), pool]) {
     if (names.has(each)) continue
     let name = each.name
@@ -38,7 +38,7 @@ export function uniqueName(pool: Reporting): string {
 
 const attributes = new WeakMap<object, PoolAttributes>()
 
-/** The same object as long as nothing changes: it is asked for every span. */
+/** The attributes of a pool. The result is the same object until something changes, because every span needs it. */
 export function attributesOf(pool: Reporting): PoolAttributes {
   const identity = pool.identity?.()
   const known = identity && attributes.get(identity)

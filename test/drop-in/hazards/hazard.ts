@@ -49,7 +49,8 @@ export async function play(
   const limit = <R>(millis: number, result: R): Promise<R> =>
     pause(millis, result, { signal }).catch(() => result)
   const told = Promise.race([heard('facts'), heard('broken')])
-  const gone = once(child, 'exit', { signal }).then(
+  // Not its exit: that may be heard of before the report that lies in the channel.
+  const gone = once(child, 'disconnect', { signal }).then(
     () => 'died' as const,
     () => 'died' as const,
   )
