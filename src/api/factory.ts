@@ -48,6 +48,11 @@ export interface Factory<T> {
   unsolicited?(resource: T): boolean
   /** The server's idle limit in milliseconds (0: none), if it can be asked; called once per generation. */
   serverIdleTimeout?(resource: T): Promise<number | undefined>
+  /**
+   * When a new connection stops being usable, as a time of day in milliseconds since 1970: the end of a token or of a
+   * certificate. It retires before that. Asked once, after `prepare`; `undefined`: no such time.
+   */
+  expiresAt?(resource: T): number | undefined
   /** Which server the connections lead to, for metrics, traces and messages on channels. Read when it is needed. */
   readonly server?: ServerInfo | undefined
 }

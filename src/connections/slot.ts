@@ -85,7 +85,7 @@ export class Slot<T> {
   wasEndedByPool = false
   /** Has a function failed that `use` ran on the current loan? Then something has to vouch for the connection. */
   isDoubtful = false
-  /** When its lifetime ends. */
+  /** When its lifetime ends, or what it was opened with expires; in milliseconds of the pool's clock. */
   retireAt = Number.POSITIVE_INFINITY
   /** Neighbours in the list of idle slots. */
   previous: Slot<T> | undefined = undefined
