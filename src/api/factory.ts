@@ -39,7 +39,8 @@ export interface Factory<T> {
    * Is this error of `create`, or of `prepare`, one that trying again will not mend: a wrong password, a database that
    * does not exist? Then callers are told at once and the pool tries seldom, so that no account is locked. A text says
    * what to do about it, for the message. What the pool knows by itself: a bug in `create` (`TypeError`,
-   * `ReferenceError`), `POOL_BAD_OPTIONS`, and the errors of Node for a certificate that does not fit.
+   * `ReferenceError`), `POOL_BAD_OPTIONS`, Node's errors for a certificate that does not fit, and what PostgreSQL, MySQL and
+   * MariaDB say of a wrong password, user or database.
    */
   isPermanent?(error: unknown): boolean | string
   /** When the borrower last used the connection, on the clock of `performance.now()`. Not needed where there is a socket. */
