@@ -180,11 +180,15 @@ export function leaseEnded(stats: PoolStats, what: string): PoolError {
 
 /** A loan has ended, and what was written on it will not arrive. @param why - in words */
 export function unsent(stats: PoolStats, bytes: number, why: string): PoolError {
+  const what =
+    bytes > 0
+      ? `with ${bytes} bytes that the server has not taken`
+      : 'while a stream was still being piped into it'
   return new PoolError(
     'POOL_UNSENT',
-    `a connection of pool '${stats.name}' came back with ${bytes} bytes that the server has not taken: ${why} ` +
-      `${numbersOf(stats)}. The connection has been destroyed, and they are lost. Await the end of a write, or the ` +
-      'answer to it, before the loan ends; if the server is merely slow, raise resetTimeoutMillis',
+    `a connection of pool '${stats.name}' came back ${what}: ${why} ${numbersOf(stats)}. The connection has been ` +
+      'destroyed, and what was not sent is lost. Await the end of a write or of a pipe, or the answer to it, before the ' +
+      'loan ends; if the server is merely slow, raise resetTimeoutMillis',
     of(stats),
   )
 }

@@ -22,8 +22,11 @@ const FAULTS: Readonly<Record<Exclude<SocketCheck, 'healthy' | 'unknown'>, Fault
 const FOUND_CLOSED: Fault = { reason: 'half-closed', detail: 'its socket was found closed' }
 const ENDED_HERE: Fault = { reason: 'broken', detail: CLOSED_HERE }
 
+const UNREAD: Fault = { reason: 'dirty', detail: 'there are bytes on it that nobody has read' }
+
 /** What is wrong with a connection whose socket is not healthy. */
 export function lossOf(socket: Socket): Fault {
+  if (isOpen(socket)) return UNREAD
   const detail = ownDoing(socket)
   if (detail === undefined) return FOUND_CLOSED
   return detail === CLOSED_HERE ? ENDED_HERE : { reason: 'broken', detail }

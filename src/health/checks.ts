@@ -67,7 +67,10 @@ export async function flush<T>(context: PoolContext<T>, slot: Slot<T>): Promise<
     ? 'the connection was lost before that'
     : `it had ${options.resetTimeoutMillis} ms for that after the loan`
   const left = watch.unsentBytes || bytes
-  const detail = `${left} of the bytes written were not sent: ${why}`
+  const detail =
+    left > 0
+      ? `${left} of the bytes written were not sent: ${why}`
+      : `a stream was still being piped into it: ${why}`
   return { reason: 'dirty', detail, ...slot.fault, error: unsent(stats(), left, why) }
 }
 
@@ -115,12 +118,12 @@ export async function askLimit<T>(context: PoolContext<T>, slot: Slot<T>): Promi
 }
 
 /**
- * Are there bytes that the kernel has not taken yet? Not asked after a failure in `use`, which has told its caller, nor
+ * Are there bytes that the kernel has not taken yet, or that are still on their way to it? Not asked after a failure in `use`, which has told its caller, nor
  * where each command is seen: one that has not been sent has no answer, and that makes the connection dirty.
  */
 export function leftUnsent<T>({ slots }: PoolContext<T>, slot: Slot<T>): boolean {
   const { watch } = slot
-  return watch !== undefined && watch.unsentBytes > 0 && !slot.isDoubtful && !slots.hasHandles
+  return watch?.isSending === true && !slot.isDoubtful && !slots.hasHandles
 }
 
 /** What has the borrower left that keeps the connection from the next one? */
@@ -131,15 +134,13 @@ export function leftBehind<T>(
   isUnsent: boolean,
 ): Fault | undefined {
   if (slot.isDoubtful && context.factory.reset === undefined && !context.slots.hasHandles) return UNVOUCHED
-  const changed = slot.watch?.restore()
-  if (changed !== undefined) return changed
   if (left !== undefined && left.undo === undefined) return { reason: 'dirty', detail: left.detail }
-  // What has not been sent is unanswered as well; that is asked again when it has been.
-  return isUnsent ? undefined : leftBusy(context, slot)
+  // Asked again when all has been sent: until then a pipe, or whoever waits for `drain`, goes on writing.
+  return isUnsent ? undefined : (slot.watch?.restore() ?? leftBusy(context, slot))
 }
 
 /** Has the borrower left work unanswered? The next one would get the replies. */
-export function leftBusy<T>({ factory }: PoolContext<T>, slot: Slot<T>): Fault | undefined {
+function leftBusy<T>({ factory }: PoolContext<T>, slot: Slot<T>): Fault | undefined {
   if (factory.busy === undefined) return undefined
   try {
     return runHook(() => factory.busy?.(slot.resource as T))

@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import { messageOf } from '../api/errors.ts'
 import type { Clock } from '../runtime/time/clock.ts'
 import { descriptorOf } from './conn-check.ts'
+import { PipedStreams } from './piped-streams.ts'
 import { SocketBaseline } from './socket-baseline.ts'
 import { closeSocket, ownDoing, unaskable, unsentBytes, wasSent } from './socket-state.ts'
 
@@ -62,8 +63,7 @@ export class SocketWatch {
   readonly #reader: 'client' | 'pool' | 'nobody'
   readonly #baseline: SocketBaseline
   readonly #canSwallow: boolean
-  /** Streams that are piped into it. */
-  readonly #sources = new Set<{ unpipe?(to: unknown): unknown }>()
+  readonly #piped = new PipedStreams()
   /** Whether the listener of an idle socket is there, and what to put back when it goes. */
   #isFlowing = false
   #wasFlowing: boolean | null = null
@@ -103,6 +103,11 @@ export class SocketWatch {
     return unsentBytes(this.socket)
   }
 
+  /** Has not everything left yet, or is a stream piped into it that has more to give? */
+  get isSending(): boolean {
+    return this.unsentBytes > 0 || this.#piped.promise
+  }
+
   /** The connection is idle: the pool reads. */
   flow(): void {
     try {
@@ -136,14 +141,17 @@ export class SocketWatch {
   restore(): SocketFault | undefined {
     if (this.#broken !== undefined) return this.#broken
     try {
-      if (this.#sources.size > 0) {
-        for (const source of this.#sources) source.unpipe?.(this.socket)
+      if (this.#piped.any) {
+        this.#piped.takeOff(this.socket)
         return { reason: 'dirty', detail: 'a stream was still being piped into it' }
       }
       const detail = this.#baseline.restore()
       if (detail !== undefined) return { reason: 'dirty', detail }
-      if (this.traits.lentRaw && this.hasHandle && this.socket.readableFlowing !== null)
+      if (this.traits.lentRaw && this.hasHandle && this.socket.readableFlowing !== null) {
+        // Else `isPaused()` stays true.
+        if (this.socket.isPaused()) this.socket.resume()
         setFlowing(this.socket, null)
+      }
       return undefined
     } catch (error) {
       return { reason: 'broken', detail: unaskable(error) }
@@ -151,15 +159,15 @@ export class SocketWatch {
   }
 
   /**
-   * Waits until the kernel has taken everything that was written, or cannot take it any more.
+   * Waits until the kernel has taken everything that was written or piped, or cannot take it any more.
    * @returns whether it has
    */
   flushed(clock: Clock, signal: AbortSignal): Promise<boolean> {
     return new Promise(resolve => {
       let pause = 1
       const check = (): void => {
-        if (this.unsentBytes === 0 || signal.aborted) {
-          resolve(wasSent(this.socket))
+        if (!this.isSending || signal.aborted) {
+          resolve(!this.isSending && wasSent(this.socket))
           return
         }
         clock.after(pause, check)
@@ -210,10 +218,10 @@ export class SocketWatch {
       case 'error':
         return this.#emitLast(emit, event, args)
       case 'pipe':
-        this.#sources.add(args[0] as { unpipe?(to: unknown): unknown })
+        this.#piped.add(args[0])
         break
       case 'unpipe':
-        this.#sources.delete(args[0] as { unpipe?(to: unknown): unknown })
+        this.#piped.delete(args[0])
     }
     return Reflect.apply(emit, this.socket, [event, ...args])
   }
