@@ -83,6 +83,10 @@ export interface PoolStats {
   }
   /** Connections that the pool has ended, by reason, from when their close began; reasons that have not occurred are left out. */
   destroyedBy: Partial<Record<DestroyReason, number>>
+  /** Those destroyed as `dirty`, by what was left on them: `MULTI`, `unanswered`, `unsent`, … */
+  dirtyBy: Record<string, number>
+  /** Failed creates, by the code of the error, or its name: `ECONNREFUSED`, `POOL_CONNECT_FAILED`, … */
+  createErrorsBy: Record<string, number>
   /** How long acquires waited, loans lasted and creates took: all acquires, also those served at once; creates that went well. */
   times: { wait: TimesOf; use: TimesOf; create: TimesOf }
   /** Most connections lent, and most acquires waiting, at any one time so far. */

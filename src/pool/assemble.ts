@@ -22,6 +22,7 @@ import { ServiceRate } from '../queue/service-rate.ts'
 import { WaitQueue } from '../queue/wait-queue.ts'
 import type { Waiter } from '../queue/waiter.ts'
 import type { PoolEmitter } from '../runtime/emitter.ts'
+import { Kinds } from '../runtime/kinds.ts'
 import { log } from '../runtime/log/log.ts'
 import { StackSampler } from '../runtime/stack-sampler.ts'
 import { newHookDeadlines } from '../runtime/time/attempt.ts'
@@ -85,7 +86,7 @@ export function assemble<T>(
     liveness: new Liveness(factory, options, clock, events, serverLimit),
     serverLimit,
     times: new Times(),
-    destroyedBy: {},
+    kinds: { destroyed: new Kinds(), dirty: new Kinds(), createErrors: new Kinds() },
     stats: () => statsOf(view, clock.now()),
     identity: () => events.identity(),
     onChange: () => lifecycle.recheck(),
@@ -124,7 +125,7 @@ export function assemble<T>(
       stalls,
       problems,
       times: shared.times,
-      destroyedBy: shared.destroyedBy,
+      kinds: shared.kinds,
     },
     breaker: connector.breaker,
     halfClose: context.liveness.counts,

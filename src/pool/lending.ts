@@ -54,11 +54,13 @@ export class Lending<T> implements ValidatorHost<T> {
    * @param settledAt - what the kernel held by then has been delivered
    */
   findFit(now: number, validations: number, settledAt: number): Slot<T> | undefined {
-    const { slots, options, liveness } = this.#context
+    const { slots, options, liveness, stalls } = this.#context
     for (let slot = slots.nextIdle(this.#fifo); slot !== undefined; slot = slots.nextIdle(this.#fifo)) {
       let end = this.unfitReason(slot, now)
-      if (end === undefined) {
-        if (mustValidate(slot, now, options, this.#context.stalls) || liveness.suspicion.wantsAnswer(slot)) {
+      // Kept warm, it is due for a look, which the round that is to come would have taken, and not for its end.
+      const isDue = options.keepWarm && end?.reason === 'server-timeout'
+      if (end === undefined || isDue) {
+        if (isDue || mustValidate(slot, now, options, stalls) || liveness.suspicion.wantsAnswer(slot)) {
           if (validations <= 0) return undefined
           validations -= 1
           this.validator.validate(slot)
@@ -72,7 +74,7 @@ export class Lending<T> implements ValidatorHost<T> {
         }
         end = found
       }
-      this.connector.discard(slot, end.reason, end.detail)
+      this.connector.discard(slot, end.reason, end.detail, end.left)
     }
     return undefined
   }
@@ -139,7 +141,7 @@ export class Lending<T> implements ValidatorHost<T> {
     if (sent !== undefined) {
       // A caller that awaits it gets the error; otherwise it is ignored.
       sent.catch(() => {})
-    } else if (end !== undefined) this.connector.discard(slot, end.reason, end.detail)
+    } else if (end !== undefined) this.connector.discard(slot, end.reason, end.detail, end.left)
     else if (this.#resets || left !== undefined) {
       this.validator.reset(slot, left)
     } else if (this.#context.options.testOnBorrow) {
@@ -216,7 +218,7 @@ export class Lending<T> implements ValidatorHost<T> {
   connected(slot: Slot<T>): void {
     const now = this.#context.clock.now()
     const end = this.connector.isStopped ? CLOSED_POOL : this.unfitReason(slot, now)
-    if (end !== undefined) this.connector.discard(slot, end.reason, end.detail)
+    if (end !== undefined) this.connector.discard(slot, end.reason, end.detail, end.left)
     else if (this.#context.options.testOnBorrow) this.makeIdle(slot, now)
     else this.#lendOrRest(slot, now, 'proved')
     this.serve(now)
@@ -248,7 +250,7 @@ export class Lending<T> implements ValidatorHost<T> {
     if (!isFit || how === 'proved') this.makeIdle(slot, now, idleSince)
     if (isFit) this.#grant(slot, now)
     else if (found === 'barrier') this.#awaitEventLoop(now)
-    else this.connector.discard(slot, found.reason, found.detail)
+    else this.connector.discard(slot, found.reason, found.detail, found.left)
     if (found !== undefined && how === 'returned') this.connector.connectMore()
   }
 

@@ -3,11 +3,12 @@ import * as refusals from '../api/error-messages.ts'
 import { messageOf } from '../api/errors.ts'
 import { isRecord, show } from '../api/read-input.ts'
 import { badOptions, checkedBounds } from '../api/resolve-options.ts'
-import type { PoolStats } from '../api/stats.ts'
+import type { PoolStats, SlotState } from '../api/stats.ts'
 import type { Connector } from '../connecting/connector.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
 import type { Evictor } from '../health/evictor.ts'
 import type { SocketReaper } from '../health/socket-reaper.ts'
+import { onAbort } from '../runtime/abort.ts'
 import { log } from '../runtime/log/log.ts'
 import { Alarm } from '../runtime/time/alarm.ts'
 import type { Lending } from './lending.ts'
@@ -36,6 +37,10 @@ type WaitOutcome = 'met' | 'late' | 'aborted'
 
 const UNLIMITED: Limits = { millis: Number.POSITIVE_INFINITY, signal: undefined }
 const STAYS_DRAINING = 'It stays draining.'
+
+/** A connection in such a state is about to be idle. */
+const COMING: ReadonlySet<SlotState> = new Set<SlotState>(['connecting', 'validating', 'resetting'])
+const isComing = ({ state }: { readonly state: SlotState }): boolean => COMING.has(state)
 
 /** The life of a pool: open → draining → closed; what starts it, and what ends it in bounded time. */
 export class Lifecycle<T> {
@@ -127,9 +132,13 @@ export class Lifecycle<T> {
     this.#clearing += 1
     this.#keepMin()
     this.#discardIdle()
-    const dials = [...all].filter(slot => slot.state === 'connecting')
-    // Bounded: every dial ends by its own deadline, and so does every close.
-    await this.#until(() => !dials.some(slot => slot.state === 'connecting'), UNLIMITED)
+    const coming = new Set([...all].filter(isComing))
+    const haveCome = (): boolean => {
+      for (const slot of coming) if (!isComing(slot)) coming.delete(slot)
+      return coming.size === 0
+    }
+    // Bounded: every dial, every check and every close ends by its own deadline.
+    await this.#until(haveCome, UNLIMITED)
     this.#discardIdle()
     const closing = [...all].filter(slot => slot.state === 'closing')
     await this.#until(() => closing.every(slot => slot.state === 'closed'), UNLIMITED)
@@ -150,16 +159,13 @@ export class Lifecycle<T> {
       return Promise.reject(error)
     }
     const { signal } = limits
-    const force = (): void => this.#force.abort(signal?.reason)
-    if (signal?.aborted) force()
+    const stop = onAbort(signal, () => this.#force.abort(signal?.reason))
     if (this.#closing === undefined) {
       const since = this.#context.clock.now()
       this.#closeLimits = { millis: limits.millis, signal: this.#force.signal, since, alarm: undefined }
       this.#closing = this.#close(this.#closeLimits)
     } else this.#shortenClose(limits.millis)
-    if (signal === undefined || signal.aborted) return this.#closing
-    signal.addEventListener('abort', force)
-    return this.#closing.finally(() => signal.removeEventListener('abort', force))
+    return signal === undefined ? this.#closing : this.#closing.finally(stop)
   }
 
   /** Starts a new generation: idle connections are destroyed now, lent ones when they come back. */
@@ -270,7 +276,7 @@ export class Lifecycle<T> {
     return new Promise(resolve => {
       const settle = (outcome: WaitOutcome): void => {
         this.#checks.delete(check)
-        signal?.removeEventListener('abort', abort)
+        stop()
         alarm.hold(false)
         alarm.clear()
         resolve(outcome)
@@ -278,8 +284,7 @@ export class Lifecycle<T> {
       const check = (): void => {
         if (condition()) settle('met')
       }
-      const abort = (): void => settle('aborted')
-      signal?.addEventListener('abort', abort)
+      const stop = onAbort(signal, () => settle('aborted'))
       const ring = (): void => settle(condition() ? 'met' : 'late')
       const alarm = new Alarm(this.#context.clock, ring, this.#context.stalls)
       // Somebody awaits this: it may keep the process alive, for as long as it takes.

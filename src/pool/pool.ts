@@ -1,6 +1,6 @@
-import type { PoolIdentity, PoolInstance } from '../api/channels.ts'
+import type { PoolIdentity } from '../api/channels.ts'
 import type { PoolEvents } from '../api/events.ts'
-import type { Factory, ServerInfo } from '../api/factory.ts'
+import type { Factory } from '../api/factory.ts'
 import type { AcquireOptions } from '../api/options.ts'
 import { isRecord, show } from '../api/read-input.ts'
 import { badOptions, type ResolvedOptions } from '../api/resolve-options.ts'
@@ -15,6 +15,7 @@ import { log, refreshTracing } from '../runtime/log/log.ts'
 import type { WatchTimes } from '../runtime/time/times.ts'
 import type { Acquiring } from './acquire.ts'
 import { assemble, type Environment, type Parts } from './assemble.ts'
+import { Identity } from './identity.ts'
 import type { Lease } from './lease.ts'
 import type { CallOptions, Lifecycle } from './lifecycle.ts'
 import { WaitingClients } from './waiting-clients.ts'
@@ -32,9 +33,7 @@ export class Pool<T> extends PoolEmitter<T> {
   readonly #parts: Parts<T>
   readonly #acquiring: Acquiring<T>
   readonly #lifecycle: Lifecycle<T>
-  /** What messages say of this pool, as long as its server is the same. */
-  #identity: PoolIdentity | undefined
-  #knownServer: ServerInfo | undefined
+  readonly #identity = new Identity(this)
   #waitingClients: WaitingClients<T> | undefined
 
   static {
@@ -227,12 +226,7 @@ export class Pool<T> extends PoolEmitter<T> {
 
   /** @internal */
   override identity(): PoolIdentity {
-    const { server } = this.#parts.context.factory
-    if (this.#identity === undefined || server !== this.#knownServer) {
-      this.#knownServer = server
-      this.#identity = identityOf(this, server)
-    }
-    return this.#identity
+    return this.#identity.at(this.#parts.context.factory.server)
   }
 
   /** @internal Tells every time that is counted. @returns ends it */
@@ -247,19 +241,6 @@ export class Pool<T> extends PoolEmitter<T> {
 
   #misused(issue: string): Promise<never> {
     return Promise.reject(badOptions([issue], this.name, this.stats()))
-  }
-}
-
-function identityOf(
-  instance: PoolInstance,
-  { system, address, port, database }: ServerInfo = {},
-): PoolIdentity {
-  return {
-    ...{ pool: instance.name, instance },
-    ...(system === undefined ? {} : { system }),
-    ...(address === undefined ? {} : { serverAddress: address }),
-    ...(port === undefined ? {} : { serverPort: port }),
-    ...(database === undefined ? {} : { database }),
   }
 }
 

@@ -4,7 +4,7 @@ import { SocketSettings } from './socket-settings.ts'
 
 type Listener = (...args: unknown[]) => void
 
-/** What is private to Node, and read because the way by its public functions takes ten times as long. */
+/** Private members of Node's sockets, read because the public functions take ten times as long. */
 interface Internals {
   readonly _events?: Readonly<Record<string | symbol, Listener | Listener[] | undefined>>
   readonly _eventsCount?: number
@@ -13,17 +13,17 @@ interface Internals {
 }
 
 /**
- * What a socket was like when its connection was made, so that what a borrower does to it reaches nobody else. It is
- * compared at the end of each loan, in about 0.3 µs, and put back where it differs.
+ * The state of a socket when its connection was created, so that a borrower's changes do not reach the next one. It is
+ * compared at the end of each loan, in about 0.3 µs, and restored where it differs.
  *
- * A socket that is lent as it is has its listeners, methods and settings put back as they were. One that belongs to a
- * client has listeners that come and go, which only the client knows; there it is seen whether they are all gone.
+ * If the socket itself is lent, its listeners, methods and settings are restored. A client's socket has listeners that
+ * come and go, which only the client knows. There, only their complete removal is detected.
  */
 export class SocketBaseline {
   readonly #socket: Socket
   readonly #internals: Internals
   readonly #lentRaw: boolean
-  /** The events that have listeners, and those, the ones of `once` in their wrappers. */
+  /** The events that have listeners, and these listeners; those of `once` are in their wrappers. */
   readonly #events: readonly (string | symbol)[]
   readonly #listeners: readonly (readonly unknown[])[]
   readonly #listenedEvents: number | undefined
@@ -62,8 +62,8 @@ export class SocketBaseline {
   }
 
   /**
-   * Puts back what differs. May throw: the socket may be the user's own.
-   * @returns what cannot be put back
+   * Restores what differs. May throw, because the socket may be the user's own.
+   * @returns what cannot be restored, or undefined
    */
   restore(): string | undefined {
     const socket = this.#socket
@@ -114,7 +114,7 @@ export class SocketBaseline {
   #restoreListeners(): void {
     const socket = this.#socket
     socket.unpipe()
-    // First, as it would be told of the others.
+    // This event first, because its listeners would be called for the removal of the others.
     socket.removeAllListeners('removeListener')
     for (const event of socket.eventNames()) {
       const before = this.#listeners[this.#events.indexOf(event)] ?? []
@@ -126,11 +126,11 @@ export class SocketBaseline {
     })
   }
 
-  /** With `unref()` left behind, the process would end while the next borrower awaits its answer. */
+  /** Undoes an `unref()`: otherwise the process could end while the next borrower awaits its answer. */
   #restoreReference(): void {
     const { _handle: handle } = this.#internals
     if (handle === null || handle === undefined) return
-    // A TLS socket does not tell.
+    // A TLS socket does not report it.
     const isReferenced = handle.hasRef?.()
     if (isReferenced === this.#isReferenced) return
     if (this.#isReferenced) this.#socket.ref()
@@ -138,7 +138,7 @@ export class SocketBaseline {
   }
 }
 
-/** Does anybody read what arrives? */
+/** Does anything read the data that arrives? */
 const isRead = (socket: Socket): boolean =>
   socket.listenerCount('data') > 0 || socket.listenerCount('readable') > 0
 

@@ -10,7 +10,7 @@ interface Queue extends CommandQueue {
 
 type Internals = { flushQueue?(...args: unknown[]): void }
 
-/** Takes a reply that nobody is to have. */
+/** Receives a reply that matches no command. */
 const NOBODY: Item = {
   command: { name: 'ping', args: [''], resolve() {}, reject() {}, promise: Promise.resolve() },
 }
@@ -18,11 +18,12 @@ const NOBODY: Item = {
 const clients = new WeakMap<CommandQueue, RedisClient>()
 
 /**
- * Stands between ioredis and its queue of commands. ioredis takes the next command from it for each reply; where there
- * is none it makes an error out of the reply, and throws where the reply is a null: out of the socket's event, or out of
- * a tick of its own, where nobody could catch that. Here the reply goes to nobody, and the client gets an `error`.
+ * Replaces `shift` of the client's command queue, from which ioredis takes the next command for each reply. If the
+ * queue is empty, ioredis would turn the reply into an error. If the reply is null, it would throw inside the socket's
+ * event or in a tick of its own, where nobody could catch the error. Here the reply is discarded and the client emits
+ * `error`.
  *
- * To be called once the client is connected: until then it gets a new queue.
+ * Call it once the client is connected: until then ioredis replaces the queue.
  */
 export function guardReplies(client: RedisClient): void {
   const queue = client.commandQueue as Queue
@@ -32,7 +33,7 @@ export function guardReplies(client: RedisClient): void {
   clients.set(queue, client)
   queue.shift = shiftGuarded
   const flushGuarded = (...args: unknown[]): void => {
-    // ioredis takes commands out until there is none.
+    // ioredis takes commands out until none is left, and needs an honest end of the queue for that.
     const { shift } = queue
     Reflect.deleteProperty(queue, 'shift')
     try {
@@ -48,7 +49,7 @@ function shiftGuarded(this: Queue): Item {
   const item = Object.getPrototypeOf(this).shift.call(this)
   if (item !== undefined) return item
   const client = clients.get(this) as RedisClient & { emit(event: 'error', error: Error): boolean }
-  // Ends the client: see `onFault`. What still comes in this piece is silenced.
+  // This ends the client, see `onFault`. Replies that follow in the same chunk are discarded by `silence`.
   client.emit('error', new Error('Command queue state error: the server sent a reply that nobody asked for'))
   return NOBODY
 }
@@ -58,9 +59,9 @@ function shiftSilenced(): Item {
 }
 
 /**
- * The client is being ended. ioredis reads on: what came in one piece with the last reply it would still deal out, to
- * commands it does not belong to, and throw where its shape is not theirs. The commands that wait stay in the queue;
- * they are rejected as it is flushed.
+ * Called when the client is being ended. ioredis keeps reading: it would give the remaining replies of the last chunk
+ * to commands that they do not belong to, and throw where their shape does not fit. The waiting commands stay in the
+ * queue and are rejected when it is flushed.
  */
 export function silence(client: RedisClient): void {
   if (!clients.has(client.commandQueue)) return
