@@ -5,6 +5,7 @@ import { retireTime } from '../connections/lifetime.ts'
 import type { Slot } from '../connections/slot.ts'
 import type { Waiter } from '../queue/waiter.ts'
 import { outsideContext } from '../runtime/async-context.ts'
+import { errorTypeOf } from '../runtime/kinds.ts'
 import { log, refreshTracing } from '../runtime/log/log.ts'
 import { Alarm } from '../runtime/time/alarm.ts'
 import { closeSocket } from '../sockets/socket-state.ts'
@@ -125,10 +126,11 @@ export class Connector<T> {
   }
 
   /** Ends a connection. Its permit returns when the close has settled or timed out. */
-  discard(slot: Slot<T>, reason: DestroyReason, detail?: string): void {
-    const { slots, events, totals, destroyedBy, options, clock, onChange, liveness } = this.#context
+  discard(slot: Slot<T>, reason: DestroyReason, detail?: string, left = 'unknown'): void {
+    const { slots, events, totals, kinds, options, clock, onChange, liveness } = this.#context
     const from = slot.state
-    destroyedBy[reason] = (destroyedBy[reason] ?? 0) + 1
+    kinds.destroyed.count(reason)
+    if (reason === 'dirty') kinds.dirty.count(left)
     slots.move(slot, 'closing')
     liveness.unwatch(slot)
     const now = clock.now()
@@ -203,7 +205,7 @@ export class Connector<T> {
 
   /** Called when a create has ended, well or badly. */
   #connectEnded(slot: Slot<T>): void {
-    const { slots, options, clock, totals, times, events, onChange } = this.#context
+    const { slots, options, clock, totals, kinds, times, events, onChange } = this.#context
     const now = clock.now()
     this.capacity.connects.delete(slot)
     if (slots.counts.connecting <= 1) this.#probeAlarm.clear()
@@ -216,6 +218,7 @@ export class Connector<T> {
       // A connect that the closing pool aborted has not failed.
       if (!this.isStopped) {
         totals.createErrors += 1
+        kinds.createErrors.count(errorTypeOf(slot.failure.error))
         const { factory, serverLimit } = this.#context
         const failure = connectFailure(slot.failure, factory.isPermanent?.bind(factory))
         serverLimit.refused(now)
@@ -288,7 +291,7 @@ export class Connector<T> {
   #watch(slot: Slot<T>): void {
     const wrong = this.#context.liveness.watch(slot, fault => {
       // If the connection is lent or being checked, its next step reads `slot.fault`.
-      if (slot.state === 'idle') this.discard(slot, fault.reason, fault.detail)
+      if (slot.state === 'idle') this.discard(slot, fault.reason, fault.detail, fault.left)
     })
     slot.fault ??= wrong
   }

@@ -8,6 +8,7 @@ import type { Slots } from '../connections/slots.ts'
 import type { Nesting } from '../nested/nesting.ts'
 import type { WaitQueue } from '../queue/wait-queue.ts'
 import type { PoolEmitter } from '../runtime/emitter.ts'
+import type { PoolKinds } from '../runtime/kinds.ts'
 import type { StackSampler } from '../runtime/stack-sampler.ts'
 import type { HookRun } from '../runtime/time/attempt.ts'
 import type { Clock } from '../runtime/time/clock.ts'
@@ -41,7 +42,7 @@ export interface PoolContext<T> {
   /** Identifies this pool in channel messages. */
   readonly identity: () => PoolIdentity
   readonly times: Times
-  readonly destroyedBy: PoolStats['destroyedBy']
+  readonly kinds: PoolKinds
   /** Is called when something has ended: a connection, a loan or a wait. */
   readonly onChange: () => void
 }

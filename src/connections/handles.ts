@@ -9,6 +9,8 @@ export const HANDLES: unique symbol = Symbol('lifeguard-pool handles')
 
 /** What a borrower left behind on a connection. */
 export interface Leftover {
+  /** The name under which metrics count it, from a small set. */
+  readonly left: string
   /** What was left behind, in words. */
   readonly detail: string
   /**

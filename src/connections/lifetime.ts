@@ -8,10 +8,12 @@ export function expired<T>(
   now: number,
   generation: number,
   retireAfter: number,
+  maxUses: number,
 ): DestroyReason | undefined {
   if (slot.fault !== undefined) return slot.fault.reason
   if (slot.generation !== generation) return 'generation'
   if (now >= slot.retireAt) return 'lifetime'
+  if (slot.loan >= maxUses) return 'uses'
   return now - slot.traffic.quietSince >= retireAfter ? 'server-timeout' : undefined
 }
 

@@ -32,6 +32,8 @@ export const newCounts = (): Counts => ({
 export interface Fault {
   readonly reason: DestroyReason
   readonly detail: string | undefined
+  /** For a dirty connection: the name under which metrics count what was left on it, from a small set. */
+  readonly left?: string
   /** The error for the borrower, where the loan itself has failed because of this. */
   readonly error?: unknown
 }

@@ -12,6 +12,7 @@ import { attempt } from '../runtime/time/attempt.ts'
 
 const UNVOUCHED: Fault = {
   reason: 'dirty',
+  left: 'failed use',
   detail: 'the function given to use failed, and there is no factory.reset to vouch for the connection',
 }
 
@@ -68,8 +69,11 @@ export async function flush<T>(context: PoolContext<T>, slot: Slot<T>): Promise<
     ? 'the connection was lost before that'
     : `it had ${options.resetTimeoutMillis} ms for that after the loan`
   const left = watch.unsentBytes || bytes
-  const detail = `${left} of the bytes written were not sent: ${why}`
-  return { reason: 'dirty', detail, ...slot.fault, error: unsent(stats(), left, why) }
+  const detail =
+    left > 0
+      ? `${left} of the bytes written were not sent: ${why}`
+      : `a stream was still being piped into it: ${why}`
+  return { reason: 'dirty', left: 'unsent', detail, ...slot.fault, error: unsent(stats(), left, why) }
 }
 
 /**
@@ -85,7 +89,11 @@ export async function reset<T>(
   if (left?.undo !== undefined) {
     const undone = await attempt(left.undo, options.resetTimeoutMillis, context)
     if (!undone.ok)
-      return { reason: 'dirty', detail: `${left.detail}, not undone: ${messageOf(undone.error)}` }
+      return {
+        reason: 'dirty',
+        left: left.left,
+        detail: `${left.detail}, not undone: ${messageOf(undone.error)}`,
+      }
   }
   if (factory.reset !== undefined) {
     const ended = await attempt(
@@ -93,7 +101,12 @@ export async function reset<T>(
       options.resetTimeoutMillis,
       context,
     )
-    if (!ended.ok) return { reason: 'dirty', detail: `factory.reset failed: ${messageOf(ended.error)}` }
+    if (!ended.ok)
+      return {
+        reason: 'dirty',
+        left: 'failed reset',
+        detail: `factory.reset failed: ${messageOf(ended.error)}`,
+      }
   }
   return options.testOnReturn ? validate(context, slot) : undefined
 }
@@ -116,13 +129,13 @@ export async function askLimit<T>(context: PoolContext<T>, slot: Slot<T>): Promi
 }
 
 /**
- * Are there bytes that the kernel has not accepted yet? Not checked after `use` failed, because its caller has the
- * error already. Not checked either where the adapter sees each command: an unsent one has no answer, so the connection
- * is dirty.
+ * Are there bytes that the kernel has not accepted yet, or that are still being piped into the socket? Not checked after
+ * `use` failed, because its caller has the error already. Not checked either where the adapter sees each command: an
+ * unsent one has no answer, so the connection is dirty.
  */
 export function leftUnsent<T>({ slots }: PoolContext<T>, slot: Slot<T>): boolean {
   const { watch } = slot
-  return watch !== undefined && watch.unsentBytes > 0 && !slot.isDoubtful && !slots.hasHandles
+  return watch?.isSending === true && !slot.isDoubtful && !slots.hasHandles
 }
 
 /** Has the borrower left something behind that makes the connection unfit for the next one? */
@@ -133,21 +146,20 @@ export function leftBehind<T>(
   isUnsent: boolean,
 ): Fault | undefined {
   if (slot.isDoubtful && context.factory.reset === undefined && !context.slots.hasHandles) return UNVOUCHED
-  const changed = slot.watch?.restore()
-  if (changed !== undefined) return changed
-  if (left !== undefined && left.undo === undefined) return { reason: 'dirty', detail: left.detail }
-  // Unsent work is unanswered as well. This is checked again once it has been sent.
-  return isUnsent ? undefined : leftBusy(context, slot)
+  if (left !== undefined && left.undo === undefined)
+    return { reason: 'dirty', left: left.left, detail: left.detail }
+  // Checked again once everything has been sent. Until then a pipe, or whoever waits for `drain`, goes on writing.
+  return isUnsent ? undefined : (slot.watch?.restore() ?? leftBusy(context, slot))
 }
 
 /** Has the borrower left work without an answer? The next borrower would get the replies. */
-export function leftBusy<T>({ factory }: PoolContext<T>, slot: Slot<T>): Fault | undefined {
+function leftBusy<T>({ factory }: PoolContext<T>, slot: Slot<T>): Fault | undefined {
   if (factory.busy === undefined) return undefined
   try {
     return runHook(() => factory.busy?.(slot.resource as T))
-      ? { reason: 'dirty', detail: 'it came back with unanswered work' }
+      ? { reason: 'dirty', left: 'unanswered', detail: 'it came back with unanswered work' }
       : undefined
   } catch (error) {
-    return { reason: 'dirty', detail: `factory.busy threw: ${messageOf(error)}` }
+    return { reason: 'dirty', left: 'unanswered', detail: `factory.busy threw: ${messageOf(error)}` }
   }
 }

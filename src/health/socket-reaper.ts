@@ -88,7 +88,7 @@ export class SocketReaper<T> {
     if (slot.state === 'idle') {
       const fault = this.#context.liveness.inspect(slot, now)
       if (fault === undefined) return false
-      this.#connector.discard(slot, fault.reason, fault.detail)
+      this.#connector.discard(slot, fault.reason, fault.detail, fault.left)
       return true
     }
     if (slot.state === 'lent') {

@@ -3,7 +3,7 @@ import type { PoolContext } from '../connecting/pool-context.ts'
 import type { Leftover } from '../connections/handles.ts'
 import type { Fault, Slot } from '../connections/slot.ts'
 import type { Timer } from '../runtime/time/clock.ts'
-import { askLimit, flush, leftBusy, reset, validate } from './checks.ts'
+import { askLimit, flush, leftBehind, reset, validate } from './checks.ts'
 
 /** If a validation or reset takes longer than this, other connections are tried as well. Milliseconds. */
 const LONG_CHECK_MILLIS = 100
@@ -94,7 +94,10 @@ export class Validator<T> {
       'resetting',
       true,
       async () =>
-        (await flushing) ?? end ?? leftBusy(this.#context, slot) ?? reset(this.#context, slot, left),
+        (await flushing) ??
+        end ??
+        leftBehind(this.#context, slot, left, false) ??
+        reset(this.#context, slot, left),
     )
     const lost = await flushing
     if (lost !== undefined) throw lost.error
@@ -144,7 +147,7 @@ export class Validator<T> {
         slot.traffic.said(slot.socket, now)
       }
       const end = fault ?? this.host.unfitReason(slot, now)
-      if (end !== undefined) this.#connector.discard(slot, end.reason, end.detail)
+      if (end !== undefined) this.#connector.discard(slot, end.reason, end.detail, end.left)
       else if (from === 'resetting' && options.testOnBorrow) this.host.makeIdle(slot, now)
       else this.host.validated(slot, now, idleSince)
       // Only after the connection was passed on: until then it counts as expected.

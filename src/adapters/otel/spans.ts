@@ -4,26 +4,19 @@ import type { AcquireMessage } from '../../api/channels.ts'
 import { isPoolError, messageOf } from '../../api/errors.ts'
 import { attributesOf } from '../../diagnostics/metrics/observed-pools.ts'
 import type { Reporting } from '../../diagnostics/registry.ts'
+import { errorTypeOf } from '../../runtime/kinds.ts'
 import { epochMillis } from '../../runtime/time/clock.ts'
 import { SCOPE } from './meters.ts'
-
-/** Which acquires get a span. */
-export interface SpanRule {
-  readonly spans: 'waited' | 'all'
-  readonly requireParentSpan: boolean
-  readonly concerns: (instance: object) => boolean
-}
-
-/** The rules of each provider. An acquire gets only one span, by the first rule that applies to its pool. */
-const rules = new WeakMap<TracerProvider, Set<SpanRule>>()
+import { processWide, type SpanRule } from './process-wide.ts'
 
 /**
  * Creates a span for each acquire when it ends.
  * @returns a function that stops it
  */
 export function traceAcquires(provider: TracerProvider, rule: SpanRule): () => void {
-  const all = rules.get(provider) ?? new Set()
-  rules.set(provider, all)
+  const { spanRules } = processWide()
+  const all = spanRules.get(provider) ?? new Set()
+  spanRules.set(provider, all)
   all.add(rule)
   const tracer = provider.getTracer(SCOPE)
   const onEnd = (message: unknown): void => {
@@ -63,15 +56,10 @@ function makeSpan(
     parent,
   )
   if (error !== undefined) {
-    span.setAttribute('error.type', errorType(error))
+    span.setAttribute('error.type', errorTypeOf(error))
     span.setStatus({ code: SpanStatusCode.ERROR, message: messageOf(error) })
     if (isPoolError(error) && error.holders !== undefined)
       span.addEvent(`${SCOPE}.holders`, { 'lifeguard.holders': [...error.holders] }, end)
   }
   span.end(end)
-}
-
-function errorType(error: unknown): string {
-  if (isPoolError(error)) return error.code
-  return error instanceof Error ? error.name : '_OTHER'
 }
