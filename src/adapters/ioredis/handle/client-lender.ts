@@ -148,7 +148,11 @@ export class ClientLender implements ReplyListener {
       left.push(`${pending} without an answer (${names.join(', ')})`)
     } else if (left.length === 0 && this.client.condition?.subscriber) left.push('SUBSCRIBE')
     if (this.fault !== undefined) left.push(this.fault)
-    if (left.length > 0) return { detail: inWords([...left, ...(watching ? ['WATCH'] : [])]) }
+    const [first] = left
+    if (first !== undefined) {
+      const detail = inWords([...left, ...(watching ? ['WATCH'] : [])])
+      return { left: dirt[0] ?? (pending > 0 ? 'unanswered' : first), detail }
+    }
     const home = this.#home ?? 0
     const moved = elsewhere || this.#database !== home
     return watching || moved || this.#doubt !== undefined
@@ -182,7 +186,7 @@ export class ClientLender implements ReplyListener {
       if (doubt !== undefined) await this.#checkServer(doubt)
     }
     const left = [...(watching ? ['WATCH'] : []), ...(moved ? ['SELECT'] : []), ...(doubt ? [doubt] : [])]
-    return { detail: inWords(left), undo }
+    return { left: left[0] ?? 'unknown', detail: inWords(left), undo }
   }
 
   /** A script's reply looked like that of a server with the wrong role, so this asks the server itself. */
