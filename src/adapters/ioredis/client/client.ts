@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import { closeSocket } from '../../../sockets/socket-state.ts'
 import type { CommandQueue, Connector, RedisClient } from './client-types.ts'
 import { watchErrorReplies } from './error-replies.ts'
-import { silence } from './reply-guard.ts'
+import { guardReplies, silence } from './reply-guard.ts'
 
 /** What the type of ioredis keeps private, and what it has no name for. Each is undefined if a version lacks it. */
 interface Internals {
@@ -95,7 +95,7 @@ export function watchSentinels(client: RedisClient): void {
   connector.connectToSentinel = (...args) => {
     const sentinel = connectToSentinel.apply(connector, args)
     ours.sentinels.add(sentinel)
-    watchErrorReplies(sentinel)
+    guardSentinel(sentinel)
     sentinel.on('error', error => {
       ours.lastError = error
     })
@@ -130,8 +130,15 @@ export function sentinelClient(client: RedisClient, endpoint: unknown, options: 
   // Not the method of this very connector: its clients belong to the one that asks, and end with it.
   const prototype: Connector = Object.getPrototypeOf(connector)
   const sentinel = prototype.connectToSentinel?.call(connector, endpoint, options) as RedisClient
-  watchErrorReplies(sentinel)
+  guardSentinel(sentinel)
   return sentinel
+}
+
+/** A client to a sentinel is as exposed as a pooled one. */
+function guardSentinel(sentinel: RedisClient): void {
+  watchErrorReplies(sentinel)
+  sentinel.once('connect', () => guardReplies(sentinel))
+  sentinel.on('error', () => destroyClient(sentinel))
 }
 
 /** The socket's timeout of `disconnect()` was copied when the client was made. */

@@ -5,6 +5,7 @@ import { hideInRejection, isSecret } from '../client/secrets.ts'
 import { isPlain } from './command-effects.ts'
 import { current, ended, type Handle, LOAN, type Loan } from './loan.ts'
 import { bounded } from './pipelines.ts'
+import { scanStreams } from './scan-streams.ts'
 
 /**
  * Everything that reaches the server comes by here: commands, `call`, scripts, and pipelines as they are executed.
@@ -170,6 +171,7 @@ function newClass(prototype: object, keys: readonly PropertyKey[]): HandleClass 
     addBuiltinCommand: member(addBuiltinCommand),
     pipeline: member(bounded(prototype, 'pipeline')),
     multi: member(bounded(prototype, 'multi')),
+    createScanStream: member(scanStreams(prototype)),
     _events: member(undefined),
     _eventsCount: member(0),
     status,
