@@ -1,7 +1,10 @@
 import type { Command } from './client-types.ts'
 
-/** Commands whose arguments may be passwords. In lower case, as ioredis spells them. */
-const SECRET: ReadonlySet<string> = new Set(['acl', 'auth', 'config', 'hello', 'migrate'])
+/**
+ * Commands whose arguments may be passwords: `SENTINEL SET … auth-pass` and `MODULE LOADEX … CONFIG` take some as well. In
+ * lower case, as ioredis spells them.
+ */
+const SECRET: ReadonlySet<string> = new Set('acl auth config hello migrate module sentinel'.split(' '))
 
 /** May the arguments of this command be passwords? */
 export const isSecret = (name: string): boolean => SECRET.has(name) || SECRET.has(name.toLowerCase())

@@ -1,3 +1,4 @@
+import { INSPECT, SHOWN_BRIEFLY } from '../client/brief.ts'
 import { destroyClient, streamOf } from '../client/client.ts'
 import { duplicateOf } from '../client/client-options.ts'
 import type { Client, Command, Script } from '../client/client-types.ts'
@@ -95,6 +96,8 @@ const NOT_SHARED: ReadonlySet<unknown> = new Set([
   'flushQueue',
   'listeners',
   'handleReconnection',
+  'toJSON',
+  INSPECT,
   '_events',
   '_eventsCount',
 ])
@@ -162,6 +165,7 @@ function newClass(prototype: object, keys: readonly PropertyKey[]): HandleClass 
   const fields = Object.fromEntries(keys.map(key => [key, field(key)]))
   Handle.prototype = Object.create(prototype, {
     ...fields,
+    ...SHOWN_BRIEFLY,
     sendCommand: member(sendCommand),
     connect: member(connect),
     disconnect: member(disconnect),
