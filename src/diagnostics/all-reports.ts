@@ -3,13 +3,13 @@ import { timestamp } from '../runtime/time/clock.ts'
 import type { PoolReport } from './pool-report.ts'
 import { livePools, type Reporting } from './registry.ts'
 
-/** Where `installReportSignal` writes to. */
+/** Where `installReportSignal` writes the reports. */
 export interface ReportSignalOptions {
-  /** A file to append to, made if there is none. Default: stderr, through a sink that never blocks. */
+  /** A file to append to; created if it does not exist. Default: stderr, through a sink that never blocks. */
   file?: string
 }
 
-/** The reports of all pools of this process, for a person: one text a pool, after a heading. */
+/** The reports of all pools of this process as text for people: a heading, then one text per pool. */
 export function reportAll(name?: string): string[] {
   const pools = chosen(name)
   const open = pools.length === 1 ? '1 pool' : `${pools.length} pools`
@@ -17,7 +17,7 @@ export function reportAll(name?: string): string[] {
   return [heading, ...pools.map(pool => guarded(pool, () => pool.report()))]
 }
 
-/** The same as plain data. A pool whose report fails is left out. */
+/** The same reports as plain data. A pool whose report fails is left out. */
 export function allReports(name?: string): PoolReport[] {
   return chosen(name).flatMap(pool => {
     try {

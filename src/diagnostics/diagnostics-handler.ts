@@ -7,22 +7,22 @@ import { CONTENT_TYPE, exposition, families } from './metrics/exposition.ts'
 
 /** What `diagnosticsHandler` answers, and to whom. */
 export interface DiagnosticsHandlerOptions {
-  /** Whoever asks must send `Authorization: Bearer <token>`. Default: whoever reaches it may ask. */
+  /** Clients must send `Authorization: Bearer <token>`. Default: no token is needed. */
   readonly token?: string | undefined
-  /** `/healthz` answers 503 once somebody has waited this long for a connection. Milliseconds. Default: never. */
+  /** `/healthz` answers 503 once an acquire has waited this long for a connection. Milliseconds. Default: never. */
   readonly maxWaitMillis?: number | undefined
 }
 
 export type Handler = (request: IncomingMessage, response: ServerResponse) => void
 
 /**
- * A handler for `node:http`, with or without a framework, that answers GET and refuses all else:
+ * Returns a handler for `node:http`, with or without a framework. It answers GET requests only:
  *
  * - `/metrics`: all pools in Prometheus's text format;
- * - `/healthz`: JSON, with 200 if all pools are up, else 503;
- * - `/report`: the reports of all pools, as text or JSON, as {@link reportHandler} gives them.
+ * - `/healthz`: JSON, with status 200 if all pools are healthy, otherwise 503;
+ * - `/report`: the reports of all pools as text or JSON, see {@link reportHandler}.
  *
- * Reports hold call stacks and addresses: mount it where only operators can reach it, or give a token.
+ * Reports contain call stacks and addresses: mount it where only operators can reach it, or set a token.
  */
 export function diagnosticsHandler(options: DiagnosticsHandlerOptions = {}): Handler {
   const report = reportHandler()
@@ -76,7 +76,7 @@ function send(
   response.end(body)
 }
 
-/** Hashes are compared, in a time that tells nothing of the token. */
+/** Compares hashes in constant time, so that the response time reveals nothing about the token. */
 function tokenCheck(token: string): (request: IncomingMessage) => boolean {
   const digest = (text: string): Buffer => createHash('sha256').update(text).digest()
   const wanted = digest(`Bearer ${token}`)

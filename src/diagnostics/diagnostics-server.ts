@@ -7,32 +7,35 @@ import { defaultSocketPath, makePrivate, removeAtExit, removeStaleSocket } from 
 
 /** Where the server of {@link serveDiagnostics} listens, and to whom it answers. */
 export interface DiagnosticsServerOptions extends DiagnosticsHandlerOptions {
-  /** A Unix socket, which only this user can reach. Default: `lifeguard-pool-<pid>.sock` in the folder for temporary files. */
+  /**
+   * The path of a Unix socket that only this user can connect to. Default: `lifeguard-pool-<pid>.sock` in the folder
+   * for temporary files.
+   */
   readonly path?: string | undefined
-  /** A TCP port instead; 0: any that is free. */
+  /** A TCP port instead of a socket path; 0 picks a free one. */
   readonly port?: number | undefined
-  /** With `port`. Default `'127.0.0.1'`; any other than the loopback needs a `token`. */
+  /** Used with `port`. Default `'127.0.0.1'`. An address that is not the loopback needs a `token`. */
   readonly host?: string | undefined
 }
 
 export interface DiagnosticsServer {
-  /** The path of the socket, or the URL. */
+  /** The path of the Unix socket, or the URL. */
   readonly address: string
   close(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
 }
 
-/** Of all who ask at a time; beyond, connections are closed. */
+/** The most connections at a time. Further ones are closed. */
 const MOST_CONNECTIONS = 32
-/** For sending a request, and for taking the next part of an answer. Milliseconds. */
-const PATIENCE_MILLIS = 10_000
+/** How long a client may take to send a request, or to accept more of the response. Milliseconds. */
+const CLIENT_MILLIS = 10_000
 const LOOPBACK = /^(?:127\.\d+\.\d+\.\d+|\[?::1\]?|localhost)$/
 
 /**
- * Serves {@link diagnosticsHandler} from a server of its own, which keeps no process alive. A socket that a dead process
- * has left at the path is replaced.
+ * Serves {@link diagnosticsHandler} from a separate server, which does not keep the process alive. A socket file that a
+ * dead process left at the path is replaced.
  *
- * @throws PoolError `POOL_BAD_OPTIONS`; the error of `listen`; or Error if the path is taken
+ * @throws PoolError `POOL_BAD_OPTIONS`; the error of `listen`; or Error if the path is in use
  */
 export async function serveDiagnostics(options: DiagnosticsServerOptions = {}): Promise<DiagnosticsServer> {
   const issues = wrongWith(options)
@@ -42,8 +45,8 @@ export async function serveDiagnostics(options: DiagnosticsServerOptions = {}): 
   const isOpen = port !== undefined && token === undefined
   return outsideContext(async () => {
     const server = createServer(isOpen ? localOnly(handler) : handler)
-    Object.assign(server, { maxConnections: MOST_CONNECTIONS, timeout: PATIENCE_MILLIS })
-    Object.assign(server, { headersTimeout: PATIENCE_MILLIS, requestTimeout: PATIENCE_MILLIS })
+    Object.assign(server, { maxConnections: MOST_CONNECTIONS, timeout: CLIENT_MILLIS })
+    Object.assign(server, { headersTimeout: CLIENT_MILLIS, requestTimeout: CLIENT_MILLIS })
     server.unref().on('connection', socket => socket.unref())
     let forget: () => void = () => {}
     if (port === undefined) {
@@ -80,7 +83,10 @@ function wrongWith({ path, port, host, token }: DiagnosticsServerOptions): strin
   return issues
 }
 
-/** A page in somebody's browser must not read it by way of a name that it has made lead to the loopback. */
+/**
+ * Protects against DNS rebinding: a web page could make its own host name resolve to the loopback and then read the
+ * reports through the browser. So the `Host` header must name the loopback.
+ */
 function localOnly(handler: Handler): Handler {
   const isLocal = ({ headers }: IncomingMessage): boolean =>
     LOOPBACK.test((headers.host ?? '').replace(/:\d+$/, ''))
@@ -95,7 +101,7 @@ function listening(server: Server, where: { path: string } | { port: number; hos
     server.once('error', reject)
     server.listen(where, () => {
       server.off('error', reject)
-      // What a listening server still reports, as EMFILE at an accept, must not end the process.
+      // A listening server can still emit errors, such as EMFILE on accept. They must not end the process.
       server.on('error', () => {})
       resolve()
     })

@@ -2,15 +2,15 @@ import { firstFew } from '../api/wording.ts'
 import { callSite } from './call-sites.ts'
 import type { LeaseReport, PoolReport } from './pool-report.ts'
 
-/** Stalls of the last minute that add up to so much are the first thing to look at. Milliseconds. */
-const MUCH_STALL = 250
-const MINUTE = 60_000
-/** What went wrong longer ago is left to the other sections. Milliseconds. */
-const LATELY = 600_000
+/** Stalls in the last minute that add up to this much are the first thing to report. Milliseconds. */
+const MUCH_STALL_MILLIS = 250
+const MINUTE_MILLIS = 60_000
+/** Problems older than this are left to the other sections. Milliseconds. */
+const RECENT_MILLIS = 600_000
 
 /**
- * What a state looks like, in words, the most telling first: what an experienced eye would see in the rest of the
- * report, with the evidence, and no more than that.
+ * Describes in words what is wrong, the most important first: what an expert would conclude from the rest of the
+ * report, with the numbers that show it, and nothing beyond that.
  */
 export function findingsIn(report: PoolReport): string[] {
   return [
@@ -21,16 +21,16 @@ export function findingsIn(report: PoolReport): string[] {
     ...nested(report),
     ...full(report),
     ...halfClosed(report),
-    ...hungUp(report),
+    ...closedByServer(report),
     ...unread(report),
     ...overloaded(report),
   ]
 }
 
 function loop({ stalls }: PoolReport): string[] {
-  const recent = stalls.filter(stall => stall.agoMillis < MINUTE)
+  const recent = stalls.filter(stall => stall.agoMillis < MINUTE_MILLIS)
   const sum = recent.reduce((total, { millis }) => total + millis, 0)
-  if (sum < MUCH_STALL) return []
+  if (sum < MUCH_STALL_MILLIS) return []
   const longest = Math.max(...recent.map(stall => stall.millis))
   return [
     `The event loop stood still for ${ms(sum)} of the last minute (${ms(longest)} at the longest): blocking code, or a ` +
@@ -49,7 +49,10 @@ function unreachable({ connecting, stats }: PoolReport): string[] {
   ]
 }
 
-/** A lease with work under way and no byte for so long waits for a server that is silent, or meant to be. Milliseconds. */
+/**
+ * A lease with work in progress and no byte for this long is waiting for a silent server, or for a command that waits
+ * on purpose. Milliseconds.
+ */
 const QUIET_MILLIS = 1000
 
 function silent({ leases }: PoolReport): string[] {
@@ -57,7 +60,7 @@ function silent({ leases }: PoolReport): string[] {
   return found === undefined ? [] : [`${found}. Look at the server, and the way to it; see stuckMillis.`]
 }
 
-/** What is to be said where most of those who hold a connection wait for an answer on it, and nothing comes. */
+/** The sentence for a pool where most lent connections wait for an answer and no data arrives. */
 export function silenceAmong(leases: readonly LeaseReport[]): string | undefined {
   const waiting = leases.filter(({ busy, quietMillis = 0 }) => busy && quietMillis >= QUIET_MILLIS)
   const [longest] = waiting.toSorted((a, b) => (b.quietMillis ?? 0) - (a.quietMillis ?? 0))
@@ -79,7 +82,7 @@ function forgotten({ leases, stats }: PoolReport): string[] {
 }
 
 function nested({ leases, waiters }: PoolReport): string[] {
-  // What only the context says may be a long-lived lease that every request has inherited.
+  // A pool that only the async context names may belong to a long-lived lease that every request inherits.
   const isSure = (pool: string): boolean => pool.endsWith("'")
   const waiting = waiters.filter(waiter => waiter.nestedUnder?.some(isSure))
   if (waiting.length === 0) return []
@@ -118,8 +121,10 @@ function halfClosed({ connections, stats }: PoolReport): string[] {
   return found
 }
 
-function hungUp({ troubles, stats }: PoolReport): string[] {
-  const closed = troubles.filter(({ what, agoMillis }) => what.includes('half-closed') && agoMillis < LATELY)
+function closedByServer({ troubles, stats }: PoolReport): string[] {
+  const closed = troubles.filter(
+    ({ what, agoMillis }) => what.includes('half-closed') && agoMillis < RECENT_MILLIS,
+  )
   const times = closed.reduce((sum, trouble) => sum + trouble.times, 0)
   if (times === 0) return []
   const { limitMillis } = stats.serverTimeout
@@ -148,7 +153,7 @@ function overloaded({ stats }: PoolReport): string[] {
 
 const list = (leases: readonly LeaseReport[]): string => firstFew(leases.map(holderInWords), 3)
 
-/** One holder, in a few words: which connection, for how long, from where. */
+/** Describes one lease in a few words: which connection, for how long, taken where. */
 export function holderInWords({ connection, heldMillis, unusedMillis, busy, stack }: LeaseReport): string {
   const site = callSite(stack)
   const unused = unusedMillis === undefined || unusedMillis < 1000 ? '' : `, unused for ${ms(unusedMillis)}`

@@ -1,7 +1,7 @@
 import type { PoolStats } from '../api/stats.ts'
 import { observablePools } from './metrics/observed-pools.ts'
 
-/** Whether a pool can serve, and what says so. */
+/** Whether a pool can serve acquires, and the numbers behind the answer. */
 interface PoolHealth
   extends Pick<
     PoolStats,
@@ -11,7 +11,7 @@ interface PoolHealth
   readonly ok: boolean
 }
 
-/** Closed pools are nobody's concern any more and are left out. */
+/** Checks all pools. Closed pools are left out, because nobody uses them any more. */
 export function healthOf(maxWaitMillis: number): { ok: boolean; pools: PoolHealth[] } {
   const pools = observablePools().flatMap((pool): PoolHealth[] => {
     const { state, breaker, max, idle, borrowed, pending, oldestWaitMillis } = pool.stats()

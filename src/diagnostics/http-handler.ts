@@ -3,25 +3,24 @@ import { messageOf } from '../api/errors.ts'
 import { systemClock } from '../runtime/time/clock.ts'
 import { allReports, reportAll } from './all-reports.ts'
 
-/** Which pools `reportHandler` tells of. */
+/** Which pools `reportHandler` reports on. */
 export interface ReportHandlerOptions {
-  /** The name of a pool. Default: all of the process, or the one that `?pool=` names. */
+  /** The name of a pool. Default: all pools of the process, or the one named by `?pool=`. */
   pool?: string
 }
 
-/** So many responses wait for their clients to read them; further requests are answered with 503. */
+/** At most this many responses wait for slow clients. Further requests are answered with 503. */
 const MOST_UNREAD = 8
-/** A client that has not read its response by then is cut off. Milliseconds. */
+/** A client that has not read its response after this time is disconnected. Milliseconds. */
 const READ_MILLIS = 10_000
 
 /**
- * A handler for `node:http`, with or without a framework, on a port or a Unix socket of its own: answers GET with the
- * reports of all pools, as text, or as JSON for `?format=json` and for clients that accept JSON only. Reports hold call
- * stacks and addresses: mount it where only operators can reach it. A few clients that do not read are waited for, for
- * ten seconds; meanwhile others get 503, so that reports do not pile up in memory.
+ * Returns a handler for `node:http`, with or without a framework, for a separate port or Unix socket. It answers GET
+ * with the reports of all pools: as JSON for `?format=json` and for clients that accept only JSON, otherwise as text.
+ * Reports contain call stacks and addresses: mount it where only operators can reach it. At most eight clients may take
+ * up to ten seconds to read. Others get 503 meanwhile, so that reports do not pile up in memory.
  *
- * @example
- * http.createServer(reportHandler()).listen('/run/my-service/pools.sock')
+ * @example http.createServer(reportHandler()).listen('/run/my-service/pools.sock')
  */
 export function reportHandler(
   options: ReportHandlerOptions = {},

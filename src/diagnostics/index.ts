@@ -1,4 +1,7 @@
-/** `lifeguard-pool/diagnostics`: what an operator wants of a live process, and above all of a sick one. */
+/**
+ * `lifeguard-pool/diagnostics`: reports, metrics and health of the pools in a running process, above all of one in
+ * trouble.
+ */
 export { LogSink, type LogSinkOptions } from '../runtime/log/log-sink.ts'
 export { allReports, type ReportSignalOptions, reportAll } from './all-reports.ts'
 export { type DiagnosticsHandlerOptions, diagnosticsHandler } from './diagnostics-handler.ts'

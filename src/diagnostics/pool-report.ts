@@ -1,19 +1,19 @@
 import type { PoolStats, SlotState } from '../api/stats.ts'
 import type { TcpSocket } from '../sockets/tcp-table.ts'
 
-/** The state of a pool at one moment, as plain data. Times are in milliseconds; what is not known is left out. */
+/** The state of a pool at one moment, as plain data. Times are in milliseconds. Unknown values are left out. */
 export interface PoolReport {
   stats: PoolStats
-  /** What it looks like, in words, the most telling first. */
+  /** What seems to be wrong, in words, the most important first. */
   findings: string[]
   /** Every lease, oldest first. */
   leases: LeaseReport[]
-  /** Everybody who waits, in the order in which they will be served. */
+  /** Every waiting acquire, in the order in which they will be served. */
   waiters: WaiterReport[]
-  /** Every connection, those being made and closed included. */
+  /** Every connection, including those being created or closed. */
   connections: ConnectionReport[]
   connecting: { failures: number; breaker: 'open' | 'closed'; lastError?: string; retryInMillis?: number }
-  /** What went wrong last, newest first; kept for good, a few of each kind. */
+  /** The latest problems, newest first; at most a few of each kind, which are never forgotten. */
   troubles: { what: string; times: number; agoMillis: number }[]
   /** The last stalls of the event loop, oldest first. */
   stalls: { agoMillis: number; millis: number }[]
@@ -23,25 +23,25 @@ export interface LeaseReport {
   connection: number
   loan: number
   heldMillis: number
-  /** Since it was last seen in use; see `leakThresholdMillis`. */
+  /** Since the connection was last seen in use; see `leakThresholdMillis`. */
   unusedMillis?: number
-  /** Has it unanswered work? */
+  /** Does the connection have unanswered work? */
   busy?: boolean
-  /** What is under way, where the factory names it. */
+  /** The command in progress, where the factory names it. */
   command?: string
-  /** For how long nothing has gone through its socket, as far as somebody has looked. */
+  /** How long nothing has passed through the connection's socket, as far as it has been checked. */
   quietMillis?: number
   /** Has it been reported as forgotten? */
   suspect: boolean
-  /** Pools of which this context held a lease already as it took this one. */
+  /** The pools of which the caller already held a lease when it took this one. */
   nestedUnder?: string[]
-  /** Where it was taken. */
+  /** The stack of the acquire call. */
   stack?: string
 }
 
 export interface WaiterReport {
   waitedMillis: number
-  /** Until its deadline; null: it has none. */
+  /** Time left until its deadline; null if it has none. */
   leftMillis: number | null
   priority: number
   nestedUnder?: string[]

@@ -1,24 +1,34 @@
 import { messageOf } from '../api/errors.ts'
 import type { PoolEvents } from '../api/events.ts'
+import type { DestroyReason } from '../api/stats.ts'
 import { callSite } from './call-sites.ts'
 
-/** Something that went wrong, and how often of late. */
+/** Something that went wrong, and how often lately. */
 export interface Problem {
   readonly kind: string
   readonly what: string
   times: number
-  /** The last time, in milliseconds of the pool's clock. */
+  /** When it last happened, in milliseconds of the pool's clock. */
   at: number
 }
 
-/** So many of a kind are kept for the report: no flood of one kind washes the others away. */
-const MAX_OF_A_KIND = 4
-/** What has not happened for so long is counted anew. Milliseconds. */
+/** How many problems of each kind are kept, so that many of one kind do not displace the others. */
+const MOST_PER_KIND = 4
+/** A problem that has not happened for this long is counted from 1 again. Milliseconds. */
 const FORGET_MILLIS = 600_000
-/** Ends of connections that nobody wished for. */
-const UNEXPECTED = new Set(['half-closed', 'broken', 'invalid', 'dirty', 'leaked', 'stuck', 'server-timeout'])
+/** Reasons for which a connection was destroyed although nobody wanted that. */
+const UNEXPECTED: ReadonlySet<DestroyReason> = new Set([
+  'half-closed',
+  'broken',
+  'invalid',
+  'invalidated',
+  'dirty',
+  'leaked',
+  'stuck',
+  'server-timeout',
+])
 
-/** The last things that went wrong, for the report. Most are told as events anyway; this listens along. */
+/** The latest problems, for the report. Most of them are also emitted as events, from which this class records them. */
 export class RecentProblems {
   readonly recent: Problem[] = []
 
@@ -28,16 +38,16 @@ export class RecentProblems {
   }
 
   add(kind: string, what: string, now: number): void {
-    const last = this.recent.find(trouble => trouble.what === what)
+    const last = this.recent.find(problem => problem.what === what)
     if (last !== undefined) {
       last.times = now - last.at > FORGET_MILLIS ? 1 : last.times + 1
       last.at = now
       return
     }
     this.recent.push({ kind, what, times: 1, at: now })
-    const same = this.recent.filter(trouble => trouble.kind === kind)
-    if (same.length <= MAX_OF_A_KIND) return
-    const oldest = same.reduce((first, trouble) => (trouble.at < first.at ? trouble : first))
+    const same = this.recent.filter(problem => problem.kind === kind)
+    if (same.length <= MOST_PER_KIND) return
+    const oldest = same.reduce((first, problem) => (problem.at < first.at ? problem : first))
     this.recent.splice(this.recent.indexOf(oldest), 1)
   }
 }

@@ -4,28 +4,30 @@ import { createdChannel } from '../runtime/channels.ts'
 import type { WatchTimes } from '../runtime/time/times.ts'
 import type { PoolReport } from './pool-report.ts'
 
-/** What can be asked of any pool of the process. */
+/** What any pool of the process can be asked. */
 export interface Reporting {
   readonly name: string
   report(): string
-  /** Not there in pools of copies of this package that are older than these. */
+  /** Optional, as are the next two: older copies of this package in the process do not have them. */
   stats?(): PoolStats
   identity?(): PoolIdentity
   watchTimes?(watch: WatchTimes): () => void
   reportJson(): PoolReport
 }
 
-/** One list for all copies of this package in the process. */
+/** All copies of this package in the process share one list. */
 const KEY = Symbol.for('lifeguard-pool:pools')
 const holder = globalThis as { [KEY]?: Set<WeakRef<Reporting>> }
 
-/** Kept weakly: a pool that nobody else holds is not kept alive by being listed. */
+/** The references are weak: the list does not keep a pool alive that nobody uses. */
 function pools(): Set<WeakRef<Reporting>> {
   holder[KEY] ??= new Set()
   return holder[KEY]
 }
 
-/** Above this number the list is swept of pools that are gone; it doubles with those that are not. */
+/**
+ * When the list grows beyond this size, pools that are gone are removed. The limit is twice the number that remains.
+ */
 let sweepAbove = 64
 
 export function register(pool: Reporting): void {
@@ -35,7 +37,7 @@ export function register(pool: Reporting): void {
   if (createdChannel.hasSubscribers) createdChannel.publish(pool.identity?.())
 }
 
-/** All pools of the process, oldest first; closed ones as long as somebody holds them. */
+/** All pools of the process, oldest first. Closed pools are included while somebody still refers to them. */
 export function livePools(): Reporting[] {
   const list = pools()
   const live: Reporting[] = []

@@ -4,15 +4,15 @@ import { sink } from '../runtime/log/log.ts'
 import { appendNow } from '../runtime/log/output.ts'
 import { type ReportSignalOptions, reportAll } from './all-reports.ts'
 
-/** So many lines go to the sink at once. */
+/** How many lines are given to the sink at once. */
 const PORTION_LINES = 100
 
 /**
- * Has the process write the reports of all its pools when it gets a signal: `kill -USR2 <pid>`. Never blocks, also if
- * stderr is a pipe that nobody reads. A loop that stands still answers only once it runs again.
+ * Makes the process write the reports of all its pools when it receives a signal, such as `kill -USR2 <pid>`. Never
+ * blocks, even if stderr is a pipe that nobody reads. While the event loop is blocked, the report has to wait.
  *
- * @param signal - not SIGUSR1, which starts Node's debugger
- * @returns takes it back
+ * @param signal - any but SIGUSR1, which starts Node's debugger
+ * @returns a function that removes the signal handler
  */
 export function installReportSignal(
   signal: NodeJS.Signals = 'SIGUSR2',
@@ -38,11 +38,12 @@ function write(reports: readonly string[], file: string | undefined): void {
       sink.write(`lifeguard-pool: the report cannot be written to ${file}: ${messageOf(error)}\n`)
     }
   }
-  // In portions: of a report for which the sink has no room, the beginning is not dropped.
+  // Writes in portions. If the sink has room for a part of a report only, the beginning is kept and not the whole
+  // report dropped.
   for (const report of reports) for (const portion of portionsOf(report)) sink.write(portion)
 }
 
-/** The whole text, in portions of some lines; each line ends where a `\n` is, whatever else stands in it. */
+/** Splits the text into portions of several lines. A line ends only at `\n`, whatever other characters it contains. */
 function* portionsOf(text: string): Generator<string> {
   const lines = text.split('\n')
   for (let from = 0; from < lines.length; from += PORTION_LINES)

@@ -2,17 +2,19 @@ import { numbersOf } from '../api/errors.ts'
 import type { TimesOf } from '../api/stats.ts'
 import type { ConnectionReport, PoolReport } from './pool-report.ts'
 
-/** Of each section; JSON has all of it. */
+/** The most lines of each section. JSON reports have all of them. */
 const MOST_LINES = 1000
-/** Of the stalls, the last ones are told one by one. */
+/** How many of the latest stalls are listed one by one. */
 const MOST_STALLS = 8
-/** Sentences are broken at this column. */
+/** Sentences are wrapped at this column. */
 const WIDTH = 112
 const ms = (millis: number): string => `${Math.round(millis)} ms`
-/** Two digits of what is short. */
+/** Short times get two significant digits. */
 const fine = (millis: number): string => (millis >= 10 ? ms(millis) : `${Number(millis.toPrecision(2))} ms`)
 
-/** A report for a person: who holds what, since when, from where; who waits; every connection; what went wrong. */
+/**
+ * Formats a report for people: who holds what, since when, taken where; who waits; every connection; what went wrong.
+ */
 export function inText(report: PoolReport): string {
   const { stats, connecting } = report
   const { totals, stalls } = stats
@@ -57,21 +59,21 @@ export function inText(report: PoolReport): string {
   return lines.join('\n')
 }
 
-/** How long things took, for those that happened, and how busy the pool has been at most. */
+/** How long acquires, loans and creates took, if there were any, and the highest numbers of loans and waiters. */
 function timesInWords({ times, peaks, oldestWaitMillis }: PoolReport['stats']): string[] {
   const lines = [
     ['acquires waited', times.wait],
     ['loans lasted', times.use],
     ['creates took', times.create],
   ] as const
-  const told = lines.filter(([, { count }]) => count > 0).map(([what, each]) => `  ${what} ${spread(each)}`)
+  const facts = lines.filter(([, { count }]) => count > 0).map(([what, each]) => `  ${what} ${spread(each)}`)
   if (peaks.borrowed > 0)
-    told.push(`  at most ${peaks.borrowed} were lent at a time, and ${peaks.pending} acquires waited`)
-  if (oldestWaitMillis > 0) told.push(`  whoever waits longest has waited for ${ms(oldestWaitMillis)}`)
-  return told
+    facts.push(`  at most ${peaks.borrowed} were lent at a time, and ${peaks.pending} acquires waited`)
+  if (oldestWaitMillis > 0) facts.push(`  whoever waits longest has waited for ${ms(oldestWaitMillis)}`)
+  return facts
 }
 
-/** `99 of 100 up to 5 ms` says more than an average. */
+/** Percentiles such as "99 % up to 5 ms" say more than an average alone. */
 function spread({ count, sumMillis, maxMillis, bounds, counts }: TimesOf): string {
   const within = (share: number): string => {
     let seen = 0
@@ -85,7 +87,7 @@ function spread({ count, sumMillis, maxMillis, bounds, counts }: TimesOf): strin
   return `${fine(sumMillis / count)} on average, half up to ${within(0.5)}, 99 % up to ${within(0.99)}, at most ${fine(maxMillis)}`
 }
 
-/** What went wrong, so that a pool that has recovered still says it. */
+/** The latest problems, so that a pool that has recovered still shows what happened. */
 function lately({ troubles, stalls }: PoolReport): { what: string; agoMillis: number }[] {
   return [
     ...troubles.map(({ what, times, agoMillis }) => ({
@@ -104,7 +106,7 @@ function ago(millis: number): string {
   return millis < 600_000 ? `${Math.round(millis / 1000)} s ago` : `${Math.round(millis / 60_000)} min ago`
 }
 
-/** Sentences, broken at spaces; what follows is indented. */
+/** Wraps sentences at spaces and indents the continuation lines. */
 function inParagraph(text: string): string {
   let line = ''
   const lines: string[] = []
@@ -137,7 +139,10 @@ function connectionLine(connection: ConnectionReport): string {
   return `#${id} ${parts.join(', ')}`
 }
 
-/** Says where leases and waiters come from; many in a row come from the same place. */
+/**
+ * Returns a function that says where leases and waiters come from. Repeated stacks are shortened, because many entries
+ * in a row come from the same place.
+ */
 function origins(): (from: { nestedUnder?: string[]; stack?: string }) => string {
   let last: string | undefined
   return ({ nestedUnder, stack }) => {

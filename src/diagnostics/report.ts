@@ -10,21 +10,23 @@ import { findingsIn } from './findings.ts'
 import type { ConnectionReport, LeaseReport, PoolReport, WaiterReport } from './pool-report.ts'
 import { type PoolView, statsOf } from './stats.ts'
 
-/** What the report needs beside the snapshot. */
+/** What the report needs beyond the stats. */
 export interface ReportView<T> extends PoolView<T> {
   readonly busy: ((resource: T) => boolean | string) | undefined
   readonly unused: (slot: Slot<T>) => number | undefined
 }
 
-/** Reads the state of a pool. Costs milliseconds: the kernel is asked about every socket, and each stack is read once. */
-export function reportOf<T>(insight: ReportView<T>, now: number): PoolReport {
-  const { slots, queue, breaker, options } = insight
+/**
+ * Reads the state of a pool. Takes milliseconds: it asks the kernel about every socket, and formats every stack once.
+ */
+export function reportOf<T>(view: ReportView<T>, now: number): PoolReport {
+  const { slots, queue, breaker, options } = view
   const all = [...slots.all]
   const kernel = tcpSockets(all.flatMap(slot => slot.socket ?? []))
   const report: PoolReport = {
-    stats: statsOf(insight, now),
+    stats: statsOf(view, now),
     findings: [],
-    leases: leasesOf(insight, now),
+    leases: leasesOf(view, now),
     waiters: queue.waiters().map(waiter => waiterReport(waiter, options, now)),
     connections: all.map(slot => connectionReport(slot, kernel, now)),
     connecting: {
@@ -34,10 +36,10 @@ export function reportOf<T>(insight: ReportView<T>, now: number): PoolReport {
         ? {}
         : { lastError: messageOf(breaker.lastError), retryInMillis: Math.max(breaker.retryAt - now, 0) }),
     },
-    troubles: insight.problems.recent
+    troubles: view.problems.recent
       .toSorted((a, b) => b.at - a.at)
       .map(({ what, times, at }) => ({ what, times, agoMillis: now - at })),
-    stalls: insight.stalls.recent.map(({ until, millis }) => ({ agoMillis: now - until, millis })),
+    stalls: view.stalls.recent.map(({ until, millis }) => ({ agoMillis: now - until, millis })),
   }
   report.findings = findingsIn(report)
   return report
@@ -52,12 +54,12 @@ export function leasesOf<T>({ slots, busy, unused, options }: ReportView<T>, now
       connection: slot.id,
       loan: slot.loan,
       heldMillis: now - slot.lentAt,
-      ...known('unusedMillis', unused(slot)),
+      ...optional('unusedMillis', unused(slot)),
       ...work(busy, slot.resource as T),
-      ...known('quietMillis', slot.quietMillis(now)),
+      ...optional('quietMillis', slot.quietMillis(now)),
       suspect: slot.isLeakSuspect,
-      ...known('nestedUnder', nestedUnder(slot.trace)),
-      ...known('stack', whereTaken(slot, options)),
+      ...optional('nestedUnder', nestedUnder(slot.trace)),
+      ...optional('stack', whereTaken(slot, options)),
     }))
 }
 
@@ -67,8 +69,8 @@ function waiterReport<T>(waiter: Waiter<T>, options: ResolvedOptions, now: numbe
     waitedMillis: now - waiter.since,
     leftMillis: Number.isFinite(deadline) ? deadline - now : null,
     priority: waiter.priority,
-    ...known('nestedUnder', nestedUnder(waiter.awaiters?.chain ?? waiter.trace)),
-    ...known('stack', whereTaken(waiter, options)),
+    ...optional('nestedUnder', nestedUnder(waiter.awaiters?.chain ?? waiter.trace)),
+    ...optional('stack', whereTaken(waiter, options)),
   }
 }
 
@@ -83,10 +85,10 @@ function connectionReport<T>(
     id,
     state,
     ageMillis: now - (state === 'connecting' ? slot.startedAt : slot.createdAt),
-    ...known('idleMillis', state === 'idle' ? now - slot.idleSince : undefined),
+    ...optional('idleMillis', state === 'idle' ? now - slot.idleSince : undefined),
     loans: loan,
-    ...known('fault', fault && `${fault.reason}${fault.detail === undefined ? '' : `: ${fault.detail}`}`),
-    ...known('socket', described && { ...described, ...kernel.get(socket) }),
+    ...optional('fault', fault && `${fault.reason}${fault.detail === undefined ? '' : `: ${fault.detail}`}`),
+    ...optional('socket', described && { ...described, ...kernel.get(socket) }),
   }
 }
 
@@ -96,14 +98,16 @@ function work<T>(
 ): { busy?: boolean; command?: string } {
   if (busy === undefined) return {}
   try {
-    const told = runHook(() => busy(resource))
-    return typeof told === 'string' && told !== '' ? { busy: true, command: told } : { busy: Boolean(told) }
+    const answer = runHook(() => busy(resource))
+    return typeof answer === 'string' && answer !== ''
+      ? { busy: true, command: answer }
+      : { busy: Boolean(answer) }
   } catch {
     return {}
   }
 }
 
-/** A property only if there is a value for it. */
-function known<K extends string, V>(name: K, value: V | undefined): { [P in K]?: V } {
+/** An object with this property, or an empty one if there is no value. */
+function optional<K extends string, V>(name: K, value: V | undefined): { [P in K]?: V } {
   return value === undefined ? {} : ({ [name]: value } as { [P in K]: V })
 }

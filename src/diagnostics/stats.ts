@@ -3,12 +3,13 @@ import type { PoolStats, Totals } from '../api/stats.ts'
 import type { Breaker } from '../connecting/breaker.ts'
 import type { Slots } from '../connections/slots.ts'
 import type { WaitQueue } from '../queue/wait-queue.ts'
+import type { PoolKinds } from '../runtime/kinds.ts'
 import { sink } from '../runtime/log/log.ts'
 import type { Stalls } from '../runtime/time/stalls.ts'
 import type { Times } from '../runtime/time/times.ts'
 import type { RecentProblems } from './recent-problems.ts'
 
-/** What a snapshot or a report is made from. */
+/** What the stats and the report are made from. */
 export interface PoolView<T> {
   readonly options: ResolvedOptions
   readonly state: PoolStats['state']
@@ -18,19 +19,19 @@ export interface PoolView<T> {
   readonly generation: number
   readonly totals: Totals
   readonly times: Times
-  readonly destroyedBy: PoolStats['destroyedBy']
+  readonly kinds: PoolKinds
   readonly stalls: Stalls
   readonly problems: RecentProblems
   readonly halfClose: PoolStats['halfClose']
   readonly serverTimeout: PoolStats['serverTimeout']
 }
 
-export function statsOf<T>(insight: PoolView<T>, now: number): PoolStats {
-  const { options, slots, queue, breaker, stalls } = insight
+export function statsOf<T>(view: PoolView<T>, now: number): PoolStats {
+  const { options, slots, queue, breaker, stalls } = view
   const { connecting, idle, validating, lent, resetting, closing } = slots.counts
   return {
     name: options.name,
-    state: insight.state,
+    state: view.state,
     max: options.max,
     min: options.min,
     size: slots.size,
@@ -43,14 +44,16 @@ export function statsOf<T>(insight: PoolView<T>, now: number): PoolStats {
     validating,
     resetting,
     closing,
-    generation: insight.generation,
+    generation: view.generation,
     breaker: breaker.isOpen ? 'open' : 'closed',
     createFailures: breaker.failures,
-    totals: { ...insight.totals },
-    destroyedBy: { ...insight.destroyedBy },
-    ...insight.times.read(insight.totals),
-    halfClose: { ...insight.halfClose, found: { ...insight.halfClose.found } },
-    serverTimeout: insight.serverTimeout,
+    totals: { ...view.totals },
+    destroyedBy: view.kinds.destroyed.read(),
+    dirtyBy: view.kinds.dirty.read(),
+    createErrorsBy: view.kinds.createErrors.read(),
+    ...view.times.read(view.totals),
+    halfClose: { ...view.halfClose, found: { ...view.halfClose.found } },
+    serverTimeout: view.serverTimeout,
     stalls: { count: stalls.count, totalMillis: stalls.totalMillis, longestMillis: stalls.longestMillis },
     log: { written: sink.written, dropped: sink.dropped, waiting: sink.waiting },
   }

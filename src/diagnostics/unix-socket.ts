@@ -3,12 +3,12 @@ import { request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-/** Where the socket of this process lies unless somebody says otherwise. */
+/** The socket path of this process if none is configured. */
 export const defaultSocketPath = (): string => join(tmpdir(), `lifeguard-pool-${process.pid}.sock`)
 
 /**
- * Makes room for a socket at this path: removes one that a process has left behind which is gone. A socket that somebody
- * answers at, and whatever is no socket, stays.
+ * Makes room for a socket at this path: removes a socket file that a dead process left behind. Leaves alone a socket on
+ * which somebody answers, and anything that is not a socket.
  *
  * @throws Error that says what is in the way
  */
@@ -17,21 +17,24 @@ export async function removeStaleSocket(path: string): Promise<void> {
   if (found === undefined) return
   if (!found.isSocket()) throw new Error(`${path} is there, and is no socket: choose another path`)
   if (await isAnswered(path)) throw new Error(`${path} is in use by another process: choose another path`)
-  // Nobody else's that has taken the place meanwhile.
+  // Another process may have put its own socket there meanwhile: remove only the file that was checked.
   if (lstatSync(path, { throwIfNoEntry: false })?.ino === found.ino) rmSync(path, { force: true })
 }
 
-/** A process that ends without closing its server leaves no socket behind. @returns ends it */
+/**
+ * Removes the socket file when the process ends without closing its server.
+ * @returns a function that cancels this
+ */
 export function removeAtExit(path: string): () => void {
   const remove = (): void => rmSync(path, { force: true })
   process.once('exit', remove)
   return () => process.off('exit', remove)
 }
 
-/** Only its owner may connect. */
+/** Lets only the owner of the socket connect. */
 export const makePrivate = (path: string): void => chmodSync(path, 0o600)
 
-/** A listener that is there, but slow, is there. */
+/** Any listener that accepts the connection counts, even if it is slow to answer. */
 function isAnswered(socketPath: string): Promise<boolean> {
   return new Promise(resolve => {
     const probe = request({ socketPath, path: '/healthz', agent: false })

@@ -1,18 +1,18 @@
 import { StackTrace } from '../runtime/stack-trace.ts'
 
 /*
- * The functions of this file are async, and the promise that they return is the one that the caller awaits. So whenever
- * they are resumed, V8 can tell from it who awaits the acquire at that moment: the functions that are really suspended on
- * it, all others left out.
+ * Each function in this file is async, and the caller awaits the promise that it returns. So whenever one of these
+ * functions resumes, V8 can tell from that promise who awaits the acquire at that moment: exactly the functions that
+ * are suspended on it, and no others.
  */
 
-/** Who awaits an acquire, from inner to outer. */
+/** The functions that await an acquire, from inner to outer. */
 export interface Awaiters {
-  /** As they were when they were last asked for. */
+  /** The state at the time of the last question. */
   chain: StackTrace | undefined
 }
 
-/** Wakes {@link answer}, to look again; then it waits for this. */
+/** Makes {@link answer} take the stack again, and then wait for `next`. */
 export class Question {
   readonly next: Promise<unknown>
 
@@ -21,17 +21,18 @@ export class Question {
   }
 }
 
-/** The async frames that are looked at: enough for deep recursion. */
+/** The most async frames that are read from one stack. 200 is enough for deep recursion. */
 const DEPTH = 200
 
 /**
- * Stands between an acquire that waits and its caller from the time when it is first asked who awaits it: the promise
- * that the caller has is resolved with the one of this function, which nobody notices.
+ * Runs between a waiting acquire and its caller from the moment somebody first asks who awaits the acquire. The
+ * caller's promise is resolved with the promise of this function. The caller does not notice.
  *
- * @param served - fulfilled with what the acquire is served with, or with another {@link Question}
+ * @param served - resolves with what the acquire is served with, or with another {@link Question}
  */
 export async function answer(awaiters: Awaiters, served: Promise<unknown>): Promise<unknown> {
-  // So many turns of the queue it takes until the caller's promise follows this one.
+  // The caller's promise follows this function's promise only after three microtasks. Before that, V8 does not see the
+  // caller.
   await undefined
   await undefined
   await undefined
@@ -43,9 +44,9 @@ export async function answer(awaiters: Awaiters, served: Promise<unknown>): Prom
   }
 }
 
-/** Hands over what a plain acquire has been served with, and notes who gets it. */
+/** Passes on what a plain acquire was served with, and records the stack of those who receive it. */
 export async function noteOwners<R>(served: Promise<R>, trace: StackTrace): Promise<R> {
-  // So long it takes until an async helper that returns this promise follows it.
+  // An async helper that returns this promise follows it only after two microtasks.
   await undefined
   await undefined
   const lent = await served

@@ -3,22 +3,26 @@ import { newStorage, outsideContext } from '../runtime/async-context.ts'
 import type { Held, Lease, LeaseScope, PoolNode, UseFrame, Work } from './host.ts'
 
 /*
- * `nested: 'forbid'` and `'reuse'` have to know in the call itself what its caller holds, so pools that ask for them note
- * it in the async context. No other pool does: on Node 20 and 22 a context slows down every promise of the process.
+ * Pools with `nested: 'forbid'` or `'reuse'` must know inside the acquire call what its caller holds. So they record it
+ * in the async context. No other pool does this: on Node 20 and 22 an async context slows down every promise of the
+ * process.
  *
  *     context of a request ──► scope ──outer──► scope ──outer──► …      from the innermost lease outwards
  */
 
-/** What an async context knows of one lease: that it was taken here, and which were held around it. */
+/** What an async context knows about one lease: that it was taken here, and which leases were held around it. */
 export class Scope implements LeaseScope {
-  /** Not before the connection has been handed over. */
+  /** `undefined` until the connection has been handed over. */
   lease: Lease | undefined = undefined
   #loan = 0
   readonly pool: PoolNode
   readonly outer: Scope | undefined
-  /** Of `use`. After a plain acquire also the caller's caller finds itself in the scope: that is only a hint then. */
+  /**
+   * False for `use`. After a plain acquire, the code that called the borrowing function also runs in this scope, so a
+   * plain scope is only a hint about who holds the lease.
+   */
   readonly isPlain: boolean
-  /** `'reuse'`: a nested `use` has the connection now. */
+  /** Under `'reuse'`: a nested `use` is using the connection at the moment. */
   isSharing = false
 
   constructor(pool: PoolNode, outer: Scope | undefined, isPlain: boolean) {
@@ -32,7 +36,7 @@ export class Scope implements LeaseScope {
     this.#loan = lease.loan
   }
 
-  /** What is held here, until the loan ends. */
+  /** The lease held here, until its loan ends. */
   get held(): Held | undefined {
     const { lease, pool, isPlain } = this
     if (lease === undefined || lease.loan !== this.#loan || lease.state !== 'lent') return undefined
@@ -42,18 +46,19 @@ export class Scope implements LeaseScope {
 
 let storage: AsyncLocalStorage<Scope | undefined> | undefined
 
-/** Made with the first pool that asks for it. */
+/** Created with the first pool that needs it, because the storage costs every promise on Node 20 and 22. */
 function storageOf(): AsyncLocalStorage<Scope | undefined> {
   if (storage !== undefined) return storage
   const made = newStorage<Scope | undefined>()
-  // On Node 20 and 22 a microtask has a context of its own only if tracking was on when it was queued: on from here on.
-  // Outside, as from Node 24 on it would leave a map behind here, which each further context would have to copy.
+  // On Node 20 and 22 a microtask carries a context only if tracking was on when the microtask was queued. This run
+  // turns tracking on from here on. It runs outside the current context, because from Node 24 on it would otherwise
+  // leave a map behind in that context, and every later context would have to copy the map.
   outsideContext(() => made.run(new Scope(undefined as never, undefined, true), () => {}))
   storage = made
   return made
 }
 
-/** The leases that async contexts hold, of pools that ask for it. */
+/** The leases that async contexts hold, for one pool that tracks contexts. */
 export class ContextTracker {
   readonly #storage = storageOf()
   readonly #pool: PoolNode
@@ -62,14 +67,14 @@ export class ContextTracker {
     this.#pool = pool
   }
 
-  /** The innermost scope of this context whose lease is held. */
+  /** The innermost scope of this context whose lease is still held. */
   get innermost(): Scope | undefined {
     let scope = this.#storage.getStore()
     while (scope !== undefined && scope.held === undefined) scope = scope.outer
     return scope
   }
 
-  /** What is held around this call, from the innermost outwards. */
+  /** The leases held around this call, from the innermost outwards. */
   get held(): Held[] {
     const leases: Held[] = []
     for (let scope = this.innermost; scope !== undefined; scope = scope.outer) {
@@ -79,7 +84,9 @@ export class ContextTracker {
     return leases
   }
 
-  /** A plain acquire: its caller's context holds the lease, from when it has been handed over. */
+  /**
+   * For a plain acquire: opens a scope in the caller's context. It holds the lease once the connection is handed over.
+   */
   plain(isDetached: boolean): Scope {
     const scope = new Scope(this.#pool, isDetached ? undefined : this.innermost, true)
     this.#storage.enterWith(scope)
@@ -94,8 +101,9 @@ export class ContextTracker {
   }
 
   /**
-   * `'reuse'`: runs the function on the connection that its caller holds already, if it does. One at a time: of two
-   * branches of a `Promise.all` the second gets a connection of its own, so that their commands do not mix.
+   * Under `'reuse'`: runs the function on the connection that its caller already holds, if there is one. Only one
+   * nested `use` shares a connection at a time: of two branches of a `Promise.all`, the second gets its own connection,
+   * so that their commands do not mix.
    */
   share<R>(work: Work<R>): Promise<R> | undefined {
     let around = this.innermost

@@ -6,19 +6,21 @@ import type { Held, Knot, Lease, NestingHost, PoolNode, Wait } from './host.ts'
 import { deadlock } from './messages.ts'
 import { addPool } from './process-wide.ts'
 
-/** Finds the knots of which one pool is part, and breaks them; answers what those of other pools ask of it. */
+/**
+ * Finds and breaks the knots that one pool is part of, and answers the questions that the detectors of other pools ask.
+ */
 export class DeadlockDetector<T> implements PoolNode {
-  /** When a connection last came or went, in milliseconds of the pool's clock. */
+  /** When a connection was last lent or returned, in milliseconds of the pool's clock. */
   lastSign = Number.NEGATIVE_INFINITY
   readonly #host: NestingHost<T>
   readonly #alarm: Alarm
   readonly #search: DeadlockSearch
-  /** Those who stood in a knot that has been broken: they hold connections, and give them back once they are served. */
+  /** Waiters from a knot that was broken. They hold connections, and give them back once they are served. */
   #prioritised: Wait[] = []
 
   constructor(host: NestingHost<T>, onStall: StallListener) {
     this.#host = host
-    this.#alarm = new Alarm(host.clock, () => this.#look(), onStall)
+    this.#alarm = new Alarm(host.clock, () => this.#check(), onStall)
     this.#search = new DeadlockSearch(this, host.clock, knot => this.#break(knot))
     addPool(this)
   }
@@ -31,19 +33,19 @@ export class DeadlockDetector<T> implements PoolNode {
     return this.#host.slots.counts.lent
   }
 
-  /** Somebody has to wait: from now on there may be a knot. */
+  /** Called when an acquire has to wait: from now on there may be a knot. */
   watch(now: number): void {
     if (!this.#alarm.isSet) this.#alarm.set(now + this.#host.options.deadlockGraceMillis)
   }
 
-  /** The pool is closed. */
+  /** Called when the pool is closed. */
   stop(): void {
     this.#alarm.clear()
   }
 
   /**
-   * Who is served before all others: if the connection that the victim gives back went to the first in the queue, that
-   * would tie the knot again.
+   * The waiter that is served before all others. If the victim's connection went to the first waiter in the queue
+   * instead, the same knot could form again.
    */
   prioritised(): Wait | undefined {
     let [wait] = this.#prioritised
@@ -68,7 +70,7 @@ export class DeadlockDetector<T> implements PoolNode {
   hasStood(graces: number, since = Number.NEGATIVE_INFINITY): boolean {
     const { clock, options, stalls } = this.#host
     const from = Math.max(since, this.lastSign)
-    // While the event loop stood still nothing could have moved.
+    // Nothing could move while the event loop was blocked, so stalls do not count.
     return clock.now() - from - stalls.noted(from) >= graces * options.deadlockGraceMillis
   }
 
@@ -89,7 +91,7 @@ export class DeadlockDetector<T> implements PoolNode {
     try {
       return factory.busy?.(lease.resource as T) !== true
     } catch {
-      // It cannot tell: no proof that the holder does nothing.
+      // `busy` threw, so there is no proof that the holder is doing nothing.
       return false
     }
   }
@@ -127,7 +129,7 @@ export class DeadlockDetector<T> implements PoolNode {
     return true
   }
 
-  #look(): void {
+  #check(): void {
     const { clock, options } = this.#host
     if (this.#host.waiting() === 0) {
       this.#prioritised = []

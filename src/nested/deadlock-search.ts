@@ -5,12 +5,16 @@ import { CROWD, CROWD_GRACES, claimsOf, PLAIN_GRACES, PlainLeases, takingOf } fr
 import { allPools, heldInUse } from './process-wide.ts'
 import { deadlocked, knots } from './wait-for-graph.ts'
 
-/** Waiters that are asked in one turn of the event loop: 4 to 10 µs each, of plain leases some 30. */
+/** Waiters asked in one turn of the event loop. One waiter costs 4 to 10 µs, with plain leases about 30 µs. */
 const PORTION = 100
-/** The share of time that searches may take in the long run, one in so many; and so many milliseconds in a row. */
+/**
+ * A search may run for `SEARCH_MILLIS` at a stretch, and in the long run for one part in `SEARCH_SHARE` of the time.
+ */
 const SEARCH_SHARE = 20
 const SEARCH_MILLIS = 50
-/** A search that has looked at plain leases for nothing costs more than others: so many of the next are left out. */
+/**
+ * A search that looked at plain leases and found nothing was expensive, so this many of the next searches are skipped.
+ */
 const PAUSE = 3
 
 interface Asked {
@@ -21,19 +25,19 @@ interface Asked {
 const poolOf = ({ pool }: Held): PoolNode | undefined => pool
 
 /**
- * Looks for a knot of which one pool is part, each step in a turn of the event loop of its own: whatever lies unread
- * in the kernel gets its say before the end.
+ * Looks for a knot that one pool is part of. Each step runs in its own turn of the event loop, so data that is still
+ * unread in the kernel is handled before the verdict.
  *
- *     suspect ──► ask who awaits the waiters of this pool, and of those whose leases they hold … ──► judge
- *     judge ──► ask those by whom the knot stands once more, all at once ──► judge again, at once ──► break
+ *     suspect ──► ask who awaits the waiters of this pool, and of the pools whose leases they hold … ──► judge
+ *     judge ──► ask the waiters that make up the knot again, all at once ──► judge again at once ──► break
  */
 export class DeadlockSearch {
-  /** Until when it rests, as it has taken too much time; in milliseconds of the pool's clock. */
+  /** The search pauses until this time because it has used up its share, in milliseconds of the pool's clock. */
   restsUntil = 0
   readonly #pool: PoolNode
   readonly #clock: Clock
   readonly #onKnot: (knot: Knot) => void
-  /** For how many milliseconds it may work. */
+  /** The milliseconds that the search may still work. */
   readonly #credit: TokenBucket
   #isUnderWay = false
   #leftOut = 0
@@ -58,7 +62,8 @@ export class DeadlockSearch {
       if (!mayBeStuck(this.#pool)) return
       this.#isUnderWay = true
       this.#visit(this.#pool)
-      // A knot with plain leases in it is not broken before; whoever waits anywhere could hold one of them.
+      // Plain leases matter only now: a knot that contains any is not broken before `CROWD_GRACES`. Any waiter of any
+      // pool could hold one of them.
       if (this.#pool.hasStood(CROWD_GRACES)) {
         for (const pool of allPools()) {
           for (const held of pool.leases()) if (held.isPlain) this.#plain.add(held)
@@ -69,7 +74,7 @@ export class DeadlockSearch {
     })
   }
 
-  /** Those who wait for this pool are asked. */
+  /** Puts the waiters of a pool on the list of those to ask. */
   #visit(pool: PoolNode): void {
     if (this.#visited.has(pool)) return
     this.#visited.add(pool)
@@ -81,7 +86,7 @@ export class DeadlockSearch {
     for (const { wait } of portion) wait.ask()
     this.#asked.push(...portion)
     this.#later(() => {
-      // The pools of the leases that they hold; whether those can move or not.
+      // Continues with the pools whose leases these waiters hold, even pools that can still move.
       for (const { wait } of portion) for (const { pool } of this.#inUse(wait)) this.#visit(pool)
       if (this.#toAsk.length > 0) this.#ask()
       else this.#judge()
@@ -96,7 +101,7 @@ export class DeadlockSearch {
       return
     }
     for (const { waiter } of coverOf(knot)) waiter.ask()
-    // By then they have answered, and nothing else has happened that could move them.
+    // The waiters have answered by then, and nothing else has happened that could serve one of them.
     queueMicrotask(() => {
       this.#work(() => {
         if (this.#knot() !== undefined) this.#onKnot(knot)
@@ -114,8 +119,8 @@ export class DeadlockSearch {
   }
 
   /**
-   * The leases of `use` in which somebody waits: one and the same object in one search, as the graph goes by
-   * identity.
+   * The `use` leases that wait for this waiter. One lease is the same object throughout a search, because the graph
+   * compares by identity.
    */
   #inUse({ awaiters }: Wait): Held[] {
     return (awaiters?.chain?.leases ?? []).flatMap(number => {
@@ -127,7 +132,7 @@ export class DeadlockSearch {
     })
   }
 
-  /** The knot of which this pool is part, if what is known of those who have been asked proves one. */
+  /** The knot that this pool is part of, if the answers so far prove one. */
   #knot(): Knot | undefined {
     const still = new Map([...this.#visited].filter(pool => !pool.canMove()).map(pool => [pool, pool.lent]))
     const edges = this.#asked.map(({ wait, pool }) => ({ waiter: wait, pool, blocks: this.#inUse(wait) }))
@@ -145,7 +150,7 @@ export class DeadlockSearch {
         .map(edge => ({ ...edge, blocks: [...edge.blocks, ...(claimed.get(edge.waiter) ?? [])] }))
       const dead = deadlocked(judged, still, poolOf, lively)
       const stuck = new Set(dead.map(({ pool }) => pool))
-      // Drops these claims: a waiter that may still go on could hold the lease.
+      // Drops these claims: one of their waiters may still go on, and it could be the one that holds the lease.
       const doubtful = claims.filter(({ waits }) =>
         waits.some(({ waiter, pool }) => !stuck.has(pool) || !pool.isBound(waiter)),
       )
@@ -159,7 +164,7 @@ export class DeadlockSearch {
     this.#clock.turn(() => this.#work(step))
   }
 
-  /** What it does in one go. Once it has taken too much time, it rests. */
+  /** Runs one step and charges its time. The search pauses once it has used up its share. */
   #work(step: () => void): void {
     const before = this.#clock.now()
     step()
@@ -168,20 +173,20 @@ export class DeadlockSearch {
   }
 }
 
-/** The cheap question, again and again while somebody waits: could every lease of this pool be held by who waits? */
+/** A cheap check, repeated while anybody waits: could every lease of this pool be held by a waiter? */
 function mayBeStuck(pool: PoolNode): boolean {
   const leases = pool.leases()
   const plain = leases.filter(({ isPlain }) => isPlain)
   const graces = plain.length === 0 ? 1 : plain.length < CROWD ? PLAIN_GRACES : CROWD_GRACES
-  // Each is looked at, so that traffic from here on shows.
+  // Checks every lease, without stopping at the first lively one: traffic is measured from one check to the next.
   const lively = leases.filter(({ lease, isPlain }) => !pool.isQuiet(lease, isPlain ? graces : 1))
-  // If the owners of a plain lease are unknown, no holder can be proved: it counts as free to end.
+  // If it is unknown who took a plain lease, no holder can be proved, so the lease counts as able to end.
   return (
     lively.length === 0 && pool.hasStood(graces) && plain.every(({ lease }) => takingOf(lease) !== undefined)
   )
 }
 
-/** As few of its waiters as block every lease of it, and the youngest, who is to be rejected. */
+/** The fewest waiters that block every lease of the knot, plus the youngest, which will be rejected. */
 function coverOf(knot: Knot): WaitEdge[] {
   const covered = new Set<Held>()
   const youngest = youngestOf(knot)
@@ -192,7 +197,7 @@ function coverOf(knot: Knot): WaitEdge[] {
   })
 }
 
-/** Whom it costs least: the one that has waited the shortest. */
+/** The waiter that loses least: the one that has waited the shortest time. */
 export function youngestOf(knot: Knot): WaitEdge | undefined {
   let youngest: WaitEdge | undefined
   for (const edge of knot)

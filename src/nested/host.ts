@@ -10,32 +10,32 @@ import type { Stalls } from '../runtime/time/stalls.ts'
 import type { Awaiters } from './awaiters.ts'
 import type { Judged } from './wait-for-graph.ts'
 
-/** Our own function that the user has called: where our frames end in a stack. */
+/** The pool method that the user called. A recorded stack starts at its caller and leaves our own frames out. */
 export type Entry = (...args: never[]) => unknown
 
-/** A connection, as far as deadlocks go. While it is lent, its loan is a lease that somebody may wait with. */
+/** A connection, as the deadlock search sees it. While it is lent, its loan is a lease whose holder may be waiting. */
 export interface Lease {
   readonly state: SlotState
   /** The number of the current loan. */
   readonly loan: number
   readonly resource: unknown
-  /** What its borrower has. */
+  /** What the borrower was given: the resource, or a handle for it. */
   readonly lent: unknown
-  /** Where the loan was taken, and who awaited it, if that was noted. */
+  /** Where the loan was taken, and who awaited it, if that was recorded. */
   readonly trace: StackTrace | undefined
-  /** Has a function failed that ran on it? */
+  /** Set when a function that ran on this connection failed. */
   isDoubtful: boolean
-  /** The function under which `use` runs on this connection. */
+  /** The function that `use` runs under on this connection. */
   frame: UseFrame | undefined
 }
 
-/** What `use` is given to run. */
+/** The function that the user passed to `use`. */
 export type Work<R> = (resource: never) => R | PromiseLike<R>
 
 /**
- * The function under which `use` runs on one connection. It has a name of its own, `lease 17`, and awaits what the user's
- * function returns: so whoever waits for a connection inside of `use`, and is awaited by it, shows in V8's async stack
- * which lease cannot end before. Nothing has to be tracked for that.
+ * The function that `use` runs under on one connection. Its name is unique, `lease 17` for example, and it awaits the
+ * promise of the user's function. So when code inside `use` waits for another connection, V8's async stack shows which
+ * lease cannot end before that. No tracking is needed for it.
  */
 export interface UseFrame {
   /** The number in its name. */
@@ -43,11 +43,11 @@ export interface UseFrame {
   readonly lease: Lease
   /** `undefined` under `nested: 'allow'`. */
   readonly pool: PoolNode | undefined
-  /** The loan in which it runs, or has run last. */
+  /** The loan that it runs in now, or ran in last. */
   loan: number
-  /** How many run in it now: several share the loan under `nested: 'reuse'`. */
+  /** How many calls run in it now. Under `nested: 'reuse'`, several share one loan. */
   users: number
-  /** Runs a function on the connection. The last of its users ends the loan, unless that has been ended already. */
+  /** Runs a function on the connection. When the last user is done, the loan ends, unless it has ended already. */
   run<R>(work: Work<R>): Promise<R>
 }
 
@@ -56,60 +56,63 @@ export interface Wait {
   readonly since: number
   readonly hasEnded: boolean
   readonly deadline: number
-  /** Marked as nobody's wait. */
+  /** Declared by its caller as awaited by no holder of a connection (`detached: true`). */
   readonly detached: boolean
   readonly trace: StackTrace | undefined
-  /** Who awaits it, once it has been asked. */
+  /** Who awaits it; `undefined` until somebody has asked. */
   readonly awaiters: Awaiters | undefined
-  /** Looks up who awaits it: known once the microtasks that this queues have run. */
+  /** Finds out who awaits it. `awaiters` is up to date once the microtasks queued by this call have run. */
   ask(): void
 }
 
-/** What the search asks of a pool. Pools of other copies of this package answer the same questions. */
+/** What the search asks a pool. Pools from other copies of this package in the process answer the same questions. */
 export interface PoolNode {
   readonly name: string
-  /** Connections that are lent. */
+  /** The number of connections that are lent. */
   readonly lent: number
-  /** Can it serve somebody without a lease being ended, or has it done so within its grace? */
+  /** Can the pool serve a waiter without a lease ending first, or has it served one within the grace? */
   canMove(): boolean
-  /** Has no connection come or gone for so many graces, nor since then, if that is given? */
+  /** Has no connection come or gone for this many graces, and none since `since`, if given? */
   hasStood(graces: number, since?: number): boolean
-  /** What is lent. */
+  /** The leases of this pool. */
   leases(): Held[]
-  /** Has the connection neither unanswered work, nor had any traffic for so many graces? */
+  /** Has the connection no unanswered work, and had no traffic for this many graces? */
   isQuiet(lease: Lease, graces: number): boolean
-  /** Those who wait, but for those marked as nobody's wait. */
+  /** The waiting acquires, except those marked `detached`. */
   waits(): Wait[]
-  /** Does it wait until it is served: is it not about to end by itself? */
+  /** Can it end only by being served, with its own deadline not about to pass? */
   isBound(wait: Wait): boolean
-  /** May it be judged: has it waited so for a grace? */
+  /** May it be judged, because it has waited for at least one grace? */
   isDue(wait: Wait): boolean
-  /** These stood in a knot, and are served before all others. */
+  /** Serves these waiters of a broken knot before all others. */
   prioritise(waits: readonly Wait[]): void
-  /** Rejects the waiter. @returns false if it has left meanwhile */
+  /**
+   * Rejects the waiter.
+   * @returns false if it is no longer waiting
+   */
   reject(wait: Wait, knot: Knot): boolean
 }
 
-/** A lease of a pool, as long as its loan lasts. */
+/** A lease of a pool, valid as long as its loan lasts. */
 export interface Held {
   readonly lease: Lease
   readonly pool: PoolNode
   readonly loan: number
-  /** Taken by `acquire` or `lease()`. */
+  /** Taken by `acquire` or `lease()`, not by `use`. */
   readonly isPlain: boolean
 }
 
-/** Under `nested: 'forbid'`, where the async context keeps the lease that it waits for. */
+/** Under `nested: 'forbid'`: where the async context stores the lease once it is served. */
 export interface LeaseScope {
   begin(lease: Lease): void
 }
 
-/** An acquire that waits for a pool, and the leases that cannot end before it is served. */
+/** A waiting acquire, and the leases that cannot end before it is served. */
 export type WaitEdge = Judged<Wait, Held, PoolNode>
-/** Deadlocked waiters who wait for each other. */
+/** A knot: deadlocked waiters that wait for each other. */
 export type Knot = readonly WaitEdge[]
 
-/** What a pool lets this policy see and do. */
+/** What the deadlock detection may read from a pool and do to it. */
 export interface NestingHost<T> {
   readonly factory: Factory<T>
   readonly options: ResolvedOptions
@@ -124,11 +127,16 @@ export interface NestingHost<T> {
     readonly permitsInUse: number
   }
   stats(): PoolStats
-  /** Acquires that wait, in the order in which they will be served, and how many. */
+  /** The acquires that wait, in the order in which they will be served. */
   waits(): Iterable<Wait>
+
+  /** How many acquires wait. */
   waiting(): number
-  /** Has anything gone through the connection's socket in so many milliseconds? */
+  /** Has the connection's socket seen traffic within the last `millis` milliseconds? */
   hasTrafficWithin(lease: Lease, now: number, millis: number): boolean
-  /** Rejects a waiter with this error. @returns false if it has ended meanwhile */
+  /**
+   * Rejects a waiter with this error.
+   * @returns false if it has ended meanwhile
+   */
   reject(wait: Wait, error: PoolError): boolean
 }

@@ -4,7 +4,7 @@ import { withoutStack } from '../runtime/stack-limit.ts'
 import type { StackTrace } from '../runtime/stack-trace.ts'
 import type { Held, Knot, PoolNode } from './host.ts'
 
-/** How many connections a pool needs so that tasks which take several can always make progress. */
+/** How many connections a pool needs so that tasks that take several connections each can always make progress. */
 export const SIZING =
   'a pool is large enough for nested acquires when max ≥ tasks × (connections per task − 1) + 1'
 
@@ -32,7 +32,7 @@ function stacks(leases: readonly Held[], asked: StackTrace | undefined): string 
   return `\n${[...held, `Asked for\n${asked.text}`].join('\n')}`
 }
 
-/** Who holds what, who waits for what: a line for each pool of the knot, and the arrow back to the first. */
+/** Who holds what and who waits for what: one line per pool of the knot, and an arrow back to the first. */
 function circle(knot: Knot, first: string): string {
   const isFirst = ({ name }: PoolNode): number => Number(name === first)
   const pools = [...new Set(knot.map(({ pool }) => pool))].sort((a, b) => isFirst(b) - isFirst(a))

@@ -14,13 +14,15 @@ import { NestedWarnings } from './warnings.ts'
 
 type Given = number | AcquireOptions | undefined
 
-/** Nested acquires of one pool: who is told of them, what becomes of them, and the deadlocks that they end in. */
+/**
+ * The nested acquires of one pool: who is warned about them, how they are handled, and the deadlocks that they cause.
+ */
 export class Nesting<T> {
   readonly detector: DeadlockDetector<T>
   readonly #warnings: NestedWarnings<T>
   readonly #releases: ReleaseHistory
   readonly #host: NestingHost<T>
-  /** Only where a nested acquire is not simply served. */
+  /** Only where a nested acquire is refused or shares a connection, not under `nested: 'detect'`. */
   readonly #tracker: ContextTracker | undefined
 
   constructor(host: NestingHost<T>, onStall: StallListener) {
@@ -32,18 +34,21 @@ export class Nesting<T> {
     this.#tracker = nested === 'detect' ? undefined : new ContextTracker(this.detector)
   }
 
-  /** An acquire whose stack was taken is made. */
+  /** Called for an acquire whose stack was taken. */
   look(asked: StackTrace, given: Given, now: number): void {
     if (!isDetached(given)) this.#warnings.look(asked, now)
   }
 
-  /** A loan ends. @param trace - the stack with which it was taken, if that is known */
+  /**
+   * Called when a loan ends.
+   * @param trace - the stack with which the loan was taken, if known
+   */
   ended(trace: StackTrace | undefined, now: number): void {
     this.detector.lastSign = now
     if (trace?.owners !== undefined) this.#releases.note(trace, now)
   }
 
-  /** `'forbid'`: why this acquire must not be made. */
+  /** Under `'forbid'`: the error with which this acquire must be refused, if its caller holds a connection. */
   refusal(given: Given, from: Entry): PoolError | undefined {
     if (this.#host.options.nested !== 'forbid' || isDetached(given)) return undefined
     const asked = new StackTrace(from)
@@ -53,7 +58,7 @@ export class Nesting<T> {
     return nestedAcquire(this.#host.stats(), leases, this.#host.sampler.shows ? asked : undefined)
   }
 
-  /** `'reuse'`: runs the function of a nested `use` on the connection that its caller has already, if it may. */
+  /** Under `'reuse'`: runs the function of a nested `use` on its caller's connection, if that is possible. */
   share<R>(work: Work<R>, given: Given): Promise<R> | undefined {
     if (this.#host.options.nested !== 'reuse' || isDetached(given)) return undefined
     const shared = this.#tracker?.share(work)
@@ -61,7 +66,7 @@ export class Nesting<T> {
     return shared
   }
 
-  /** A plain acquire is made, under `'forbid'`: the scope of its lease, which begins when it is handed over. */
+  /** Under `'forbid'`: the scope for a plain acquire. Its lease begins when the connection is handed over. */
   plainScope(given: Given): Scope | undefined {
     return this.#host.options.nested === 'forbid' ? this.#tracker?.plain(isDetached(given)) : undefined
   }
@@ -71,7 +76,10 @@ export class Nesting<T> {
     return this.#tracker.run(frame, work, isDetached(given))
   }
 
-  /** By its context, and by its stack: another pool may track no contexts. */
+  /**
+   * What the caller holds, by its async context and by its stack. The stack is needed for the leases of pools that do
+   * not track contexts.
+   */
   #heldBy(asked: StackTrace): Held[] {
     const found = (this.#tracker?.held ?? []).filter(held => {
       if (!held.isPlain) return true

@@ -2,95 +2,103 @@ import type { Frame, StackTrace } from '../runtime/stack-trace.ts'
 import type { Held, Lease, WaitEdge } from './host.ts'
 
 /*
- * Who holds what was lent by `acquire` and `lease()`. No function of ours stands between such a connection and its
- * holder, so only stacks can tell: as it was handed over, it was noted who awaited it (its owners, from inner to
- * outer), and whoever waits now is asked the same. They agree when
+ * Who holds a connection lent by `acquire` or `lease()`. None of our functions stands between such a connection and its
+ * holder, so only stacks can tell. When the connection was handed over, the pool recorded who awaited it: its owners,
+ * from inner to outer. Each waiter is later asked who awaits it. The two stacks match when the function that took the
+ * lease appears in the second one at a later statement, and the functions further out stand where they stood:
  *
  *     owners of the lease      task, line 3             main, line 20
  *     awaiting the acquire     read, line 5    task, line 9 ◄─ went on   main, line 20 ◄─ suspended all the time
  *
- * the function that took it is found at a later statement, and those further out stand where they stood.
- *
- * A stack names functions, not their runs: it may be another run of the function that has taken another branch, and
- * the connection may have been handed to somebody else. So this alone proves nothing. As many must wait as leases
- * were taken there, and all of it must have been silent for long (see `deadlock-search.ts`).
+ * A stack names functions, not their runs. It may show another run of the same function that took another branch, or
+ * the connection may have been handed to other code. So one match proves nothing. At least as many runs must wait as
+ * leases were taken at that statement, and all of it must have been silent for a long time (see `deadlock-search.ts`).
  */
 
 /**
- * For so many graces nothing may have moved around plain leases, of which stacks alone prove nothing: their holder
- * may be another run of the same function, or somebody to whom they were handed.
+ * Nothing may have moved around plain leases for this many graces. Stacks alone prove nothing about them: the holder
+ * may be another run of the same function, or other code that was handed the connection.
  */
 export const PLAIN_GRACES = 24
-/** If this many plain leases have as many takers waiting now, under the same callers, it is hardly chance. */
+/**
+ * If this many plain leases have exactly as many of their takers waiting, under the same callers, chance is ruled out
+ * in practice. Then `CROWD_GRACES` are enough.
+ */
 export const CROWD = 100
 export const CROWD_GRACES = 10
 
 /** Who took a lease, as far as that is known. */
 interface Taking {
   readonly taker: Frame
-  /** How many functions awaited the taking one. */
+  /** How many functions awaited the one that took the lease. */
   readonly callers: number
-  /** The function that took it and those who awaited that. */
+  /** Identifies the function that took the lease together with the functions that awaited it. */
   readonly key: string
-  /** The stack of the call. */
+  /** The stack of the acquire call. */
   readonly trace: StackTrace
 }
 
-/** Leases that were taken by the same function at the same statement, awaited by the same callers. */
+/** Leases that the same function took at the same statement, awaited by the same callers. */
 export interface LeaseGroup {
   readonly taking: Taking
   readonly leases: Held[]
 }
 
-/** A group of which a line may hold a lease. */
+/** A group of leases, one of which may be held by a run that a stack shows. */
 interface Match {
   readonly group: LeaseGroup
-  /** Is the run awaited by those who awaited the taking, and no others? */
+  /** Is the run awaited by the same number of callers as the acquire was? */
   readonly isExact: boolean
-  /** Where the run stands that may hold the lease. */
+  /** The statement at which the run that may hold the lease is suspended. */
   readonly place: string
-  /** The way from there to the acquire, if it leads through a `Promise.all`: then the run may wait in many ways. */
+  /**
+   * The path from there to the acquire, if it leads through a `Promise.all`: then one run may wait in several branches.
+   */
   readonly branch: string | undefined
 }
 
-/** Worked out once for each loan. */
+/** One entry per loan, so that each is worked out only once. */
 const takings = new WeakMap<StackTrace, Taking>()
 
-/** Who took this lease; `undefined` if that was not noted, or cannot be told from the stack. */
+/** Who took this lease; `undefined` if that was not recorded, or cannot be told from the stack. */
 export function takingOf({ trace }: Pick<Lease, 'trace'>): Taking | undefined {
   if (trace?.owners === undefined) return undefined
   const known = takings.get(trace)
   if (known !== undefined) return known
   const [taker, ...callers] = trace.owners.frames
   if (taker === undefined || taker.joins || taker.lease !== undefined) return undefined
-  const taking = { taker, callers: callers.length, key: callers.reduce(further, taker.func), trace }
+  const taking = { taker, callers: callers.length, key: callers.reduce(extendKey, taker.func), trace }
   takings.set(trace, taking)
   return taking
 }
 
 /**
- * Where the loans that are taken at a statement come back: how far down in the function that took them at the
- * furthest, or `Infinity` if not there at all, as they are handed to somebody else. Of a run that stands further down
- * such a loan has come back already; what is out is another run's.
+ * For each acquire statement, where its loans come back: the position in the function furthest down, or `Infinity` if
+ * they are released by other code. If a run stands further down than that, it has released its loan already, and the
+ * lease that is still out belongs to another run.
  *
  *     const first = await pool.acquire(); …; pool.release(first)
  *     const second = await pool.acquire() ◄─ waits here, and holds nothing
  */
 const releases = new Map<string, number>()
 const ELSEWHERE = Number.POSITIVE_INFINITY
-/** Statements that are remembered, in a process. */
+/** The most statements that are remembered per process. */
 const MOST_STATEMENTS = 5000
 
-/** A loan came back. @param position - where in the function that took it; `undefined`: not there */
+/**
+ * Records that a loan came back.
+ * @param position - where in the function that took it; `undefined` if other code released it
+ */
 export function noteRelease({ func, place }: Frame, position: number | undefined): void {
   const statement = `${func} ${place}`
   const known = releases.get(statement)
   if (known === undefined && releases.size >= MOST_STATEMENTS) return
   releases.set(statement, position === undefined ? ELSEWHERE : Math.max(position, known ?? 0))
 }
-/** The plain leases of some pools, by who took them. */
+
+/** The plain leases of some pools, grouped by who took them. */
 export class PlainLeases {
-  /** By the function that took them, until somebody asks for that; then in groups. */
+  /** By the function that took them. `#group` moves them into `#groups` when that function is first asked for. */
   readonly #byTaker = new Map<string, { held: Held; taking: Taking }[]>()
   readonly #groups = new Map<string, LeaseGroup[]>()
 
@@ -98,7 +106,7 @@ export class PlainLeases {
     return this.#byTaker.size === 0
   }
 
-  /** Adds a lease, unless it cannot be known who took it. */
+  /** Adds a lease, unless it is unknown who took it. */
   add(held: Held): void {
     const taking = takingOf(held.lease)
     if (taking === undefined) return
@@ -107,11 +115,11 @@ export class PlainLeases {
     else others.push({ held, taking })
   }
 
-  /** The groups of which this line may hold a lease. */
+  /** The groups of which the run shown by this stack may hold a lease. */
   matches(line: readonly Frame[]): Match[] {
     const found: Match[] = []
     for (const [at, frame] of line.entries()) {
-      // Whoever awaits the first of several can go on without the others.
+      // Code that awaits a `Promise.any` can go on without this branch.
       if (frame.func === 'Promise.any') break
       if (!this.#group(frame.func)) continue
       let key = frame.func
@@ -119,18 +127,21 @@ export class PlainLeases {
         for (const group of this.#groups.get(key) ?? []) {
           if (!isLater(frame, group.taking)) continue
           const within = line.slice(0, at)
-          const branch = within.some(({ joins }) => joins) ? within.reduce(further, '') : undefined
+          const branch = within.some(({ joins }) => joins) ? within.reduce(extendKey, '') : undefined
           const isExact = line.length - at - 1 === group.taking.callers
           found.push({ group, isExact, place: frame.place, branch })
         }
         const next = line[end]
-        if (next !== undefined) key = further(key, next)
+        if (next !== undefined) key = extendKey(key, next)
       }
     }
     return found
   }
 
-  /** @returns whether there are leases that this function took */
+  /**
+   * Sorts the leases that this function took into groups.
+   * @returns whether there are any
+   */
   #group(taker: string): boolean {
     const added = this.#byTaker.get(taker)
     for (const { held, taking } of added?.splice(0) ?? []) {
@@ -143,29 +154,29 @@ export class PlainLeases {
   }
 }
 
-const further = (key: string, { func, place }: Frame): string => `${key}\n${func} ${place}`
+const extendKey = (key: string, { func, place }: Frame): string => `${key}\n${func} ${place}`
 
-/** Have such loans come back by the time when the function stands there? */
+/** Are the loans of this statement always back by the time the function stands at this frame? */
 function isOver(frame: Frame, { func, place }: Frame): boolean {
   const furthest = releases.get(`${func} ${place}`)
   return furthest === ELSEWHERE || (furthest !== undefined && frame.position > furthest)
 }
 
-/** Has the function gone on since it took the lease, and not given it back? */
+/** Has the function gone on since it took the lease, without giving it back? */
 function isLater(frame: Frame, { taker, trace }: Taking): boolean {
-  // Of a call and an `await` in one statement V8 tells different places, so each is compared with its like.
+  // V8 gives a call and an `await` in the same statement different positions, so like is compared with like.
   const isLike = (taking: Frame): boolean => taking.func === frame.func && !taking.async
   const called = frame.async ? undefined : trace.frames.find(isLike)
   return frame.position > (called ?? taker).position && !isOver(frame, taker)
 }
 
-/** Plain leases that were taken alike, and those who wait and may hold them. */
+/** Plain leases that were taken alike, and the waiters that may hold them. */
 export interface Claim {
   readonly leases: readonly Held[]
   readonly waits: readonly WaitEdge[]
 }
 
-/** Which plain leases may be held by those who wait, as far as stacks and patience tell. */
+/** Finds the plain leases that waiters may hold, judged by stacks and by how long nothing has moved. */
 export function claimsOf(plain: PlainLeases, edges: readonly WaitEdge[]): Claim[] {
   const found = new Map<LeaseGroup, { edge: WaitEdge; match: Match }[]>()
   if (plain.isEmpty) return []
@@ -193,8 +204,9 @@ export function claimsOf(plain: PlainLeases, edges: readonly WaitEdge[]): Claim[
 }
 
 /**
- * How many runs of the function these are, at the least. A run stands at one place, and waits for one thing; but for
- * a `Promise.all` in every branch of it, so that only those in the same branch belong to different runs for sure.
+ * The least number of different runs of the function that these matches show. A run stands at one place and waits for
+ * one thing. The exception is a `Promise.all`, where one run waits in every branch: only matches in the same branch are
+ * certain to belong to different runs.
  */
 function runsAmong(matches: readonly Match[]): number {
   let runs = 0
@@ -211,7 +223,10 @@ function runsAmong(matches: readonly Match[]): number {
   return runs
 }
 
-/** Those who had begun before the call: what is called only now holds nothing yet, even if another run of it does. */
+/**
+ * The frames that had begun before this call. A function that is only now being called holds nothing yet, even if
+ * another run of it does.
+ */
 export function begun(asked: StackTrace): readonly Frame[] {
   const first = asked.frames.findIndex(frame => frame.begun)
   return first === -1 ? [] : asked.frames.slice(first)

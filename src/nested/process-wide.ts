@@ -1,17 +1,23 @@
 import type { StackTrace } from '../runtime/stack-trace.ts'
 import type { Held, PoolNode, UseFrame } from './host.ts'
 
-/** What all copies of this package in one process share; held weakly, as a pool may be dropped without being closed. */
+/**
+ * What all copies of this package in one process share. The references are weak because a pool may be dropped without
+ * being closed.
+ */
 interface ProcessWide {
-  /** The pools that look for deadlocks. */
+  /** The pools that take part in the search for deadlocks. */
   readonly pools: Set<WeakRef<PoolNode>>
-  /** The functions under which `use` runs, by the number in their names. */
+  /** The functions that `use` runs under, by the number in their names. */
   readonly frames: Map<number, WeakRef<UseFrame>>
-  /** Numbers given so far. */
+  /** The last number given out. */
   numbers: number
 }
 
-/** The key names the shape of all that pools ask of each other (see {@link PoolNode}): change both together. */
+/**
+ * The key stands for the shape of everything that pools ask each other (see {@link PoolNode}). Change both together, or
+ * two copies of the package misread each other.
+ */
 const KEY = Symbol.for('lifeguard-pool.nested.v6')
 
 function processWide(): ProcessWide {
@@ -20,19 +26,22 @@ function processWide(): ProcessWide {
   return holder[KEY]
 }
 
-/** How many there may be before those that are gone are looked for. */
+/** A registry smaller than this is not searched for entries whose pool has been garbage-collected. */
 const LEAST_SWEPT = 1000
 let sweepPoolsAt = LEAST_SWEPT
 let sweepFramesAt = LEAST_SWEPT
 
-/** @returns how many there may be before the next time */
+/**
+ * Removes the entries that have been garbage-collected.
+ * @returns the size of the registry at which the next sweep is due
+ */
 function sweep<E>(entries: E[], remove: (entry: E) => void, refOf: (entry: E) => WeakRef<object>): number {
   const gone = entries.filter(entry => refOf(entry).deref() === undefined)
   for (const entry of gone) remove(entry)
   return Math.max(LEAST_SWEPT, 2 * (entries.length - gone.length))
 }
 
-/** A pool joins those that are looked at. */
+/** Makes a pool take part in the search for deadlocks. */
 export function addPool(pool: PoolNode): void {
   const { pools } = processWide()
   pools.add(new WeakRef(pool))
@@ -48,7 +57,7 @@ export function allPools(): PoolNode[] {
   return [...processWide().pools].flatMap(ref => ref.deref() ?? [])
 }
 
-/** A number for a function under which `use` runs, that no other of the process has. */
+/** A number, unique in the process, for the name of a function that `use` runs under. */
 export function nextNumber(): number {
   const shared = processWide()
   shared.numbers += 1
@@ -66,7 +75,7 @@ export function addFrame(frame: UseFrame): void {
     )
 }
 
-/** What is held by the function under which `use` runs that has this number, unless its loan has ended. */
+/** The lease of the `use` function with this number; `undefined` once its loan has ended. */
 export function heldInUse(number: number): Held | undefined {
   const frame = processWide().frames.get(number)?.deref()
   if (frame === undefined || frame.pool === undefined || frame.users === 0) return undefined
@@ -74,6 +83,6 @@ export function heldInUse(number: number): Held | undefined {
   return lease.state === 'lent' && lease.loan === loan ? { lease, pool, loan, isPlain: false } : undefined
 }
 
-/** The leases of `use` inside of which a call was made, and somebody waits for it; from inner to outer. */
+/** The `use` leases that cannot end before this call returns, because their functions await it; from inner to outer. */
 export const leasesOfUse = (asked: StackTrace): Held[] =>
   asked.leases.flatMap(number => heldInUse(number) ?? [])

@@ -2,11 +2,11 @@ import { StackTrace } from '../runtime/stack-trace.ts'
 import { TokenBucket } from '../runtime/token-bucket.ts'
 import { noteRelease, takingOf } from './plain-leases.ts'
 
-/** Releases that are looked at in a row, and then in a second: some 15 µs each. */
-const MOST_LOOKS = 200
+/** A burst of `MOST_LOOKS` releases is recorded, then `LOOKS_A_SECOND`. Each costs about 15 µs. */
+const MOST_LOOKS = 20
 const LOOKS_A_SECOND = 50
 
-/** Notes where plain loans come back, as far as that is sampled: see `noteRelease`. */
+/** Records where plain loans come back, for a sample of the releases: see `noteRelease`. */
 export class ReleaseHistory {
   readonly #looks: TokenBucket
 
@@ -14,13 +14,16 @@ export class ReleaseHistory {
     this.#looks = new TokenBucket(MOST_LOOKS, LOOKS_A_SECOND / 1000, MOST_LOOKS, now)
   }
 
-  /** A loan is being ended by whoever has called. @param trace - the stack with which it was taken */
+  /**
+   * Called while a loan is being ended, on the stack of the code that ends it.
+   * @param trace - the stack with which the loan was taken
+   */
   note(trace: StackTrace, now: number): void {
     if (this.#looks.level(now) < 1) return
     this.#looks.spend(1, now)
     const taking = takingOf({ trace })
     const { frames } = new StackTrace(this.note)
-    // Ended by the pool itself.
+    // No user frame: the pool itself ends the loan.
     if (taking === undefined || frames.length === 0) return
     noteRelease(taking.taker, frames.find(({ func }) => func === taking.taker.func)?.position)
   }

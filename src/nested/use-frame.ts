@@ -2,17 +2,18 @@ import { leaseName } from '../runtime/stack-trace.ts'
 import type { Lease, PoolNode, UseFrame, Work } from './host.ts'
 import { addFrame, nextNumber } from './process-wide.ts'
 
-/** What a frame needs from its pool. */
+/** What a use frame needs from its pool. */
 export interface UseHost<S extends Lease> {
-  /** Calls what `use` was given. */
+  /** Calls the function that was passed to `use`. */
   call<R>(work: Work<R>, slot: S): R | PromiseLike<R>
-  /** Ends a loan; what it returns is waited for. */
+  /** Ends a loan. The caller waits for the promise that it returns. */
   end(slot: S): Promise<void> | undefined
 }
 
 /**
- * The frame for a loan of this connection, made for its first `use`. A function that has ended its loan early may run on
- * for as long as it likes; its name is not given to the next loan then.
+ * Returns the frame for a loan of this connection, and creates it at the first `use`. A function that has ended its
+ * loan early may keep running for any time. The next loan then gets a frame with another name, so the two are not
+ * confused.
  */
 export function useFrameOf<S extends Lease>(slot: S, pool: PoolNode | undefined, host: UseHost<S>): UseFrame {
   if (slot.frame !== undefined && slot.frame.users === 0) return slot.frame
@@ -29,14 +30,14 @@ export function useFrameOf<S extends Lease>(slot: S, pool: PoolNode | undefined,
       } catch (error) {
         frame.users -= 1
         if (isCurrent(slot, loan)) {
-          // Whoever shares it may go on; the next borrower may not.
+          // Another user of a shared loan may go on. The connection must not be lent again.
           slot.isDoubtful = true
           if (frame.users === 0) host.end(slot)
         }
         throw error
       }
       frame.users -= 1
-      // Unless the function has ended the loan itself.
+      // The function may have ended the loan itself.
       const ending = frame.users === 0 && isCurrent(slot, loan) ? host.end(slot) : undefined
       if (ending !== undefined) await ending
       return result

@@ -6,17 +6,19 @@ import { SIZING } from './messages.ts'
 import { begun, PlainLeases } from './plain-leases.ts'
 import { leasesOfUse } from './process-wide.ts'
 
-/** Stacks that are read in a row, and then in a second: some 10 µs each, and more where something is found. */
-const MOST_LOOKS = 200
+/**
+ * A burst of `MOST_LOOKS` stacks is read, then `LOOKS_A_SECOND`. Each costs about 10 µs, more where something is found.
+ */
+const MOST_LOOKS = 20
 const LOOKS_A_SECOND = 50
-/** Call sites that are remembered as told. */
+/** The most call sites for which is remembered that they were warned about. */
 const MOST_SITES = 1000
 
-/** Tells of nested acquires of one pool, once for each pair of call sites. */
+/** Warns about the nested acquires of one pool, once for each pair of call sites. */
 export class NestedWarnings<T> {
   readonly #host: NestingHost<T>
   readonly #pool: PoolNode
-  readonly #told = new Set<string>()
+  readonly #warned = new Set<string>()
   readonly #looks: TokenBucket
 
   constructor(host: NestingHost<T>, pool: PoolNode) {
@@ -25,21 +27,21 @@ export class NestedWarnings<T> {
     this.#looks = new TokenBucket(MOST_LOOKS, LOOKS_A_SECOND / 1000, MOST_LOOKS, host.clock.now())
   }
 
-  /** An acquire whose stack was taken: is it made by somebody who holds a connection already? */
+  /** Checks an acquire whose stack was taken: does its caller already hold a connection? */
   look(asked: StackTrace, now: number): void {
     if (this.#looks.level(now) < 1) return
     this.#looks.spend(1, now)
     const leases = [...leasesOfUse(asked), ...plainLeasesOf(this.#pool, asked)]
-    if (leases.length > 0) this.#tell(leases, asked)
+    if (leases.length > 0) this.#warn(leases, asked)
   }
 
-  #tell(leases: readonly Held[], asked: StackTrace): void {
+  #warn(leases: readonly Held[], asked: StackTrace): void {
     const { sampler, events, totals, options } = this.#host
     totals.nested += 1
     const traces = leases.map(({ lease }) => lease.trace)
     const site = [asked, ...traces].map(trace => trace?.place ?? '').join(' ')
-    if (this.#told.has(site) || this.#told.size >= MOST_SITES) return
-    this.#told.add(site)
+    if (this.#warned.has(site) || this.#warned.size >= MOST_SITES) return
+    this.#warned.add(site)
     const heldStacks = sampler.shows ? traces.map(trace => trace?.text ?? '') : []
     const waitStack = sampler.shows ? asked.text : ''
     const heldPools = [...new Set(leases.map(({ pool }) => pool.name))]
@@ -51,11 +53,11 @@ export class NestedWarnings<T> {
   }
 }
 
-/** The plain leases of a pool that whoever has made this call seems to hold. */
+/** The plain leases of a pool that the caller of this acquire seems to hold. */
 function plainLeasesOf(pool: PoolNode, asked: StackTrace): Held[] {
   const plain = new PlainLeases()
   for (const held of pool.leases()) if (held.isPlain) plain.add(held)
   const matches = plain.isEmpty ? [] : plain.matches(begun(asked))
-  // Of several that were taken there any could be this caller's.
+  // If several leases were taken at that statement, any of them could be this caller's, so none is reported.
   return matches.flatMap(({ group, isExact }) => (isExact && group.leases.length === 1 ? group.leases : []))
 }

@@ -1,13 +1,14 @@
 import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks'
 
-/** Made when the package is loaded, so that it carries nobody's request. */
+/** Created when the package is loaded, so that it belongs to no request. */
 const neutral = new AsyncResource('LIFEGUARD_POOL')
 
 /**
- * Runs a function outside the `AsyncLocalStorage` context of the caller. A connection, its timers and its listeners
- * outlive the request that happened to cause them; inside its context they would carry that request's data for ever.
+ * Runs a function outside the caller's `AsyncLocalStorage` context. A connection with its timers and listeners outlives
+ * the request that happened to cause it. Inside that request's context, it would hold on to the request's data for
+ * ever.
  *
- * Each run gets a resource of its own: what the function enters with `enterWith` stays on it, and does not become the
+ * Each run gets its own resource. Otherwise a context that the function enters with `enterWith` would become the
  * context of everything that runs outside from then on.
  */
 export function outsideContext<R>(run: () => R): R {
@@ -16,18 +17,21 @@ export function outsideContext<R>(run: () => R): R {
 
 const MANUAL = { requireManualDestroy: true }
 
-/** The present context, kept: runs functions in it later. As `AsyncLocalStorage.snapshot`, at a third of its cost. */
+/**
+ * Captures the current async context. The returned function runs others in it. Does the same as
+ * `AsyncLocalStorage.snapshot` at a third of the cost.
+ */
 export function runInCapturedContext(): (run: () => void) => void {
   const captured = new AsyncResource('LIFEGUARD_POOL', MANUAL)
   return run => captured.runInAsyncScope(run)
 }
 
-/** A value that async contexts carry along. */
+/** Creates a storage for a value that follows async contexts. */
 export const newStorage = <S>(): AsyncLocalStorage<S> => new AsyncLocalStorage<S>()
 
 const DONE = Promise.resolve()
 
-/** Runs in a microtask of its own. Not `queueMicrotask`, which fake timers replace. */
+/** Runs a function in a separate microtask. Does not use `queueMicrotask`, because fake timers replace it. */
 export function inMicrotask(run: () => void): void {
   DONE.then(run)
 }

@@ -3,7 +3,7 @@ import type { AcquireMessage, CreateMessage, UseMessage, ValidateMessage } from 
 import { inMicrotask, runInCapturedContext } from './async-context.ts'
 
 /*
- * The diagnostics channels. `hasSubscribers` is asked before anything is built for them.
+ * The diagnostics channels. Check `hasSubscribers` before building a message, so that unused channels cost nothing.
  */
 
 export type Operation<M extends object> = TracingChannel<unknown, M>
@@ -13,27 +13,36 @@ export const createChannel: Operation<CreateMessage> = tracingChannel('lifeguard
 export const validateChannel: Operation<ValidateMessage> = tracingChannel('lifeguard-pool:validate')
 export const useChannel: Operation<UseMessage> = tracingChannel('lifeguard-pool:use')
 
-/** Events that are told on a channel as well. */
-const TOLD = ['release', 'destroy', 'half-close', 'deadlock', 'leak', 'shed', 'breaker', 'stall'] as const
-const PLAIN: ReadonlyMap<string, Channel> = new Map(
-  TOLD.map(event => [event, channel(`lifeguard-pool:${event}`)]),
+/** Events that are also published on a channel. */
+const PUBLISHED = [
+  'release',
+  'destroy',
+  'half-close',
+  'deadlock',
+  'leak',
+  'shed',
+  'breaker',
+  'stall',
+] as const
+const EVENT_CHANNELS: ReadonlyMap<string, Channel> = new Map(
+  PUBLISHED.map(event => [event, channel(`lifeguard-pool:${event}`)]),
 )
 
-/** A pool has been made. */
+/** Published when a pool has been created. */
 export const createdChannel: Channel = channel('lifeguard-pool:created')
 
-/** Asked for every loan. */
-export const releaseChannel = PLAIN.get('release') as Channel
+/** Kept in a constant because it is checked for every loan. */
+export const releaseChannel = EVENT_CHANNELS.get('release') as Channel
 
-/** The channel of an event, if it has one and somebody listens there. */
+/** The channel of an event, if it has one with subscribers. */
 export function heardChannel(event: string): Channel | undefined {
-  const found = PLAIN.get(event)
+  const found = EVENT_CHANNELS.get(event)
   return found?.hasSubscribers === true ? found : undefined
 }
 
 /**
- * Runs the synchronous part of an operation: between `start` and `end`, with what subscribers have bound to it
- * (`channel.start.bindStore`) in force.
+ * Runs the synchronous part of an operation between `start` and `end`, inside the context that subscribers have bound
+ * to it (`channel.start.bindStore`).
  */
 export function runOperation<M extends object, R>(operation: Operation<M>, message: M, run: () => R): R {
   return operation.start.runStores(message, () => {
@@ -45,7 +54,7 @@ export function runOperation<M extends object, R>(operation: Operation<M>, messa
   })
 }
 
-/** An operation has ended, after its synchronous part: `error` if it failed, then `asyncStart` and `asyncEnd`. */
+/** Ends an operation after its synchronous part: publishes `error` if it failed, then `asyncStart` and `asyncEnd`. */
 export function endOperation<M extends { error?: unknown }>(
   operation: Operation<M>,
   message: M,
@@ -60,13 +69,13 @@ export function endOperation<M extends { error?: unknown }>(
 }
 
 /**
- * An acquire that somebody traces. Its end is told in the context of its caller, before the caller goes on, and never in
- * the middle of a step of the pool: where it has waited, in a microtask of its own. It is told by whoever settles the
- * acquire; a reaction of ours on the caller's promise would hide from V8 who awaits it.
+ * A traced acquire. Its end is published in its caller's async context, before the caller continues, and never in the
+ * middle of a step of the pool: for an acquire that waited, in a separate microtask. The code that settles the acquire
+ * publishes it. A `then` on the caller's promise would hide from V8 who awaits that promise.
  */
 export class TracedAcquire {
   readonly #message: AcquireMessage
-  /** Of one that waits. Not made for the others: it takes as long as all the rest. */
+  /** Set only for an acquire that waits, because capturing the context costs as much as all the rest. */
   #inContext: ((run: () => void) => void) | undefined = undefined
 
   constructor(message: AcquireMessage) {
@@ -76,13 +85,16 @@ export class TracedAcquire {
     if (end.hasSubscribers) end.publish(message)
   }
 
-  /** It has to wait. */
+  /** Called when the acquire has to wait. */
   waits(): this {
     this.#inContext = runInCapturedContext()
     return this
   }
 
-  /** Told in the call itself, which has done its step: the function of `use` may begin before any microtask. */
+  /**
+   * Publishes within the acquire call itself, when its step is done. The function given to `use` may start before any
+   * microtask runs.
+   */
   servedAtOnce(connection: number, loan: number): void {
     this.#message.connection = connection
     this.#message.loan = loan

@@ -10,11 +10,11 @@ type Announcement<T> = {
   [K in keyof PoolEvents<T>]: { event: K; details: PoolEvents<T>[K] }
 }[keyof PoolEvents<T>]
 
-/** What `EventEmitter` takes as a listener of any event. */
+/** The listener type that `EventEmitter` takes for any event. */
 type AnyListener = Parameters<EventEmitter['on']>[1]
 
 /**
- * An emitter with the events of a pool, and with any others: generic-pool's emitter is a plain one, and some users
+ * An emitter that has the events of a pool and allows any others. generic-pool's emitter is a plain one, and some users
  * listen for events that it never emits.
  */
 interface Events<T> extends EventEmitter {
@@ -35,7 +35,7 @@ const Emitter = EventEmitter as unknown as abstract new <T>() => Events<T>
 
 let hooksRunning = 0
 
-/** Runs a hook of the user's. What it makes a pool announce is told after the step that called the hook. */
+/** Runs a user's hook. Events that the hook causes are delivered only after the step that called the hook. */
 export function runHook<R>(hook: () => R): R {
   hooksRunning += 1
   try {
@@ -46,28 +46,29 @@ export function runHook<R>(hook: () => R): R {
 }
 
 /**
- * An emitter whose listeners cannot harm the pool. They run in order, in nobody's context, and never in the middle
- * of a step of the pool, so that they may call it as they like: at the end of the call that caused the event, or in a
- * microtask of their own.
+ * An emitter whose listeners cannot harm the pool. Listeners run in order, outside any async context, and never in the
+ * middle of a step of the pool, so they may call the pool freely. They run at the end of the call that caused the
+ * event, or in a separate microtask.
  */
 export abstract class PoolEmitter<T> extends Emitter<T> {
   /**
-   * @internal Are there listeners for the events of each loan? Kept in a field, as it is read twice in every loan.
+   * @internal Whether there are listeners for the events of each loan. Kept in a field because every loan reads it
+   * twice.
    */
   hasListeners = { acquire: false, release: false }
   #announcements: Announcement<T>[] = []
   #isDelivering = false
   #warned: Set<string> | undefined
 
-  /** @internal Which pool this is, for messages on channels. */
+  /** @internal Identifies this pool in channel messages. */
   abstract identity(): PoolIdentity
 
-  /** @internal Are there listeners or subscribers for the end of each loan? */
-  get tellsReleases(): boolean {
+  /** @internal Whether anybody listens for the end of each loan, by event or by channel. */
+  get announcesReleases(): boolean {
     return this.hasListeners.release || releaseChannel.hasSubscribers
   }
 
-  /** @internal Queues an event; its listeners are called soon. */
+  /** @internal Queues an event. Its listeners are called soon. */
   announce<K extends keyof PoolEvents<T> & string>(event: K, ...details: PoolEvents<T>[K]): void {
     if (this.listenerCount(event) === 0 && heardChannel(event) === undefined) return
     if (this.#announcements.length === 0) inMicrotask(() => this.flush())
@@ -75,13 +76,13 @@ export abstract class PoolEmitter<T> extends Emitter<T> {
   }
 
   /**
-   * @internal A step of the pool has ended: calls the listeners of what it announced, unless it was part of a larger
-   * step.
+   * @internal Called at the end of a step of the pool: calls the listeners of the queued events, unless the step is
+   * part of a larger one.
    */
   flush(): void {
     if (this.#announcements.length === 0 || this.#isDelivering || hooksRunning > 0) return
     const announcements = this.#announcements
-    // Events that listeners cause are delivered in a further microtask.
+    // Events that the listeners cause are delivered in another microtask.
     this.#announcements = []
     this.#isDelivering = true
     outsideContext(() => {
@@ -94,7 +95,7 @@ export abstract class PoolEmitter<T> extends Emitter<T> {
     this.#isDelivering = false
   }
 
-  /** What a listener throws or rejects with becomes a process warning, one for each event name. */
+  /** An error that a listener throws or rejects with becomes a process warning, one per event name. */
   #call(event: string, listener: (...details: never[]) => unknown, details: readonly unknown[]): void {
     try {
       const result: unknown = Reflect.apply(listener, this, details)
@@ -112,7 +113,7 @@ export abstract class PoolEmitter<T> extends Emitter<T> {
   }
 }
 
-/** What changes who listens; `once` and the like come by way of these. */
+/** The methods that change who listens. `once` and the like call these. */
 for (const method of [
   'on',
   'addListener',

@@ -1,6 +1,6 @@
 /*
- * OpenTelemetry, where the process uses it, by way of what its API keeps on the global object: this package does not need
- * that API to be installed.
+ * Access to OpenTelemetry, where the process uses it, through the global object of its API. So this package does not
+ * need the API to be installed.
  */
 
 interface Context {
@@ -12,16 +12,23 @@ interface ContextManager {
   with<R>(context: Context, run: () => R): R
 }
 
-/** Where version 1 of `@opentelemetry/api` keeps what has been registered. */
+/** The key under which version 1 of `@opentelemetry/api` stores its registered parts. */
 const API = Symbol.for('opentelemetry.js.api.1')
-/** The key of `suppressTracing` in `@opentelemetry/core`: `createContextKey` makes it so. */
+/** The key that `suppressTracing` of `@opentelemetry/core` uses; its `createContextKey` creates it in this way. */
 const SUPPRESS = Symbol.for('OpenTelemetry SDK Context Key SUPPRESS_TRACING')
 
+const api = (): { context?: ContextManager; metrics?: unknown } | undefined =>
+  (globalThis as { [API]?: ReturnType<typeof api> })[API]
+
+/** Has somebody registered a provider of metrics? */
+export const hasMeterProvider = (): boolean => api()?.metrics !== undefined
+
 /**
- * Runs a function whose spans nobody wants. OpenTelemetry's instrumentation of generic-pool makes a span for each of its
- * acquires; ours is one a connection, made for nobody's request, so the span would be a root without meaning.
+ * Runs a function without creating spans. OpenTelemetry's instrumentation of generic-pool creates a span for each of
+ * its acquires. This pool calls that once per connection and outside any request, so the span would be a meaningless
+ * root span.
  */
 export function withoutSpans<R>(run: () => R): R {
-  const manager = (globalThis as { [API]?: { context?: ContextManager } })[API]?.context
+  const manager = api()?.context
   return manager === undefined ? run() : manager.with(manager.active().setValue(SUPPRESS, true), run)
 }

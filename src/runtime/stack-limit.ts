@@ -1,4 +1,4 @@
-/** Runs a function while V8 keeps so many frames of a stack. Where `Error` is frozen that cannot be changed. */
+/** Runs a function while V8 records this many stack frames. Has no effect where `Error` is frozen. */
 export function withStackLimit<R>(frames: number, run: () => R): R {
   const limit = Error.stackTraceLimit
   // An assignment would throw where `Error` is frozen.
@@ -11,7 +11,7 @@ export function withStackLimit<R>(frames: number, run: () => R): R {
 }
 
 /**
- * Makes an error without a stack: where a timer or a signal ends a wait, the stack shows our own frames and nothing of
- * the caller's, and costs more than all the rest when a hundred thousand waits end at once.
+ * Creates an error without a stack. When a timer or a signal ends a wait, the stack shows only our own frames, nothing
+ * of the caller. It would cost more than all other work when a hundred thousand waits end at once.
  */
 export const withoutStack = <R>(make: () => R): R => withStackLimit(0, make)

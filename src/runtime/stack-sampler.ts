@@ -2,25 +2,30 @@ import type { ResolvedOptions } from '../api/resolve-options.ts'
 import { StackTrace } from './stack-trace.ts'
 import { TokenBucket } from './token-bucket.ts'
 
-/** Loans whose stack is taken in a row, at the least: a start-up lease, and the first wave of a load. */
-const LEAST_BURST = 1000
-/** In the long run, loans in a second: two stacks each, 8 µs in all, make less than one percent of a core. */
+/** The least number of loans whose stacks are taken in a row: covers start-up leases and the first wave of load. */
+const LEAST_BURST = 200
+/**
+ * Loans per second whose stacks are taken in the long run. Two stacks each cost 8 µs, so this is below 1% of a core.
+ */
 const LOANS_A_SECOND = 1000
-/** While there are more than that, how long until some more are sampled, in milliseconds. */
+/** When more loans than that arrive, the next stacks are taken after this many milliseconds. */
 const PAUSE = 5
-/** In a pool that lets callers wait, and knows no scopes, the stack of one loan in so many is taken, for the report. */
+/**
+ * Under `nested: 'allow'`, stacks are only needed for the report. Once callers have to wait, one loan in this many has
+ * its stack taken.
+ */
 const ONE_IN_WAITS = 256
 
 /**
- * Decides whose stack is taken, as a token bucket: all of them in a service of usual size, a part in a benchmark. The
- * hot path asks `left > 0 || now >= refillAt`, and nothing else.
+ * Decides which stacks are taken. It is a token bucket: all of them in a service of usual size, some of them in a
+ * benchmark. The hot path only checks `left > 0 || now >= refillAt`.
  */
 export class StackSampler {
-  /** How many of the next loans have their stack taken. */
+  /** How many of the next loans have their stacks taken. */
   left: number
   /** When there may be more, in milliseconds of the pool's clock. */
   refillAt: number
-  /** Whether stacks are shown to people; the pool itself looks at some even so. */
+  /** Whether stacks are shown to people. The pool itself needs some even if they are not. */
   readonly shows: boolean
   readonly #bucket: TokenBucket
   readonly #samples: boolean
@@ -37,20 +42,20 @@ export class StackSampler {
     this.#samples = !never
   }
 
-  /** May a stack be taken now, beside the loans that are sampled? */
+  /** May another stack be taken now, beside those of the sampled loans? */
   affords(now: number): boolean {
     if (this.left <= 0 && now >= this.refillAt) this.#refill(now)
     return this.left > 0
   }
 
-  /** @param above - our own function that the user has called */
+  /** @param above - the pool method that the user called; the stack starts at its caller */
   capture(above: (...args: never[]) => unknown, now: number): StackTrace {
     if (this.left <= 0) this.#refill(now)
     this.left -= 1
     return new StackTrace(above)
   }
 
-  /** Somebody has to wait. */
+  /** Called when an acquire has to wait. */
   waiting(): void {
     if (this.#samples || !this.shows) return
     this.#waits += 1

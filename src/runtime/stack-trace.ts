@@ -1,29 +1,32 @@
 import { withStackLimit } from './stack-limit.ts'
 
-/** One place in a call stack, without ours; of Node's only what awaits a function of the user. */
+/** One place in a call stack. Our own frames are left out, and Node's too, unless they await a function of the user. */
 export interface Frame {
-  /** Tells functions apart: where the function starts, and its name. */
+  /** Identifies the function: where it starts, and its name. */
   readonly func: string
-  /** Where in it the call, or the `await`, stands; of a `Promise.all`, which of its promises. */
+  /** The position of the call or `await` in the function; for a `Promise.all`, the index of the promise. */
   readonly place: string
-  /** The same as a number: of two places in one file the one further down has the greater. */
+  /** The same as a number: of two places in one file, the one further down has the greater number. */
   readonly position: number
-  /** Suspended in an `await`. */
+  /** Is it suspended in an `await`? */
   readonly async: boolean
-  /** Suspended so, or called by this microtask and nobody else: it had begun before this call. */
+  /** Had it begun before this call? True if it is suspended, or if this microtask itself resumed it. */
   readonly begun: boolean
-  /** V8's for `Promise.all`, `allSettled` or `any`: between one of its promises and whoever awaits them all. */
+  /**
+   * A frame that V8 adds for `Promise.all`, `allSettled` or `any`, between one of the promises and the function that
+   * awaits them all.
+   */
   readonly joins: boolean
-  /** The number of the lease in which `use` runs here; this frame is ours, and is not printed. */
+  /** The number of the lease, if this is the function that `use` runs under. That frame is ours and is not printed. */
   readonly lease: number | undefined
-  /** As it is printed; empty: it is not. */
+  /** The printed form; empty if the frame is not printed. */
   readonly text: string
 }
 
-/** Frames of one stack, the async ones included; few enough to be quick. */
+/** How many frames of one stack are read, async ones included. Few enough to be fast. */
 const DEPTH = 50
 
-/** The function under which `use` runs has the number of its lease in its name, and is known by that. */
+/** The function that `use` runs under has the number of its lease in its name, and is recognised by it. */
 const LEASE = 'lease '
 export const leaseName = (id: number): string => `${LEASE}${id}`
 
@@ -33,10 +36,10 @@ function leaseIn(name: string | null): number | undefined {
   return Number.isSafeInteger(id) ? id : undefined
 }
 
-/** What runs microtasks, when it is seen at all beneath them. */
+/** The script of the frame that runs microtasks, where V8 shows one. */
 const MICROTASKS = 'node:internal/process/task_queues'
 
-/** V8's, beyond what the types of Node know. */
+/** V8's call site, with the methods that Node's types leave out. */
 interface Site {
   getFunctionName(): string | null
   getTypeName(): string | null
@@ -51,23 +54,23 @@ interface Site {
 }
 
 /**
- * The stack of a call, taken now (2 to 3 µs) and read only when somebody wants to see it (some 10 µs more).
- * V8 adds the functions that await the running one, from inner to outer.
+ * The stack of a call. It is taken at once (2 to 3 µs) and read only when somebody wants to see it (about 10 µs more).
+ * V8 appends the functions that await the running one, from inner to outer.
  */
 export class StackTrace {
-  /** Who awaited the connection as it was handed over, where this is the stack of an acquire and that was noted. */
+  /** For the stack of an acquire: who awaited the connection when it was handed over, if that was recorded. */
   owners: StackTrace | undefined = undefined
   #raw: { stack?: unknown } | undefined = {}
   #sites: readonly Site[] = []
   #frames: readonly Frame[] | undefined = undefined
   #leases: readonly number[] | undefined = undefined
 
-  /** @param above - this function and what it called are cut off */
+  /** @param above - this function and everything it called are left out */
   constructor(above: (...args: never[]) => unknown, depth = DEPTH) {
     withStackLimit(depth, () => Error.captureStackTrace(this.#raw as object, above))
   }
 
-  /** The leases of `use` inside of which it is, from inner to outer. Costs less than {@link frames}. */
+  /** The `use` leases inside which the call was made, from inner to outer. Cheaper than {@link frames}. */
   get leases(): readonly number[] {
     this.#leases ??= leasesIn(this.#read())
     return this.#leases
@@ -77,13 +80,13 @@ export class StackTrace {
     if (this.#frames === undefined) {
       this.#leases ??= leasesIn(this.#read())
       this.#frames = framesOf(this.#read())
-      // They hold on to functions and receivers.
+      // Call sites keep functions and receivers alive.
       this.#sites = []
     }
     return this.#frames
   }
 
-  /** As under `Error.stack`, the user's file first. */
+  /** The text as `Error.stack` prints it, starting with the user's file. */
   get text(): string {
     return textOf(this.frames)
   }
@@ -102,13 +105,13 @@ export class StackTrace {
   }
 }
 
-/** Frames as they are printed. */
+/** Formats frames as they are printed. */
 export function textOf(frames: readonly Frame[]): string {
   const shown = frames.filter(frame => frame.text !== '')
   return shown.map(frame => `    at ${frame.text}`).join('\n')
 }
 
-/** The call sites of a captured stack; none in another engine, or where a tool has replaced V8's way of making stacks. */
+/** The call sites of a captured stack. Empty in other engines, and where a tool has replaced V8's stack formatting. */
 function sitesOf(raw: { stack?: unknown }): readonly Site[] {
   const prepare = Error.prepareStackTrace
   let sites: unknown
@@ -126,8 +129,8 @@ const urlOf = (site: Site | undefined): string =>
   site?.getScriptNameOrSourceURL?.() ?? site?.getFileName() ?? ''
 
 /**
- * Where this package lies: its own frames are cut off. Bundled into another file it cannot know. Read from a stack, as
- * `import.meta` is no CommonJS, and bundlers replace both it and `__filename`.
+ * The folder of this package, to leave its own frames out. Unknown when the package is bundled into another file. It is
+ * read from a stack because CommonJS has no `import.meta`, and bundlers replace both that and `__filename`.
  */
 export const HOME: string | undefined = homeOf(urlOf(sitesOf(new Error('where is this file?'))[0]))
 
@@ -141,13 +144,13 @@ function leasesIn(sites: readonly Site[]): number[] {
     const name = site.getFunctionName()
     const lease = leaseIn(name)
     if (lease !== undefined) leases.push(lease)
-    // Whoever awaits the first of several can go on without the others: further out, nobody waits for sure.
+    // Code that awaits a `Promise.any` can go on without this branch, so functions further out do not wait for sure.
     else if (name === 'any' && (site.getPromiseIndex?.() ?? null) !== null) break
   }
   return leases
 }
 
-/** Minified files have one long line. */
+/** Greater than any column: a minified file may consist of one long line. */
 const LONGEST_LINE = 1e8
 const NONE = { place: '', position: 0, joins: false, lease: undefined, text: '' }
 
@@ -189,7 +192,7 @@ function framesOf(sites: readonly Site[]): Frame[] {
   return frames
 }
 
-/** The index of the function that this microtask has resumed: nothing of the user's has called it. */
+/** The index of the function that this microtask resumed, if it did: no user code has called that function. */
 function resumed(sites: readonly Site[]): number {
   const firstAsync = sites.findIndex(site => site.isAsync?.())
   let bottom = (firstAsync === -1 ? sites.length : firstAsync) - 1
@@ -200,11 +203,11 @@ function resumed(sites: readonly Site[]): number {
     if (url !== '' && !url.startsWith('node:')) break
     beneath = url
   }
-  // Beneath a function that an event has called are Node's `emit`, `listOnTimeout` and the like.
+  // If an event called the function, Node's `emit`, `listOnTimeout` or the like are beneath it.
   return beneath === MICROTASKS ? bottom : -1
 }
 
-/** In a bundle, of our functions only `Pool.lease` is ever seen: as the innermost one, suspended. */
+/** In a bundle, the only function of ours that is ever seen is `Pool.lease`, suspended as the innermost one. */
 const isLease = (site: Site): boolean =>
   HOME === undefined && site.isAsync?.() === true && site.getFunctionName() === 'lease'
 

@@ -1,11 +1,14 @@
-/** A token bucket: so much in a row, then so much a millisecond. What it is overdrawn by has to come in first. */
+/**
+ * A token bucket: allows a burst of `size`, then `rate` per millisecond. It may be overdrawn, and the debt has to be
+ * refilled first.
+ */
 export class TokenBucket {
   #level: number
   #asOf: number
   readonly #size: number
   readonly #rate: number
 
-  /** @param rate - tokens a millisecond of the caller's clock */
+  /** @param rate - tokens per millisecond of the caller's clock */
   constructor(size: number, rate: number, level: number, now: number) {
     this.#size = size
     this.#rate = rate
@@ -13,19 +16,19 @@ export class TokenBucket {
     this.#asOf = now
   }
 
-  /** How many there are now; negative while it is overdrawn. */
+  /** The tokens available now; negative while the bucket is overdrawn. */
   level(now: number): number {
     this.#level = Math.min(this.#size, this.#level + Math.max(now - this.#asOf, 0) * this.#rate)
     this.#asOf = now
     return this.#level
   }
 
-  /** Takes some, whether they are there or not. */
+  /** Takes tokens, even if that overdraws the bucket. */
   spend(tokens: number, now: number): void {
     this.#level = this.level(now) - tokens
   }
 
-  /** When it is overdrawn no more. */
+  /** When the bucket stops being overdrawn. */
   evenAt(now: number): number {
     return now + Math.max(-this.level(now), 0) / this.#rate
   }

@@ -108,6 +108,21 @@ describe('an idle connection', () => {
     assert.deepEqual(new Set(ends.map(({ reason }) => reason)), new Set(['idle']))
   })
 
+  test('that is kept warm is not closed because somebody asks for it before the round that validates it', async () => {
+    const scene = open({ max: 1, serverIdleTimeoutMillis: 2000, keepWarm: true }, {}, 0)
+    const { pool, clock, factory, ends } = scene
+    await fill(scene, 1)
+    // It is due after 1000 ms, and rounds come every 250 ms.
+    for (let idle = 1001; idle < 1250; idle += 17) {
+      await clock.advance(idle)
+      const lent = pool.acquire()
+      await clock.advance(0)
+      await pool.release(await lent)
+    }
+    assert.deepEqual(ends, [])
+    assert.ok(factory.onValidate.calls >= 15)
+  })
+
   test('is not retired because of a limit when halfClose is off and nobody gave one', async () => {
     let asked = 0
     const scene = open({ max: 1, halfClose: 'off' }, { serverIdleTimeout: async () => (asked += 1) })

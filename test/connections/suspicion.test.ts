@@ -4,7 +4,7 @@ import { connect, type Socket } from 'node:net'
 import { after, before, describe, test } from 'node:test'
 import { createPool, type Pool } from '../../src/index.ts'
 import { blindPoolFor, poolFor } from '../sockets/fault-matrix.ts'
-import { eventually } from '../support/factories.ts'
+import { aged, eventually } from '../support/factories.ts'
 import { type FaultServer, startFaultServer } from '../support/fault-server.ts'
 
 describe('one dead connection', () => {
@@ -41,8 +41,7 @@ describe('one dead connection', () => {
     )
     const all = await fill(pool, 20)
     for (const { socket } of all.slice(5)) silent.add(socket)
-    const idleSince = performance.now()
-    await eventually(() => performance.now() - idleSince > 60)
+    await aged(pool, 60)
     const one = await pool.acquire()
     assert.equal(silent.has(one.socket), false)
     await pool.release(one)

@@ -10,14 +10,21 @@ after(() => redis.stop())
 
 const TASKS = 300
 
-/** On a machine that does something else as well, a run may take longer. */
-const RUNS = 3
-/** Of plain acquires stacks alone prove nothing, so they have to stand for longer. */
-const SOON_MILLIS = { use: 200, acquire: 1000 }
+/**
+ * The deadline would free them as well. How soon the proof does it is seen on the injected clock, in knots.test.ts; a
+ * busy machine takes its time.
+ */
+const DEADLINE_MILLIS = 60_000
+const SOON_MILLIS = DEADLINE_MILLIS / 6
 
 /** @returns how long the knot stood, in milliseconds */
 async function scene(how: 'acquire' | 'use'): Promise<number> {
-  await using pool = createRedisPool(redis.url, { max: TASKS, min: TASKS, name: 'incident' })
+  await using pool = createRedisPool(redis.url, {
+    max: TASKS,
+    min: TASKS,
+    acquireTimeoutMillis: DEADLINE_MILLIS,
+    name: 'incident',
+  })
   await pool.ready({ timeoutMillis: 30_000 })
   let brokenAt = Number.NaN
   let tiedAt = Number.NaN
@@ -82,8 +89,7 @@ for (const how of ['acquire', 'use'] as const) {
   test(`300 tasks on 300 connections to Redis each take a second one: freed at once, nothing left (${how})`, {
     skip: redis.skip,
   }, async () => {
-    const times: number[] = []
-    while (times.length < RUNS && !times.some(time => time < SOON_MILLIS[how])) times.push(await scene(how))
-    assert.ok(Math.min(...times) < SOON_MILLIS[how], `${times.map(Math.round)} ms from the knot to its end`)
+    const took = await scene(how)
+    assert.ok(took < SOON_MILLIS, `${Math.round(took)} ms from the knot to its end`)
   })
 }

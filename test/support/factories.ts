@@ -185,10 +185,16 @@ export type Settled<T> =
 export const settledNow = <T>(promise: Promise<T>): Promise<Settled<T>> =>
   Promise.race([settling(promise), nextTurn({ state: 'pending' } as const)])
 
-/** How it ends, or `pending` if it has not ended within so many milliseconds. */
+/** How it ends, or `pending` if it has not ended within so many milliseconds; more if the loop stood still meanwhile. */
 export async function settledWithin<T>(promise: Promise<T>, within: number): Promise<Settled<T>> {
   const over = new AbortController()
-  const bound = pause(within, { state: 'pending' } as const, { signal: over.signal })
+  const { signal } = over
+  const patience = async (): Promise<Settled<never>> => {
+    await pause(within, undefined, { signal })
+    for (let polls = 0; polls < LEAST_POLLS; polls += 1) await pause(POLL_MILLIS, undefined, { signal })
+    return { state: 'pending' }
+  }
+  const bound = patience()
   bound.catch(() => {})
   try {
     return await Promise.race([settling(promise), bound])
@@ -203,18 +209,38 @@ const settling = <T>(promise: Promise<T>): Promise<Settled<T>> =>
     (reason: unknown) => ({ state: 'rejected', reason }) as const,
   )
 
+const POLL_MILLIS = 2
+/** So many are made however much time has passed: a process that stood still has not looked yet. */
+const LEAST_POLLS = 20
+
 /**
  * Polls until the condition holds.
  *
- * @throws Error once the bound (default 2000 ms) has passed, naming what was waited for
+ * @throws Error once the bound (default 10 s) has passed, naming what was waited for
  */
 export async function eventually(
   condition: () => boolean | Promise<boolean>,
   { within = 10_000, what = condition.toString() }: { within?: number; what?: string } = {},
 ): Promise<void> {
   const end = performance.now() + within
-  while (!(await condition())) {
-    if (performance.now() > end) throw new Error(`not within ${within} ms: ${what}`)
-    await pause(2)
+  for (let polls = 0; !(await condition()); polls += 1) {
+    if (performance.now() > end && polls > LEAST_POLLS) throw new Error(`not within ${within} ms: ${what}`)
+    await pause(POLL_MILLIS)
   }
+}
+
+/**
+ * Waits until what lies idle in the pool has grown older by so much. For a pool a stall of the loop ages nothing; a busy
+ * machine has many.
+ */
+export async function aged(
+  pool: { stats(): { stalls: { totalMillis: number } } },
+  millis: number,
+): Promise<void> {
+  const stalled = (): number => pool.stats().stalls.totalMillis
+  const since = performance.now() - stalled()
+  await eventually(() => performance.now() - stalled() - since > millis, {
+    within: millis + 20_000,
+    what: `${millis} ms without stalls`,
+  })
 }

@@ -3,10 +3,10 @@ import { KNOWN } from '../../api/option-table.ts'
 import type { PoolOptions } from '../../api/options.ts'
 import { isRecord, readRecord, show } from '../../api/read-input.ts'
 
-/** Which role a server must have for its connections to be lent. */
+/** The role that a server must have for its connections to be lent. */
 export type WantedRole = 'primary' | 'replica' | 'any'
 
-/** Options of the adapter itself, resolved. */
+/** The adapter's own options, resolved. */
 export interface AdapterOptions {
   readonly instances: number | undefined
   readonly role: WantedRole | undefined
@@ -20,26 +20,26 @@ export const NO_ADAPTER_OPTIONS: AdapterOptions = {
   cleanCommands: new Set(),
 }
 
-/** Options of a pool of Redis clients: those of any pool, and some about Redis. */
+/** Options of a pool of Redis clients: those of any pool, and some that concern Redis. */
 export interface RedisPoolOptions extends PoolOptions {
   /**
-   * How many processes have a pool like this one. With it the pool can tell, when it first connects, whether all of
-   * them together may ask for more clients than the server takes (`maxclients`): then there is a process warning.
+   * How many processes have a pool like this one. The pool then checks, when it first connects, whether all of them
+   * together may open more clients than the server accepts (`maxclients`), and emits a process warning if so.
    */
   instances?: number | undefined
   /**
-   * Whose connections are lent. `'primary'` (default) refuses those to a replica; `'replica'` (default where the
-   * options for ioredis say `role: 'slave'`) those to a primary; `'any'` (default with `readOnly`) none.
+   * The role of the servers whose connections are lent. `'primary'` (default) refuses replicas. `'replica'` (default
+   * where the ioredis options say `role: 'slave'`) refuses primaries. `'any'` (default with `readOnly`) refuses none.
    */
   role?: WantedRole | undefined
   /**
-   * Commands that leave no trace on their connection, of a module for example. A connection that carried a command
-   * that is not known is closed when it comes back. Case does not matter.
+   * Commands that leave nothing behind on their connection, for example those of a module. A connection that has sent
+   * an unknown command is closed when it is returned. Case does not matter.
    */
   cleanCommands?: readonly string[] | undefined
   /**
-   * Makes a new client ready to be lent, once, within `createTimeoutMillis`: loads a library, asks for a setting. When
-   * it fails, the connection is closed and counts as a failed create.
+   * Prepares a new client once before it is first lent, within `createTimeoutMillis`: loads a library, reads a setting.
+   * If it fails, the connection is closed and counts as a failed create.
    */
   prepare?(client: Redis, signal: AbortSignal): void | Promise<void>
 }
@@ -48,12 +48,15 @@ const ROLES: readonly unknown[] = ['primary', 'replica', 'any']
 
 const NAMES: ReadonlySet<string> = new Set([...KNOWN, 'instances', 'role', 'cleanCommands', 'prepare'])
 
-/** The options of the adapter, and those that are left for the pool. What is no object is left for the pool to refuse. */
+/**
+ * Splits the options into those of the adapter and those for the pool. A value that is not an object is passed on, so
+ * that the pool refuses it.
+ */
 export function splitOptions(given: RedisPoolOptions | undefined): {
   readonly adapter: AdapterOptions
   readonly pool: PoolOptions | undefined
   readonly prepare: RedisPoolOptions['prepare']
-  /** What is wrong with those of the adapter. */
+  /** What is wrong with the adapter's options. */
   readonly issues: readonly string[]
 } {
   const issues: string[] = []

@@ -1,24 +1,24 @@
-import type { PoolStats } from '../../api/stats.ts'
 import {
   BOUNDS_IN_SECONDS,
-  inSeconds,
   NUMBERS,
   type NumberMetric,
   PROCESS_NUMBERS,
+  type Spread,
   TIMES,
   type TimesMetric,
 } from './metric-table.ts'
-import { attributesOf, type Observable, observablePools, type PoolAttributes } from './observed-pools.ts'
+import type { Observable, PoolAttributes } from './observed-pools.ts'
+import { type PointOf, type Reading, readPools } from './reading.ts'
 
 /** One line of the exposition format. */
 export interface Sample {
-  /** With `_bucket`, `_sum` or `_count` in a histogram. */
+  /** In a histogram, with the suffix `_bucket`, `_sum` or `_count`. */
   readonly name: string
   readonly labels: Readonly<Record<string, string>>
   readonly value: number
 }
 
-/** A metric as Prometheus knows it. */
+/** A metric family in Prometheus's sense. */
 export interface Family {
   readonly name: string
   readonly help: string
@@ -26,14 +26,11 @@ export interface Family {
   readonly samples: readonly Sample[]
 }
 
-interface Observed {
-  readonly stats: PoolStats
-  readonly labels: Readonly<Record<string, string>>
-}
-
 const underscored = (name: string): string => name.replaceAll(/[^a-zA-Z0-9_]/g, '_')
 
-/** OpenTelemetry's translation: dots to underscores, the unit as a suffix, and `_total` for what only grows. */
+/**
+ * Translates names as OpenTelemetry does: dots become underscores, the unit becomes a suffix, counters get `_total`.
+ */
 export function prometheusName({ name, unit, kind }: { name: string; unit: string; kind: string }): string {
   const suffix = unit === 's' ? '_seconds' : ''
   return `${underscored(name)}${suffix}${kind === 'counter' ? '_total' : ''}`
@@ -42,7 +39,7 @@ export function prometheusName({ name, unit, kind }: { name: string; unit: strin
 const labelsOf = (attributes: PoolAttributes): Record<string, string> =>
   Object.fromEntries(Object.entries(attributes).map(([name, value]) => [underscored(name), String(value)]))
 
-/** Every family that there can be. */
+/** Every family that can occur. */
 export const DESCRIPTIONS: readonly Omit<Family, 'samples'>[] = [
   ...NUMBERS,
   ...TIMES,
@@ -54,64 +51,42 @@ function describe(metric: NumberMetric | TimesMetric): Omit<Family, 'samples'> {
   return { name: prometheusName(metric), help: metric.description, type }
 }
 
-/** The metrics of these pools; of one whose stats fail, none. */
-export function families(pools: readonly Observable[] = observablePools()): Family[] {
-  const observed = pools.flatMap((pool): Observed[] => {
-    try {
-      return [{ stats: pool.stats(), labels: labelsOf(attributesOf(pool)) }]
-    } catch {
-      return []
-    }
+/** The metrics of these pools in Prometheus's terms. */
+export const families = (pools?: readonly Observable[]): Family[] => readPools(pools).map(family)
+
+function family(reading: Reading): Family {
+  const description = describe(reading.metric)
+  const { name } = description
+  if (reading.kind === 'times')
+    return { ...description, samples: reading.points.flatMap(point => buckets(name, point)) }
+  const samples = reading.points.map(({ attributes, value }) => ({
+    name,
+    labels: labelsOf(attributes),
+    value,
+  }))
+  return { ...description, samples }
+}
+
+/** In Prometheus, each bucket includes the lower ones. */
+function buckets(name: string, { attributes, value }: PointOf<Spread>): Sample[] {
+  const labels = labelsOf(attributes)
+  let below = 0
+  const bounded = BOUNDS_IN_SECONDS.map((bound, index) => {
+    below += value.counts[index] ?? 0
+    return { name: `${name}_bucket`, labels: { ...labels, le: String(bound) }, value: below }
   })
-  const [any] = observed
   return [
-    ...NUMBERS.map(metric => numbers(metric, observed)),
-    ...TIMES.map(metric => histogram(metric, observed)),
-    ...PROCESS_NUMBERS.map(metric => numbers(metric, any === undefined ? [] : [{ ...any, labels: {} }])),
-  ].filter(({ samples }) => samples.length > 0)
-}
-
-function numbers(metric: NumberMetric, observed: readonly Observed[]): Family {
-  const description = describe(metric)
-  const { name } = description
-  return {
-    ...description,
-    samples: observed.flatMap(({ stats, labels }) =>
-      metric.read(stats).map(({ value, attributes = {} }) => ({
-        name,
-        labels: { ...labels, ...labelsOf(attributes) },
-        value,
-      })),
-    ),
-  }
-}
-
-function histogram(metric: TimesMetric, observed: readonly Observed[]): Family {
-  const description = describe(metric)
-  const { name } = description
-  return {
-    ...description,
-    samples: observed.flatMap(({ stats, labels }) => {
-      const { count, sum, counts } = inSeconds(stats.times[metric.what])
-      let below = 0
-      const buckets = BOUNDS_IN_SECONDS.map((bound, index) => {
-        below += counts[index] ?? 0
-        return { name: `${name}_bucket`, labels: { ...labels, le: String(bound) }, value: below }
-      })
-      return [
-        ...buckets,
-        { name: `${name}_bucket`, labels: { ...labels, le: '+Inf' }, value: count },
-        { name: `${name}_sum`, labels, value: sum },
-        { name: `${name}_count`, labels, value: count },
-      ]
-    }),
-  }
+    ...bounded,
+    { name: `${name}_bucket`, labels: { ...labels, le: '+Inf' }, value: value.count },
+    { name: `${name}_sum`, labels, value: value.sum },
+    { name: `${name}_count`, labels, value: value.count },
+  ]
 }
 
 /** The `Content-Type` of {@link exposition}. */
 export const CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
 
-/** Prometheus's text format, version 0.0.4. */
+/** Renders families in Prometheus's text format, version 0.0.4. */
 export function exposition(all: readonly Family[] = families()): string {
   const lines: string[] = []
   for (const { name, help, type, samples } of all) {

@@ -1,26 +1,26 @@
 import type { PoolStats, TimesOf } from '../../api/stats.ts'
 
-/** One value of a metric, with the attributes that it has beside those of its pool. */
+/** One value of a metric, with any attributes beyond those of its pool. */
 export interface Point {
   readonly value: number
   readonly attributes?: Readonly<Record<string, string>>
 }
 
 interface Described {
-  /** OpenTelemetry's name. */
+  /** The name in OpenTelemetry. */
   readonly name: string
-  /** In UCUM, annotations in braces. */
+  /** A UCUM unit, with annotations in braces. */
   readonly unit: string
   readonly description: string
 }
 
-/** A number that is read from the stats of a pool: so it cannot drift. */
+/** A number that is read from a pool's stats each time, so it cannot drift away from them. */
 export interface NumberMetric extends Described {
   readonly kind: 'upDownCounter' | 'gauge' | 'counter'
   read(stats: PoolStats): readonly Point[]
 }
 
-/** Times, in seconds. */
+/** A distribution of times, in seconds. */
 export interface TimesMetric extends Described {
   readonly kind: 'histogram'
   readonly what: keyof PoolStats['times']
@@ -41,8 +41,9 @@ const metric = (
 ): NumberMetric => ({ name, kind, unit, description, read })
 
 /**
- * The pool metrics of OpenTelemetry's semantic conventions, in their words; nothing of ours is under `db.`.
- * `used` is lent, or being validated or reset: whatever is open and not free to be lent.
+ * The pool metrics of OpenTelemetry's semantic conventions, with their names and descriptions. Our own metrics never
+ * use the prefix `db.`. A connection counts as `used` while it is lent, validated or reset, that is, open but not free
+ * to be lent.
  */
 const CONVENTIONAL: readonly NumberMetric[] = [
   metric(
@@ -90,7 +91,7 @@ const CONVENTIONAL: readonly NumberMetric[] = [
   ),
 ]
 
-/** What the conventions have no name for. */
+/** Metrics for which the conventions have no name. */
 const OURS: readonly NumberMetric[] = [
   metric(
     'lifeguard.connections',
@@ -128,8 +129,15 @@ const OURS: readonly NumberMetric[] = [
     'How long whoever has waited longest has waited; 0 if nobody waits.',
     stats => seconds(stats.oldestWaitMillis),
   ),
-  metric('lifeguard.create_errors', 'counter', '{error}', 'Creates that failed.', stats =>
-    one(stats.totals.createErrors),
+  metric(
+    'lifeguard.dirty',
+    'counter',
+    CONNECTION,
+    'Connections that were ended because of what was left on them, by what that was.',
+    stats => split('lifeguard.left', stats.dirtyBy),
+  ),
+  metric('lifeguard.create_errors', 'counter', '{error}', 'Creates that failed, by error.', stats =>
+    split('error.type', stats.createErrorsBy),
   ),
   metric('lifeguard.aborted', 'counter', '{request}', 'Acquires aborted by their signal.', stats =>
     one(stats.totals.aborted),
@@ -179,10 +187,10 @@ const OURS: readonly NumberMetric[] = [
   ),
 ]
 
-/** Of each pool. */
+/** The number metrics of each pool. */
 export const NUMBERS: readonly NumberMetric[] = [...CONVENTIONAL, ...OURS]
 
-/** Of the whole process: the same in the stats of every pool. */
+/** Metrics of the whole process. Every pool's stats contain the same values. */
 export const PROCESS_NUMBERS: readonly NumberMetric[] = [
   metric(
     'lifeguard.log.dropped',
@@ -217,13 +225,21 @@ export const TIMES: readonly TimesMetric[] = [
   },
 ]
 
-/** The bounds of all our histograms, in seconds. */
+/** The bucket bounds of all histograms, in seconds. */
 export const BOUNDS_IN_SECONDS: readonly number[] = [
   0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10,
 ]
 
 /** A histogram in seconds. */
-export const inSeconds = ({ count, sumMillis, maxMillis, counts }: TimesOf) => ({
+export interface Spread {
+  readonly count: number
+  readonly sum: number
+  readonly max: number
+  /** The count of each bucket alone. There is one more than there are bounds. */
+  readonly counts: number[]
+}
+
+export const inSeconds = ({ count, sumMillis, maxMillis, counts }: TimesOf): Spread => ({
   count,
   sum: sumMillis / 1000,
   max: maxMillis / 1000,

@@ -1,47 +1,48 @@
+import { backoff } from '../time/backoff.ts'
 import { type Clock, systemClock, type Timer } from '../time/clock.ts'
 import { type Outlet, outletOf, type StandardFd } from './output.ts'
 
-/** A pipe takes this much at once or not at all (PIPE_BUF of Linux), so lines are not torn. */
+/** A pipe takes this many bytes in one piece or not at all (PIPE_BUF on Linux), so lines are not torn. */
 const ATOMIC_BYTES = 4096
-/** The first pause before a full outlet is tried again, and the longest. Milliseconds. */
+/** The first and the longest pause before a full outlet is tried again. Milliseconds. */
 const FIRST_PAUSE = 10
 const LONGEST_PAUSE = 320
-/** At the end of the process, a reader that is merely slow gets so long to take what is left. Milliseconds. */
-const FAREWELL_MILLIS = 1000
-/** One that has not read a byte for this long is not slow but gone. Milliseconds. */
+/** How long a slow reader may take at the end of the process to read what is left. Milliseconds. */
+const EXIT_WAIT_MILLIS = 1000
+/** A reader that has not read a byte for this long counts as gone, not slow. Milliseconds. */
 const GONE_MILLIS = 100
 
-/** How a {@link LogSink} is made. */
+/** Options of a {@link LogSink}. */
 export interface LogSinkOptions {
   /** 1 for stdout or 2 (default) for stderr. */
   fd?: StandardFd
-  /** Most bytes of text kept while nobody reads. Default 262144, minimum 4096. */
+  /** The most bytes of text that are kept while nobody reads. Default 262144, minimum 4096. */
   maxBytes?: number
 }
 
 interface Entry {
   bytes: Uint8Array
-  /** A line of the user's, and not a notice of our own. */
+  /** True for a line from the caller, false for the sink's own notices. */
   readonly counts: boolean
 }
 
 /**
- * A place for log lines that never blocks the event loop, never holds more than a bounded ring in memory and never
- * keeps the process from ending: what nobody reads is dropped and counted, and "… 1234 lines dropped" said in its
+ * An output for log lines that never blocks the event loop, keeps only a bounded ring in memory and never keeps the
+ * process alive. Lines that cannot be kept are dropped and counted, and "… 1234 lines dropped" is written in their
  * place once there is room. Lines keep their order.
  *
  *     write ─► outlet, as long as it takes all
  *         └──► ring [ old … new ] ─► outlet, when it has room again
- *                 └──► full: dropped, counted; until the ring is half empty, so that gaps are few
+ *                 └──► full: dropped and counted, until the ring is half empty, so that there are few gaps
  */
 export class LogSink {
-  /** Lines that have left the process. */
+  /** How many lines have left the process. */
   written = 0
-  /** Lines that have not, and will not. */
+  /** How many lines were dropped and will never be written. */
   dropped = 0
-  /** Lines that wait in memory. */
+  /** How many lines wait in memory. */
   waiting = 0
-  /** Those that have lines to write before the process ends. */
+  /** The sinks that still have lines to write before the process ends. */
   static readonly #unwritten = new Set<LogSink>()
   static #watchesExit = false
   readonly #fd: StandardFd
@@ -51,15 +52,18 @@ export class LogSink {
   #outlet: Outlet | undefined
   #ring: Entry[] = []
   #ringBytes = 0
-  #untold = 0
+  #unreported = 0
   #isDropping = false
   #timer: Timer | undefined
-  #pause = FIRST_PAUSE
+  #rounds = 0
   #triedAt = Number.NEGATIVE_INFINITY
   #movedAt = 0
-  #farewellSince: number | undefined
+  #exitWaitSince: number | undefined
 
-  /** @internal @param outlet - for tests; made from the descriptor when the first line comes, otherwise */
+  /**
+   * @internal
+   * @param outlet - for tests; otherwise it is created from the descriptor at the first line
+   */
   constructor(options: LogSinkOptions = {}, label = '', clock: Clock = systemClock, outlet?: Outlet) {
     const { fd = 2, maxBytes = 262_144 } = options
     if (fd !== 1 && fd !== 2) throw new RangeError(`fd must be 1 or 2, got ${fd}`)
@@ -71,20 +75,20 @@ export class LogSink {
     this.#outlet = outlet
   }
 
-  /** Would a line be dropped now? Ask before making one that costs something, and then {@link drop} it. */
+  /** Would a line be dropped now? Check this before building an expensive line, and call {@link drop} instead. */
   get isFull(): boolean {
     if (this.#isDropping && this.#isTime()) this.flush()
     return this.#isDropping
   }
 
-  /** Counts a line that was not even made. */
+  /** Counts a line as dropped that was never built. */
   drop(): void {
     this.dropped += 1
-    this.#untold += 1
+    this.#unreported += 1
   }
 
   /**
-   * Writes one line, with its line break. Synchronous where there is room.
+   * Writes one line, which must end with a line break. Synchronous if there is room.
    * @returns false if it was dropped
    */
   write(line: string): boolean {
@@ -105,24 +109,24 @@ export class LogSink {
     return true
   }
 
-  /** Writes what waits, as far as there is room. */
+  /** Writes waiting lines as far as there is room. */
   flush(): void {
     this.#outlet ??= outletOf(this.#fd, () => this.#clock.now())
     const now = this.#clock.now()
     this.#triedAt = now
     let moved = false
-    this.#tellDropped()
+    this.#reportDropped()
     while (this.#ring.length > 0) {
       const chunk = this.#chunk()
       const taken = this.#outlet.write(chunk)
       if (taken > 0) moved = true
       this.#took(taken)
-      this.#tellDropped()
+      this.#reportDropped()
       if (taken < chunk.length) break
     }
     if (moved) {
       this.#movedAt = now
-      this.#pause = FIRST_PAUSE
+      this.#rounds = 0
     }
     if (this.#ring.length > 0) this.#retryLater()
     else LogSink.#unwritten.delete(this)
@@ -134,7 +138,7 @@ export class LogSink {
     if (entry.counts) this.waiting += 1
   }
 
-  /** The first entries, as many as a pipe takes in one piece; one that is longer goes alone. */
+  /** The first entries, as many as a pipe takes in one piece. A longer entry goes alone. */
   #chunk(): Uint8Array {
     let size = 0
     let count = 0
@@ -169,11 +173,11 @@ export class LogSink {
     if (whole > 0) this.#ring.splice(0, whole)
   }
 
-  /** In the place of the lines that are missing: after what is older, before what is accepted from now on. */
-  #tellDropped(): void {
-    if (this.#untold === 0 || this.#ringBytes > this.#maxBytes / 2) return
-    this.#push({ bytes: Buffer.from(`${this.#label}… ${this.#untold} lines dropped\n`), counts: false })
-    this.#untold = 0
+  /** Adds the notice in place of the dropped lines: after the older lines, before those accepted from now on. */
+  #reportDropped(): void {
+    if (this.#unreported === 0 || this.#ringBytes > this.#maxBytes / 2) return
+    this.#push({ bytes: Buffer.from(`${this.#label}… ${this.#unreported} lines dropped\n`), counts: false })
+    this.#unreported = 0
     this.#isDropping = false
   }
 
@@ -184,21 +188,21 @@ export class LogSink {
   #retryLater(): void {
     LogSink.#watchExit(this)
     if (this.#timer !== undefined) return
-    // Unref'd: log lines are no reason to go on living.
-    this.#timer = this.#clock.after(this.#pause, () => {
+    // Log lines must not keep the process alive.
+    this.#timer = this.#clock.after(backoff(this.#rounds, FIRST_PAUSE, LONGEST_PAUSE), () => {
       this.#timer = undefined
       this.flush()
     })
-    this.#pause = Math.min(this.#pause * 2, LONGEST_PAUSE)
+    this.#rounds += 1
   }
 
-  /** One listener each for all sinks, and none of them is kept once it has written what it had. */
+  /** All sinks share one listener per event. A sink is forgotten once it has written all its lines. */
   static #watchExit(sink: LogSink): void {
     LogSink.#unwritten.add(sink)
     if (LogSink.#watchesExit) return
     LogSink.#watchesExit = true
     process.on('beforeExit', () => {
-      for (const left of LogSink.#unwritten) left.#farewell()
+      for (const left of LogSink.#unwritten) left.#waitForReader()
     })
     process.on('exit', () => {
       for (const left of LogSink.#unwritten) {
@@ -208,14 +212,14 @@ export class LogSink {
     })
   }
 
-  /** The process has nothing left to do: a reader that is merely slow gets a moment more. */
-  #farewell(): void {
+  /** Called when the process has nothing left to do: gives a slow reader a little more time. */
+  #waitForReader(): void {
     this.flush()
     if (this.#ring.length === 0) return
     const now = this.#clock.now()
-    this.#farewellSince ??= now
-    const isGone = now - Math.max(this.#movedAt, this.#farewellSince) > GONE_MILLIS
-    if (isGone || now - this.#farewellSince > FAREWELL_MILLIS) return
+    this.#exitWaitSince ??= now
+    const isGone = now - Math.max(this.#movedAt, this.#exitWaitSince) > GONE_MILLIS
+    if (isGone || now - this.#exitWaitSince > EXIT_WAIT_MILLIS) return
     this.#timer?.cancel()
     this.#timer = this.#clock.after(FIRST_PAUSE, () => {
       this.#timer = undefined

@@ -3,15 +3,15 @@ import createDebug from 'debug'
 import { messageOf } from '../../api/errors.ts'
 import { LogSink } from './log-sink.ts'
 
-/** What debug writes with unless its user has put something else in its place. */
+/** The function that debug writes with, unless its user has replaced it. */
 const debugsOwn = createDebug.log
-/** Set before we came? debug's own is the one that writes to stderr and formats on the way. */
+/** Was it replaced before this file was loaded? debug's own function formats the line and writes to stderr. */
 const wasReplaced = !/process\.stderr\.write/.test(String(debugsOwn))
 
-/** Where the library's own lines go: never blocking, never growing, never holding the process. */
+/** Where the library's own lines go. It never blocks, never grows without bound, and never keeps the process alive. */
 export const sink = new LogSink({}, 'lifeguard-pool: ')
 
-/** In the place of debug's own, which has Node keep in memory without bound what nobody reads. */
+/** Used instead of debug's own function, with which Node keeps unread lines in memory without bound. */
 function write(this: unknown, ...args: unknown[]): void {
   if (createDebug.log !== debugsOwn || wasReplaced) {
     Reflect.apply(createDebug.log, this, args)
@@ -21,7 +21,7 @@ function write(this: unknown, ...args: unknown[]): void {
     sink.drop()
     return
   }
-  // debug's types do not have it: what DEBUG_COLORS, DEBUG_DEPTH and the like ask for.
+  // What DEBUG_COLORS, DEBUG_DEPTH and so on ask for. debug's types leave it out.
   const { inspectOpts = {} } = createDebug as { inspectOpts?: object }
   sink.write(`${formatWithOptions(inspectOpts, ...args)}\n`)
 }
@@ -32,22 +32,25 @@ export interface LogChannel {
   readonly enabled: boolean
 }
 
-/** What a line is about may be the user's own, and throw as it is shown: that must not reach the step that tells of it. */
+/**
+ * Creates a channel. A logged value may be the user's and throw while it is formatted. That must not reach the step
+ * that logs it.
+ */
 function channel(name: string): LogChannel {
   const debug = createDebug(`lifeguard-pool:${name}`)
   debug.log = write
-  const tell = (format: string, ...args: unknown[]): void => {
+  const print = (format: string, ...args: unknown[]): void => {
     try {
       debug(format, ...args)
     } catch (error) {
-      tellShort(debug, format, args, error)
+      logShortened(debug, format, args, error)
     }
   }
-  return Object.defineProperty(tell, 'enabled', { get: () => debug.enabled }) as LogChannel
+  return Object.defineProperty(print, 'enabled', { get: () => debug.enabled }) as LogChannel
 }
 
-/** The line without what cannot be shown. */
-function tellShort(debug: createDebug.Debugger, format: string, args: unknown[], error: unknown): void {
+/** Logs the line without the values that cannot be formatted. */
+function logShortened(debug: createDebug.Debugger, format: string, args: unknown[], error: unknown): void {
   const shown = args.map(arg =>
     (typeof arg === 'object' && arg !== null) || typeof arg === 'function'
       ? `something that cannot be shown (${messageOf(error)})`
@@ -56,13 +59,13 @@ function tellShort(debug: createDebug.Debugger, format: string, args: unknown[],
   try {
     debug(format, ...shown)
   } catch {
-    // A `log` function of the user's.
+    // The user's own `log` function throws.
   }
 }
 
 /**
- * Whether loans are traced. debug's own `enabled` is a getter that costs as much as a tenth of a loan, so the answer
- * is kept, and looked up again whenever a connection is made.
+ * Whether loans are logged. debug's `enabled` is a getter that costs up to a tenth of a loan, so the value is cached.
+ * It is refreshed whenever a connection is created.
  */
 export const tracing = { loans: false }
 
@@ -70,7 +73,7 @@ export function refreshTracing(): void {
   tracing.loans = log.lend.enabled
 }
 
-/** The `DEBUG=lifeguard-pool:*` channels. Ask `.enabled` first where the arguments cost anything to make. */
+/** The `DEBUG=lifeguard-pool:*` channels. Check `.enabled` first where building the arguments costs anything. */
 export const log = {
   pool: channel('pool'),
   create: channel('create'),

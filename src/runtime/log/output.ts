@@ -11,29 +11,31 @@ import {
 import { isatty } from 'node:tty'
 import { withoutStack } from '../stack-limit.ts'
 
-/** Where lines leave the process. It takes what there is room for at this moment, and never waits for more. */
+/** Where lines leave the process. It takes as many bytes as there is room for right now, and never waits. */
 export interface Outlet {
-  /** @returns how many of the bytes were taken; 0 when there is no room, or nothing can be written now */
+  /** @returns how many bytes were taken; 0 if there is no room, or nothing can be written now */
   write(bytes: Uint8Array): number
 }
 
-/** Node's streams over file descriptors 1 and 2. */
+/** The descriptors of `process.stdout` and `process.stderr`. */
 export type StandardFd = 1 | 2
 
 /** Linux: the flag of an open file description, as /proc shows it (octal). */
 const O_NONBLOCK = 0o4000
-/** For how long the flags of a description shared with other processes are believed: a look takes 15 µs. Milliseconds. */
+/**
+ * How long the flags of a description shared with other processes are trusted. Reading them takes 15 µs. Milliseconds.
+ */
 const FLAGS_HOLD_MILLIS = 1
 
 const streamOf = (fd: StandardFd): NodeJS.WriteStream => (fd === 1 ? process.stdout : process.stderr)
 
 /**
- * The way out of the process by one of its standard descriptors, whatever is behind it.
+ * Returns the outlet for one of the standard descriptors, whatever is behind it.
  *
- * A plain file is written to directly. A pipe or a terminal on Linux gets an open description of our own, as the flags
- * of the one that was inherited belong to other processes, too: made non-blocking, it would be so for them, and any of
- * them may make it blocking again. A socket cannot be opened again (ENXIO), so its inherited description has to do,
- * while /proc says that it does not block. Elsewhere there is only Node's own stream.
+ * A plain file is written to directly. A pipe or a terminal on Linux is opened again, because the flags of the
+ * inherited description are shared with other processes: making it non-blocking would affect them, and any of them may
+ * make it blocking again. A socket cannot be opened again (ENXIO), so the inherited description is used while /proc
+ * shows that it is non-blocking. On other systems, only Node's own stream is available.
  */
 export function outletOf(fd: StandardFd, now: () => number): Outlet {
   try {
@@ -46,9 +48,9 @@ export function outletOf(fd: StandardFd, now: () => number): Outlet {
       if (flagsOf(fd) !== undefined) return new Shared(fd, now)
     }
   } catch {
-    // The descriptor is closed, or --permission forbids to look: the stream knows what to do.
+    // The descriptor is closed, or `--permission` forbids reading it. Node's stream handles both.
   }
-  return new Behind(streamOf(fd))
+  return new NodeStream(streamOf(fd))
 }
 
 function reopened(fd: StandardFd): number | undefined {
@@ -56,17 +58,20 @@ function reopened(fd: StandardFd): number | undefined {
   try {
     return openSync(`/proc/self/fd/${fd}`, O_WRONLY | O_NONBLOCK | O_NOCTTY)
   } catch {
-    // No /proc, no permission (the process has changed its user), or a pipe that has lost its reader.
+    // There is no /proc, no permission (the process has changed its user), or the pipe has lost its reader.
     return undefined
   }
 }
 
-/** A descriptor that never blocks, or that blocks only as long as a disk does. */
+/** A descriptor that never blocks, or only for as long as a disk write takes. */
 class Direct implements Outlet {
   readonly #fd: number
   readonly #stream: NodeJS.WriteStream | undefined
 
-  /** @param stream - Node's own stream to the same place: what waits in it is older, and may be half written */
+  /**
+   * @param stream - Node's own stream to the same place. Its waiting data is older and may be half written, so it goes
+   * first.
+   */
   constructor(fd: number, stream?: NodeJS.WriteStream) {
     this.#fd = fd
     this.#stream = stream
@@ -78,28 +83,31 @@ class Direct implements Outlet {
 }
 
 /**
- * The inherited description itself, only while it does not block. A worker thread cannot make it so: its stream hands
- * lines to the main thread. Making a stream there is what the first of them does, so only that goes this way.
+ * The inherited description, used only while it is non-blocking. A worker thread cannot make it so, because its stream
+ * passes lines to the main thread. The first line there goes through Node's stream, which makes the main thread create
+ * its own stream and with it a non-blocking descriptor; the lines after that go directly.
  */
 class Shared implements Outlet {
   readonly #fd: StandardFd
-  readonly #behind: Behind
+  readonly #stream: NodeStream
   readonly #now: () => number
   #safeUntil = Number.NEGATIVE_INFINITY
 
   constructor(fd: StandardFd, now: () => number) {
     this.#fd = fd
     this.#now = now
-    this.#behind = new Behind(streamOf(fd))
+    this.#stream = new NodeStream(streamOf(fd))
   }
 
   write(bytes: Uint8Array): number {
     if (streamOf(this.#fd).writableLength > 0) return 0
     if (this.#isSafe()) return writeNow(this.#fd, bytes)
-    return handleOf(this.#fd) === undefined ? this.#behind.write(bytes) : 0
+    return handleOf(this.#fd) === undefined ? this.#stream.write(bytes) : 0
   }
 
-  /** Node made it non-blocking when it made its stream; whoever else has it may have changed that. */
+  /**
+   * Node makes the description non-blocking when it creates its stream. Another process may have changed that since.
+   */
   #isSafe(): boolean {
     const now = this.#now()
     if (now < this.#safeUntil) return true
@@ -111,10 +119,10 @@ class Shared implements Outlet {
 }
 
 /**
- * Node's stream, given a chunk only when it holds nothing: so what waits in memory is at most that chunk. While it
- * does, it holds the process; that cannot be helped here, as nothing can be taken out of a stream again.
+ * Node's stream, given a chunk only when it holds nothing, so at most one chunk waits in its memory. That chunk keeps
+ * the process alive, and nothing can prevent this, because data cannot be taken back out of a stream.
  */
-class Behind implements Outlet {
+class NodeStream implements Outlet {
   readonly #stream: NodeJS.WriteStream
 
   constructor(stream: NodeJS.WriteStream) {
@@ -124,7 +132,7 @@ class Behind implements Outlet {
   write(bytes: Uint8Array): number {
     const stream = this.#stream
     if (stream.writableLength > 0 || stream.destroyed || stream.writableEnded) return 0
-    // As console does it: a reader that has gone must not bring the process down.
+    // The console does the same: a reader that has gone must not crash the process.
     stream.on('error', ignore)
     stream.write(bytes, () => stream.off('error', ignore))
     return bytes.length
@@ -135,7 +143,7 @@ function ignore(): void {}
 
 function writeNow(fd: number, bytes: Uint8Array): number {
   try {
-    // A full pipe is an error to Node, and the stack of it would cost more than the rest.
+    // Node reports a full pipe as an error, and its stack would cost more than the rest.
     return withoutStack(() => writeSync(fd, bytes))
   } catch {
     // EAGAIN: no room. EPIPE, ENOSPC, EIO: no room either, perhaps later.
@@ -147,7 +155,7 @@ interface StreamHandle {
   setBlocking?(blocking: boolean): void
 }
 
-/** Private to Node; the stream of a worker thread has none, as it writes through the main thread. */
+/** A private field of Node's. The stream of a worker thread has none, because it writes through the main thread. */
 function handleOf(fd: StandardFd): StreamHandle | undefined {
   return (streamOf(fd) as { _handle?: StreamHandle | null })._handle ?? undefined
 }
@@ -159,7 +167,7 @@ function flagsOf(fd: StandardFd): number | undefined {
 
 const isNonBlocking = (fd: StandardFd): boolean => ((flagsOf(fd) ?? 0) & O_NONBLOCK) !== 0
 
-/** What a file of /proc says; nothing where there is none. */
+/** The content of a file in /proc; empty if it cannot be read. */
 export function textOf(path: string): string {
   try {
     return readFileSync(path, 'latin1')
@@ -168,7 +176,7 @@ export function textOf(path: string): string {
   }
 }
 
-/** Where a link of /proc leads; nothing where there is none. */
+/** The target of a link in /proc; empty if it cannot be read. */
 export function linkOf(path: string): string {
   try {
     return readlinkSync(path)
@@ -178,14 +186,15 @@ export function linkOf(path: string): string {
 }
 
 /**
- * Adds text to a file that only this user can read, made if there is none. Does not wait, also if the file is a named
- * pipe that nobody reads. What others could have put in its place is refused: a link, or a file that is somebody else's.
+ * Appends text to a file that only this user can read, and creates the file if needed. Does not wait, even if the file
+ * is a named pipe that nobody reads. Refuses anything that others could have put in its place: a link, or another
+ * user's file.
  *
- * @throws Error if that was not possible
+ * @throws Error if it cannot be written
  */
 export function appendNow(file: string, text: string): void {
   const { O_WRONLY, O_APPEND, O_CREAT, O_NONBLOCK, O_NOFOLLOW } = constants
-  // Where there is no such flag (Windows) it is undefined, and a link is followed.
+  // Windows has no O_NOFOLLOW, so links are followed there.
   const fd = openSync(file, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | (O_NOFOLLOW ?? 0), 0o600)
   try {
     keepPrivate(fd)

@@ -2,30 +2,30 @@ import { LONGEST_MILLIS } from '../../api/option-table.ts'
 import type { Clock, Timer } from './clock.ts'
 
 /**
- * A turn of the loop that takes this long, or a timer that is this late, counts as a stall of the event loop. Well
- * above the scheduling noise of a loaded machine, well below any deadline worth setting.
+ * A turn of the event loop that takes this long counts as a stall, and so does a timer that fires this late. The value
+ * is well above the scheduling noise of a loaded machine and well below any deadline worth setting. Milliseconds.
  */
 export const STALL_MILLIS = 25
 
-/** Is told how late timers fire. */
+/** Is called when a timer fires late. */
 export interface StallListener {
   /**
-   * A timer fires this many milliseconds late.
-   * @returns whether the loop has stood still just now, so that what came meanwhile still lies unread in the kernel
+   * Is called with how many milliseconds late a timer fired.
+   * @returns whether the event loop has just been blocked, so that data that arrived meanwhile is still unread in the
+   * kernel
    */
   late(millis: number): boolean
 }
 
 /**
- * At most so many turns in a row, each of them a stall, are waited for: a loop that is always late must not put the
- * alarm off for ever.
+ * The alarm waits for at most this many stalled turns in a row. Otherwise a loop that is always late would delay it for
+ * ever.
  */
 const MOST_YIELDS = 3
 
 /**
- * One timer that can be set earlier at any time. When it fires after a stall, it lets the poll phase run first. Node
- * runs due timers before it polls, so at that moment the answers that came in
- * time still lie unread in the kernel.
+ * One timer that can be moved to an earlier time whenever needed. When it fires after a stall, it lets the poll phase
+ * run first: Node runs due timers before it polls, so answers that arrived in time are still unread in the kernel then.
  */
 export class Alarm {
   readonly #clock: Clock
@@ -48,8 +48,8 @@ export class Alarm {
   }
 
   /**
-   * Rings at that time, or earlier if it is set to an earlier time already. An infinite time holds the process and
-   * never rings.
+   * Rings at this time, or at the time set before if that is earlier. With an infinite time, it keeps the process alive
+   * (see {@link hold}) and never rings.
    */
   set(at: number): void {
     if (this.isSet && at >= this.#at) return
@@ -57,7 +57,7 @@ export class Alarm {
     if (!this.#yielding) this.#arm()
   }
 
-  /** Whether waiting for it keeps the process alive. */
+  /** Sets whether the pending alarm keeps the process alive. */
   hold(held: boolean): void {
     if (held === this.#held) return
     this.#held = held
@@ -92,7 +92,7 @@ export class Alarm {
     this.#clock.turn(() => {
       if (!this.#yielding) return
       const now = this.#clock.now()
-      // What was delivered in this turn may have blocked the loop again.
+      // A callback that ran in this turn may have blocked the loop again.
       if (this.#stalls.late(now - since) && left > 1) {
         this.#yield(now, left - 1)
         return
@@ -103,7 +103,8 @@ export class Alarm {
   }
 
   #ringIfDue(): void {
-    // Not yet: the delay was capped, a timer may fire a fraction early, or the alarm was cleared and set anew.
+    // It may be too early: the delay was capped, a timer can fire a fraction early, or the alarm was cleared and set
+    // again.
     const now = this.#clock.now()
     if (now < this.#at) this.#arm(now)
     else this.#end()

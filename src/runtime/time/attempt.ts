@@ -4,12 +4,12 @@ import type { Clock } from './clock.ts'
 import { Deadlines } from './deadlines.ts'
 import type { Stalls } from './stalls.ts'
 
-/** How a hook ended. It always ends: by its own answer or by its deadline. */
+/** How a hook ended. Every hook ends, either with its own result or at its deadline. */
 export type Outcome<R> =
   | { readonly ok: true; readonly value: R }
   | { readonly ok: false; readonly error: unknown; readonly timedOut: boolean }
 
-/** What the deadline of a hook needs from the pool. */
+/** What the deadline of a hook needs from its pool. */
 export interface HookLimits {
   readonly clock: Clock
   readonly stalls: Stalls
@@ -30,16 +30,16 @@ export class HookRun {
   }
 }
 
-/** The deadlines of all hooks of a pool. */
+/** Creates the deadlines that all hooks of a pool share. */
 export const newHookDeadlines = (clock: Clock, stalls: Stalls): Deadlines<HookRun> =>
   new Deadlines(clock, stalls, { expire: run => run.expire() })
 
 /**
- * Runs a hook of the user's and never fails: a throw, a rejection and the deadline are outcomes.
- * The hook runs in nobody's context, and its signal is aborted when the deadline has passed.
+ * Runs a user's hook. The returned promise never rejects: an exception, a rejection and the deadline are outcomes. The
+ * hook runs outside the caller's async context, and its signal is aborted when the deadline has passed.
  *
- * @param millis - the deadline; after a stall it waits for the poll phase and is put off, see {@link Stalls.grace}
- * @param onLate - owns the value of a hook that succeeds after its deadline
+ * @param millis - the time limit; if it passes during a stall, it is extended (see {@link Stalls.grace})
+ * @param onLate - receives the value of a hook that succeeds after its deadline, and has to dispose of it
  */
 export function attempt<R>(
   hook: (signal: AbortSignal) => R | PromiseLike<R>,
@@ -73,8 +73,8 @@ export function attempt<R>(
 }
 
 /**
- * The deadline has passed: aborts the hook's signal and gives it one turn to settle with an error of its own, which
- * may say how far it had come.
+ * Called when the deadline has passed. Aborts the hook's signal, then gives the hook one turn of the event loop to
+ * reject with its own error, which may say how far it got.
  */
 async function abandon<R>(
   running: Promise<R>,

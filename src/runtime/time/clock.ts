@@ -11,53 +11,59 @@ import {
   setRealTimeout,
 } from './fake-timers.ts'
 
-/** A timer that has been set and not yet run. */
+/** A timer that is set and has not run yet. */
 export interface Timer {
   cancel(): void
-  /** Whether the timer keeps the process alive. */
+  /** Sets whether the timer keeps the process alive. */
   hold(held: boolean): void
 }
 
-/** Time, as the pool sees it. Tests of the pool put a clock of their own in its place. */
+/** The time source of a pool. Tests of the pool replace it with a clock of their own. */
 export interface Clock {
-  /** Milliseconds on a clock that never jumps back. */
+  /** Milliseconds, monotonic: never goes backwards. */
   now(): number
   /**
-   * The same, or what it was at an earlier call in this flood of microtasks: never older than the last time that the
-   * event loop could wait. For what is only told to people. Left out: as {@link now}.
+   * Like {@link now}, but may return an earlier reading, taken since the event loop last ran its microtasks to the end.
+   * Cheaper; for times that are only reported. Optional: without it, callers use {@link now}.
    */
   recent?(): number
-  /** Runs once after so many milliseconds, in nobody's context. A new timer does not keep the process alive. */
+  /**
+   * Runs a function once after this many milliseconds, outside the caller's async context. A new timer does not keep
+   * the process alive.
+   */
   after(millis: number, run: () => void): Timer
-  /** Runs after the poll phase has had its turn: what lies in the kernel by then has been delivered. */
+  /** Runs a function after the next poll phase, when the data that is now in the kernel has been delivered. */
   turn(run: () => void): void
   /**
-   * For how many milliseconds the event loop has been at work since some time, and not waiting for events; undefined
-   * where that is not known.
+   * For how many milliseconds the event loop has been working instead of waiting for events, counted from a fixed
+   * moment; `undefined` where this is unknown.
    */
   active(): number | undefined
-  /** Do timers fire when a test says so? Then none is late, and no stall can be told. Left out: no. */
+  /**
+   * Are the timers fake, so that a test decides when they fire? Then no timer is late and no stall can be measured.
+   * Optional: without it, they are real.
+   */
   isFake?(): boolean
 }
 
 /*
- * The system's clock follows the timers in force. While tests have fake ones, time is what these show, and it goes on
- * from where it was, into the fake time and out of it again. Timers that are pending move along, so that none is lost
- * when a test ends.
+ * The system clock follows the timers in force, that is, the current global `setTimeout`. While a test has replaced
+ * them with fake ones, the clock shows their time. It continues without a jump when fake timers are installed and when
+ * they are removed. Pending timers move along, so that none is lost when a test ends.
  */
 
-/** How soon the end of fake timers is seen. Milliseconds. */
+/** How soon the clock notices that fake timers have been removed. Milliseconds. */
 const WATCH_MILLIS = 20
 
-/** The `setTimeout` that was looked at last. */
+/** The `setTimeout` that was found at the last check. */
 let inForce: typeof setTimeout | undefined
-/** What it is, unless it is Node's own. */
+/** Describes the timers in force; `undefined` if they are Node's own. */
 let foreign: ForeignTimers | undefined
-/** Between the pool's time and that of the timers in force. */
+/** The pool's time minus the time of the timers in force, in milliseconds. */
 let shift = 0
-/** Under foreign timers: as late as it is at least, by what was read and what has fired. */
+/** Under foreign timers: the latest time known so far, from readings and from timers that fired. */
 let latest = 0
-/** The callback of a fake timer runs: it is as late as the timer was due. */
+/** True while the callback of a fake timer runs. The time is then the moment at which that timer was due. */
 let isFiring = false
 let isWatching = false
 const pending = new Set<SystemTimer>()
@@ -67,14 +73,14 @@ function now(): number {
   return foreign === undefined ? realNow() + shift : foreignNow(foreign)
 }
 
-/** So many calls of `recent` share one reading of the clock. */
+/** At most this many calls of `recent` share one reading of the clock. */
 const RECENT_CALLS = 64
 const { nextTick } = process
 let recentNow = 0
 let recentLeft = 0
 let isResetPlanned = false
 
-/** Runs when the microtasks are through, before the event loop goes on. */
+/** Runs when all microtasks are done, before the event loop continues. */
 function forgetRecent(): void {
   recentLeft = 0
   isResetPlanned = false
@@ -102,14 +108,14 @@ function foreignNow(timers: ForeignTimers): number {
   return latest
 }
 
-/** The timers in force have changed. */
+/** Called when the timers in force have changed. */
 function follow(): void {
-  // The old ones may not tell the time any more.
+  // The old timers may not report the time any more.
   const before = foreign === undefined ? realNow() + shift : latest
   inForce = setTimeout
   recentLeft = 0
   foreign = foreignTimers(setTimeout)
-  // A whole number, so that a deadline of 5000 ms passes when a test has let 5000 pass.
+  // Rounded up to a whole number, so that a 5000 ms deadline passes exactly when a test advances time by 5000.
   latest = foreign?.isFake ? Math.ceil(before) : before
   shift = latest - (foreign?.now() ?? realNow())
   isFiring = false
@@ -117,7 +123,7 @@ function follow(): void {
   if (foreign?.isFake) watch()
 }
 
-/** Sees that fake timers have gone, also where nothing happens any more. */
+/** Checks regularly whether fake timers have been removed, because nothing else may call the clock again. */
 function watch(): void {
   if (isWatching || setRealTimeout === undefined) return
   isWatching = true
@@ -128,7 +134,7 @@ function watch(): void {
   }, WATCH_MILLIS).unref()
 }
 
-/** A timer that moves along when the timers in force change. */
+/** A timer that is set again when the timers in force change. */
 class SystemTimer implements Timer {
   readonly #run: () => void
   #due: number
@@ -143,7 +149,7 @@ class SystemTimer implements Timer {
     pending.add(this)
   }
 
-  /** Sets it among the timers in force. */
+  /** Sets the timer among the timers in force. */
   set(): void {
     this.#clear()
     const millis = Math.min(
@@ -153,12 +159,15 @@ class SystemTimer implements Timer {
     const timer = outsideContext(() => setTimeout(() => this.#fire(), millis))
     const clear = clearTimeout
     this.#clear = () => clear(timer)
-    // In a browser's environment a timer is a number.
+    // In a browser-like environment (jsdom), a timer is a number and has neither method.
     this.#hold = held => (held ? timer.ref?.() : timer.unref?.())
     this.#hold(this.#isHeld)
   }
 
-  /** Fake time goes by whole milliseconds, and may have jumped past several timers at once: each fires as it was due. */
+  /**
+   * Fake time moves in whole milliseconds and may jump past several timers at once. Each one fires at the time it was
+   * due.
+   */
   #fakeDelay(timers: ForeignTimers): number {
     this.#due = Math.ceil(this.#due)
     return Math.max(this.#due - (timers.now() + shift), 0)
@@ -189,7 +198,7 @@ class SystemTimer implements Timer {
   }
 
   #ring(): void {
-    // Of a delay longer than Node's timers know, a part has passed.
+    // Not due yet: the delay was longer than Node's timers allow, so only a part of it has passed.
     if (this.#due - now() > 1) this.set()
     else {
       pending.delete(this)
@@ -202,14 +211,16 @@ export const systemClock: Clock = {
   now,
   recent,
   after: (millis, run) => new SystemTimer(millis, run),
-  // From a timer callback the loop goes on to poll and then to check, where immediates run: one is enough.
+  // After a timer callback, the loop goes on to the poll phase and then to the check phase, where immediates run. So
+  // one immediate is enough.
   turn(run) {
     outsideContext(() => (setRealImmediate === undefined ? byMessage(run) : setRealImmediate(run)))
   },
   active() {
     if (foreign?.isFake) return undefined
     const { duration, idleTime } = performance.nodeTiming
-    // A loop that has never waited is one that does not tell: not Node's, or driven by somebody else (Electron).
+    // A loop that has never been idle does not measure idle time: it is not Node's, or something else drives it
+    // (Electron).
     return idleTime > 0 ? duration - idleTime : undefined
   },
   isFake() {
@@ -218,7 +229,7 @@ export const systemClock: Clock = {
   },
 }
 
-/** A turn of the loop where all immediates are fake. */
+/** A turn of the event loop where every immediate is fake. */
 function byMessage(run: () => void): void {
   const { port1, port2 } = new MessageChannel()
   port1.once('message', () => {
@@ -228,7 +239,7 @@ function byMessage(run: () => void): void {
   port2.postMessage(0)
 }
 
-/** Makes a thing once for each clock; with the system's clock, once in the process. */
+/** Creates one object per clock. With the system clock, that is one per process. */
 export function oncePerClock<R extends object>(make: (clock: Clock) => R): (clock: Clock) => R {
   const made = new WeakMap<Clock, R>()
   return clock => {
@@ -238,10 +249,10 @@ export function oncePerClock<R extends object>(make: (clock: Clock) => R): (cloc
   }
 }
 
-/** The time of day in milliseconds since 1970, with fractions, for telemetry; nothing is measured with it. */
+/** Milliseconds since 1970 with fractions, for telemetry. Durations are never measured with it. */
 export const epochMillis = (): number => performance.timeOrigin + performance.now()
 
-/** The time of day, for people; nothing is measured with it. */
+/** The time of day as text, for people. Durations are never measured with it. */
 export const timestamp = (): string => new Date().toISOString()
 
 const eachTurnRuns = new Set<() => void>()
@@ -254,10 +265,10 @@ function turned(): void {
 }
 
 /**
- * Runs once in every turn of the event loop, in the check phase, in nobody's context. One unref'd immediate for all: it
- * neither wakes the loop nor keeps the process alive, so an idle process pays nothing for it.
+ * Runs a function once in every turn of the event loop, in the check phase, outside any async context. All functions
+ * share one unref'd immediate. It neither wakes the loop nor keeps the process alive, so an idle process pays nothing.
  *
- * @returns ends it
+ * @returns a function that stops it
  */
 export function eachTurn(run: () => void): () => void {
   eachTurnRuns.add(run)
@@ -269,7 +280,10 @@ export function eachTurn(run: () => void): () => void {
   }
 }
 
-/** How many turns the event loop has begun, and how many events it has handled; undefined where Node does not tell. */
+/**
+ * How many turns the event loop has begun and how many events it has handled; `undefined` where Node does not provide
+ * it.
+ */
 export function loopMetrics(): { readonly loopCount: number; readonly events: number } | undefined {
   const timing = performance.nodeTiming as { uvMetricsInfo?: { loopCount: number; events: number } }
   return timing.uvMetricsInfo

@@ -3,11 +3,14 @@ import type { Clock } from './clock.ts'
 import { Heap } from './heap.ts'
 import type { Stalls } from './stalls.ts'
 
-/** Entries that expire together do so in portions of so many milliseconds; the loop turns in between. */
+/**
+ * Entries that are due at the same time expire in portions of this many milliseconds. The event loop turns between two
+ * portions, so that a large number of timeouts does not block it.
+ */
 export const PORTION_MILLIS = 8
-/** After so many, the clock is read again. */
+/** The clock is read again after this many entries. */
 export const PORTION_CHECK = 256
-/** So many ended entries may stay in the heap beside those that have not ended. */
+/** The heap may hold this many ended entries before it is cleaned up. */
 const MAX_ENDED = 64
 
 /** Something that ends by itself or at its deadline. Times are in milliseconds of the pool's clock. */
@@ -17,25 +20,25 @@ export interface Expiring {
   readonly hasEnded: boolean
 }
 
-/** An entry whose deadline has come and was put off, and how often. */
+/** An entry whose deadline has passed and was extended, and how often. */
 interface PutOff<E> {
   readonly deadline: number
   readonly entry: E
   readonly times: number
 }
 
-/** Is told of entries whose time is up. */
+/** Is called when entries reach their deadline. */
 export interface ExpiryListener<E> {
   expire(entry: E, now: number): void
-  /** All entries that were due at this moment, or a portion of them, have expired. */
+  /** Is called when all due entries, or one portion of them, have expired. */
   done?(): void
 }
 
 /**
- * Many deadlines behind one timer: a heap, the earliest first. What ends in time stays in the heap until its turn
- * comes or until those that have ended are the majority, which are then dropped at once: so ending is O(1) on
- * average, and adding as well where deadlines come in order, as those of one timeout do. A deadline that falls into a
- * stall of the event loop is put off, see {@link Stalls.grace}.
+ * Many deadlines behind one timer: a heap with the earliest deadline first. An entry that ends in time stays in the
+ * heap until it reaches the top. When most entries of the heap have ended, these are dropped all at once. So ending is
+ * O(1) on average. Adding is O(1) where deadlines come in order, as with a single timeout. A deadline that passes
+ * during a stall of the event loop is extended, see {@link Stalls.grace}.
  */
 export class Deadlines<E extends Expiring> {
   readonly #clock: Clock
@@ -44,7 +47,10 @@ export class Deadlines<E extends Expiring> {
   readonly #heap = new Heap<E>()
   readonly #putOff = new Heap<PutOff<E>>()
   readonly #stalls: Stalls
-  /** How many have been added and have not ended, and how many of the heap have. */
+  /**
+   * `#pending`: entries that were added and have not ended. `#ended`: entries that have ended and are still in the
+   * heap.
+   */
   #pending = 0
   #ended = 0
 
@@ -62,7 +68,10 @@ export class Deadlines<E extends Expiring> {
     this.#alarm.set(deadline)
   }
 
-  /** One of the entries has ended, for whatever reason. @returns how many have not */
+  /**
+   * Must be called when an entry ends, for any reason.
+   * @returns how many entries have not ended
+   */
   ended(): number {
     this.#pending -= 1
     this.#ended += 1
@@ -73,16 +82,16 @@ export class Deadlines<E extends Expiring> {
     return this.#pending
   }
 
-  /** Whether the process is kept alive for the next deadline. */
+  /** Sets whether the next deadline keeps the process alive. */
   hold(held: boolean): void {
     this.#alarm.hold(held)
   }
 
-  /** No deadline comes any more, until one is added. */
+  /** Stops the timer until the next entry is added. */
   stop(): void {
     this.#alarm.clear()
     if (this.#pending > 0) return
-    // Ended entries must not be kept alive until the next one is added.
+    // The heap must not keep ended entries alive until then.
     this.#heap.clear()
     this.#putOff.clear()
     this.#ended = 0
@@ -96,7 +105,7 @@ export class Deadlines<E extends Expiring> {
     else this.#setAlarm()
   }
 
-  /** @returns false when the portion is used up before all that are due have been seen */
+  /** @returns false if the portion is used up before all due entries were handled */
   #expire(now: number): boolean {
     const end = now + PORTION_MILLIS
     for (let count = 1; ; count += 1) {
@@ -131,7 +140,7 @@ export class Deadlines<E extends Expiring> {
     if (next !== undefined) this.#alarm.set(next.deadline)
   }
 
-  /** What is popped has ended already and was counted then, or will be counted when it ends. */
+  /** A removed entry has either ended and been counted already, or will be counted when it ends. */
   #pop(): E | undefined {
     this.#ended -= 1
     return this.#heap.pop()

@@ -1,13 +1,14 @@
-/** So many places at the start of the list may be empty before they are cut off. */
+/** The list may begin with this many empty places before they are cut off. */
 const MAX_GAP = 1024
 
 /**
- * Entries by their deadlines, the earliest first. What comes in order, as the deadlines of one timeout do, is appended to
- * a list: O(1), and equal ones leave as they came. The others go to a binary heap: O(log n).
+ * Entries ordered by deadline, the earliest first. Entries that arrive in order, as those of a single timeout do, are
+ * appended to a list: that is O(1), and equal deadlines leave in order of arrival. All others go into a binary heap:
+ * O(log n).
  */
 export class Heap<E extends { readonly deadline: number }> {
   #list: (E | undefined)[] = []
-  /** Where the list begins: what stood before has left. */
+  /** The index of the first entry in the list. The places before it are empty. */
   #start = 0
   #entries: E[] = []
 
@@ -44,7 +45,7 @@ export class Heap<E extends { readonly deadline: number }> {
     this.#entries = []
   }
 
-  /** Drops the entries that are not worth keeping. O(n). */
+  /** Drops all entries for which `keep` returns false. O(n). */
   retain(keep: (entry: E) => boolean): void {
     const listed = this.#list
     const heaped = this.#entries
@@ -81,7 +82,7 @@ export class Heap<E extends { readonly deadline: number }> {
     if (last !== undefined && this.#entries.length > 0) this.#sink(last)
   }
 
-  /** Puts an entry in the place of the first and lets it sink to where it belongs. */
+  /** Puts an entry in place of the first and moves it down to where it belongs. */
   #sink(entry: E): void {
     const entries = this.#entries
     const { deadline } = entry

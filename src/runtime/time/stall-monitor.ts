@@ -1,38 +1,38 @@
 import { STALL_MILLIS } from './alarm.ts'
 import { type Clock, eachTurn, oncePerClock } from './clock.ts'
 
-/** Is told of stalls. */
+/** Is called when the event loop has been blocked. */
 export interface StallObserver {
-  /** The loop stood still until this time, for so many milliseconds; some of them may have been told before. */
+  /** Is called with a stall: its end, and its length. A part of it may have been reported before. */
   add(until: number, millis: number): void
 }
 
-/** After so many turns, listeners that have been collected are removed. */
+/** Listeners that have been garbage-collected are removed once in this many turns. */
 const SWEEP_TURNS = 4096
 
 /**
- * Measures for how long the event loop stands still, for all pools of a clock, without a timer: in the check phase of
- * each turn it looks for how long the loop has been at work, and not waiting for events, since the turn before. More
- * than `STALL_MILLIS` is a stall, and its length is exact, whoever caused it and whether or not a timer was due.
+ * Measures how long the event loop is blocked, for all pools of a clock, without a timer. In the check phase of each
+ * turn, it reads how long the loop has been working, not waiting for events, since the turn before. More than
+ * `STALL_MILLIS` is a stall. Its length is exact, whatever caused it and whether or not a timer was due.
  *
  *     check ── timers ── poll: waits for events, then handles them ── check
  *          └── work ──┘        └── not counted ──┘  └── work ──┘
  *
- * In between looks every timer of a pool, as timers run before the check phase of a turn that was long, and whoever
- * judges by what is known of stalls.
+ * It also measures whenever a timer of a pool fires, because timers run before the check phase of a long turn, and
+ * whenever the pool is about to decide something that depends on stalls.
  *
- * What is not seen: a process that was stopped or starved of CPU while the loop waited for events, which the kernel
- * counts as waiting. There the lateness of the timers tells, from below.
+ * It does not see a process that was stopped or starved of CPU while the loop waited for events, because the kernel
+ * counts that as waiting. The lateness of timers then gives a lower bound.
  *
- * A turn costs a quarter of a microsecond more for it; see `bench/studies/turns.ts`. An idle process has no turns.
+ * The cost is a quarter of a microsecond per turn, see `bench/studies/turns.ts`. An idle process has no turns.
  */
 export class StallMonitor {
   readonly #clock: Clock
-  /** Weak: the monitor must not keep a pool alive that nothing else holds. */
+  /** Weak references: the monitor must not keep a pool alive that nothing else refers to. */
   readonly #listeners = new Set<WeakRef<StallObserver>>()
-  /** What `clock.active` said at the beginning of this turn, or at the end of the last stall. */
+  /** The value of `clock.active` at the beginning of this turn, or at the end of the last stall. */
   #active: number | undefined
-  /** Has there been no poll phase yet since the last stall? */
+  /** True from the end of a stall until the next poll phase. */
   #isFresh = false
   #turns = 0
   #stop: (() => void) | undefined
@@ -41,7 +41,7 @@ export class StallMonitor {
     this.#clock = clock
   }
 
-  /** @returns ends it */
+  /** @returns a function that removes the listener */
   join(listener: StallObserver): () => void {
     const ref = new WeakRef(listener)
     this.#listeners.add(ref)
@@ -52,12 +52,12 @@ export class StallMonitor {
     return () => this.#forget(ref)
   }
 
-  /** Reports a stall if the stretch since this turn began is one already. */
+  /** Reports a stall if the current turn has already lasted long enough to be one. */
   update(): void {
     this.#report(this.#clock.active(), 0)
   }
 
-  /** Told how late a timer fires, see {@link StallListener}. */
+  /** Called when a timer fires late, see {@link StallListener}. */
   late(millis: number): boolean {
     if (this.#clock.isFake?.()) return false
     this.#report(this.#clock.active(), millis)
@@ -95,5 +95,5 @@ export class StallMonitor {
   }
 }
 
-/** The one for this clock; with the system's clock, the one of the process. */
+/** Returns the monitor of this clock. The system clock has one for the whole process. */
 export const stallMonitorOf = oncePerClock(clock => new StallMonitor(clock))

@@ -1,45 +1,47 @@
 import { STALL_MILLIS, type StallListener } from './alarm.ts'
 import type { StallMonitor } from './stall-monitor.ts'
 
-/** So many are kept. */
-const MOST = 64
+/** How many stalls are kept. */
+const MOST_KEPT = 64
 
-/** A deadline is put off for stalls by at most so much at a time, in milliseconds, and so often. */
+/**
+ * A deadline is extended by at most this many milliseconds at a time because of stalls, and at most `MAX_GRACES` times.
+ */
 export const MAX_GRACE_MILLIS = 100
 const MAX_GRACES = 3
 
-/** A time for which the event loop stood still, in milliseconds of the pool's clock. */
+/** A period in which the event loop was blocked, in milliseconds of the pool's clock. */
 export interface Stall {
   readonly until: number
   readonly millis: number
 }
 
-/** The stalls of the event loop since the pool was made. */
+/** The stalls of the event loop since the pool was created. */
 export class Stalls implements StallListener {
   count = 0
   totalMillis = 0
   longestMillis = 0
-  /** The last ones, oldest first. They do not overlap. */
+  /** The latest stalls, oldest first. They do not overlap. */
   readonly recent: Stall[] = []
-  readonly #meter: StallMonitor
-  /** Told of each stall. */
+  readonly #monitor: StallMonitor
+  /** Is called with the length of each stall, in milliseconds. */
   onStall: (millis: number) => void = () => {}
   #leave: (() => void) | undefined
 
-  constructor(meter: StallMonitor) {
-    this.#meter = meter
+  constructor(monitor: StallMonitor) {
+    this.#monitor = monitor
   }
 
-  /** Starts to measure: from now on the pool has something that a stall can harm. */
+  /** Starts measuring: from now on the pool has something that a stall can harm. */
   start(): void {
-    this.#leave ??= this.#meter.join(this)
+    this.#leave ??= this.#monitor.join(this)
   }
 
   get last(): Stall | undefined {
     return this.recent.at(-1)
   }
 
-  /** @internal The loop stood still; some of it may be known already. */
+  /** @internal Records a stall. A part of it may have been recorded before. */
   add(until: number, millis: number): void {
     const start = Math.max(until - millis, this.last?.until ?? Number.NEGATIVE_INFINITY)
     const added = until - start
@@ -48,27 +50,27 @@ export class Stalls implements StallListener {
     this.totalMillis += added
     this.longestMillis = Math.max(this.longestMillis, added)
     this.recent.push({ until, millis: added })
-    if (this.recent.length > MOST) this.recent.shift()
+    if (this.recent.length > MOST_KEPT) this.recent.shift()
     this.onStall(added)
   }
 
-  /** Told how late a timer fires, see {@link StallListener}. */
+  /** Called when a timer fires late, see {@link StallListener}. */
   late(millis: number): boolean {
-    return this.#meter.late(millis)
+    return this.#monitor.late(millis)
   }
 
-  /** Counts the stretch that this call may be part of. */
+  /** Records the stall that the current turn may be part of. */
   update(): void {
-    this.#meter.update()
+    this.#monitor.update()
   }
 
-  /** How many milliseconds since then the loop stood still. */
+  /** For how many milliseconds since `start` the event loop was blocked. */
   since(start: number): number {
-    this.#meter.update()
+    this.#monitor.update()
     return this.noted(start)
   }
 
-  /** The same, without the stretch that this call may be part of. */
+  /** The same, without the stall that the current turn may be part of. */
   noted(start: number): number {
     let sum = 0
     for (let index = this.recent.length - 1; index >= 0; index -= 1) {
@@ -80,11 +82,12 @@ export class Stalls implements StallListener {
   }
 
   /**
-   * By how much a deadline that has come is to be put off: the event loop has to have run for its last 100 ms. The
-   * turn that follows a stall delivers what lies in the kernel; that is too little where the next step is a command
-   * that could not be sent: a handshake of several round trips, a PING, the last query of a holder.
+   * By how many milliseconds a deadline that has passed is to be extended. The event loop must have run for the last
+   * 100 ms before the deadline. The turn that follows a stall delivers what is already in the kernel. That is not
+   * enough when the next step is a command that could not be sent before: a handshake with several round trips, a PING,
+   * or the last query of a lease.
    *
-   * @param times - how often it has been put off
+   * @param times - how often it has been extended already
    */
   grace(start: number, deadline: number, now: number, times: number): number {
     if (times === MAX_GRACES) return 0
@@ -93,7 +96,7 @@ export class Stalls implements StallListener {
     return Math.max(deadline - from - ran, 0)
   }
 
-  /** The pool has ended. */
+  /** Called when the pool has ended. */
   stop(): void {
     this.#leave?.()
   }

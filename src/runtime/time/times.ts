@@ -1,34 +1,37 @@
 import type { PoolStats, TimesOf } from '../../api/stats.ts'
 
 /**
- * Upper bounds of the buckets, in milliseconds: those of go-redis and redis-py for the same metrics, from 0.1 ms to 10 s.
- * A time that equals a bound belongs below it, as in OpenTelemetry and Prometheus.
+ * Upper bounds of the buckets in milliseconds, from 0.1 ms to 10 s, the same as go-redis and redis-py use for the same
+ * metrics. A time that equals a bound belongs to the bucket below it, as in OpenTelemetry and Prometheus.
  *
- * Not exported: an exported constant is looked up on `exports` each time, which here is as much as all the rest.
+ * Not exported: an exported constant is looked up on `exports` at each use, which here would cost as much as all the
+ * rest.
  */
 const BOUNDS: readonly number[] = Object.freeze([0.1, 0.5, 1, 5, 10, 50, 100, 500, 1000, 5000, 10_000])
 const LOWEST = 0.1
 
-/** Told of each time as it is counted, in the middle of a step of the pool: it must not call the pool, nor throw. */
+/**
+ * Is called with each time when it is counted, in the middle of a step of the pool. It must not call the pool or throw.
+ */
 export type WatchTimes = (what: 'wait' | 'use' | 'create', millis: number) => void
 
-/** Counts times by buckets. */
+/** Counts times in buckets. */
 export class Histogram {
   readonly #counts = new Float64Array(BOUNDS.length + 1)
   #sum = 0
   #max = 0
 
-  /** What belongs into the lowest bucket only adds to the sum: whoever reads knows how many there were in all. */
+  /** A time in the lowest bucket only adds to the sum. {@link read} derives its count from the total. */
   add(millis: number): void {
     this.#sum += millis
     if (millis > LOWEST) this.#count(millis)
   }
 
-  /** @param count - how many times were added, or were none: nobody needs to add those */
+  /** @param count - how many times there were in all, including zero times that were never added */
   read(count: number): TimesOf {
     const counts = Array.from(this.#counts)
     counts[0] = count - counts.reduce((sum, each) => sum + each, 0)
-    // The most of many that are as good as nothing is not worth keeping.
+    // If all times fell into the lowest bucket, the exact maximum was not tracked. This is its upper bound.
     const maxMillis = this.#max > 0 ? this.#max : Math.min(this.#sum, LOWEST)
     return { count, sumMillis: this.#sum, maxMillis, bounds: BOUNDS, counts }
   }
@@ -42,38 +45,41 @@ export class Histogram {
   }
 }
 
-/** How long the acquires, loans and creates of a pool took, and how busy it has been at most. */
+/** How long the acquires, loans and creates of a pool took, and how many connections and waiters there were at most. */
 export class Times {
   readonly #use = new Histogram()
   readonly #create = new Histogram()
-  /** Of those who waited; all other acquires were served at once. */
+  /** Acquires that waited. All others were served at once. */
   readonly #wait = new Histogram()
   #mostLent = 0
   #mostWaiting = 0
-  /** Tells those who watch; undefined: nobody does. */
+  /** Calls the watchers; `undefined` if there are none. */
   #watch: WatchTimes | undefined
   #watchers: readonly WatchTimes[] = []
 
-  /** A connection was lent. @param lent - how many are */
+  /**
+   * Called when a connection was lent.
+   * @param lent - how many are lent now
+   */
   lent(lent: number, waitedMillis: number): void {
     if (waitedMillis > 0) this.#wait.add(waitedMillis)
     if (lent > this.#mostLent) this.#mostLent = lent
     if (this.#watch !== undefined) this.#watch('wait', waitedMillis)
   }
 
-  /** A loan has ended. */
+  /** Called when a loan has ended. */
   released(heldMillis: number): void {
     this.#use.add(heldMillis)
     if (this.#watch !== undefined) this.#watch('use', heldMillis)
   }
 
-  /** A connection has been made. */
+  /** Called when a connection has been created. */
   created(millis: number): void {
     this.#create.add(millis)
     this.#watch?.('create', millis)
   }
 
-  /** @returns ends it */
+  /** @returns a function that removes the watcher */
   watch(watch: WatchTimes): () => void {
     this.#setWatchers([...this.#watchers, watch])
     return () => this.#setWatchers(this.#watchers.filter(each => each !== watch))
@@ -90,12 +96,12 @@ export class Times {
           }
   }
 
-  /** @param waiting - how many wait */
+  /** @param waiting - how many acquires wait now */
   queued(waiting: number): void {
     if (waiting > this.#mostWaiting) this.#mostWaiting = waiting
   }
 
-  /** @param totals - how many connections have been lent, given back and made so far */
+  /** @param totals - how many connections were lent, returned and created so far */
   read({ acquired, released, created }: PoolStats['totals']): Pick<PoolStats, 'times' | 'peaks'> {
     return {
       times: {

@@ -6,7 +6,7 @@ import { Redis } from 'ioredis'
 import { createRedisPool } from '../../../src/adapters/ioredis/index.ts'
 import { isPoolError } from '../../../src/api/errors.ts'
 import type { Pool } from '../../../src/pool/pool.ts'
-import { eventually } from '../../support/factories.ts'
+import { aged, eventually } from '../../support/factories.ts'
 import { withRedis } from '../../support/redis.ts'
 import { factoryOf, noSignal, rejection, versions } from './versions.ts'
 
@@ -252,30 +252,28 @@ describe('createRedisPool', () => {
 
   test('asks a connection that has been idle for half a second, unless told otherwise', {
     skip,
-  }, async () => {
+  }, async t => {
     const pings = async () => {
       const text = await admin.info('commandstats')
       return Number(/cmdstat_ping:calls=(\d+)/.exec(text)?.[1] ?? 0)
     }
     const admin = new Redis(redis.url)
+    t.after(() => admin.disconnect())
     const [usual, eager] = [
       createRedisPool(redis.url),
       createRedisPool(redis.url, { validateAfterIdleMillis: 1 }),
     ]
+    t.after(() => Promise.all([usual.close(), eager.close()]))
     for (const pool of [usual, eager]) await pool.use(client => client.get('x'))
     const before = await pings()
-    const idle = performance.now()
-    await eventually(() => performance.now() > idle + 5)
+    await aged(eager, 5)
     await usual.use(client => client.get('x'))
     assert.equal(await pings(), before)
     await eager.use(client => client.get('x'))
     assert.equal(await pings(), before + 1)
-    const again = performance.now()
-    await eventually(() => performance.now() > again + 550)
+    await aged(usual, 550)
     await usual.use(client => client.get('x'))
     assert.equal(await pings(), before + 2)
-    await Promise.all([usual.close(), eager.close()])
-    admin.disconnect()
   })
 
   test('refuses what is wrong with the client and with the pool in one error', () => {

@@ -17,7 +17,7 @@ type Internals = RedisClient & {
   emit(event: 'error', error: Error): boolean
 }
 
-/** Takes a reply that nobody is to have. */
+/** Receives a reply that matches no command. */
 const NOBODY: Item = {
   command: { name: 'ping', args: [''], resolve() {}, reject() {}, promise: Promise.resolve() },
 }
@@ -25,36 +25,36 @@ const NOBODY: Item = {
 const guards = new WeakMap<CommandQueue, ReplyGuard>()
 
 /**
- * Stands between the socket and ioredis, and between ioredis and its queue of commands. ioredis throws at some of what a
- * server may send: at a reply that nobody asked for, if it is a null, at a null where the name of a message or of a channel
- * should stand, at lists that are too long or too deep. It throws out of the socket's event, or out of a tick of its own,
- * where nobody could catch that. So what it would throw at does not reach it; the client gets an `error`, and is ended.
+ * Reads what the server sends before ioredis does. ioredis throws on some of it: a null that matches no command, a null
+ * in the place of the name of a message or channel, an array that is too long or too deep. It throws inside the socket's
+ * event or in a tick of its own, where nobody could catch the error. Such data does not reach ioredis: the client emits
+ * `error` and is ended.
  */
 class ReplyGuard {
   readonly #client: Internals
   readonly #queue: Queue
   readonly #scanner = new ReplyScanner()
-  readonly #read: (piece: Buffer) => void
-  /** What has come of a reply that ioredis is to get in whole, or not at all. */
+  readonly #read: (chunk: Buffer) => void
+  /** The chunks of an incomplete reply that ioredis gets as a whole or not at all. */
   readonly #held: Buffer[] = []
-  /** A subscription has been sent: each reply may change what the next one has to be. */
+  /** Set once a subscription has been sent: from then on each reply may change what the next one has to be. */
   isCareful = false
   isOver = false
 
-  /** @param read - how ioredis hears of what the server sends */
-  constructor(client: RedisClient, read: (piece: Buffer) => void) {
+  /** @param read - the listener of ioredis for the data of the socket */
+  constructor(client: RedisClient, read: (chunk: Buffer) => void) {
     this.#client = client as Internals
     this.#queue = client.commandQueue as Queue
     this.#read = read
   }
 
-  onData(piece: Buffer): void {
+  onData(chunk: Buffer): void {
     const scanner = this.#scanner
-    /** Up to there ioredis has it; up to there all is sound. */
+    /** ioredis has been given the chunk up to `given`; it has been checked up to `sound`. */
     let given = 0
     let sound = 0
-    while (!this.isOver && sound < piece.length) {
-      const end = scanner.next(piece, sound)
+    while (!this.isOver && sound < chunk.length) {
+      const end = scanner.next(chunk, sound)
       if (end === TORN) break
       const wrong =
         end === BROKEN
@@ -62,21 +62,21 @@ class ReplyGuard {
           : this.#misfit(scanner)
       if (wrong !== undefined) {
         this.#held.length = 0
-        this.#give(piece, given, sound)
+        this.#give(chunk, given, sound)
         if (!this.isOver) this.fail(wrong)
         return
       }
       if (this.#held.length > 0) for (const held of this.#held.splice(0)) this.#give(held, 0, held.length)
       sound = end
       if (this.isCareful) {
-        this.#give(piece, given, end)
+        this.#give(chunk, given, end)
         given = end
       }
     }
-    // ioredis 6 does not wait for the last bytes of a null.
-    const isHeld = sound < piece.length && (this.isCareful || scanner.isPush)
-    this.#give(piece, given, isHeld ? sound : piece.length)
-    if (isHeld && !this.isOver) this.#held.push(piece.subarray(sound))
+    // ioredis 6 does not wait for the last bytes of a null, so it would act on an incomplete reply.
+    const isHeld = sound < chunk.length && (this.isCareful || scanner.isPush)
+    this.#give(chunk, given, isHeld ? sound : chunk.length)
+    if (isHeld && !this.isOver) this.#held.push(chunk.subarray(sound))
   }
 
   #misfit(scanner: ReplyScanner): string | undefined {
@@ -85,11 +85,11 @@ class ReplyGuard {
     return wrong === undefined ? undefined : `Command queue state error: the server sent ${wrong}`
   }
 
-  /** A listener of a borrower may throw. That ends nothing here: it is heard of as with ioredis 6, in a tick of its own. */
-  #give(piece: Buffer, from: number, to: number): void {
+  /** If a listener of the borrower throws, the error is rethrown in a tick of its own, as ioredis 6 does. */
+  #give(chunk: Buffer, from: number, to: number): void {
     if (from >= to || this.isOver) return
     try {
-      this.#read(from === 0 && to === piece.length ? piece : piece.subarray(from, to))
+      this.#read(from === 0 && to === chunk.length ? chunk : chunk.subarray(from, to))
     } catch (error) {
       process.nextTick(() => {
         throw error
@@ -97,14 +97,15 @@ class ReplyGuard {
     }
   }
 
-  /** Ends the client: see `onFault`. What still comes in this piece is silenced. */
+  /** Ends the client, see `onFault`. Replies that follow in the same chunk are discarded by `silence`. */
   fail(what: string): void {
     this.#client.emit('error', new Error(what))
   }
 }
 
 /**
- * To be called once the client is connected: until then it gets a new queue, and does not listen to the socket.
+ * Puts a guard in front of ioredis. Call it once the client is connected: until then ioredis replaces the queue and does
+ * not listen to the socket.
  */
 export function guardReplies(client: RedisClient): void {
   const queue = client.commandQueue as Queue
@@ -114,15 +115,15 @@ export function guardReplies(client: RedisClient): void {
   const { flushQueue } = internals
   if (Object.hasOwn(queue, 'shift') || flushQueue === undefined) return
   if (stream === undefined || read === undefined) return
-  const guard = new ReplyGuard(client, piece => read.call(stream, piece))
+  const guard = new ReplyGuard(client, chunk => read.call(stream, chunk))
   guards.set(queue, guard)
-  // First, as that of ioredis is; and before that is taken away, as the socket would stop.
-  stream.prependListener('data', piece => guard.onData(piece))
-  stream.removeListener('data', read as (piece: Buffer) => void)
+  // Prepended, like the listener of ioredis, and before that one is removed: without a listener the socket would stop.
+  stream.prependListener('data', chunk => guard.onData(chunk))
+  stream.removeListener('data', read as (chunk: Buffer) => void)
   queue.shift = shiftGuarded
   queue.push = pushGuarded
   const flushGuarded = (...args: unknown[]): void => {
-    // ioredis takes commands out until there is none.
+    // ioredis takes commands out until none is left, and needs an honest end of the queue for that.
     const { shift } = queue
     Reflect.deleteProperty(queue, 'shift')
     try {
@@ -134,7 +135,7 @@ export function guardReplies(client: RedisClient): void {
   Object.defineProperty(client, 'flushQueue', { value: flushGuarded, configurable: true, writable: true })
 }
 
-/** ioredis takes the next command for each reply. */
+/** ioredis calls this to get the next command, for each reply. */
 function shiftGuarded(this: Queue): Item {
   const item = Object.getPrototypeOf(this).shift.call(this)
   if (item !== undefined) return item
@@ -146,7 +147,7 @@ function pushGuarded(this: Queue, item: Item): number {
   const { name } = item.command
   if (isSubscription(name)) {
     ;(guards.get(this) as ReplyGuard).isCareful = true
-    // By `call` it may have been written otherwise, and then ioredis throws at its answer.
+    // ioredis throws at the answer if the name is in capitals, as it may be with `call`.
     item.command.name = name.toLowerCase()
   }
   return Object.getPrototypeOf(this).push.call(this, item)
@@ -157,9 +158,9 @@ function shiftSilenced(): Item {
 }
 
 /**
- * The client is being ended. ioredis reads on: what came in one piece with the last reply it would still deal out, to
- * commands it does not belong to, and throw where its shape is not theirs. The commands that wait stay in the queue;
- * they are rejected as it is flushed.
+ * Called when the client is being ended. ioredis keeps reading: it would give the remaining replies of the last chunk
+ * to commands that they do not belong to, and throw where their shape does not fit. The waiting commands stay in the
+ * queue and are rejected when it is flushed.
  */
 export function silence(client: RedisClient): void {
   const guard = guards.get(client.commandQueue)

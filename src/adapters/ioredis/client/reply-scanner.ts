@@ -1,4 +1,4 @@
-/** This piece ends before the reply does. */
+/** This chunk ends before the reply does. */
 export const TORN = -1
 /** What comes is no reply: see {@link ReplyScanner.fault}. */
 export const BROKEN = -2
@@ -49,17 +49,17 @@ const LOOKED_AT = 4
  * @param from - behind its first byte
  * @returns the position behind it, or 0 if it has to be read bit by bit
  */
-function endOfBulk(piece: Buffer, from: number): number {
+function endOfBulk(chunk: Buffer, from: number): number {
   let count = 0
   let at = from
   for (const most = from + 6; at < most; at += 1) {
-    const digit = (piece[at] ?? CR) - ZERO
+    const digit = (chunk[at] ?? CR) - ZERO
     if (digit < 0 || digit > 9) break
     count = count * 10 + digit
   }
   const end = at + 2 + count
-  const isWhole = at > from && piece[at] === CR && piece[at + 1] === LF
-  return isWhole && piece[end] === CR && piece[end + 1] === LF ? end + 2 : 0
+  const isWhole = at > from && chunk[at] === CR && chunk[at + 1] === LF
+  return isWhole && chunk[end] === CR && chunk[end + 1] === LF ? end + 2 : 0
 }
 
 /** Which part of a value comes next. */
@@ -133,21 +133,21 @@ export class ReplyScanner {
    *
    * @returns the position behind it, or {@link TORN}, or {@link BROKEN}
    */
-  next(piece: Buffer, from: number): number {
-    const { length } = piece
+  next(chunk: Buffer, from: number): number {
+    const { length } = chunk
     let at = from
     while (at < length) {
       if (this.#bodyLeft > 0) {
         const end = Math.min(at + this.#bodyLeft, length)
-        if (this.#keepsText) this.#text += piece.toString('latin1', at, end)
+        if (this.#keepsText) this.#text += chunk.toString('latin1', at, end)
         this.#bodyLeft -= end - at
         at = end
         continue
       }
-      const byte = piece[at] as number
+      const byte = chunk[at] as number
       at += 1
       if (byte === BULK && this.#part === 'type' && this.#open.length > 0 && !this.#isFirst) {
-        const end = endOfBulk(piece, at)
+        const end = endOfBulk(chunk, at)
         if (end > 0) {
           at = end
           this.#type = BULK
