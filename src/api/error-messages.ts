@@ -1,5 +1,6 @@
 import { adviceFor } from './connect-advice.ts'
 import { type AcquirePhase, messageOf, numbersOf, PoolError } from './errors.ts'
+import { isCausedByStalls, isNotableStall } from './stall-blame.ts'
 import type { PoolStats } from './stats.ts'
 import { inTheWay, nextStep } from './taken-places.ts'
 import { firstFew } from './wording.ts'
@@ -16,6 +17,14 @@ const of = (stats: PoolStats) => ({ pool: stats.name, stats })
 const heldBy = (holders: readonly string[] = []): string =>
   holders.length === 0 ? '' : ` Held, longest first: ${firstFew(holders, MOST_HOLDERS)}.`
 
+/** What is said of stalls, and where: first if they explain the wait, and last where something else does. */
+function stallIn(share: number, millis: number, otherwise: unknown): [first: string, last: string] {
+  if (!isNotableStall(share)) return ['', '']
+  const words = ` The event loop was blocked for ${Math.round(millis)} ms of that`
+  if (isCausedByStalls(share, otherwise !== undefined)) return [`${words}: look for blocking code first.`, '']
+  return ['', `${words.replace('that', 'the wait')}, too.`]
+}
+
 export function acquireTimeout(
   stats: PoolStats,
   phase: AcquirePhase,
@@ -25,17 +34,14 @@ export function acquireTimeout(
   holders?: readonly string[],
   silence?: string,
 ): PoolError {
-  const stalled =
-    stalledMillis > 0
-      ? ` The event loop was blocked for ${Math.round(stalledMillis)} ms of that: look for blocking code first.`
-      : ''
+  const [stalledFirst, stalledLast] = stallIn(stalledMillis / waitedMillis, stalledMillis, cause ?? silence)
   const held = heldBy(holders)
   const silent = silence === undefined ? '' : ` ${silence}.`
   const why = cause === undefined ? '' : ` Last error while connecting: ${messageOf(cause)}.`
   return new PoolError(
     'POOL_ACQUIRE_TIMEOUT',
     `ResourceRequest timed out: pool '${stats.name}' had no connection within ${Math.round(waitedMillis)} ms, ` +
-      `phase ${phase} ${numbersOf(stats)}.${stalled}${why}${silent}${held} ${nextStep(stats, phase, cause)}.`,
+      `phase ${phase} ${numbersOf(stats)}.${stalledFirst}${why}${silent}${held} ${nextStep(stats, phase, cause)}.${stalledLast}`,
     {
       ...of(stats),
       phase,
@@ -186,11 +192,15 @@ export function leaseEnded(stats: PoolStats, what: string): PoolError {
  * @param why - in words
  */
 export function unsent(stats: PoolStats, bytes: number, why: string): PoolError {
+  const what =
+    bytes > 0
+      ? `with ${bytes} bytes that the server has not accepted`
+      : 'while a stream was still being piped into it'
   return new PoolError(
     'POOL_UNSENT',
-    `a connection of pool '${stats.name}' was returned with ${bytes} bytes that the server has not accepted: ${why} ` +
-      `${numbersOf(stats)}. The connection has been destroyed, and they are lost. Await the end of a write, or the ` +
-      'answer to it, before the loan ends; if the server is merely slow, raise resetTimeoutMillis',
+    `a connection of pool '${stats.name}' was returned ${what}: ${why} ${numbersOf(stats)}. The connection has been ` +
+      'destroyed, and what was not sent is lost. Await the end of a write or of a pipe, or the answer to it, before the ' +
+      'loan ends; if the server is merely slow, raise resetTimeoutMillis',
     of(stats),
   )
 }
@@ -246,11 +256,21 @@ export function stillDialing(stats: PoolStats, millis: number): PoolError {
   )
 }
 
-export function stillborn(stats: PoolStats, detail: string): PoolError {
+/** What is known of a connection that ended before it had been of use. */
+interface EarlyEnd {
+  readonly detail: string
+  readonly ageMillis: number
+  readonly wasLent: boolean
+}
+
+export function endedEarly(stats: PoolStats, { detail, ageMillis, wasLent }: EarlyEnd): PoolError {
+  const when = wasLent
+    ? `ended in its first loan, ${Math.round(ageMillis)} ms after it was created and before it was of use`
+    : 'ended before it was lent'
   return new PoolError(
     'POOL_CONNECT_FAILED',
-    `pool '${stats.name}': a new connection ended before it was lent: ${detail} ${numbersOf(stats)}. The ` +
-      'server, or a proxy in front of it, may be refusing this client after accepting it',
+    `pool '${stats.name}': a new connection ${when}: ${detail} ${numbersOf(stats)}. The server, or a proxy in ` +
+      'front of it, may be refusing this client after accepting it',
     of(stats),
   )
 }
