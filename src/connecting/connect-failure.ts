@@ -1,5 +1,5 @@
 import { isPoolError } from '../api/errors.ts'
-import { runHook } from '../runtime/emitter.ts'
+import { askHook } from '../runtime/sync-hooks.ts'
 
 /**
  * Why a connection could not be made, as far as it matters for the next try. `unreachable`: nobody accepted it, so a
@@ -58,7 +58,7 @@ function permanentAdvice(
 ): string | undefined {
   let said: unknown
   try {
-    said = runHook(() => isPermanent?.(error))
+    said = askHook('isPermanent', () => isPermanent?.(error))
   } catch {
     // A classification that throws is ignored.
   }
