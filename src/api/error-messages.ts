@@ -1,5 +1,6 @@
 import { adviceFor } from './connect-advice.ts'
 import { type AcquirePhase, messageOf, numbersOf, PoolError } from './errors.ts'
+import { isCausedByStalls, isNotableStall } from './stall-blame.ts'
 import type { PoolStats } from './stats.ts'
 import { inTheWay, nextStep } from './taken-places.ts'
 import { firstFew } from './wording.ts'
@@ -16,6 +17,14 @@ const of = (stats: PoolStats) => ({ pool: stats.name, stats })
 const heldBy = (holders: readonly string[] = []): string =>
   holders.length === 0 ? '' : ` Held, longest first: ${firstFew(holders, MOST_HOLDERS)}.`
 
+/** What is said of stalls, and where: first if they explain the wait, and last where something else does. */
+function stallIn(share: number, millis: number, otherwise: unknown): [first: string, last: string] {
+  if (!isNotableStall(share)) return ['', '']
+  const words = ` The event loop stood still for ${Math.round(millis)} ms of that`
+  if (isCausedByStalls(share, otherwise !== undefined)) return [`${words}: look for blocking code first.`, '']
+  return ['', `${words.replace('that', 'the wait')}, too.`]
+}
+
 export function acquireTimeout(
   stats: PoolStats,
   phase: AcquirePhase,
@@ -25,17 +34,14 @@ export function acquireTimeout(
   holders?: readonly string[],
   silence?: string,
 ): PoolError {
-  const stalled =
-    stalledMillis > 0
-      ? ` The event loop stood still for ${Math.round(stalledMillis)} ms of that: look for blocking code first.`
-      : ''
+  const [stalledFirst, stalledLast] = stallIn(stalledMillis / waitedMillis, stalledMillis, cause ?? silence)
   const held = heldBy(holders)
   const silent = silence === undefined ? '' : ` ${silence}.`
   const why = cause === undefined ? '' : ` Last error while connecting: ${messageOf(cause)}.`
   return new PoolError(
     'POOL_ACQUIRE_TIMEOUT',
     `ResourceRequest timed out: pool '${stats.name}' had no connection within ${Math.round(waitedMillis)} ms, ` +
-      `phase ${phase} ${numbersOf(stats)}.${stalled}${why}${silent}${held} ${nextStep(stats, phase, cause)}.`,
+      `phase ${phase} ${numbersOf(stats)}.${stalledFirst}${why}${silent}${held} ${nextStep(stats, phase, cause)}.${stalledLast}`,
     {
       ...of(stats),
       phase,
@@ -250,11 +256,21 @@ export function stillDialing(stats: PoolStats, millis: number): PoolError {
   )
 }
 
-export function stillborn(stats: PoolStats, detail: string): PoolError {
+/** What is known of a connection that ended before it had been of use. */
+interface EarlyEnd {
+  readonly detail: string
+  readonly ageMillis: number
+  readonly wasLent: boolean
+}
+
+export function endedEarly(stats: PoolStats, { detail, ageMillis, wasLent }: EarlyEnd): PoolError {
+  const when = wasLent
+    ? `ended in its first loan, ${Math.round(ageMillis)} ms after it was made and before it had been of use`
+    : 'did not live to be lent'
   return new PoolError(
     'POOL_CONNECT_FAILED',
-    `pool '${stats.name}': a connection just made did not live to be lent: ${detail} ${numbersOf(stats)}. Does the ` +
-      'server, or a proxy in front of it, refuse this client after accepting it?',
+    `pool '${stats.name}': a connection just made ${when}: ${detail} ${numbersOf(stats)}. Does the server, or a proxy in ` +
+      'front of it, refuse this client after accepting it?',
     of(stats),
   )
 }
