@@ -26,8 +26,15 @@ const FAULTS: Readonly<Record<Exclude<SocketCheck, 'healthy' | 'unknown'>, Fault
 const FOUND_CLOSED: Fault = { reason: 'half-closed', detail: 'its socket was found closed' }
 const ENDED_HERE: Fault = { reason: 'broken', detail: CLOSED_HERE }
 
+const UNREAD: Fault = {
+  reason: 'dirty',
+  left: 'unread',
+  detail: 'there are bytes on it that nobody has read',
+}
+
 /** Describes what is wrong with a connection whose socket is not healthy. */
 export function lossOf(socket: Socket): Fault {
+  if (isOpen(socket)) return UNREAD
   const detail = ownDoing(socket)
   if (detail === undefined) return FOUND_CLOSED
   return detail === CLOSED_HERE ? ENDED_HERE : { reason: 'broken', detail }

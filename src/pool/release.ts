@@ -8,15 +8,15 @@ import type { Lending } from './lending.ts'
 const DONE: Promise<void> = Promise.resolve()
 
 /**
- * How a loan ends at its borrower's wish: by `release`, `destroy`, the end of a lease or of the function of `use`.
+ * How a borrower ends its loan: by `release`, `destroy`, the end of a lease or of the function given to `use`.
  *
  *     the connection is lent                       its loan ends
- *     it is not, as the pool has ended the loan    the first release is forgiven, see {@link LateReleases}
- *     it is idle or being checked                  destroy ends it; release is refused
+ *     it is not, as the pool has ended the loan    the first release is accepted, see `LateReleases`
+ *     it is idle or being checked                  `destroy` ends it; `release` is refused
  *     it is another pool's, or has ended           POOL_NOT_BORROWED, and nothing changes
  *
- * A second release of a plain connection that has been lent again by then cannot be told from the new borrower's, and
- * ends that loan. A lease, and an adapter's handle, knows its own loan and refuses.
+ * If a plain connection has been lent again in the meantime, a second release cannot be told from the new borrower's,
+ * and ends that loan. A lease or an adapter's handle knows its own loan and refuses.
  */
 export class Releasing<T> implements LeaseHost<T> {
   readonly #context: PoolContext<T>

@@ -4,6 +4,7 @@ import { badOptions } from '../../../api/resolve-options.ts'
 import { hostPort } from '../../../api/wording.ts'
 import { onAbort } from '../../../runtime/abort.ts'
 import { closeSocket, isHealthy } from '../../../sockets/socket-state.ts'
+import { SHOWN_BRIEFLY } from './brief.ts'
 import { destroyClient, isRedisClient, sentinelError, streamOf, watchSentinels } from './client.ts'
 import { forceOptions } from './client-options.ts'
 import type { RedisClient } from './client-types.ts'
@@ -62,7 +63,7 @@ function adopt<R extends RedisClient>(client: R, isTerse: boolean): R {
     destroyClient(client)
     throw error
   }
-  return client
+  return Object.defineProperties(client, SHOWN_BRIEFLY)
 }
 
 /** Describes a value that is not a client, and ends it if it may hold a connection. */
