@@ -3,7 +3,7 @@ import type { Series } from '../proc/series.ts'
 import { descriptorOfCall } from '../proc/system-calls.ts'
 
 /** Input that lay there for so long while the thread neither waited for it nor took any of it. Milliseconds. */
-const TOO_LONG_MILLIS = 700
+const TOO_LONG_MILLIS = 500
 
 /** A time in which input lay there untouched. */
 export interface Standstill {

@@ -20,7 +20,7 @@ export interface Series {
 }
 
 /** The longest that a look goes on because it is not yet clear what is seen. Seconds. */
-const MOST_EXTRA_SECONDS = 15
+const MOST_EXTRA_SECONDS = 40
 
 /**
  * Looks at a process again and again.
