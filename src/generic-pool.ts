@@ -3,7 +3,7 @@ import type { PoolOptions } from './api/options.ts'
 import { createPool } from './pool/create-pool.ts'
 import { Pool as PoolClass } from './pool/pool.ts'
 
-/** What `import genericPool from 'generic-pool'` gives, values and types, with only the name of the package changed. */
+/** What `import genericPool from 'generic-pool'` provides, values and types, so that only the package name changes. */
 export const genericPool = { createPool, Pool: PoolClass }
 
 export declare namespace genericPool {

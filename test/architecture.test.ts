@@ -48,6 +48,7 @@ const DOORS: Readonly<Record<string, readonly string[] | 'every file'>> = {
     'metrics/exposition',
     'metrics/metric-table',
     'metrics/observed-pools',
+    'metrics/reading',
     'pool-report',
     'recent-problems',
     'registry',
@@ -71,7 +72,8 @@ const KEEPERS: Readonly<Record<string, readonly RegExp[]>> = {
   'node:async_hooks': [/^runtime\/async-context\.ts$/],
   debug: [/^runtime\/log\/log\.ts$/],
   ioredis: [/^adapters\/ioredis/],
-  'node:net': [/^adapters\//],
+  // A probe without a connection, which tells how Node notes what was set on a socket.
+  'node:net': [/^adapters\//, /^sockets\/socket-settings\.ts$/],
   'node:tls': [/^adapters\//],
   '@opentelemetry/api': [/^adapters\/otel\//],
   'node:events': [/^runtime\/emitter\.ts$/],

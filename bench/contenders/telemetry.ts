@@ -1,6 +1,6 @@
 import { tracingChannel } from 'node:diagnostics_channel'
 import { context, type Span, trace } from '@opentelemetry/api'
-import { MeterProvider, MetricReader } from '@opentelemetry/sdk-metrics'
+import { MeterProvider, MetricReader, type ViewOptions } from '@opentelemetry/sdk-metrics'
 import { InMemorySpanExporter, NodeTracerProvider, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-node'
 import { instrumentPool, poolMetricProducer } from '../../src/adapters/otel/index.ts'
 import { createPool, type Pool } from '../../src/index.ts'
@@ -26,12 +26,9 @@ const WATCHERS: Readonly<Record<string, (pool: Pool<object>) => void>> = {
   poolMetricProducer: () => {
     new MeterProvider({ readers: [new SilentReader({ metricProducers: [poolMetricProducer()] })] })
   },
-  'instrumentPool, metrics': pool => {
-    instrumentPool(pool, {
-      meterProvider: new MeterProvider({ readers: [new SilentReader()] }),
-      spans: 'off',
-    })
-  },
+  'instrumentPool, metrics': pool => meters(pool, []),
+  // With a view the SDK is told of each time by itself.
+  'instrumentPool, metrics, a view': pool => meters(pool, [{ instrumentName: 'db.client.connection.*' }]),
   "instrumentPool, spans: 'waited'": pool => spans(pool, 'waited'),
   "instrumentPool, spans: 'all'": pool => spans(pool, 'all'),
   'a subscriber of :acquire': () => {
@@ -43,6 +40,11 @@ const WATCHERS: Readonly<Record<string, (pool: Pool<object>) => void>> = {
 }
 
 export const WATCHED = Object.keys(WATCHERS)
+
+function meters(pool: Pool<object>, views: ViewOptions[]): void {
+  const meterProvider = new MeterProvider({ readers: [new SilentReader()], views })
+  instrumentPool(pool, { meterProvider, spans: 'off' })
+}
 
 let request: Span | undefined
 

@@ -6,11 +6,11 @@ import { createStrictPool } from '../pool/create-pool.ts'
 import type { Pool } from '../pool/pool.ts'
 
 /**
- * Makes the pool of an adapter.
+ * Creates the pool of an adapter.
  *
- * @param makeFactory - throws `POOL_BAD_OPTIONS` if what the adapter was given is wrong
- * @param wrong - what is wrong beside that
- * @throws PoolError `POOL_BAD_OPTIONS` that lists all that, and what is wrong with the options of the pool
+ * @param makeFactory - throws `POOL_BAD_OPTIONS` if the adapter's first argument is wrong
+ * @param wrong - what else is wrong
+ * @throws PoolError `POOL_BAD_OPTIONS` that lists all of this and everything wrong with the pool's options
  */
 export function openAdapter<T>(
   makeFactory: () => Factory<T>,

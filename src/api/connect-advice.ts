@@ -1,4 +1,4 @@
-/** What to look at first when no connection can be made, by the code of the system's error. */
+/** What to check first when no connection can be made, by the code of the system's error. */
 const ADVICE: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'Nothing listens there: check that the server is up, and the host and port',
   ENOENT: 'There is no such socket: check that the server is up, and the path',
@@ -14,7 +14,7 @@ const ADVICE: Readonly<Record<string, string>> = {
     'This machine has no free local port: look for connections that are made and closed again and again',
 }
 
-/** What to look at first, as far as the error tells; it does not say more than has been seen. */
+/** What to check first, as far as the error shows it. Does not claim more than has been observed. */
 export function adviceFor(cause: unknown): string {
   try {
     return adviceOf(cause)

@@ -2,7 +2,7 @@ import { adviceFor } from './connect-advice.ts'
 import type { AcquirePhase } from './errors.ts'
 import type { PoolStats } from './stats.ts'
 
-/** What may take a place of the pool, in words, and what to do where it does. */
+/** The states in which connections occupy places of the pool, in words, and what to do about each. */
 const PLACES = [
   [
     'borrowed',
@@ -23,7 +23,7 @@ const PLACES = [
   ['connecting', 'being made', 'See whether the server is slow to accept, or to log in'],
 ] as const satisfies readonly (readonly [keyof PoolStats, string, string])[]
 
-/** What takes the places of the pool at this moment, most of them first; and what to do about the first of these. */
+/** What occupies the places of the pool now, the most frequent first, and what to do about that. */
 function taken(stats: PoolStats): { what: string; next: string } {
   const found = PLACES.filter(([state]) => stats[state] > 0).sort(([a], [b]) => stats[b] - stats[a])
   const [first] = found
@@ -40,7 +40,7 @@ export function nextStep(stats: PoolStats, phase: AcquirePhase, cause: unknown):
   return `${what}. ${next}`
 }
 
-/** What stands in the way of an acquire that waits for nothing. */
+/** Why an acquire that does not wait gets no connection. */
 export function inTheWay(stats: PoolStats, phase: AcquirePhase): string {
   if (phase === 'connect') return 'No idle connection is at hand, and one would have to be made'
   if (stats.idle > 0) return 'The idle connections at hand would have to be validated'

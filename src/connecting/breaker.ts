@@ -6,60 +6,75 @@ import type { Clock } from '../runtime/time/clock.ts'
 import { isOpen, isOwnDoing, ownDoing } from '../sockets/socket-state.ts'
 import type { ConnectFailure } from './connect-failure.ts'
 
-/** The pause while callers wait and nobody is there, and a tenth more at the most. Milliseconds. */
+/** The pause between tries while callers wait and the server is unreachable, plus up to a tenth. Milliseconds. */
 const RETRY_PAUSE = 50
-/** If a server accepts and then closes, each try costs it work: the pause doubles, up to this limit. */
+/**
+ * If a server accepts connections and closes them, each try costs it work: the pause doubles up to this. Milliseconds.
+ */
 const TURNED_AWAY_PAUSE = 800
-/** The longest pause, once callers do not wait any more: "one probe a second". */
+/** The longest pause while the breaker is open: "one probe a second". Milliseconds. */
 const LONGEST_PAUSE = 1000
-/** Pauses after errors that a retry cannot fix: five tries a minute, because servers lock accounts. */
+/** Pauses after errors that a retry cannot fix: five tries a minute, because servers lock accounts. Milliseconds. */
 const PERMANENT_PAUSES = [1000, 5000, 10_000, 15_000] as const
 
-/** A connection that dies within this time without having been of use is as good as a failed create. */
+/** A connection that dies within this time without having been of use counts as a failed create. Milliseconds. */
 const EARLY_DEATH_MILLIS = 1000
-const DEATH_REASONS: ReadonlySet<DestroyReason> = new Set(['half-closed', 'broken', 'invalid', 'dirty'])
-/** How long a new connection is watched before it is lent, where others have died: as long as that took, twice. */
+const DEATH_REASONS: ReadonlySet<DestroyReason> = new Set([
+  'half-closed',
+  'broken',
+  'invalid',
+  'invalidated',
+  'dirty',
+])
+/**
+ * How long a new connection is watched before it is lent, if others died young: twice the time that this took, within
+ * these limits. Milliseconds.
+ */
 const LEAST_WATCH = 5
 const LONGEST_WATCH = 50
 
 type BreakerListener = (state: 'open' | 'closed', failures: number, error: unknown) => void
 
-/** What the breaker needs to know of its pool. */
+/** What the breaker needs to know about its pool. */
 export interface BreakerHost<T> {
   readonly clock: Clock
   readonly random: () => number
   readonly slots: Slots<T>
   readonly options: { readonly unhealthyAfterMillis: number; readonly validateTimeoutMillis: number }
-  /** Hears when it opens, and when it closes, with the failures and the last error of that time. */
+  /** Does an acquire that came before this time still wait? */
+  readonly isAwaitedSince: (time: number) => boolean
+  /** Is called when the breaker opens or closes, with the failures in a row and the last error. */
   readonly listener: BreakerListener
 }
 
 /**
- * What failed creates mean for the next ones. From the first failure on there is one create at a time, and a pause
- * before it. Callers wait while the server has been away for less than `unhealthyAfterMillis`, and a server that is
- * back is found within some 50 ms; then the breaker opens: new acquires are told at once, each create is a probe, and
- * the pause grows to a second.
+ * Decides what failed creates mean for the next ones. From the first failure on, only one create runs at a time, after
+ * a pause. Callers keep waiting until the server has been away for `unhealthyAfterMillis`, and a server that is back is
+ * found within about 50 ms. Then the breaker opens: new acquires fail at once, each create is a probe, and the pause
+ * grows to one second.
  *
- * A create that goes well says little while connections die young: then each new one is on trial until it has been of
- * use, or has lived, and no others are made beside it (half-open).
+ * While connections die young, a successful create proves little. Then each new connection is on trial until it has
+ * been of use or has lived long enough, and no others are created beside it (half-open).
  */
 export class Breaker<T> {
-  /** Failed creates since the last good one. */
+  /** Failed creates since the last successful one. */
   failures = 0
   lastError: unknown
-  /** What to do about the last error, where trying again will not mend it. */
+  /** What to do about the last error, if trying again will not help. */
   permanentAdvice: string | undefined
-  /** No create before this time, in milliseconds of the pool's clock. */
+  /** No create starts before this time, in milliseconds of the pool's clock. */
   retryAt = 0
   /**
-   * A connection has died before it was of use: until a later one is of use, a create that went well means little.
+   * Set when a connection has died before it was of use. Until a later one is of use, a successful create proves
+   * little.
    */
   unproven = false
   isOpen = false
-  /** How often it has opened so far: tells who came while it was open, and who had been waiting by then. */
+  /** How often the breaker has opened. Tells waiters that came while it was open from those that waited already. */
   openings = 0
-  /** Since when the server has been away, as far as anybody has asked, and when it was last seen to be. */
+  /** `#awaySince`: since when the server has been away, as far as known. `#failedAt`: when it was last found away. */
   #awaySince = 0
+  #openedAt = 0
   #failedAt = 0
   #rounds = 0
   #pace: ConnectFailure['kind'] | 'open' | undefined
@@ -72,13 +87,13 @@ export class Breaker<T> {
   }
 
   /**
-   * @param startedAt - when the failed create began: those of one wave count as one round of the backoff
+   * @param startedAt - when the failed create began; creates that began together count as one round of the backoff
    * @param awaySince - since when the server may have been away
    * @returns whether it was a probe of an open breaker
    */
   failed(failure: ConnectFailure, startedAt: number, now: number, awaySince = startedAt): boolean {
     const { unhealthyAfterMillis } = this.#host.options
-    // After so long without a try this may be a new outage: its time starts anew.
+    // If no create was tried for longer than this, it may be a new outage, so its time starts again.
     if (this.failures === 0 || startedAt - this.#failedAt > Math.max(unhealthyAfterMillis, LONGEST_PAUSE))
       this.#awaySince = awaySince
     this.#failedAt = now
@@ -86,33 +101,33 @@ export class Breaker<T> {
     this.lastError = failure.error
     this.permanentAdvice = failure.advice
     const wasOpen = this.isOpen
-    if (failure.kind === 'permanent' || now - this.#awaySince >= unhealthyAfterMillis) this.#open()
+    if (failure.kind === 'permanent' || now - this.#awaySince >= unhealthyAfterMillis) this.#open(now)
     if (startedAt >= this.#pausedSince) this.#pause(failure.kind, now)
     return wasOpen
   }
 
-  /** A connection was made, and died without having been of use. */
+  /** Called when a connection was made and died without having been of use. */
   diedEarly(failure: ConnectFailure, slot: Slot<T>, now: number): boolean {
     this.unproven = true
     this.#earlyDeathAge = now - slot.createdAt
-    // The server was there when it was made.
+    // The server was there when the connection was made, so it cannot have been away for longer.
     return this.failed(failure, slot.startedAt, now, now)
   }
 
-  /** A create has gone well. */
+  /** Called when a create has succeeded. */
   connected(startedAt: number): void {
     if (!this.unproven) this.#succeeded(startedAt)
   }
 
-  /** A connection has answered, or a loan of it has ended well. */
+  /** Called when a connection has answered, or a loan of it has ended well. */
   provedUseful(slot: Slot<T>): void {
     if (!this.unproven || slot.startedAt < this.#pausedSince) return
-    // Where it can be seen whether anything was answered, a loan on which nothing was asked proves nothing.
+    // Where answers can be observed, a loan in which nothing was asked proves nothing.
     const isOfUse = slot.traffic.hasAnswered(slot.socket) ?? true
     if (isOfUse || this.#hasLived(slot)) this.#succeeded(slot.startedAt)
   }
 
-  /** Connections that have not died young are of use as well, though they may be lent for hours, or idle. */
+  /** Accepts connections that have lived long enough as proof too, because they may be lent for hours, or stay idle. */
   checkSurvivors(): void {
     if (!this.unproven) return
     for (const slot of this.#host.slots.all) {
@@ -124,7 +139,7 @@ export class Breaker<T> {
     }
   }
 
-  /** New connections on trial, and when the first of them will have lived. */
+  /** How many new connections are on trial, and when the first of them will have lived long enough. */
   get trials(): { readonly count: number; readonly until: number } {
     let count = 0
     let until = Number.POSITIVE_INFINITY
@@ -138,10 +153,9 @@ export class Breaker<T> {
   }
 
   /**
-   * For how long a new connection is watched before it is lent, in milliseconds. Whoever has had a handshake
-   * answered is
-   * not hung up on at once. Else a server at its limit hangs up on those beyond it, within a round trip or so; and
-   * where connections have died, it takes as long as that took.
+   * For how long a new connection is watched before it is lent, in milliseconds. A server that has answered the
+   * handshake does not close the connection right after it. Otherwise, a server at its limit closes surplus connections
+   * within about a round trip. If connections have died young, the wait follows how long that took.
    */
   watchMillis({ traffic, startedAt, createdAt }: Slot<T>, hasOthers: boolean): number {
     if (traffic.made?.read !== 0) return 0
@@ -149,31 +163,28 @@ export class Breaker<T> {
     return hasOthers ? Math.min(Math.max(2 * (createdAt - startedAt), 2), LONGEST_WATCH) : 0
   }
 
-  /** Does a connection that ends so count as a failed create? */
+  /** Does a connection that ends like this count as a failed create? */
   isEarlyDeath(slot: Slot<T>, { reason, detail }: Fault, now: number): boolean {
-    // A second loan means that the first has ended well.
+    // A second loan means that the first one ended well.
     if (slot.loan > 1 || slot.traffic.hasAnswered(slot.socket) === true) return false
     if (slot.loan === 1 && !diedInLoan(slot, reason, detail)) return false
     if (slot.loan === 0 && !DEATH_REASONS.has(reason)) return false
-    // As long as it may take until it is known that one does not answer.
+    // A validation may take this long to find out that the connection does not answer.
     const proof = reason === 'invalid' ? this.#host.options.validateTimeoutMillis : 0
     return now - slot.createdAt < EARLY_DEATH_MILLIS + proof
   }
 
-  /**
-   * Has nobody been told yet that the server has been away for too long? Opens it where time has passed, and no
-   * create ended.
-   */
+  /** Opens the breaker if the server has been away for too long, but no create has ended since then to show it. */
   openIfOverdue(now: number, isProbing: boolean): void {
     if (this.isOpen || this.failures === 0 || (!isProbing && now >= this.retryAt)) return
-    if (now - this.#awaySince >= this.#host.options.unhealthyAfterMillis) this.#open()
+    if (now - this.#awaySince >= this.#host.options.unhealthyAfterMillis) this.#open(now)
   }
 
   #hasLived({ createdAt }: Slot<T>): boolean {
     return createdAt > 0 && this.#host.clock.now() - createdAt >= EARLY_DEATH_MILLIS
   }
 
-  /** @param startedAt - a create from before the trouble does not speak for new ones */
+  /** @param startedAt - a create from before the trouble proves nothing about new ones */
   #succeeded(startedAt: number): void {
     if (this.unproven && startedAt < this.#pausedSince) return
     const { isOpen, failures, lastError } = this
@@ -187,15 +198,16 @@ export class Breaker<T> {
     if (isOpen) this.#host.listener('closed', failures, lastError)
   }
 
-  #open(): void {
+  #open(now: number): void {
     if (this.isOpen) return
     this.isOpen = true
+    this.#openedAt = now
     this.openings += 1
     this.#host.listener('open', this.failures, this.lastError)
   }
 
   #pause(kind: ConnectFailure['kind'], now: number): void {
-    const pace = kind !== 'permanent' && this.isOpen ? 'open' : kind
+    const pace = this.isOpen && kind !== 'permanent' && !this.#isAwaited(kind, now) ? 'open' : kind
     if (pace !== this.#pace) this.#rounds = 0
     this.#pace = pace
     this.#pausedSince = now
@@ -203,7 +215,20 @@ export class Breaker<T> {
     this.#rounds += 1
   }
 
-  /** Partly random: processes that lost the same server do not come back in step. */
+  /**
+   * Should the pause stay short for waiters that came before the breaker opened? They keep waiting, and must not miss
+   * the server's return because of a long pause. It stays short for as long again as it took to open. By default, the
+   * first of these waiters have given up by then.
+   */
+  #isAwaited(kind: ConnectFailure['kind'], now: number): boolean {
+    return (
+      kind === 'unreachable' &&
+      now - this.#awaySince < 2 * this.#host.options.unhealthyAfterMillis &&
+      this.#host.isAwaitedSince(this.#openedAt)
+    )
+  }
+
+  /** The pause is partly random, so that processes that lost the same server do not retry in step. */
   #pauseMillis(pace: ConnectFailure['kind'] | 'open'): number {
     const random = this.#host.random()
     if (pace === 'unreachable') return RETRY_PAUSE * (1 + random / 10)
@@ -214,7 +239,7 @@ export class Breaker<T> {
   }
 }
 
-/** Did the peer end it, and not its borrower? */
+/** Was the connection ended by the peer, and not by its borrower? */
 function diedInLoan<T>({ socket }: Slot<T>, reason: DestroyReason, detail: string | undefined): boolean {
   if (reason === 'half-closed' || reason === 'broken') return !isOwnDoing(detail)
   if (socket === undefined) return false

@@ -3,23 +3,31 @@ import type { Slot } from '../connections/slot.ts'
 import type { Breaker } from './breaker.ts'
 import type { PoolContext } from './pool-context.ts'
 
-/** A connect that is this many times slower than one that just succeeded, and this old, is no longer counted on. */
+/**
+ * If a connect takes this many times longer than one that just succeeded, and is at least this many milliseconds old,
+ * the pool no longer counts on it.
+ */
 const OVERTAKEN_TIMES = 4
 const OVERTAKEN_MILLIS = 100
-/** A caller who gave up within this time says nothing about the connect that it waited for. */
+/** A waiter that gave up within this time says nothing about the connect that it waited for. Milliseconds. */
 const IMPATIENT_MILLIS = 50
-/** Connects at a time to a server that has not answered any yet. */
+/** How many connects may run at a time before the server has answered for the first time. */
 const FIRST_CONNECTS = 2
 
-/** What a pool has, what is on its way, and what may be made: all of it derived from slots, queue and breaker. */
+/**
+ * How many connections a pool has, how many are on their way, and how many may be made. All of it is derived from the
+ * slots, the queue and the breaker.
+ */
 export class Capacity<T> {
-  /** Connects that are expected to succeed, oldest first. One that hangs is removed here but keeps its permit. */
+  /**
+   * Connects that are expected to succeed, oldest first. A connect that hangs is removed here, but keeps its permit.
+   */
   readonly connects = new Set<Slot<T>>()
   /** Connections that are validated or reset and are expected back soon. */
   readonly checks = new Set<Slot<T>>()
-  /** Whether the idle connections wait for the event loop to tell which of them are alive. */
+  /** Whether the idle connections wait for the next poll phase, which shows which of them are alive. */
   awaitsEventLoop = false
-  /** When a connection was last made. */
+  /** When a connection was last made, in milliseconds of the pool's clock. */
   connectedAt = 0
   readonly #context: PoolContext<T>
   readonly #breaker: Breaker<T>
@@ -29,23 +37,23 @@ export class Capacity<T> {
     this.#breaker = breaker
   }
 
-  /** Permits that are free. Negative after `resize` to a smaller pool. */
+  /** The free permits. Negative after `resize` to a smaller pool. */
   get freePermits(): number {
     return this.#context.options.max - this.#context.slots.permitsInUse
   }
 
-  /** Are there more connections than `max` allows, those on their way out not counted? Only after `resize`. */
+  /** Are there more connections than `max` allows, not counting those being closed? Happens only after `resize`. */
   get isOversized(): boolean {
     return this.#context.slots.size > this.#context.options.max
   }
 
-  /** Connections on their way to whoever waits. */
+  /** How many connections are on their way to waiting acquires. */
   get incoming(): number {
     const settling = this.awaitsEventLoop ? this.#context.slots.counts.idle : 0
     return this.connects.size + this.checks.size + settling
   }
 
-  /** How many more acquires can count on a connection without waiting for a loan to end. */
+  /** How many further acquires can count on a connection without waiting for a loan to end. */
   get expected(): number {
     const { slots, queue } = this.#context
     const startable = this.#breaker.failures > 0 ? Math.max(1 - slots.counts.connecting, 0) : this.freePermits
@@ -53,8 +61,8 @@ export class Capacity<T> {
   }
 
   /**
-   * May one more connect start beside those that are under way, as long as none fails? Where connections have been
-   * lost since the last one was made, the server may be away: one is enough to see. Those that hang count half.
+   * May one more connect start, while none fails? If connections were lost since the last one was made, the server may
+   * be away, and one connect is enough to find out. A connect that hangs counts half.
    */
   get hasRoomToConnect(): boolean {
     const { options, slots, totals, liveness } = this.#context
@@ -64,14 +72,30 @@ export class Capacity<T> {
     return this.connects.size < most && slots.counts.connecting < 2 * options.maxConnecting
   }
 
-  /** A waiter gave up. A connect that is about as old as its wait is no longer counted on. */
+  /**
+   * May an existing connection still serve a waiter soon? Not one that is known to end with its loan. Not one that has
+   * been lent for longer than a caller waits either: its borrower may keep it for hours, and it may be as dead as the
+   * server.
+   */
+  mayServe(now: number, currentGeneration: number): boolean {
+    const { slots, options } = this.#context
+    if (slots.open === 0) return false
+    const lentSince = now - options.acquireTimeoutMillis
+    for (const { state, fault, generation, lentAt } of slots.all) {
+      if (state === 'connecting' || state === 'closing' || fault !== undefined) continue
+      if (generation === currentGeneration && (state !== 'lent' || lentAt > lentSince)) return true
+    }
+    return false
+  }
+
+  /** Called when a waiter gave up. A connect that is about as old as its wait is no longer counted on. */
   waiterLeft(waited: number, now: number, isImpatient: boolean): void {
     const [oldest] = this.connects
     if (oldest === undefined || (isImpatient && waited < IMPATIENT_MILLIS)) return
     if (now - oldest.startedAt >= waited * 0.9) this.connects.delete(oldest)
   }
 
-  /** Old connects that a young one has overtaken by far: whoever waits for them gets a new one. */
+  /** Stops counting on old connects that a newer one has overtaken by far. Their waiters get a new connect. */
   dropOvertaken(winner: Slot<T>, now: number): void {
     const patience = Math.max(OVERTAKEN_TIMES * (now - winner.startedAt), OVERTAKEN_MILLIS)
     for (const connect of this.connects) {
@@ -81,7 +105,7 @@ export class Capacity<T> {
   }
 }
 
-/** What keeps the first in the queue waiting. */
+/** What the first waiter in the queue is waiting for. */
 export function phaseOf<T>({ slots }: PoolContext<T>, breaker: Breaker<T>): AcquirePhase {
   const { validating, connecting } = slots.counts
   if (validating > 0) return 'validate'

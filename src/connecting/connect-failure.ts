@@ -1,47 +1,46 @@
 import { isPoolError } from '../api/errors.ts'
 import { runHook } from '../runtime/emitter.ts'
+import { adviceForCode } from './permanent-codes.ts'
 
 /**
- * Why no connection could be made, as far as it matters for the next try: nobody was there (a try costs the server
- * nothing), the server took it and hung up or said no (a try is work for it), or trying again will not help.
+ * Why a connection could not be made, as far as it matters for the next try. `unreachable`: nobody accepted it, so a
+ * try costs the server nothing. `turned-away`: the server accepted it and closed it or refused, so each try costs it
+ * work. `permanent`: trying again will not help.
  */
 export interface ConnectFailure {
   readonly error: unknown
   readonly kind: 'unreachable' | 'turned-away' | 'permanent'
-  /** Of a permanent one: what to do about it. */
+  /** For a permanent failure: what to do about it. */
   readonly advice?: string
 }
 
-/** What the system says where nobody took the connection. An error without any code counts as that, too. */
+/** Error codes that mean that nobody accepted the connection. An error without any code counts as such, too. */
 const UNREACHABLE: ReadonlySet<unknown> = new Set([
   ...['ECONNREFUSED', 'ENOENT', 'EHOSTUNREACH', 'ENETUNREACH', 'EHOSTDOWN', 'ENETDOWN', 'ETIMEDOUT'],
   ...['ENOTFOUND', 'EAI_AGAIN', 'EADDRNOTAVAIL', 'EMFILE', 'ENFILE', undefined],
 ])
 
-/** OpenSSL's verdicts on a certificate, as Node names them, and its own on the name. */
-const CERTIFICATE =
-  /^(?:ERR_TLS_CERT_ALTNAME_INVALID|HOSTNAME_MISMATCH|CERT_(?:NOT_YET_VALID|HAS_EXPIRED|CHAIN_TOO_LONG|REVOKED|UNTRUSTED|REJECTED|SIGNATURE_FAILURE)|(?:DEPTH_ZERO_)?SELF_SIGNED_CERT(?:_IN_CHAIN)?|UNABLE_TO_(?:GET_ISSUER_CERT(?:_LOCALLY)?|VERIFY_LEAF_SIGNATURE|DECODE_ISSUER_PUBLIC_KEY|DECRYPT_CERT_SIGNATURE|GET_CRL)|INVALID_(?:CA|PURPOSE)|PATH_LENGTH_EXCEEDED|ERROR_IN_CERT_NOT_(?:BEFORE|AFTER)_FIELD|CRL_(?:HAS_EXPIRED|NOT_YET_VALID|SIGNATURE_FAILURE))$/
-
 const ADVICE = {
   bug: 'It looks like a bug in factory.create, which trying again does not mend: see the stack of the cause',
   options: 'The function that makes the client gives what cannot be pooled: see the cause, and mend that',
-  certificate:
-    "The server's certificate does not fit: look at the host name or servername, at ca, and at its dates",
   factory: 'Trying again does not mend it: look at the credentials and settings with which it connects',
 } as const
 
-/** What a failed create says. */
+/**
+ * Classifies the error of a failed create. A create that timed out counts as unreachable: the time that it took was
+ * pause enough, and trying again costs the server nothing more.
+ */
 export function connectFailure(
-  error: unknown,
+  { error, timedOut }: { readonly error: unknown; readonly timedOut?: boolean },
   isPermanent: ((error: unknown) => boolean | string) | undefined,
 ): ConnectFailure {
   try {
     const advice = permanentAdvice(error, isPermanent)
     if (advice !== undefined) return { error, kind: 'permanent', advice }
-    const isUnreachable = causes(error).every(each => UNREACHABLE.has(codeOf(each)))
+    const isUnreachable = timedOut || causes(error).every(each => UNREACHABLE.has(codeOf(each)))
     return { error, kind: isUnreachable ? 'unreachable' : 'turned-away' }
   } catch {
-    // It throws when it is looked at, and so says nothing: as one without a code.
+    // The error throws when it is inspected, so it counts as one without a code.
     return { error, kind: 'unreachable' }
   }
 }
@@ -54,23 +53,30 @@ function permanentAdvice(
   try {
     said = runHook(() => isPermanent?.(error))
   } catch {
-    // A classification that fails says nothing.
+    // A classification that throws is ignored.
   }
   if (typeof said === 'string' && said !== '') return said.replace(/\.$/, '')
   if (said === true) return ADVICE.factory
   if (isPoolError(error, 'POOL_BAD_OPTIONS')) return ADVICE.options
   if (isBug(error)) return ADVICE.bug
-  return causes(error).some(each => CERTIFICATE.test(String(codeOf(each)))) ? ADVICE.certificate : undefined
+  for (const each of causes(error)) {
+    const advice = adviceForCode(codeOf(each))
+    if (advice !== undefined) return advice
+  }
+  return undefined
 }
 
-/** By name, as it may come from another realm. fetch says `TypeError: fetch failed` of every outage, with the cause. */
+/**
+ * Checks the name, because the error may come from another realm. fetch rejects with `TypeError: fetch failed` in every
+ * outage, with a cause.
+ */
 function isBug(error: unknown): boolean {
   if (!(error instanceof Object)) return false
   const { name, cause } = error as Partial<Error>
   return name === 'ReferenceError' || (name === 'TypeError' && cause === undefined)
 }
 
-/** The error and what it says was behind it. */
+/** The error and its chain of causes. */
 function causes(error: unknown): unknown[] {
   const found: unknown[] = []
   for (let each = error; each instanceof Error && found.length < 5; each = each.cause) found.push(each)

@@ -1,10 +1,11 @@
-import { madeTwice, stillborn, stillDialing } from '../api/error-messages.ts'
+import { endedEarly, madeTwice, stillDialing } from '../api/error-messages.ts'
 import type { DestroyReason } from '../api/stats.ts'
 import { isNews, warn } from '../api/warnings.ts'
 import { retireTime } from '../connections/lifetime.ts'
 import type { Slot } from '../connections/slot.ts'
 import type { Waiter } from '../queue/waiter.ts'
 import { outsideContext } from '../runtime/async-context.ts'
+import { errorTypeOf } from '../runtime/kinds.ts'
 import { log, refreshTracing } from '../runtime/log/log.ts'
 import { Alarm } from '../runtime/time/alarm.ts'
 import { closeSocket } from '../sockets/socket-state.ts'
@@ -14,31 +15,31 @@ import { type ConnectFailure, connectFailure } from './connect-failure.ts'
 import { Engine } from './engine.ts'
 import type { PoolContext } from './pool-context.ts'
 
-/** While an open breaker probes, new acquires wait for the result, unless the probe is older than this. */
+/** New acquires wait for the probe of an open breaker unless it is older than this. Milliseconds. */
 const PROBE_MILLIS = 500
 
 /**
- * Makes connections when they are needed, and ends them.
+ * Creates connections when they are needed, and ends them.
  *
- * Callers wait in the queue, never on a dial: before each dial the demand is counted anew, and whoever is first in
- * the queue gets whatever arrives first. Invariant 4: sockets that are or may be open (connecting to closing) never
- * exceed `max`, but for one thing: a create that has passed its deadline gives its permit back.
+ * Callers wait in the queue, never on a create. Demand is counted again before each create, and the first waiter in the
+ * queue gets the connection that arrives first. Invariant 4: the sockets that are or may be open (states connecting to
+ * closing) never exceed `max`, with one exception: a create that has passed its deadline returns its permit.
  */
 export class Connector<T> {
-  /** Told of each good connection, which it owns from then on. */
+  /** Is called with each good connection, and owns it from then on. */
   onConnected: (slot: Slot<T>) => void = () => {}
   readonly breaker: Breaker<T>
   readonly capacity: Capacity<T>
   generation = 0
-  /** Why the latest generation was begun. */
+  /** Why the latest generation was started. */
   purgeReason: string | undefined = undefined
-  /** Whether `min` is kept: the pool has been started and neither drains nor is being cleared. */
+  /** Whether `min` is maintained: the pool has been started, and is neither draining nor being cleared. */
   keepsMin = false
-  /** Whether the pool is closed: what still arrives is destroyed. */
+  /** Whether the pool is closed: connections that still arrive are destroyed. */
   isStopped = false
-  /** No connect before this time, in milliseconds of the pool's clock. */
+  /** No connect starts before this time, in milliseconds of the pool's clock. */
   #pauseUntil = 0
-  /** When the latest connect was started. */
+  /** When the latest connect started, in milliseconds of the pool's clock. */
   #startedAt = 0
   readonly #context: PoolContext<T>
   readonly #engine: Engine<T>
@@ -47,10 +48,11 @@ export class Connector<T> {
 
   constructor(context: PoolContext<T>) {
     this.#context = context
-    const { clock, random, slots, options, stalls } = context
+    const { clock, random, slots, options, stalls, queue } = context
     const pool = options.name
     this.breaker = new Breaker({
       ...{ clock, random, slots, options },
+      isAwaitedSince: time => (queue.oldest()?.since ?? Number.POSITIVE_INFINITY) < time,
       listener: (state, failures, error) =>
         context.events.announce('breaker', { pool, state, failures, error }),
     })
@@ -63,25 +65,22 @@ export class Connector<T> {
     this.#probeAlarm = new Alarm(clock, () => this.#probeIsLate(), stalls)
   }
 
-  /** Is a connect put off on purpose? */
+  /** Is a connect being delayed on purpose? */
   get isPausing(): boolean {
     return this.#retryAlarm.isSet
   }
 
-  /**
-   * Is nobody served, and nobody going to be soon? Connections in use may still come back, and whoever comes while a
-   * probe is due or under way waits for its result.
-   */
+  /** Can no acquire be served soon? While a probe is due or in progress, new acquires wait for its result. */
   get isDown(): boolean {
     const { slots, clock } = this.#context
     const now = clock.now()
     const isProbing = slots.counts.connecting > 0
     this.breaker.openIfOverdue(now, isProbing)
-    if (!this.breaker.isOpen || slots.open > 0) return false
+    if (!this.breaker.isOpen || this.capacity.mayServe(now, this.generation)) return false
     return isProbing ? now - this.#startedAt >= PROBE_MILLIS : now < this.breaker.retryAt
   }
 
-  /** Starts as many connects as waiters and `min` call for and permits and breaker allow. */
+  /** Starts as many connects as waiters and `min` require and as permits and breaker allow. */
   connectMore(): void {
     const { clock, options, slots, queue } = this.#context
     const { capacity } = this
@@ -98,7 +97,7 @@ export class Connector<T> {
     }
   }
 
-  /** When the next connect may start; `Infinity`: once one of those under way has ended. */
+  /** When the next connect may start; `Infinity` if one of the running connects has to end first. */
   #nextConnectAt(now: number): number {
     const { breaker } = this
     if (now < this.#pauseUntil) return this.#pauseUntil
@@ -115,33 +114,32 @@ export class Connector<T> {
     this.connectMore()
   }
 
-  /** A connection has answered, or a loan of it has ended well. */
+  /** Called when a connection has answered, or a loan of it has ended well. */
   provedUseful(slot: Slot<T>): void {
     this.breaker.provedUseful(slot)
     this.connectMore()
   }
 
-  /** A waiter has left in vain. */
+  /** Called when a waiter has left without a connection. */
   waiterLeft(waiter: Waiter<T>, now: number, isImpatient: boolean): void {
     if (this.breaker.failures === 0) this.capacity.waiterLeft(now - waiter.since, now, isImpatient)
   }
 
   /** Ends a connection. Its permit returns when the close has settled or timed out. */
-  discard(slot: Slot<T>, reason: DestroyReason, detail?: string): void {
-    const { slots, events, totals, destroyedBy, options, clock, onChange, liveness } = this.#context
+  discard(slot: Slot<T>, reason: DestroyReason, detail?: string, left = 'unknown'): void {
+    const { slots, events, totals, kinds, options, clock, onChange, liveness } = this.#context
     const from = slot.state
-    destroyedBy[reason] = (destroyedBy[reason] ?? 0) + 1
+    kinds.destroyed.count(reason)
+    if (reason === 'dirty') kinds.dirty.count(left)
     slots.move(slot, 'closing')
     liveness.unwatch(slot)
     const now = clock.now()
     if (this.breaker.isEarlyDeath(slot, { reason, detail }, now)) {
-      const failure = {
-        error: stillborn(this.#context.stats(), detail ?? reason),
-        kind: 'turned-away',
-      } as const
+      const early = { detail: detail ?? reason, ageMillis: now - slot.createdAt, wasLent: slot.loan > 0 }
+      const failure = { error: endedEarly(this.#context.stats(), early), kind: 'turned-away' } as const
       this.#noteFailure(failure, this.breaker.diedEarly(failure, slot, now))
     }
-    // Not before the breaker knows: those that are suspected because of it may have new ones made.
+    // Only after the breaker has been informed: connections that `lost` makes suspect may lead to new connects.
     liveness.lost(slot, { reason, detail }, from, now)
     if (log.destroy.enabled) log.destroy('%s #%d: %s %s', options.name, slot.id, reason, detail ?? '')
     events.announce('destroy', {
@@ -151,12 +149,11 @@ export class Connector<T> {
       ...(detail === undefined ? {} : { detail }),
     })
     const closed = (): void => {
-      // Whatever factory.destroy did, or could not do in its time.
+      // Closes the socket in any case, whatever `factory.destroy` did or failed to do in time.
       if (slot.watch !== undefined) closeSocket(slot.watch.socket)
       slots.move(slot, 'closed')
       totals.destroyed += 1
-      // One that was never of use is replaced a moment later: what keeps making such connections, as a hook that calls
-      // purge() would, must not keep the event loop from turning.
+      // A moment's pause: a hook that ends every new connection by `purge()` would keep the event loop from turning.
       if (slot.loan === 0) this.#pauseUntil = clock.now() + 1
       this.connectMore()
       onChange()
@@ -164,14 +161,14 @@ export class Connector<T> {
     outsideContext(() => this.#engine.close(slot).then(closed))
   }
 
-  /** Connections made before this moment are not lent again; those on their way are destroyed when they arrive. */
+  /** Starts a new generation: older connections are not lent again, connects in progress are destroyed on arrival. */
   newGeneration(reason: string): void {
     this.generation += 1
     this.purgeReason = reason
     this.capacity.connects.clear()
   }
 
-  /** The pool is closed: no more dials, and those in flight are given up. */
+  /** Called when the pool is closed: starts no more connects and aborts those in progress. */
   stop(reason: unknown): void {
     this.isStopped = true
     this.keepsMin = false
@@ -194,17 +191,19 @@ export class Connector<T> {
     outsideContext(() => this.#engine.open(slot).then(opened => this.#connectEnded(opened)))
   }
 
-  /** Rejects the acquires that wait for this probe. It goes on, and no second one starts. */
+  /** Rejects the acquires that wait for this probe. The probe continues, and no second one starts. */
   #probeIsLate(): void {
     const { slots, queue, clock, stats } = this.#context
-    if (!this.breaker.isOpen || slots.open > 0 || slots.counts.connecting === 0) return
-    this.breaker.lastError = stillDialing(stats(), clock.now() - this.#startedAt)
+    if (!this.breaker.isOpen || slots.counts.connecting === 0) return
+    const now = clock.now()
+    if (this.capacity.mayServe(now, this.generation)) return
+    this.breaker.lastError = stillDialing(stats(), now - this.#startedAt)
     queue.rejectSince(this.breaker.openings)
   }
 
-  /** A create has ended, well or badly. */
+  /** Called when a create has ended, well or badly. */
   #connectEnded(slot: Slot<T>): void {
-    const { slots, options, clock, totals, times, events, onChange } = this.#context
+    const { slots, options, clock, totals, kinds, times, events, onChange } = this.#context
     const now = clock.now()
     this.capacity.connects.delete(slot)
     if (slots.counts.connecting <= 1) this.#probeAlarm.clear()
@@ -214,11 +213,12 @@ export class Connector<T> {
     if (slot.failure !== undefined) {
       slots.move(slot, 'closed')
       this.#engine.close(slot)
-      // A dial that the closing pool called off has not failed.
+      // A connect that the closing pool aborted has not failed.
       if (!this.isStopped) {
         totals.createErrors += 1
+        kinds.createErrors.count(errorTypeOf(slot.failure.error))
         const { factory, serverLimit } = this.#context
-        const failure = connectFailure(slot.failure.error, factory.isPermanent?.bind(factory))
+        const failure = connectFailure(slot.failure, factory.isPermanent?.bind(factory))
         serverLimit.refused(now)
         this.#noteFailure(failure, this.breaker.failed(failure, slot.startedAt, now))
         events.announce('factoryCreateError', slot.failure.error as Error)
@@ -241,17 +241,17 @@ export class Connector<T> {
     slot.idleSince = now
     slot.traffic.said(undefined, now)
     slot.spread = this.#context.random()
-    slot.retireAt = retireTime(now, options, this.#context.random)
+    slot.retireAt = Math.min(slot.retireAt, retireTime(now, options, this.#context.random))
     this.capacity.dropOvertaken(slot, now)
     this.breaker.connected(slot.startedAt)
     if (log.create.enabled) log.create('%s #%d: connected', options.name, slot.id)
     events.announce('connect', { pool: options.name, resource, millis: now - slot.startedAt })
     this.#watch(slot)
-    this.#deliverOnceSure(slot)
+    this.#deliverWhenCertain(slot)
   }
 
-  /** What the server has done by now may not be known yet: whether it has hung up, for one. */
-  #deliverOnceSure(slot: Slot<T>): void {
+  /** Delivers a new connection, after a wait if it is not yet certain that the server has not closed it. */
+  #deliverWhenCertain(slot: Slot<T>): void {
     const { clock, liveness, slots, stalls } = this.#context
     const { capacity, breaker } = this
     if (breaker.unproven) this.#retryAlarm.set(breaker.trials.until)
@@ -266,7 +266,7 @@ export class Connector<T> {
       return
     }
     capacity.connects.add(slot)
-    // What it did while the loop stood still lies in the kernel; and timers run before that is read.
+    // Data that arrived during the stall is still unread in the kernel, and timers run before it is read.
     if (millis === 0) liveness.barrier(deliver)
     else outsideContext(() => clock.after(millis, () => liveness.barrier(deliver)))
   }
@@ -277,20 +277,19 @@ export class Connector<T> {
   }
 
   #noteFailure({ error, kind }: ConnectFailure, wasProbe: boolean): void {
-    const { options, slots, queue } = this.#context
+    const { options, queue, clock } = this.#context
     const { breaker } = this
     if (log.create.enabled) log.create('%s: failed, %d in a row: %O', options.name, breaker.failures, error)
-    if (slots.open > 0) return
-    // A retry helps no waiter: all are rejected. Otherwise only those that came after the breaker opened are; earlier
-    // ones go on waiting.
+    if (this.capacity.mayServe(clock.now(), this.generation)) return
+    // If no retry will help, rejects all waiters; otherwise only those that came after the breaker opened.
     if (kind === 'permanent') queue.rejectUnhealthy()
     else if (wasProbe) queue.rejectSince(breaker.openings)
   }
 
   #watch(slot: Slot<T>): void {
     const wrong = this.#context.liveness.watch(slot, fault => {
-      // If it is lent or being checked, its next step reads `slot.fault`.
-      if (slot.state === 'idle') this.discard(slot, fault.reason, fault.detail)
+      // If the connection is lent or being checked, its next step reads `slot.fault`.
+      if (slot.state === 'idle') this.discard(slot, fault.reason, fault.detail, fault.left)
     })
     slot.fault ??= wrong
   }

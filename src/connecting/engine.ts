@@ -1,27 +1,32 @@
 import genericPool, { type Pool as GenericPool } from 'generic-pool'
 import type { CreateMessage } from '../api/channels.ts'
 import { connectTimeout, destroyTimeout, madeTwice } from '../api/error-messages.ts'
+import { PoolError } from '../api/errors.ts'
+import { show } from '../api/read-input.ts'
+import { badOptions } from '../api/resolve-options.ts'
+import { retireBeforeExpiry } from '../connections/lifetime.ts'
 import type { Slot } from '../connections/slot.ts'
 import { unlessAborted } from '../runtime/abort.ts'
 import { createChannel, endOperation, runOperation } from '../runtime/channels.ts'
 import { withoutSpans } from '../runtime/otel-context.ts'
 import { attempt } from '../runtime/time/attempt.ts'
+import { timeOfDay } from '../runtime/time/clock.ts'
 import type { PoolContext } from './pool-context.ts'
 
 /**
- * generic-pool behind one door. It makes connections and ends them; a connection is borrowed from it once, when it is
- * made, and given back to be destroyed. Lending is ours.
+ * The only access to generic-pool. It creates and ends connections: each connection is borrowed from generic-pool once,
+ * when it is created, and returned to be destroyed. Lending is done by this package.
  *
- * Its resources are our slots, and the factory that it gets never rejects, never throws and never hangs: a failed
- * create is a slot without a connection. So none of its retry, queue and error paths is ever taken. What it hands out
- * for one `open` may be the slot of another that was faster; they are interchangeable. Its own `max` counts only what
- * it has not begun to destroy, so the bound on sockets is kept by the permits of the connector.
+ * generic-pool's resources are our slots. The factory that it is given never rejects, throws or hangs: a failed create
+ * is a slot without a connection. So its retry, queue and error paths are never used. For one `open` it may return the
+ * slot of another that was faster. They are interchangeable. Its `max` does not count resources that are being
+ * destroyed, so the permits of the connector limit the number of sockets instead.
  */
 export class Engine<T> {
   readonly #generic: GenericPool<Slot<T>>
   readonly #context: PoolContext<T>
   readonly #onDestroyError: (error: unknown) => void
-  /** Slots for which generic-pool has not called create yet. */
+  /** Slots for which generic-pool has not called `create` yet. */
   readonly #toOpen: Slot<T>[] = []
 
   constructor(context: PoolContext<T>, onDestroyError: (error: unknown) => void) {
@@ -33,15 +38,21 @@ export class Engine<T> {
     )
   }
 
-  /** Starts one create. @returns a slot whose create has ended, well (`resource`) or badly (`failure`) */
+  /**
+   * Starts one create.
+   * @returns a slot whose create has ended, well (`resource`) or badly (`failure`)
+   */
   open(slot: Slot<T>): Promise<Slot<T>> {
     this.#toOpen.push(slot)
     return withoutSpans(() => this.#generic.acquire())
   }
 
-  /** Ends a slot. @returns settles when the connection is closed, or its deadline has passed; never rejects */
+  /**
+   * Ends a slot.
+   * @returns settles when the connection is closed or its deadline has passed; never rejects
+   */
   close(slot: Slot<T>): Promise<void> {
-    // generic-pool calls our destroy, which sets `closed`, before it returns.
+    // generic-pool calls our `destroy`, which sets `closed`, before it returns.
     this.#generic.destroy(slot).catch(this.#onDestroyError)
     return slot.closed ?? this.#destroy(slot)
   }
@@ -64,7 +75,9 @@ export class Engine<T> {
       ? { ...identity(), connection: slot.id, millis: undefined }
       : undefined
     const create = (signal: AbortSignal): T | Promise<T> =>
-      factory.prepare === undefined ? factory.create(signal) : this.#make(signal)
+      factory.prepare === undefined && factory.expiresAt === undefined
+        ? factory.create(signal)
+        : this.#make(slot, signal)
     const made = await attempt(
       signal =>
         message === undefined ? create(signal) : runOperation(createChannel, message, () => create(signal)),
@@ -79,6 +92,7 @@ export class Engine<T> {
       const { createTimeoutMillis } = options
       slot.failure = {
         error: made.timedOut ? connectTimeout(stats(), createTimeoutMillis, made.error) : made.error,
+        timedOut: made.timedOut,
       }
     }
     if (message !== undefined) {
@@ -88,15 +102,18 @@ export class Engine<T> {
     return slot
   }
 
-  /** create, then prepare. A connection that is made but does not get through the rest, or not in time, is closed. */
-  async #make(signal: AbortSignal): Promise<T> {
-    const { factory } = this.#context
+  /** Calls `create`, then `prepare` and `expiresAt`. If one of those fails or is too late, the connection is closed. */
+  async #make(slot: Slot<T>, signal: AbortSignal): Promise<T> {
+    const { factory, clock, random } = this.#context
     const resource = await factory.create(signal)
-    // Too late: it is closed by whoever gives up the create.
+    // It is too late: `attempt` passes this connection to `#createdLate`, which closes it.
     if (signal.aborted) return resource
     try {
       await unlessAborted(signal, Promise.resolve(factory.prepare?.(resource, signal)))
       if (signal.aborted) throw signal.reason
+      const expiresAt = factory.expiresAt?.(resource)
+      if (expiresAt !== undefined)
+        slot.retireAt = retireBeforeExpiry(clock.now(), millisLeft(expiresAt), random)
     } catch (error) {
       void this.discard(resource)
       throw error
@@ -106,7 +123,7 @@ export class Engine<T> {
 
   #createdLate(resource: T): void {
     const { slots, stats, clock } = this.#context
-    // One turn later: if several creates got the same promise, the real owner gets its resource in this turn.
+    // Waits for one turn: if several creates returned the same promise, the real owner gets its resource in this turn.
     clock.turn(() => {
       if (slots.owns(resource)) this.#onDestroyError(madeTwice(stats(), resource))
       else void this.discard(resource)
@@ -117,4 +134,19 @@ export class Engine<T> {
     slot.closed ??= slot.failure === undefined ? this.discard(slot.resource as T) : Promise.resolve()
     return slot.closed
   }
+}
+
+/** For how long a new connection can be used. One that has expired already counts as a failure to connect. */
+function millisLeft(expiresAt: unknown): number {
+  if (typeof expiresAt !== 'number' || Number.isNaN(expiresAt)) {
+    throw badOptions([
+      `factory.expiresAt must give a time of day in milliseconds since 1970, got ${show(expiresAt)}`,
+    ])
+  }
+  const left = expiresAt - timeOfDay()
+  if (left > 0) return left
+  throw new PoolError(
+    'POOL_CONNECT_FAILED',
+    `a new connection had expired ${Math.round(-left)} ms before it could be lent: see factory.expiresAt`,
+  )
 }

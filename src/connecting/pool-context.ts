@@ -8,6 +8,7 @@ import type { Slots } from '../connections/slots.ts'
 import type { Nesting } from '../nested/nesting.ts'
 import type { WaitQueue } from '../queue/wait-queue.ts'
 import type { PoolEmitter } from '../runtime/emitter.ts'
+import type { PoolKinds } from '../runtime/kinds.ts'
 import type { StackSampler } from '../runtime/stack-sampler.ts'
 import type { HookRun } from '../runtime/time/attempt.ts'
 import type { Clock } from '../runtime/time/clock.ts'
@@ -20,7 +21,10 @@ export interface PoolContext<T> {
   readonly factory: Factory<T>
   readonly options: ResolvedOptions
   readonly clock: Clock
-  /** The time at which a loan begins or ends, in milliseconds of the clock; as exact as the options need it. */
+  /**
+   * Returns the time for the begin and end of loans, in milliseconds of the clock. Its precision depends on the
+   * options.
+   */
   readonly loanNow: () => number
   readonly random: () => number
   readonly stalls: Stalls
@@ -32,13 +36,13 @@ export interface PoolContext<T> {
   readonly totals: Totals
   readonly liveness: Liveness<T>
   readonly serverLimit: ServerIdleTimeout
-  /** Who holds what in which context; undefined under `nested: 'allow'`. */
+  /** Which context holds which connections; undefined under `nested: 'allow'`. */
   readonly nesting: Nesting<T> | undefined
   readonly stats: () => PoolStats
-  /** Which pool this is, for messages on channels. */
+  /** Identifies this pool in channel messages. */
   readonly identity: () => PoolIdentity
   readonly times: Times
-  readonly destroyedBy: PoolStats['destroyedBy']
-  /** Something has ended: a connection, a loan, a wait. */
+  readonly kinds: PoolKinds
+  /** Is called when something has ended: a connection, a loan or a wait. */
   readonly onChange: () => void
 }

@@ -1,29 +1,34 @@
 /**
- * The seam for adapters that lend a handle for each loan instead of the connection itself: what a borrower
- * has belongs to his loan alone, and can be refused once that has ended. A symbol, and no hook by name: a factory
- * written for generic-pool cannot have it by chance.
+ * The interface for adapters that lend a handle for each loan instead of the connection itself. A handle belongs to one
+ * loan and refuses everything once that has ended. The key is a symbol, not a method name, so that a factory written
+ * for generic-pool cannot have it by accident.
  *
- * No entry point exports any of this. It is not marked as internal, as declarations that are published name it.
+ * No entry point exports any of this. It is not marked as internal, because published declarations name it.
  */
 export const HANDLES: unique symbol = Symbol('lifeguard-pool handles')
 
 /** What a borrower left behind on a connection. */
 export interface Leftover {
-  /** What it is, in words. */
+  /** The name under which metrics count it, from a small set. */
+  readonly left: string
+  /** What was left behind, in words. */
   readonly detail: string
-  /** Puts it right, before anybody else gets the connection; a rejection destroys that. Missing: it cannot be. */
+  /**
+   * Undoes it before anybody else gets the connection. If it rejects, the connection is destroyed. Missing if it cannot
+   * be undone.
+   */
   readonly undo?: () => Promise<void>
 }
 
-/** Makes and ends handles. Neither may throw. */
+/** Creates and ends handles. Neither method may throw. */
 export interface Handles<T> {
-  /** The handle for a loan that begins. It is of the type of the connection, and not equal to any other handle. */
+  /** Returns the handle for a new loan. It has the type of the connection and differs from every other handle. */
   lend(resource: T): T
-  /** Ends the loan of this handle: whatever it is used for from now on is refused. */
+  /** Ends the loan of this handle: from now on, each use of it is refused. */
   unlend(resource: T, handle: T): Leftover | undefined
 }
 
-/** A factory that may have handles. */
+/** A factory that may lend handles. */
 export interface HandleFactory<T> {
   readonly [HANDLES]?: Handles<T>
 }

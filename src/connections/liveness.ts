@@ -17,36 +17,50 @@ import { Suspicion } from './suspicion.ts'
 const FAULTS: Readonly<Record<Exclude<SocketCheck, 'healthy' | 'unknown'>, Fault>> = {
   fin: { reason: 'half-closed', detail: 'the server had closed its side, found by a look at the kernel' },
   reset: { reason: 'broken', detail: 'the server had reset it, found by a look at the kernel' },
-  data: { reason: 'dirty', detail: 'the server had spoken while it was idle, found by a look at the kernel' },
+  data: {
+    reason: 'dirty',
+    left: 'unread',
+    detail: 'the server had spoken while it was idle, found by a look at the kernel',
+  },
 }
 const FOUND_CLOSED: Fault = { reason: 'half-closed', detail: 'its socket was found closed' }
 const ENDED_HERE: Fault = { reason: 'broken', detail: CLOSED_HERE }
 
-/** What is wrong with a connection whose socket is not healthy. */
+const UNREAD: Fault = {
+  reason: 'dirty',
+  left: 'unread',
+  detail: 'there are bytes on it that nobody has read',
+}
+
+/** Describes what is wrong with a connection whose socket is not healthy. */
 export function lossOf(socket: Socket): Fault {
+  if (isOpen(socket)) return UNREAD
   const detail = ownDoing(socket)
   if (detail === undefined) return FOUND_CLOSED
   return detail === CLOSED_HERE ? ENDED_HERE : { reason: 'broken', detail }
 }
 
-/** Reasons that mean that the peer has gone, unless this side was first. */
+/** Reasons that mean that the peer is gone, unless this side closed the connection first. */
 const GONE: ReadonlySet<DestroyReason> = new Set(['half-closed', 'broken'])
 
-/** TLS 1.3 servers send session tickets behind the handshake: bytes that nobody asked for, and no fault. */
+/**
+ * TLS 1.3 servers send session tickets after the handshake. Nobody asked for these bytes, but they are no fault. For
+ * this long, data on a TLS connection is not held against it. Milliseconds.
+ */
 const TICKETS_MILLIS = 1000
 
-/** Counts where the dead were found, and what finding them took. */
+/** Counts where dead connections were found, and how often each kind of check ran. */
 type HalfCloseCounts = PoolStats['halfClose']
 
 /**
- * Keeps watch over the sockets of one pool: which of its connections can be trusted to be alive here and now.
+ * Watches the sockets of one pool, and decides which connections can be trusted to be alive at this moment.
  *
- * A pool whose factory knows no sockets, or with `halfClose: 'off'`, has slots without a watch, and none of this runs.
+ * If the factory has no sockets, or with `halfClose: 'off'`, slots have no watch, and none of this runs.
  */
 export class Liveness<T> {
   readonly suspicion: Suspicion
   readonly counts: HalfCloseCounts
-  /** Has the others looked at soon; set by whoever can. */
+  /** Is called when the other connections should be checked soon. */
   onSuspicion: (kind: 'closed' | 'silent') => void = () => {}
   readonly #factory: Factory<T>
   readonly #name: string
@@ -54,10 +68,13 @@ export class Liveness<T> {
   readonly #serverLimit: ServerIdleTimeout
   readonly #phase: PollPhase
   readonly #isOn: boolean
-  /** Idle slots that came to rest in this turn: their sockets are made to flow at its end, unless they are lent again. */
+  /**
+   * Slots that became idle in this turn. At the end of the turn, their sockets start to flow, unless they are lent
+   * again.
+   */
   #awaitFlow: Slot<T>[] = []
   #watched = 0
-  /** Whether there are sockets on which data may lie in front of a FIN: TLS has records of its own. */
+  /** Whether data may lie before a FIN on some socket: the server may send unasked, or TLS sends records of its own. */
   #mayHide = false
 
   constructor(
@@ -89,7 +106,10 @@ export class Liveness<T> {
     return this.#watched
   }
 
-  /** A connection has been made. @returns what is wrong with it already */
+  /**
+   * Called when a connection has been created.
+   * @returns what is already wrong with it
+   */
   watch(slot: Slot<T>, onFault: (fault: Fault) => void): Fault | undefined {
     if (!this.#isOn) return undefined
     const resource = slot.resource as T
@@ -100,7 +120,7 @@ export class Liveness<T> {
         throw new TypeError('what factory.socket gave is no socket, and no other Duplex either')
       const lentRaw = (socket as unknown) === resource
       const unsolicited = runHook(() => this.#factory.unsolicited?.(resource)) === true
-      // An adapter with handles has asked all that there is to be asked before anybody may speak.
+      // An adapter with handles finishes its handshake first, so the server does not send a greeting after that.
       const greets = handlesOf(this.#factory) === undefined
       const watch = new SocketWatch(socket, { lentRaw, unsolicited, greets }, this.#watcher(slot, onFault))
       slot.socket = socket
@@ -116,18 +136,18 @@ export class Liveness<T> {
     return undefined
   }
 
-  /** A connection is being closed. */
+  /** Called when a connection is being closed. */
   unwatch(slot: Slot<T>): void {
     if (slot.watch === undefined) return
     slot.watch.stop()
     this.#watched -= 1
     if (this.#watched > 0) return
     this.#phase.leave(this)
-    // No turn comes any more in which it would be emptied.
+    // No further turn would empty this list.
     this.#awaitFlow = []
   }
 
-  /** A connection has come to rest. */
+  /** Called when a connection has become idle. */
   becameIdle(slot: Slot<T>, now: number): void {
     const { watch } = slot
     if (watch === undefined) return
@@ -149,10 +169,10 @@ export class Liveness<T> {
   }
 
   /**
-   * May an idle connection be lent, in this very step?
+   * Checks whether an idle connection may be lent right now.
    *
-   * @param settledAt - by when everything that the kernel then held is known to have been delivered
-   * @returns nothing if it may, a fault if it must never be, and `'barrier'` if only the event loop can tell
+   * @param settledAt - all data that was in the kernel at this time is known to have been delivered
+   * @returns undefined if it may be lent; a fault if it must be destroyed; `'barrier'` if only a poll phase can decide
    */
   check(slot: Slot<T>, now: number, settledAt: number): Fault | 'barrier' | undefined {
     const { watch } = slot
@@ -163,23 +183,24 @@ export class Liveness<T> {
       this.counts.gateSkips += 1
       return undefined
     }
-    const word = this.#checkSocket(slot, now)
-    if (word === 'healthy') return undefined
-    if (word !== 'unknown') {
+    const result = this.#checkSocket(slot, now)
+    if (result === 'healthy') return undefined
+    if (result !== 'unknown') {
       this.counts.found.borrow += 1
-      return FAULTS[word]
+      return FAULTS[result]
     }
     return settledAt >= Math.max(slot.idleSince, suspectedAt ?? 0) ? undefined : 'barrier'
   }
 
-  /** Which turn of the event loop this is, if Node tells. */
+  /** The number of the current turn of the event loop, if Node provides it. */
   turn(): number | undefined {
     return this.#phase.turn
   }
 
   /**
-   * A connection is about to be closed for this reason. Its descriptor goes at once if nobody can want it; if its peer
-   * has gone, that is told, learned from, and held against the others.
+   * Called when a connection is about to be closed for this reason. If nobody can still need its socket, that is closed
+   * at once. If the peer is gone, this is announced, counts for the server's idle limit, and makes other connections
+   * suspect.
    */
   lost(slot: Slot<T>, { reason, detail }: Fault, from: SlotState, now: number): void {
     if (slot.watch === undefined) return
@@ -188,36 +209,36 @@ export class Liveness<T> {
     else if (GONE.has(reason)) {
       closeSocket(slot.watch.socket)
       if (isOwnDoing(detail)) return
-      this.tellHalfClose(slot, from, detail, now)
+      this.announceHalfClose(slot, from, detail, now)
       if (from === 'idle') this.#serverLimit.closed(now - slot.traffic.quietSince, now)
       this.#suspect('closed', now)
     } else if (reason === 'dirty' && from === 'idle') closeSocket(slot.watch.socket)
   }
 
-  /** Tells, once for each connection, that its peer has gone. */
-  tellHalfClose(slot: Slot<T>, state: SlotState, detail = 'the connection was closed', now = 0): void {
-    if (slot.isHalfCloseTold) return
-    slot.isHalfCloseTold = true
+  /** Announces that the peer of a connection is gone, once per connection. */
+  announceHalfClose(slot: Slot<T>, state: SlotState, detail = 'the connection was closed', now = 0): void {
+    if (slot.isHalfCloseAnnounced) return
+    slot.isHalfCloseAnnounced = true
     if (this.#events.listenerCount('half-close') === 0) return
     const resource = slot.resource as T
     const idle = state === 'idle' ? { idleMillis: now - slot.idleSince } : {}
     this.#events.announce('half-close', { pool: this.#name, resource, state, detail, ...idle })
   }
 
-  /** One of the connections has been found dead. */
+  /** Called when a connection was found dead. */
   #suspect(kind: 'closed' | 'silent', now: number): void {
     if (!this.suspicion.raise(kind, now)) return
     this.counts.suspicions += 1
     this.onSuspicion(kind)
   }
 
-  /** Everything that the kernel holds now has been delivered when the function runs. */
+  /** Runs a function once all data that is now in the kernel has been delivered. */
   barrier(run: () => void): void {
     this.counts.barriers += 1
     this.#phase.barrier(run, this.#mayHide)
   }
 
-  /** The sweep's look at an idle connection. */
+  /** Checks an idle connection, for the sweep. */
   inspect(slot: Slot<T>, now: number): Fault | undefined {
     if (slot.watch === undefined) return undefined
     const { socket, awaitsGreeting } = slot.watch
@@ -226,22 +247,22 @@ export class Liveness<T> {
       if (death === FOUND_CLOSED) this.counts.found.sweep += 1
       return death
     }
-    const word = this.#checkSocket(slot, now)
-    if (word === 'healthy' || word === 'unknown') return undefined
+    const result = this.#checkSocket(slot, now)
+    if (result === 'healthy' || result === 'unknown') return undefined
     this.counts.found.sweep += 1
-    return FAULTS[word]
+    return FAULTS[result]
   }
 
   #checkSocket(slot: Slot<T>, now: number): SocketCheck {
     const watch = slot.watch as SocketWatch
-    // The look would take a byte of it.
+    // The check would consume a byte of the server's data.
     if (watch.traits.unsolicited || watch.awaitsGreeting) return 'unknown'
     if (!watch.hasHandle || mayGetTickets(slot, now)) return 'unknown'
-    const word = checkSocket(watch.socket)
-    if (word === 'unknown') this.counts.kernel = 'unavailable'
+    const result = checkSocket(watch.socket)
+    if (result === 'unknown') this.counts.kernel = 'unavailable'
     else this.counts.looks += 1
-    if (word === 'healthy') slot.lookedAt = now
-    return word
+    if (result === 'healthy') slot.lookedAt = now
+    return result
   }
 
   #watcher(slot: Slot<T>, onFault: (fault: Fault) => void): SocketListener {

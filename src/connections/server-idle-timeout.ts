@@ -1,16 +1,25 @@
 import type { PoolStats } from '../api/stats.ts'
 
-/** Closes that come within this time of each other are one episode: a timeout of several, or one restart. */
+/**
+ * Closes that occur within this time of each other form one episode: an idle limit hit several, or a restart.
+ * Milliseconds.
+ */
 const EPISODE_MILLIS = 1000
-/** No server's idle limit is below this: one that closes sooner does not mean the idling. */
+/** No server has a shorter idle limit: a close that comes sooner has another cause. Milliseconds. */
 const LEAST_MILLIS = 1000
-/** Two ages agree within this: Redis closes up to 1.4 s late, as it looks once a second. */
+/**
+ * Two ages agree within this time, or within this share: Redis closes up to 1.4 s late, because it checks once a
+ * second.
+ */
 const AGREE_MILLIS = 1500
 const AGREE_SHARE = 0.05
-/** A learned limit that nothing has confirmed for so long, or so many limits, is put to the test. */
+/**
+ * A learned limit is tested again when nothing has confirmed it for this many milliseconds, or this many times the
+ * limit.
+ */
 const TRUST_MILLIS = 600_000
 const TRUST_LIMITS = 50
-/** A connection that outlives a learned limit so many times disproves it. */
+/** A connection that stays alive for this many times a learned limit disproves it. */
 const OUTLIVED = 1.5
 
 interface Episode {
@@ -23,19 +32,23 @@ interface Episode {
 const agree = (a: number, b: number): boolean =>
   Number.isFinite(a + b) && Math.abs(a - b) <= Math.max(AGREE_MILLIS, AGREE_SHARE * Math.max(a, b))
 
-/** Idle age before which a connection retires: the margin is a second or a tenth, but never more than half. */
+/**
+ * The idle age at which connections retire. The margin is a tenth of the limit, but at least `leastMargin` and at most
+ * half the limit.
+ */
 const retireAge = (limit: number, leastMargin: number): number =>
   limit - Math.min(Math.max(leastMargin, limit / 10), limit / 2)
 
 /**
- * How long the server leaves an idle connection open: given, asked of it, or learned from the ages at which it closed.
+ * How long the server keeps an idle connection open: configured, read from the server, or learned from the ages at
+ * which it closed connections.
  *
- * One episode of closes proves nothing: a restart closes connections of any age. Two that agree do. An episode whose
- * ages disagree among themselves, or in which connecting failed as well, was a restart and does not count. What comes
- * to be known later can only shorten what was given or asked: a proxy may be stricter than the server.
+ * One episode of closes proves nothing, because a restart closes connections of any age. Two episodes that agree do. An
+ * episode counts as a restart and is ignored if its ages differ, or if connecting failed as well. A learned limit can
+ * only shorten a configured one or one read from the server: a proxy may be stricter than the server.
  */
 export class ServerIdleTimeout {
-  /** Idle age at which connections retire; `Infinity`: no limit is known. Read on every loan. */
+  /** The idle age at which connections retire; `Infinity` if no limit is known. Read on every loan. */
   retireAfter = Number.POSITIVE_INFINITY
   #given = Number.POSITIVE_INFINITY
   #asked = Number.POSITIVE_INFINITY
@@ -46,7 +59,7 @@ export class ServerIdleTimeout {
   #episode: Episode | undefined
   #refusedAt = Number.NEGATIVE_INFINITY
   readonly #learns: boolean
-  /** Told when what is known has changed. */
+  /** Is called when the limit has changed. */
   onChange: () => void = () => {}
 
   constructor(option: number | 'auto' | 'none', learns: boolean) {
@@ -73,20 +86,20 @@ export class ServerIdleTimeout {
     }
   }
 
-  /** How often to look for connections that are to retire: often enough for none to use up the margin. */
+  /** How often to check for connections that must retire: often enough that none uses up the margin. Milliseconds. */
   get period(): number {
     const limit = Math.min(this.#given, this.#asked, this.#learned)
     return Number.isFinite(limit) ? (limit - this.retireAfter) / 4 : limit
   }
 
-  /** The server has answered; 0 and `Infinity` mean no limit, undefined that it would not say. */
+  /** Called with the server's answer: 0 and `Infinity` mean no limit, undefined that it did not say. */
   answered(limit: number | undefined): void {
     const known = typeof limit === 'number' && limit > 0
     this.#asked = known ? limit : Number.POSITIVE_INFINITY
     this.#apply()
   }
 
-  /** The server has closed a connection that had been idle so long. */
+  /** Called when the server has closed a connection that had been idle for this long. */
   closed(idleMillis: number, now: number): void {
     if (!this.#learns) return
     this.conclude(now)
@@ -101,12 +114,14 @@ export class ServerIdleTimeout {
     }
   }
 
-  /** Connecting has failed: closes at about this time say that the server went away, not that it was bored. */
+  /**
+   * Called when connecting has failed. Closes at about the same time mean that the server went away, not an idle limit.
+   */
   refused(now: number): void {
     this.#refusedAt = now
   }
 
-  /** A connection that has been idle so long is alive. */
+  /** Called when a connection that has been idle for this long is alive. */
   survived(idleMillis: number): void {
     if (idleMillis < this.#learned * OUTLIVED) return
     this.#learned = Number.POSITIVE_INFINITY
@@ -114,13 +129,13 @@ export class ServerIdleTimeout {
     this.#apply()
   }
 
-  /** Is it time to let one connection outlive the learned limit, to see whether it still holds? */
+  /** Should one connection outlive the learned limit now, to see whether the limit still holds? */
   isDoubted(now: number): boolean {
     const trust = Math.max(TRUST_MILLIS, TRUST_LIMITS * this.#learned)
     return this.#learned < Math.min(this.#given, this.#asked) && now - this.#confirmedAt > trust
   }
 
-  /** Draws the conclusion from an episode that is over. */
+  /** Evaluates an episode that is over. */
   conclude(now: number): void {
     const episode = this.#episode
     if (episode === undefined || now - episode.last < EPISODE_MILLIS) return
@@ -137,10 +152,10 @@ export class ServerIdleTimeout {
   }
 
   #apply(): void {
-    const told = Math.min(this.#given, this.#asked)
-    // What is learned was seen up to a second or two late.
+    const known = Math.min(this.#given, this.#asked)
+    // A learned limit was observed up to two seconds too late, so its margin is larger.
     const retireAfter = Math.min(
-      Number.isFinite(told) ? retireAge(told, 1000) : told,
+      Number.isFinite(known) ? retireAge(known, 1000) : known,
       Number.isFinite(this.#learned) ? retireAge(this.#learned, 2000) : this.#learned,
     )
     if (retireAfter === this.retireAfter) return

@@ -15,7 +15,7 @@ const NEXT: Readonly<Record<SlotState, readonly SlotState[]>> = {
   closed: [],
 }
 
-/** How many slots are in each state. Only {@link move} writes it. */
+/** How many slots are in each state. Only {@link move} writes to it. */
 export type Counts = Record<SlotState, number>
 
 export const newCounts = (): Counts => ({
@@ -28,66 +28,71 @@ export const newCounts = (): Counts => ({
   closed: 0,
 })
 
-/** Something that went wrong with a connection; it takes effect at the next boundary: borrow, return or check. */
+/** Something that went wrong with a connection. It takes effect at the next boundary: borrow, return or check. */
 export interface Fault {
   readonly reason: DestroyReason
   readonly detail: string | undefined
-  /** What its borrower is told, where the loan itself has failed by it. */
+  /** For a dirty connection: the name under which metrics count what was left on it, from a small set. */
+  readonly left?: string
+  /** The error for the borrower, where the loan itself has failed because of this. */
   readonly error?: unknown
 }
 
 /** The pool's record of one connection, from the start of its create to the end of its close. */
 export class Slot<T> {
   state: SlotState = 'connecting'
-  /** Set by a successful create, and kept: a closed connection is still named in events. */
+  /** Set by a successful create, and kept, because events still name a closed connection. */
   resource: T | undefined = undefined
-  /** What its borrower has: the resource, or the handle of this loan. */
+  /** What the borrower was given: the resource, or the handle of this loan. */
   lent: T | undefined = undefined
   /**
-   * Fulfilled with the resource; made once, so that a loan from the idle list makes no promise of its own. Not there
-   * where each loan has a handle.
+   * Resolves with the resource. Created once, so that a loan from the idle list creates no promise. Undefined where
+   * each loan has a handle.
    */
   served: Promise<T> | undefined = undefined
-  /** Why there is no connection, when create failed. */
-  failure: { readonly error: unknown } | undefined = undefined
+  /** Why there is no connection, if create failed. */
+  failure: { readonly error: unknown; readonly timedOut?: boolean } | undefined = undefined
   fault: Fault | undefined = undefined
   socket: Socket | undefined = undefined
   watch: SocketWatch | undefined = undefined
-  /** Whether its socket is to be made to flow at the end of this turn. */
+  /** Whether its socket will start to flow at the end of this turn. */
   awaitsFlow = false
-  /** When a look at the kernel last found it good, and when it last answered a round trip. */
+  /** When a check in the kernel last found it alive, and when it last answered a round trip. */
   lookedAt = 0
   provenAt = 0
   readonly traffic = new Traffic()
-  /** When its peer was first seen to have closed its side while the connection was lent; 0: it has not. */
+  /** When the peer was first seen to have closed its side during a loan; 0 if it has not. */
   endedAt = 0
-  /** Whether the event `half-close` has told of its end. */
-  isHalfCloseTold = false
-  /** By how much it retires early, as a share from 0 to 1 of the usual spread. */
+  /** Whether the event `half-close` has been emitted for this connection. */
+  isHalfCloseAnnounced = false
+  /** How early it retires, as a share from 0 to 1 of the usual spread. */
   spread = 0
-  /** Settles once the connection is closed or given up; set when closing starts. */
+  /** Settles once the connection is closed or given up. Set when closing starts. */
   closed: Promise<void> | undefined = undefined
-  /** Aborts the create that is under way; it takes more room than all the rest. */
+  /** Aborts the create in progress. Dropped after that, because it takes more memory than all the rest. */
   createAbort: AbortController | undefined = new AbortController()
-  /** The number of the current or last loan. A token that names another one is stale. */
+  /** The number of the current or last loan. A token with another number is stale. */
   loan = 0
-  /** When the connection was made, became idle, and was lent, in milliseconds of the pool's clock. */
+  /** When the connection was created, became idle, and was lent, in milliseconds of the pool's clock. */
   createdAt = 0
   idleSince = 0
   lentAt = 0
-  /** Where the current loan was taken, if that is known. */
+  /** The stack of the acquire of the current loan, if it was recorded. */
   trace: StackTrace | undefined = undefined
-  /** The function under which `use` runs on this connection; made with its first `use`. */
+  /** The function that `use` runs under on this connection. Created at its first `use`. */
   frame: UseFrame | undefined = undefined
   /** Has the current loan been reported as forgotten? */
   isLeakSuspect = false
-  /** Has the pool itself ended the current loan, as it looked forgotten or as the pool was closed by force? */
+  /** Has the pool itself ended the current loan, because it looked forgotten or the pool was closed by force? */
   wasEndedByPool = false
-  /** Has a function failed that `use` ran on the current loan? Then something has to vouch for the connection. */
+  /**
+   * Has a function failed that `use` ran in the current loan? Then the connection is only kept if something proves it
+   * good.
+   */
   isDoubtful = false
-  /** When its lifetime ends. */
+  /** When its lifetime ends, or shortly before it expires; in milliseconds of the pool's clock. */
   retireAt = Number.POSITIVE_INFINITY
-  /** Neighbours in the list of idle slots. */
+  /** The neighbours in the list of idle slots. */
   previous: Slot<T> | undefined = undefined
   next: Slot<T> | undefined = undefined
   readonly id: number
@@ -101,18 +106,18 @@ export class Slot<T> {
   }
 
   /**
-   * For how many milliseconds nothing has gone through its socket in this loan, as far as anybody has looked; never too
-   * long. undefined: there is no socket.
+   * How long nothing has passed through its socket in this loan, in milliseconds, as far as it was checked. Never too
+   * long; undefined if there is no socket.
    */
   quietMillis(now: number): number | undefined {
     return this.socket === undefined ? undefined : this.traffic.quietMillis(this.socket, now, this.lentAt)
   }
 }
 
-/** The only way in which a slot changes its state, and the counts its numbers. */
+/** The only function that changes the state of a slot and the counts. */
 export function move<T>(slot: Slot<T>, to: SlotState, counts: Counts): void {
   const from = slot.state
-  // The two moves of every loan, written out: keyed access by a variable costs as much as the rest of the loan.
+  // The two moves of every loan are written out: a computed key would cost as much as the rest of the loan.
   if (from === 'idle' && to === 'lent') {
     slot.state = to
     counts.idle -= 1
@@ -137,8 +142,8 @@ export const isCurrent = <T>(slot: Slot<T>, loan: number): boolean =>
   slot.loan === loan && slot.state === 'lent'
 
 /**
- * Which loan a waiter has been given. Some microtasks pass before its caller goes on; by then the loan may have been
- * ended by another caller, and the slot may be lent anew.
+ * Tells which loan a waiter was granted. Some microtasks pass before its caller continues. By then, another caller may
+ * have ended the loan, and the slot may have been lent again.
  */
 export class Grant<T> {
   readonly slot: Slot<T>

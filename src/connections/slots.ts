@@ -3,15 +3,15 @@ import type { Handles, Leftover } from './handles.ts'
 import { type Counts, move, newCounts, Slot } from './slot.ts'
 
 /**
- * All slots of a pool: which there are, which are idle and since when, and which resource belongs to which.
+ * All slots of a pool: which exist, which are idle and since when, and which resource belongs to which slot.
  *
- * Invariants, asserted after every step of the model test:
- * 1. the counts equal a recount of the slots;
- * 2. the idle list holds exactly the idle slots, longest idle first;
- * 3. a resource is known ⇔ its slot is connected and not closing.
+ * Invariants, checked after every step of the model test:
+ * 1. The counts equal a recount of the slots.
+ * 2. The idle list holds exactly the idle slots, longest idle first.
+ * 3. A resource is known ⇔ its slot is connected and not closing.
  */
 export class Slots<T> {
-  /** A connection becomes idle while no other is. */
+  /** Is called when a connection becomes idle while no other is idle. */
   onFirstIdle: () => void = () => {}
   readonly counts: Counts = newCounts()
   readonly all = new Set<Slot<T>>()
@@ -19,42 +19,45 @@ export class Slots<T> {
   #longestIdle: Slot<T> | undefined
   #latestIdle: Slot<T> | undefined
   readonly #handles: Handles<T> | undefined
-  #made = 0
+  #lastId = 0
 
   constructor(handles?: Handles<T>) {
     this.#handles = handles
   }
 
-  /** Connections that the pool owns or makes; those closing are not counted. */
+  /** Connections that the pool owns or is creating, not counting those being closed. */
   get size(): number {
     const { connecting, idle, validating, lent, resetting } = this.counts
     return connecting + idle + validating + lent + resetting
   }
 
-  /** Permits in use: sockets that are or may be open. */
+  /** Permits in use: the number of sockets that are or may be open. */
   get permitsInUse(): number {
     return this.size + this.counts.closing
   }
 
-  /** Connections that exist, and may serve somebody now or soon. */
+  /** Connections that exist, and may serve a waiter now or soon. */
   get open(): number {
     return this.size - this.counts.connecting
   }
 
   add(generation: number, now: number): Slot<T> {
-    this.#made += 1
-    const slot = new Slot<T>(this.#made, generation, now)
+    this.#lastId += 1
+    const slot = new Slot<T>(this.#lastId, generation, now)
     this.all.add(slot)
     this.counts.connecting += 1
     return slot
   }
 
-  /** Does each loan have a handle, by which an adapter sees every command? */
+  /** Does each loan have a handle, through which an adapter sees every command? */
   get hasHandles(): boolean {
     return this.#handles !== undefined
   }
 
-  /** Notes which slot a resource belongs to. @returns false if it already belongs to a slot */
+  /**
+   * Records which slot a resource belongs to.
+   * @returns false if it already belongs to a slot
+   */
   register(slot: Slot<T>, resource: T): boolean {
     if (this.#byResource.has(resource)) return false
     this.#byResource.set(resource, slot)
@@ -66,20 +69,25 @@ export class Slots<T> {
     return true
   }
 
-  /** Does this resource belong to a slot, in whatever state? */
+  /** Does this resource belong to a slot, in any state? */
   owns(resource: T): boolean {
     return this.#byResource.has(resource)
   }
 
-  /** The slot whose resource, or handle, this is, if it is lent. */
+  /** The slot whose resource, or handle of its current loan, this is. */
+  slotOf(resource: T): Slot<T> | undefined {
+    return this.#byResource.get(resource)
+  }
+
+  /** The slot with this resource or handle, if it is lent. */
   lentSlot(resource: T): Slot<T> | undefined {
     const slot = this.#byResource.get(resource)
     if (slot === undefined || slot.state !== 'lent') return undefined
-    // The connection behind the handles cannot be given back by a borrower.
+    // A borrower must return the handle. It cannot return the connection behind it.
     return this.#handles === undefined || slot.lent === resource ? slot : undefined
   }
 
-  /** A loan begins: makes its handle, if there are any. */
+  /** Called when a loan begins: creates its handle, where loans have handles. */
   beginLoan(slot: Slot<T>): void {
     if (this.#handles === undefined) return
     const handle = this.#handles.lend(slot.resource as T)
@@ -87,18 +95,21 @@ export class Slots<T> {
     this.#byResource.set(handle, slot)
   }
 
-  /** A loan ends: its handle refuses everything from now on. @returns what the borrower left behind */
+  /**
+   * Called when a loan ends: its handle refuses everything from now on.
+   * @returns what the borrower left behind
+   */
   endLoan(slot: Slot<T>): Leftover | undefined {
     if (this.#handles === undefined) return undefined
-    // The slot keeps the handle: a borrower whose grant arrives only now must get one that refuses.
+    // The slot keeps the handle: a borrower whose grant arrives only now must get a handle that refuses.
     const handle = slot.lent as T
     return this.#byResource.delete(handle) ? this.#handles.unlend(slot.resource as T, handle) : undefined
   }
 
-  /** Moves a slot; keeps the idle list and the names in step. */
+  /** Moves a slot to another state, and keeps the idle list and the known resources up to date. */
   move(slot: Slot<T>, to: SlotState): void {
     const wasIdle = slot.state === 'idle'
-    // The pool itself ends the loan, as a forced close does.
+    // The pool itself ends the loan, for example in a forced close.
     if (slot.state === 'lent' && to === 'closing') this.endLoan(slot)
     move(slot, to, this.counts)
     if (wasIdle) this.#unlink(slot)
@@ -122,7 +133,7 @@ export class Slots<T> {
     return found
   }
 
-  /** Mostly at the end; a connection that was validated while idle goes back to where its idle age puts it. */
+  /** Inserts the slot by its idle age: usually at the end, but not if it was validated while it was idle. */
   #append(slot: Slot<T>): void {
     const isFirst = this.#latestIdle === undefined
     let before = this.#latestIdle

@@ -1,12 +1,12 @@
 import type { Slot } from './slot.ts'
 
-/** Connections that fail within this time of the first one fail with it: one wave, not one for each. Milliseconds. */
+/** Connections that fail within this time of the first one count as one wave. Milliseconds. */
 const WAVE_MILLIS = 1000
 
 /**
- * One connection found dead casts doubt on those that were idle at that moment: they prove themselves before they are
- * lent. One that was closed or reset leaves traces in the kernel, so a look is proof enough; one that no longer
- * answers leaves none, and only a round trip is proof.
+ * When a connection is found dead, those that were idle at that moment become suspect: they must be checked before they
+ * are lent. After a close or reset, a check in the kernel is enough, because it leaves a trace there. If a connection
+ * no longer answers, there is no trace, and only a round trip can prove the others.
  */
 export class Suspicion {
   #closedAt = Number.NEGATIVE_INFINITY
@@ -21,14 +21,14 @@ export class Suspicion {
     return true
   }
 
-  /** When a wave of closed connections was last seen to begin. */
+  /** When the latest wave of closed connections began. */
   get closedAt(): number {
     return this.#closedAt
   }
 
-  /** Since when a look must have found the connection good; undefined if one has. */
+  /** The time after which the connection must be checked; undefined if it was checked since then. */
   since<T>(slot: Slot<T>): number | undefined {
-    // Mostly it became idle after the last suspicion.
+    // The usual case: it became idle after the last suspicion.
     if (slot.idleSince >= this.#closedAt) return undefined
     return Math.max(slot.lookedAt, slot.provenAt) < this.#closedAt ? this.#closedAt : undefined
   }

@@ -1,3 +1,4 @@
+import { isCausedByStalls } from '../api/stall-blame.ts'
 import { firstFew } from '../api/wording.ts'
 import { callSite } from './call-sites.ts'
 import type { LeaseReport, PoolReport } from './pool-report.ts'
@@ -13,10 +14,11 @@ const RECENT_MILLIS = 600_000
  * report, with the numbers that show it, and nothing beyond that.
  */
 export function findingsIn(report: PoolReport): string[] {
+  const server = [...unreachable(report), ...silent(report)]
+  const [first, last] = loop(report, server.length > 0)
   return [
-    ...loop(report),
-    ...unreachable(report),
-    ...silent(report),
+    ...first,
+    ...server,
     ...forgotten(report),
     ...nested(report),
     ...full(report),
@@ -24,18 +26,31 @@ export function findingsIn(report: PoolReport): string[] {
     ...closedByServer(report),
     ...unread(report),
     ...overloaded(report),
+    ...last,
   ]
 }
 
-function loop({ stalls }: PoolReport): string[] {
+/** What is said of stalls, and where: first if all else may follow from them, and last where something else explains it. */
+function loop({ stalls, waiters }: PoolReport, isExplained: boolean): [first: string[], last: string[]] {
   const recent = stalls.filter(stall => stall.agoMillis < MINUTE_MILLIS)
   const sum = recent.reduce((total, { millis }) => total + millis, 0)
-  if (sum < MUCH_STALL_MILLIS) return []
+  if (sum < MUCH_STALL_MILLIS) return [[], []]
   const longest = Math.max(...recent.map(stall => stall.millis))
-  return [
-    `The event loop stood still for ${ms(sum)} of the last minute (${ms(longest)} at the longest): blocking code, or a ` +
-      'process without CPU. All else in here may follow from that; find the code with a CPU profile.',
-  ]
+  const waited = Math.max(...waiters.map(waiter => waiter.waitedMillis))
+  const within = stalls.reduce((total, { agoMillis, millis }) => {
+    return total + Math.max(Math.min(millis, waited - agoMillis), 0)
+  }, 0)
+  const isCause = waiters.length === 0 ? !isExplained : isCausedByStalls(within / waited, isExplained)
+  const words = `The event loop stood still for ${ms(sum)} of the last minute (${ms(longest)} at the longest)`
+  return isCause
+    ? [
+        [
+          `${words}: blocking code, or a process without CPU. All else in here may follow from that; find the code with a ` +
+            'CPU profile.',
+        ],
+        [],
+      ]
+    : [[], [`${words}, which does not explain what stands above.`]]
 }
 
 function unreachable({ connecting, stats }: PoolReport): string[] {

@@ -3,6 +3,7 @@ import type { PoolStats, Totals } from '../api/stats.ts'
 import type { Breaker } from '../connecting/breaker.ts'
 import type { Slots } from '../connections/slots.ts'
 import type { WaitQueue } from '../queue/wait-queue.ts'
+import type { PoolKinds } from '../runtime/kinds.ts'
 import { sink } from '../runtime/log/log.ts'
 import type { Stalls } from '../runtime/time/stalls.ts'
 import type { Times } from '../runtime/time/times.ts'
@@ -18,7 +19,7 @@ export interface PoolView<T> {
   readonly generation: number
   readonly totals: Totals
   readonly times: Times
-  readonly destroyedBy: PoolStats['destroyedBy']
+  readonly kinds: PoolKinds
   readonly stalls: Stalls
   readonly problems: RecentProblems
   readonly halfClose: PoolStats['halfClose']
@@ -47,7 +48,9 @@ export function statsOf<T>(view: PoolView<T>, now: number): PoolStats {
     breaker: breaker.isOpen ? 'open' : 'closed',
     createFailures: breaker.failures,
     totals: { ...view.totals },
-    destroyedBy: { ...view.destroyedBy },
+    destroyedBy: view.kinds.destroyed.read(),
+    dirtyBy: view.kinds.dirty.read(),
+    createErrorsBy: view.kinds.createErrors.read(),
     ...view.times.read(view.totals),
     halfClose: { ...view.halfClose, found: { ...view.halfClose.found } },
     serverTimeout: view.serverTimeout,

@@ -12,11 +12,12 @@ import { attempt } from '../runtime/time/attempt.ts'
 
 const UNVOUCHED: Fault = {
   reason: 'dirty',
+  left: 'failed use',
   detail: 'the function given to use failed, and there is no factory.reset to vouch for the connection',
 }
 
 /**
- * Has a connection validate itself, within its deadline.
+ * Validates a connection within its deadline.
  * @returns what is wrong with it
  */
 export async function validate<T>(context: PoolContext<T>, slot: Slot<T>): Promise<Fault | undefined> {
@@ -39,7 +40,8 @@ export async function validate<T>(context: PoolContext<T>, slot: Slot<T>): Promi
   }
   if (log.validate.enabled) log.validate('%s #%d: %O', options.name, slot.id, ended)
   if (ended.ok && ended.value) return undefined
-  // What its socket has said meanwhile is why: a FIN that arrived while the loop stood still, for one.
+  // An event of the socket meanwhile is the real reason, for example a FIN that arrived while the event loop was
+  // blocked.
   if (slot.fault !== undefined) return slot.fault
   if (ended.ok && ended.value === undefined && isNews(`validate of ${options.name}`)) {
     warn(
@@ -53,8 +55,8 @@ export async function validate<T>(context: PoolContext<T>, slot: Slot<T>): Promi
 }
 
 /**
- * Waits until what the borrower has written has left the process, for `resetTimeoutMillis` at most.
- * @returns what is wrong with the connection, and with the loan: what was written will not arrive
+ * Waits until the data that the borrower wrote has left the process, for at most `resetTimeoutMillis`.
+ * @returns what is wrong with the connection, and in `error` with the loan: the written data will not arrive
  */
 export async function flush<T>(context: PoolContext<T>, slot: Slot<T>): Promise<Fault | undefined> {
   const { options, clock, stats } = context
@@ -67,12 +69,15 @@ export async function flush<T>(context: PoolContext<T>, slot: Slot<T>): Promise<
     ? 'the connection was lost before that'
     : `it had ${options.resetTimeoutMillis} ms for that after the loan`
   const left = watch.unsentBytes || bytes
-  const detail = `${left} of the bytes written were not sent: ${why}`
-  return { reason: 'dirty', detail, ...slot.fault, error: unsent(stats(), left, why) }
+  const detail =
+    left > 0
+      ? `${left} of the bytes written were not sent: ${why}`
+      : `a stream was still being piped into it: ${why}`
+  return { reason: 'dirty', left: 'unsent', detail, ...slot.fault, error: unsent(stats(), left, why) }
 }
 
 /**
- * What a connection goes through on its return: leftovers are undone, `factory.reset`, then `testOnReturn`.
+ * The steps for a returned connection: leftovers are undone, then `factory.reset`, then `testOnReturn`.
  * @returns what is wrong with it
  */
 export async function reset<T>(
@@ -84,7 +89,11 @@ export async function reset<T>(
   if (left?.undo !== undefined) {
     const undone = await attempt(left.undo, options.resetTimeoutMillis, context)
     if (!undone.ok)
-      return { reason: 'dirty', detail: `${left.detail}, not undone: ${messageOf(undone.error)}` }
+      return {
+        reason: 'dirty',
+        left: left.left,
+        detail: `${left.detail}, not undone: ${messageOf(undone.error)}`,
+      }
   }
   if (factory.reset !== undefined) {
     const ended = await attempt(
@@ -92,7 +101,12 @@ export async function reset<T>(
       options.resetTimeoutMillis,
       context,
     )
-    if (!ended.ok) return { reason: 'dirty', detail: `factory.reset failed: ${messageOf(ended.error)}` }
+    if (!ended.ok)
+      return {
+        reason: 'dirty',
+        left: 'failed reset',
+        detail: `factory.reset failed: ${messageOf(ended.error)}`,
+      }
   }
   return options.testOnReturn ? validate(context, slot) : undefined
 }
@@ -115,15 +129,16 @@ export async function askLimit<T>(context: PoolContext<T>, slot: Slot<T>): Promi
 }
 
 /**
- * Are there bytes that the kernel has not taken yet? Not asked after a failure in `use`, which has told its caller, nor
- * where each command is seen: one that has not been sent has no answer, and that makes the connection dirty.
+ * Are there bytes that the kernel has not accepted yet, or that are still being piped into the socket? Not checked after
+ * `use` failed, because its caller has the error already. Not checked either where the adapter sees each command: an
+ * unsent one has no answer, so the connection is dirty.
  */
 export function leftUnsent<T>({ slots }: PoolContext<T>, slot: Slot<T>): boolean {
   const { watch } = slot
-  return watch !== undefined && watch.unsentBytes > 0 && !slot.isDoubtful && !slots.hasHandles
+  return watch?.isSending === true && !slot.isDoubtful && !slots.hasHandles
 }
 
-/** What has the borrower left that keeps the connection from the next one? */
+/** Has the borrower left something behind that makes the connection unfit for the next one? */
 export function leftBehind<T>(
   context: PoolContext<T>,
   slot: Slot<T>,
@@ -131,21 +146,20 @@ export function leftBehind<T>(
   isUnsent: boolean,
 ): Fault | undefined {
   if (slot.isDoubtful && context.factory.reset === undefined && !context.slots.hasHandles) return UNVOUCHED
-  const changed = slot.watch?.restore()
-  if (changed !== undefined) return changed
-  if (left !== undefined && left.undo === undefined) return { reason: 'dirty', detail: left.detail }
-  // What has not been sent is unanswered as well; that is asked again when it has been.
-  return isUnsent ? undefined : leftBusy(context, slot)
+  if (left !== undefined && left.undo === undefined)
+    return { reason: 'dirty', left: left.left, detail: left.detail }
+  // Checked again once everything has been sent. Until then a pipe, or whoever waits for `drain`, goes on writing.
+  return isUnsent ? undefined : (slot.watch?.restore() ?? leftBusy(context, slot))
 }
 
-/** Has the borrower left work unanswered? The next one would get the replies. */
-export function leftBusy<T>({ factory }: PoolContext<T>, slot: Slot<T>): Fault | undefined {
+/** Has the borrower left work without an answer? The next borrower would get the replies. */
+function leftBusy<T>({ factory }: PoolContext<T>, slot: Slot<T>): Fault | undefined {
   if (factory.busy === undefined) return undefined
   try {
     return runHook(() => factory.busy?.(slot.resource as T))
-      ? { reason: 'dirty', detail: 'it came back with unanswered work' }
+      ? { reason: 'dirty', left: 'unanswered', detail: 'it came back with unanswered work' }
       : undefined
   } catch (error) {
-    return { reason: 'dirty', detail: `factory.busy threw: ${messageOf(error)}` }
+    return { reason: 'dirty', left: 'unanswered', detail: `factory.busy threw: ${messageOf(error)}` }
   }
 }

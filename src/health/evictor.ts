@@ -5,26 +5,29 @@ import type { Slot } from '../connections/slot.ts'
 import { Alarm } from '../runtime/time/alarm.ts'
 import type { Validator } from './validator.ts'
 
-/** Longest work of one run, and the pause before the next when there is more. Milliseconds. */
+/** The longest work of one run, and the pause before the next run if there is more. Milliseconds. */
 const RUN_MILLIS = 0.5
 const REST_MILLIS = 25
-/** Connections that are due within so many milliseconds are ended in one run. */
+/** Connections that are due within this many milliseconds are ended in one run. */
 const TOGETHER_MILLIS = 10
-/** Pause before the server is asked for its idle limit again, if no idle connection was found. Milliseconds. */
+/** The pause before the server is asked for its idle limit again, if no idle connection was available. Milliseconds. */
 const ASK_AGAIN_MILLIS = 100
-/** Those that `min` keeps are renewed one by one, no faster than this where they are late. Milliseconds. */
+/** The shortest time between two renewals of connections that `min` keeps, if these are late. Milliseconds. */
 const RENEW_PAUSE_MILLIS = 100
 
-/** Looks at idle connections from time to time, and ends those whose time is over. Holds no process alive. */
+/**
+ * Checks idle connections from time to time, and ends those that have been idle or alive for too long. Does not keep
+ * the process alive.
+ */
 export class Evictor<T> {
   readonly #context: PoolContext<T>
   readonly #connector: Connector<T>
   readonly #validator: Validator<T>
   readonly #alarm: Alarm
   #started = false
-  /** Whether anything limits how long a connection may be idle. Asked each time that the first one becomes idle. */
+  /** Whether any option limits how long a connection may be idle. Checked each time when the first one becomes idle. */
   #isNeeded = true
-  /** When idle connections are next tested: at the user's period, or else as the first of them is due. */
+  /** When idle connections are next tested: at the user's interval, or without one when the first of them is due. */
   #evictAt = Number.POSITIVE_INFINITY
   #askedIn: number | undefined
   #askAt = 0
@@ -42,7 +45,7 @@ export class Evictor<T> {
     return this.#alarm.isSet ? this.#alarm : null
   }
 
-  /** Is the server still to be asked for its idle limit? Once in every generation. */
+  /** Does the server still have to be asked for its idle limit? This happens once per generation. */
   get mustAskLimit(): boolean {
     const { factory, options } = this.#context
     return (
@@ -61,15 +64,14 @@ export class Evictor<T> {
     this.plan()
   }
 
-  /** There is an idle connection again. */
+  /** Called when a connection has become idle. */
   wake(): void {
     if (this.#started && (this.mustAskLimit || (this.#isNeeded && !this.#alarm.isSet))) this.plan()
   }
 
   /**
-   * Sets the alarm for whatever is due first. Call it when something new may be. While nothing is idle, only a
-   * period of
-   * the user's own goes on: a test that runs all timers comes to an end.
+   * Sets the alarm for the next time that something is due. Call it whenever that may have changed. While no connection
+   * is idle, only a user-defined interval continues. Otherwise a test that runs all timers would never end.
    */
   plan(): void {
     if (!this.#started) return
@@ -77,7 +79,7 @@ export class Evictor<T> {
     const isAsleep = slots.counts.idle === 0 && options.evictionRunIntervalMillis === 0
     if (isAsleep) return
     const now = clock.now()
-    const retireAt = now + retirePeriod(options, serverLimit.period)
+    const retireAt = Math.min(now + retirePeriod(options, serverLimit.period), this.#nextExpiry(now))
     const askAt = this.mustAskLimit && slots.open > 0 ? this.#askAt : Number.POSITIVE_INFINITY
     if (options.evictionRunIntervalMillis === 0) this.#evictAt = this.#nextTooIdle(now)
     const next = Math.min(this.#evictAt, retireAt, askAt, this.#nextRenewal(now))
@@ -86,21 +88,30 @@ export class Evictor<T> {
     if (isPlanned) this.#alarm.set(next)
   }
 
+  /** When the first of the idle connections is to retire before it expires. */
+  #nextExpiry(now: number): number {
+    if (this.#context.factory.expiresAt === undefined) return Number.POSITIVE_INFINITY
+    let first = Number.POSITIVE_INFINITY
+    for (const { retireAt } of this.#context.slots.idleSlots()) first = Math.min(first, retireAt)
+    return Math.max(first, now + TOGETHER_MILLIS)
+  }
+
   /**
-   * When the longest idle connection has been idle for too long; a moment later than now at least, for all together.
+   * When the longest idle connection will have been idle for too long. At least a moment from now, so that connections
+   * that are due together end together.
    */
   #nextTooIdle(now: number): number {
     const { options, slots } = this.#context
     const longest = slots.nextIdle(true)
     if (longest === undefined) return Number.POSITIVE_INFINITY
     const { idleTimeoutMillis, softIdleTimeoutMillis } = options
-    // Those that `min` keeps are renewed instead.
+    // Connections that `min` keeps are renewed instead.
     const isKept = slots.size <= options.min
     const due = isKept
       ? Number.POSITIVE_INFINITY
       : Math.max(longest.idleSince + idleTimeoutMillis + 1, now + TOGETHER_MILLIS)
     if (softIdleTimeoutMillis < 0) return due
-    // What is within `min` now may be above it later.
+    // A connection that is within `min` now may exceed it later.
     const isSpare = slots.counts.idle > options.min
     const soft = (isSpare ? longest.idleSince : now) + softIdleTimeoutMillis + 1
     return Math.min(due, Math.max(soft, now + TOGETHER_MILLIS))
@@ -124,11 +135,11 @@ export class Evictor<T> {
     this.plan()
   }
 
-  /** The longest idle come first, as many as one run may test. */
+  /** Tests the longest idle connections first, as many as one run may test. */
   #evict(now: number): void {
     const { options, slots } = this.#context
     const all = slots.idleSlots()
-    // `numTestsPerEvictionRun` fits only the user's own period; otherwise all are tested.
+    // `numTestsPerEvictionRun` applies only to a user-defined interval. Without one, all are tested.
     const tests = options.evictionRunIntervalMillis > 0 ? options.numTestsPerEvictionRun : all.length
     for (const slot of all.slice(0, tests)) {
       if (slot.state !== 'idle') continue
@@ -139,9 +150,9 @@ export class Evictor<T> {
   }
 
   /**
-   * When the next of those that `min` keeps is to be renewed: one after the other, spread over half of the idle
-   * timeout, so that none has to wait for others beyond its own. Not while another is being made: `min` is kept in an
-   * outage, too.
+   * When the next connection that `min` keeps is to be renewed. Renewals are spread over half of the idle timeout, so
+   * that none stays idle for too long because it has to wait for the others. There is no renewal while another
+   * connection is being made, so that `min` is kept in an outage, too.
    */
   #nextRenewal(now: number): number {
     const { options, slots } = this.#context
@@ -166,7 +177,7 @@ export class Evictor<T> {
     this.#connector.discard(longest, 'idle')
   }
 
-  /** Some of those whose lifetime is over, or that the server is about to close: never all in one go. */
+  /** Ends some of the connections that are too old, or that the server is about to close. Never all at once. */
   #retire(now: number): void {
     const { clock, options, slots, serverLimit } = this.#context
     let left = Math.max(Math.ceil(slots.counts.idle / 8), 1)
@@ -176,7 +187,7 @@ export class Evictor<T> {
       const old = now >= slot.retireAt
       if (!old && !mustRetire(slot, now, serverLimit.retireAfter)) continue
       if (!old && tester) {
-        // The longest idle one is left to the server, to see when it closes.
+        // Leaves the longest idle connection to the server, to see when it closes that.
         tester = false
         serverLimit.survived(now - slot.traffic.quietSince)
         continue
@@ -193,7 +204,7 @@ export class Evictor<T> {
 
   #askLimit(now: number): void {
     const { slots, options } = this.#context
-    // Not the one that is to be lent next.
+    // Takes the connection that will not be lent next.
     const slot: Slot<T> | undefined = slots.nextIdle(!options.fifo)
     this.#askAt = now + ASK_AGAIN_MILLIS
     if (slot === undefined) return
@@ -202,18 +213,21 @@ export class Evictor<T> {
   }
 }
 
-/** How far the retirements of connections that came to rest together are spread: a quarter of the limit. */
+/** How far the retirements of connections that became idle together are spread: a quarter of the limit. */
 const SPREAD = 0.25
 
-/** Must an idle connection retire now, lest the server closes it? Each a little earlier than the limit demands. */
+/**
+ * Must an idle connection retire now, before the server closes it? Each retires a little earlier than the limit
+ * requires.
+ */
 function mustRetire<T>(slot: Slot<T>, now: number, retireAfter: number): boolean {
   return now - slot.traffic.quietSince >= retireAfter * (1 - SPREAD * slot.spread)
 }
 
 /**
  * Should the idle check destroy this connection?
- * @param isSpare - there are more idle ones than `min`
- * @param isKept - there are no more than `min` in all: they are renewed one by one
+ * @param isSpare - more than `min` connections are idle
+ * @param isKept - there are at most `min` connections in all, which are renewed one by one
  */
 function tooIdle<T>(
   slot: Slot<T>,
@@ -227,7 +241,7 @@ function tooIdle<T>(
   return (!isKept && idle > options.idleTimeoutMillis) || (isSpare && soft > 0 && idle > soft)
 }
 
-/** How often idle connections are checked for their lifetime and the server's limit, in milliseconds. */
+/** How often idle connections are checked for their lifetime and the server's limit. Milliseconds. */
 function retirePeriod(options: ResolvedOptions, limitPeriod: number): number {
   const period = Math.min(options.maxLifetimeMillis / 8, limitPeriod)
   return Number.isFinite(period) ? Math.min(Math.max(period, 25), 30_000) : period

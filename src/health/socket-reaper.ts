@@ -5,21 +5,21 @@ import { runHook } from '../runtime/emitter.ts'
 import { Alarm } from '../runtime/time/alarm.ts'
 import { closeSocket, isHalfClosed, isOwnDoing } from '../sockets/socket-state.ts'
 
-/** Shortest time from the start of one round to the next. Milliseconds. */
+/** The shortest time from the start of one round to the next. Milliseconds. */
 const ROUND_MILLIS = 1000
-/** Work of one batch, and the pause after it: together, never more than 1 % of the event loop. Milliseconds. */
+/** The work of one batch, and the pause after it: together at most 1% of the event loop's time. Milliseconds. */
 const BATCH_MILLIS = 0.4
 const PAUSE_MILLIS = 40
-/** Sockets between two looks at the clock; a look at the kernel takes 3 µs. */
+/** How many sockets are checked between two readings of the clock. One check asks the kernel and takes 3 µs. */
 const STEP = 16
 
 /**
- * Walks past all sockets of a pool again and again, in small batches, and ends the connections whose peer has gone:
- * none stays in CLOSE_WAIT for longer than one round, though nobody asks for a connection. A round takes a second, or
- * more than that with more than 2500 sockets. Holds no process alive, and rests while there is no socket.
+ * Checks all sockets of a pool again and again, in small batches, and ends the connections whose peer is gone. So no
+ * socket stays in CLOSE_WAIT for longer than one round, even if nobody acquires a connection. A round takes a second,
+ * or longer with more than 2500 sockets. Does not keep the process alive, and stops while there is no socket.
  */
 export class SocketReaper<T> {
-  /** Ends a lent connection on which the server stands still. */
+  /** Ends a lent connection on which the server has stopped responding. */
   onStuck: (slot: Slot<T>, detail: string) => void = () => {}
   readonly #context: PoolContext<T>
   readonly #connector: Connector<T>
@@ -37,7 +37,10 @@ export class SocketReaper<T> {
     return !this.#alarm.isSet
   }
 
-  /** There are sockets: a round within the second. Real ones: where time is a test's, there is nothing to wait for. */
+  /**
+   * Called when there are sockets: starts a round within a second. Not with fake timers, because real sockets do not
+   * follow them.
+   */
   start(): void {
     if (this.#context.clock.isFake?.()) return
     this.#alarm.set(this.#context.clock.now() + ROUND_MILLIS)
@@ -48,9 +51,9 @@ export class SocketReaper<T> {
     this.#round = undefined
   }
 
-  /** A round at once: one connection was found dead. */
+  /** Starts a round at once, because a connection was found dead. */
   runNow(): void {
-    // Also from within a round, which goes on: the next one starts at once.
+    // During a round, that round continues and the next one starts right after it.
     this.#nextAt = Number.NEGATIVE_INFINITY
     this.#alarm.set(this.#context.clock.now() + 1)
   }
@@ -80,12 +83,12 @@ export class SocketReaper<T> {
     }
   }
 
-  /** @returns whether the connection had to be ended */
+  /** @returns whether the connection was ended */
   #check(slot: Slot<T>, now: number): boolean {
     if (slot.state === 'idle') {
       const fault = this.#context.liveness.inspect(slot, now)
       if (fault === undefined) return false
-      this.#connector.discard(slot, fault.reason, fault.detail)
+      this.#connector.discard(slot, fault.reason, fault.detail, fault.left)
       return true
     }
     if (slot.state === 'lent') {
@@ -96,7 +99,10 @@ export class SocketReaper<T> {
     return false
   }
 
-  /** @returns whether the server has stood still for too long on a lent connection, which has been ended */
+  /**
+   * Ends a lent connection if the server has not responded on it for too long.
+   * @returns whether it was ended
+   */
   #endIfStuck(slot: Slot<T>, now: number, quiet: number): boolean {
     const { factory, options, stalls } = this.#context
     if (options.stuckMillis === 0 || quiet - stalls.since(now - quiet) < options.stuckMillis) return false
@@ -104,7 +110,7 @@ export class SocketReaper<T> {
     try {
       work = runHook(() => factory.busy?.(slot.resource as T))
     } catch {
-      // It cannot tell.
+      // `busy` threw, so it is unknown whether there is work.
     }
     if ((work !== true && typeof work !== 'string') || work === '' || slot.state !== 'lent') return false
     const what = typeof work === 'string' ? work : 'a command'
@@ -113,8 +119,9 @@ export class SocketReaper<T> {
   }
 
   /**
-   * A borrower may go on reading what came before the FIN, but not hold the socket for ever: what it still wants to
-   * send may never be taken, and then neither `end()` nor the peer closes it.
+   * Closes a half-closed socket that is lent after a grace period. The borrower may read what arrived before the FIN,
+   * but must not hold the socket for ever: its unsent data may never be accepted, and then neither `end()` nor the peer
+   * closes it.
    */
   #closeAfterGrace(slot: Slot<T>, now: number): void {
     const { liveness, options } = this.#context
@@ -126,6 +133,11 @@ export class SocketReaper<T> {
     slot.fault ??= { reason: 'half-closed', detail: 'the server closed its side while it was lent' }
     if (isOwnDoing(slot.fault.detail)) return
     liveness.counts.found.lent += 1
-    liveness.tellHalfClose(slot, 'lent', 'reset, as it was kept open after the server closed its side', now)
+    liveness.announceHalfClose(
+      slot,
+      'lent',
+      'reset, as it was kept open after the server closed its side',
+      now,
+    )
   }
 }

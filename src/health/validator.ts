@@ -3,30 +3,30 @@ import type { PoolContext } from '../connecting/pool-context.ts'
 import type { Leftover } from '../connections/handles.ts'
 import type { Fault, Slot } from '../connections/slot.ts'
 import type { Timer } from '../runtime/time/clock.ts'
-import { askLimit, flush, leftBusy, reset, validate } from './checks.ts'
+import { askLimit, flush, leftBehind, reset, validate } from './checks.ts'
 
-/** A validation or reset that takes longer than this is not waited for alone: others are tried beside it. */
+/** If a validation or reset takes longer than this, other connections are tried as well. Milliseconds. */
 const LONG_CHECK_MILLIS = 100
-/** Validations in the background at a time. */
+/** How many validations run in the background at a time. */
 const AT_A_TIME = 8
 
-/** Who lends connections, and takes them over once they have proved themselves. */
+/** The part of the pool that lends connections. It takes them over once they have passed their check. */
 export interface ValidatorHost<T> {
   /** Why a connection must not be lent, whatever state it is in. */
   unfitReason(slot: Slot<T>, now: number): Fault | undefined
   makeIdle(slot: Slot<T>, now: number): void
-  /** The connection has answered; its idle age is given where it stays what it was. */
+  /** Called when the connection has answered. `idleSince` is given if it was idle before and stays so. */
   validated(slot: Slot<T>, now: number, idleSince: number | undefined): void
   serve(now: number): void
 }
 
-/** Connections that are asked something by the pool itself, and lent to nobody meanwhile: validated, or reset. */
+/** Validates and resets connections. They are lent to nobody meanwhile. */
 export class Validator<T> {
   readonly #context: PoolContext<T>
   readonly #connector: Connector<T>
-  /** Set when all parts are there, see `assemble`. */
+  /** Set when all parts exist, see `assemble`. */
   host!: ValidatorHost<T>
-  /** Idle connections that are to be validated in the background, and how many are. */
+  /** `#queued`: idle connections to validate in the background. `#running`: how many such validations run now. */
   readonly #queued = new Set<Slot<T>>()
   #running = 0
 
@@ -35,7 +35,7 @@ export class Validator<T> {
     this.#connector = connector
   }
 
-  /** Has an idle connection prove itself. Its idle age stays what it is. */
+  /** Validates an idle connection. Its idle age does not change. */
   validate(slot: Slot<T>, isExpected = true): Promise<void> {
     return this.#check(slot, 'validating', isExpected, async () => {
       const fault = await validate(this.#context, slot)
@@ -44,25 +44,25 @@ export class Validator<T> {
     })
   }
 
-  /** Asks the server, over an idle connection, for its idle limit. */
+  /** Asks the server for its idle limit, over an idle connection. */
   askLimit(slot: Slot<T>): Promise<void> {
     return this.#check(slot, 'validating', true, () => askLimit(this.#context, slot))
   }
 
-  /** Has a connection that came back reset. */
+  /** Resets a connection that was returned. */
   reset(slot: Slot<T>, left: Leftover | undefined): Promise<void> {
     return this.#check(slot, 'resetting', true, () => reset(this.#context, slot, left))
   }
 
-  /** Has idle connections prove themselves: in parallel, but few enough to leave the others to lend. */
+  /** Validates idle connections in parallel, but only a few at a time, so that the others can still be lent. */
   validateSoon(slots: readonly Slot<T>[]): void {
     for (const slot of slots) this.#queued.add(slot)
     this.#validateQueued()
   }
 
   /**
-   * Asks all of them at once: the server seems to be silent, so nobody counts on them, and new ones are made
-   * meanwhile.
+   * Validates all of them at once. The server seems to be silent, so the pool does not count on these connections, and
+   * creates new ones meanwhile.
    */
   validateSuspects(slots: readonly Slot<T>[]): void {
     for (const slot of slots) if (slot.state === 'idle') void this.validate(slot, false)
@@ -83,9 +83,9 @@ export class Validator<T> {
   }
 
   /**
-   * Lets a connection that came back send what was written on it, then has it reset.
-   * @param end - why it is to be destroyed after that
-   * @returns rejects with `POOL_UNSENT` if it will not arrive
+   * Lets a returned connection send the data written to it, then resets it.
+   * @param end - why the connection is to be destroyed after that, if so
+   * @returns rejects with `POOL_UNSENT` if the data will not arrive
    */
   async flush(slot: Slot<T>, left: Leftover | undefined, end: Fault | undefined): Promise<void> {
     const flushing = flush(this.#context, slot)
@@ -94,7 +94,10 @@ export class Validator<T> {
       'resetting',
       true,
       async () =>
-        (await flushing) ?? end ?? leftBusy(this.#context, slot) ?? reset(this.#context, slot, left),
+        (await flushing) ??
+        end ??
+        leftBehind(this.#context, slot, left, false) ??
+        reset(this.#context, slot, left),
     )
     const lost = await flushing
     if (lost !== undefined) throw lost.error
@@ -116,7 +119,7 @@ export class Validator<T> {
     })
   }
 
-  /** Expects it back, but only for a limited time. */
+  /** Counts on the connection, but only for a limited time. */
   #expect(slot: Slot<T>): Timer {
     const { clock } = this.#context
     const { checks } = this.#connector.capacity
@@ -144,10 +147,10 @@ export class Validator<T> {
         slot.traffic.said(slot.socket, now)
       }
       const end = fault ?? this.host.unfitReason(slot, now)
-      if (end !== undefined) this.#connector.discard(slot, end.reason, end.detail)
+      if (end !== undefined) this.#connector.discard(slot, end.reason, end.detail, end.left)
       else if (from === 'resetting' && options.testOnBorrow) this.host.makeIdle(slot, now)
       else this.host.validated(slot, now, idleSince)
-      // Only after it was passed on: until then it is expected.
+      // Only after the connection was passed on: until then it counts as expected.
       checks.delete(slot)
       if (fault === undefined && from === 'validating' && breaker.unproven) this.#connector.provedUseful(slot)
     }

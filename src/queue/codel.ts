@@ -1,13 +1,13 @@
 /**
- * Controlled delay (CoDel; Nichols and Jacobson, "Controlling Queue Delay", 2012, RFC 8289), in the form that
- * Elixir's DBConnection gave it for pools: it looks at the smallest queue delay of each interval. A burst brings that
- * back to nothing as it drains; only a queue that stands, because more is asked for than can be served, keeps it
- * above the target. From then on waiters older than twice the target are dropped where they would have been served,
- * until an interval has seen a delay within the target.
+ * Controlled delay (CoDel; Nichols and Jacobson, "Controlling Queue Delay", 2012, RFC 8289), in the form that Elixir's
+ * DBConnection uses for pools: it looks at the smallest queue delay of each interval. After a burst, that falls back to
+ * zero. It stays above the target only in a standing queue, when demand exceeds what can be served. From then on,
+ * waiters older than twice the target are dropped when a connection is free, until an interval has seen a delay within
+ * the target.
  *
- * Three deviations: a queue that was empty counts as a delay of 0 as soon as a waiter joins it; time for which the
- * event loop stood still is not counted as waiting (the caller sees to that); where the youngest go first, having
- * dropped a waiter keeps it dropping, see {@link Codel.dropped}.
+ * Three differences: An empty queue counts as a delay of 0 as soon as a waiter joins it. The caller does not count time
+ * in which the event loop was blocked. Where the youngest waiter goes first, dropping a waiter keeps the queue in the
+ * dropping state, see {@link Codel.dropped}.
  */
 export class Codel {
   /** Is there a standing queue? */
@@ -26,12 +26,13 @@ export class Codel {
   }
 
   /**
-   * A waiter is about to be served, and the first in the queue has waited so long.
+   * Called when a waiter is about to be served.
+   * @param delay - how long the first waiter in the queue has waited, in milliseconds
    * @returns the age above which waiters are dropped
    */
   dequeue(now: number, delay: number): number {
     if (now >= this.#intervalEnds) {
-      // The first of an interval is never dropped: what came of the last one may have ended meanwhile.
+      // The first waiter of an interval is never dropped, because the cause of the last interval's delay may be gone.
       this.#startInterval(now, delay, this.#least > this.#target)
       return Number.POSITIVE_INFINITY
     }
@@ -39,7 +40,7 @@ export class Codel {
     return this.isSlow ? 2 * this.#target : Number.POSITIVE_INFINITY
   }
 
-  /** The queue is empty: there is no standing queue any more. */
+  /** Called when the queue is empty: there is no standing queue any more. */
   emptied(): void {
     this.isSlow = false
     this.#least = 0
@@ -48,16 +49,17 @@ export class Codel {
   }
 
   /**
-   * A waiter has been dropped where the youngest go first: there is still more load than can be served. The delay of
-   * the oldest
-   * does not say so, as it begins anew whenever those before are dropped; without this, it swings to and fro.
+   * Called when a waiter was dropped while the youngest go first: demand still exceeds what can be served. The delay of
+   * the oldest waiter does not show this, because it starts again whenever older ones are dropped. Without this call,
+   * the queue would switch between dropping and not dropping.
    */
   dropped(): void {
     this.#hasDropped = true
   }
 
   /**
-   * No waiter has been served since the last check, an interval ago, and the first in the queue has waited so long.
+   * Called if no waiter has been served since the last check, one interval ago.
+   * @param delay - how long the first waiter in the queue has waited, in milliseconds
    * @returns the age above which waiters are dropped
    */
   stuck(now: number, delay: number): number {

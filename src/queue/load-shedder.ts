@@ -5,18 +5,18 @@ import type { Stalls } from '../runtime/time/stalls.ts'
 import { Codel } from './codel.ts'
 import type { Waiter } from './waiter.ts'
 
-/** What the shedder needs of the queue. */
+/** What the shedder needs from the queue. */
 export interface ShedQueue<T> {
   readonly waiting: number
-  /** The waiter that has waited longest, of any priority: those of a low priority stand behind all others. */
+  /** The waiter that has waited longest, of any priority: one of low priority stands behind all others. */
   oldest(): Waiter<T> | undefined
-  /** Those of each priority, oldest first. */
+  /** The waiters of each priority, oldest first. */
   readonly lists: readonly Iterable<Waiter<T>>[]
   /** Rejects these waiters. */
   shed(group: readonly Waiter<T>[]): void
 }
 
-/** Applies {@link Codel} to the queue of a pool. It costs O(1) a waiter, and nothing while no acquire waits. */
+/** Applies {@link Codel} to the queue of a pool. Costs O(1) per waiter, and nothing while no acquire waits. */
 export class LoadShedder<T> {
   readonly #codel: Codel
   readonly #lifo: boolean
@@ -42,18 +42,18 @@ export class LoadShedder<T> {
     this.#poll = new Alarm(clock, () => this.#check(), stalls)
   }
 
-  /** Is the youngest waiter to be served first? Only while there is a standing queue. */
+  /** Should the youngest waiter be served first? Only while there is a standing queue. */
   get takesYoungest(): boolean {
     return this.#lifo && this.#codel.isSlow
   }
 
-  /** The first waiter joins an empty queue. */
+  /** Called when the first waiter joins an empty queue. */
   queueStarted(now: number): void {
     this.#codel.emptied()
     if (!this.#poll.isSet) this.#poll.set(now + this.#interval)
   }
 
-  /** A connection is ready to be lent. Rejects the waiters that have waited too long for it. */
+  /** Called when a connection is ready to be lent: rejects the waiters that have waited too long. */
   dequeue(now: number): void {
     this.#served = true
     const first = this.#queue.oldest()
@@ -66,7 +66,7 @@ export class LoadShedder<T> {
     this.#poll.clear()
   }
 
-  /** Where no connection comes back at all, {@link dequeue} is never called. */
+  /** Needed when no connection comes back at all, because {@link dequeue} is never called then. */
   #check(): void {
     const first = this.#queue.oldest()
     if (first === undefined) return
@@ -90,7 +90,7 @@ export class LoadShedder<T> {
     this.#queue.shed(group)
   }
 
-  /** Time for which the event loop stood still is not queue delay. */
+  /** Time in which the event loop was blocked does not count as queue delay. */
   #delay(waiter: Waiter<T>, now: number): number {
     return now - waiter.since - this.#stalls.since(waiter.since)
   }

@@ -1,8 +1,8 @@
 import type { Waiter } from './waiter.ts'
 
 /**
- * The waiters of one priority, in order of arrival. They are the links themselves, so each enters and leaves at once
- * from anywhere and leaves nothing behind.
+ * The waiters of one priority, in order of arrival. The waiters themselves are the links of the list, so one can enter
+ * or leave at any place in O(1), without a further object.
  */
 export class PriorityList<T> {
   first: Waiter<T> | undefined = undefined

@@ -13,8 +13,8 @@ import type { Waiter, WaiterState } from './waiter.ts'
 export type RejectReason = Exclude<WaiterState, 'waiting' | 'granted'>
 
 /**
- * What waiters that leave together have in common: the time, the pool's stats at that time, and why no connection
- * could be made.
+ * What waiters that leave at the same time have in common: the time, the pool's stats at that time, and why no
+ * connection could be made.
  */
 export interface Snapshot {
   readonly now: number
@@ -24,17 +24,17 @@ export interface Snapshot {
 
 /** Rejects the waiters that leave without a connection. */
 export interface QueueListener<T> {
-  /** What all waiters that leave at this moment are told. */
+  /** The data for the errors of all waiters that leave at this moment. */
   snapshot(now: number): Snapshot
   /** Rejects one waiter, which has already left the queue. */
   onRejected(waiter: Waiter<T>, how: RejectReason, snapshot: Snapshot): void
-  /** One or more waiters have left. */
+  /** Called after one or more waiters have left. */
   onAnyRejected(): void
 }
 
 /**
- * The queue of acquires: by priority, then in order of arrival. Entering, leaving and being served are O(1), also
- * with a hundred thousand waiters; one timer serves all deadlines, one listener serves all waiters of a signal.
+ * The queue of acquires: by priority, then in order of arrival. Entering, leaving and being served are O(1), even with
+ * a hundred thousand waiters. One timer serves all deadlines, and one listener serves all waiters of a signal.
  */
 export class WaitQueue<T> {
   readonly #lists: PriorityList<T>[]
@@ -42,11 +42,11 @@ export class WaitQueue<T> {
   readonly #deadlines: Deadlines<Waiter<T>>
   readonly #bySignal = new Map<AbortSignal, { waiters: Set<Waiter<T>>; stop: () => void }>()
   readonly #clock: Clock
-  /** Set when all parts of the pool are there, see `assemble`. */
+  /** Set when all parts of the pool exist, see `assemble`. */
   listener!: QueueListener<T>
-  /** Acquires that wait. */
+  /** How many acquires wait. */
   waiting = 0
-  /** Sheds load, and measures the service, where the options ask for it. */
+  /** These shed load and measure the service rate, where the options ask for it. */
   loadShedder: LoadShedder<T> | undefined
   serviceRate: ServiceRate | undefined
 
@@ -71,13 +71,13 @@ export class WaitQueue<T> {
     if (waiter.signal !== undefined) this.#listen(waiter, waiter.signal)
   }
 
-  /** Removes the next waiter and marks it as granted: the caller has to serve it in the same step. */
+  /** Removes the next waiter and marks it as granted. The caller has to serve it in the same step. */
   shift(): Waiter<T> | undefined {
     const waiter = this.loadShedder?.takesYoungest === true ? this.#youngest() : this.peek()
     return waiter === undefined ? undefined : this.remove(waiter)
   }
 
-  /** The oldest of the highest priority. */
+  /** The oldest waiter of the highest priority. */
   peek(): Waiter<T> | undefined {
     if (this.waiting === 0) return undefined
     const { first } = this.#first
@@ -101,7 +101,7 @@ export class WaitQueue<T> {
   /** How many waiters are served before a new one of this priority. */
   ahead(priority: number): number {
     let count = 0
-    // With the youngest first, those of the same priority do not stand in front.
+    // When the youngest go first, waiters of the same priority are not ahead.
     const last = this.loadShedder?.takesYoungest === true ? priority - 1 : priority
     for (let list = 0; list <= last; list += 1) count += this.#lists[list]?.length ?? 0
     return count
@@ -112,14 +112,14 @@ export class WaitQueue<T> {
     this.#rejectAll(group, 'shed')
   }
 
-  /** A probe has failed: rejects the waiters that came since the breaker opened. */
+  /** Called when a probe has failed: rejects the waiters that came since this opening of the breaker. */
   rejectSince(opening: number): void {
     if (this.waiting === 0) return
     const group = this.waiters().filter(waiter => waiter.breakerOpening === opening)
     if (group.length > 0) this.#rejectAll(group, 'unhealthy')
   }
 
-  /** No connection can be made, and waiting does not help: rejects all waiters. */
+  /** Rejects all waiters, because no connection can be made and waiting does not help. */
   rejectUnhealthy(): void {
     if (this.waiting > 0) this.#rejectAll(this.waiters(), 'unhealthy')
   }
@@ -131,14 +131,17 @@ export class WaitQueue<T> {
     return waiter
   }
 
-  /** Rejects one waiter. @returns false if it had already left */
+  /**
+   * Rejects one waiter.
+   * @returns false if it had already left
+   */
   reject(waiter: Waiter<T>, how: 'refused' | 'deadlocked' = 'refused'): boolean {
     if (waiter.hasEnded) return false
     this.#rejectAll([waiter], how)
     return true
   }
 
-  /** Rejects all waiters, for good: no waiter is let in any more. */
+  /** Rejects all waiters and stops the timers. No waiter may be added after that. */
   close(): void {
     this.#rejectAll(this.waiters(), 'refused')
     this.#deadlines.stop()
@@ -157,13 +160,13 @@ export class WaitQueue<T> {
 
   #rejectAll(group: readonly Waiter<T>[], how: RejectReason): void {
     const left = group.filter(each => this.#leave(each, how))
-    // `close` must not settle before all waiters have been told.
+    // `close` must not settle before all waiters have been rejected.
     const millis = how === 'refused' ? Number.POSITIVE_INFINITY : PORTION_MILLIS
     this.#notify(left, how, this.listener.snapshot(this.#clock.now()), millis, 0)
     this.listener.onAnyRejected()
   }
 
-  /** Rejects waiters that have left the queue, in portions: a large group must not hold the event loop up. */
+  /** Rejects waiters that have left the queue, in portions, so that a large group does not block the event loop. */
   #notify(
     left: readonly Waiter<T>[],
     how: RejectReason,
@@ -190,7 +193,7 @@ export class WaitQueue<T> {
     return true
   }
 
-  /** The first waiter joins an empty queue. */
+  /** Called when the first waiter joins an empty queue. */
   #occupied(first: Waiter<T>): void {
     this.loadShedder?.queueStarted(first.since)
     this.#deadlines.hold(true)
@@ -214,7 +217,7 @@ export class WaitQueue<T> {
     }
   }
 
-  /** One listener for each signal: adding one costs a walk over the listeners that are already there. */
+  /** Adds one listener per signal, because adding a listener takes time proportional to those already there. */
   #listen(waiter: Waiter<T>, signal: AbortSignal): void {
     const group = this.#bySignal.get(signal)
     if (group !== undefined) {

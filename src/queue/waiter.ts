@@ -4,7 +4,7 @@ import type { LeaseScope } from '../nested/host.ts'
 import type { TracedAcquire } from '../runtime/channels.ts'
 import type { StackTrace } from '../runtime/stack-trace.ts'
 
-/** The state of an acquire. It leaves `waiting` once; the caller that moves it learns whether it was the first. */
+/** The state of an acquire. It leaves `waiting` once. The caller that moves it learns whether it was the first. */
 export type WaiterState =
   | 'waiting'
   | 'granted'
@@ -15,36 +15,36 @@ export type WaiterState =
   | 'shed'
   | 'deadlocked'
 
-/** What was called; `acquire` gets the connection itself, the others a `Grant`. */
+/** The method that was called. `acquire` gets the connection itself, the others a `Grant`. */
 export type Call = 'acquire' | 'lease' | 'use'
 
 type Resolve = (value: unknown) => void
 
 const settled: Resolve = () => {}
 
-/** One acquire that waits. There may be a hundred thousand of them: no field that is not needed. */
+/** One waiting acquire. There may be a hundred thousand of them, so it has no unnecessary field. */
 export class Waiter<T> {
   state: WaiterState = 'waiting'
   readonly call: Call
   readonly priority: number
-  /** Since when, in milliseconds of the pool's clock. */
+  /** When the wait began, in milliseconds of the pool's clock. */
   readonly since: number
-  /** For how long at most, in milliseconds. */
+  /** How long it may wait, in milliseconds. */
   readonly timeout: number
   readonly signal: AbortSignal | undefined
   readonly detached: boolean
-  /** Its neighbours in the queue. */
+  /** The neighbours in the queue. */
   next: Waiter<T> | undefined = undefined
   previous: Waiter<T> | undefined = undefined
-  /** Where it was called, if that is known. */
+  /** The stack of the acquire call, if it was taken. */
   trace: StackTrace | undefined = undefined
-  /** Under `nested: 'forbid'`, the scope of the lease that it waits for. */
+  /** Under `nested: 'forbid'`: the scope for the lease that it waits for. */
   scope: LeaseScope | undefined = undefined
-  /** Who awaits it, once it has been asked. */
+  /** Who awaits it; undefined until somebody has asked. */
   awaiters: Awaiters | undefined = undefined
-  /** The opening of the breaker during which it came, see {@link Breaker.openings}; -1: the breaker was closed. */
+  /** The number of the breaker's opening (`Breaker.openings`) during which it came; -1 if the breaker was closed. */
   breakerOpening = -1
-  /** Set while a subscriber traces this acquire; told when the acquire ends. */
+  /** Set while a subscriber traces this acquire. It is notified when the acquire ends. */
   traced: TracedAcquire | undefined = undefined
   /**
    * The error to reject with instead of the queue's own: it breaks a deadlock, or comes from a user of
@@ -73,7 +73,10 @@ export class Waiter<T> {
     return this.since + this.timeout
   }
 
-  /** Looks up who awaits it: known once the microtasks that this queues have run. It goes on waiting, and nobody notices. */
+  /**
+   * Finds out who awaits it. `awaiters` is up to date once the microtasks queued by this call have run. The waiter
+   * keeps waiting, and its caller does not notice.
+   */
   ask(): void {
     if (this.hasEnded) return
     const before = this.#resolve
@@ -91,12 +94,12 @@ export class Waiter<T> {
   }
 
   fail(error: unknown): void {
-    // The promise is rejected when it is resolved with this. To keep its reject as well would cost 64 bytes a waiter.
-    // biome-ignore lint/suspicious/noThenProperty: that is what it is for
+    // Resolving a promise with this object rejects it. Keeping its reject function too would cost 64 bytes per waiter.
+    // biome-ignore lint/suspicious/noThenProperty: the promise calls this method
     this.#settle({ then: (_: unknown, reject: (error: unknown) => void) => reject(error) })
   }
 
-  /** A waiter that has left must not keep alive what it waited for. */
+  /** Drops the resolve function: a waiter that has left must not keep its caller's objects alive. */
   #settle(value: unknown): void {
     this.#resolve(value)
     this.#resolve = settled

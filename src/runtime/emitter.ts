@@ -64,7 +64,7 @@ export abstract class PoolEmitter<T> extends Emitter<T> {
   abstract identity(): PoolIdentity
 
   /** @internal Whether anybody listens for the end of each loan, by event or by channel. */
-  get tellsReleases(): boolean {
+  get announcesReleases(): boolean {
     return this.hasListeners.release || releaseChannel.hasSubscribers
   }
 

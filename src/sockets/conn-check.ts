@@ -2,17 +2,23 @@ import { readSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { withoutStack } from '../runtime/stack-limit.ts'
 
-/** What the kernel says of an idle connection. `'data'`: one byte has been taken from it, so it must be destroyed. */
+/**
+ * What the kernel says about an idle connection. `'data'`: the check has consumed one byte, so the connection must be
+ * destroyed.
+ */
 export type SocketCheck = 'healthy' | 'fin' | 'data' | 'reset' | 'unknown'
 
 const byte = new Uint8Array(1)
-/** The handles of libuv that stand for one socket. Each is non-blocking, or a look could last for ever. */
+/**
+ * The handle types of libuv that stand for one socket. Each is non-blocking. A read on another type could block for
+ * ever.
+ */
 const HANDLES: ReadonlySet<string | undefined> = new Set(['TCP', 'Pipe', 'TLSWrap'])
 
 /**
- * The descriptor under a socket, where it can be looked at: `_handle.fd` is private to Node, and -1 on Windows.
+ * The descriptor of a socket, where it can be read: `_handle.fd` is private to Node, and -1 on Windows.
  *
- * @returns undefined if it cannot, or if the socket is closed
+ * @returns undefined if it cannot be read, or if the socket is closed
  */
 export function descriptorOf(socket: Socket): number | undefined {
   try {
@@ -26,16 +32,17 @@ export function descriptorOf(socket: Socket): number | undefined {
 }
 
 /**
- * Asks the kernel, past everything that the event loop has or has not delivered: about 3 µs, most of them for the
- * error with which Node tells that there is nothing to read. It is what Go's `conncheck` does for MySQL and Redis.
+ * Asks the kernel directly about a connection, whatever the event loop has or has not delivered. Takes about 3 µs,
+ * mostly for the error with which Node reports that there is nothing to read. Go's `conncheck` for MySQL and Redis does
+ * the same.
  *
- * Only for sockets that are idle, and on which the peer has nothing to say unasked. A reset is reported once only.
+ * Use it only for sockets that are idle and on which the peer sends nothing unasked. A reset is reported only once.
  */
 export function checkSocket(socket: Socket): SocketCheck {
   const fd = descriptorOf(socket)
   if (fd === undefined) return 'unknown'
   try {
-    // A stack costs as much as the rest.
+    // A stack would cost as much as the rest.
     return withoutStack(() => readSync(fd, byte, 0, 1, null)) === 0 ? 'fin' : 'data'
   } catch (error) {
     return resultOf((error as NodeJS.ErrnoException).code)

@@ -1,47 +1,52 @@
 import { type Clock, eachTurn, loopMetrics, oncePerClock } from '../runtime/time/clock.ts'
 
-/** An undelivered FIN is never older than this when a connection is lent without a look. Milliseconds. */
+/** When a connection is lent without a check, an undelivered FIN is never older than this. Milliseconds. */
 export const GATE_MILLIS = 2
 /**
- * A stretch without a call of the pool or a turn of the loop that is longer than this is taken for a block: whoever
- * waits for something outside (`Atomics.wait`, `execSync`) cannot be back sooner. Measured on Linux: 0.02 ms.
+ * If the thread showed no activity (a call of the pool, or a turn of the loop) for longer than this, it may have been
+ * blocked: a wait for something outside (`Atomics.wait`, `execSync`) always takes longer. Measured on Linux: 0.02 ms.
+ * Milliseconds.
  */
 const GAP_MILLIS = 0.015
-/** Looks that a millisecond pays for, 3 µs each: no more than 2 % of a core, however fast connections are lent. */
-const LOOKS_PER_MILLI = 6
-/** Looks that can be saved up: a millisecond's worth. */
-const MOST_LOOKS = 300
+/**
+ * How many checks each millisecond allows. A check takes 3 µs, so they use at most 2% of a core, however fast
+ * connections are lent.
+ */
+const CHECKS_PER_MILLI = 6
+/** How many checks can be saved up. */
+const MOST_CHECKS = 300
 
 /** A pool that owns sockets. */
 export interface SocketOwner {
-  /** Another turn of the event loop is about to poll. */
+  /** Called when a turn of the event loop is about to poll. */
   onTurn(): void
 }
 
 /**
- * What the event loop has delivered by now, for all pools of a clock.
+ * Knows what the event loop has delivered so far, for all pools of a clock.
  *
- * A FIN lies in the kernel until the poll phase has run. An immediate marks each turn: when the latest one but one
- * ran, a whole poll phase was still to come before the latest, so whatever lay in the kernel by then is known.
+ * A FIN stays in the kernel until the poll phase has run. An immediate marks each turn. Between the last two marks
+ * there was a whole poll phase, so everything that was in the kernel at the earlier mark has been delivered by the
+ * later one.
  *
- *     check c1 ── timers ── poll ── check c0 ── timers ── poll: some callback, here and now
- *              delivered by c0 ◄──┘                        └──► may hold what came since c1
+ *     check c1 ── timers ── poll ── check c0 ── timers ── poll: a callback runs now
+ *              delivered by c0 ◄──┘                        └──► data that came since c1 may be undelivered
  */
 export class PollPhase {
   readonly #clock: Clock
-  /** Times of the last two marks. */
+  /** The times of the last mark, and by when data must have arrived to be known as delivered. */
   #latest = Number.NEGATIVE_INFINITY
   #delivered = Number.NEGATIVE_INFINITY
   #markedIn: number | undefined
   #events: number | undefined
-  /** The last sign of life of this thread, and the end of the last stretch without one. */
+  /** The last activity of this thread, and the end of the last stretch without any. */
   #seenAt = Number.NEGATIVE_INFINITY
   #gapAt = Number.NEGATIVE_INFINITY
-  #looks = MOST_LOOKS
+  #checks = MOST_CHECKS
   #paidUntil = Number.NEGATIVE_INFINITY
   readonly #members = new Set<SocketOwner>()
   #stop: (() => void) | undefined
-  /** Who waits for the next turn, the one after it, and so on. */
+  /** The functions to run in the next turn, in the one after it, and so on. */
   readonly #waiting: (() => void)[][] = []
   #turning = false
 
@@ -49,7 +54,9 @@ export class PollPhase {
     this.#clock = clock
   }
 
-  /** A pool has sockets to watch. The marks cost half a microsecond a turn, and stop with the last socket. */
+  /**
+   * Called when a pool has sockets to watch. The marks cost half a microsecond per turn, and stop with the last socket.
+   */
   join(member: SocketOwner): void {
     this.#members.add(member)
     this.#stop ??= eachTurn(() => this.#mark())
@@ -64,22 +71,22 @@ export class PollPhase {
     this.#delivered = Number.NEGATIVE_INFINITY
   }
 
-  /** The thread is here: call it whenever a connection is lent or comes back. */
+  /** Records that the thread is active. Call it whenever a connection is lent or returned. */
   observe(now: number): void {
     if (now - this.#seenAt > GAP_MILLIS) this.#gapAt = now
     this.#seenAt = now
   }
 
   /**
-   * Need a connection not be looked at? Not if it was found good, by the loop or by a look, after the thread was last
-   * away. When looks have used up their share of the time, `GATE_MILLIS` is all that is promised.
+   * May a connection be lent without a check? It may if it was found alive, by the loop or by a check, after the thread
+   * may have been blocked. When the checks have used up their share of time, only `GATE_MILLIS` is guaranteed.
    *
-   * @param lookedAt - when a look last found it good
+   * @param lookedAt - when a check last found it alive
    */
   trusts(lookedAt: number, now: number): boolean {
     const goodAt = Math.max(lookedAt, this.#delivered)
     if (now - goodAt >= GATE_MILLIS) return false
-    return goodAt >= this.#gapAt || !this.#affordsLook(now)
+    return goodAt >= this.#gapAt || !this.#affordsCheck(now)
   }
 
   get turn(): number | undefined {
@@ -87,13 +94,13 @@ export class PollPhase {
   }
 
   /**
-   * Runs the function when everything that lies in the kernel now has been delivered: after one turn or two.
+   * Runs a function once all data that is now in the kernel has been delivered: after one or two turns.
    *
-   * @param mayHide - data that is no fault may lie in front of a FIN, which then takes a poll phase of its own: libuv
-   *   stops reading when the kernel has had less than it asked for
+   * @param mayHide - data that is no fault may lie before a FIN. The FIN then needs another poll phase, because libuv
+   * stops reading when a read returns less than it asked for
    */
   barrier(run: () => void, mayHide: boolean): void {
-    // Immediates that are set in the poll phase run before the next poll, all others after it.
+    // Immediates set in the poll phase run before the next poll phase, all others after it.
     const { turn } = this
     const sinceMark = turn !== undefined && turn === this.#markedIn
     const turns = (sinceMark ? 1 : 2) + (mayHide ? 1 : 0)
@@ -117,7 +124,7 @@ export class PollPhase {
     const now = this.#clock.now()
     this.observe(now)
     const metrics = loopMetrics()
-    // A poll phase that found nothing to do: nothing lay in the kernel by now.
+    // The poll phase had nothing to do, so there was nothing in the kernel until now.
     const wasQuiet = metrics !== undefined && metrics.events === this.#events
     this.#delivered = wasQuiet ? now : this.#latest
     this.#latest = now
@@ -126,14 +133,14 @@ export class PollPhase {
     for (const member of this.#members) member.onTurn()
   }
 
-  #affordsLook(now: number): boolean {
-    this.#looks = Math.min(this.#looks + (now - this.#paidUntil) * LOOKS_PER_MILLI, MOST_LOOKS)
+  #affordsCheck(now: number): boolean {
+    this.#checks = Math.min(this.#checks + (now - this.#paidUntil) * CHECKS_PER_MILLI, MOST_CHECKS)
     this.#paidUntil = now
-    if (this.#looks < 1) return false
-    this.#looks -= 1
+    if (this.#checks < 1) return false
+    this.#checks -= 1
     return true
   }
 }
 
-/** The one for this clock; with the system's clock, the one of the process. */
+/** Returns the instance of this clock. The system clock has one for the whole process. */
 export const pollPhaseOf = oncePerClock(clock => new PollPhase(clock))

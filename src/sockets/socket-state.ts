@@ -3,25 +3,25 @@ import { messageOf } from '../api/errors.ts'
 import { hostPort } from '../api/wording.ts'
 
 /*
- * Every touch of a socket goes through this room, and none of its functions throws. A socket may be the user's own, and
- * throw wherever it is touched: the one of an HTTP/2 session does so from the moment that the session is closed.
+ * All access to sockets goes through this folder, and none of its functions throws. A socket may be the user's own and
+ * throw on any access: that of an HTTP/2 session does so once the session is closed.
  */
 
-/** The socket under each TLS socket that an adapter layered over one of its own. */
+/** The raw socket under each TLS socket that an adapter created on top of one. */
 const beneath = new WeakMap<Socket, Socket>()
 
-/** Notes that `upper` speaks TLS over `raw`: only the raw socket can be reset. */
+/** Records that `upper` speaks TLS over `raw`: only the raw socket can be reset. */
 export function layer(upper: Socket, raw: Socket): void {
   beneath.set(upper, raw)
 }
 
-/** The socket whose settings are those of the connection: the one under a TLS socket, where that is known. */
+/** The socket that holds the settings of the connection: the raw socket under a TLS socket, where it is known. */
 export const rawOf = (socket: Socket): Socket => beneath.get(socket) ?? socket
 
 /**
- * Does everything that JavaScript knows of an idle connection say that it is usable? About 20 ns.
+ * Does everything that JavaScript knows about an idle connection say that it is usable? Takes about 20 ns.
  *
- * Bytes that nobody has read mean that the peer spoke out of turn. A socket that cannot be asked is not usable.
+ * Unread bytes mean that the peer sent data unasked. A socket that throws is not usable.
  */
 export function isHealthy(socket: Socket): boolean {
   try {
@@ -31,7 +31,7 @@ export function isHealthy(socket: Socket): boolean {
   }
 }
 
-/** The same, whatever there is to be read. */
+/** The same, but unread bytes are allowed. */
 export function isOpen(socket: Socket): boolean {
   try {
     return isUsable(socket)
@@ -41,8 +41,8 @@ export function isOpen(socket: Socket): boolean {
 }
 
 /**
- * A peer's FIN or RST that still lies in the kernel is not known yet. Neither `destroyed` nor `readyState` alone can
- * be trusted: of a socket with unsent data, whose peer has gone, both still say that all is well.
+ * A FIN or RST that is still unread in the kernel is not known here. Neither `destroyed` nor `readyState` is enough on
+ * its own: for a socket with unsent data whose peer is gone, both still look good.
  */
 function isUsable(socket: Socket): boolean {
   return (
@@ -57,18 +57,18 @@ function isUsable(socket: Socket): boolean {
   )
 }
 
-/** What is said of a connection whose socket this side has closed or ended: nobody else is to blame. */
+/** The detail for a connection whose socket this side has closed or ended, so that the server is not blamed. */
 export const CLOSED_HERE = 'its socket was closed on this side, by its borrower or its client'
 const UNASKABLE = 'its socket cannot be used: '
 
-/** What is said of a connection whose socket throws. */
+/** The detail for a connection whose socket throws. */
 export const unaskable = (error: unknown): string => UNASKABLE + messageOf(error)
 
-/** Does this say nothing against the server? */
+/** Does this detail mean that the server is not to blame? */
 export const isOwnDoing = (detail: string | undefined): boolean =>
   detail !== undefined && (detail === CLOSED_HERE || detail.startsWith(UNASKABLE))
 
-/** Why a socket that is not healthy is of no use, where that is no doing of the server's. */
+/** Why a socket is unusable, if the server did not cause it. */
 export function ownDoing(socket: Socket): string | undefined {
   try {
     return isClosedHere(socket) ? CLOSED_HERE : undefined
@@ -78,9 +78,9 @@ export function ownDoing(socket: Socket): string | undefined {
 }
 
 /**
- * Has this side closed or ended a socket that its peer, for all that is known, had not?
+ * Has this side closed or ended a socket that its peer, as far as known, had not closed?
  *
- * What a peer does leaves a trace, also with TLS: a FIN ends the readable side, at once or behind what is still to be
+ * What a peer does leaves a trace, with TLS too: a FIN ends the readable side, at once or after the data still to be
  * read, and a reset is the error with which the socket is destroyed.
  */
 function isClosedHere(socket: Socket): boolean {
@@ -88,13 +88,16 @@ function isClosedHere(socket: Socket): boolean {
   return hasEnded(socket) === false && (socket.destroyed || socket.writableEnded)
 }
 
-/** Has a FIN been seen, be it behind what is still to be read? `ended` is private to Node; undefined where it is not there. */
+/**
+ * Has a FIN been received, perhaps after data still to be read? `ended` is private to Node; undefined where it is
+ * missing.
+ */
 function hasEnded(socket: Socket): boolean | undefined {
   const { _readableState: state } = socket as { _readableState?: { ended?: boolean } }
   return state?.ended
 }
 
-/** `_handle` is private to Node: null once the descriptor is closed. Where there is no such field, it says nothing. */
+/** `_handle` is private to Node: null once the descriptor is closed. Where the field is missing, it says nothing. */
 function hasHandle(socket: Socket): boolean {
   return !('_handle' in socket) || socket._handle !== null
 }
@@ -108,7 +111,7 @@ export function isHalfClosed(socket: Socket): boolean {
   }
 }
 
-/** Bytes that were written and that the kernel has not taken yet; none once it cannot take them any more. */
+/** Bytes that were written but not yet accepted by the kernel; 0 once it cannot accept them any more. */
 export function unsentBytes(socket: Socket): number {
   try {
     return socket.destroyed || !hasHandle(socket) ? 0 : (socket.writableLength ?? 0)
@@ -117,7 +120,7 @@ export function unsentBytes(socket: Socket): number {
   }
 }
 
-/** Did the kernel take everything before the socket was closed, if it was? */
+/** Did the kernel accept everything before the socket was closed, if it was closed? */
 export function wasSent(socket: Socket): boolean {
   try {
     return socket.writableFinished || (!socket.destroyed && hasHandle(socket) && socket.writableLength === 0)
@@ -126,7 +129,7 @@ export function wasSent(socket: Socket): boolean {
   }
 }
 
-/** What a report says of a socket; nothing where it cannot be asked. */
+/** Describes a socket for a report; undefined if it throws. */
 export function describeSocket(
   socket: Socket,
 ): { local?: string; remote?: string; bytesRead: number; bytesWritten: number } | undefined {
@@ -143,7 +146,7 @@ export function describeSocket(
   }
 }
 
-/** Bytes read and written so far; undefined where they cannot be told. */
+/** Bytes read and written so far; undefined where the socket does not report them. */
 export function bytesThrough(socket: Socket): { read: number; written: number } | undefined {
   try {
     const { bytesRead: read, bytesWritten: written } = socket
@@ -154,34 +157,34 @@ export function bytesThrough(socket: Socket): { read: number; written: number } 
 }
 
 /**
- * Closes a socket for good, its descriptor in the same tick. Safe to call again, and in any state.
+ * Closes a socket for good, and its descriptor in the same tick. Safe to call again, and in any state.
  *
- * With unsent data it is reset: a plain close would leave the kernel to deliver to a peer that may never read, and
- * `end()` waits for that for ever, in CLOSE_WAIT if the peer has closed its side. Where nothing can be reset (Unix
- * sockets, a TLS socket whose raw socket nobody knows) a plain close has to do; where that throws, it is up to
- * `factory.destroy`.
+ * A socket with unsent data is reset. A plain close would leave the kernel to deliver the data to a peer that may never
+ * read, and `end()` would wait for that for ever, in CLOSE_WAIT if the peer has closed its side. Where a reset is
+ * impossible (Unix sockets, or TLS whose raw socket is unknown), a plain close has to do. If that throws, only
+ * `factory.destroy` can help.
  */
 export function closeSocket(socket: Socket): void {
   try {
-    // While it is still connecting, Node would put the reset off until it is connected.
+    // While the socket is still connecting, Node would delay the reset until it is connected.
     if (socket.writableLength > 0 && !socket.connecting && !socket.destroyed) {
       const raw = beneath.get(socket)
       if (raw === undefined) reset(socket)
       else raw.destroy = destroyByReset
     }
   } catch {
-    // Then without a reset.
+    // The close below goes without a reset.
   }
   try {
     socket.destroy()
   } catch {
-    // A socket of the user's own, which will not be closed from here.
+    // A user's own socket that cannot be closed from here.
   }
 }
 
 /**
- * Stands in for `destroy` of a raw socket, until the TLS socket above it calls that as it is destroyed itself. Never
- * the raw socket first: Node 20 to 24 then frees the TLS state while its writes are in flight, and crashes.
+ * Replaces `destroy` of a raw socket until the TLS socket on top of it is destroyed and calls it. The raw socket must
+ * never go first: Node 20 to 24 would then free the TLS state while its writes are in progress, and crash.
  */
 function destroyByReset(this: Socket): Socket {
   Reflect.deleteProperty(this, 'destroy')
@@ -193,6 +196,6 @@ function reset(socket: Socket): void {
   try {
     socket.resetAndDestroy()
   } catch {
-    // ERR_INVALID_HANDLE_TYPE: it is not TCP.
+    // ERR_INVALID_HANDLE_TYPE: it is not a TCP socket.
   }
 }

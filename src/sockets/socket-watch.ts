@@ -3,6 +3,7 @@ import { messageOf } from '../api/errors.ts'
 import { backoff } from '../runtime/time/backoff.ts'
 import type { Clock } from '../runtime/time/clock.ts'
 import { descriptorOf } from './conn-check.ts'
+import { PipedStreams } from './piped-streams.ts'
 import { SocketBaseline } from './socket-baseline.ts'
 import { closeSocket, ownDoing, unaskable, unsentBytes, wasSent } from './socket-state.ts'
 
@@ -10,69 +11,70 @@ import { closeSocket, ownDoing, unaskable, unsentBytes, wasSent } from './socket
 export interface SocketFault {
   readonly reason: 'half-closed' | 'broken' | 'dirty'
   readonly detail: string
+  /** For a dirty connection: the name under which metrics count what was left on it, from a small set. */
+  readonly left?: string
 }
 
-/** Whom a watch reports to. */
+/** The owner of a watch, which answers its questions and receives the faults. */
 export interface SocketListener {
   isIdle(): boolean
-  /** Has nobody had the connection yet? */
+  /** Has the connection never been lent? */
   isFresh(): boolean
   onFault(fault: SocketFault): void
 }
 
-/** What the factory says of a connection's socket. */
+/** What the factory says about a connection's socket. */
 export interface SocketTraits {
-  /** It is the resource itself: whoever borrows it reads from it. */
+  /** The socket is the resource itself, so its borrower reads from it. */
   readonly lentRaw: boolean
-  /** The server may speak unasked on an idle connection. */
+  /** The server may send data unasked on an idle connection. */
   readonly unsolicited: boolean
-  /** The server may speak first: what it says before the first loan is for the first borrower. */
+  /** The server may send first. What it sends before the first loan is left for the first borrower. */
   readonly greets: boolean
 }
 
 type Emit = (event: string | symbol, ...args: unknown[]) => boolean
 
-/** Longest pause between two looks whether everything has been sent. Milliseconds. */
+/** The longest pause between two checks whether everything has been sent. Milliseconds. */
 const LONGEST_PAUSE_MILLIS = 16
 
 /**
  * Watches the socket of a pooled connection.
  *
- * It sees each event as the socket emits it, and has no listeners there: a borrower who removes all listeners takes
- * nothing away from it, and an error that nobody else listens for does not end the process. A socket that lets nobody
- * do that (the one of an HTTP/2 session) gets listeners.
+ * It sees each event when the socket emits it, without a listener. So a borrower who removes all listeners does not
+ * switch it off, and an error that nobody else listens for does not end the process. A socket that does not allow this,
+ * such as that of an HTTP/2 session, gets listeners.
  *
- * A socket that nobody reads from stays in CLOSE_WAIT for ever once data lies in front of the FIN, so an idle one is
- * kept flowing, and data on it means that the connection is spoilt. Who reads depends on whose socket it is:
+ * If nobody reads from a socket, data in front of a FIN keeps it in CLOSE_WAIT for ever. So an idle socket is kept
+ * flowing, and data on it means that the connection must be closed. Who reads depends on the socket:
  *
- *     client reads it (ioredis)     it does; what comes while the connection is idle is kept from it
- *     lent raw, or not flowing      a listener while it is idle; none while it is lent, or a borrower who has yet to
- *                                   begin reading would lose what comes meanwhile; none before the first loan, either
- *     speaks unasked (push)         the client: what is said is for it
+ *     a client reads it (ioredis)   the client does; data that arrives while it is idle is kept from it
+ *     lent raw, or not flowing      the pool's listener while it is idle; nobody while it is lent, as a borrower who has
+ *                                   not begun to read would lose data; nobody before the first loan either
+ *     server sends unasked (push)   the client: the data is for it
  *
- * When the peer goes away while it is idle, it is closed in the same tick. While it is lent the borrower may still be
- * reading: only the mark is set.
+ * If the peer goes away while the connection is idle, the socket is closed in the same tick. If it is lent, the
+ * borrower may still be reading, so the fault is only recorded.
  */
 export class SocketWatch {
   readonly socket: Socket
   readonly traits: SocketTraits
-  /** Whether there is a kernel socket, and whether it speaks TLS. */
+  /** Whether there is a kernel socket, and whether it uses TLS. */
   readonly hasHandle: boolean
   readonly isSecure: boolean
   readonly #listener: SocketListener
   readonly #reader: 'client' | 'pool' | 'nobody'
   readonly #baseline: SocketBaseline
   readonly #canSwallow: boolean
-  /** Streams that are piped into it. */
-  readonly #sources = new Set<{ unpipe?(to: unknown): unknown }>()
-  /** Whether the listener of an idle socket is there, and what to put back when it goes. */
+  readonly #piped = new PipedStreams()
+  /** Whether the pool's `data` listener is attached, and which state to restore when it is removed. */
   #isFlowing = false
   #wasFlowing: boolean | null = null
   #hasStopped = false
-  /** What it threw where nobody could be told. */
+  /** An error that the socket threw while it could not be reported. */
   #broken: SocketFault | undefined
 
-  /** May throw: the socket may be the user's own. */
+  /** May throw, because the socket may be the user's own. */
   constructor(socket: Socket, traits: SocketTraits, listener: SocketListener) {
     this.socket = socket
     this.traits = traits
@@ -89,36 +91,41 @@ export class SocketWatch {
     return !this.traits.unsolicited && descriptorOf(this.socket) !== undefined
   }
 
-  /** May what the server says now be a greeting, which is for the first borrower? */
+  /** May data from the server be a greeting, which is for the first borrower? */
   get awaitsGreeting(): boolean {
     return this.traits.greets && this.#listener.isFresh()
   }
 
-  /** Must the socket be made to flow once it is idle? */
+  /** Must the pool read from the socket once it is idle? */
   get mayFlow(): boolean {
     return this.#reader === 'pool' && !this.#isFlowing && !this.awaitsGreeting
   }
 
-  /** Bytes that its borrower has written, and that the kernel has not taken yet. */
+  /** Bytes that the borrower has written but the kernel has not accepted yet. */
   get unsentBytes(): number {
     return unsentBytes(this.socket)
   }
 
-  /** The connection is idle: the pool reads. */
+  /** Has not everything left yet, or is a stream piped into it that has more to give? */
+  get isSending(): boolean {
+    return this.unsentBytes > 0 || this.#piped.promise
+  }
+
+  /** Called when the connection is idle: from now on the pool reads. */
   flow(): void {
     try {
       const { socket } = this
       this.#isFlowing = true
       this.#wasFlowing = socket.readableFlowing
       socket.on('data', this.#onData)
-      // A reader of its own may have paused it.
+      // A borrower that read from it may have paused it.
       if (socket.readableFlowing === false) socket.resume()
     } catch (error) {
       this.#listener.onFault({ reason: 'broken', detail: unaskable(error) })
     }
   }
 
-  /** The connection is about to be used: its user reads. */
+  /** Called when the connection is about to be used: its user reads. */
   yield(): void {
     if (!this.#isFlowing) return
     this.#isFlowing = false
@@ -131,20 +138,23 @@ export class SocketWatch {
   }
 
   /**
-   * Takes away what a borrower has left behind, so that the next one finds the socket as if it were new.
-   * @returns what cannot be taken away
+   * Removes what a borrower has left behind, so that the next one finds the socket as if it were new.
+   * @returns what cannot be removed
    */
   restore(): SocketFault | undefined {
     if (this.#broken !== undefined) return this.#broken
     try {
-      if (this.#sources.size > 0) {
-        for (const source of this.#sources) source.unpipe?.(this.socket)
-        return { reason: 'dirty', detail: 'a stream was still being piped into it' }
+      if (this.#piped.any) {
+        this.#piped.takeOff(this.socket)
+        return { reason: 'dirty', left: 'pipe', detail: 'a stream was still being piped into it' }
       }
       const detail = this.#baseline.restore()
-      if (detail !== undefined) return { reason: 'dirty', detail }
-      if (this.traits.lentRaw && this.hasHandle && this.socket.readableFlowing !== null)
+      if (detail !== undefined) return { reason: 'dirty', left: 'socket', detail }
+      if (this.traits.lentRaw && this.hasHandle && this.socket.readableFlowing !== null) {
+        // Otherwise `isPaused()` stays true.
+        if (this.socket.isPaused()) this.socket.resume()
         setFlowing(this.socket, null)
+      }
       return undefined
     } catch (error) {
       return { reason: 'broken', detail: unaskable(error) }
@@ -152,37 +162,37 @@ export class SocketWatch {
   }
 
   /**
-   * Waits until the kernel has taken everything that was written, or cannot take it any more.
-   * @returns whether it has
+   * Waits until the kernel has accepted everything that was written or piped, or cannot accept it any more.
+   * @returns whether it has accepted everything
    */
   flushed(clock: Clock, signal: AbortSignal): Promise<boolean> {
     return new Promise(resolve => {
       let rounds = 0
       const check = (): void => {
-        if (this.unsentBytes === 0 || signal.aborted) {
-          resolve(wasSent(this.socket))
+        if (!this.isSending || signal.aborted) {
+          resolve(!this.isSending && wasSent(this.socket))
           return
         }
         clock.after(backoff(rounds, 1, LONGEST_PAUSE_MILLIS), check)
         rounds += 1
       }
-      // What was written in this turn is mostly gone by the next.
+      // Most of what was written in this turn is gone in the next one.
       clock.turn(check)
     })
   }
 
-  /** Ends the watch. An error still finds somebody: a dying socket never crashes the process. */
+  /** Ends the watch. Errors are still caught, so that a dying socket never crashes the process. */
   stop(): void {
     this.#hasStopped = true
     try {
       this.socket.off('data', this.#onData)
       if (!this.#canSwallow) this.socket.off('end', this.#onEnd).off('close', this.#onClose)
     } catch {
-      // A socket of the user's own. Nobody hears what it still has to say.
+      // A user's own socket. Its further events are ignored.
     }
   }
 
-  /** @returns whether the socket lets its events be seen in this way */
+  /** @returns whether the socket allows its events to be intercepted */
   #interceptEvents(): boolean {
     try {
       const emit: unknown = this.socket.emit
@@ -203,7 +213,7 @@ export class SocketWatch {
   #emit(emit: Emit, event: string | symbol, args: unknown[]): boolean {
     switch (event) {
       case 'data':
-        // Nobody has asked: a client may take it for an answer, or fail over it.
+        // Nobody asked for this data. A client could take it for an answer, or fail.
         if (this.#onData()) return false
         break
       case 'end':
@@ -211,15 +221,18 @@ export class SocketWatch {
       case 'error':
         return this.#emitLast(emit, event, args)
       case 'pipe':
-        this.#sources.add(args[0] as { unpipe?(to: unknown): unknown })
+        this.#piped.add(args[0])
         break
       case 'unpipe':
-        this.#sources.delete(args[0] as { unpipe?(to: unknown): unknown })
+        this.#piped.delete(args[0])
     }
     return Reflect.apply(emit, this.socket, [event, ...args])
   }
 
-  /** A client is to hear it before the pool destroys it; a borrower finds the mark when it hears it. */
+  /**
+   * A client must get the event before the pool destroys it. A borrower must find the fault recorded when it gets the
+   * event.
+   */
   #emitLast(emit: Emit, event: 'end' | 'close' | 'error', args: unknown[]): boolean {
     const { lentRaw } = this.traits
     if (lentRaw) this.#onLast(event, args[0])
@@ -227,7 +240,7 @@ export class SocketWatch {
       return Reflect.apply(emit, this.socket, [event, ...args])
     } catch (error) {
       if (event !== 'error' || hasListener(this.socket, event)) throw error
-      // Nobody listens: what is thrown is the error itself, and would end the process.
+      // Nobody listens, so the exception is the error itself, which would end the process.
       return false
     } finally {
       if (!lentRaw) this.#onLast(event, args[0])
@@ -241,7 +254,7 @@ export class SocketWatch {
     else this.#onError(error)
   }
 
-  /** Also where this side has ended as well: which of the two was first cannot be told. */
+  /** Also if this side has ended the socket too: it cannot be known which side was first. */
   readonly #onEnd = (): void => this.#lost({ reason: 'half-closed', detail: 'the server closed its side' })
   readonly #onClose = (): void => {
     const own = ownDoing(this.socket)
@@ -252,10 +265,10 @@ export class SocketWatch {
     )
   }
   readonly #onError = (error: unknown): void => this.#lost({ reason: 'broken', detail: messageOf(error) })
-  /** @returns whether nobody is to have it */
+  /** @returns whether the data must be kept from all listeners */
   readonly #onData = (): boolean => {
     if (this.#reader === 'nobody' || !this.#listener.isIdle() || this.awaitsGreeting) return false
-    this.#lost({ reason: 'dirty', detail: 'the server spoke while the connection was idle' })
+    this.#lost({ reason: 'dirty', left: 'unread', detail: 'the server spoke while the connection was idle' })
     return true
   }
 
@@ -273,12 +286,12 @@ function hasListener(socket: Socket, event: string): boolean {
   }
 }
 
-/** Does somebody other than a borrower read from the socket all the time? */
+/** Does something other than a borrower read from the socket all the time? */
 function readsItself(socket: Socket, { lentRaw }: SocketTraits): boolean {
   return !('_handle' in socket) || (!lentRaw && socket.readableFlowing === true)
 }
 
-/** `pause()` would not do: after it, a new `data` listener does not start the flow as it does on a new socket. */
+/** `pause()` is not enough: after it, a new `data` listener does not start the flow, as it does on a new socket. */
 function setFlowing(socket: Socket, flowing: boolean | null): void {
   if (flowing === false) socket.pause()
   else (socket as { readableFlowing: boolean | null }).readableFlowing = flowing

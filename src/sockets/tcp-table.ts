@@ -2,9 +2,9 @@ import type { Socket } from 'node:net'
 import { linkOf, textOf } from '../runtime/log/output.ts'
 import { descriptorOf } from './conn-check.ts'
 
-/** What the kernel says of a socket, past everything that the event loop has or has not delivered. */
+/** What the kernel says about a socket, whatever the event loop has or has not delivered. */
 export interface TcpSocket {
-  /** As `ss` and `netstat` call it: ESTABLISHED, CLOSE_WAIT, … */
+  /** The name that `ss` and `netstat` use: ESTABLISHED, CLOSE_WAIT, … */
   readonly state: string
   /** Bytes that have arrived and that the process has not read. */
   readonly unreadBytes: number
@@ -12,7 +12,7 @@ export interface TcpSocket {
   readonly unsentBytes: number
 }
 
-/** The states of TCP as /proc/net/tcp numbers them, from 1: in the order of include/net/tcp_states.h of Linux. */
+/** The TCP states in the order in which /proc/net/tcp numbers them, from 1 (Linux, include/net/tcp_states.h). */
 export const TCP_STATES = [
   'ESTABLISHED',
   'SYN_SENT',
@@ -57,10 +57,10 @@ export function* tcpRows(table: string): Generator<TcpRow> {
 }
 
 /**
- * Looks sockets up in the kernel's tables, on Linux, for a report: TCP only. Reads files of /proc, whose size goes with
- * the number of sockets of the whole machine: about a millisecond a thousand.
+ * Finds sockets in the kernel's tables for a report, on Linux and for TCP only. It reads files in /proc that list all
+ * sockets of the machine: about a millisecond per thousand.
  *
- * @returns without those that were not found
+ * @returns the sockets that were found
  */
 export function tcpSockets(sockets: readonly Socket[]): Map<Socket, TcpSocket> {
   const found = new Map<Socket, TcpSocket>()

@@ -56,6 +56,7 @@ for (const [option, values] of Object.entries({
   destroyTimeoutMillis: [-1, Number.NaN],
   lifetimeJitter: [-0.1, 1.1],
   maxLifetimeMillis: [0, -1],
+  maxUses: [-1, 1.5, Number.NaN, '50'],
   shedding: [true, {}.toString, { targetMillis: 100, intervalMillis: 50 }, { target: 1 }],
   serverIdleTimeoutMillis: ['never', -1],
   captureStacks: ['some'],

@@ -63,7 +63,7 @@ describe('the report of a live process', { skip }, () => {
         text += chunk
       })
       child.kill('SIGUSR2')
-      await eventually(() => text.includes("pool 'idle'"), { within: 5000 })
+      await eventually(() => text.includes("pool 'idle'"), { within: 10_000 })
       assert.match(text, /report of process \d+: 2 pools, up \d+ s/)
       assert.match(text, /All 1 connections are lent, and 1 wait/)
     }))
@@ -80,9 +80,9 @@ describe('the report of a live process', { skip }, () => {
     }
     await withChild([file], 'pipe', async child => {
       child.kill('SIGUSR2')
-      await eventually(() => count() === 1, { within: 5000 })
+      await eventually(() => count() === 1, { within: 10_000 })
       child.kill('SIGUSR2')
-      await eventually(() => count() === 2, { within: 5000 })
+      await eventually(() => count() === 2, { within: 10_000 })
     })
     rmSync(folder, { recursive: true })
   })
@@ -108,7 +108,7 @@ describe('the report of a live process', { skip }, () => {
             }
             return text.includes("pool 'idle'")
           },
-          { within: 5000 },
+          { within: 10_000 },
         )
       })
     } finally {

@@ -3,6 +3,7 @@ import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { extname } from 'node:path'
 import { test } from 'node:test'
+import { eventually } from '../support/factories.ts'
 import { startFaultServer } from '../support/fault-server.ts'
 
 const PEERS = 200
@@ -17,10 +18,15 @@ test('a process with 200 half-closed peers does not spin: it idles below one per
     server.finAll()
     child.send('go')
     const reports: { percent: number; size: number }[] = []
-    while (reports.length < 2) reports.push((await once(child, 'message'))[0])
+    child.on('message', report => reports.push(report as (typeof reports)[number]))
+    // The collector may have had something to do in one of them: what spins does so in each.
+    await eventually(() => reports.slice(1).some(({ percent }) => percent < 1) || reports.length === 4, {
+      within: 30_000,
+    })
     const [, settled] = reports
     assert.equal(settled?.size, PEERS, 'the idle ones are gone, the lent ones are not')
-    assert.ok((settled?.percent ?? 100) < 1, `${settled?.percent} %`)
+    const percents = reports.slice(1).map(({ percent }) => percent)
+    assert.ok(Math.min(...percents) < 1, `${percents} %`)
   } finally {
     child.kill()
     await server.stop()

@@ -131,6 +131,43 @@ test('clear empties an open pool for good and fills it up to min again', async (
   assert.ok(![a, b, c].includes(await pool.acquire()), 'none of those destroyed is lent again')
 })
 
+for (const asked of ['is validated', 'is reset', 'is asked for the idle limit of its server'] as const) {
+  for (const way of ['clear', 'drain, then clear,', 'close'] as const) {
+    test(`${way} leaves no connection behind that ${asked} at that moment`, async () => {
+      const { clock, pool, factory } = onFakeTime({ max: 1, testOnBorrow: true }, 'validate', 'reset')
+      let answer = (): void => {}
+      const connection = await pool.acquire()
+      if (asked === 'is reset') factory.onReset.always('held')
+      if (asked === 'is asked for the idle limit of its server') {
+        const limit = new Promise<undefined>(resolve => {
+          answer = () => resolve(undefined)
+        })
+        Object.assign(factory, { socket: () => undefined, serverIdleTimeout: () => limit })
+      }
+      await pool.release(connection)
+      await settle()
+      if (asked === 'is validated') {
+        factory.onValidate.always('held')
+        const leaves = new AbortController()
+        const left = rejection(pool.acquire({ signal: leaves.signal }))
+        leaves.abort()
+        assert.equal((await left).code, 'POOL_ABORTED')
+        answer = (await factory.onValidate.call()).ok
+      } else if (asked === 'is reset') answer = (await factory.onReset.call()).ok
+      else await clock.advance(5)
+      const { validating, resetting } = pool.stats()
+      assert.equal(validating + resetting, 1)
+      const drained = way === 'drain, then clear,' ? pool.drain() : Promise.resolve()
+      const ended = way === 'close' ? pool.close() : drained.then(() => pool.clear())
+      await settle()
+      answer()
+      await ended
+      await settle()
+      assert.deepEqual([pool.size, factory.ledger.open.size], [0, 0])
+    })
+  }
+}
+
 test('purge ends the idle at once, the lent on their return, and those on their way on arrival', async () => {
   const { clock, pool, factory, reasons } = onFakeTime({ max: 3 })
   const lent = await pool.acquire()

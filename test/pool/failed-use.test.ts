@@ -57,7 +57,7 @@ describe('after its function has failed, use', () => {
     const pool = open(factory, { max: 1 })
     await assert.rejects(pool.use(boom), { message: 'boom' })
     assert.equal(await pool.use(({ id }) => id), 0)
-    left = { detail: 'an open transaction' }
+    left = { left: 'MULTI', detail: 'an open transaction' }
     await assert.rejects(pool.use(boom), { message: 'boom' })
     left = undefined
     assert.equal(await pool.use(({ id }) => id), 1)

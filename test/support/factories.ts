@@ -185,10 +185,16 @@ export type Settled<T> =
 export const settledNow = <T>(promise: Promise<T>): Promise<Settled<T>> =>
   Promise.race([settling(promise), nextTurn({ state: 'pending' } as const)])
 
-/** How it ends, or `pending` if it has not ended within so many milliseconds. */
+/** How it ends, or `pending` if it has not ended within so many milliseconds; more if the loop stood still meanwhile. */
 export async function settledWithin<T>(promise: Promise<T>, within: number): Promise<Settled<T>> {
   const over = new AbortController()
-  const bound = pause(within, { state: 'pending' } as const, { signal: over.signal })
+  const { signal } = over
+  const patience = async (): Promise<Settled<never>> => {
+    await pause(within, undefined, { signal })
+    for (let polls = 0; polls < LEAST_POLLS; polls += 1) await pause(POLL_MILLIS, undefined, { signal })
+    return { state: 'pending' }
+  }
+  const bound = patience()
   bound.catch(() => {})
   try {
     return await Promise.race([settling(promise), bound])
@@ -203,6 +209,10 @@ const settling = <T>(promise: Promise<T>): Promise<Settled<T>> =>
     (reason: unknown) => ({ state: 'rejected', reason }) as const,
   )
 
+const POLL_MILLIS = 2
+/** So many are made however much time has passed: a process that stood still has not looked yet. */
+const LEAST_POLLS = 20
+
 /**
  * Polls until the condition holds.
  *
@@ -213,9 +223,9 @@ export async function eventually(
   { within = 10_000, what = condition.toString() }: { within?: number; what?: string } = {},
 ): Promise<void> {
   const end = performance.now() + within
-  while (!(await condition())) {
-    if (performance.now() > end) throw new Error(`not within ${within} ms: ${what}`)
-    await pause(2)
+  for (let polls = 0; !(await condition()); polls += 1) {
+    if (performance.now() > end && polls > LEAST_POLLS) throw new Error(`not within ${within} ms: ${what}`)
+    await pause(POLL_MILLIS)
   }
 }
 

@@ -5,6 +5,7 @@ import {
   type MetricData,
   MetricReader,
   type MetricReaderOptions,
+  type ViewOptions,
 } from '@opentelemetry/sdk-metrics'
 
 /** A reader of the real SDK that is read when the test says so. */
@@ -19,25 +20,38 @@ export interface Collected {
   points<V = number>(name: string): readonly DataPoint<V>[]
 }
 
-export function realSdk(options: MetricReaderOptions = {}): {
+interface SdkOptions {
+  readonly reader?: MetricReaderOptions
+  readonly views?: ViewOptions[]
+}
+
+/** Reads what the provider of the SDK has of ours. */
+export function realSdk({ reader: options = {}, views = [] }: SdkOptions = {}): {
   provider: ApiMeterProvider
   collect(): Promise<Collected>
 } {
   const reader = new HandReader(options)
-  const provider = new MeterProvider({ readers: [reader] })
+  return { provider: new MeterProvider({ readers: [reader], views }), collect: () => collected(reader) }
+}
+
+/** Two readers of one provider, with these options. */
+export function twoReaders(...options: MetricReaderOptions[]): {
+  provider: ApiMeterProvider
+  collect: (() => Promise<Collected>)[]
+} {
+  const readers = options.map(each => new HandReader(each))
+  return { provider: new MeterProvider({ readers }), collect: readers.map(reader => () => collected(reader)) }
+}
+
+async function collected(reader: HandReader): Promise<Collected> {
+  const { resourceMetrics, errors } = await reader.collect()
+  if (errors.length > 0) throw errors[0]
+  const all = resourceMetrics.scopeMetrics
+    .filter(({ scope }) => scope.name === 'lifeguard-pool')
+    .flatMap(scope => scope.metrics)
+  const metrics = new Map(all.map(each => [each.descriptor.name, each]))
   return {
-    provider,
-    async collect() {
-      const { resourceMetrics, errors } = await reader.collect()
-      if (errors.length > 0) throw errors[0]
-      const all = resourceMetrics.scopeMetrics
-        .filter(({ scope }) => scope.name === 'lifeguard-pool')
-        .flatMap(scope => scope.metrics)
-      const metrics = new Map(all.map(each => [each.descriptor.name, each]))
-      return {
-        metrics,
-        points: <V>(name: string) => (metrics.get(name)?.dataPoints ?? []) as unknown as DataPoint<V>[],
-      }
-    },
+    metrics,
+    points: <V>(name: string) => (metrics.get(name)?.dataPoints ?? []) as unknown as DataPoint<V>[],
   }
 }

@@ -5,7 +5,7 @@ import { MeterProvider, MetricReader } from '@opentelemetry/sdk-metrics'
 import { Registry } from 'prom-client'
 import { instrumentAll } from '../../src/adapters/otel/index.ts'
 import { metricsText, registerPools } from '../../src/adapters/prometheus/index.ts'
-import { CountingFactory } from '../support/factories.ts'
+import { CountingFactory, scripted } from '../support/factories.ts'
 import { open } from '../support/pools.ts'
 import { rejection } from '../support/rejection.ts'
 import { dashboardQueries, labelsIn, namesIn } from './dashboard.ts'
@@ -25,8 +25,10 @@ function samplesOf(text: string): Map<string, number> {
 
 /** A pool with a bit of everything in its history. */
 async function busyPool(name: string) {
-  const pool = open(new CountingFactory(), { name, max: 2, acquireTimeoutMillis: 20 })
-  await pool.use(() => {})
+  const factory = scripted()
+  const pool = open(factory, { name, max: 2, acquireTimeoutMillis: 20 })
+  factory.onCreate.next({ rejects: Object.assign(new Error('refused'), { code: 'ECONNREFUSED' }) })
+  await pool.use(() => {}, { timeoutMillis: 5000 })
   await pool.destroy(await pool.acquire())
   const held = [await pool.acquire(), await pool.acquire()]
   await rejection(pool.acquire())
@@ -53,6 +55,7 @@ test('the text has every number of stats(), histograms cumulative, under the nam
     [`db_client_connection_create_time_seconds_count${own}}`]: 3,
     [`db_client_connection_use_time_seconds_sum${own}}`]: stats.times.use.sumMillis / 1000,
     [`lifeguard_connections_closed_total${own},lifeguard_close_reason="user"}`]: 1,
+    [`lifeguard_create_errors_total${own},error_type="ECONNREFUSED"}`]: 1,
     [`lifeguard_connections_used_peak${own}}`]: 2,
     [`lifeguard_pending_requests_peak${own}}`]: 1,
     [`lifeguard_breaker_open${own}}`]: 0,

@@ -13,6 +13,7 @@ import {
   streamOf,
 } from './client/client.ts'
 import type { Command, RedisClient } from './client/client-types.ts'
+import type { Credentials } from './client/credentials.ts'
 import { isReplyError, isUnsupported } from './client/error-replies.ts'
 import { failed, openClient } from './client/open-client.ts'
 import { permanentAdvice } from './client/permanent-errors.ts'
@@ -28,27 +29,37 @@ import type { WantedRole } from './redis-pool-options.ts'
 import { serverOf } from './server-info.ts'
 
 /**
- * Errors to a PING that a connection in good order gives, and a new one would give as well: a server that cannot
- * save to disk, or that is busy with a script, beside one that does not have the command. Others (LOADING,
- * MASTERDOWN, NOAUTH, …) mean that this server, or this connection, is not the right one now.
+ * Error replies to a PING that a healthy connection gives, and that a new connection would give as well: the server
+ * cannot save to disk, or is busy with a script. (A server without the command counts as healthy too.) Others, such as
+ * LOADING, MASTERDOWN or NOAUTH, mean that this server or connection cannot be used now.
  */
 const ALIVE = /^(?:MISCONF|BUSY)\b/
 
-/** What the pool needs to make, lend, check and end ioredis clients. */
+/** Makes a client, with credentials if the pool has a function that gives them. */
+export type Make<R> = (credentials: Credentials) => R
+
+/** The factory with which the pool creates, lends, checks and ends ioredis clients. */
 export function clientFactory<R extends RedisClient>(
-  make: () => R,
+  make: Make<R>,
   context = new RedisPoolContext(),
 ): Factory<R> & HandleFactory<R> {
   const lenders = new WeakMap<R, ClientLender>()
+  const expiries = new WeakMap<R, number>()
   const { failover } = context
+  const { credentials } = context.options
   let server: ServerInfo = { system: 'redis' }
   return {
     async create(signal) {
       let { epoch } = failover
       const client = await failover.dial(signal, dial => {
-        // It may begin again, after a switch.
+        // The dial may start again after a switch, with a later epoch.
         epoch = failover.epoch
-        return openFit(make, context, dial)
+        if (credentials === undefined) return openFit(make as () => R, context, dial)
+        return credentials.open(dial.signal, async given => {
+          const opened = await openFit(() => make(given), context, dial)
+          if (given.expiresAt !== undefined) expiries.set(opened, given.expiresAt)
+          return opened
+        })
       })
       const lender = new ClientLender(client, context, wantedRole(client, context), epoch)
       lenders.set(client, lender)
@@ -65,6 +76,7 @@ export function clientFactory<R extends RedisClient>(
     socket: streamOf,
     busy: busyWith,
     isPermanent: permanentAdvice,
+    ...(credentials && { expiresAt: client => expiries.get(client) }),
     serverIdleTimeout: async client => (context.isTerse ? undefined : askIdleTimeout(client)),
     get server() {
       return server
@@ -76,7 +88,7 @@ export function clientFactory<R extends RedisClient>(
   }
 }
 
-/** Makes a client whose server is the right one. */
+/** Creates a client whose server has the right role. */
 async function openFit<R extends RedisClient>(
   make: () => R,
   context: RedisPoolContext,
@@ -105,7 +117,7 @@ async function openFit<R extends RedisClient>(
   }
 }
 
-/** The default role, taken from the ioredis options. `readOnly` is for replicas, but works on a primary. */
+/** The default role, derived from the ioredis options. `readOnly` is meant for replicas, but works on a primary. */
 function wantedRole(client: RedisClient, context: RedisPoolContext): WantedRole {
   const { sentinels, role, readOnly } = client.options as Record<string, unknown>
   return context.options.role ?? (sentinels && role === 'slave' ? 'replica' : readOnly ? 'any' : 'primary')
@@ -127,28 +139,28 @@ function sentinelsOf(client: RedisClient): SentinelTarget | undefined {
 }
 
 /**
- * Closes the connection at once, without a QUIT that a dead server would never answer. Commands that wait for an
- * answer, a BLPOP for example, are rejected.
+ * Closes the connection at once, without a QUIT, which a dead server would never answer. Commands that wait for an
+ * answer, such as a BLPOP, are rejected.
  */
 async function endClient(client: RedisClient): Promise<void> {
   if (client.status === 'end') return
   const stream = streamOf(client)
   const ended = new Promise<void>(resolve => {
     client.once('end', () => resolve())
-    // ioredis does not see the end of a socket whose listeners a borrower has removed.
+    // ioredis does not notice the end of a socket whose listeners a borrower has removed.
     stream?.once('close', () => resolve())
   })
   destroyClient(client)
   await ended
-  // Nor would it reject what waits for an answer.
+  // In that case ioredis does not reject the waiting commands either.
   if (client.status !== 'end') destroyWithError(client, new Error('Connection is closed.'))
 }
 
-/** @returns the name of a command without an answer */
+/** @returns the name of the oldest command without an answer, or false */
 function busyWith(client: RedisClient): boolean | string {
   if (!isBusy(client)) return false
   const { command } = (client.commandQueue.peekAt(0) ?? {}) as { command?: Command }
-  // Its arguments are nobody's business.
+  // The name only: the arguments may be confidential.
   return command === undefined || String(command.name).toUpperCase().slice(0, 40)
 }
 
@@ -156,14 +168,14 @@ function busyWith(client: RedisClient): boolean | string {
 async function isAlive(client: RedisClient, signal: AbortSignal, isTerse: boolean): Promise<boolean> {
   const stream = streamOf(client)
   if (client.status !== 'ready' || stream === undefined || !isHealthy(stream)) return false
-  // RESP3 takes a PING while subscribed, and so would not tell.
+  // With RESP3 a PING is answered even while subscribed, so the answer would prove nothing.
   if (client.condition?.subscriber || isBusy(client) || signal.aborted) return false
   return (await unlessAborted(signal, isTerse ? answers(client) : answersPing(client))) === true
 }
 
 async function answersPing(client: RedisClient): Promise<boolean> {
   try {
-    // Inside a MULTI that a borrower left open, the answer is QUEUED.
+    // Inside a MULTI that a borrower left open, the reply is QUEUED.
     return (await client.ping()) === 'PONG'
   } catch (error) {
     return isUnsupported(error) || (isReplyError(error) && ALIVE.test(error.message))
@@ -171,15 +183,16 @@ async function answersPing(client: RedisClient): Promise<boolean> {
 }
 
 /**
- * The `timeout` of the server's configuration. Managed services deny CONFIG or rename it: the rejection means that
- * the pool has to learn. (No hook says that a server may speak unasked: ioredis hands no push message to anybody but
- * the subscriber of a channel, so on an idle connection they are traces of its last borrower.)
+ * Asks for `timeout` in the server's configuration. Managed services deny or rename CONFIG. The rejection then makes
+ * the pool learn the limit from observed closes. (This factory does not declare that the server may send data unasked:
+ * ioredis only delivers push messages to channel subscribers, so data on an idle connection was left by its last
+ * borrower.)
  *
- * @returns milliseconds; 0: none; undefined if the answer cannot be read
+ * @returns milliseconds; 0 for no limit; undefined if the answer cannot be read
  */
 async function askIdleTimeout(client: RedisClient): Promise<number | undefined> {
   const reply = await client.call('CONFIG', 'GET', 'timeout')
-  // Pairs in a flat array, or with RESP3's own mapping a map or an object.
+  // The reply is a flat array of pairs, or with RESP3 a map or an object.
   const seconds = Array.isArray(reply)
     ? reply[reply.findIndex(entry => String(entry) === 'timeout') + 1]
     : reply instanceof Map

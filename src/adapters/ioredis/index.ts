@@ -7,37 +7,38 @@ import type { Pool } from '../../pool/pool.ts'
 import { openAdapter } from '../open-adapter.ts'
 import { clientMaker } from './client/client-options.ts'
 import type { RedisClient } from './client/client-types.ts'
+import type { CredentialsFunction, RedisCredentials } from './client/credentials.ts'
 import { hideSecretsWithin } from './client/secrets.ts'
-import { clientFactory } from './factory.ts'
+import { clientFactory, type Make } from './factory.ts'
 import { RedisPoolContext } from './redis-pool-context.ts'
 import { type RedisPoolOptions, splitOptions } from './redis-pool-options.ts'
 
-export type { RedisPoolOptions }
+export type { CredentialsFunction, RedisCredentials, RedisPoolOptions }
 
-/** Idle time after which a connection is asked for a PING before it is lent. Milliseconds. */
+/** A connection that has been idle for longer is checked with a PING before it is lent. Milliseconds. */
 const VALIDATE_AFTER_IDLE_MILLIS = 500
 
 /**
- * Makes a pool of ioredis clients, each with a connection of its own.
+ * Creates a pool of ioredis clients, each with its own connection.
  *
- * What it lends is a handle: a `Redis` in every respect, but for one loan. After that each use of it is refused with
- * `POOL_LEASE_ENDED`, also by way of a pipeline, a transaction or a stream made from it. A connection on which
+ * The pool lends handles. A handle behaves like a `Redis` client during one loan. After that, each use is refused with
+ * `POOL_LEASE_ENDED`, also through a pipeline, a transaction or a stream created from it. A connection on which
  * something was left behind (an open MULTI, a subscription, commands without an answer, …) is not lent again.
  *
- * Its clients never reconnect: a connection that dies is replaced. Options that would have it otherwise
- * (`retryStrategy`, `enableOfflineQueue`, `maxRetriesPerRequest`, …) are refused; in a client that a function made,
- * where they cannot be told from ioredis's defaults, they are replaced. The options of a pooled client are frozen.
+ * Pooled clients never reconnect: the pool replaces a dead connection. Options that contradict this (`retryStrategy`,
+ * `enableOfflineQueue`, `maxRetriesPerRequest`, …) are refused. In a client that a function created they cannot be told
+ * from ioredis's defaults, so there they are replaced. The options of a pooled client are frozen.
  *
- * Unless given, `keepAlive` is 10000 ms, `noDelay` is on, `connectTimeout` is 0, as `createTimeoutMillis` covers the
- * handshake, too, `maxLoadingRetryTime` is 200 ms and `sentinelCommandTimeout` 2000 ms.
+ * Defaults: `keepAlive` 10000 ms, `noDelay` on, `connectTimeout` 0, because `createTimeoutMillis` covers the handshake
+ * too, `maxLoadingRetryTime` 200 ms and `sentinelCommandTimeout` 2000 ms.
  *
- * @param redis - options or URL as for `new Redis(…)`, or a function that makes a new client each time it is called
- * @param options - of the pool, and `instances`, `role`, `cleanCommands` and `prepare`; `validateAfterIdleMillis` is 500 unless
- *   given
- * @throws PoolError `POOL_BAD_OPTIONS` that lists every option at fault, and why
+ * @param redis - options or URL as for `new Redis(…)`, or a function that returns a new client each time it is called
+ * @param options - those of any pool, and `instances`, `role`, `cleanCommands` and `prepare`; `validateAfterIdleMillis`
+ * is 500 by default
+ * @throws PoolError `POOL_BAD_OPTIONS` that lists every wrong option and why
  */
 export function createRedisPool<R extends RedisClient = Redis>(
-  redis: RedisOptions | string | (() => R),
+  redis: RedisOptions | string | ((credentials: RedisCredentials) => R),
   options?: RedisPoolOptions,
 ): Pool<R> {
   return forCaller(createRedisPool, () => openRedisPool(context => redisFactory(redis, context), options))
@@ -67,7 +68,9 @@ export function openRedisPool<R extends RedisClient>(
 
 type Prepare<R> = NonNullable<Factory<R>['prepare']>
 
-/** The client that it gets is no handle: an AUTH of its own may fail with the password in its error. */
+/**
+ * `prepare` is given the client itself, not a handle. If it sends AUTH and that fails, the error contains the password.
+ */
 function withoutSecrets<R>(prepare: Prepare<R>): Prepare<R> {
   return async (client, signal) => {
     try {
@@ -79,7 +82,7 @@ function withoutSecrets<R>(prepare: Prepare<R>): Prepare<R> {
   }
 }
 
-/** What is not an object of options is left for the pool to refuse. */
+/** A value that is not an object is passed on, so that the pool refuses it. */
 function withDefaults(options: PoolOptions | undefined): PoolOptions | undefined {
   if (options === undefined || options === null)
     return { validateAfterIdleMillis: VALIDATE_AFTER_IDLE_MILLIS }
@@ -90,11 +93,13 @@ function withDefaults(options: PoolOptions | undefined): PoolOptions | undefined
 
 /** @internal */
 export function redisFactory<R extends RedisClient = Redis>(
-  redis: RedisOptions | string | (() => R),
+  redis: RedisOptions | string | ((credentials: RedisCredentials) => R),
   context?: RedisPoolContext,
 ): Factory<R> {
   return clientFactory(
-    typeof redis === 'function' ? redis : (clientMaker(Redis, redis) as unknown as () => R),
+    typeof redis === 'function'
+      ? redis
+      : (clientMaker(Redis, redis, context?.options.credentials !== undefined) as unknown as Make<R>),
     context,
   )
 }

@@ -5,7 +5,7 @@ import type { RedisPoolContext } from './redis-pool-context.ts'
 /** The pools of this process that have connections, by the address of their server. */
 const known = new Map<string, Set<RedisPoolContext>>()
 
-/** Warns, once for each pool, if the pools of all processes together may ask for more clients than the server takes. */
+/** Warns once per pool if the pools of all processes together may open more clients than the server accepts. */
 export async function checkBudget(client: RedisClient, context: RedisPoolContext): Promise<void> {
   const key = addressOf(client)
   if (known.get(key)?.has(context)) return
@@ -17,7 +17,7 @@ export async function checkBudget(client: RedisClient, context: RedisPoolContext
   const here = [...pools].reduce((sum, pool) => sum + pool.max, 0)
   const { instances } = context.options
   const total = here * (instances ?? 1)
-  // What else is connected now may be other processes of the same kind: it counts where their number is not known.
+  // Other clients connected now may be processes of the same kind, so they count if `instances` is not given.
   const others = instances === undefined ? Math.max(Number(connected ?? 0) - ownClients(pools), 0) : 0
   if (total + others <= limit) return
   const processes = instances === undefined ? 'this process' : `${instances} processes`
@@ -30,7 +30,7 @@ export async function checkBudget(client: RedisClient, context: RedisPoolContext
   )
 }
 
-/** A pool has no connections any more. */
+/** Called when a pool has no connections any more. */
 export function forgetBudget(context: RedisPoolContext): void {
   for (const [key, pools] of known) {
     if (pools.delete(context) && pools.size === 0) known.delete(key)
@@ -46,7 +46,9 @@ function addressOf(client: RedisClient): string {
 const ownClients = (pools: ReadonlySet<RedisPoolContext>): number =>
   [...pools].reduce((sum, pool) => sum + pool.failover.clients.size, 1)
 
-/** Servers before Redis 7 do not tell in INFO; those of a service may refuse CONFIG, and then nobody knows. */
+/**
+ * Servers before Redis 7 do not report the limit in INFO. Managed services may refuse CONFIG; then it stays unknown.
+ */
 async function askLimit(client: RedisClient): Promise<unknown> {
   const { config } = client as unknown as { config(...args: string[]): Promise<unknown> }
   try {

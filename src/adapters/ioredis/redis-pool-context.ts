@@ -5,7 +5,7 @@ import { Failover } from './failover/failover.ts'
 import { LeftoverSites } from './leftover-sites.ts'
 import { type AdapterOptions, NO_ADAPTER_OPTIONS } from './redis-pool-options.ts'
 
-/** What the clients of one pool share, and the way from them to the pool. */
+/** What the clients of one pool share, and their access to the pool. */
 export class RedisPoolContext implements Terseness {
   readonly options: AdapterOptions
   readonly leftoverSites: LeftoverSites
@@ -29,7 +29,7 @@ export class RedisPoolContext implements Terseness {
     })
   }
 
-  /** The pool is made after its factory. */
+  /** Called when the pool exists: it is created after its factory. */
   attach(pool: Pool<never>): void {
     this.#pool = pool
   }
@@ -42,13 +42,13 @@ export class RedisPoolContext implements Terseness {
     return this.#pool?.max ?? 0
   }
 
-  /** For a handle that is used too late. */
+  /** The error for using a handle after its loan. */
   leaseEnded(what: string): Error {
     if (this.#pool === undefined) return new Error(`${what} after the end of its lease`)
     return leaseEnded(this.#pool.stats(), what)
   }
 
-  /** A process warning, once for each code. */
+  /** Emits a process warning, once per code. */
   warnOnce(code: string, message: string): void {
     if (this.#warned.has(code)) return
     this.#warned.add(code)

@@ -9,7 +9,7 @@ interface Address {
   readonly sentinels?: unknown
 }
 
-/** Which server a client is for. By way of sentinels that changes, so no address is told. */
+/** Which server a client is for. With sentinels the address changes, so it is left out. */
 export function serverOf(client: RedisClient): ServerInfo {
   const { host, port, path, db, sentinels } = client.options as Address
   const known = { system: 'redis', database: String(db ?? 0) }

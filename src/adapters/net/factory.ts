@@ -9,9 +9,9 @@ import type { SocketTarget } from './target.ts'
 /** Idle time before the first keepalive probe. Milliseconds. */
 const KEEP_ALIVE_INITIAL_DELAY = 10_000
 
-/** What the pool needs to make, check and end sockets. */
+/** The factory with which the pool creates, checks and ends sockets. */
 export function socketFactory({ oneWay = false, ...target }: SocketTarget): Factory<Socket> {
-  /** What each socket had written when it last received something: later bytes have no answer yet. */
+  /** How many bytes each socket had written when it last received data. Bytes written after that have no answer yet. */
   const answered = new WeakMap<Socket, number>()
   return {
     async create(signal) {
@@ -21,7 +21,7 @@ export function socketFactory({ oneWay = false, ...target }: SocketTarget): Fact
       return socket
     },
     destroy: endSocket,
-    // What a server says first is for the first borrower.
+    // Data that the server sends before the first request is left for the first borrower.
     validate: socket => (socket.bytesWritten === 0 ? isOpen(socket) : isHealthy(socket)),
     socket: socket => socket,
     busy: socket =>
@@ -30,7 +30,7 @@ export function socketFactory({ oneWay = false, ...target }: SocketTarget): Fact
   }
 }
 
-/** Node hands to `push` whatever arrives, before anybody reads it. A listener would start the flow. */
+/** Node passes received data to `push` before anybody reads it. A `data` listener instead would start the flow. */
 function noteAnswers(socket: Socket, answered: WeakMap<Socket, number>): void {
   const { push } = socket
   socket.push = (chunk, encoding) => {
@@ -40,9 +40,10 @@ function noteAnswers(socket: Socket, answered: WeakMap<Socket, number>): void {
 }
 
 /**
- * Connects. Rejects with the very error of the socket; on every way out but success it is closed in the same tick.
+ * Connects a socket. Rejects with the error that the socket emitted. If it fails, the socket is closed in the same
+ * tick.
  *
- * @throws PoolError `POOL_CONNECT_FAILED` if there was no error, only silence (until the signal) or a close
+ * @throws PoolError `POOL_CONNECT_FAILED` if there was no error, only silence until the signal, or a close
  */
 async function openSocket(target: SocketTarget, signal: AbortSignal): Promise<Socket> {
   signal.throwIfAborted()
@@ -55,8 +56,8 @@ async function openSocket(target: SocketTarget, signal: AbortSignal): Promise<So
   } as Parameters<typeof connectNet>[0] & object)
   await opened(raw, 'connect', target, signal)
   if (!tls) return raw
-  // Ours and not made by `tls.connect`: Node cannot reset a TLS socket, only the raw one under it. Made when that is
-  // connected, as Node may go through several handles until then.
+  // The raw socket is created here, not by `tls.connect`: Node cannot reset a TLS socket, only the raw socket under it.
+  // TLS starts only once that is connected, because Node may go through several handles until then.
   const secure = layered(raw, target, tls === true ? {} : tls)
   await opened(secure, 'secureConnect', target, signal)
   return secure
@@ -68,13 +69,13 @@ function layered(raw: Socket, { host = 'localhost' }: SocketTarget, tls: object)
     layer(secure, raw)
     return secure
   } catch (error) {
-    // Options that only OpenSSL can judge: a key that does not fit, a cipher nobody knows.
+    // The options contain something that only OpenSSL can check, such as a wrong key or an unknown cipher.
     closeSocket(raw)
     throw error
   }
 }
 
-/** Waits until the socket is open; else ends it. */
+/** Waits until the socket is open. If that fails, closes it. */
 function opened(
   socket: Socket,
   event: 'connect' | 'secureConnect',
@@ -109,14 +110,14 @@ function opened(
     }
     const onClose = (): void => failed('the connection was closed')
     const giveUp = (): void => failed(`given up (${messageOf(signal.reason)})`, signal.reason)
-    // For good: a socket that dies while nobody listens must not bring the process down.
+    // Never removed: an error on a socket without listeners must not crash the process.
     socket.on('error', () => {})
     socket.on(event, onOpen).on('error', fail).on('close', onClose)
     stop = onAbort(signal, giveUp)
   })
 }
 
-/** Closes at once; what has not been sent yet is lost. */
+/** Closes the socket at once. Unsent data is lost. */
 async function endSocket(socket: Socket): Promise<void> {
   if (socket.destroyed) return
   const closed = new Promise<void>(resolve => socket.once('close', () => resolve()))

@@ -10,11 +10,11 @@ import { checkedTarget, type SocketTarget } from './target.ts'
 export type { SocketTarget }
 
 /**
- * Makes a pool of connected sockets, plain or TLS, TCP or Unix.
+ * Creates a pool of connected sockets: plain or TLS, over TCP or a Unix socket.
  *
- * A socket is lent with nothing read from it and nothing left to send, and as it was made, whatever its last borrower did
- * to it. What a protocol needs before the first request
- * (a login, a greeting to be read) is the borrower's; a server that speaks while a connection is idle spoils it.
+ * A socket is lent with nothing read from it and nothing left to send. Whatever its last borrower changed on it is
+ * undone. The borrower has to do what the protocol needs before the first request, such as a login or reading a
+ * greeting. If the server sends data while a connection is idle, that connection is closed.
  *
  * @param target - where to connect: `{ port }`, `{ host, port }` or `{ path }`, with `tls` if wanted
  * @throws PoolError `POOL_BAD_OPTIONS` that lists everything wrong with the target and the options

@@ -4,44 +4,44 @@ import { breaches, flag, LONGEST_MILLIS, type Rule, text, wholeTo } from '../../
 import { isRecord, readRecord } from '../../api/read-input.ts'
 import { badOptions } from '../../api/resolve-options.ts'
 
-/** Where the sockets of a pool lead, and how they are set up. Times are in milliseconds. */
+/** Where the sockets of a pool connect to, and how they are set up. Times are in milliseconds. */
 export interface SocketTarget {
   /** Default `localhost`. */
   host?: string | undefined
   /** 1 to 65535. Either this or `path` is needed. */
   port?: number | undefined
-  /** A Unix socket, or a named pipe of Windows. */
+  /** The path of a Unix socket, or of a named pipe on Windows. */
   path?: string | undefined
   /**
-   * Speak TLS: `true`, or the options of `tls.connect` that are about TLS. As with `tls.connect`, the certificate must
-   * be valid for `servername`, or else for `host`, and a server name is sent (SNI) only if `servername` is given.
+   * Whether to use TLS: `true`, or the TLS options of `tls.connect`. As with `tls.connect`, the certificate must be
+   * valid for `servername`, or else for `host`. A server name is sent (SNI) only if `servername` is given.
    */
   tls?: boolean | ConnectionOptions | undefined
   /**
-   * The server never answers (log collectors, metrics): what has been sent is done. Default false: bytes sent after the
-   * last byte received have no answer yet, and a connection that comes back like that is not lent again.
+   * The server never answers (log collectors, metrics), so data counts as done once it is sent. Default false: bytes
+   * sent after the last byte received have no answer yet, and a connection returned in that state is not lent again.
    */
   oneWay?: boolean | undefined
-  /** Probe idle connections, so that a peer that vanished is noticed. Default true. */
+  /** Whether to probe idle connections, so that a peer that vanished is noticed. Default true. */
   keepAlive?: boolean | undefined
-  /** Idle time before the first probe. Default 10000; Linux then gives up after ten more seconds or later. */
+  /** Idle time before the first probe. Default 10000. Linux then gives up after at least ten more seconds. */
   keepAliveInitialDelay?: number | undefined
-  /** Send small writes at once. Default true. */
+  /** Whether to send small writes at once. Default true. */
   noDelay?: boolean | undefined
-  /** 4 or 6: only addresses of this kind. Default 0: both. */
+  /** 4 or 6: use only addresses of this kind. Default 0: both. */
   family?: number | undefined
   localAddress?: string | undefined
   /** Flags for `dns.lookup`. */
   hints?: number | undefined
-  /** Resolves `host` instead of `dns.lookup`. */
+  /** Resolves `host` in place of `dns.lookup`. */
   lookup?: LookupFunction | undefined
-  /** Try the addresses of a host one after the other, as `net.connect` does. */
+  /** Whether to try the addresses of a host one after the other, as `net.connect` does. */
   autoSelectFamily?: boolean | undefined
-  /** Time for each of them. */
+  /** How long each of these addresses is tried. */
   autoSelectFamilyAttemptTimeout?: number | undefined
 }
 
-/** The longest time that Linux takes for TCP_KEEPIDLE, in milliseconds. */
+/** The longest time that Linux accepts for TCP_KEEPIDLE, in milliseconds. */
 const LONGEST_KEEP_IDLE = 32_767_000
 
 const RULES: Readonly<Record<keyof SocketTarget, Rule>> = {
@@ -63,7 +63,7 @@ const RULES: Readonly<Record<keyof SocketTarget, Rule>> = {
 
 const NAMES: ReadonlySet<string> = new Set(Object.keys(RULES))
 
-/** Options of `tls.connect` that would reach past the pool, and what to do instead. */
+/** Options of `tls.connect` that would bypass the pool, and what to do instead. */
 const NOT_FOR_TLS: Readonly<Record<string, string>> = {
   socket: 'the pool makes the socket',
   host: 'host belongs beside tls, not in it',
@@ -78,7 +78,7 @@ const NOT_FOR_TLS: Readonly<Record<string, string>> = {
 /**
  * Checks a target.
  *
- * @returns a copy, which later changes of the caller's object do not reach
+ * @returns a copy, so that later changes to the caller's object have no effect
  * @throws PoolError `POOL_BAD_OPTIONS` that lists everything wrong
  */
 export function checkedTarget(given: unknown): SocketTarget {

@@ -3,73 +3,121 @@ import { type MeterProvider, metrics, type TracerProvider, trace } from '@opente
 import type { PoolIdentity } from '../../api/channels.ts'
 import { isObservable, type Observable, observablePools } from '../../diagnostics/metrics/observed-pools.ts'
 import type { Pool } from '../../pool/pool.ts'
+import { hasMeterProvider } from '../../runtime/otel-context.ts'
 import { PoolMeters } from './meters.ts'
+import { type Meters, processWide } from './process-wide.ts'
 import { traceAcquires } from './spans.ts'
 
 export { type PoolMetricProducer, poolMetricProducer } from './producer.ts'
 
 /** What to report, and where to. */
 export interface InstrumentOptions {
-  /** Default: the global one, which must have been set by then, or there are no metrics. */
+  /** Default: the global one, once it has been registered. */
   readonly meterProvider?: MeterProvider | undefined
   /** Default: the global one. */
   readonly tracerProvider?: TracerProvider | undefined
-  /** Default true. False where {@link poolMetricProducer} reports them, or nobody wants them. */
+  /**
+   * Whether to report metrics. Default true. Set it to false if {@link poolMetricProducer} reports them, or to have
+   * none.
+   */
   readonly metrics?: boolean | undefined
   /** Which acquires get a span: those that waited or failed (`'waited'`, default), `'all'`, or none (`'off'`). */
   readonly spans?: 'waited' | 'all' | 'off' | undefined
-  /** Only acquires inside a span get one, so that there are no root spans of acquires alone. Default true. */
+  /** Whether only acquires inside another span get one, so that no acquire becomes a root span. Default true. */
   readonly requireParentSpan?: boolean | undefined
 }
 
 /**
  * Reports the metrics and spans of one pool to OpenTelemetry.
  *
- * @returns ends it
+ * @returns a function that stops it
  */
 export function instrumentPool<T>(pool: Pool<T>, options: InstrumentOptions = {}): () => void {
-  const meters = metersOf(options)
   const owner = {}
-  if (isObservable(pool)) meters?.attach(pool, owner)
+  const unmeter = metering(options, owner, meters => {
+    if (isObservable(pool)) meters.attach(pool, owner)
+  })
   const untrace = tracing(options, instance => instance === (pool as object))
   return () => {
-    meters?.detach(owner)
+    unmeter()
     untrace()
   }
 }
 
 /**
- * Reports the metrics and spans of all pools of this process, those still to be made included, also of other copies of
- * this package.
+ * Reports the metrics and spans of all pools of this process. That includes pools created later, and pools of other
+ * copies of this package.
  *
- * @returns ends it
+ * @returns a function that stops it
  */
 export function instrumentAll(options: InstrumentOptions = {}): () => void {
-  const meters = metersOf(options)
   const owner = {}
-  for (const pool of observablePools()) meters?.attach(pool, owner)
+  let attach: (pool: Observable) => void = () => {}
   const onCreated = (message: unknown): void => {
     const pool = (message as PoolIdentity).instance as Observable
-    if (isObservable(pool)) meters?.attach(pool, owner)
+    if (isObservable(pool)) attach(pool)
   }
+  const unmeter = metering(options, owner, meters => {
+    attach = pool => meters.attach(pool, owner)
+    for (const pool of observablePools()) attach(pool)
+  })
   subscribe('lifeguard-pool:created', onCreated)
   const untrace = tracing(options, () => true)
   return () => {
     unsubscribe('lifeguard-pool:created', onCreated)
-    meters?.detach(owner)
+    unmeter()
     untrace()
   }
 }
 
-/** One set of instruments a provider, however often it is used. */
-const known = new WeakMap<MeterProvider, PoolMeters>()
+/**
+ * Reports metrics once there is a provider.
+ * @returns a function that stops it
+ */
+function metering(options: InstrumentOptions, owner: object, attach: (meters: Meters) => void): () => void {
+  if (options.metrics === false) return () => {}
+  let meters: Meters | undefined
+  const begin = (provider: MeterProvider): void => {
+    meters = metersOf(provider)
+    attach(meters)
+  }
+  const { meterProvider } = options
+  const cancel = meterProvider === undefined ? onceRegistered(begin) : undefined
+  if (meterProvider !== undefined) begin(meterProvider)
+  return () => {
+    cancel?.()
+    meters?.detach(owner)
+  }
+}
 
-function metersOf(options: InstrumentOptions): PoolMeters | undefined {
-  if (options.metrics === false) return undefined
-  const provider = options.meterProvider ?? metrics.getMeterProvider()
-  const meters = known.get(provider) ?? new PoolMeters(provider)
-  known.set(provider, meters)
-  return meters
+function metersOf(provider: MeterProvider): Meters {
+  const { meters } = processWide()
+  const found = meters.get(provider) ?? new PoolMeters(provider)
+  meters.set(provider, found)
+  return found
+}
+
+/** The messages at which a provider that was registered late is looked for. */
+const OCCASIONS = ['lifeguard-pool:created', 'tracing:lifeguard-pool:create:start']
+
+/**
+ * Waits for a global provider to be registered. Before that, the API returns one whose metrics go nowhere. There is no
+ * event for it, so this looks whenever a pool or a connection is created.
+ *
+ * @returns a function that stops waiting
+ */
+function onceRegistered(begin: (provider: MeterProvider) => void): () => void {
+  const cancel = (): void => {
+    for (const occasion of OCCASIONS) unsubscribe(occasion, look)
+  }
+  const look = (): void => {
+    if (!hasMeterProvider()) return
+    cancel()
+    begin(metrics.getMeterProvider())
+  }
+  for (const occasion of OCCASIONS) subscribe(occasion, look)
+  look()
+  return cancel
 }
 
 function tracing(options: InstrumentOptions, concerns: (instance: object) => boolean): () => void {

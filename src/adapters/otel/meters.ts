@@ -11,35 +11,38 @@ import {
   type Observable as ObservablePool,
   observablePools,
 } from '../../diagnostics/metrics/observed-pools.ts'
+import { type Reading, readPools } from '../../diagnostics/metrics/reading.ts'
+import { collectsCounted } from './counted-histograms.ts'
 
-/** Name of our meter and tracer. */
+/** The name of our meter and tracer. */
 export const SCOPE = 'lifeguard-pool'
 
 interface Attached {
-  /** Whoever has asked for it: once is enough, and the last who leaves ends it. */
+  /** The callers that asked for this pool. It is attached once, and detached when the last of them leaves. */
   readonly owners: Set<object>
   readonly unwatch: (() => void) | undefined
 }
 
 /**
- * The instruments of one provider. Numbers are read from the stats of the pools when they are collected, so they cannot
- * drift; times are recorded as they are counted, as the API has no other way.
+ * The instruments of one provider. Everything is read from the stats of the pools at collection time, so it cannot drift
+ * and costs a loan nothing. Only a provider that must be given each time by itself gets it when it is measured.
  */
 export class PoolMeters {
   readonly #numbers: ReadonlyMap<NumberMetric, Observable>
-  readonly #times: Readonly<Record<string, Histogram>>
+  /** Only for a provider that must be given each time by itself. */
+  readonly #times: Readonly<Record<string, Histogram>> | undefined
   readonly #attached = new WeakMap<ObservablePool, Attached>()
+  /** What was read for the current collection. The SDK calls back for the numbers first. */
+  #latest: readonly Reading[] = []
 
   constructor(provider: MeterProvider) {
     const meter = provider.getMeter(SCOPE)
     const all = [...NUMBERS, ...PROCESS_NUMBERS]
     this.#numbers = new Map(all.map(metric => [metric, instrument(meter, metric)]))
-    this.#times = Object.fromEntries(
-      TIMES.map(({ name, unit, description, what }) => {
-        const advice = { explicitBucketBoundaries: [...BOUNDS_IN_SECONDS] }
-        return [what, meter.createHistogram(name, { unit, description, advice })]
-      }),
+    const isCounted = collectsCounted(meter, TIMES, metric =>
+      this.#latest.flatMap(each => (each.kind === 'times' && each.metric === metric ? each.points : [])),
     )
+    if (!isCounted) this.#times = histograms(meter)
     meter.addBatchObservableCallback(result => this.#observe(result), [...this.#numbers.values()])
   }
 
@@ -49,7 +52,7 @@ export class PoolMeters {
     else this.#attached.set(pool, { owners: new Set([owner]), unwatch: this.#watch(pool) })
   }
 
-  /** Ends what this owner has asked for. */
+  /** Detaches the pools that this owner has attached. */
   detach(owner: object): void {
     for (const pool of observablePools()) {
       const attached = this.#attached.get(pool)
@@ -60,34 +63,38 @@ export class PoolMeters {
   }
 
   #observe(result: BatchObservableResult): void {
-    let isFirst = true
-    for (const pool of observablePools()) {
-      if (!this.#attached.has(pool)) continue
-      const stats = pool.stats()
-      const own = attributesOf(pool)
-      for (const [metric, target] of this.#numbers) {
-        const isOfProcess = PROCESS_NUMBERS.includes(metric)
-        if (isOfProcess && !isFirst) continue
-        for (const { value, attributes } of metric.read(stats))
-          result.observe(target, value, isOfProcess ? {} : { ...own, ...attributes })
-      }
-      isFirst = false
+    this.#latest = readPools(observablePools().filter(pool => this.#attached.has(pool)))
+    for (const { kind, metric, points } of this.#latest) {
+      if (kind !== 'number') continue
+      const target = this.#numbers.get(metric)
+      if (target !== undefined)
+        for (const { value, attributes } of points) result.observe(target, value, attributes)
     }
   }
 
   #watch(pool: ObservablePool): (() => void) | undefined {
+    const times = this.#times
+    if (times === undefined) return undefined
     let attributes = attributesOf(pool)
     return pool.watchTimes?.((what, millis) => {
-      // Which server it is may be known only from the first connection on.
+      // The server may only be known once the first connection exists.
       if (what === 'create') attributes = attributesOf(pool)
       try {
-        this.#times[what]?.record(millis / 1000, attributes)
+        times[what]?.record(millis / 1000, attributes)
       } catch {
-        // A provider at fault must not stop the pool in the middle of a step.
+        // A faulty provider must not interrupt a step of the pool.
       }
     })
   }
 }
+
+const histograms = (meter: Meter): Readonly<Record<string, Histogram>> =>
+  Object.fromEntries(
+    TIMES.map(({ name, unit, description, what }) => {
+      const advice = { explicitBucketBoundaries: [...BOUNDS_IN_SECONDS] }
+      return [what, meter.createHistogram(name, { unit, description, advice })]
+    }),
+  )
 
 function instrument(meter: Meter, { name, unit, description, kind }: NumberMetric): Observable {
   const options = { unit, description }

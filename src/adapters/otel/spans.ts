@@ -4,23 +4,19 @@ import type { AcquireMessage } from '../../api/channels.ts'
 import { isPoolError, messageOf } from '../../api/errors.ts'
 import { attributesOf } from '../../diagnostics/metrics/observed-pools.ts'
 import type { Reporting } from '../../diagnostics/registry.ts'
+import { errorTypeOf } from '../../runtime/kinds.ts'
 import { epochMillis } from '../../runtime/time/clock.ts'
 import { SCOPE } from './meters.ts'
+import { processWide, type SpanRule } from './process-wide.ts'
 
-/** Which acquires get a span. */
-export interface SpanRule {
-  readonly spans: 'waited' | 'all'
-  readonly requireParentSpan: boolean
-  readonly concerns: (instance: object) => boolean
-}
-
-/** Of each provider: an acquire gets one span, by the first rule that concerns its pool. */
-const rules = new WeakMap<TracerProvider, Set<SpanRule>>()
-
-/** Makes spans of acquires, each when it has ended. @returns ends it */
+/**
+ * Creates a span for each acquire when it ends.
+ * @returns a function that stops it
+ */
 export function traceAcquires(provider: TracerProvider, rule: SpanRule): () => void {
-  const all = rules.get(provider) ?? new Set()
-  rules.set(provider, all)
+  const { spanRules } = processWide()
+  const all = spanRules.get(provider) ?? new Set()
+  spanRules.set(provider, all)
   all.add(rule)
   const tracer = provider.getTracer(SCOPE)
   const onEnd = (message: unknown): void => {
@@ -28,7 +24,7 @@ export function traceAcquires(provider: TracerProvider, rule: SpanRule): () => v
     const first = [...all].find(each => each.concerns(acquire.instance))
     if (first === rule) makeSpan(tracer, acquire, rule)
   }
-  // It ends in the context of its caller: the span of the request is the active one.
+  // This event is published in the context of the acquire's caller, where the span of the request is active.
   const channel = 'tracing:lifeguard-pool:acquire:asyncEnd'
   subscribe(channel, onEnd)
   return () => {
@@ -60,15 +56,10 @@ function makeSpan(
     parent,
   )
   if (error !== undefined) {
-    span.setAttribute('error.type', errorType(error))
+    span.setAttribute('error.type', errorTypeOf(error))
     span.setStatus({ code: SpanStatusCode.ERROR, message: messageOf(error) })
     if (isPoolError(error) && error.holders !== undefined)
       span.addEvent(`${SCOPE}.holders`, { 'lifeguard.holders': [...error.holders] }, end)
   }
   span.end(end)
-}
-
-function errorType(error: unknown): string {
-  if (isPoolError(error)) return error.code
-  return error instanceof Error ? error.name : '_OTHER'
 }

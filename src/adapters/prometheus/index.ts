@@ -3,16 +3,18 @@ import { type Observable, observablePools } from '../../diagnostics/metrics/obse
 import type { Pool } from '../../pool/pool.ts'
 import { inMicrotask } from '../../runtime/async-context.ts'
 
-/** What of a registry of prom-client is used. */
+/** The part of a prom-client registry that is used. */
 export interface PromRegistry {
   registerMetric(metric: never): void
   removeSingleMetric(name: string): void
 }
 
-/** Which pools are told of. Default: all of the process, also those still to be made. */
+/** Which pools to report on. Default: all pools of the process, including those created later. */
 export type MetricPools = readonly Pool<never>[] | undefined
 
-/** What a registry of prom-client holds. It changes the names of counters when it writes OpenMetrics. */
+/**
+ * A metric as a prom-client registry holds it. prom-client changes the names of counters when it writes OpenMetrics.
+ */
 interface PromMetric {
   name: string
   readonly help: string
@@ -24,17 +26,17 @@ interface PromMetric {
 
 export const metricsContentType: string = CONTENT_TYPE
 
-/** The metrics of all pools of this process in Prometheus's text format: what an endpoint for scraping answers. */
+/** The metrics of all pools of this process in Prometheus's text format, for the response to a scrape. */
 export function metricsText(pools?: MetricPools): string {
   return exposition(families(chosen(pools)))
 }
 
 /**
- * Adds the metrics of all pools to a registry of prom-client, which then serves them beside its own. They are read from
- * the pools when they are asked for, so they cannot drift, and cost a loan nothing.
+ * Adds the metrics of all pools to a prom-client registry, which then serves them with its own. They are read from the
+ * pools at scrape time, so they cannot drift, and a loan costs nothing more.
  *
- * @param registry - `register` of prom-client, or one of your own
- * @returns takes them out again
+ * @param registry - `register` of prom-client, or a registry of your own
+ * @returns a function that removes them
  */
 export function registerPools(registry: PromRegistry, pools?: MetricPools): () => void {
   const read = oncePerScrape(() => new Map(families(chosen(pools)).map(family => [family.name, family])))
@@ -59,7 +61,7 @@ export function registerPools(registry: PromRegistry, pools?: MetricPools): () =
   }
 }
 
-/** A registry asks for its metrics one by one, all in one go: the pools are read once for all. */
+/** A registry reads its metrics one by one in the same tick, so the pools are read once for all of them. */
 function oncePerScrape<R>(read: () => R): () => R {
   let latest: { readonly value: R } | undefined
   return () => {

@@ -1,14 +1,14 @@
-import type { PoolStats } from '../../api/stats.ts'
 import {
   BOUNDS_IN_SECONDS,
-  inSeconds,
   NUMBERS,
   type NumberMetric,
   PROCESS_NUMBERS,
+  type Spread,
   TIMES,
   type TimesMetric,
 } from './metric-table.ts'
-import { attributesOf, type Observable, observablePools, type PoolAttributes } from './observed-pools.ts'
+import type { Observable, PoolAttributes } from './observed-pools.ts'
+import { type PointOf, type Reading, readPools } from './reading.ts'
 
 /** One line of the exposition format. */
 export interface Sample {
@@ -24,11 +24,6 @@ export interface Family {
   readonly help: string
   readonly type: 'gauge' | 'counter' | 'histogram'
   readonly samples: readonly Sample[]
-}
-
-interface Observed {
-  readonly stats: PoolStats
-  readonly labels: Readonly<Record<string, string>>
 }
 
 const underscored = (name: string): string => name.replaceAll(/[^a-zA-Z0-9_]/g, '_')
@@ -56,58 +51,36 @@ function describe(metric: NumberMetric | TimesMetric): Omit<Family, 'samples'> {
   return { name: prometheusName(metric), help: metric.description, type }
 }
 
-/** The metrics of these pools. A pool whose stats fail has none. */
-export function families(pools: readonly Observable[] = observablePools()): Family[] {
-  const observed = pools.flatMap((pool): Observed[] => {
-    try {
-      return [{ stats: pool.stats(), labels: labelsOf(attributesOf(pool)) }]
-    } catch {
-      return []
-    }
+/** The metrics of these pools in Prometheus's terms. */
+export const families = (pools?: readonly Observable[]): Family[] => readPools(pools).map(family)
+
+function family(reading: Reading): Family {
+  const description = describe(reading.metric)
+  const { name } = description
+  if (reading.kind === 'times')
+    return { ...description, samples: reading.points.flatMap(point => buckets(name, point)) }
+  const samples = reading.points.map(({ attributes, value }) => ({
+    name,
+    labels: labelsOf(attributes),
+    value,
+  }))
+  return { ...description, samples }
+}
+
+/** In Prometheus, each bucket includes the lower ones. */
+function buckets(name: string, { attributes, value }: PointOf<Spread>): Sample[] {
+  const labels = labelsOf(attributes)
+  let below = 0
+  const bounded = BOUNDS_IN_SECONDS.map((bound, index) => {
+    below += value.counts[index] ?? 0
+    return { name: `${name}_bucket`, labels: { ...labels, le: String(bound) }, value: below }
   })
-  const [any] = observed
   return [
-    ...NUMBERS.map(metric => numbers(metric, observed)),
-    ...TIMES.map(metric => histogram(metric, observed)),
-    ...PROCESS_NUMBERS.map(metric => numbers(metric, any === undefined ? [] : [{ ...any, labels: {} }])),
-  ].filter(({ samples }) => samples.length > 0)
-}
-
-function numbers(metric: NumberMetric, observed: readonly Observed[]): Family {
-  const description = describe(metric)
-  const { name } = description
-  return {
-    ...description,
-    samples: observed.flatMap(({ stats, labels }) =>
-      metric.read(stats).map(({ value, attributes = {} }) => ({
-        name,
-        labels: { ...labels, ...labelsOf(attributes) },
-        value,
-      })),
-    ),
-  }
-}
-
-function histogram(metric: TimesMetric, observed: readonly Observed[]): Family {
-  const description = describe(metric)
-  const { name } = description
-  return {
-    ...description,
-    samples: observed.flatMap(({ stats, labels }) => {
-      const { count, sum, counts } = inSeconds(stats.times[metric.what])
-      let below = 0
-      const buckets = BOUNDS_IN_SECONDS.map((bound, index) => {
-        below += counts[index] ?? 0
-        return { name: `${name}_bucket`, labels: { ...labels, le: String(bound) }, value: below }
-      })
-      return [
-        ...buckets,
-        { name: `${name}_bucket`, labels: { ...labels, le: '+Inf' }, value: count },
-        { name: `${name}_sum`, labels, value: sum },
-        { name: `${name}_count`, labels, value: count },
-      ]
-    }),
-  }
+    ...bounded,
+    { name: `${name}_bucket`, labels: { ...labels, le: '+Inf' }, value: value.count },
+    { name: `${name}_sum`, labels, value: value.sum },
+    { name: `${name}_count`, labels, value: value.count },
+  ]
 }
 
 /** The `Content-Type` of {@link exposition}. */

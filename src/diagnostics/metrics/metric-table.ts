@@ -129,8 +129,15 @@ const OURS: readonly NumberMetric[] = [
     'How long whoever has waited longest has waited; 0 if nobody waits.',
     stats => seconds(stats.oldestWaitMillis),
   ),
-  metric('lifeguard.create_errors', 'counter', '{error}', 'Creates that failed.', stats =>
-    one(stats.totals.createErrors),
+  metric(
+    'lifeguard.dirty',
+    'counter',
+    CONNECTION,
+    'Connections that were ended because of what was left on them, by what that was.',
+    stats => split('lifeguard.left', stats.dirtyBy),
+  ),
+  metric('lifeguard.create_errors', 'counter', '{error}', 'Creates that failed, by error.', stats =>
+    split('error.type', stats.createErrorsBy),
   ),
   metric('lifeguard.aborted', 'counter', '{request}', 'Acquires aborted by their signal.', stats =>
     one(stats.totals.aborted),
@@ -223,8 +230,16 @@ export const BOUNDS_IN_SECONDS: readonly number[] = [
   0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10,
 ]
 
-/** Converts a histogram to seconds. */
-export const inSeconds = ({ count, sumMillis, maxMillis, counts }: TimesOf) => ({
+/** A histogram in seconds. */
+export interface Spread {
+  readonly count: number
+  readonly sum: number
+  readonly max: number
+  /** The count of each bucket alone. There is one more than there are bounds. */
+  readonly counts: number[]
+}
+
+export const inSeconds = ({ count, sumMillis, maxMillis, counts }: TimesOf): Spread => ({
   count,
   sum: sumMillis / 1000,
   max: maxMillis / 1000,

@@ -7,7 +7,10 @@ export type PoolAttributes = Readonly<Record<string, string | number>>
 /** A pool that can be observed: any pool, except one from a copy of this package that is too old. */
 export type Observable = Reporting & { stats(): PoolStats }
 
+/** The names that pools have in metrics. */
 const names = new WeakMap<Reporting, string>()
+/** Closed pools whose name a newer pool has now. */
+const superseded = new WeakSet<Reporting>()
 
 export const isObservable = (pool: Reporting): pool is Observable => pool.stats !== undefined
 
@@ -15,25 +18,53 @@ export const isObservable = (pool: Reporting): pool is Observable => pool.stats 
 export const observablePools = (): Observable[] => livePools().filter(isObservable)
 
 /**
- * The name of a pool in metrics, unique in the process. If two pools share a name, the second one gets `#2`. A pool
- * keeps its name for its whole life.
+ * The pools that are reported: all except closed ones whose name a newer pool has taken over. If a service closes a pool
+ * and creates it again, the same series continue, whether or not the old pool has been garbage-collected by then, and no
+ * series exists twice.
+ */
+export function reportable(pools: readonly Observable[]): Observable[] {
+  for (const pool of pools) uniqueName(pool)
+  return pools.filter(pool => !superseded.has(pool))
+}
+
+/**
+ * The name of a pool in metrics, unique in the process. If two pools share a name, the second one gets `#2`, unless the
+ * first one is closed. A pool keeps its name for its whole life.
  */
 export function uniqueName(pool: Reporting): string {
   const known = names.get(pool)
   if (known !== undefined) return known
-  const taken = new Set<string | undefined>()
-  for (const other of livePools()) {
-    if (names.has(other)) taken.add(names.get(other))
-  }
+  const live = livePools()
+  const holders = new Map(live.flatMap(each => (names.has(each) ? [[names.get(each), each]] : [])))
   // Older pools choose first, whichever pool is asked about first.
-  for (const each of [...livePools(), pool]) {
+  for (const each of [...live, pool]) {
     if (names.has(each)) continue
     let name = each.name
-    for (let number = 2; taken.has(name); number += 1) name = `${each.name}#${number}`
-    taken.add(name)
+    for (let number = 2; isTaken(holders.get(name)); number += 1) name = `${each.name}#${number}`
+    const before = holders.get(name)
+    if (before !== undefined) superseded.add(before)
+    holders.set(name, each)
     names.set(each, name)
   }
   return names.get(pool) ?? pool.name
+}
+
+function isTaken(by: Reporting | undefined): boolean {
+  if (by === undefined) return false
+  try {
+    return by.stats?.().state !== 'closed'
+  } catch {
+    return true
+  }
+}
+
+const keys = new WeakMap<Reporting, object>()
+
+/** An object that stands for a pool where the pool itself must not be kept alive. */
+export function keyOf(pool: Reporting): object {
+  const key = keys.get(pool) ?? {}
+  keys.set(pool, key)
+  return key
 }
 
 const attributes = new WeakMap<object, PoolAttributes>()

@@ -127,7 +127,7 @@ for (const { name, Client } of versions) {
         const refused = (await rejection(pool.acquire())) as Error & { cause?: unknown }
         assert.match(String(refused.cause), /the replica does not serve now: MASTERDOWN/)
         await admin.config('SET', 'replica-serve-stale-data', 'yes')
-        await eventually(reads, { within: 5000, what: 'it is taken as soon as it serves' })
+        await eventually(reads, { within: 10_000, what: 'it is taken as soon as it serves' })
       } finally {
         admin.disconnect()
         await pool.close()

@@ -51,7 +51,7 @@ for (const { name, Client } of versions) {
               () => true,
               () => false,
             ),
-          { within: 5000 },
+          { within: 10_000 },
         )
         assert.equal(pool.stats().generation, 1)
       } finally {

@@ -169,7 +169,7 @@ describe('the watch over sentinels', { skip, timeout: 60_000 }, () => {
       assert.equal((await subscribers(1)) + (await subscribers(2)), 0)
       process.kill(fleet.sentinels[0]?.pid as number, 'SIGKILL')
       await eventually(async () => (await subscribers(1)) === 1, {
-        within: 5000,
+        within: 10_000,
         what: 'it moves to the second',
       })
       const admin = new Redis(fleet.sentinels[1]?.port as number, { enableReadyCheck: false })

@@ -188,7 +188,7 @@ for (const { name, Client } of versions) {
         const [first, second, third] = sentinels as [FakeSentinel, FakeSentinel, FakeSentinel]
         first.word.hangs = true
         for (const sentinel of [second, third]) sentinel.switchTo(b)
-        await eventually(() => pool.stats().generation === 1, { within: 5000 })
+        await eventually(() => pool.stats().generation === 1, { within: 10_000 })
         assert.equal(await port(), b)
       })
     })
@@ -215,7 +215,7 @@ for (const { name, Client } of versions) {
         async ({ b, sentinels, pool, port }) => {
           ;(sentinels[2] as FakeSentinel).word.port = b
           // The old primary is gone.
-          await eventually(async () => (await port().catch(() => 0)) === b, { within: 5000 })
+          await eventually(async () => (await port().catch(() => 0)) === b, { within: 10_000 })
           assert.ok(pool.stats().generation <= 1)
         },
         { sentinelCommandTimeout: 500 },

@@ -5,19 +5,20 @@ import { isRecord, readField, readRecord, show } from '../../../api/read-input.t
 import { badOptions } from '../../../api/resolve-options.ts'
 import { isRedisClient, setDisconnectTimeout } from './client.ts'
 import type { RedisClient } from './client-types.ts'
+import type { Credentials } from './credentials.ts'
 import { foreignOptions, unheededOptions } from './foreign-options.ts'
 
-/** How long a client that a borrower ends by `disconnect()` waits for the server to close. Milliseconds. */
+/** How long a client that its borrower ends with `disconnect()` waits for the server to close. Milliseconds. */
 const DISCONNECT_MILLIS = 100
 
 interface Forced {
   readonly value: unknown
   readonly why: string
-  /** It is ioredis's default as well, so that any other value is the user's wish, wherever it is found. */
+  /** Set where this is ioredis's default too. Any other value must then have been chosen by the user. */
   readonly usual?: true
 }
 
-/** Options that a pooled client cannot do without. */
+/** Options that every pooled client must have. */
 const FORCED: Readonly<Record<string, Forced>> = {
   lazyConnect: {
     value: true,
@@ -50,31 +51,35 @@ const FORCED: Readonly<Record<string, Forced>> = {
   monitor: { value: false, why: 'a connection that monitors takes no commands', usual: true },
 }
 
-/** Options of a client that sends nothing but AUTH and SELECT by itself. */
+/** Options of a client that sends only AUTH and SELECT on its own. */
 const TERSE = { protocol: 2, disableClientInfo: true, enableReadyCheck: false, connectionName: null }
 
 /** Options that the pool sets unless the user does. Times are in milliseconds. */
 const DEFAULTS: RedisOptions = {
-  // A silent death of an idle connection is noticed within 20 s. ioredis has 0 in version 5: the system's two hours.
+  // Detects within 20 s that an idle connection has died silently. ioredis 5 has 0: the system's two hours.
   keepAlive: 10_000,
   noDelay: true,
-  // Off: `createTimeoutMillis` bounds the handshake too, and is fair after a stall of the event loop.
+  // Off, because `createTimeoutMillis` covers the handshake too, and takes stalls of the event loop into account.
   connectTimeout: 0,
-  // While the server loads its data, ioredis asks again this often, on a timer that holds the process.
+  // The longest pause between two checks while the server loads its data. ioredis's timer keeps the process alive.
   maxLoadingRetryTime: 200,
-  // A sentinel that accepts and stays silent would otherwise keep its connection for ever.
+  // Otherwise a sentinel that accepts the connection and stays silent would hold it for ever.
   sentinelCommandTimeout: 2000,
 }
 
-/** ioredis merges the arguments of its constructor, objects and URLs; the first to name an option wins. */
+/** ioredis merges its constructor's arguments, objects and URLs. The first one that sets an option wins. */
 export type RedisClass<R extends RedisClient> = new (...layers: never[]) => R
 
 /**
- * What makes an unconnected client from the user's options.
+ * Returns a function that creates an unconnected client from the user's options.
  *
  * @throws PoolError `POOL_BAD_OPTIONS` that lists every conflict with what a pooled client needs
  */
-export function clientMaker<R extends RedisClient>(Client: RedisClass<R>, given: unknown): () => R {
+export function clientMaker<R extends RedisClient>(
+  Client: RedisClass<R>,
+  given: unknown,
+  hasCredentials = false,
+): (credentials?: Credentials) => R {
   const issues = wrongTarget(given)
   if (issues.length > 0) throw badOptions(issues)
   const user = isRecord(given) ? readRecord(given, undefined, issues) : given
@@ -83,41 +88,52 @@ export function clientMaker<R extends RedisClient>(Client: RedisClass<R>, given:
   const Layered = Client as unknown as new (...layers: readonly unknown[]) => R
   let own: Readonly<Record<string, unknown>> = {}
   try {
-    // Does not connect, and is dropped: a URL that cannot be read is refused now, and not by every acquire.
+    // Creates a client that never connects and is dropped, so that an unreadable URL is refused now and not at each
+    // acquire.
     own = { ...new Layered({ lazyConnect: true }, user).options, lazyConnect: false }
   } catch (error) {
     issues.push(`ioredis refuses the options: ${messageOf(error)}`)
   }
   issues.push(...unusable(own))
+  if (hasCredentials && own.password != null)
+    issues.push('password and credentials exclude each other: the function credentials gives the password')
   if (issues.length > 0) throw badOptions(issues)
-  return () => {
-    const client = new Layered(forced, user, DEFAULTS)
-    ownOptions.set(client, own)
+  return (given?: Credentials) => {
+    const { username, password } = given ?? NO_CREDENTIALS
+    const client = new Layered(forced, { username, password }, user, DEFAULTS)
+    ownOptions.set(
+      client,
+      password === undefined
+        ? own
+        : { ...own, username: (client.options as RedisOptions).username, password },
+    )
     return client
   }
 }
 
-/** The options of clients as they would be without the pool. */
+const NO_CREDENTIALS: Partial<Credentials> = {}
+
+/** The options that each client would have without the pool. */
 const ownOptions = new WeakMap<RedisClient, object>()
 
 /**
- * An ordinary client with the options that the user gave: it connects by itself, reconnects, and is his to close. What
- * the pool forces is for clients that it can replace.
+ * Creates an ordinary client with the options that the user gave. It connects by itself and reconnects, and its caller
+ * has to close it. The options that the pool forces only suit clients that the pool can replace.
  */
 export function duplicateOf(client: RedisClient, override: object | undefined): unknown {
   const { duplicate } = client as unknown as { duplicate: (override?: object) => unknown }
   const options = ownOptions.get(client) ?? client.options
-  // ioredis reads no more than the options of the client that it duplicates; see `handleClass` for why this is a copy.
+  // `duplicate` only reads the client's options. See `handleClass` for why this is a copy.
   const alike = Object.create(Object.getPrototypeOf(client), Object.getOwnPropertyDescriptors(client))
   return duplicate.call(Object.defineProperty(alike, 'options', { value: options }), override)
 }
 
-/** What is wrong with the first argument itself. ioredis would take most of it for no options: localhost. */
+/** Checks the type of the first argument. ioredis would take most wrong values for no options at all: localhost. */
 function wrongTarget(given: unknown): string[] {
   if (isRedisClient(given))
     return ['a client cannot be shared by the connections of a pool: pass () => new Redis(…)']
   if (typeof given === 'string' && given.trim() !== '') {
-    // ioredis takes any other for the path of a Unix socket.
+    // ioredis takes any other text for the path of a Unix socket.
     const [, scheme] = /^\s*([a-z][\w+.-]*):\/\//i.exec(given) ?? []
     return scheme === undefined || /^rediss?$/i.test(scheme)
       ? []
@@ -128,12 +144,12 @@ function wrongTarget(given: unknown): string[] {
   return [`redis must be RedisOptions, a URL, or a function that makes a client, got ${show(given)}${hint}`]
 }
 
-/** setTimeout takes any other for one millisecond, or throws where nobody can catch that. */
+/** `setTimeout` turns any other value into one millisecond, or throws where nobody can catch the error. */
 const TIMER = millis(0)
 
-/** Options with which ioredis connects to something else, or fails where nobody can catch it, unless they are right. */
+/** Options whose wrong values make ioredis connect to something else, or fail where nobody can catch the error. */
 const RULES: Readonly<Record<string, Rule>> = {
-  // ioredis fails to select it behind the scenes, and goes on with database 0.
+  // ioredis fails to select such a database without reporting it, and continues with database 0.
   db: whole(0),
   port: wholeTo(0, 65_535),
   connectTimeout: TIMER,
@@ -149,14 +165,14 @@ function unusable(options: Readonly<Record<string, unknown>>): string[] {
   })
 }
 
-/** The options by name; those of a URL are its query, all of them strings. */
+/** The options by name. Those of a URL are in its query string, and all are strings. */
 function named(user: unknown): Readonly<Record<string, unknown>> {
   if (typeof user !== 'string') return user as Record<string, unknown>
   const [, query = ''] = user.split('#', 1)[0]?.split(/\?(.*)/s) ?? []
   return Object.fromEntries(new URLSearchParams(query))
 }
 
-/** Options of the pool among those for ioredis, which would not look at them. `name` is one of both. */
+/** Finds pool options among those for ioredis, which would ignore them. Both have an option `name`. */
 function misplaced(user: Readonly<Record<string, unknown>>): string[] {
   const names = Object.keys(user).filter(name => KNOWN.has(name) && name !== 'name')
   return names.map(name => `${name} is an option of the pool: pass it in the second argument`)
@@ -176,10 +192,10 @@ function conflict(name: string, own: unknown, { value, why }: Forced): string {
 }
 
 /**
- * Gives a client that the user made the options that a pooled client needs, before it can have used others. Most of
- * them cannot be told from ioredis's own defaults and are replaced; those that the user must have chosen are refused.
+ * Gives a client that the user created the options that a pooled client needs, before it can have used others. Most
+ * values cannot be told from ioredis's defaults and are replaced. Values that the user must have chosen are refused.
  *
- * @param isTerse - the server, or a proxy before it, hangs up at commands that it does not have
+ * @param isTerse - the server, or a proxy in front of it, closes the connection on commands that it does not know
  * @throws PoolError `POOL_BAD_OPTIONS` that lists every conflict
  */
 export function forceOptions(client: RedisClient, isTerse: boolean): void {
@@ -195,6 +211,6 @@ export function forceOptions(client: RedisClient, isTerse: boolean): void {
   for (const [name, { value }] of differing) options[name] = value
   if (isTerse) Object.assign(options, TERSE)
   setDisconnectTimeout(client, DISCONNECT_MILLIS)
-  // A borrower who changes an option would change it for all that borrow after him.
+  // A borrower who changed an option would change it for all later borrowers.
   Object.freeze(options)
 }

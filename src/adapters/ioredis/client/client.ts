@@ -2,9 +2,9 @@ import type { Socket } from 'node:net'
 import { closeSocket } from '../../../sockets/socket-state.ts'
 import type { CommandQueue, Connector, RedisClient } from './client-types.ts'
 import { watchErrorReplies } from './error-replies.ts'
-import { silence } from './reply-guard.ts'
+import { guardReplies, silence } from './reply-guard.ts'
 
-/** What the type of ioredis keeps private, and what it has no name for. Each is undefined if a version lacks it. */
+/** Private members of ioredis that the adapter uses. Each is undefined if a version lacks it. */
 interface Internals {
   readonly connector?: Connector
   readonly offlineQueue?: CommandQueue
@@ -14,7 +14,7 @@ interface Internals {
 
 const internals = (client: RedisClient): Internals => client as unknown as Internals
 
-/** Is that an ioredis client, of whatever version or copy, and not a cluster of them? */
+/** Is the value an ioredis client, of any version or copy of ioredis, and not a cluster? */
 export function isRedisClient(value: unknown): value is RedisClient {
   if (typeof value !== 'object' || value === null) return false
   const { status, options, isCluster, connect, disconnect, ping, on } = value as Partial<RedisClient>
@@ -22,7 +22,7 @@ export function isRedisClient(value: unknown): value is RedisClient {
   return hasMethods && typeof status === 'string' && typeof options === 'object' && isCluster === false
 }
 
-/** The client's socket; the connector has it a few microtasks before the client. */
+/** The client's socket. The connector has it a few microtasks before the client does. */
 export function streamOf(client: RedisClient): Socket | undefined {
   return (client.stream as Socket | undefined) ?? internals(client).connector?.stream
 }
@@ -35,9 +35,9 @@ export function isBusy(client: RedisClient): boolean {
 }
 
 /**
- * Ends the client in this tick, whatever it is doing: the socket is closed, a dial that has no socket yet gets none,
- * ioredis reconnects no more and no timer of its own is left. Its commands are rejected once the socket's `close`
- * has been emitted. Safe to call again.
+ * Ends the client in this tick, whatever it is doing: closes the socket, prevents a connect in progress from getting
+ * one, stops ioredis from reconnecting, and leaves no timer of ioredis running. Commands are rejected once the socket
+ * has emitted `close`. Safe to call again.
  */
 export function destroyClient(client: RedisClient): void {
   const stream = streamOf(client)
@@ -45,18 +45,19 @@ export function destroyClient(client: RedisClient): void {
   ignoreReplies(client.commandQueue)
   ignoreReplies(offlineQueue)
   silence(client)
-  // Without a stream `disconnect` does no more than it should: it forbids a reconnect and calls a dial off. With one
-  // it would half-close it and set a timer that holds the process; on a closed stream nothing would ever clear that.
-  // ioredis calls it again by itself, when the close of the socket fails a command of the handshake.
+  // `disconnect` must not see the stream. Without one it only prevents a reconnect and cancels a connect in progress.
+  // With one it would half-close it and set a timer that keeps the process alive; on a closed stream nothing would ever
+  // clear that timer. ioredis calls `disconnect` again itself when the close of the socket fails a command of the
+  // handshake.
   forgetStream(client)
   if (client.status !== 'end') client.disconnect()
   if (stream !== undefined) closeSocket(stream)
-  asked.get(client)?.sentinels.forEach(destroyClient)
-  // ioredis 5 leaves this one running.
+  lookups.get(client)?.sentinels.forEach(destroyClient)
+  // ioredis 5 leaves this timer running.
   clearTimeout(socketTimeoutTimer)
 }
 
-/** Ends the client as {@link destroyClient} does; its commands are rejected at once, and with this error. */
+/** Ends the client as {@link destroyClient} does, but rejects its commands at once and with this error. */
 export function destroyWithError(client: RedisClient, error: Error): void {
   ignoreReplies(client.commandQueue)
   internals(client).flushQueue?.call(client, error)
@@ -64,8 +65,8 @@ export function destroyWithError(client: RedisClient, error: Error): void {
 }
 
 /**
- * Takes the commands that are cut off here out of Node's sight as unhandled: whoever awaits one still sees it fail,
- * but one that was sent and forgotten must not bring the process down because the pool closed its connection.
+ * Keeps commands that are cut off here from becoming unhandled rejections. Code that awaits such a command still sees
+ * it fail. But a command whose promise was ignored must not crash the process because the pool closed its connection.
  */
 function ignoreReplies(queue: CommandQueue | undefined): void {
   for (let index = 0; queue !== undefined && index < queue.length; index += 1) {
@@ -74,49 +75,50 @@ function ignoreReplies(queue: CommandQueue | undefined): void {
   }
 }
 
-interface Asked {
-  /** Clients that wait for the answer of a sentinel. */
+interface SentinelLookup {
+  /** Clients that wait for a sentinel's answer. */
   readonly sentinels: Set<RedisClient>
   lastError: unknown
 }
 
-const asked = new WeakMap<RedisClient, Asked>()
+const lookups = new WeakMap<RedisClient, SentinelLookup>()
 
 /**
- * Keeps hold of the clients by which ioredis asks sentinels for an address. It makes one for each question and ends
- * it softly, so that a silent sentinel would keep a socket, and a timer the process, after the dial was called off.
+ * Keeps track of the clients with which ioredis asks sentinels for an address. ioredis creates one per question and
+ * ends it gracefully. Without this, a silent sentinel would hold a socket, and a timer that keeps the process alive,
+ * after the connect was cancelled.
  */
 export function watchSentinels(client: RedisClient): void {
   const { connector } = internals(client)
   const connectToSentinel = connector?.connectToSentinel
   if (connector === undefined || typeof connectToSentinel !== 'function') return
-  const ours: Asked = { sentinels: new Set(), lastError: undefined }
-  asked.set(client, ours)
+  const ours: SentinelLookup = { sentinels: new Set(), lastError: undefined }
+  lookups.set(client, ours)
   connector.connectToSentinel = (...args) => {
     const sentinel = connectToSentinel.apply(connector, args)
     ours.sentinels.add(sentinel)
-    watchErrorReplies(sentinel)
+    guardSentinel(sentinel)
     sentinel.on('error', error => {
       ours.lastError = error
     })
     sentinel.once('end', () => {
       ours.sentinels.delete(sentinel)
-      // See sever: ioredis calls `disconnect` on it once more.
+      // See {@link destroyClient}: ioredis calls `disconnect` on it once more.
       forgetStream(sentinel)
     })
     return sentinel
   }
 }
 
-/** The sentinels were asked by others on behalf of this client. */
+/** Records why the sentinels could not be asked, where the pool asks them for this client. */
 export function sentinelsFailed(client: RedisClient, error: unknown): void {
-  const ours = asked.get(client)
+  const ours = lookups.get(client)
   if (ours !== undefined) ours.lastError = error
 }
 
-/** Why the last sentinel did not answer. ioredis says no more than that the connection closed. */
+/** Why the last sentinel did not answer. ioredis itself only reports that the connection was closed. */
 export function sentinelError(client: RedisClient): unknown {
-  return asked.get(client)?.lastError
+  return lookups.get(client)?.lastError
 }
 
 function forgetStream(client: RedisClient): void {
@@ -124,17 +126,25 @@ function forgetStream(client: RedisClient): void {
   if (connector !== undefined) connector.stream = undefined
 }
 
-/** Makes a client to a sentinel, as ioredis would do to ask it for an address, but for these options. */
+/** Creates a client to a sentinel, as ioredis does to ask for an address, with these options on top. */
 export function sentinelClient(client: RedisClient, endpoint: unknown, options: object): RedisClient {
   const { connector } = internals(client)
-  // Not the method of this very connector: its clients belong to the one that asks, and end with it.
+  // Uses the prototype's method, not the connector's own: that one ties the client to whoever asks and ends both
+  // together.
   const prototype: Connector = Object.getPrototypeOf(connector)
   const sentinel = prototype.connectToSentinel?.call(connector, endpoint, options) as RedisClient
-  watchErrorReplies(sentinel)
+  guardSentinel(sentinel)
   return sentinel
 }
 
-/** The socket's timeout of `disconnect()` was copied when the client was made. */
+/** Guards a client to a sentinel like a pooled one: what a sentinel sends must not end the process either. */
+function guardSentinel(sentinel: RedisClient): void {
+  watchErrorReplies(sentinel)
+  sentinel.once('connect', () => guardReplies(sentinel))
+  sentinel.on('error', () => destroyClient(sentinel))
+}
+
+/** Sets the time that `disconnect()` waits for the socket. ioredis copied it when the client was created. */
 export function setDisconnectTimeout(client: RedisClient, millis: number): void {
   const { connector } = internals(client)
   if (connector !== undefined && 'disconnectTimeout' in connector) connector.disconnectTimeout = millis

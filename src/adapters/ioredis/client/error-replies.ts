@@ -4,7 +4,7 @@ import { hideSecrets, isSecret } from './secrets.ts'
 type Listener = (error: Error, command: Command) => void
 
 interface Watched {
-  /** Why the server refuses the connection, in its own words: the first error reply that says so. */
+  /** Why the server refuses the connection: the first error reply that says so. */
   refusal: Error | undefined
   listener: Listener | undefined
 }
@@ -14,8 +14,8 @@ const watched = new WeakMap<RedisClient, Watched>()
 type Internals = RedisClient & { handleReconnection(error: Error, item: { command: Command }): void }
 
 /**
- * Watches the error replies of a client, whoever they are for, by the method that ioredis calls for each of them: other
- * replies cost nothing. It hides passwords from then on, and keeps the server's words while the connection is made.
+ * Watches all error replies of a client by replacing the method that ioredis calls for each of them, so other replies
+ * cost nothing. It hides passwords in the errors, and remembers the server's reason while the connection is being made.
  */
 export function watchErrorReplies(client: RedisClient): void {
   const { handleReconnection } = client as Internals
@@ -33,25 +33,25 @@ export function watchErrorReplies(client: RedisClient): void {
   Object.defineProperty(client, 'handleReconnection', { value: watch, configurable: true, writable: true })
 }
 
-/** @param listener - is told of each error reply from now on, after whoever sent the command */
+/** @param listener - is called with each error reply from now on, after the command has been rejected */
 export function onErrorReply(client: RedisClient, listener: Listener): void {
   const state = watched.get(client)
   if (state !== undefined) state.listener = listener
 }
 
-/** What the server said against the connection while it was being made. */
+/** The error reply with which the server refused the connection while it was being made. */
 export const refusalOf = (client: RedisClient): Error | undefined => watched.get(client)?.refusal
 
-/** Codes of errors that are about the connection or the server, and not about a command that is not there. */
+/** Errors with a code of their own concern the connection or the server, not an unknown command. */
 const SPECIAL = /^(?!ERR |NOPERM )[A-Z]+ /
-/** Errors without such a code that are about the connection all the same. */
+/** Errors without such a code that concern the connection too. */
 const AGAINST_CONNECTION = /max number of clients|operation not permitted|invalid password|protected mode/i
 const NO_COMMAND =
   /^NOPERM\b|\b(?:unknown|unsupported|invalid|unrecognized) (?:sub)?command|\binvalid request\b|\bnot (?:support(?:ed)?|allowed|available|permitted|implemented)\b|\bdisabled\b/i
 
 /**
- * Does the reply say no more than that the server, or a proxy before it, does not have the command, or not for this
- * user? Each has its own words for that: Envoy, twemproxy, managed services, servers whose commands were renamed.
+ * Does the reply only say that the server, or a proxy in front of it, does not have the command or does not allow it to
+ * this user? Each product words this differently: Envoy, twemproxy, managed services, servers with renamed commands.
  */
 export const isUnsupported = (error: unknown): boolean =>
   isReplyError(error) &&
@@ -62,9 +62,7 @@ export const isUnsupported = (error: unknown): boolean =>
 export const isReplyError = (error: unknown): error is Error =>
   error instanceof Error && error.name === 'ReplyError'
 
-/**
- * ioredis 6 goes on with the older protocol where HELLO is not known, if that is said in the words of Redis.
- */
+/** ioredis 6 falls back to the older protocol if HELLO is unknown, but only if the error has the words of Redis. */
 function inWordsOfRedis(error: Error): Error {
   const isNegotiation = /NOPROTO|unknown command.*hello/i.test(error.message)
   if (isNegotiation || !isUnsupported(error) || /password/i.test(error.message)) return error

@@ -1,4 +1,4 @@
-/** What each option of another Redis client, or of an older ioredis, is called here; or what to do about it. */
+/** Options of other Redis clients, or of older versions of ioredis: their name in ioredis, or what to do instead. */
 const FOREIGN: Readonly<Record<string, string>> = {
   url: 'pass the URL itself as the first argument: createRedisPool(url, …)',
   uri: 'pass the URL itself as the first argument: createRedisPool(url, …)',
@@ -37,7 +37,7 @@ const FOREIGN: Readonly<Record<string, string>> = {
   key_prefix: 'it is called keyPrefix',
 }
 
-/** Options that decide which server, database or user a connection leads to. ioredis knows them in this spelling alone. */
+/** Options that decide which server, database or user a connection leads to. ioredis accepts only this spelling. */
 const LEADING = [
   'host',
   'port',
@@ -52,7 +52,7 @@ const LEADING = [
 ]
 
 /**
- * Finds options that ioredis would not look at, and connect to localhost, or to database 0, or as nobody instead.
+ * Finds options that ioredis would ignore, so that it would connect to localhost, to database 0 or without a user.
  *
  * @param user - the options by name
  */
@@ -64,8 +64,8 @@ export function foreignOptions(user: Readonly<Record<string, unknown>>): string[
 }
 
 /**
- * The same for a client that the user has made, which may keep options of its maker's: as long as ioredis has found what
- * it needs beside them, they are nobody's business.
+ * The same check for a client that the user created. Its options may contain some of the user's own. They are accepted
+ * as long as ioredis has also found the option that they could stand for.
  */
 export function unheededOptions(options: Readonly<Record<string, unknown>>): string[] {
   const { host, port, path, sentinels } = options

@@ -7,9 +7,10 @@ type Callback = (error: unknown, text?: unknown) => void
 type Internals = RedisClient & { info(callback?: Callback): Promise<unknown> }
 
 /**
- * ioredis asks a new connection for INFO, to see whether the server is loading its data, and takes any error for a reason
- * not to connect. Proxies and managed services may not have the command, or not for this user: then there is nothing to
- * wait for, and its role is asked for in other ways.
+ * Lets a client connect to a server that does not allow INFO. ioredis sends INFO on a new connection, to see whether
+ * the server is loading its data, and treats any error as a failure to connect. Proxies and managed services may not
+ * have the command, or not for this user. Then there is no loading to wait for, and the role is found out in other
+ * ways.
  */
 export function connectWithoutInfo(client: RedisClient): void {
   if (client.status === 'ready') return
@@ -27,10 +28,11 @@ export function connectWithoutInfo(client: RedisClient): void {
 }
 
 /**
- * A server that refuses a connection says why and hangs up. A command that ioredis sends as soon as it is connected may
- * fail before that is read: then Node reads no more, and closes the socket. Here it reads for another turn of the loop.
+ * Makes sure that the server's reason is read when it refuses a connection. Such a server sends the reason and closes
+ * the connection. A command that ioredis sends right after connecting may fail before the reason is read. Node then
+ * stops reading and closes the socket. This lets the socket read for another turn of the event loop.
  *
- * To be called once the socket is connected.
+ * Call it once the socket is connected.
  */
 export function hearRefusal(client: RedisClient): void {
   const stream = client.stream as Stream | undefined
@@ -47,13 +49,13 @@ export function hearRefusal(client: RedisClient): void {
       if (!stream.destroyed) stream.read()
       destroy.call(stream, error)
     }
-    // Two: ioredis writes in the poll phase, behind which comes the first.
+    // Two turns: ioredis writes in the poll phase, and the first turn ends right after that phase.
     systemClock.turn(() => systemClock.turn(end))
     return this
   }
 }
 
-/** Private to Node: where it notes that it is not to read any more. */
+/** Private to Node: records that the stream must not read any more. */
 type Stream = Socket & { readonly _readableState?: { errored: unknown } }
 
 const isHangUp = (error: unknown): boolean =>

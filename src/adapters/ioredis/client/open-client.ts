@@ -4,6 +4,7 @@ import { badOptions } from '../../../api/resolve-options.ts'
 import { hostPort } from '../../../api/wording.ts'
 import { onAbort } from '../../../runtime/abort.ts'
 import { closeSocket, isHealthy } from '../../../sockets/socket-state.ts'
+import { SHOWN_BRIEFLY } from './brief.ts'
 import { destroyClient, isRedisClient, sentinelError, streamOf, watchSentinels } from './client.ts'
 import { forceOptions } from './client-options.ts'
 import type { RedisClient } from './client-types.ts'
@@ -12,18 +13,18 @@ import { connectWithoutInfo, hearRefusal } from './handshake.ts'
 import { guardReplies } from './reply-guard.ts'
 import { keepInfo } from './role.ts'
 
-/** Clients that some pool of this process owns or has owned. */
+/** Clients that a pool of this process owns or has owned. */
 const taken = new WeakSet<RedisClient>()
 
 /**
- * Makes a client and waits until it is ready.
+ * Creates a client and waits until it is ready.
  *
- * Rejects with the very error that ioredis reported: any `error` event before the client is ready is a failure, as
- * ioredis goes on without the database or the password that it was to use. On every way out but success the socket is
- * closed in the same tick.
+ * Rejects with the error that ioredis reported. Any `error` event before the client is ready counts as a failure,
+ * because ioredis otherwise continues without the database or the password that it was told to use. Whenever this
+ * fails, the socket is closed in the same tick.
  *
- * @throws PoolError `POOL_CONNECT_FAILED` if there was no error, only silence (until the signal) or a close;
- * `POOL_BAD_OPTIONS` if `make` gave what cannot be pooled
+ * @throws PoolError `POOL_CONNECT_FAILED` if no error was reported, only silence until the signal, or a close;
+ * `POOL_BAD_OPTIONS` if `make` returned something that cannot be pooled
  */
 export async function openClient<R extends RedisClient>(
   make: () => R,
@@ -38,7 +39,7 @@ export async function openClient<R extends RedisClient>(
   return client
 }
 
-/** Makes the client ours, or ends it. */
+/** Takes the client into the pool's ownership, or ends it. */
 function adopt<R extends RedisClient>(client: R, isTerse: boolean): R {
   if (!isRedisClient(client))
     throw badOptions([`the function must return an ioredis client, ${whatIs(client)}`])
@@ -50,7 +51,7 @@ function adopt<R extends RedisClient>(client: R, isTerse: boolean): R {
   taken.add(client)
   client.on('error', onFault)
   watchErrorReplies(client)
-  // Before that, ioredis gives it a new queue.
+  // Installed at `connect`, because ioredis gives the client a new queue before that.
   client.once('connect', onConnect)
   if (client.status === 'connect' || client.status === 'ready') guardReplies(client)
   watchSentinels(client)
@@ -62,10 +63,10 @@ function adopt<R extends RedisClient>(client: R, isTerse: boolean): R {
     destroyClient(client)
     throw error
   }
-  return client
+  return Object.defineProperties(client, SHOWN_BRIEFLY)
 }
 
-/** Describes what came in place of a client, and ends it if it may hold a connection. */
+/** Describes a value that is not a client, and ends it if it may hold a connection. */
 function whatIs(value: unknown): string {
   const other = value as { isCluster?: unknown; then?: unknown } & RedisClient
   if (other?.isCluster === true) {
@@ -83,7 +84,10 @@ function whatIs(value: unknown): string {
   return value === null || typeof value !== 'object' ? `not ${value}` : 'not some other object'
 }
 
-/** Once and for all: ioredis goes on as `ready` after a reply that nobody asked for, and shifts the ones that follow. */
+/**
+ * Ends the client for good. After a reply that matches no command, ioredis would stay `ready` and give every later
+ * reply to the wrong command.
+ */
 function onFault(this: RedisClient): void {
   destroyClient(this)
 }
@@ -110,11 +114,11 @@ function ready(client: RedisClient, signal: AbortSignal): Promise<void> {
     }
     const onError = (error: unknown): void => {
       settle()
-      // Here and not where the promise is awaited: the socket must not outlive this tick.
+      // Must happen here, not where the promise is awaited: the socket must not outlive this tick.
       destroyClient(client)
       const deeper = sentinelError(client)
       if (deeper !== undefined && error instanceof Error) error.cause ??= deeper
-      // What the server says comes before the end of the socket, which may be all that ioredis tells of.
+      // The server's reason arrives before the end of the socket, which may be all that ioredis reports.
       const refused = refusalOf(client) !== undefined && !isReplyError(error) && !isPoolError(error)
       reject(refused ? failed(client, messageOf(error), error) : error)
     }
@@ -124,7 +128,7 @@ function ready(client: RedisClient, signal: AbortSignal): Promise<void> {
       onError(failed(client, `given up ${progress(client)} (${messageOf(signal.reason)})`, signal.reason))
     const onReady = (): void => {
       const stream = streamOf(client)
-      // ioredis 5 also becomes ready on a socket that has ended.
+      // ioredis 5 also becomes ready on a socket that has already ended.
       if (stream === undefined || !isHealthy(stream)) onEnd()
       else {
         stream.once('end', onPeerClosed)
@@ -140,7 +144,7 @@ function ready(client: RedisClient, signal: AbortSignal): Promise<void> {
     if (client.status === 'ready') onReady()
     else if (client.status === 'wait') {
       client.connect().catch((reason: unknown) => {
-        // The true cause was an event before this. Without one, it says no more than that the connection closed.
+        // The true cause was an earlier event. Without one, this error only says that the connection was closed.
         if (!settled) onEnd(reason)
       })
     } else if (client.status !== 'connecting' && client.status !== 'connect') {
@@ -164,7 +168,7 @@ export function failed(client: RedisClient, what: string, cause: unknown): PoolE
   )
 }
 
-/** How far connecting has come. */
+/** Describes how far connecting has got. */
 function progress(client: RedisClient): string {
   const stream = streamOf(client)
   if (stream === undefined) return 'before there was a socket'

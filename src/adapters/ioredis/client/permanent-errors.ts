@@ -1,6 +1,6 @@
 import { isReplyError } from './error-replies.ts'
 
-/** Replies to a new connection that the next one would get as well, and what to do about each. */
+/** Replies that every new connection would get as well, with advice for each. */
 const PERMANENT: readonly (readonly [reply: RegExp, advice: string])[] = [
   [/^WRONGPASS\b|^ERR invalid password/i, 'Mend the username or the password'],
   [
@@ -15,13 +15,13 @@ const PERMANENT: readonly (readonly [reply: RegExp, advice: string])[] = [
   ],
 ]
 
-/** How many errors behind one another are looked at. */
+/** How many nested causes are checked. */
 const DEPTH = 5
 
 /**
- * Is this failure to connect one that trying again does not mend?
+ * Checks whether this failure to connect will not go away by trying again.
  *
- * @returns what to do about it, or false
+ * @returns what to do about it, or false if trying again may help
  */
 export function permanentAdvice(error: unknown): string | false {
   let cause = error

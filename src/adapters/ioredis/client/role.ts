@@ -4,15 +4,15 @@ import { connectorOf } from './client.ts'
 import type { RedisClient } from './client-types.ts'
 import { isUnsupported } from './error-replies.ts'
 
-/** What the server said of itself when the connection was made: fields of INFO, all of them text. */
+/** What the server reported about itself when the connection was made: the fields of INFO, all as text. */
 export type Info = Readonly<Record<string, string | undefined>>
 
 const infos = new WeakMap<RedisClient, Info>()
 
 /**
- * Keeps the reply to the INFO that ioredis sends before it calls a client ready: it costs nothing more to know whether
- * this is a primary, and how many clients the server takes. By way of sentinels, ioredis itself would compare the role
- * and then close the connection without a reason.
+ * Keeps the reply to the INFO that ioredis sends before a client is ready. So it costs nothing to know whether the
+ * server is a primary and how many clients it accepts. With sentinels, ioredis would check the role itself and close
+ * the connection without giving a reason.
  */
 export function keepInfo(client: RedisClient): void {
   const connector = connectorOf(client)
@@ -26,8 +26,8 @@ export function keepInfo(client: RedisClient): void {
 export const infoOf = (client: RedisClient): Info => infos.get(client) ?? {}
 
 /**
- * Refuses a connection whose server has the wrong role. A user who may not ask for it by INFO may still ask by HELLO,
- * which Redis lets everybody do; where that is not known either, the connection is taken.
+ * Refuses a connection whose server has the wrong role. If INFO is denied, it tries HELLO, which Redis allows
+ * everybody. If neither works, the connection is accepted.
  *
  * @returns whether the role is known, if it matters
  * @throws PoolError `POOL_CONNECT_FAILED`
@@ -53,7 +53,7 @@ export async function checkRole(client: RedisClient, wanted: WantedRole): Promis
 const hasLostPrimary = ({ role, master_link_status: link }: Info): boolean =>
   role === 'slave' && link === 'down'
 
-/** A replica that has lost its primary may refuse to serve, by its settings: any command tells. */
+/** A replica that has lost its primary may be configured to refuse all commands, so any command shows it. */
 async function checkService(client: RedisClient): Promise<void> {
   try {
     await client.ping()
@@ -63,10 +63,10 @@ async function checkService(client: RedisClient): Promise<void> {
 }
 
 /**
- * Asks the server of a live connection whether it is still the right one.
+ * Asks the server of an open connection whether it still has the right role.
  *
- * @returns why it is not
- * @throws if it cannot be told, or by the reply that tells
+ * @returns why it has not, or undefined
+ * @throws if the role cannot be found out, or with the error reply that shows the wrong role
  */
 export async function wrongRole(client: RedisClient, wanted: WantedRole): Promise<string | undefined> {
   const asked = [client.call('INFO', 'replication'), client.ping()].map(reply =>
@@ -83,7 +83,7 @@ function unlessUnsupported(error: unknown): void {
   if (!isUnsupported(error)) throw error
 }
 
-/** What cannot be known is said, so that nobody counts on it. */
+/** The warning for a server whose role cannot be found out, so that nobody relies on the check. */
 export function roleUnknown(client: RedisClient, wanted: WantedRole): string {
   const refusal = refusals.get(client)
   const why = refusal === undefined ? 'it hangs up at what it does not know' : messageOf(refusal)
@@ -103,7 +103,7 @@ function addressOf(client: RedisClient): string {
   return String(path ?? `${remoteAddress}:${remotePort}`)
 }
 
-/** What was said to HELLO. */
+/** The error replies to HELLO. */
 const refusals = new WeakMap<RedisClient, unknown>()
 
 async function askRole(client: RedisClient): Promise<string | undefined> {

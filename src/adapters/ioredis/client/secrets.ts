@@ -1,18 +1,20 @@
 import type { Command } from './client-types.ts'
 
-/** Commands whose arguments may be passwords. In lower case, as ioredis spells them. */
-const SECRET: ReadonlySet<string> = new Set(['acl', 'auth', 'config', 'hello', 'migrate'])
+/**
+ * Commands whose arguments may be passwords, in lower case as ioredis spells them. `SENTINEL SET … auth-pass` and
+ * `MODULE LOADEX … CONFIG` are the reason for the last two.
+ */
+const SECRET: ReadonlySet<string> = new Set('acl auth config hello migrate module sentinel'.split(' '))
 
 /** May the arguments of this command be passwords? */
 export const isSecret = (name: string): boolean => SECRET.has(name) || SECRET.has(name.toLowerCase())
 
-/** What stands in the place of arguments. */
+/** The text that replaces arguments. */
 const HIDDEN = '(hidden)'
 
 /**
- * Takes the arguments out of the error that such a command is answered by: ioredis attaches them, and a server quotes
- * them, as in "unknown command 'AUTH', with args beginning with: …". Whoever logs the error, or reads it as the cause of
- * another, sees which command failed and why.
+ * Removes the arguments from the error reply to such a command. ioredis attaches them, and servers quote them, as in
+ * "unknown command 'AUTH', with args beginning with: …". A reader of the error still sees which command failed and why.
  */
 export function hideSecrets(error: Error, { name, args }: Pick<Command, 'name' | 'args'>): void {
   const failed = error as Error & { command?: { name?: unknown; args?: unknown } }
@@ -22,11 +24,11 @@ export function hideSecrets(error: Error, { name, args }: Pick<Command, 'name' |
   if (hidden === message) return
   const { stack } = error
   error.message = hidden
-  // It was written when the error was made, and begins with the message.
+  // The stack was formatted when the error was created, and begins with the message.
   if (typeof stack === 'string') error.stack = stack.split(message).join(hidden)
 }
 
-/** The command of this error, if it has one, is looked at; and its causes. */
+/** Hides the arguments in an error and in all its causes. */
 export function hideSecretsWithin(error: unknown, depth = 5): void {
   if (!(error instanceof Error) || depth === 0) return
   const { command } = error as { command?: { name?: unknown; args?: unknown } }
@@ -38,7 +40,7 @@ export function hideSecretsWithin(error: unknown, depth = 5): void {
     if (Array.isArray(list)) for (const inner of list) hideSecretsWithin(inner, depth - 1)
 }
 
-/** Whatever the command is rejected with, also when its connection is lost, does not have its arguments. */
+/** Hides the arguments in any error that the command is rejected with, including the one for a lost connection. */
 export function hideInRejection(command: Command): void {
   const { reject } = command
   command.reject = function (this: Command, error) {
@@ -47,10 +49,10 @@ export function hideInRejection(command: Command): void {
   }
 }
 
-/** Names that commands and servers use, and which say nothing. */
+/** Words that commands and servers use, which reveal nothing. */
 const KEYWORD = /^(?:auth2?|setname|default|setuser|get|set|copy|replace|keys|\d)$/i
 
-/** The arguments that could be secrets, the longest first: one may be part of another. */
+/** The arguments that could be secrets, longest first, because one may contain another. */
 function words(args: readonly unknown[]): string[] {
   return args
     .flat()
@@ -59,7 +61,7 @@ function words(args: readonly unknown[]): string[] {
     .sort((a, b) => b.length - a.length)
 }
 
-/** Shorter ones are looked for in quotes alone: they would be found in the middle of words. */
+/** Secrets shorter than this are only replaced inside quotes, because they could occur in the middle of other words. */
 const SHORT = 4
 
 function hide(message: string, secrets: readonly string[]): string {

@@ -3,16 +3,16 @@ import { destroyClient } from './client.ts'
 import type { RedisClient } from './client-types.ts'
 
 /**
- * Some proxies (twemproxy) do not reply to a command that they do not have, but hang up. So where a server hangs up at the
- * handshake without a word, a client is made that sends nothing but AUTH and SELECT by itself, and asked for something that
- * every server has. If that is answered, all clients of the pool are made like this: they are not asked for INFO, HELLO,
- * CONFIG or PING any more.
+ * Whether clients of a pool send only AUTH and SELECT on their own. Some proxies (twemproxy) do not reply to a command
+ * that they do not have, but close the connection. So if a server closes the connection during the handshake without a
+ * reason, a terse client is tried and sends a command that every server has. If that is answered, all clients of the
+ * pool become terse: they send no INFO, HELLO, CONFIG or PING any more.
  */
 export interface Terseness {
   isTerse: boolean
 }
 
-/** Has the server ended the connection during the handshake, without a word against it? */
+/** Has the server closed the connection during the handshake without giving a reason? */
 export function isHangUp(error: unknown): boolean {
   const { code } = error as { code?: unknown }
   if (isPoolError(error))
@@ -22,10 +22,13 @@ export function isHangUp(error: unknown): boolean {
   return code === 'ECONNRESET' || code === 'EPIPE'
 }
 
-/** A key that nobody has. */
+/** A key that nobody uses. */
 const NO_KEY = 'lifeguard-pool:nobody-has-this'
 
-/** Asks for something that every server, and every proxy before one, has. @returns whether there is an answer */
+/**
+ * Sends a command that every server and every proxy has.
+ * @returns whether there was an answer
+ */
 export async function answers(client: RedisClient): Promise<boolean> {
   try {
     return typeof (await client.call('EXISTS', NO_KEY)) === 'number'
@@ -34,7 +37,7 @@ export async function answers(client: RedisClient): Promise<boolean> {
   }
 }
 
-/** Opens a client, again with fewer words if the server hangs up. */
+/** Opens a client. If the server closes the connection, tries again with a terse client. */
 export async function openTersely<R extends RedisClient>(
   terseness: Terseness,
   open: (isTerse: boolean) => Promise<R>,

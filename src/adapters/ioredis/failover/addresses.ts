@@ -10,7 +10,7 @@ export const isSameAddress = (a: Address, b: Address): boolean => a.host === b.h
 
 export const inWords = ({ host, port }: Address): string => hostPort(host, port)
 
-/** Where the connection of a client leads, in numbers. */
+/** The address at the other end of a client's connection, as an IP address. */
 export function remoteOf(client: RedisClient): Address {
   const { remoteAddress = '', remotePort = 0 } = client.stream
   return { host: remoteAddress.replace(/^::ffff:/, ''), port: remotePort }

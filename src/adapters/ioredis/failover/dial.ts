@@ -5,16 +5,16 @@ import { type Address, inWords } from './addresses.ts'
 
 /** One attempt to connect. */
 export class Dial {
-  /** Aborted when it is given up, or called off. */
+  /** Aborted when this attempt is cancelled, or the connection is no longer wanted. */
   readonly signal: AbortSignal
-  /** Of whoever wants the connection. */
+  /** The signal of the caller that wants the connection. */
   readonly outer: AbortSignal
-  /** Servers that it, and the attempts before it, have been led to. */
+  /** Servers that this attempt and earlier ones tried to reach. */
   readonly tried: Address[]
   /** The server to connect to, whatever the sentinels say. */
   readonly instead: Address | undefined
   wasSlow = false
-  /** Whether it is the pool that has asked the sentinels. */
+  /** Whether the pool asked the sentinels on behalf of the client. */
   isDirected = false
   readonly #abort = new AbortController()
   readonly #stopListening: () => void
@@ -31,7 +31,7 @@ export class Dial {
     return this.outer.aborted
   }
 
-  /** What the promise gives, or undefined as soon as nobody wants the connection any more. */
+  /** Resolves with the value of the promise, or with undefined as soon as the connection is no longer wanted. */
   unlessOver<R>(promise: Promise<R>): Promise<R | undefined> {
     return unlessAborted(this.outer, promise)
   }
@@ -40,7 +40,7 @@ export class Dial {
     this.#abort.abort(error)
   }
 
-  /** It gets nowhere, and there is another server to try. */
+  /** Cancels the attempt because it makes no progress and there is another server to try. */
   tooSlow(other: Address): void {
     this.wasSlow = true
     this.callOff(new PoolError('POOL_CONNECT_FAILED', `a sentinel names ${inWords(other)} as well`))
@@ -52,8 +52,8 @@ export class Dial {
 }
 
 /**
- * Is that about the server that a dial was led to, so that another may do better? What a server replies (a wrong password)
- * the next one will reply, too.
+ * Does the error concern the server that was dialled, so that another server may do better? An error reply, such as a
+ * wrong password, would be the same on the next server.
  */
 export function isAboutServer(error: unknown): boolean {
   const { code, cause } = error as { code?: unknown; cause?: unknown }

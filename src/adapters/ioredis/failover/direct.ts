@@ -3,22 +3,25 @@ import type { RedisClient } from '../client/client-types.ts'
 import type { Address } from './addresses.ts'
 import { fieldsOf, type SentinelClient, type Sentinels } from './sentinels.ts'
 
-/** Who tells a client where to connect to. */
+/** Decides where a client connects to. */
 interface Director {
   /** Asks for the primary. */
   primary(): Promise<Address | undefined>
-  /** The primary as far as it is known. */
+  /** The primary, as far as it is known now. */
   latest(): Address | undefined
   readonly sentinels: Sentinels
-  /** Which sentinel is asked first for a replica. */
+  /** The index of the sentinel that is asked first for a replica. */
   readonly first: number
-  /** @param address - what the sentinels call the server that the client is about to connect to */
+  /**
+   * Called when the client is about to connect.
+   * @param address - the server's address, as the sentinels report it
+   */
   note(address: Address): void
 }
 
 /**
- * ioredis asks one sentinel after the other, always from the first, and takes the word of whoever answers. This has it take
- * the pool's instead.
+ * Makes a client use the addresses that the pool found. On its own, ioredis asks one sentinel after the other, always
+ * starting with the first, and believes the first one that answers.
  */
 export function direct(client: RedisClient, { primary, latest, sentinels, first, note }: Director): void {
   const connector = connectorOf(client)
@@ -39,7 +42,7 @@ export function direct(client: RedisClient, { primary, latest, sentinels, first,
   }
   let failure: unknown
   connector.resolve = async () => {
-    // ioredis asks this once for each sentinel, and all of them have been asked.
+    // ioredis calls this once per sentinel, but the first call has already asked all of them.
     if (failure !== undefined) throw failure
     const address = await primary()
     if (address !== undefined) return named(address)
@@ -47,14 +50,17 @@ export function direct(client: RedisClient, { primary, latest, sentinels, first,
     sentinelsFailed(client, failure)
     throw failure
   }
-  // A client that connects already has asked by itself.
+  // A client that is already connecting has asked the sentinels itself, so its answer is corrected.
   connector.sentinelNatResolve = <A>(address: A): A => {
     const right = latest() ?? (address as Address | null)
     return (right === null ? null : named(right)) as A
   }
 }
 
-/** What a sentinel says of the replicas, in the shape of its reply. Those without a primary may not serve. */
+/**
+ * What a sentinel reports about the replicas, in the shape of its reply. Leaves out replicas that have lost their
+ * primary, because they may refuse to serve, unless there are no others.
+ */
 async function servingReplicas(sentinel: SentinelClient, name: string): Promise<unknown> {
   const replicas = await sentinel.sentinel('slaves', name)
   if (!Array.isArray(replicas)) return replicas

@@ -4,13 +4,13 @@ import { isRedisCommand } from '../handle/command-effects.ts'
 import type { WantedRole } from '../redis-pool-options.ts'
 
 /**
- * Replies by which a server says that it is not the primary any more. An EXEC that is refused names the reason inside, and
- * so did scripts before Redis 7. `UNBLOCKED` has a second meaning, a CLIENT UNBLOCK.
+ * Replies with which a server says that it is no longer the primary. A refused EXEC contains the reason, and so did
+ * scripts before Redis 7. `UNBLOCKED` can also mean a CLIENT UNBLOCK.
  */
 const NO_PRIMARY =
   /^READONLY\b|^UNBLOCKED force unblock\b|^EXECABORT .*: READONLY\b|^ERR Error running script\b.*-READONLY\b/
 
-/** Replies by which a server says that it serves nobody now, or not this connection. */
+/** Replies with which a server says that it serves nobody at present, or not this connection. */
 const NO_SERVICE =
   /^(?:MASTERDOWN|LOADING|NOAUTH)\b|^EXECABORT .*: (?:MASTERDOWN|LOADING|NOAUTH)\b|^ERR Error running script\b.*-MASTERDOWN\b/
 
@@ -19,15 +19,15 @@ export const condemns = (error: unknown, wanted: WantedRole): error is Error =>
   isReplyError(error) &&
   (NO_SERVICE.test(error.message) || (wanted === 'primary' && NO_PRIMARY.test(error.message)))
 
-/** Hears of replies that condemn a connection. */
+/** Is called with error replies after which a connection must not be lent again. */
 export interface ReplyListener {
-  /** The server has said so itself. */
+  /** The server itself sent the reply. */
   lost(error: Error): void
-  /** It may have been said by a script, or a module: they can make any reply. */
+  /** A script or a module may have sent the reply: they can return anything. */
   doubtful(error: Error): void
 }
 
-/** Watches the error replies of a client, whoever they are for. */
+/** Watches all error replies of a client. */
 export function watchReplies(client: RedisClient, wanted: WantedRole, listener: ReplyListener): void {
   onErrorReply(client, (error: Error, { name }: Command) => {
     if (!condemns(error, wanted)) return

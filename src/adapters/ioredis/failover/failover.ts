@@ -12,61 +12,63 @@ import { KnownPrimary } from './known-primary.ts'
 import { SentinelWatch } from './sentinel-watch.ts'
 import { Sentinels, type SentinelTarget } from './sentinels.ts'
 
-/** What failover needs of the pool. */
+/** What failover needs from the pool. */
 export interface FailoverHost {
   readonly name: string
   purge(reason: string): void
 }
 
-/** What is known of a client that is connected. */
+/** What is known about a connected client. */
 export interface ClientState {
   readonly isLent: boolean
   fault: string | undefined
 }
 
 /**
- * Purges because of a reply come no faster than this, in milliseconds: where a server's role cannot be asked, each new
- * connection to a demoted one would have the pool purged again.
+ * The shortest time between two purges because of an error reply. If a server's role cannot be found out, each new
+ * connection to a demoted server would otherwise make the pool purge again. Milliseconds.
  */
-const CALM_MILLIS = 1000
+const PURGE_PAUSE_MILLIS = 1000
 
-/** How long a dial waits for the sentinels to replace a primary that is not to be reached. Milliseconds. */
+/** How long a dial waits for the sentinels to replace an unreachable primary. Milliseconds. */
 const SWITCH_MILLIS = 1000
-/** They are asked again this often while a dial waits, or gets nowhere. Milliseconds. */
+/** How often the sentinels are asked again while a dial waits or makes no progress. Milliseconds. */
 const ASK_AGAIN_MILLIS = 250
-/** A dial begins again at most this often, whatever the sentinels say. */
+/** A dial starts again at most this often, whatever the sentinels say. */
 const MOST_ATTEMPTS = 10
 
-/** Sees to it that the clients of a pool lead to the right server, also when that becomes another. */
+/** Makes the clients of a pool connect to the right server, also after a failover. */
 export class Failover {
   readonly clients = new Map<RedisClient, ClientState>()
-  /** Connections dialled under an earlier number lead to a server that has been found to be the wrong one. */
+  /**
+   * Increases with each failover. Connections dialled under an earlier number lead to a server that turned out wrong.
+   */
   epoch = 0
   readonly #host: FailoverHost
   readonly #dials = new Set<Dial>()
-  /** Connections that are being made, whether a dial is under way or the sentinels are being asked for the next. */
+  /** How many connections are wanted, counting dials in progress and those that wait for the sentinels. */
   #wanted = 0
   #purgedAt = Number.NEGATIVE_INFINITY
   #sentinels: Sentinels | undefined
   #watch: SentinelWatch | undefined
   readonly #known = new KnownPrimary()
-  /** What the sentinels called the server of a client. */
+  /** The server of each client, under the address that the sentinels gave it. */
   readonly #named = new WeakMap<RedisClient, Address>()
-  /** How often the sentinels have named another primary, and who waits for them to. */
+  /** How often the sentinels have named another primary, and the callbacks that wait for the next time. */
   #switches = 0
   readonly #awaiting = new Set<() => void>()
-  /** How often replicas have been looked for in vain: each time another sentinel is asked first. */
+  /** How often a connect to a replica has failed. Each time, another sentinel is asked first. */
   #failures = 0
 
   constructor(host: FailoverHost) {
     this.#host = host
   }
 
-  /** Has a new client ask the sentinels by way of the pool, which knows more than any of them. */
+  /** Makes a new client ask the sentinels through the pool, which knows more than a single sentinel. */
   direct(client: RedisClient, target: SentinelTarget | undefined, dial: Dial): void {
     if (target === undefined) return
     this.#sentinels ??= new Sentinels(target)
-    // Otherwise it has begun to ask by itself, and would do so again.
+    // A client in another state has already asked the sentinels itself, and would do so again.
     dial.isDirected = client.status === 'wait'
     direct(client, {
       primary: async () => {
@@ -84,8 +86,8 @@ export class Failover {
   }
 
   /**
-   * Runs a dial. By way of sentinels, one that leads to the wrong server is called off when they name another; and one that
-   * failed has them all asked again, and waits a while for a switch: then it begins again, at once.
+   * Runs a dial. With sentinels, a dial to the wrong server is cancelled when they name another one, and starts again
+   * at once. If a dial fails, all sentinels are asked again, and for a while it waits for a switch.
    */
   async dial<R>(signal: AbortSignal, run: (dial: Dial) => Promise<R>): Promise<R> {
     this.#wanted += 1
@@ -93,7 +95,7 @@ export class Failover {
       return await this.#attempts(signal, run)
     } finally {
       this.#wanted -= 1
-      // Nobody waits for what the sentinels say any more. Otherwise it may be of use to those who listen.
+      // Nobody waits for the sentinels' answers any more. If the signal is not aborted, the watch may still use them.
       if (this.#wanted === 0 && signal.aborted) this.#sentinels?.giveUp()
     }
   }
@@ -102,19 +104,19 @@ export class Failover {
     const tried: Address[] = []
     let instead: Address | undefined
     for (let attempt = 1; ; attempt += 1) {
-      const heard = this.#switches
+      const switches = this.#switches
       const dial = new Dial(signal, tried, instead)
       try {
         const client = await this.#dial(dial, run)
-        if (instead !== undefined && this.#switches === heard) this.#switched(this.#known.replace(instead))
+        if (instead !== undefined && this.#switches === switches) this.#switched(this.#known.replace(instead))
         return client
       } catch (error) {
         if (signal.aborted || attempt === MOST_ATTEMPTS) throw error
         instead = undefined
-        if (this.#switches !== heard) continue
+        if (this.#switches !== switches) continue
         if (!dial.wasSlow && !isAboutServer(error)) throw error
         instead = await this.#another(dial)
-        if (instead === undefined && this.#switches === heard && !this.#tryReplica(attempt)) throw error
+        if (instead === undefined && this.#switches === switches && !this.#tryReplica(attempt)) throw error
       }
     }
   }
@@ -122,7 +124,7 @@ export class Failover {
   async #dial<R>(dial: Dial, run: (dial: Dial) => Promise<R>): Promise<R> {
     this.#dials.add(dial)
     let timer: Timer | undefined
-    // The server that they named may be silent, or behind a partition.
+    // The server that the sentinels named may be silent, or behind a partition.
     const askAgain = (): void => {
       timer = systemClock.after(ASK_AGAIN_MILLIS, async () => {
         const other = await this.#ask(true, dial.tried)
@@ -141,22 +143,25 @@ export class Failover {
     }
   }
 
-  /** A dial has failed. @returns another server to try; or undefined, perhaps after a switch */
+  /**
+   * Called when a dial has failed.
+   * @returns another server to try; or undefined, perhaps after a switch
+   */
   async #another(dial: Dial): Promise<Address | undefined> {
     if (this.#sentinels?.target.toPrimary !== true) return undefined
-    const heard = this.#switches
+    const switches = this.#switches
     const until = systemClock.now() + SWITCH_MILLIS
     for (;;) {
       const other = await dial.unlessOver(this.#ask(true, dial.tried))
-      if (other !== undefined || this.#switches > heard || dial.isOver) return other
+      if (other !== undefined || this.#switches > switches || dial.isOver) return other
       if (this.#known.address === undefined || systemClock.now() >= until) return undefined
       await this.#switchWithin(ASK_AGAIN_MILLIS, dial)
-      this.#rest()
-      if (this.#switches > heard) return undefined
+      this.#stopIfUnneeded()
+      if (this.#switches > switches) return undefined
     }
   }
 
-  /** Whether to look for a replica again: the next sentinel is asked first. */
+  /** Decides whether to look for a replica again, which asks the next sentinel first. */
   #tryReplica(attempt: number): boolean {
     if (this.#sentinels?.target.toPrimary !== false) return false
     this.#failures += 1
@@ -174,7 +179,7 @@ export class Failover {
       const timer = systemClock.after(millis, over)
       const stop = onAbort(dial.outer, over)
       this.#awaiting.add(over)
-      // It has ended with the last of the connections.
+      // The watch ended with the last connection.
       this.#watch?.start()
     })
   }
@@ -183,8 +188,8 @@ export class Failover {
    * Asks all sentinels for the primary.
    *
    * @param tried - servers that could not be reached
-   * @returns another one to try: as long as there are connections to the known one, it is not given up for less than a
-   * switch
+   * @returns another server to try; undefined while there are connections to the known primary, because then only a
+   * switch replaces it
    */
   async #ask(thorough: boolean, tried?: readonly Address[]): Promise<Address | undefined> {
     const sentinels = this.#sentinels
@@ -196,7 +201,7 @@ export class Failover {
     return this.#known.alternative(poll.answers, tried)
   }
 
-  /** A client is connected. The sentinels are listened to as long as there are any. */
+  /** Called when a client is connected. The pool listens to the sentinels as long as it has clients. */
   opened(client: RedisClient, state: ClientState): void {
     this.clients.set(client, state)
     client.once('end', () => this.closed(client))
@@ -206,17 +211,17 @@ export class Failover {
   }
 
   closed(client: RedisClient): void {
-    if (this.clients.delete(client)) this.#rest()
+    if (this.clients.delete(client)) this.#stopIfUnneeded()
   }
 
-  /** The sentinels are listened to as long as there is something to hear for. */
-  #rest(): void {
+  /** Stops listening to the sentinels once there is no client and nobody waits for a switch. */
+  #stopIfUnneeded(): void {
     if (this.clients.size > 0 || this.#awaiting.size > 0) return
     this.#watch?.stop()
     if (this.#wanted === 0) this.#sentinels?.giveUp()
   }
 
-  /** By the name that the sentinels gave it, or by its address. */
+  /** Compares by the address that the sentinels gave the server, or by its IP address. */
   #leadsTo(client: RedisClient, to: Address): boolean {
     const named = this.#named.get(client)
     if (named !== undefined) return isSameAddress(named, to)
@@ -225,15 +230,15 @@ export class Failover {
   }
 
   /**
-   * A connection of this epoch has been told that its server is not the right one. Where a primary is wanted, whoever is
-   * first has the pool purged; the others that lost the same server say nothing new. Replicas are many: then it is only
-   * about the connections to the same one.
+   * Called when an error reply shows that a connection of this epoch leads to the wrong server. If a primary is wanted,
+   * the first such reply purges the pool. Those of other connections to the same server say nothing new. A replica is
+   * one of several, so only the connections to that replica are affected.
    */
   condemned(client: RedisClient, wanted: WantedRole, epoch: number, error: Error): void {
     const reason = `the server replied: ${messageOf(error)}`
     if (wanted === 'primary') {
       const now = systemClock.now()
-      if (epoch !== this.epoch || now - this.#purgedAt < CALM_MILLIS) return
+      if (epoch !== this.epoch || now - this.#purgedAt < PURGE_PAUSE_MILLIS) return
       this.#purgedAt = now
       this.#newEpoch(reason)
       return
@@ -248,8 +253,9 @@ export class Failover {
   }
 
   /**
-   * The connections that are lent are cut, and not waited for: the old primary may hang, and hold its borrowers for
-   * ever; or live on behind a partition, and take writes that will be lost. Those to replicas may be finished.
+   * Cuts lent connections as well, without waiting for them. The old primary may hang and hold its borrowers for ever,
+   * or it may live on behind a partition and accept writes that will be lost. Connections to replicas may finish their
+   * work.
    */
   #switched(to: Address | undefined): void {
     if (to === undefined) return

@@ -3,16 +3,17 @@ import { type Address, isSameAddress } from './addresses.ts'
 import { type Answer, type Poll, votesFor } from './sentinels.ts'
 
 /**
- * So long the primary of a switch is kept to, whatever sentinels say that know of no later one: they hear of a switch a
- * second or two after one another, and one behind a partition goes on naming the old one. Milliseconds.
+ * After a switch, the new primary is kept for this long against sentinels that do not know of a later switch. Sentinels
+ * hear of a switch one or two seconds after one another, and one behind a partition keeps naming the old primary.
+ * Milliseconds.
  */
 const KEPT_MILLIS = 10_000
 
 /**
- * The primary, as far as the sentinels have been heard. One that is behind must not bring back a server that has been
- * replaced: each failover has a number, and whoever knows of a later one is right. A sentinel that has forgotten its
- * number (its state was lost, or reset) is believed if all of them say the same; or most of them, and none has confirmed the
- * other for a while.
+ * The primary, according to the sentinels' answers so far. An outdated sentinel must not bring back a server that has
+ * been replaced. Every failover has a number (epoch), and the answer with the higher epoch is right. A sentinel may
+ * have lost its epoch, because its state was lost or reset. Such answers are believed if all sentinels agree, or if a
+ * majority agrees and no sentinel has confirmed the known primary for a while.
  */
 export class KnownPrimary {
   #address: Address | undefined
@@ -23,13 +24,13 @@ export class KnownPrimary {
     return this.#address
   }
 
-  /** Is the sentinel that says so behind? */
+  /** Does this answer come from a sentinel that missed a later failover? */
   isOutdated({ address, epoch }: Answer): boolean {
     if (this.#address === undefined || isSameAddress(address, this.#address)) return false
     return epoch === undefined || epoch <= this.#epoch
   }
 
-  /** @returns the new primary, if there was another before */
+  /** @returns the new primary, if it replaces another one */
   learn({ answers, asked }: Poll): Address | undefined {
     const best = bestOf(answers)
     if (best === undefined) return undefined
@@ -39,28 +40,28 @@ export class KnownPrimary {
       const votes = votesFor(best, answers)
       const isQuiet = systemClock.now() - this.#confirmedAt > KEPT_MILLIS
       if (votes !== asked && !(votes * 2 > asked && isQuiet)) return undefined
-      // They count anew.
+      // The sentinels count their failovers from the beginning again.
       this.#epoch = Number.NEGATIVE_INFINITY
     }
     return this.#set(best.address, best.epoch ?? this.#epoch)
   }
 
   /**
-   * A sentinel has told of a switch as it happened. One that only now learns of an earlier switch does so as well.
+   * Handles a switch that a sentinel announced. A sentinel that only now learns of an earlier switch announces it too.
    *
-   * @returns the new primary, if it is new; undefined where all of them should rather be asked
+   * @returns the new primary, if it is new; undefined if all sentinels should be asked instead
    */
   switched(from: Address, to: Address): Address | undefined {
     this.#address ??= from
     if (!isSameAddress(from, this.#address)) return undefined
-    // At least the next number, but less than that of the switch after it.
+    // Later than the known epoch, but earlier than that of the next switch.
     return this.#set(to, this.#epoch + 0.5)
   }
 
   /**
-   * Another server than the known one, of those that no sentinel has heard to be replaced.
+   * Returns another server than the known primary, among those that no sentinel reports as replaced.
    *
-   * @param tried - servers that are not meant
+   * @param tried - servers to leave out
    */
   alternative(answers: readonly Answer[], tried: readonly Address[]): Address | undefined {
     const fresh = answers.filter(
@@ -70,7 +71,7 @@ export class KnownPrimary {
     return bestOf(fresh)?.address
   }
 
-  /** The known one could not be reached, and a connection to this one, which is a primary, has been made. */
+  /** Called when the known primary could not be reached, and a connection to this one, which is a primary, was made. */
   replace(address: Address): Address | undefined {
     return this.#set(address, this.#epoch)
   }
@@ -88,7 +89,7 @@ export class KnownPrimary {
   }
 }
 
-/** The answer of whoever knows of the latest failover; of several alike, what most of them say. */
+/** The answer with the highest epoch; among equal ones, the address that most sentinels name. */
 function bestOf(answers: readonly Answer[]): Answer | undefined {
   const rank = ({ epoch = Number.NEGATIVE_INFINITY }: Answer): number => epoch
   return [...answers].sort((a, b) => rank(b) - rank(a) || votesFor(b, answers) - votesFor(a, answers))[0]

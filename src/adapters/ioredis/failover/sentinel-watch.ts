@@ -8,26 +8,32 @@ import type { KnownPrimary } from './known-primary.ts'
 import type { Answer, SentinelClient, Sentinels } from './sentinels.ts'
 
 const SWITCH = '+switch-master'
-/** How often a sentinel is asked whether it still lives: one that hangs tells of no switch, and writes would be lost. */
+/**
+ * How often the sentinel is asked whether it is alive. One that hangs would not report a switch, and writes would be
+ * lost. Milliseconds.
+ */
 const ASK_MILLIS = 500
-/** So long it has to answer. After a stall of this process another one is listened to, which does no harm. */
+/**
+ * How long it may take to answer. After a stall of this process the watch moves to another sentinel, which does no
+ * harm. Milliseconds.
+ */
 const ANSWER_MILLIS = 500
-/** A sentinel that takes longer to be ready is passed over. */
+/** A sentinel that takes longer to become ready is skipped. Milliseconds. */
 const CONNECT_MILLIS = 2000
-/** The pause after all sentinels have been tried in vain, at first and at most. */
+/** The first and the longest pause after all sentinels have failed. Milliseconds. */
 const FIRST_PAUSE = 100
 const LONGEST_PAUSE = 2000
 
 /**
- * Hears from one sentinel, whichever is to be had and knows what the pool knows, that another server has become the
- * primary. One for a whole pool; holds no process alive. When it comes back after it had lost its sentinel, it asks what it
- * may have missed.
+ * Listens to one sentinel for the news that another server has become the primary. It uses any sentinel that is
+ * reachable and not outdated. There is one watch per pool, and it does not keep the process alive. After it has lost
+ * its sentinel, it asks the next one for what it may have missed.
  */
 export class SentinelWatch {
   readonly #sentinels: Sentinels
   readonly #known: KnownPrimary
   readonly #onSwitch: (to: Address) => void
-  /** The walk from sentinel to sentinel that is under way. */
+  /** The current loop over the sentinels. A new object marks each start. */
   #walk: object | undefined
   #client: SentinelClient | undefined
   #pause: Timer | undefined
@@ -55,20 +61,23 @@ export class SentinelWatch {
 
   async #run(walk: object): Promise<void> {
     let rounds = 0
-    // It may have been stopped, and started anew, while this one was waiting.
+    // The watch may have been stopped and started again while this loop was waiting.
     while (this.#walk === walk) {
       for (const endpoint of this.#sentinels.endpoints) {
         if (this.#walk !== walk) return
         if (await this.#listen(endpoint)) rounds = 0
       }
       if (this.#walk === walk) await this.#sleep(backoff(rounds, FIRST_PAUSE, LONGEST_PAUSE))
-      // None may know what the pool knows, because they have all forgotten it.
+      // If every sentinel seems outdated, all of them may have lost their state.
       if (this.#walk === walk) await this.#askAll()
       rounds += 1
     }
   }
 
-  /** Stays with a sentinel as long as it lives. @returns whether it lived at all */
+  /**
+   * Listens to a sentinel as long as it lives.
+   * @returns whether it could be used at all
+   */
   async #listen(endpoint: unknown): Promise<boolean> {
     const { target } = this.#sentinels
     const client = target.dial(endpoint) as SentinelClient
@@ -77,7 +86,7 @@ export class SentinelWatch {
     client.on('error', () => {})
     client.once('connect', () => streamOf(client)?.unref())
     client.on('message', (channel, message) => {
-      if (channel === SWITCH) this.#heard(String(message))
+      if (channel === SWITCH) this.#onMessage(String(message))
     })
     const over = new Promise<void>(resolve => client.once('end', () => resolve()))
     let timer = systemClock.after(CONNECT_MILLIS, () => destroyClient(client))
@@ -96,12 +105,12 @@ export class SentinelWatch {
     try {
       await client.connect()
       const messages = this.#messages
-      // In this order and at once: what changes between the two is told on the channel.
+      // Sent together and in this order: a change after the first answer is announced on the channel.
       const asked = this.#sentinels.primaryOf(client)
       const [answer] = await Promise.all([asked, client.subscribe(SWITCH)])
       timer.cancel()
-      // A message that is here already is newer than the answer, which would undo it.
-      if (this.#messages === messages) this.#found(answer)
+      // A message that has already arrived is newer than the answer, which would undo it.
+      if (this.#messages === messages) this.#onAnswer(answer)
       if (log.pool.enabled) log.pool('sentinel watch of %s: %s', target.name, inWords(endpoint as Address))
       lived = true
       ask()
@@ -114,8 +123,8 @@ export class SentinelWatch {
     return lived
   }
 
-  /** `<name> <old host> <old port> <new host> <new port>` */
-  #heard(message: string): void {
+  /** Handles a message: `<name> <old host> <old port> <new host> <new port>`. */
+  #onMessage(message: string): void {
     const [name, oldHost, oldPort, host, port] = message.split(' ')
     if (name !== this.#sentinels.target.name || oldHost === undefined || host === undefined) return
     this.#messages += 1
@@ -124,12 +133,12 @@ export class SentinelWatch {
     if (known !== undefined && isSameAddress(known, to)) return
     const switched = this.#known.switched({ host: oldHost, port: Number(oldPort) }, to)
     if (switched !== undefined) this.#onSwitch(switched)
-    // It tells of a switch that the pool has not been through: one from before, or the second of two.
+    // The message is about a switch that the pool has not followed: an earlier one, or the second of two.
     else if (known !== undefined) void this.#askAll()
   }
 
-  /** @throws if the sentinel is behind, or does not know the master: then another one is listened to */
-  #found(answer: Answer | undefined): void {
+  /** @throws if the sentinel is outdated or does not know the master; the watch then moves to the next one */
+  #onAnswer(answer: Answer | undefined): void {
     if (answer === undefined) throw this.#sentinels.lastError
     if (this.#known.isOutdated(answer))
       throw new Error(`the sentinel is behind: it names ${inWords(answer.address)}`)

@@ -5,16 +5,16 @@ import { destroyClient, streamOf } from '../client/client.ts'
 import type { RedisClient } from '../client/client-types.ts'
 import { type Address, inWords, isSameAddress } from './addresses.ts'
 
-/** What has to be known of the clients of a pool to ask the sentinels for them. */
+/** What is needed to ask the sentinels on behalf of a pool's clients. */
 export interface SentinelTarget {
-  /** The name of the master, as the sentinels know it. */
+  /** The name of the master that the sentinels know. */
   readonly name: string
-  /** Whether its connections lead to the master, and not to replicas. */
+  /** Whether the pool's connections lead to the master, not to replicas. */
   readonly toPrimary: boolean
   readonly endpoints: readonly unknown[]
-  /** Whether the sentinels may name others of their kind. */
+  /** Whether further sentinels may be learned from the known ones (`updateSentinels`). */
   readonly learns: boolean
-  /** Makes an unconnected client to a sentinel. */
+  /** Creates an unconnected client to a sentinel. */
   dial(endpoint: unknown): RedisClient
   /** The address of a server as this process sees it (`natMap`). */
   translate(address: Address): Address
@@ -23,11 +23,11 @@ export interface SentinelTarget {
 /** Which primary a sentinel names. */
 export interface Answer {
   readonly address: Address
-  /** Counts the failovers, as far as this sentinel knows: who has the higher number knows better. */
+  /** The number of the last failover that this sentinel knows of: the higher number is right. */
   readonly epoch: number | undefined
 }
 
-/** What all sentinels that could be asked say. */
+/** The answers of all sentinels that could be asked. */
 export interface Poll {
   readonly answers: readonly Answer[]
   /** How many sentinels there are. */
@@ -39,19 +39,19 @@ export type SentinelClient = RedisClient & {
   subscribe(channel: string): Promise<unknown>
 }
 
-/** So long a sentinel has for its answer, connecting included. Milliseconds. */
+/** How long a sentinel may take to answer, connecting included. Milliseconds. */
 const ASK_MILLIS = 1000
-/** So long the slower ones are waited for once one has answered. Milliseconds. */
+/** How long the slower sentinels are waited for once one has answered. Milliseconds. */
 const GRACE_MILLIS = 150
-/** The same, once most of them agree: one may still know of a later failover than they. */
+/** The same, once a majority agrees: a slower one may still know of a later failover. Milliseconds. */
 const AGREED_MILLIS = 10
-/** So much later than one sentinel the next is asked as well, if the first has not answered yet. Milliseconds. */
+/** If a sentinel has not answered after this time, the next one is asked as well. Milliseconds. */
 const STAGGER_MILLIS = 100
 
-/** Asks the sentinels of a pool, by a short connection to each. Those that are silent or gone cost no time to speak of. */
+/** Asks the sentinels of a pool through a short connection to each. Silent or missing ones cause hardly any delay. */
 export class Sentinels {
   readonly target: SentinelTarget
-  /** Endpoints that other sentinels have named. */
+  /** Endpoints that other sentinels have reported. */
   #learned: Address[] = []
   readonly #polls = new Map<boolean, Promise<Poll>>()
   #lastError: unknown
@@ -65,15 +65,15 @@ export class Sentinels {
     return [...this.target.endpoints, ...this.#learned]
   }
 
-  /** Why the last of them could not be asked. */
+  /** Why the last sentinel that failed could not be asked. */
   get lastError(): unknown {
     return this.#lastError
   }
 
   /**
-   * Asks all of them for the primary. Whoever asks at the same time shares the answers.
+   * Asks all sentinels for the primary. Simultaneous callers share the answers.
    *
-   * @param thorough - the answers of most of them have led astray: wait a little for the others as well
+   * @param thorough - the majority's answer turned out wrong: wait a little for the other sentinels too
    */
   poll(thorough: boolean): Promise<Poll> {
     const underWay = this.#polls.get(thorough)
@@ -109,10 +109,10 @@ export class Sentinels {
   }
 
   /**
-   * Asks one after the other, and does not wait for the silent.
+   * Asks one sentinel after the other, without waiting for silent ones.
    *
-   * @param from - which of them is the first
-   * @param accept - what the question gives, unless it is undefined
+   * @param from - the index of the sentinel to ask first
+   * @param question - resolves with the result, or with undefined to try the next sentinel
    */
   first<R>(
     from: number,
@@ -138,7 +138,7 @@ export class Sentinels {
     })
   }
 
-  /** @returns undefined if it does not answer, or does not know */
+  /** @returns undefined if the sentinel does not answer or does not know */
   async ask<R>(
     endpoint: unknown,
     question: (client: SentinelClient) => Promise<R | undefined>,
@@ -167,22 +167,22 @@ export class Sentinels {
     }
   }
 
-  /** Nobody waits for what they say any more. */
+  /** Called when nobody waits for the answers any more. */
   giveUp(): void {
     for (const client of this.#clients) destroyClient(client)
   }
 
-  /** Asks for the primary; and on the way for the other sentinels. */
+  /** Asks for the primary and, in the same round trip, for the other sentinels. */
   async primaryOf(client: SentinelClient): Promise<Answer | undefined> {
     const { name, learns } = this.target
-    // In one go. Who may ask for the address alone does so.
+    // All at once. A user who is only allowed the first question still gets the address.
     const [address, master, others] = await Promise.all([
       client.sentinel('get-master-addr-by-name', name),
       client.sentinel('master', name).catch(() => undefined),
       learns ? client.sentinel('sentinels', name).catch(() => undefined) : undefined,
     ])
     const fields = fieldsOf(master)
-    // The others may be known here by other names.
+    // The other sentinels may already be known here under other names.
     if (Number(fields['num-other-sentinels']) >= this.endpoints.length) this.#learn(others)
     if (!Array.isArray(address)) {
       this.#lastError = new Error(`the sentinel does not know a master called '${name}'`)
@@ -209,17 +209,17 @@ export class Sentinels {
     }
   }
 
-  /** What others have named need not be reachable from here. */
+  /** A sentinel that others reported may not be reachable from here. */
   #unlearn(endpoint: unknown): void {
     this.#learned = this.#learned.filter(learned => learned !== endpoint)
   }
 }
 
-/** How many of them name the same server as this one. */
+/** How many answers name the same server as this one. */
 export const votesFor = (answer: Answer | undefined, answers: readonly Answer[]): number =>
   answer === undefined ? 0 : answers.filter(({ address }) => isSameAddress(address, answer.address)).length
 
-/** Fields in a flat list, or in a map. */
+/** Reads fields from a flat list or from a map. */
 export function fieldsOf(reply: unknown): Record<string, string | undefined> {
   if (!Array.isArray(reply)) return { ...(reply as Record<string, string> | undefined) }
   const fields: Record<string, string> = {}

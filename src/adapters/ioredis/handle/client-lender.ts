@@ -16,11 +16,11 @@ class HandleLoan implements Loan {
   readonly lender: ClientLender
   readonly handle: Handle
   ended = false
-  /** There once a command was sent that may leave something behind. */
+  /** Set once a command was sent that may leave something behind. */
   session: SessionState | undefined
-  /** There once a command was sent behind which not every other may follow. */
+  /** Set once a command was sent after which not every other command may follow. */
   order: ReplyOrder | undefined
-  /** Where each thing that may be left behind was done, if that is wanted. */
+  /** The stack for each thing that may be left behind, where stacks are wanted. */
   stacks: Map<string, string> | undefined
 
   constructor(lender: ClientLender) {
@@ -29,26 +29,26 @@ class HandleLoan implements Loan {
   }
 }
 
-/** Makes the handles of one client for its borrowers, and knows what they leave behind. */
+/** Creates the handles of one client for its borrowers, and knows what they leave behind. */
 export class ClientLender implements ReplyListener {
   readonly client: Client
   readonly context: RedisPoolContext
   readonly definitions: CustomCommands
-  /** Made for the first loan: by then the client has whatever `prepare` gave it. */
+  /** Created for the first loan. By then, `prepare` has defined its commands on the client. */
   Handle: HandleClass | undefined
-  /** Why the connection must not be lent again, beside what its borrowers sent. */
+  /** Why the connection must not be lent again, apart from what its borrowers sent. */
   fault: string | undefined
-  /** A script's reply that looks like an error of a server that must not be used again. */
+  /** A script's reply that looks like the error of a server that must not be used any more. */
   #doubt: string | undefined
   readonly #wanted: WantedRole
   readonly #epoch: number
-  /** The database that the connection belongs to: the one that it is in when it is first lent. */
+  /** The database that the connection belongs to: the one selected when it is first lent. */
   #home: number | undefined
   #current: HandleLoan | undefined
 
   /**
    * @param wanted - the role that its server must have
-   * @param epoch - see {@link Failover}
+   * @param epoch - `Failover.epoch` when the connection was dialled
    */
   constructor(given: RedisClient, context: RedisPoolContext, wanted: WantedRole, epoch: number) {
     const client = given as Client
@@ -62,7 +62,7 @@ export class ClientLender implements ReplyListener {
   }
 
   lend(): Handle {
-    // `prepare` may have selected another one than the options.
+    // `prepare` may have selected another database than the options did.
     this.#home ??= this.#database
     this.Handle ??= handleClass(this.client)
     const loan = new HandleLoan(this)
@@ -70,7 +70,10 @@ export class ClientLender implements ReplyListener {
     return loan.handle
   }
 
-  /** Ends the loan of a handle. @returns what was left behind */
+  /**
+   * Ends the loan of a handle.
+   * @returns what was left behind, or undefined
+   */
   unlend(handle: RedisClient): Leftover | undefined {
     const loan = (handle as Handle)[LOAN] as HandleLoan
     loan.ended = true
@@ -111,7 +114,7 @@ export class ClientLender implements ReplyListener {
   lost(error: Error): void {
     if (this.fault !== undefined) return
     this.fault = inReply(error)
-    // Of a user that a borrower has changed himself, the others know nothing.
+    // If this borrower has changed the user, the error says nothing about other connections.
     if (this.#current?.session?.hasChangedUser) return
     this.context.failover.condemned(this.client, this.#wanted, this.#epoch, error)
   }
@@ -120,7 +123,7 @@ export class ClientLender implements ReplyListener {
     this.#doubt ??= inReply(error)
   }
 
-  /** An error within the reply of an EXEC. Which of its commands that belongs to is not known. */
+  /** Handles an error inside the reply of an EXEC. It is unknown which of the commands it belongs to. */
   #failedWithin(error: Error, handle: Handle): void {
     if (error.message.startsWith('NOSCRIPT')) this.definitions.forgetSent(handle)
     else if (condemns(error, this.#wanted)) this.doubtful(error)
@@ -145,7 +148,11 @@ export class ClientLender implements ReplyListener {
       left.push(`${pending} without an answer (${names.join(', ')})`)
     } else if (left.length === 0 && this.client.condition?.subscriber) left.push('SUBSCRIBE')
     if (this.fault !== undefined) left.push(this.fault)
-    if (left.length > 0) return { detail: inWords([...left, ...(watching ? ['WATCH'] : [])]) }
+    const [first] = left
+    if (first !== undefined) {
+      const detail = inWords([...left, ...(watching ? ['WATCH'] : [])])
+      return { left: dirt[0] ?? (pending > 0 ? 'unanswered' : first), detail }
+    }
     const home = this.#home ?? 0
     const moved = elsewhere || this.#database !== home
     return watching || moved || this.#doubt !== undefined
@@ -153,15 +160,15 @@ export class ClientLender implements ReplyListener {
       : undefined
   }
 
-  /** The one that ioredis takes the connection to be in. */
+  /** The database that ioredis assumes is selected. */
   get #database(): number {
     const { select } = (this.client.condition ?? {}) as { select?: unknown }
     return Number(select ?? 0)
   }
 
   /**
-   * One round trip instead of a new connection, whose handshake takes three or more. Nobody else has the connection
-   * meanwhile, and only the answer OK to each step counts.
+   * Undoes what was left behind. This takes one round trip, while a new connection takes three or more for its
+   * handshake. Nobody else has the connection meanwhile. Every step must be answered with OK.
    */
   #undo(watching: boolean, home: number | undefined): Leftover {
     const client = this.client as unknown as {
@@ -179,10 +186,10 @@ export class ClientLender implements ReplyListener {
       if (doubt !== undefined) await this.#checkServer(doubt)
     }
     const left = [...(watching ? ['WATCH'] : []), ...(moved ? ['SELECT'] : []), ...(doubt ? [doubt] : [])]
-    return { detail: inWords(left), undo }
+    return { left: left[0] ?? 'unknown', detail: inWords(left), undo }
   }
 
-  /** A script has replied as a server would that is not the right one any more: what does the server say itself? */
+  /** A script's reply looked like that of a server with the wrong role, so this asks the server itself. */
   async #checkServer(doubt: string): Promise<void> {
     const wrong = await wrongRole(this.client, this.#wanted)
     if (wrong === undefined) return

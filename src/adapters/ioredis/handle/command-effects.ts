@@ -1,9 +1,9 @@
 import { isSecret } from '../client/secrets.ts'
 
 /**
- * Commands that leave no trace on the connection that carried them, in the spelling of ioredis. All others are looked
- * at, and one that is in no list costs the connection when it comes back: a new version of Redis may have taught it
- * anything. Scripts are in here because Redis refuses them whatever would outlive them.
+ * Commands that leave nothing behind on their connection, in ioredis's spelling. All others are examined. A command in
+ * no list costs the connection when it is returned, because a new version of Redis may have given it any meaning.
+ * Scripts are in this list because Redis does not allow them anything that outlives them.
  */
 const STATELESS: ReadonlySet<string> = new Set(
   `acl append arcount ardel ardelrange arget argetrange argrep arinfo arinsert arlastitems arlen armget armset arnext
@@ -27,30 +27,30 @@ const STATELESS: ReadonlySet<string> = new Set(
   zrevrangebyscore zrevrank zscan zscore zunion zunionstore`.split(/\s+/),
 )
 
-/** Redis's own modules, all of whose commands are about keys. */
+/** Redis's own modules. All their commands are about keys. */
 const MODULE = /^(?:json|ft|bf|cf|cms|topk|tdigest|ts)\./
 
-/** Commands that change the connection, whatever their arguments. */
+/** Commands that change the state of the connection, whatever their arguments. */
 const STATE: ReadonlySet<string> = new Set(
   `asking auth debug hello himport monitor psubscribe psync quit readonly readwrite replconf reset restore-asking
   ssubscribe subscribe sync`.split(/\s+/),
 )
 
-/** Commands that run what somebody has written, and reply what that returns. */
+/** Commands that run user-written code and reply with what it returns. */
 const SCRIPTS: ReadonlySet<string> = new Set('eval eval_ro evalsha evalsha_ro fcall fcall_ro'.split(' '))
 
-/** Is that a command which Redis itself carries out? Those of scripts and modules may reply whatever these please. */
+/** Does Redis itself carry out this command? Commands of scripts and modules may send any reply. */
 export function isRedisCommand(given: string): boolean {
   const name = given.toLowerCase()
   if (SCRIPTS.has(name)) return false
-  return STATELESS.has(name) || STATE.has(name) || OTHERS.has(name)
+  return STATELESS.has(name) || STATE.has(name) || OTHER_COMMANDS.has(name)
 }
 
-const OTHERS: ReadonlySet<string> = new Set(
+const OTHER_COMMANDS: ReadonlySet<string> = new Set(
   'client discard exec multi punsubscribe script select sunsubscribe unsubscribe unwatch watch'.split(' '),
 )
 
-/** CLIENT's subcommands that only ask, or are about other connections. */
+/** The subcommands of CLIENT that only read, or concern other connections. */
 const CLIENT_ASKS: ReadonlySet<string> = new Set(
   'getname getredir help id info kill list pause trackinginfo unblock unpause'.split(' '),
 )
@@ -58,12 +58,12 @@ const CLIENT_ASKS: ReadonlySet<string> = new Set(
 const PLAIN: ReadonlySet<string> = new Set([...STATELESS].filter(name => !isSecret(name)))
 
 /**
- * Without a trace, without passwords in its arguments, and written as ioredis writes it? What is not may still leave no
- * trace: see {@link effectOf}.
+ * Does the command leave nothing behind, take no passwords, and have ioredis's spelling? This is a fast check. A
+ * command that fails it may still leave nothing behind, see {@link effectOf}.
  */
 export const isPlain = (name: string): boolean => PLAIN.has(name)
 
-/** What a command may leave on its connection. */
+/** What a command may leave behind on its connection. */
 export type Effect =
   | { readonly kind: 'none' }
   | {
@@ -71,12 +71,12 @@ export type Effect =
       readonly command: 'multi' | 'exec' | 'discard' | 'watch' | 'unwatch'
     }
   | { readonly kind: 'database' }
-  /** For good. `what` names it, as a leftover. */
+  /** Cannot be undone. `what` names it in messages. */
   | { readonly kind: 'state'; readonly what: string }
 
 const NONE: Effect = { kind: 'none' }
 
-/** @param clean - commands of the user's that leave no trace, in lower case */
+/** @param clean - the user's own commands that leave nothing behind, in lower case */
 export function effectOf(given: unknown, args: readonly unknown[], clean: ReadonlySet<string>): Effect {
   const name = String(given).toLowerCase()
   switch (name) {
@@ -88,7 +88,7 @@ export function effectOf(given: unknown, args: readonly unknown[], clean: Readon
       return { kind: 'transaction', command: name }
     case 'select':
       return { kind: 'database' }
-    // What they end began with a command that has left its trace already.
+    // What these end was started by a command that is already recorded.
     case 'unsubscribe':
     case 'punsubscribe':
     case 'sunsubscribe':

@@ -2,24 +2,26 @@ import type { Client, Command, Script } from '../client/client-types.ts'
 
 interface Defined {
   readonly definition: Script
-  /** The methods that ioredis made of it. */
+  /** The methods that ioredis created for it. */
   readonly methods: Record<string, unknown>
   readonly script: unknown
 }
 
-/** What ioredis makes of a script. Its commands note whether the socket that they are written to has it. */
+/**
+ * What ioredis creates for a script. Its commands record whether the socket that they are written to has the script.
+ */
 interface SentScript {
   readonly sha: string
   readonly Command: new (name: string, args: unknown[]) => Command & { toWritable(socket: object): unknown }
 }
 
-/** More scripts than this are forgotten, and sent anew. */
+/** Beyond this many scripts all are forgotten and sent again. */
 const MOST_SCRIPTS = 500
 
 /**
- * Commands that borrowers of one client define. Each is its borrower's own, as the next one may have another of the
- * same name; but who defines the same gets the same, so that the text of a script is sent once for a connection and
- * not once for a loan.
+ * The commands that borrowers of one client define. Each definition is private to its borrower, because the next one
+ * may define another command of the same name. Identical definitions are shared, so that the text of a script is sent
+ * once per connection, not once per loan.
  */
 export class CustomCommands {
   readonly #client: Client
@@ -29,7 +31,7 @@ export class CustomCommands {
     this.#client = client
   }
 
-  /** As `defineCommand` of ioredis, for this handle alone. */
+  /** Does what `defineCommand` of ioredis does, but only for this handle. */
   define(handle: Client, name: string, definition: Script): void {
     if (!Object.hasOwn(handle, 'scriptsSet')) own(handle, 'scriptsSet', { ...this.#client.scriptsSet })
     const known = this.#known.get(name)
@@ -49,8 +51,9 @@ export class CustomCommands {
   }
 
   /**
-   * The server has said NOSCRIPT within a transaction: it has none of the scripts any more. ioredis notes for each socket
-   * which scripts it has sent, and takes that back only where a command itself is answered so.
+   * Makes ioredis send all scripts again. Called when the server has replied NOSCRIPT inside a transaction: it has lost
+   * the scripts. ioredis records per socket which scripts it has sent. It only clears that if a command itself is
+   * answered with NOSCRIPT, so this creates such a command and rejects it.
    */
   forgetSent(handle: Client): void {
     const known = [...this.#known.values()].map(({ script }) => script)
@@ -63,7 +66,7 @@ export class CustomCommands {
     }
   }
 
-  /** As `addBuiltinCommand` of ioredis, for this handle alone. */
+  /** Does what `addBuiltinCommand` of ioredis does, but only for this handle. */
   addBuiltin(handle: Client, name: string): void {
     if (!Object.hasOwn(handle, 'addedBuiltinSet'))
       own(handle, 'addedBuiltinSet', new Set(this.#client.addedBuiltinSet))

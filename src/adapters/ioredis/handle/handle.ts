@@ -1,3 +1,4 @@
+import { INSPECT, SHOWN_BRIEFLY } from '../client/brief.ts'
 import { destroyClient, streamOf } from '../client/client.ts'
 import { duplicateOf } from '../client/client-options.ts'
 import type { Client, Command, Script } from '../client/client-types.ts'
@@ -5,9 +6,11 @@ import { hideInRejection, isSecret } from '../client/secrets.ts'
 import { isPlain } from './command-effects.ts'
 import { current, ended, type Handle, LOAN, type Loan } from './loan.ts'
 import { bounded } from './pipelines.ts'
+import { scanStreams } from './scan-streams.ts'
 
 /**
- * Everything that reaches the server comes by here: commands, `call`, scripts, and pipelines as they are executed.
+ * Every command that reaches the server passes through here: commands, `call`, scripts, and pipelines when they
+ * execute.
  */
 export function sendCommand(this: Handle, command: Command, stream?: unknown, node?: unknown): unknown {
   const loan = this[LOAN]
@@ -29,9 +32,9 @@ export function sendCommand(this: Handle, command: Command, stream?: unknown, no
   return lender.client.sendCommand(command, stream, node)
 }
 
-/** Rejects a command whose answer ioredis could not recognise: see {@link ReplyOrder}. */
+/** Rejects a command whose answer ioredis could not recognise: see `ReplyOrder`. */
 function refuse(client: Client, command: Command, conflict: string, pipeline: unknown): Promise<unknown> {
-  // Nobody may have waited for it, and nothing has happened: that is no reason to end the process.
+  // Nothing was sent, so an ignored promise must not crash the process as an unhandled rejection.
   command.promise.catch(() => {})
   const name = String(command.name).toUpperCase()
   command.reject(
@@ -40,12 +43,13 @@ function refuse(client: Client, command: Command, conflict: string, pipeline: un
         'Wait for the answer of a subscription, or take a connection of your own: duplicate()',
     ),
   )
-  // A pipeline is written once it has all of its commands, so the others would wait in the queue for ever.
+  // A pipeline is written only when it has all its commands. Without this one, the others would stay in the queue for
+  // ever.
   if (pipeline !== undefined) destroyClient(client)
   return command.promise
 }
 
-/** A pooled client is connected, or has come to its end: it never connects again. */
+/** Replaces `connect`: a pooled client is connected, or has ended and never connects again. */
 function connect(this: Handle, callback?: (error: unknown) => void): Promise<never> {
   const { lender, ended: over } = this[LOAN]
   const message =
@@ -57,13 +61,16 @@ function connect(this: Handle, callback?: (error: unknown) => void): Promise<nev
   return refused
 }
 
-/** As ioredis does it, half-closing so that what has been sent still arrives; the rest is done when the loan ends. */
+/**
+ * Half-closes the connection as ioredis does, so that commands already sent still arrive. The pool does the rest when
+ * the loan ends.
+ */
 function disconnect(this: Handle): void {
   const lender = current(this, 'disconnect')
   lender.fault ??= 'disconnect()'
   const stream = streamOf(lender.client)
   if (lender.client.status === 'end') return
-  // On a socket that is closed already, ioredis would set a timer that nothing clears.
+  // On a socket that is already closed, ioredis would set a timer that nothing clears.
   if (stream === undefined || stream.destroyed) destroyClient(lender.client)
   else lender.client.disconnect()
 }
@@ -80,20 +87,23 @@ function addBuiltinCommand(this: Handle, name: string): void {
   current(this, 'addBuiltinCommand').definitions.addBuiltin(this, name)
 }
 
-/** Methods that do as ever, but not after the end of the loan. Those that only take a listener away may. */
+/** Methods that work as usual, but are refused after the end of the loan. Removing a listener stays allowed. */
 const GUARDED = ['on', 'addListener', 'once', 'prependListener', 'prependOnceListener', 'monitor'] as const
 
-/** Fields by which a stale handle could reach the connection of the next borrower. */
+/** Fields through which a stale handle could reach the connection of the next borrower. */
 const FIELDS = ['stream', 'condition', 'commandQueue', 'offlineQueue', 'connector'] as const
 
 /**
- * Own fields of a client that a handle has none of: what the pool put there, and listeners, which begin with none.
+ * Fields of a client that its handles do not have: what the pool put there, and the listeners, as a handle starts with
+ * none.
  */
 const NOT_SHARED: ReadonlySet<unknown> = new Set([
   'emit',
   'flushQueue',
   'listeners',
   'handleReconnection',
+  'toJSON',
+  INSPECT,
   '_events',
   '_eventsCount',
 ])
@@ -115,7 +125,7 @@ const often: ThisType<Handle> = {
     return current(this, 'stream').client.stream
   },
 }
-/** What ioredis reads for each command or pipeline has a getter of its own, which V8 can inline. */
+/** Members that ioredis reads for each command or pipeline. Each has a separate getter, which V8 can inline. */
 const OFTEN_READ: Readonly<Record<PropertyKey, PropertyDescriptor>> = Object.getOwnPropertyDescriptors(often)
 
 const status: PropertyDescriptor = {
@@ -127,17 +137,19 @@ const status: PropertyDescriptor = {
 
 export type HandleClass = new (loan: Loan) => Handle
 
-/** The handle classes for clients of one prototype, by the fields that these have. */
+/** The handle classes for the clients of one prototype, by the fields that those clients have. */
 const made = new WeakMap<object, { readonly keys: readonly PropertyKey[]; readonly Handle: HandleClass }[]>()
 
-/** Clients that differ in their fields (by what `prepare` defines on them) are not told apart beyond so many. */
+/**
+ * At most this many classes are kept per prototype. Clients differ in their fields by what `prepare` defines on them.
+ */
 const MOST_CLASSES = 20
 
 /**
- * What makes the handles of a client: one class for all clients that look alike, whose prototype inherits from what
- * theirs do, and reads their fields by way of the loan. It does not inherit from the client itself: V8 gives each
- * object that others inherit from a hidden class of its own, and whatever ioredis does would have to cope with as
- * many as there are connections. That costs up to a tenth of the CPU time of a transaction.
+ * Returns the class of a client's handles. All clients with the same fields share one class. Its prototype inherits
+ * from the clients' prototype and reads their fields through the loan. A handle does not inherit from the client
+ * itself: V8 gives every object that others inherit from a hidden class of its own, so ioredis's code would have to
+ * handle one hidden class per connection. That costs up to a tenth of the CPU time of a transaction.
  */
 export function handleClass(client: Client): HandleClass {
   const prototype: object = Object.getPrototypeOf(client)
@@ -161,6 +173,7 @@ function newClass(prototype: object, keys: readonly PropertyKey[]): HandleClass 
   const fields = Object.fromEntries(keys.map(key => [key, field(key)]))
   Handle.prototype = Object.create(prototype, {
     ...fields,
+    ...SHOWN_BRIEFLY,
     sendCommand: member(sendCommand),
     connect: member(connect),
     disconnect: member(disconnect),
@@ -170,17 +183,18 @@ function newClass(prototype: object, keys: readonly PropertyKey[]): HandleClass 
     addBuiltinCommand: member(addBuiltinCommand),
     pipeline: member(bounded(prototype, 'pipeline')),
     multi: member(bounded(prototype, 'multi')),
+    createScanStream: member(scanStreams(prototype)),
     _events: member(undefined),
     _eventsCount: member(0),
     status,
     ...Object.fromEntries(GUARDED.map(name => [name, member(guarded(prototype, name))])),
     ...Object.fromEntries(FIELDS.map(name => [name, { get: OFTEN_READ[name]?.get ?? fieldGetter(name) }])),
   })
-  // `class` would bring a `constructor` along, by which libraries tell a client from a cluster.
+  // A `class` would define `constructor`, by which libraries tell a client from a cluster.
   return Handle as unknown as HandleClass
 }
 
-/** Reads the field of the client; what a borrower sets is the handle's own. */
+/** Reads the field of the client. A value that a borrower sets stays on the handle. */
 function field(key: PropertyKey): PropertyDescriptor {
   return {
     get:
@@ -213,8 +227,8 @@ function fieldGetter(name: (typeof FIELDS)[number]) {
 }
 
 /**
- * Lets events of the client reach the listeners of the handle that is lent at that moment, too. They live on the
- * handle: a borrower cannot remove those of the pool, and his own end with his loan.
+ * Makes events of the client reach the listeners of the handle that is lent at that moment, too. Listeners live on the
+ * handle: a borrower cannot remove those of the pool, and a borrower's listeners end with the loan.
  */
 export function shareEvents(client: Client, lent: () => Handle | undefined): void {
   const { emit, listeners } = client
@@ -225,7 +239,7 @@ export function shareEvents(client: Client, lent: () => Handle | undefined): voi
       if (handle === undefined || handle.listenerCount(event) === 0) return heard
       return emit.call(handle, event, ...args) || heard
     }),
-    // ioredis asks it whether anybody wants a message.
+    // ioredis calls this to find out whether anybody wants a message.
     listeners: member((event: string): unknown[] => {
       const handle = lent()
       const found = listeners.call(client, event)

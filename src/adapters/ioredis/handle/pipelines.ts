@@ -4,21 +4,22 @@ import { ended, type Handle, LOAN } from './loan.ts'
 const EXEC: unique symbol = Symbol('exec')
 const HAS_RUN: unique symbol = Symbol('has run')
 
-/** A pipeline, or a MULTI, that was made from a handle. */
+/** A pipeline or a MULTI that was created from a handle. */
 interface OwnPipeline extends Pipeline {
   [EXEC]: Pipeline['exec']
   [HAS_RUN]: boolean
 }
 
 /**
- * Run a second time, a pipeline resolves with what it did the first time, whatever becomes of its commands: so that is
- * refused as a whole once its loan has ended. The method is one for all.
+ * Replaces `exec` of pipelines. A pipeline that runs a second time resolves with its first results, whatever happens to
+ * its commands. So a second run is refused as a whole once the loan has ended. All pipelines share this one function.
  */
 function exec(this: OwnPipeline, ...args: unknown[]): Promise<unknown> {
   const loan = (this.redis as Partial<Handle>)[LOAN]
   if (loan?.ended !== true || !this[HAS_RUN]) {
     this[HAS_RUN] = true
-    // By number: within an inline transaction these are the arguments of a command, and undefined is one.
+    // Passes the exact number of arguments: in an inline transaction they are arguments of a command, and undefined
+    // counts.
     return this[EXEC](...args)
   }
   const [callback] = args
@@ -27,9 +28,9 @@ function exec(this: OwnPipeline, ...args: unknown[]): Promise<unknown> {
   return refused
 }
 
-function bound(made: unknown): unknown {
+function withOwnExec(made: unknown): unknown {
   const pipeline = made as OwnPipeline
-  // A MULTI without a pipeline is a command.
+  // A MULTI without a pipeline is a plain command.
   if (typeof pipeline?.exec !== 'function') return made
   pipeline[EXEC] = pipeline.exec
   pipeline[HAS_RUN] = false
@@ -37,10 +38,10 @@ function bound(made: unknown): unknown {
   return pipeline
 }
 
-/** The method of a client that makes pipelines, or a MULTI, for its handles. */
+/** Wraps the client method that creates pipelines, or a MULTI, for its handles. */
 export function bounded(prototype: object, name: string): unknown {
   const original = Reflect.get(prototype, name) as (...args: unknown[]) => unknown
   return function (this: Handle, ...args: unknown[]): unknown {
-    return bound(Reflect.apply(original, this, args))
+    return withOwnExec(Reflect.apply(original, this, args))
   }
 }

@@ -1,62 +1,70 @@
 import type { Command, CommandQueue } from '../client/client-types.ts'
 
-/** ioredis takes their answers apart by itself, and throws where it gets that of another command instead. */
+/** ioredis parses the replies to these itself, and throws if it gets the reply to another command instead. */
 const SUBSCRIPTIONS: ReadonlySet<string> = new Set(
   'subscribe psubscribe ssubscribe unsubscribe punsubscribe sunsubscribe'.split(' '),
 )
 
-/** May follow a subscription without an answer: ioredis does not throw where it takes their answers for that. */
-const BESIDE: ReadonlySet<string> = new Set([...SUBSCRIPTIONS, 'ping', 'quit'])
+/**
+ * Commands that may follow a subscription that has no answer yet: ioredis does not throw if it mistakes their replies.
+ */
+const HARMLESS: ReadonlySet<string> = new Set([...SUBSCRIPTIONS, 'ping', 'quit'])
 
-/** Whose subscriptions an end of subscriptions does not count. */
-const OTHERS: ReadonlyMap<string, readonly string[]> = new Map([
+/** For each command that ends subscriptions: the kinds that it does not count. */
+const UNCOUNTED: ReadonlyMap<string, readonly string[]> = new Map([
   ['unsubscribe', ['ssubscribe']],
   ['punsubscribe', ['ssubscribe']],
   ['sunsubscribe', ['subscribe', 'psubscribe']],
 ])
 
-/** Commands whose answers are missing, or come in another shape, from then on. */
-const CROOKED: ReadonlySet<string> = new Set(['CLIENT REPLY', 'HELLO', 'RESET'])
+/** Commands after which replies are missing or have another shape. */
+const REPLY_CHANGING: ReadonlySet<string> = new Set(['CLIENT REPLY', 'HELLO', 'RESET'])
 
 /**
- * Keeps apart what ioredis cannot stand on one connection. It matches answers to commands by their order alone; once
- * that is lost, the answer of another command makes it throw, out of the socket's event: nobody could catch that.
+ * Keeps commands apart that ioredis cannot handle together on one connection. ioredis matches replies to commands by
+ * order alone. Once the order is lost, it throws on the reply to another command, inside the socket's event, where
+ * nobody could catch the error.
  */
 export class ReplyOrder {
-  #crooked: string | undefined
+  #replyChange: string | undefined
   #monitors = false
   readonly #begun = new Set<string>()
 
-  /** Is this one after which some commands must not follow? @param what - how it is called, with its subcommand */
+  /**
+   * May some commands not follow this one?
+   * @param what - its name as {@link nameOf} returns it, including a subcommand
+   */
   static begins(what: string): boolean {
-    return CROOKED.has(what) || what === 'MONITOR' || SUBSCRIPTIONS.has(what.toLowerCase())
+    return REPLY_CHANGING.has(what) || what === 'MONITOR' || SUBSCRIPTIONS.has(what.toLowerCase())
   }
 
-  /** @returns behind what the command must not be sent, if so */
+  /** @returns the earlier command after which this one must not be sent, or undefined */
   conflict(what: string, waiting: CommandQueue): string | undefined {
     if (this.#monitors) return 'MONITOR'
     const name = what.toLowerCase()
-    if (SUBSCRIPTIONS.has(name) && this.#crooked !== undefined) return this.#crooked
-    // It would take the end of the one kind for the end of all, and the messages of the other for answers.
-    const mixed = OTHERS.get(name)?.find(other => this.#begun.has(other))
+    if (SUBSCRIPTIONS.has(name) && this.#replyChange !== undefined) return this.#replyChange
+    // ioredis would take the end of one kind of subscription for the end of all, and messages of the other for replies.
+    const mixed = UNCOUNTED.get(name)?.find(other => this.#begun.has(other))
     if (mixed !== undefined) return mixed.toUpperCase()
-    const unanswered = BESIDE.has(name) ? undefined : unansweredSubscription(waiting)
+    const unanswered = HARMLESS.has(name) ? undefined : unansweredSubscription(waiting)
     if (unanswered !== undefined) return `${unanswered}, which has no answer yet`
     if (SUBSCRIPTIONS.has(name)) this.#begun.add(name)
     this.#monitors = what === 'MONITOR'
-    if (CROOKED.has(what)) this.#crooked ??= what
+    if (REPLY_CHANGING.has(what)) this.#replyChange ??= what
     return undefined
   }
 }
 
-/** The name of a command as {@link ReplyOrder} knows it. A PING with a text of its own is answered by that, not by PONG. */
+/** The name of a command for {@link ReplyOrder}. A PING with a text is distinct: its reply is that text, not PONG. */
 export function nameOf({ name, args }: Command): string {
   const word = String(name).toUpperCase()
   const isLonger = word === 'CLIENT' || (word === 'PING' && args.length > 0)
   return isLonger ? `${word} ${String(args[0]).toUpperCase()}` : word
 }
 
-/** Asked of the queue itself: some never get an answer, as ioredis miscounts them, or never sends them. */
+/**
+ * Checks the queue itself, because some subscriptions never get an answer: ioredis miscounts them or never sends them.
+ */
 function unansweredSubscription(waiting: CommandQueue): string | undefined {
   for (let index = 0; index < waiting.length; index += 1) {
     const { command } = waiting.peekAt(index) as { command?: Command }

@@ -3,7 +3,7 @@ import { effectOf } from './command-effects.ts'
 
 /** What is left on a connection when a loan ends. */
 export interface Left {
-  /** Names each thing that cannot be undone. */
+  /** Names everything that cannot be undone. */
   readonly dirt: readonly string[]
   readonly watching: boolean
   readonly elsewhere: boolean
@@ -12,19 +12,19 @@ export interface Left {
 /** Commands that may change the user of the connection. */
 const IDENTITY = ['AUTH', 'HELLO', 'RESET']
 
-/** More than this many different things on one connection are not told apart. */
+/** At most this many different leftovers are named per connection. */
 const MOST_NAMED = 5
 
 /**
- * What the commands of one loan leave on its connection, seen as they are sent and, where it depends on that, as they
- * are answered. Replies come in the order of the commands; each step is numbered, so that an EXEC's reply does not
- * clear the WATCH that was sent behind it.
+ * What the commands of one loan leave behind on the connection. They are recorded when they are sent and, where it
+ * matters, when they are answered. Replies arrive in the order of the commands. Each step has a number, so that the
+ * reply to an EXEC does not clear a WATCH that was sent after it.
  */
 export class SessionState {
   readonly #home: number
   readonly #clean: ReadonlySet<string>
   #steps = 0
-  /** The steps that opened what is still open; 0: nothing is. */
+  /** The number of the step that opened what is still open; 0 if nothing is open. */
   #multi = 0
   #watch = 0
   #select = 0
@@ -33,8 +33,8 @@ export class SessionState {
 
   /**
    * @param home - the database that the connection belongs to
-   * @param clean - commands of the user's that leave no trace, in lower case
-   * @param onInnerError - hears of each error reply within that of an EXEC
+   * @param clean - the user's own commands that leave nothing behind, in lower case
+   * @param onInnerError - is called with each error inside the reply of an EXEC
    */
   constructor(home: number, clean: ReadonlySet<string>, onInnerError: (error: Error) => void) {
     this.#home = home
@@ -42,7 +42,10 @@ export class SessionState {
     this.#onInnerError = onInnerError
   }
 
-  /** A command that is not plain is about to be sent. @returns the name of what it may leave behind */
+  /**
+   * Called before a command that is not plain is sent.
+   * @returns the name of what it may leave behind
+   */
   sent(command: Command): string | undefined {
     const effect = effectOf(command.name, command.args, this.#clean)
     if (effect.kind === 'none') return undefined
@@ -66,7 +69,7 @@ export class SessionState {
         this.#watch = step
         return undefined
       case 'unwatch':
-        // Within a MULTI the answer is QUEUED, and nothing has been done yet.
+        // Inside a MULTI, the reply is QUEUED and nothing has been done yet.
         onReply(command, isOk, () => this.#unwatched(step))
         return undefined
       case 'discard':
@@ -82,12 +85,12 @@ export class SessionState {
     }
   }
 
-  /** May the borrower have become another user, or nobody? */
+  /** May the borrower have changed the user of the connection, or logged out? */
   get hasChangedUser(): boolean {
     return IDENTITY.some(name => this.#dirt?.has(name))
   }
 
-  /** What is left once every command has been answered. */
+  /** What is left behind once every command has been answered. */
   left(): Left {
     const dirt = [...(this.#dirt ?? [])]
     if (this.#multi > 0) dirt.push('MULTI')
@@ -109,8 +112,8 @@ export class SessionState {
 }
 
 /**
- * Not by way of the promise: a callback given to ioredis, or whoever awaits the command, may end the loan before a
- * reaction of ours would have its turn.
+ * Does not use the command's promise: a callback given to ioredis, or code that awaits the command, may end the loan
+ * before a reaction to the promise would run.
  */
 function onReply(
   command: Command,
@@ -130,7 +133,7 @@ function onReply(
 
 const isOk = (reply: unknown): boolean => !(reply instanceof Error) && String(reply) === 'OK'
 
-/** An array, null where a watched key had changed, or EXECABORT: the transaction is over, and so is the WATCH. */
+/** An array, null if a watched key has changed, or EXECABORT: the transaction is over, and so is the WATCH. */
 const isExecuted = (reply: unknown): boolean =>
   reply instanceof Error
     ? reply.name === 'ReplyError' && /^EXECABORT\b/.test(reply.message)

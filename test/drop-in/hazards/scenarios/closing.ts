@@ -73,7 +73,7 @@ export async function clearWithAHungDestroy(createPool: CreatePool): Promise<Fac
 export async function clearLendsTheDestroyed(createPool: CreatePool): Promise<Facts> {
   const factory = new CountingFactory()
   const { ledger } = factory
-  const pool = createPool(factory, { max: 1, acquireTimeoutMillis: 100 })
+  const pool = createPool(factory, { max: 1, acquireTimeoutMillis: 500 })
   const before = await pool.acquire()
   await pool.release(before)
   await pool.clear()
@@ -110,7 +110,7 @@ export async function closingConnectionsNotCounted(createPool: CreatePool): Prom
   for (let round = 0; round < 5; round += 1) {
     const pair = [pool.acquire(), pool.acquire()]
     // The closes of the last round end only when this one's acquires have had every chance to overtake them.
-    setTimeout(() => void endCloses(), 100)
+    void turns(20).then(endCloses)
     for (const resource of await Promise.all(pair)) pool.destroy(resource).catch(() => {})
   }
   return { mostOpen: factory.ledger.mostOpen, created: factory.ledger.created.length }

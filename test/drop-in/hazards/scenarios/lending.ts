@@ -20,7 +20,7 @@ export async function listenerThrows(createPool: CreatePool): Promise<Facts> {
   const factory = scripted()
   factory.onCreate.next({ later: { rejects: new Error('connect ECONNREFUSED') } })
   factory.onDestroy.next({ rejects: new Error('already closed') })
-  const pool = createPool(factory, { max: 1, acquireTimeoutMillis: 400 })
+  const pool = createPool(factory, { max: 1, acquireTimeoutMillis: 800 })
   let heard = 0
   for (const event of EVENTS) {
     pool.on(event, () => {
@@ -28,7 +28,7 @@ export async function listenerThrows(createPool: CreatePool): Promise<Facts> {
       throw new Error(`listener of ${event}`)
     })
   }
-  const first = await settledWithin(pool.acquire(), 1000)
+  const first = await settledWithin(pool.acquire(), 2000)
   if (first.state === 'fulfilled') await settledWithin(pool.destroy(first.value), 500)
   const second = await settledWithin(pool.acquire(), 1000)
   if (second.state === 'fulfilled') await settledWithin(pool.release(second.value), 500)
@@ -74,13 +74,13 @@ export async function useAndABusinessError(createPool: CreatePool): Promise<Fact
 
 /** A returns its connection, B gets it, A returns it again, C asks. */
 export async function staleSecondRelease(createPool: CreatePool): Promise<Facts> {
-  const pool = createPool(new CountingFactory(), { max: 1, acquireTimeoutMillis: 4000 })
+  const pool = createPool(new CountingFactory(), { max: 1, acquireTimeoutMillis: 20_000 })
   const a = await borrow(pool)
   await a.release()
   const b = await borrow(pool)
   const second = await settledWithin(a.release(), 500)
   // That C waits for itself is proved only after some patience, as it holds a plain lease.
-  const c = await settledWithin(borrow(pool), 5000)
+  const c = await settledWithin(borrow(pool), 25_000)
   const shared = c.state === 'fulfilled' && c.value.resource === b.resource
   return { second: ending(second), shared, third: ending(c) }
 }
@@ -108,7 +108,7 @@ export async function surplusUnderTrickleLoad(createPool: CreatePool): Promise<F
       await pool.release(await pool.acquire())
       return factory.ledger.destroyed.length >= 3
     },
-    { within: 1500 },
+    { within: 3000 },
   ).catch(() => {})
   return { retired: factory.ledger.destroyed.length }
 }

@@ -23,7 +23,12 @@ function late<V, R>(
 
 /** A waiter expires, and in the same turn the connection that it waited for comes back. */
 export async function latePromises(createPool: CreatePool): Promise<Facts> {
-  const pool = createPool(new CountingFactory(), { max: 1, acquireTimeoutMillis: 40, Promise: LatePromise })
+  const millis = 400
+  const pool = createPool(new CountingFactory(), {
+    max: 1,
+    acquireTimeoutMillis: millis,
+    Promise: LatePromise,
+  })
   const resource = await pool.acquire()
   const waiter = pool.acquire()
   waiter.catch(() => {})
@@ -33,9 +38,9 @@ export async function latePromises(createPool: CreatePool): Promise<Facts> {
     setTimeout(() => {
       pool.release(resource).catch(() => {})
       resolve()
-    }, 40),
+    }, millis),
   )
-  block(60)
+  block(millis + 20)
   await given
   const waited = await settledWithin(waiter, 500)
   // Which of the two timers comes first is a matter of microseconds; both outcomes are right.
