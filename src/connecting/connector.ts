@@ -241,7 +241,7 @@ export class Connector<T> {
     slot.idleSince = now
     slot.traffic.said(undefined, now)
     slot.spread = this.#context.random()
-    slot.retireAt = retireTime(now, options, this.#context.random)
+    slot.retireAt = Math.min(slot.retireAt, retireTime(now, options, this.#context.random))
     this.capacity.dropOvertaken(slot, now)
     this.breaker.connected(slot.startedAt)
     if (log.create.enabled) log.create('%s #%d: connected', options.name, slot.id)

@@ -94,11 +94,9 @@ export function knots<W, L, P>(
       else targets.add(pool)
     }
   }
+  // No edge leads out of a component, so whoever blocks a lease of one of its pools waits for one of them, too.
   return cycles(waitsFor).map(cycle =>
-    dead.filter(({ pool, blocks }) => {
-      const inside = (lease: L): boolean => cycle.has(poolOf(lease) as P)
-      return cycle.has(pool) && blocks.some(inside)
-    }),
+    dead.filter(({ blocks }) => blocks.some(lease => cycle.has(poolOf(lease) as P))),
   )
 }
 

@@ -183,6 +183,7 @@ function needsExactTime<T>(factory: Factory<T>, options: ResolvedOptions): boole
     options
   const limits = [options.idleTimeoutMillis, options.validateAfterIdleMillis, options.maxLifetimeMillis]
   return (
+    factory.expiresAt !== undefined ||
     (factory.socket !== undefined && options.halfClose === 'on') ||
     limits.some(Number.isFinite) ||
     softIdleTimeoutMillis > 0 ||

@@ -5,6 +5,7 @@ import { isRecord, readField, readRecord, show } from '../../../api/read-input.t
 import { badOptions } from '../../../api/resolve-options.ts'
 import { isRedisClient, setDisconnectTimeout } from './client.ts'
 import type { RedisClient } from './client-types.ts'
+import type { Credentials } from './credentials.ts'
 import { foreignOptions, unheededOptions } from './foreign-options.ts'
 
 /** How long a client that its borrower ends with `disconnect()` waits for the server to close. Milliseconds. */
@@ -74,7 +75,11 @@ export type RedisClass<R extends RedisClient> = new (...layers: never[]) => R
  *
  * @throws PoolError `POOL_BAD_OPTIONS` that lists every conflict with what a pooled client needs
  */
-export function clientMaker<R extends RedisClient>(Client: RedisClass<R>, given: unknown): () => R {
+export function clientMaker<R extends RedisClient>(
+  Client: RedisClass<R>,
+  given: unknown,
+  hasCredentials = false,
+): (credentials?: Credentials) => R {
   const issues = wrongTarget(given)
   if (issues.length > 0) throw badOptions(issues)
   const user = isRecord(given) ? readRecord(given, undefined, issues) : given
@@ -90,13 +95,23 @@ export function clientMaker<R extends RedisClient>(Client: RedisClass<R>, given:
     issues.push(`ioredis refuses the options: ${messageOf(error)}`)
   }
   issues.push(...unusable(own))
+  if (hasCredentials && own.password != null)
+    issues.push('password and credentials exclude each other: the function credentials gives the password')
   if (issues.length > 0) throw badOptions(issues)
-  return () => {
-    const client = new Layered(forced, user, DEFAULTS)
-    ownOptions.set(client, own)
+  return (given?: Credentials) => {
+    const { username, password } = given ?? NO_CREDENTIALS
+    const client = new Layered(forced, { username, password }, user, DEFAULTS)
+    ownOptions.set(
+      client,
+      password === undefined
+        ? own
+        : { ...own, username: (client.options as RedisOptions).username, password },
+    )
     return client
   }
 }
+
+const NO_CREDENTIALS: Partial<Credentials> = {}
 
 /** The options that each client would have without the pool. */
 const ownOptions = new WeakMap<RedisClient, object>()
