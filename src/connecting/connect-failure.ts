@@ -1,5 +1,5 @@
 import { isPoolError } from '../api/errors.ts'
-import { runHook } from '../runtime/emitter.ts'
+import { askHook } from '../runtime/sync-hooks.ts'
 import { adviceForCode } from './permanent-codes.ts'
 
 /**
@@ -51,7 +51,7 @@ function permanentAdvice(
 ): string | undefined {
   let said: unknown
   try {
-    said = runHook(() => isPermanent?.(error))
+    said = askHook('isPermanent', () => isPermanent?.(error))
   } catch {
     // A classification that throws is ignored.
   }

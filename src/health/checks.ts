@@ -6,8 +6,8 @@ import type { PoolContext } from '../connecting/pool-context.ts'
 import type { Leftover } from '../connections/handles.ts'
 import type { Fault, Slot } from '../connections/slot.ts'
 import { endOperation, runOperation, validateChannel } from '../runtime/channels.ts'
-import { runHook } from '../runtime/emitter.ts'
 import { log } from '../runtime/log/log.ts'
+import { askHook } from '../runtime/sync-hooks.ts'
 import { attempt } from '../runtime/time/attempt.ts'
 
 const UNVOUCHED: Fault = {
@@ -156,7 +156,7 @@ export function leftBehind<T>(
 function leftBusy<T>({ factory }: PoolContext<T>, slot: Slot<T>): Fault | undefined {
   if (factory.busy === undefined) return undefined
   try {
-    return runHook(() => factory.busy?.(slot.resource as T))
+    return askHook('busy', () => factory.busy?.(slot.resource as T))
       ? { reason: 'dirty', left: 'unanswered', detail: 'it came back with unanswered work' }
       : undefined
   } catch (error) {

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import { messageOf } from '../api/errors.ts'
 import { hostPort } from '../api/wording.ts'
+import { ignoreRejection } from '../runtime/thenables.ts'
 
 /*
  * All access to sockets goes through this folder, and none of its functions throws. A socket may be the user's own and
@@ -176,7 +177,8 @@ export function closeSocket(socket: Socket): void {
     // The close below goes without a reset.
   }
   try {
-    socket.destroy()
+    // It may be async.
+    ignoreRejection(socket.destroy())
   } catch {
     // A user's own socket that cannot be closed from here.
   }

@@ -98,7 +98,7 @@ test('log lines that nobody read are told by the report and the stats, with thei
         process.execPath,
         code,
       ],
-      { cwd: packageRoot(), env: { ...process.env, DEBUG: 'lifeguard-pool:*' }, timeout: 20_000 },
+      { cwd: packageRoot(), env: { ...process.env, DEBUG: 'lifeguard-pool:*' }, timeout: 60_000 },
     )
     const { text, log } = JSON.parse(stdout) as {
       text: string

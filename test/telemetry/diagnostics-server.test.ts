@@ -159,7 +159,7 @@ test('the server keeps no process alive, and leaves no socket behind', async () 
     })`
   const child = spawn(process.execPath, ['--input-type=commonjs', '-e', code], {
     cwd: packageRoot(),
-    timeout: 20_000,
+    timeout: 60_000,
   })
   let told = ''
   child.stdout.setEncoding('utf8').on('data', part => {

@@ -25,7 +25,7 @@ for (const { name, Client } of versions) {
     }, async () => {
       const [server, other] = await Promise.all([startRedis(), startRedis()])
       const admin = new Redis(server.url)
-      const pool = poolOf(Client, server.url, { max: 8, acquireTimeoutMillis: 300 })
+      const pool = poolOf(Client, server.url, { max: 8, acquireTimeoutMillis: 1500 })
       const write = (client: Redis) => client.set('key', 'value')
       try {
         const lent = await Promise.all(Array.from({ length: 6 }, () => pool.acquire()))
@@ -118,7 +118,7 @@ for (const { name, Client } of versions) {
         await admin.call('ACL', 'SETUSER', 'minimal', 'on', '>secret', '~*', '+get')
         const minimal = { port: replica.port, username: 'minimal', password: 'secret' }
         const outcome = async (options: object, poolOptions: object): Promise<string> => {
-          const pool = poolOf(Client, options, { acquireTimeoutMillis: 200, ...poolOptions })
+          const pool = poolOf(Client, options, { acquireTimeoutMillis: 600, ...poolOptions })
           try {
             return String(await pool.use(client => client.get('x')))
           } catch (error) {
@@ -171,7 +171,7 @@ for (const { name, Client } of versions) {
         assert.equal(pool.stats().totals.created, 1)
         await pool.close()
       }
-      const pool = poolOf(Client, tls.url, { acquireTimeoutMillis: 200 })
+      const pool = poolOf(Client, tls.url, { acquireTimeoutMillis: 2000 })
       assert.match(
         String(((await rejection(pool.acquire())) as Error).cause),
         /self.signed certificate|unable to verify/,

@@ -290,7 +290,7 @@ describe('createRedisPool', () => {
     const code = `const { createRedisPool } = require(${JSON.stringify(entry)})
       const pool = createRedisPool(${JSON.stringify(redis.url)})
       pool.use(client => client.ping()).then(console.log).then(() => pool.close())`
-    const { stdout } = await promisify(execFile)(process.execPath, ['-e', code], { timeout: 10_000 })
+    const { stdout } = await promisify(execFile)(process.execPath, ['-e', code], { timeout: 30_000 })
     assert.equal(stdout, 'PONG\n')
   })
 })
