@@ -150,7 +150,7 @@ export function leftBehind<T>(
   if (slot.isDoubtful && context.factory.reset === undefined && !context.slots.hasHandles) return UNVOUCHED
   if (left !== undefined && left.undo === undefined)
     return { reason: 'dirty', left: left.left, detail: left.detail }
-  // Checked again once everything has been sent. Until then a pipe, or whoever waits for `drain`, goes on writing.
+  // Checked again once everything has been sent. Until then a pipe, or code that waits for `drain`, keeps writing.
   return isUnsent ? undefined : (slot.watch?.restore() ?? leftBusy(context, slot))
 }
 

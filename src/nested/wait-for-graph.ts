@@ -98,7 +98,7 @@ export function knots<W, L, P>(
       else targets.add(pool)
     }
   }
-  // No edge leads out of a component, so whoever blocks a lease of one of its pools waits for one of them, too.
+  // No edge leads out of a component, so a waiter that blocks a lease of its pools waits for one of them, too.
   return cycles(waitsFor).map(cycle =>
     dead.filter(({ blocks }) => blocks.some(lease => cycle.has(poolOf(lease) as P))),
   )

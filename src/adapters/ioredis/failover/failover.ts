@@ -145,7 +145,7 @@ export class Failover {
 
   /**
    * Called when a dial has failed.
-   * @returns another server to try; or undefined, perhaps after a switch
+   * @returns another server to try; undefined if there is none, or if the sentinels have switched meanwhile
    */
   async #another(dial: Dial): Promise<Address | undefined> {
     if (this.#sentinels?.target.toPrimary !== true) return undefined
