@@ -24,7 +24,9 @@ export type { ConnectionReport, LeaseReport, PoolReport, WaiterReport } from './
 export { genericPool as default } from './generic-pool.ts'
 export { Lease } from './pool/lease.ts'
 
-/* Plain properties of what `require` gives, and not the getters of a re-export, so that tests can put a double there. */
+/*
+ * Plain properties of the object that `require` returns, not getters of a re-export, so that tests can replace them.
+ */
 
 export const createPool = makePool
 export const Pool = PoolClass

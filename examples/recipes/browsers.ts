@@ -38,7 +38,8 @@ export function createBrowserPool(launch: LaunchOptions, options?: PoolOptions):
       acquireTimeoutMillis: 60_000,
       destroyTimeoutMillis: 5000,
       resetTimeoutMillis: 5000,
-      maxLifetimeMillis: 10 * 60_000, // browsers grow
+      maxUses: 100, // browsers grow
+      maxLifetimeMillis: 10 * 60_000,
       idleTimeoutMillis: 60_000,
       ...options,
     },

@@ -34,10 +34,12 @@ export class Worker {
 }
 
 export function createWorkerPool(program: string, options?: PoolOptions): Pool<Worker> {
-  return createPool<Worker>(
+  const pool = createPool<Worker>(
     {
       async create(signal) {
         const worker = new Worker(program)
+        // One that ends while it is idle is removed at once.
+        worker.process.once('exit', () => pool.invalidate(worker, 'the worker has ended'))
         // It says 'ready' once it can be asked.
         await once(worker.process, 'message', { signal }).catch(error => {
           worker.process.kill('SIGKILL')
@@ -59,4 +61,5 @@ export function createWorkerPool(program: string, options?: PoolOptions): Pool<W
     },
     { fifo: false, testOnBorrow: true, testOnReturn: true, idleTimeoutMillis: 60_000, ...options },
   )
+  return pool
 }

@@ -8,7 +8,7 @@ const MILLIS = time(0)
 const KNOWN = new Set(['priority', 'signal', 'timeoutMillis', 'detached'])
 
 /**
- * Reads what an acquire was asked with: generic-pool's priority number, or {@link AcquireOptions}.
+ * Reads the argument of an acquire: generic-pool's priority number, or {@link AcquireOptions}.
  * @throws PoolError `POOL_BAD_OPTIONS` that lists everything wrong
  */
 export function readRequest(
@@ -33,7 +33,7 @@ export function readRequest(
   const issues: string[] = []
   const names = Object.keys(given)
   for (const name of names) if (!KNOWN.has(name)) issues.push(`${name} is not an option of acquire`)
-  // An AbortSignal, a Map, …: all that it says would be overheard.
+  // An AbortSignal, a Map and the like would otherwise be ignored silently.
   if (names.length === 0 && !isRecord(given)) issues.push(notOptions(given))
   if (signal !== undefined && !(signal instanceof AbortSignal)) issues.push('signal must be an AbortSignal')
   if (detached !== undefined && typeof detached !== 'boolean') issues.push('detached must be true or false')
@@ -49,20 +49,20 @@ export function readRequest(
   }
 }
 
-/** What to do instead of passing this as the options of a call. */
+/** What to do instead of passing this value as the options of a call. */
 export const notOptions = (given: unknown): string =>
   given instanceof AbortSignal
     ? 'pass the signal as { signal }'
     : `options must be an object, got ${show(given)}`
 
-/** As in generic-pool: no number means the highest priority, one out of range the lowest. */
+/** As in generic-pool, a value that is no number means the highest priority, and a number out of range the lowest. */
 function priorityOf(priority: unknown, range: number): number {
   const line =
     typeof priority === 'number' || typeof priority === 'string' ? Math.trunc(Number(priority)) || 0 : 0
   return line < 0 || line >= range ? range - 1 : line
 }
 
-/** Is this request marked as nobody's wait? What cannot be read is refused later. */
+/** Is this request marked `detached`? Options that cannot be read are refused later. */
 export function isDetached(given: number | AcquireOptions | undefined): boolean {
   try {
     return typeof given === 'object' && given !== null && given.detached === true
@@ -71,7 +71,7 @@ export function isDetached(given: number | AcquireOptions | undefined): boolean 
   }
 }
 
-/** How an acquire wants to be served, once its options have been read. */
+/** The options of an acquire, once they have been read. */
 export interface Request {
   readonly priority: number
   /** Whole milliseconds, or `Infinity`. */

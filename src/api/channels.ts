@@ -2,13 +2,13 @@ import type { ServerInfo } from './factory.ts'
 import type { PoolStats } from './stats.ts'
 
 /*
- * What the pools tell by `node:diagnostics_channel`. One list of channels for the whole process: each message says which
- * pool it is about.
+ * What pools publish through `node:diagnostics_channel`. All pools of the process share the channels. Each message says
+ * which pool it is about.
  */
 
-/** Which pool a message is about, and the server behind it as far as the factory says (`factory.server`). */
+/** Which pool a message is about, and the server behind it as far as `factory.server` reports it. */
 export interface PoolIdentity {
-  /** Its name. Two pools may share one; `instance` tells them apart. */
+  /** The pool's name. Two pools may share one; `instance` tells them apart. */
   readonly pool: string
   readonly instance: PoolInstance
   readonly system?: ServerInfo['system']
@@ -17,32 +17,34 @@ export interface PoolIdentity {
   readonly database?: ServerInfo['database']
 }
 
-/** The pool itself, as far as whoever watches it needs it. */
+/** The pool itself, reduced to what observers need. */
 export interface PoolInstance {
   readonly name: string
   stats(): PoolStats
 }
 
-/** Of a tracing channel: one object for all of its messages, filled in as the operation goes on. */
+/**
+ * A message of a tracing channel. All messages of an operation are this one object, which is completed step by step.
+ */
 interface Operation extends PoolIdentity {
-  /** Why it failed; set before `error` is published. */
+  /** Why the operation failed. Set before `error` is published. */
   error?: unknown
 }
 
-/** `lifeguard-pool:acquire`: an acquire, from the call until a connection is lent or it is refused. */
+/** `lifeguard-pool:acquire`: an acquire, from the call until a connection is lent or the acquire is refused. */
 export interface AcquireMessage extends Operation {
   readonly call: 'acquire' | 'use' | 'lease'
-  /** How long it waited, in milliseconds; 0 if it was served or refused at once. Known at the end. */
+  /** How long it waited, in milliseconds; 0 if it was served or refused at once. Set at the end. */
   waitedMillis: number | undefined
-  /** Which connection was lent, and the number of this loan of it, as in `report()`. Known at the end. */
+  /** Which connection was lent, and the number of its loan, as in `report()`. Set at the end. */
   connection: number | undefined
   loan: number | undefined
 }
 
-/** `lifeguard-pool:create`: one call of `factory.create`, with `prepare`, until it ends or its deadline passes. */
+/** `lifeguard-pool:create`: one call of `factory.create` and `prepare`, until it ends or its deadline passes. */
 export interface CreateMessage extends Operation {
   readonly connection: number
-  /** How long it took, in milliseconds. Known at the end. */
+  /** How long it took, in milliseconds. Set at the end. */
   millis: number | undefined
 }
 
@@ -50,7 +52,7 @@ export interface CreateMessage extends Operation {
 export interface ValidateMessage extends Operation {
   readonly connection: number
   millis: number | undefined
-  /** Is the connection usable? Known at the end. */
+  /** Is the connection usable? Set at the end. */
   valid: boolean | undefined
 }
 

@@ -1,5 +1,5 @@
-/** Where the documents of the package can be read. The one place that knows: errors link there, the site links back. */
+/** Where the documentation of the package is online. The only place that knows: errors and the site link there. */
 const SOURCES = 'https://github.com/lifeguard-pool/lifeguard-pool/blob/main/'
 
-/** The paragraph of docs/errors.md about an error. */
+/** The section of docs/errors.md about an error. */
 export const errorUrl = (code: string): string => `${SOURCES}docs/errors.md#${code.toLowerCase()}`

@@ -1,10 +1,14 @@
 import { adviceFor } from './connect-advice.ts'
 import { type AcquirePhase, messageOf, numbersOf, PoolError } from './errors.ts'
+import { isCausedByStalls, isNotableStall } from './stall-blame.ts'
 import type { PoolStats } from './stats.ts'
 import { inTheWay, nextStep } from './taken-places.ts'
 import { firstFew } from './wording.ts'
 
-/** Every error that a pool gives to a caller, in one place, so that they speak with one voice: what, numbers, next step. */
+/**
+ * All errors that a pool gives to callers are in this file, so that they have one style: what happened, the numbers,
+ * the next step.
+ */
 
 const MOST_HOLDERS = 5
 
@@ -12,6 +16,14 @@ const of = (stats: PoolStats) => ({ pool: stats.name, stats })
 
 const heldBy = (holders: readonly string[] = []): string =>
   holders.length === 0 ? '' : ` Held, longest first: ${firstFew(holders, MOST_HOLDERS)}.`
+
+/** What is said of stalls, and where: first if they explain the wait, and last where something else does. */
+function stallIn(share: number, millis: number, otherwise: unknown): [first: string, last: string] {
+  if (!isNotableStall(share)) return ['', '']
+  const words = ` The event loop was blocked for ${Math.round(millis)} ms of that`
+  if (isCausedByStalls(share, otherwise !== undefined)) return [`${words}: look for blocking code first.`, '']
+  return ['', `${words.replace('that', 'the wait')}, too.`]
+}
 
 export function acquireTimeout(
   stats: PoolStats,
@@ -22,17 +34,14 @@ export function acquireTimeout(
   holders?: readonly string[],
   silence?: string,
 ): PoolError {
-  const stalled =
-    stalledMillis > 0
-      ? ` The event loop stood still for ${Math.round(stalledMillis)} ms of that: look for blocking code first.`
-      : ''
+  const [stalledFirst, stalledLast] = stallIn(stalledMillis / waitedMillis, stalledMillis, cause ?? silence)
   const held = heldBy(holders)
   const silent = silence === undefined ? '' : ` ${silence}.`
   const why = cause === undefined ? '' : ` Last error while connecting: ${messageOf(cause)}.`
   return new PoolError(
     'POOL_ACQUIRE_TIMEOUT',
     `ResourceRequest timed out: pool '${stats.name}' had no connection within ${Math.round(waitedMillis)} ms, ` +
-      `phase ${phase} ${numbersOf(stats)}.${stalled}${why}${silent}${held} ${nextStep(stats, phase, cause)}.`,
+      `phase ${phase} ${numbersOf(stats)}.${stalledFirst}${why}${silent}${held} ${nextStep(stats, phase, cause)}.${stalledLast}`,
     {
       ...of(stats),
       phase,
@@ -44,7 +53,7 @@ export function acquireTimeout(
   )
 }
 
-/** Asked for with `timeoutMillis: 0`. */
+/** For an acquire with `timeoutMillis: 0`. */
 export function noneAtHand(stats: PoolStats, phase: AcquirePhase, cause: unknown): PoolError {
   const why = cause === undefined ? '' : ` Last error while connecting: ${messageOf(cause)}.`
   return new PoolError(
@@ -56,7 +65,7 @@ export function noneAtHand(stats: PoolStats, phase: AcquirePhase, cause: unknown
   )
 }
 
-/** The message is exactly generic-pool's, which its users compare; the rest is in `hint`. */
+/** The message is exactly generic-pool's, because its users compare it. The rest is in `hint`. */
 export function queueFull(stats: PoolStats, most: number): PoolError {
   const hint =
     `pool '${stats.name}' has ${most} waiting already, as maxWaitingClients allows ${numbersOf(stats)}. Slow the ` +
@@ -64,18 +73,18 @@ export function queueFull(stats: PoolStats, most: number): PoolError {
   return new PoolError('POOL_QUEUE_FULL', 'max waitingClients count exceeded', { ...of(stats), hint })
 }
 
-/** Sent away by CoDel, after some wait. */
+/** Rejected by CoDel after some wait. */
 export function shed(stats: PoolStats, waitedMillis: number, targetMillis: number): PoolError {
   return new PoolError(
     'POOL_SHED',
     `pool '${stats.name}' is overloaded and sheds load: this acquire had waited ${Math.round(waitedMillis)} ms, and ` +
-      `nobody has waited less than the target of ${targetMillis} ms for an interval ${numbersOf(stats)}. Tell the ` +
+      `no acquire has waited less than the target of ${targetMillis} ms for an interval ${numbersOf(stats)}. Tell the ` +
       'caller to come back later; send less, shorten the work done on a connection, or raise max if the server can take it',
     { ...of(stats), waitedMillis },
   )
 }
 
-/** Not even let in. */
+/** Refused at once by `earlyRefusal`. */
 export function hopeless(stats: PoolStats, estimatedMillis: number, timeout: number): PoolError {
   return new PoolError(
     'POOL_SHED',
@@ -85,14 +94,14 @@ export function hopeless(stats: PoolStats, estimatedMillis: number, timeout: num
   )
 }
 
-/** What is known of a breaker when somebody is told that no connection can be made. */
+/** What a breaker knows about why no connection can be made. */
 export interface ConnectTrouble {
   readonly lastError: unknown
-  /** Where trying again does not mend it: what to do. */
+  /** What to do, if trying again will not help. */
   readonly permanentAdvice: string | undefined
 }
 
-/** No connection can be made, and waiting for one does not help, or has not helped for long enough. */
+/** No connection can be made, and waiting for one will not help, or has not helped for long enough. */
 export function cannotConnect(
   stats: PoolStats,
   { lastError: cause, permanentAdvice }: ConnectTrouble,
@@ -123,7 +132,7 @@ export function aborted(stats: PoolStats, waitedMillis: number, cause: unknown):
   )
 }
 
-/** @param then - what becomes of the pool */
+/** @param then - what happens to the pool now */
 export function callAborted(
   stats: PoolStats,
   what: 'ready' | 'drain' | 'close',
@@ -178,18 +187,25 @@ export function leaseEnded(stats: PoolStats, what: string): PoolError {
   )
 }
 
-/** A loan has ended, and what was written on it will not arrive. @param why - in words */
+/**
+ * A loan has ended, and data written in it will not arrive.
+ * @param why - in words
+ */
 export function unsent(stats: PoolStats, bytes: number, why: string): PoolError {
+  const what =
+    bytes > 0
+      ? `with ${bytes} bytes that the server has not accepted`
+      : 'while a stream was still being piped into it'
   return new PoolError(
     'POOL_UNSENT',
-    `a connection of pool '${stats.name}' came back with ${bytes} bytes that the server has not taken: ${why} ` +
-      `${numbersOf(stats)}. The connection has been destroyed, and they are lost. Await the end of a write, or the ` +
-      'answer to it, before the loan ends; if the server is merely slow, raise resetTimeoutMillis',
+    `a connection of pool '${stats.name}' was returned ${what}: ${why} ${numbersOf(stats)}. The connection has been ` +
+      'destroyed, and what was not sent is lost. Await the end of a write or of a pipe, or the answer to it, before the ' +
+      'loan ends; if the server is merely slow, raise resetTimeoutMillis',
     of(stats),
   )
 }
 
-/** @param holders - who held connections as the time ran out, longest first */
+/** @param holders - who held connections when the time limit passed, longest first */
 export function drainTimeout(
   stats: PoolStats,
   millis: number,
@@ -200,8 +216,8 @@ export function drainTimeout(
   return new PoolError(
     'POOL_DRAIN_TIMEOUT',
     `${what} of pool '${stats.name}' not done after ${millis} ms: ${stats.borrowed} connections were still lent and ` +
-      `${stats.pending} acquires waited ${numbersOf(stats)}.${heldBy(holders)} ${then} Have whoever holds one end its ` +
-      'loan first, or give it more time',
+      `${stats.pending} acquires waited ${numbersOf(stats)}.${heldBy(holders)} ${then} End these ` +
+      'loans first, or allow more time',
     { ...of(stats), holders },
   )
 }
@@ -229,22 +245,32 @@ export function connectTimeout(stats: PoolStats, millis: number, cause: unknown)
   )
 }
 
-/** No dial has failed, and none has come to an end. */
+/** No connect has failed so far, and none has ended. */
 export function stillDialing(stats: PoolStats, millis: number): PoolError {
   return new PoolError(
     'POOL_CONNECT_FAILED',
-    `pool '${stats.name}': a connect has been under way for ${Math.round(millis)} ms, and has neither succeeded nor failed ` +
-      `${numbersOf(stats)}. Does something take connections there and stay silent, or drop what is sent to it? With a ` +
+    `pool '${stats.name}': a connect has been in progress for ${Math.round(millis)} ms, and has neither succeeded nor failed ` +
+      `${numbersOf(stats)}. Does something accept connections there and stay silent, or drop packets? With a ` +
       'createTimeoutMillis below acquireTimeoutMillis the next one is tried in time',
     of(stats),
   )
 }
 
-export function stillborn(stats: PoolStats, detail: string): PoolError {
+/** What is known of a connection that ended before it had been of use. */
+interface EarlyEnd {
+  readonly detail: string
+  readonly ageMillis: number
+  readonly wasLent: boolean
+}
+
+export function endedEarly(stats: PoolStats, { detail, ageMillis, wasLent }: EarlyEnd): PoolError {
+  const when = wasLent
+    ? `ended in its first loan, ${Math.round(ageMillis)} ms after it was created and before it was of use`
+    : 'ended before it was lent'
   return new PoolError(
     'POOL_CONNECT_FAILED',
-    `pool '${stats.name}': a connection just made did not live to be lent: ${detail} ${numbersOf(stats)}. Does the ` +
-      'server, or a proxy in front of it, refuse this client after accepting it?',
+    `pool '${stats.name}': a new connection ${when}: ${detail} ${numbersOf(stats)}. The server, or a proxy in ` +
+      'front of it, may be refusing this client after accepting it',
     of(stats),
   )
 }
@@ -252,16 +278,16 @@ export function stillborn(stats: PoolStats, detail: string): PoolError {
 export function madeTwice(stats: PoolStats, resource: unknown): PoolError {
   const next =
     resource === undefined
-      ? 'It gave undefined: does it return the connection, or a promise of it?'
+      ? 'It returned undefined: make it return the connection, or a promise of it'
       : 'Two borrowers would share one connection; make a new one on every call'
   return new PoolError(
     'POOL_CONNECT_FAILED',
-    `pool '${stats.name}': factory.create gave a resource that the pool already holds ${numbersOf(stats)}. ${next}`,
+    `pool '${stats.name}': factory.create returned a resource that the pool already holds ${numbersOf(stats)}. ${next}`,
     of(stats),
   )
 }
 
-/** generic-pool's users look for its text; no caller gets this one, it goes to `factoryDestroyError`. */
+/** generic-pool's users look for this text. No caller gets this error: it is emitted as `factoryDestroyError`. */
 export function destroyTimeout(stats: PoolStats, millis: number): Error {
   return new Error(
     `destroy timed out after ${millis} ms: pool '${stats.name}' no longer counts the connection ${numbersOf(stats)}. See ` +

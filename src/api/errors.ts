@@ -19,14 +19,14 @@ export type PoolErrorCode =
   | 'POOL_UNSENT'
   | 'POOL_BAD_OPTIONS'
 
-/** What an acquire was waiting for when its time was up. */
+/** What an acquire was waiting for when its time limit passed. */
 export type AcquirePhase = 'queue' | 'connect' | 'validate'
 
-/** The parts of a {@link PoolError} beside code and message; what does not apply is left out. */
+/** The parts of a {@link PoolError} besides code and message. Parts that do not apply are left out. */
 export interface PoolErrorDetails {
   pool?: string
   stats?: PoolStats
-  /** The numbers and the operator's next step, where the message itself must stay as generic-pool's users know it. */
+  /** The numbers and the operator's next step, where the message itself must match generic-pool's. */
   hint?: string
   cause?: unknown
   phase?: AcquirePhase
@@ -34,29 +34,39 @@ export interface PoolErrorDetails {
   stalledMillis?: number
   /** `POOL_SHED` by `earlyRefusal`: how long the wait would have been. */
   estimatedMillis?: number
-  /** Of a full pool's first timeout: who holds its connections, longest first. */
+  /** In the first timeout of a full pool: who holds its connections, longest first. */
   holders?: readonly string[]
   /** `POOL_BAD_OPTIONS`: each thing that is wrong. */
   issues?: readonly string[]
-  /** `POOL_DEADLOCK`, `POOL_NESTED_ACQUIRE`: where the leases that this context holds were taken, innermost first. */
+  /**
+   * `POOL_DEADLOCK`, `POOL_NESTED_ACQUIRE`: the stacks of the acquires of the leases that the caller holds, innermost
+   * first.
+   */
   heldStacks?: readonly string[]
-  /** Where the acquire was called. */
+  /** The stack of the acquire call. */
   waitStack?: string
-  /** `POOL_DEADLOCK`: the pools of the knot. `POOL_NESTED_ACQUIRE`: those that this context holds leases of. */
+  /**
+   * `POOL_DEADLOCK`: the pools that wait for each other. `POOL_NESTED_ACQUIRE`: the pools whose leases the caller
+   * holds.
+   */
   pools?: readonly string[]
 }
 
-/** By which every copy of this package knows an error of the pool. */
+/** Identifies an error of the pool for every copy of this package. */
 const BRAND = Symbol.for('lifeguard-pool.error')
 
 /**
- * The one error class of the pool. Tell errors apart by {@link PoolError.code} or {@link isPoolError}.
+ * The pool's only error class. Tell errors apart by {@link PoolError.code} or {@link isPoolError}.
  *
- * `name` is `'TimeoutError'` for acquire timeouts, as users of generic-pool test for it, and `'PoolError'` otherwise.
+ * `name` is `'TimeoutError'` for acquire timeouts, because users of generic-pool test for it, and `'PoolError'`
+ * otherwise.
  */
 export class PoolError extends Error {
   readonly code: PoolErrorCode
-  /** Where this code is explained. Printed with the error, and not part of its message, which people compare. */
+  /**
+   * A link to the explanation of this code. It is printed with the error, but is no part of the message, which people
+   * compare.
+   */
   readonly docs: string
   declare readonly pool?: string
   declare readonly stats?: PoolStats
@@ -73,10 +83,10 @@ export class PoolError extends Error {
   readonly #stats: PoolStats | undefined
 
   static {
-    // Before any error takes its stack, whose first line has the name.
+    // Must be set before any error takes its stack, whose first line contains the name.
     PoolError.prototype.name = 'PoolError'
     Object.defineProperty(PoolError.prototype, BRAND, { value: true })
-    // To be read, and not to be printed with each error: fifty lines would hide the message.
+    // Readable, but not printed with each error: its fifty lines would hide the message.
     Object.defineProperty(PoolError.prototype, 'stats', {
       get(this: PoolError): PoolStats | undefined {
         return this.#stats
@@ -97,8 +107,8 @@ export class PoolError extends Error {
 
 type OfPool = 'pool' | 'stats'
 
-/** What an error of each code always says; everything else may be missing. */
-interface Said {
+/** The properties that an error of each code always has. All others may be missing. */
+interface Always {
   POOL_ACQUIRE_TIMEOUT: OfPool | 'phase' | 'waitedMillis' | 'stalledMillis'
   POOL_QUEUE_FULL: OfPool | 'hint'
   POOL_SHED: OfPool | 'waitedMillis'
@@ -116,33 +126,33 @@ interface Said {
   POOL_BAD_OPTIONS: 'issues'
 }
 
-/** A {@link PoolError} with this code, and with what such an error always says. */
+/** A {@link PoolError} with this code, and with the properties that such an error always has. */
 export type PoolErrorOf<C extends PoolErrorCode> = C extends PoolErrorCode
-  ? PoolError & { readonly code: C } & Required<Pick<PoolError, Said[C]>>
+  ? PoolError & { readonly code: C } & Required<Pick<PoolError, Always[C]>>
   : never
 
 /**
- * Is this an error of a pool, and with this code? Works across several copies of the package in one process.
+ * Is this an error of a pool, with this code? Works across several copies of the package in one process.
  *
- * @param code - one of {@link PoolErrorCode}; left out: any
+ * @param code - one of {@link PoolErrorCode}; any if left out
  */
 export function isPoolError<C extends PoolErrorCode>(error: unknown, code: C): error is PoolErrorOf<C>
 export function isPoolError(error: unknown, code?: PoolErrorCode): error is PoolError
 export function isPoolError(error: unknown, code?: PoolErrorCode): error is PoolError {
-  // Other libraries have codes like these, too: `POOL_CLOSED` is one of mysql's.
+  // Checks the brand, because other libraries use such codes too: `POOL_CLOSED` is one of mysql's.
   try {
     if (!(error instanceof Error) || !(BRAND in error)) return false
     return code === undefined || (error as Partial<PoolError>).code === code
   } catch {
-    // What throws when it is looked at is none of ours.
+    // An object that throws when it is inspected is not one of our errors.
     return false
   }
 }
 
 /**
- * Runs what an entry point does; an error for its options points at the line that called it.
+ * Runs the body of an entry point, and makes an error about its options point at the line that called it.
  *
- * @param entry - the function that the user has called
+ * @param entry - the function that the user called
  */
 export function forCaller<R>(entry: (...args: never[]) => unknown, run: () => R): R {
   try {
@@ -153,10 +163,10 @@ export function forCaller<R>(entry: (...args: never[]) => unknown, run: () => R)
   }
 }
 
-/** The message of whatever was thrown. Never throws itself, whatever that was. */
+/** The message of a thrown value of any type. Never throws itself. */
 export function messageOf(error: unknown, depth = 0): string {
   try {
-    // Happy eyeballs, for one, fails with an AggregateError whose own message is empty.
+    // Happy eyeballs, for example, fails with an AggregateError whose own message is empty.
     if (error instanceof AggregateError && error.message === '' && depth < 3) {
       return error.errors.map(each => messageOf(each, depth + 1)).join('; ')
     }
@@ -166,7 +176,7 @@ export function messageOf(error: unknown, depth = 0): string {
   }
 }
 
-/** The numbers that every message carries. */
+/** The numbers in every message. */
 export function numbersOf(stats: PoolStats): string {
   const { size, max, idle, borrowed, pending, connecting, validating, resetting, closing } = stats
   const transit = [

@@ -1,18 +1,18 @@
 import type { PoolError } from './errors.ts'
 import type { DestroyReason, PoolStats, SlotState } from './stats.ts'
 
-/** The events of a pool and what their listeners get. */
+/** The events of a pool, and what their listeners are called with. */
 export interface PoolEvents<T> {
-  /** Whatever `create` or `destroy` threw, which nobody can promise to be an `Error`. */
+  /** The value that `create` or `destroy` threw. It is not guaranteed to be an `Error`. */
   factoryCreateError: [error: Error]
   factoryDestroyError: [error: Error]
   connect: [event: { pool: string; resource: T; millis: number }]
   acquire: [event: { pool: string; resource: T; waitedMillis: number }]
   release: [event: { pool: string; resource: T; heldMillis: number }]
   destroy: [event: { pool: string; resource: T; reason: DestroyReason; detail?: string }]
-  /** A connection whose peer had gone was found, in this state. */
+  /** A connection whose peer is gone was found, in this state. */
   'half-close': [event: { pool: string; resource: T; state: SlotState; idleMillis?: number; detail: string }]
-  /** What is known of the server's idle limit has changed. */
+  /** What is known about the server's idle limit has changed. */
   'server-timeout': [event: { pool: string } & PoolStats['serverTimeout']]
   stall: [event: { pool: string; millis: number }]
   shed: [event: { pool: string; waitedMillis: number; estimatedMillis?: number }]
@@ -25,7 +25,7 @@ export interface PoolEvents<T> {
       how: 'released' | 'destroyed' | 'reclaimed'
     },
   ]
-  /** Told once for each pair of call sites. Stacks as far as `captureStacks` has them, innermost lease first. */
+  /** Emitted once for each pair of call sites. Stacks as far as `captureStacks` allows, innermost lease first. */
   nested: [
     event: { pool: string; heldPools: string[]; heldStacks: string[]; waitStack: string; rule: string },
   ]
@@ -39,7 +39,7 @@ export interface PoolEvents<T> {
       error: PoolError
     },
   ]
-  /** Connections keep coming back soiled: once for each kind of leftover, at its second time or later. */
+  /** Connections keep being returned dirty: emitted once per kind of leftover, at its second occurrence or later. */
   dirty: [event: { pool: string; left: string; times: number; stack: string }]
   breaker: [event: { pool: string; state: 'open' | 'closed'; failures: number; error: unknown }]
 }
@@ -52,11 +52,11 @@ export interface LeakEvent<T> {
   connection: number
   loan: number
   heldMillis: number
-  /** Since it was last seen in use; the same as `heldMillis` where nothing tells of use. */
+  /** Since it was last seen in use; the same as `heldMillis` where use cannot be observed. */
   unusedMillis: number
-  /** Where it was taken, if that was noted; see `captureStacks`. */
+  /** The stack of its acquire, if it was recorded; see `captureStacks`. */
   stack?: string
-  /** Will the connection be destroyed and its place given to somebody else? */
+  /** Will the connection be destroyed, so that its place is free again? */
   reclaimed: boolean
   stats: PoolStats
 }

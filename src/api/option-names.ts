@@ -1,14 +1,16 @@
 import { isNumber, isOption, OPTIONS, type OptionName } from './option-table.ts'
 import { isRecord, show } from './read-input.ts'
 
-/* Names that are no option, and values that are odd: what was meant, and what is taken all the same. */
+/*
+ * Names that are not options, and odd values: what was probably meant, and what is accepted anyway.
+ */
 
-/** Names that generic-pool 2 knew, or its own examples still carry; generic-pool 3 ignores them. */
+/** Names that generic-pool 2 knew, or that its examples still contain. generic-pool 3 ignores them. */
 const LEGACY: ReadonlySet<string> = new Set(['log', 'refreshIdle', 'returnToHead', 'reapIntervalMillis'])
-/** A slip of generic-pool's own test suite. Any other name close to that of an option is a mistake. */
+/** A misspelling in generic-pool's own test suite. Any other name close to that of an option is a mistake. */
 const SLIP = 'idletimeoutMillis'
 
-/** What other pools call it. */
+/** The names that other pools use for these options. */
 const ALIASES: Readonly<Record<string, string>> = {
   poolsize: 'max',
   size: 'max',
@@ -39,28 +41,33 @@ const ALIASES: Readonly<Record<string, string>> = {
   maxidletime: 'idleTimeoutMillis',
   maxage: 'maxLifetimeMillis',
   maxlife: 'maxLifetimeMillis',
+  maxrequests: 'maxUses',
+  maxrequestsperclient: 'maxUses',
+  maxqueries: 'maxUses',
+  maxloans: 'maxUses',
+  maxusecount: 'maxUses',
   lifo: 'fifo: false',
 }
 
-/** How a name says that it is a time, or in which unit. */
+/** The end of a name that gives its unit of time. */
 const UNIT = /(?:in)?(?:millis(?:econds)?|ms|sec(?:ond)?s?)$/
 
 const plain = (name: string): string => name.toLowerCase().replaceAll(/[-_]/g, '')
 const stem = (name: string): string => plain(name).replace(UNIT, '')
 
-/** The option that was meant by a name that is none; undefined where nothing comes close. */
+/** The option that a wrong name was probably meant for; undefined if none is close. */
 export function meantBy(name: string): string | undefined {
   const alias = ALIASES[plain(name)] ?? ALIASES[stem(name)]
   if (alias !== undefined) return alias
   const names = [...Object.keys(OPTIONS), ...LEGACY]
   const same = names.find(known => plain(known) === plain(name) || stem(known) === stem(name))
   if (same !== undefined) return same
-  // Two letters off in a long name, one in a short one.
+  // Long names may differ by two letters, short ones by one.
   const most = stem(name).length > 6 ? 2 : 1
   return stem(name).length < 4 ? undefined : names.find(known => isWithin(stem(known), stem(name), most))
 }
 
-/** Do so many insertions, deletions and replacements at most make one of the other? */
+/** Can at most this many insertions, deletions and replacements turn one into the other? */
 function isWithin(a: string, b: string, most: number): boolean {
   if (Math.abs(a.length - b.length) > most) return false
   let row = Array.from({ length: b.length + 1 }, (_, column) => column)
@@ -80,7 +87,7 @@ const suggestion = (meant: string | undefined): string =>
 
 export const noOption = (name: string): string => `${name} is not an option${suggestion(meantBy(name))}`
 
-/** The names that are no option, sorted by what becomes of them in a drop-in. */
+/** Sorts names that are not options by how a drop-in pool treats them. */
 export function sortNames(
   names: readonly string[],
 ): Record<'legacy' | 'slips' | 'misnamed' | 'unknown', string[]> {
@@ -94,12 +101,24 @@ export function sortNames(
 }
 
 export interface Quirk {
-  readonly name: 'max' | 'min'
+  readonly name: OptionName
   readonly issue: string
   readonly instead?: number
 }
 
-/** Bounds that are wrong, but occur in generic-pool's own test suite and are harmless there. */
+/** Its numbers that a service may have as text, out of its environment. */
+const NUMBERS = [
+  'maxWaitingClients',
+  'priorityRange',
+  'evictionRunIntervalMillis',
+  'numTestsPerEvictionRun',
+  'softIdleTimeoutMillis',
+  'idleTimeoutMillis',
+  'acquireTimeoutMillis',
+  'destroyTimeoutMillis',
+] as const
+
+/** Values that are wrong, but that generic-pool takes without harm: bounds of its own test suite, numbers as text. */
 export function genericPoolQuirks(input: Readonly<Record<string, unknown>>): Quirk[] {
   const found: Quirk[] = []
   for (const name of ['max', 'min'] as const) {
@@ -109,6 +128,14 @@ export function genericPoolQuirks(input: Readonly<Record<string, unknown>>): Qui
     const issue = `${name} must be ${OPTIONS[name].rule.want}, got ${show(value)}`
     const instead = Math.max(parsed, name === 'max' ? 1 : 0)
     found.push(Number.isNaN(parsed) ? { name, issue } : { name, issue, instead })
+  }
+  for (const name of NUMBERS) {
+    const value = input[name]
+    if (typeof value !== 'string' || !/^\s*-?\d+\s*$/.test(value)) continue
+    const { rule } = OPTIONS[name]
+    const instead = Number(value)
+    if (rule.ok(instead))
+      found.push({ name, issue: `${name} must be ${rule.want}, got ${show(value)}`, instead })
   }
   const { min, max } = input
   if (isNumber(min) && isNumber(max) && min > max && max >= 1) {
@@ -129,13 +156,13 @@ const TIMES: readonly OptionName[] = [
   'idleTimeoutMillis',
   'maxLifetimeMillis',
 ]
-/** Below this a time looks like seconds; above a day a deadline does not look like one. */
+/** A time below this looks like seconds. A deadline above a day looks wrong. Milliseconds. */
 const SHORT_MILLIS = 100
 const DAY_MILLIS = 86_400_000
-/** `2 ** 31 - 1` and more is how people say never. */
+/** `2 ** 31 - 1` and more is a usual way to say never. Milliseconds. */
 const NEVER_MILLIS = 2 ** 31 - 1
 
-/** Questions about times that look as if they were in another unit. */
+/** Questions about times that seem to be in another unit. */
 export function doubtfulTimes(
   input: Readonly<Record<string, unknown>>,
 ): [name: OptionName, question: string][] {

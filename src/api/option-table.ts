@@ -1,17 +1,19 @@
 import type { PromiseClass } from './options.ts'
 import { isRecord, readRecord, show } from './read-input.ts'
 
-/* What is right and wrong with the options of a pool, in words. */
+/*
+ * The rules for the values of a pool's options, and how violations are worded.
+ */
 
-/** The longest delay of a Node timer, about 24.8 days; a longer one would fire after a millisecond. */
+/** The longest delay of a Node timer, about 24.8 days. A longer one would fire after one millisecond. */
 export const LONGEST_MILLIS = 2 ** 31 - 1
 
-/** Each priority has a line of its own, made with the pool, and a search passes all of them. */
+/** Each priority has its own list, created with the pool, and a search goes through all of them. */
 const MOST_PRIORITIES = 1000
 
-/** What one option may be. */
+/** Which values one option accepts. */
 export interface Rule {
-  /** Which values are right, in words: "a whole number ≥ 1". */
+  /** Describes the right values: "a whole number ≥ 1". */
   readonly want: string
   readonly ok: (value: unknown) => boolean
 }
@@ -26,12 +28,12 @@ export const wholeTo = (least: number, most: number): Rule => ({
   want: `a whole number from ${least} to ${most}`,
   ok: value => whole(least).ok(value) && (value as number) <= most,
 })
-/** Milliseconds that are given to a timer of Node's as they are. */
+/** Milliseconds that are passed to a Node timer unchanged. */
 export const millis = (least: number): Rule => ({
   want: `milliseconds from ${least} to ${LONGEST_MILLIS}`,
   ok: value => isNumber(value) && value >= least && value <= LONGEST_MILLIS,
 })
-/** Milliseconds of the pool's own, which knows longer times than Node's timers. `Infinity`: never. */
+/** Milliseconds for the pool's own deadlines, which may be longer than a Node timer allows. `Infinity` means never. */
 export const time = (least: number): Rule => ({
   want: `milliseconds ≥ ${least}`,
   ok: value => typeof value === 'number' && value >= least,
@@ -50,11 +52,11 @@ export const text: Rule = {
   ok: value => typeof value === 'string' && value !== '',
 }
 
-/** What a pool reads of one option: which values are right, and what it is when left out. */
+/** What a pool knows about one option: which values are right, and its default. */
 interface Option<T> {
   readonly rule: Rule
   readonly fallback: T
-  /** generic-pool has it, too: it may be odd in the ways that {@link genericPoolQuirks} lists. */
+  /** Is it one of generic-pool's? Then it may be odd in the ways that `genericPoolQuirks` lists. */
   readonly isGeneric: boolean
 }
 const generic = <T>(rule: Rule, fallback: T): Option<T> => ({ rule, fallback, isGeneric: true })
@@ -62,7 +64,7 @@ const own = <T>(rule: Rule, fallback: T): Option<T> => ({ rule, fallback, isGene
 
 const NEVER = Number.POSITIVE_INFINITY
 
-/** Every option; for what each means see `PoolOptions`. */
+/** Every option. See `PoolOptions` for their meanings. */
 export const OPTIONS = {
   max: generic(whole(1), 1),
   min: generic(whole(0), 0),
@@ -83,7 +85,7 @@ export const OPTIONS = {
     undefined,
   ),
   createTimeoutMillis: own(time(1), 5000),
-  /** Left out: half of `acquireTimeoutMillis`, at least a second. */
+  /** If left out: half of `acquireTimeoutMillis`, at least a second. */
   unhealthyAfterMillis: own(time(0), 2500),
   maxConnecting: own(whole(1), 4),
   validateTimeoutMillis: own(time(1), 1000),
@@ -94,6 +96,7 @@ export const OPTIONS = {
     { want: 'a number from 0 to 1', ok: value => isNumber(value) && value >= 0 && value <= 1 },
     0.25,
   ),
+  maxUses: own(either(whole(0), oneOf(NEVER)), NEVER),
   serverIdleTimeoutMillis: own<number | 'auto' | 'none'>(either(time(1), oneOf('auto', 'none')), 'auto'),
   validateAfterIdleMillis: own(time(0), NEVER),
   keepWarm: own(flag, false),
@@ -116,7 +119,7 @@ export const OPTIONS = {
   name: own(text, ''),
 } as const
 
-/** The defaults of `shedding`, once it is asked for. */
+/** The defaults inside `shedding`, once it is given. */
 export const SHEDDING: Shedding = { targetMillis: 50, intervalMillis: 2000, order: 'lifo' }
 
 export interface Shedding {
@@ -137,11 +140,11 @@ export const isOption = (name: string): name is OptionName => Object.hasOwn(OPTI
 export const wrongWith = (name: OptionName, value: unknown): string[] =>
   breaches(OPTIONS[name].rule, name, value)
 
-/** Nothing, or what is wrong with that option. */
+/** What is wrong with a value by this rule; empty if nothing is. */
 export const breaches = ({ want, ok }: Rule, name: string, value: unknown): string[] =>
   ok(value) ? [] : [`${name} must be ${want}, got ${show(value)}`]
 
-/** Pairs of options of which each is right and both together are not. */
+/** Pairs of options that are right on their own but contradict each other. */
 export function contradictions(input: Readonly<Record<string, unknown>>): string[] {
   const { softIdleTimeoutMillis: soft, idleTimeoutMillis: idle, maxLifetimeMillis: lifetime } = input
   const {

@@ -1,11 +1,13 @@
 import { messageOf } from './errors.ts'
 
-/* What users give, read once: whatever it is, what is wrong with it can be said in words. */
+/*
+ * Reads user input once. Any kind of input is accepted here, and what is wrong with it is described in words.
+ */
 
-/** Name and password in a URL. */
+/** A user name and password in a URL. */
 const CREDENTIALS = /\/\/[^/@\s]*@/g
 
-/** A value for a message, short and without secrets. */
+/** Formats a value for a message, briefly and without secrets. */
 export function show(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.replace(CREDENTIALS, '//***@'))
   if (typeof value === 'function') return 'a function'
@@ -15,7 +17,7 @@ export function show(value: unknown): string {
   return isRecord(value) ? 'an object' : `an object that is no record of options (${tag})`
 }
 
-/** What kind of object it says that it is: `Map`, `URL`, … */
+/** The kind of object that the value claims to be: `Map`, `URL`, … */
 function tagOf(value: object): string {
   try {
     return Object.prototype.toString.call(value).slice(8, -1)
@@ -24,7 +26,7 @@ function tagOf(value: object): string {
   }
 }
 
-/** Is that an object with options: a literal, or an instance of the user's own class, and not a Map, a Date, a URL, …? */
+/** Is the value an object of options: a literal, or an instance of a user's class, but no Map, Date, URL and so on? */
 export function isRecord(value: unknown): value is Record<string, unknown> {
   if (typeof value !== 'object' || value === null) return false
   const tag = tagOf(value)
@@ -36,10 +38,10 @@ export function isRecord(value: unknown): value is Record<string, unknown> {
 }
 
 /**
- * The options in a record, its own and those that it inherits. What is `undefined` counts as left out.
+ * Reads the options in a record, its own and those that it inherits. A value of `undefined` counts as left out.
  *
- * @param known - what counts of that which it inherits; left out: all
- * @param issues - is given what cannot be read
+ * @param known - which inherited names count; all if left out
+ * @param issues - receives a message for each field that cannot be read
  */
 export function readRecord(
   given: object,
@@ -56,7 +58,7 @@ export function readRecord(
   return Object.fromEntries(read.filter(([, value]) => value !== undefined))
 }
 
-/** One field, which may be a getter. */
+/** Reads one field, which may be a getter. */
 export function readField(given: object, name: string, issues: string[]): unknown {
   try {
     return (given as Record<string, unknown>)[name]
@@ -74,7 +76,7 @@ function namesIn(given: object, known: ReadonlySet<string> | undefined): Set<str
   }
   let type = Object.getPrototypeOf(given)
   let above = type && Object.getPrototypeOf(type)
-  // The last one is `Object.prototype`, of whatever realm.
+  // The last prototype is `Object.prototype`, of any realm.
   for (; above; above = Object.getPrototypeOf(type)) {
     // The getters of a class are not enumerable.
     for (const [name, { get, enumerable }] of Object.entries(Object.getOwnPropertyDescriptors(type)))

@@ -17,19 +17,19 @@ import type { PoolStats } from './stats.ts'
 import { isNews, warn } from './warnings.ts'
 import { firstFew } from './wording.ts'
 
-/** The options of a pool after the defaults: what the rest of the code reads. `Infinity` stands for "no limit". */
+/** The options of a pool with the defaults filled in. All other code reads these. `Infinity` means no limit. */
 export type ResolvedOptions = {
   readonly [K in Exclude<OptionName, 'max' | 'min' | 'acquireTimeoutMillis'>]: OptionValue<K>
 } & { max: number; min: number; readonly acquireTimeoutMillis: number }
 
-/** So many names are listed in a warning. */
+/** At most this many names are listed in a warning. */
 const MOST_NAMES = 8
 
 let poolsMade = 0
 
-/** What somebody gave as the options of a pool. */
+/** The options argument of a pool, as it was given. */
 export interface GivenOptions {
-  /** Those that were given, right or wrong. */
+  /** The options that were given, right or wrong. */
   readonly input: Readonly<Record<string, unknown>>
   /** What is wrong with the object itself. */
   readonly issues: readonly string[]
@@ -43,11 +43,11 @@ export function readOptions(given: unknown): GivenOptions {
 }
 
 /**
- * Checks the options and fills the defaults in.
+ * Checks the options and fills in the defaults.
  *
- * @param dropIn - the options may be meant for generic-pool: what its own test suite passes is then tolerated as it
- *   does there, as long as nothing else is wrong and only generic-pool's names are used, and names that mean nothing are
- *   ignored; each with a process warning
+ * @param dropIn - the options may be meant for generic-pool. Then values that its own test suite uses are accepted as
+ * generic-pool accepts them, as long as nothing else is wrong and only its names are used. Unknown names are ignored.
+ * Each of these causes a process warning.
  * @throws PoolError `POOL_BAD_OPTIONS` that lists everything wrong
  */
 export function resolveOptions(given: GivenOptions, dropIn: boolean): ResolvedOptions {
@@ -98,7 +98,7 @@ function warnOf(oddities: readonly string[], unknown: readonly string[], input: 
   if (questions.length > 0) warn('TIME', questions.map(([, question]) => question).join('; '))
 }
 
-/** The name that a pool was to have, for the error that says why there is none. */
+/** The name that the pool would have had, for the error that says why there is none. */
 export function nameIn({ name }: GivenOptions['input']): string | undefined {
   return typeof name === 'string' && name !== '' ? name : undefined
 }
@@ -113,9 +113,10 @@ function withDefaults(input: PoolOptions): ResolvedOptions {
   if (acquireTimeoutMillis === false) resolved.acquireTimeoutMillis = Number.POSITIVE_INFINITY
   if (input.unhealthyAfterMillis === undefined)
     resolved.unhealthyAfterMillis = Math.max((resolved.acquireTimeoutMillis as number) / 2, 1000)
+  if (resolved.maxUses === 0) resolved.maxUses = Number.POSITIVE_INFINITY
   if (shedding !== undefined) resolved.shedding = { ...SHEDDING, ...shedding }
   if (input.name === undefined) resolved.name = `pool-${poolsMade}`
-  // A number of milliseconds that nobody lives to see is a way to say never.
+  // This value is a usual way to say never.
   for (const name of Object.keys(resolved) as OptionName[])
     if (resolved[name] === Number.MAX_SAFE_INTEGER) resolved[name] = Number.POSITIVE_INFINITY
   return resolved as unknown as ResolvedOptions
@@ -125,7 +126,7 @@ function withDefaults(input: PoolOptions): ResolvedOptions {
 export const noLimit = (timeout: number | false): number =>
   timeout === false ? Number.POSITIVE_INFINITY : timeout
 
-/** New bounds for `resize`, checked; what is left out stays as it is. */
+/** Checks the new bounds for `resize`. A bound that is left out stays as it is. */
 export function checkedBounds(
   given: { min?: number | undefined; max?: number | undefined },
   options: ResolvedOptions,
@@ -136,13 +137,13 @@ export function checkedBounds(
   }
   const { min = options.min, max = options.max, ...others } = given
   const issues = [...wrongWith('max', max), ...wrongWith('min', min)]
-  for (const name of Object.keys(others)) issues.push(`${name} is nothing that can be resized`)
+  for (const name of Object.keys(others)) issues.push(`${name} cannot be resized`)
   if (issues.length === 0 && min > max) issues.push(`min (${min}) must not be above max (${max})`)
   if (issues.length > 0) throw badOptions(issues, options.name, stats())
   return { min, max }
 }
 
-/** One error for everything that is wrong. */
+/** Combines everything that is wrong in one error. */
 export function badOptions(issues: readonly string[], pool?: string, stats?: PoolStats): PoolError {
   const many = issues.length === 1 ? '1 thing is' : `${issues.length} things are`
   return new PoolError(

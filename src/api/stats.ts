@@ -1,5 +1,5 @@
 /**
- * Where a connection is in its life.
+ * The state of a connection.
  *
  *     connecting ──► idle ◄──► lent ──► resetting ──► idle
  *         │           ▲│                    │
@@ -7,7 +7,7 @@
  *         ├──► validating ──────────────► closing ──► closed
  *         └───────────────────────────────────────────▲
  *
- * It stays lent where it goes from one borrower straight to the next.
+ * A connection that goes directly from one borrower to the next stays in the state lent.
  */
 export type SlotState = 'connecting' | 'idle' | 'validating' | 'lent' | 'resetting' | 'closing' | 'closed'
 
@@ -15,9 +15,11 @@ export type SlotState = 'connecting' | 'idle' | 'validating' | 'lent' | 'resetti
 export type DestroyReason =
   | 'idle'
   | 'lifetime'
+  | 'uses'
   | 'server-timeout'
   | 'half-closed'
   | 'invalid'
+  | 'invalidated'
   | 'dirty'
   | 'generation'
   | 'broken'
@@ -27,33 +29,33 @@ export type DestroyReason =
   | 'leaked'
   | 'stuck'
 
-/** How times are spread: a histogram. */
+/** A histogram of times. */
 export interface TimesOf {
   count: number
   sumMillis: number
-  /** To within the lowest bucket. */
+  /** The longest time; inexact only if all times are in the lowest bucket. */
   maxMillis: number
-  /** Upper bounds of the buckets in milliseconds, ascending; the last bucket, which has none, is not in here. */
+  /** Upper bounds of the buckets in milliseconds, ascending. The last bucket has no bound and is not listed. */
   bounds: readonly number[]
-  /** How many fell into each bucket, those of lower buckets not counted: one more than there are bounds. */
+  /** How many times fell into each bucket (not cumulative). There is one more entry than bounds. */
   counts: number[]
 }
 
-/** A plain snapshot of a pool. Counters run since the pool was made. */
+/** A snapshot of a pool, as plain data. Counters run from the creation of the pool. */
 export interface PoolStats {
   name: string
   state: 'open' | 'draining' | 'closed'
   max: number
   min: number
-  /** Connections that the pool owns or makes; those closing are not counted. */
+  /** Connections that the pool owns or is creating, not counting those being closed. */
   size: number
   idle: number
-  /** As `idle`, under generic-pool's name. */
+  /** The same as `idle`, under generic-pool's name. */
   available: number
   borrowed: number
-  /** Acquires that wait. */
+  /** Waiting acquires. */
   pending: number
-  /** How long whoever has waited longest has waited; 0 if nobody waits. */
+  /** How long the acquire that has waited longest has waited; 0 if none waits. */
   oldestWaitMillis: number
   connecting: number
   validating: number
@@ -74,37 +76,45 @@ export interface PoolStats {
     aborted: number
     /** Acquires refused by `shedding` or `earlyRefusal`. */
     shed: number
-    /** Leases reported by `leakThresholdMillis`. */
+    /** Leases reported because of `leakThresholdMillis`. */
     leaks: number
-    /** Acquires seen to be made while their context held a connection of any pool. */
+    /** Acquires found to be made while their caller held a connection of any pool. */
     nested: number
     /** Deadlocks broken by rejecting an acquire of this pool. */
     deadlocks: number
   }
-  /** Connections that the pool has ended, by reason, from when their close began; reasons that have not occurred are left out. */
+  /**
+   * How many connections the pool has ended, by reason, counted when their close began. Reasons that have not occurred
+   * are left out.
+   */
   destroyedBy: Partial<Record<DestroyReason, number>>
-  /** Those destroyed as `dirty`, by what was left on them: `MULTI`, `unanswered`, `unsent`, … */
+  /** How many were destroyed as `dirty`, by what was left on them: `MULTI`, `unanswered`, `unsent`, … */
   dirtyBy: Record<string, number>
   /** Failed creates, by the code of the error, or its name: `ECONNREFUSED`, `POOL_CONNECT_FAILED`, … */
   createErrorsBy: Record<string, number>
-  /** How long acquires waited, loans lasted and creates took: all acquires, also those served at once; creates that went well. */
+  /**
+   * How long acquires waited, loans lasted and creates took. Counts all acquires, even those served at once, but only
+   * successful creates.
+   */
   times: { wait: TimesOf; use: TimesOf; create: TimesOf }
   /** Most connections lent, and most acquires waiting, at any one time so far. */
   peaks: { borrowed: number; pending: number }
   /** Detection of half-closed connections. */
   halfClose: {
-    /** Whether the kernel can be asked, or only the event loop; `'off'` where no sockets are known. */
+    /** Whether the kernel can be asked, or only the event loop; `'off'` where the sockets are unknown. */
     kernel: 'on' | 'unavailable' | 'off'
-    /** Looks at the kernel, waits for the event loop, and loans for which neither was needed. */
+    /** Checks in the kernel, waits for a poll phase, and loans that needed neither. */
     looks: number
     barriers: number
     gateSkips: number
-    /** Times that one dead connection made the other idle ones prove themselves. */
+    /** How often a dead connection caused the other idle ones to be checked. */
     suspicions: number
-    /** Dead connections: told by their sockets, found when about to be lent, by the sweep, and while lent. */
+    /**
+     * Where dead connections were found: by events of their sockets, before being lent, by the sweep, and while lent.
+     */
     found: { events: number; borrow: number; sweep: number; lent: number }
   }
-  /** The server's idle limit as far as it is known, and the idle age at which connections retire because of it. */
+  /** The server's idle limit, as far as it is known, and the idle age at which connections therefore retire. */
   serverTimeout: {
     limitMillis: number | undefined
     retireAfterMillis: number | undefined
@@ -112,13 +122,13 @@ export interface PoolStats {
     /** Idle connections that the server has closed. */
     closesSeen: number
   }
-  /** Times that a turn of the event loop took 25 ms or more, while the pool was there. */
+  /** How often a turn of the event loop took 25 ms or more during the pool's life, and for how long. */
   stalls: { count: number; totalMillis: number; longestMillis: number }
-  /** Lines of the library's own output, by `DEBUG` and report signals, of the whole process. */
+  /** Lines of the library's own output, from `DEBUG` and report signals, for the whole process. */
   log: { written: number; dropped: number; waiting: number }
 }
 
-/** The counters of a pool that nothing else can tell; each has one place that counts it. */
+/** The counters that cannot be derived from anything else. Each is counted in exactly one place. */
 export type Totals = PoolStats['totals']
 
 export const newTotals = (): Totals => ({

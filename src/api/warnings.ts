@@ -1,13 +1,15 @@
-/* What is no error, but should be seen: a warning of the process, each subject once. */
+/*
+ * Process warnings for things that are no error but should be noticed. Each subject is reported once.
+ */
 
-const told = new Set<string>()
+const warned = new Set<string>()
 
 export const warn = (code: string, message: string): void =>
   process.emitWarning(message, { type: 'LifeguardPoolWarning', code: `LIFEGUARD_POOL_${code}` })
 
-/** Has this subject not been warned of yet? From now on it has. */
+/** Returns true the first time that it is called with a subject. */
 export function isNews(subject: string): boolean {
-  if (told.has(subject)) return false
-  told.add(subject)
+  if (warned.has(subject)) return false
+  warned.add(subject)
   return true
 }

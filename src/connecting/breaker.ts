@@ -19,7 +19,13 @@ const PERMANENT_PAUSES = [1000, 5000, 10_000, 15_000] as const
 
 /** A connection that dies within this time without having been of use counts as a failed create. Milliseconds. */
 const EARLY_DEATH_MILLIS = 1000
-const DEATH_REASONS: ReadonlySet<DestroyReason> = new Set(['half-closed', 'broken', 'invalid', 'dirty'])
+const DEATH_REASONS: ReadonlySet<DestroyReason> = new Set([
+  'half-closed',
+  'broken',
+  'invalid',
+  'invalidated',
+  'dirty',
+])
 /**
  * How long a new connection is watched before it is lent, if others died young: twice the time that this took, within
  * these limits. Milliseconds.

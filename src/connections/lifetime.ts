@@ -8,10 +8,12 @@ export function expired<T>(
   now: number,
   generation: number,
   retireAfter: number,
+  maxUses: number,
 ): DestroyReason | undefined {
   if (slot.fault !== undefined) return slot.fault.reason
   if (slot.generation !== generation) return 'generation'
   if (now >= slot.retireAt) return 'lifetime'
+  if (slot.loan >= maxUses) return 'uses'
   return now - slot.traffic.quietSince >= retireAfter ? 'server-timeout' : undefined
 }
 
@@ -38,4 +40,18 @@ export function mustValidate<T>(
  */
 export function retireTime(now: number, options: ResolvedOptions, random: () => number): number {
   return now + options.maxLifetimeMillis * (1 - options.lifetimeJitter * random())
+}
+
+/** A connection retires this much of its time before it expires, and at most this many milliseconds. */
+const EXPIRY_SHARE = 0.1
+const MAX_EXPIRY_LEAD_MILLIS = 60_000
+
+/**
+ * When a new connection that expires is to be retired: before its end, and up to as much earlier again, so that
+ * connections made together do not end together.
+ *
+ * @param left - for how many milliseconds it can be used
+ */
+export function retireBeforeExpiry(now: number, left: number, random: () => number): number {
+  return now + left - Math.min(left * EXPIRY_SHARE, MAX_EXPIRY_LEAD_MILLIS) * (1 + random())
 }

@@ -74,6 +74,11 @@ export class Slots<T> {
     return this.#byResource.has(resource)
   }
 
+  /** The slot whose resource, or handle of its current loan, this is. */
+  slotOf(resource: T): Slot<T> | undefined {
+    return this.#byResource.get(resource)
+  }
+
   /** The slot with this resource or handle, if it is lent. */
   lentSlot(resource: T): Slot<T> | undefined {
     const slot = this.#byResource.get(resource)

@@ -1,5 +1,6 @@
 import { messageOf } from '../api/errors.ts'
 import type { PoolEvents } from '../api/events.ts'
+import type { DestroyReason } from '../api/stats.ts'
 import { callSite } from './call-sites.ts'
 
 /** Something that went wrong, and how often lately. */
@@ -16,7 +17,16 @@ const MOST_PER_KIND = 4
 /** A problem that has not happened for this long is counted from 1 again. Milliseconds. */
 const FORGET_MILLIS = 600_000
 /** Reasons for which a connection was destroyed although nobody wanted that. */
-const UNEXPECTED = new Set(['half-closed', 'broken', 'invalid', 'dirty', 'leaked', 'stuck', 'server-timeout'])
+const UNEXPECTED: ReadonlySet<DestroyReason> = new Set([
+  'half-closed',
+  'broken',
+  'invalid',
+  'invalidated',
+  'dirty',
+  'leaked',
+  'stuck',
+  'server-timeout',
+])
 
 /** The latest problems, for the report. Most of them are also emitted as events, from which this class records them. */
 export class RecentProblems {
@@ -54,7 +64,7 @@ function inWords(event: string, detail: unknown): string | undefined {
       return leakInWords(detail as PoolEvents<unknown>['leak'][0])
     case 'shed':
       return (detail as PoolEvents<unknown>['shed'][0]).estimatedMillis === undefined
-        ? 'a waiter was sent away, as load was shed'
+        ? 'a waiter was rejected to shed load'
         : 'an acquire was refused early: its deadline would have come first'
     case 'breaker':
       return `the breaker went ${(detail as PoolEvents<unknown>['breaker'][0]).state}`

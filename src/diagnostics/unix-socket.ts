@@ -15,7 +15,7 @@ export const defaultSocketPath = (): string => join(tmpdir(), `lifeguard-pool-${
 export async function removeStaleSocket(path: string): Promise<void> {
   const found = lstatSync(path, { throwIfNoEntry: false })
   if (found === undefined) return
-  if (!found.isSocket()) throw new Error(`${path} is there, and is no socket: choose another path`)
+  if (!found.isSocket()) throw new Error(`${path} exists and is not a socket: choose another path`)
   if (await isAnswered(path)) throw new Error(`${path} is in use by another process: choose another path`)
   // Another process may have put its own socket there meanwhile: remove only the file that was checked.
   if (lstatSync(path, { throwIfNoEntry: false })?.ino === found.ino) rmSync(path, { force: true })

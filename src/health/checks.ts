@@ -6,14 +6,14 @@ import type { PoolContext } from '../connecting/pool-context.ts'
 import type { Leftover } from '../connections/handles.ts'
 import type { Fault, Slot } from '../connections/slot.ts'
 import { endOperation, runOperation, validateChannel } from '../runtime/channels.ts'
-import { runHook } from '../runtime/emitter.ts'
 import { log } from '../runtime/log/log.ts'
+import { askHook } from '../runtime/sync-hooks.ts'
 import { attempt } from '../runtime/time/attempt.ts'
 
 const UNVOUCHED: Fault = {
   reason: 'dirty',
   left: 'failed use',
-  detail: 'the function given to use failed, and there is no factory.reset to vouch for the connection',
+  detail: 'the function given to use failed, and there is no factory.reset to clean the connection',
 }
 
 /**
@@ -46,11 +46,13 @@ export async function validate<T>(context: PoolContext<T>, slot: Slot<T>): Promi
   if (ended.ok && ended.value === undefined && isNews(`validate of ${options.name}`)) {
     warn(
       'VALIDATE',
-      `factory.validate of pool '${options.name}' gave undefined, which means no: the connection is destroyed. Have it ` +
+      `factory.validate of pool '${options.name}' returned undefined, which means no: the connection is destroyed. Make it ` +
         'return true, or a promise of true, for a connection that is usable',
     )
   }
-  const detail = ended.ok ? 'factory.validate said no' : `factory.validate failed: ${messageOf(ended.error)}`
+  const detail = ended.ok
+    ? 'factory.validate returned no'
+    : `factory.validate failed: ${messageOf(ended.error)}`
   return { reason: 'invalid', detail }
 }
 
@@ -69,7 +71,10 @@ export async function flush<T>(context: PoolContext<T>, slot: Slot<T>): Promise<
     ? 'the connection was lost before that'
     : `it had ${options.resetTimeoutMillis} ms for that after the loan`
   const left = watch.unsentBytes || bytes
-  const detail = `${left} of the bytes written were not sent: ${why}`
+  const detail =
+    left > 0
+      ? `${left} of the bytes written were not sent: ${why}`
+      : `a stream was still being piped into it: ${why}`
   return { reason: 'dirty', left: 'unsent', detail, ...slot.fault, error: unsent(stats(), left, why) }
 }
 
@@ -126,13 +131,13 @@ export async function askLimit<T>(context: PoolContext<T>, slot: Slot<T>): Promi
 }
 
 /**
- * Are there bytes that the kernel has not accepted yet? Not checked after `use` failed, because its caller has the
- * error already. Not checked either where the adapter sees each command: an unsent one has no answer, so the connection
- * is dirty.
+ * Are there bytes that the kernel has not accepted yet, or that are still being piped into the socket? Not checked after
+ * `use` failed, because its caller has the error already. Not checked either where the adapter sees each command: an
+ * unsent one has no answer, so the connection is dirty.
  */
 export function leftUnsent<T>({ slots }: PoolContext<T>, slot: Slot<T>): boolean {
   const { watch } = slot
-  return watch !== undefined && watch.unsentBytes > 0 && !slot.isDoubtful && !slots.hasHandles
+  return watch?.isSending === true && !slot.isDoubtful && !slots.hasHandles
 }
 
 /** Has the borrower left something behind that makes the connection unfit for the next one? */
@@ -143,20 +148,18 @@ export function leftBehind<T>(
   isUnsent: boolean,
 ): Fault | undefined {
   if (slot.isDoubtful && context.factory.reset === undefined && !context.slots.hasHandles) return UNVOUCHED
-  const changed = slot.watch?.restore()
-  if (changed !== undefined) return changed
   if (left !== undefined && left.undo === undefined)
     return { reason: 'dirty', left: left.left, detail: left.detail }
-  // Unsent work is unanswered as well. This is checked again once it has been sent.
-  return isUnsent ? undefined : leftBusy(context, slot)
+  // Checked again once everything has been sent. Until then a pipe, or code that waits for `drain`, keeps writing.
+  return isUnsent ? undefined : (slot.watch?.restore() ?? leftBusy(context, slot))
 }
 
 /** Has the borrower left work without an answer? The next borrower would get the replies. */
-export function leftBusy<T>({ factory }: PoolContext<T>, slot: Slot<T>): Fault | undefined {
+function leftBusy<T>({ factory }: PoolContext<T>, slot: Slot<T>): Fault | undefined {
   if (factory.busy === undefined) return undefined
   try {
-    return runHook(() => factory.busy?.(slot.resource as T))
-      ? { reason: 'dirty', left: 'unanswered', detail: 'it came back with unanswered work' }
+    return askHook('busy', () => factory.busy?.(slot.resource as T))
+      ? { reason: 'dirty', left: 'unanswered', detail: 'it was returned with unanswered work' }
       : undefined
   } catch (error) {
     return { reason: 'dirty', left: 'unanswered', detail: `factory.busy threw: ${messageOf(error)}` }

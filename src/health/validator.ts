@@ -3,7 +3,7 @@ import type { PoolContext } from '../connecting/pool-context.ts'
 import type { Leftover } from '../connections/handles.ts'
 import type { Fault, Slot } from '../connections/slot.ts'
 import type { Timer } from '../runtime/time/clock.ts'
-import { askLimit, flush, leftBusy, reset, validate } from './checks.ts'
+import { askLimit, flush, leftBehind, reset, validate } from './checks.ts'
 
 /** If a validation or reset takes longer than this, other connections are tried as well. Milliseconds. */
 const LONG_CHECK_MILLIS = 100
@@ -94,7 +94,10 @@ export class Validator<T> {
       'resetting',
       true,
       async () =>
-        (await flushing) ?? end ?? leftBusy(this.#context, slot) ?? reset(this.#context, slot, left),
+        (await flushing) ??
+        end ??
+        leftBehind(this.#context, slot, left, false) ??
+        reset(this.#context, slot, left),
     )
     const lost = await flushing
     if (lost !== undefined) throw lost.error

@@ -23,13 +23,13 @@ import type { Releasing } from './release.ts'
 type Work<T, R> = (resource: T) => R | PromiseLike<R>
 type Given = number | AcquireOptions | undefined
 
-/** The functions that the user calls: stacks begin above them. */
+/** The methods that the user calls. Recorded stacks start at their callers. */
 export type EntryPoints = Readonly<Record<Call, Entry>>
 
 const DONE: Promise<void> = Promise.resolve()
 
 /**
- * How an acquire gets its connection, and how its loan ends: the same way for `acquire`, `use` and `lease`.
+ * How an acquire gets its connection and how its loan ends, in the same way for `acquire`, `use` and `lease`.
  *
  *     refused by nested: 'forbid' ─► shared by nested: 'reuse' ─► an idle connection, at once ─► the queue
  */
@@ -42,9 +42,9 @@ export class Acquiring<T> {
   readonly #sampler: StackSampler
   readonly #entries: EntryPoints
   readonly #nesting: Nesting<T> | undefined
-  /** The same under `nested: 'forbid'` and `'reuse'`; otherwise undefined. */
+  /** The same object under `nested: 'forbid'` and `'reuse'`, otherwise undefined. */
   readonly #strict: Nesting<T> | undefined
-  /** What an acquire without options asks for. */
+  /** The request of an acquire without options. */
   readonly #defaultRequest: Request
   readonly #useHost: UseHost<Slot<T>> = {
     call: (work, slot) =>
@@ -82,7 +82,7 @@ export class Acquiring<T> {
     const refusal = this.#strict?.refusal(given, this.#entries.acquire)
     if (refusal !== undefined) return refuse(refusal, traced)
     const slot = given === undefined ? this.#lendIdle() : undefined
-    if (slot === undefined) return this.#enter(given, 'acquire', traced) as Promise<T>
+    if (slot === undefined) return this.#waitOrLend(given, 'acquire', traced) as Promise<T>
     this.#begin(slot, 'acquire', given, traced)
     return slot.trace === undefined ? promiseOf(slot) : noteOwners(promiseOf(slot), slot.trace)
   }
@@ -95,7 +95,7 @@ export class Acquiring<T> {
     if (shared !== undefined) return shared
     const traced = acquireChannel.hasSubscribers ? this.#trace('use') : undefined
     const slot = given === undefined ? this.#lendIdle() : undefined
-    if (slot === undefined) return this.#useLater(work, given, this.#enter(given, 'use', traced))
+    if (slot === undefined) return this.#useLater(work, given, this.#waitOrLend(given, 'use', traced))
     this.#begin(slot, 'use', given, traced)
     return this.#run(work, slot, given)
   }
@@ -106,7 +106,7 @@ export class Acquiring<T> {
     if (refusal !== undefined) return refuse(refusal, traced)
     const slot = given === undefined ? this.#lendIdle() : undefined
     if (slot === undefined) {
-      const grant = (await this.#enter(given, 'lease', traced)) as Grant<T>
+      const grant = (await this.#waitOrLend(given, 'lease', traced)) as Grant<T>
       return new Lease(grant.slot, grant.loan, this.#releasing)
     }
     this.#begin(slot, 'lease', given, traced)
@@ -117,7 +117,7 @@ export class Acquiring<T> {
 
   async #useLater<R>(work: Work<T, R>, given: Given, served: Promise<T | Grant<T>>): Promise<R> {
     const { slot, loan } = (await served) as Grant<T>
-    // An earlier borrower may have released it a second time by now.
+    // An earlier borrower may have released the connection a second time by now, which ended this loan.
     if (!isCurrent(slot, loan)) throw refusals.leaseEnded(this.stats(), 'use was to begin')
     return await this.#run(work, slot, given)
   }
@@ -147,18 +147,18 @@ export class Acquiring<T> {
     return new TracedAcquire({ ...this.#context.identity(), call, ...known })
   }
 
-  /** The fast path: nobody waits, and an idle connection is fit to be lent. */
+  /** The fast path: no acquire waits, and an idle connection may be lent. */
   #lendIdle(): Slot<T> | undefined {
     if (this.#context.queue.waiting > 0 || this.#lifecycle.state !== 'open') return undefined
     const now = this.#context.loanNow()
     const slot = this.#lending.findFit(now, 0, Number.NEGATIVE_INFINITY)
     if (slot !== undefined) this.#lending.lend(slot, now, 0)
-    // Calls the listeners now: `use` runs its function in this same call.
+    // Calls the listeners now, because `use` runs its function in this same call.
     this.#context.events.flush()
     return slot
   }
 
-  /** A loan has begun, at once: notes who took it, as far as that is sampled. */
+  /** Called when a loan has begun at once: records its stack, if it is sampled. */
   #begin(slot: Slot<T>, call: Call, given: Given, traced: TracedAcquire | undefined): void {
     const { lentAt } = slot
     if (this.#sampler.left > 0 || lentAt >= this.#sampler.refillAt) {
@@ -169,8 +169,8 @@ export class Acquiring<T> {
     if (traced !== undefined) traced.servedAtOnce(slot.id, slot.loan)
   }
 
-  /** The other path: options to read, somebody before us, or nothing idle. */
-  #enter(given: Given, call: Call, traced: TracedAcquire | undefined): Promise<T | Grant<T>> {
+  /** The slow path: there are options to read, other acquires wait, or no idle connection may be lent. */
+  #waitOrLend(given: Given, call: Call, traced: TracedAcquire | undefined): Promise<T | Grant<T>> {
     const { options, clock, queue, nesting, stats, times } = this.#context
     if (this.#lifecycle.state !== 'open') return refuse(refusals.closed(stats()), traced)
     let request: Request
@@ -190,7 +190,7 @@ export class Acquiring<T> {
     }
     const refusal = this.#refusal(request)
     if (refusal !== undefined) return refuse(refusal, traced)
-    // A hook that ran on the way may have aborted it.
+    // A hook that ran in between may have aborted it.
     if (signal?.aborted) return refuse(refusals.aborted(stats(), 0, signal.reason), traced)
     const now = clock.now()
     let resolve: (value: unknown) => void = () => {}
@@ -214,7 +214,7 @@ export class Acquiring<T> {
     return waiter.trace === undefined || call === 'use' ? promise : noteOwners(promise, waiter.trace)
   }
 
-  /** What an acquire that will not wait would have to wait for. */
+  /** What an acquire would have to wait for if it waited. */
   #blockingPhase(): AcquirePhase {
     const { queue, slots } = this.#context
     if (slots.counts.idle > 0 && queue.waiting === 0) return 'validate'
@@ -222,7 +222,7 @@ export class Acquiring<T> {
     return phase === 'queue' && this.#connector.capacity.freePermits > 0 ? 'connect' : phase
   }
 
-  /** Why an acquire is not even let into the queue. */
+  /** Why an acquire may not enter the queue. */
   #refusal(request: Request): PoolError | undefined {
     const connector = this.#connector
     const { options, clock, queue, slots, totals, events, stats } = this.#context
@@ -249,13 +249,11 @@ export class Acquiring<T> {
   }
 }
 
-/** Tells the caller, and whoever traces the acquire, that there is no connection to be had. */
+/** Rejects the caller, and notifies the subscribers of a traced acquire. */
 function refuse(error: unknown, traced: TracedAcquire | undefined): Promise<never> {
   if (traced !== undefined) traced.failed(error, 0)
   return Promise.reject(error)
 }
 
-/**
- * What a loan gives to its borrower: made once per connection, or once per loan where each has a handle of its own.
- */
+/** The promise that gives a loan to its borrower: created once per connection, or per loan where loans have handles. */
 const promiseOf = <T>(slot: Slot<T>): Promise<T> => slot.served ?? Promise.resolve(slot.lent as T)

@@ -37,7 +37,7 @@ import { Lifecycle } from './lifecycle.ts'
 import { Rejections } from './rejections.ts'
 import { Releasing } from './release.ts'
 
-/** @internal What tests put in place of time and chance. */
+/** @internal Replaces time and randomness in tests. */
 export interface Environment {
   readonly clock: Clock
   readonly random: () => number
@@ -50,16 +50,16 @@ export interface Parts<T> {
   readonly lifecycle: Lifecycle<T>
   readonly acquiring: Acquiring<T>
   readonly releasing: Releasing<T>
-  /** What reports are made from. */
+  /** The data that reports are made from. */
   readonly view: ReportView<T>
 }
 
 /**
- * Makes the parts of a pool, from the ground up, and connects them: what a part tells those above it is set in one
- * place, when all are there.
+ * Creates the parts of a pool from the bottom up, and connects them. All callbacks from lower to higher parts are set
+ * in one place, once every part exists.
  *
- * @param events - the pool, which tells its listeners
- * @param entries - the functions that the user calls
+ * @param events - the pool itself, which emits the events
+ * @param entries - the methods that the user calls
  */
 export function assemble<T>(
   factory: Factory<T>,
@@ -143,7 +143,7 @@ export function assemble<T>(
   }
   const holders = (): string[] => leasesOf(view, clock.now()).map(holderInWords)
 
-  // What the parts tell those above them.
+  // The callbacks from lower to higher parts.
   queue.listener = rejections
   rejections.holders = holders
   rejections.silence = () => silenceAmong(leasesOf(view, clock.now()))
@@ -168,18 +168,22 @@ export function assemble<T>(
     events.announce('server-timeout', { pool: name, ...context.serverLimit.stats })
   }
   stalls.onStall = millis => {
-    if (log.stall.enabled) log.stall('%s: the event loop stood still for %d ms', name, millis)
+    if (log.stall.enabled) log.stall('%s: the event loop was blocked for %d ms', name, millis)
     events.announce('stall', { pool: name, millis })
   }
   return { context, connector, lifecycle, acquiring, releasing, view }
 }
 
-/** Does anything depend on the idle age of a connection, or on how long it has been lent? Reading the clock costs 40 ns. */
+/**
+ * Does anything depend on how long a connection has been idle or lent? If not, a less exact time will do: reading the
+ * clock costs 40 ns.
+ */
 function needsExactTime<T>(factory: Factory<T>, options: ResolvedOptions): boolean {
   const { softIdleTimeoutMillis, leakThresholdMillis, serverIdleTimeoutMillis, shedding, earlyRefusal } =
     options
   const limits = [options.idleTimeoutMillis, options.validateAfterIdleMillis, options.maxLifetimeMillis]
   return (
+    factory.expiresAt !== undefined ||
     (factory.socket !== undefined && options.halfClose === 'on') ||
     limits.some(Number.isFinite) ||
     softIdleTimeoutMillis > 0 ||

@@ -16,22 +16,21 @@ import type { Environment } from './assemble.ts'
 import { Pool } from './pool.ts'
 
 /**
- * Makes a pool. A drop-in for generic-pool's function of this name.
+ * Creates a pool. A drop-in replacement for generic-pool's function of this name.
  *
- * @throws PoolError `POOL_BAD_OPTIONS` that lists everything wrong. Odd values that generic-pool's own test suite
- * passes
- *   are taken as it takes them, with a process warning, as long as only its own options are used.
+ * @throws PoolError `POOL_BAD_OPTIONS` that lists everything wrong. Odd values that generic-pool's own test suite uses
+ * are accepted with a process warning, as long as only generic-pool's options are used.
  */
 export function createPool<T>(factory: Factory<T>, options?: PoolOptions): Pool<T> {
   return forCaller(createPool, () => openPool(factory, options, true))
 }
 
-/** @internal For adapters, which are nobody's drop-in: every odd value is refused. */
+/** @internal For adapters, which replace no other package's function: every odd value is refused. */
 export function createStrictPool<T>(factory: Factory<T>, options: PoolOptions | undefined): Pool<T> {
   return openPool(factory, options, false)
 }
 
-/** @internal For tests, which put time and chance in its place. */
+/** @internal For tests, which replace time and randomness. */
 export function openPool<T>(
   factory: Factory<T>,
   options: PoolOptions | undefined,
@@ -54,7 +53,7 @@ export function openPool<T>(
   return pool
 }
 
-/** Deno tells of a closed connection later than Node does. */
+/** Deno reports a closed connection later than Node does. */
 function warnOfDeno(): void {
   if (!('Deno' in globalThis) || !isNews('Deno')) return
   warn(
@@ -64,7 +63,7 @@ function warnOfDeno(): void {
   )
 }
 
-/** What a pool returns promises of. */
+/** The methods that return promises. */
 const RETURNING = [
   'acquire',
   'release',
@@ -77,7 +76,7 @@ const RETURNING = [
   'close',
 ] as const
 
-/** The option `Promise` of generic-pool: callers go on with methods that only their own class of promises has. */
+/** Supports generic-pool's option `Promise`: callers may use methods that only their own promise class has. */
 function returnPromisesOf<T>(PromiseClass: PromiseClass, pool: Pool<T>): void {
   if (PromiseClass === Promise) return
   for (const name of RETURNING) {
@@ -88,9 +87,9 @@ function returnPromisesOf<T>(PromiseClass: PromiseClass, pool: Pool<T>): void {
   }
 }
 
-/** What is wrong with a factory, and with options that it cannot serve. */
+/** Returns what is wrong with a factory, and with options for which it lacks a hook. */
 function factoryIssues(factory: unknown, options: GivenOptions['input']): string[] {
-  // A class with static hooks serves as well.
+  // A class with static hooks works as well.
   if ((typeof factory !== 'object' && typeof factory !== 'function') || factory === null) {
     return ['the factory must be an object with create and destroy']
   }
@@ -109,6 +108,7 @@ function factoryIssues(factory: unknown, options: GivenOptions['input']): string
     'lastUsed',
     'unsolicited',
     'serverIdleTimeout',
+    'expiresAt',
   ]) {
     const given = hook(name)
     if (given !== undefined && typeof given !== 'function') {
@@ -120,7 +120,7 @@ function factoryIssues(factory: unknown, options: GivenOptions['input']): string
     issues.push('factory.server must be an object { system, address, port, database }, or left out')
   if (hook('validate') === undefined) {
     for (const option of ['testOnBorrow', 'testOnReturn', 'validateAfterIdleMillis', 'keepWarm'] as const) {
-      // 0 means: validate after any idle time. It is not "off".
+      // 0 means: validate after any idle time. It does not mean "off".
       const value = options[option] ?? false
       if (value !== false) issues.push(`${option} needs a factory.validate`)
     }

@@ -1,7 +1,7 @@
 import type { PoolIdentity, PoolInstance } from '../api/channels.ts'
 import type { ServerInfo } from '../api/factory.ts'
 
-/** What the messages on the channels say of a pool. Made anew only when its server changes. */
+/** What channel messages say about a pool. The object is created again only when the server changes. */
 export class Identity {
   readonly #instance: PoolInstance
   #server: ServerInfo | undefined

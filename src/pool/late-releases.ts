@@ -1,15 +1,16 @@
 import type { Slot } from '../connections/slot.ts'
 
 /**
- * What was lent as the pool itself ended its loan: a lease that looked forgotten, or a close that was forced. Its
- * borrower could not know, so its first release or destroy after that is no mistake.
+ * The resources that were lent when the pool itself ended their loans: a lease looked forgotten, a server did not
+ * respond, or a close was forced. The borrower could not know this, so its first release or destroy after that is no
+ * mistake.
  */
 export class LateReleases {
   readonly #objects = new WeakSet<object>()
-  /** Few: pools of plain values are rare. */
+  /** For resources that are no objects. Such pools are rare. */
   readonly #values = new Set<unknown>()
 
-  /** Its borrower will give it back later. */
+  /** Expects the borrower of this slot to return it later. */
   expect<T>(slot: Slot<T>): void {
     const { lent: resource } = slot
     slot.wasEndedByPool = true
@@ -18,7 +19,7 @@ export class LateReleases {
     else this.#values.add(resource)
   }
 
-  /** Is this the first late release? Then its caller has made no mistake. */
+  /** Is this the first late release of the resource? Then its caller has made no mistake. */
   take(resource: unknown): boolean {
     return this.#values.delete(resource) || this.#objects.delete(resource as object)
   }

@@ -1,19 +1,19 @@
 import type { PoolContext } from '../connecting/pool-context.ts'
 import { isCurrent, type Slot } from '../connections/slot.ts'
 import { whereTaken } from '../diagnostics/call-sites.ts'
-import { runHook } from '../runtime/emitter.ts'
 import { log } from '../runtime/log/log.ts'
+import { askHook } from '../runtime/sync-hooks.ts'
 import { Alarm } from '../runtime/time/alarm.ts'
 import type { Lending } from './lending.ts'
 
 /**
- * Finds leases that nobody uses any more, tells of them, and ends them where `leakReclaim` asks for it: one timer for
- * all, and nothing on the way of a loan.
+ * Finds leases that are no longer used, reports them, and ends them if `leakReclaim` is on. One timer serves all
+ * leases, and nothing runs during a loan.
  *
- * What counts is the time since the last use, not since the loan: Vibur does it so, and Tomcat with an interceptor. Use
- * is an unanswered command (`factory.busy`: a long BLPOP is at work, not forgotten), bytes that went through the
- * socket since the last scan, or what `factory.lastUsed` says. Where nothing tells, it is the loan itself. A lease
- * that could not be used because the event loop stood still is not blamed for that.
+ * The time counts from the last use, not from the start of the loan. (Vibur does the same, Tomcat with an interceptor.)
+ * Signs of use are an unanswered command (`factory.busy`: a long BLPOP is in use, not forgotten), bytes through the
+ * socket since the last scan, and the answer of `factory.lastUsed`. Without any of these, the time counts from the
+ * start of the loan. Time in which the event loop was blocked does not count, because the lease could not be used then.
  */
 export class LeakDetector<T> {
   readonly #context: PoolContext<T>
@@ -32,12 +32,12 @@ export class LeakDetector<T> {
     this.#alarm.set(this.#scannedAt + this.#threshold)
   }
 
-  /** The pool is closed, and nothing is lent any more. */
+  /** Called when the pool is closed and no connection is lent any more. */
   stop(): void {
     this.#alarm.clear()
   }
 
-  /** For how many milliseconds a lease has not been seen in use, as far as the last scan knows. */
+  /** For how many milliseconds a lease has not been seen in use, according to the last scan. */
   unusedMillis(slot: Slot<T>): number | undefined {
     const { lastUsedIn, lastUsedAt } = slot.traffic
     return lastUsedIn === slot.loan ? this.#context.clock.now() - lastUsedAt : undefined
@@ -48,7 +48,7 @@ export class LeakDetector<T> {
     const now = clock.now()
     const stalled = stalls.since(this.#scannedAt)
     this.#scannedAt = now
-    // A loan that begins after this scan is not due before that.
+    // A loan that begins after this scan is not due before that time.
     let next = now + this.#threshold
     const suspects: [Slot<T>, number, number][] = []
     for (const slot of slots.all) {
@@ -56,17 +56,17 @@ export class LeakDetector<T> {
       const unused = now - this.#usedAt(slot, now, stalled)
       if (unused >= this.#threshold) suspects.push([slot, slot.loan, unused])
       else next = Math.min(next, now + this.#threshold - unused)
-      // To know when it was used last, a socket has to be looked at from time to time.
+      // A socket has to be checked regularly, to know when it was last used.
       if (slot.socket !== undefined) next = Math.min(next, now + this.#threshold / 4)
     }
     this.#alarm.set(Math.max(next, now + 1))
     for (const [slot, loan, unused] of suspects) {
-      // A listener that was told of one may have ended the others.
+      // A listener called for an earlier suspect may have ended this loan.
       if (isCurrent(slot, loan)) this.#leaked(slot, unused)
     }
   }
 
-  /** A lease looks forgotten. */
+  /** Called when a lease looks forgotten. */
   #leaked(slot: Slot<T>, unusedMillis: number): void {
     const { options, totals, clock, events, stats } = this.#context
     const { leakReclaim: reclaimed, name } = options
@@ -84,7 +84,7 @@ export class LeakDetector<T> {
       ...{ pool: name, resource, connection, loan, heldMillis, unusedMillis, reclaimed, stats: stats() },
       ...(stack === undefined ? {} : { stack }),
     })
-    // Whoever listens may end it in a better way.
+    // A listener may end the lease itself, in a way that suits it better.
     events.flush()
     if (!reclaimed || !isCurrent(slot, loan)) return
     this.#lending.reclaim(slot)
@@ -99,13 +99,11 @@ export class LeakDetector<T> {
     if (socket !== undefined) usedAt = Math.max(usedAt, traffic.lastSeenAt)
     const resource = slot.resource as T
     try {
-      runHook(() => {
-        if (factory.busy?.(resource)) usedAt = now
-        const told = factory.lastUsed?.(resource)
-        if (typeof told === 'number' && told <= now) usedAt = Math.max(usedAt, told)
-      })
+      if (askHook('busy', () => factory.busy?.(resource))) usedAt = now
+      const answer = askHook('lastUsed', () => factory.lastUsed?.(resource))
+      if (typeof answer === 'number' && answer <= now) usedAt = Math.max(usedAt, answer)
     } catch {
-      // A hook that throws tells nothing.
+      // A hook that throws gives no information.
     }
     traffic.lastUsedIn = loan
     traffic.lastUsedAt = usedAt

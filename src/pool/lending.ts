@@ -13,20 +13,20 @@ import { isHealthy, isOpen } from '../sockets/socket-state.ts'
 import { LateReleases } from './late-releases.ts'
 
 const SURPLUS: Fault = { reason: 'surplus', detail: undefined }
-/** What says that a connection was of no use. */
+/** Reasons that mean that the connection was of no use. */
 const DEAD_REASONS: ReadonlySet<DestroyReason | undefined> = new Set<DestroyReason>([
   'half-closed',
   'broken',
   'invalid',
+  'invalidated',
 ])
 const CLOSED_POOL: Fault = { reason: 'drain', detail: undefined }
 
 /**
- * Lends connections and takes them back: idle → (validating) → lent → (resetting) → idle; where somebody waits,
- * straight to the next.
+ * Lends connections and takes them back: idle → (validating) → lent → (resetting) → idle, or to the next waiter.
  *
- * Invariant 5: when a step has ended and somebody waits, no idle connection is fit to be lent, and no permit is free
- * that demand and breaker would let be used.
+ * Invariant 5: whenever a step has ended and an acquire waits, no idle connection may be lent, and no permit is free
+ * that demand and breaker would allow to be used.
  */
 export class Lending<T> implements ValidatorHost<T> {
   readonly connector: Connector<T>
@@ -35,7 +35,7 @@ export class Lending<T> implements ValidatorHost<T> {
   readonly #context: PoolContext<T>
   readonly #fifo: boolean
   readonly #resets: boolean
-  /** Since when a waiter waits for the event loop to have delivered what the kernel holds; undefined: none does. */
+  /** Since when a waiter waits for the event loop to deliver what the kernel holds; undefined if none does. */
   #waitingSince: number | undefined
   #waitingInTurn: number | undefined
 
@@ -48,16 +48,16 @@ export class Lending<T> implements ValidatorHost<T> {
   }
 
   /**
-   * The next idle connection that is fit to be lent at this moment; those that are not are destroyed, or sent to be
-   * validated, on the way. Check and hand-over are one step: the caller lends it before anything else can happen.
-   * @param validations - how many may be sent
-   * @param settledAt - what the kernel held by then has been delivered
+   * Finds the next idle connection that may be lent right now. On the way, it destroys connections or sends them to be
+   * validated. Check and hand-over are one step: the caller lends the connection before anything else can happen.
+   * @param validations - how many connections may be sent to be validated
+   * @param settledAt - all data that was in the kernel at this time has been delivered
    */
   findFit(now: number, validations: number, settledAt: number): Slot<T> | undefined {
     const { slots, options, liveness, stalls } = this.#context
     for (let slot = slots.nextIdle(this.#fifo); slot !== undefined; slot = slots.nextIdle(this.#fifo)) {
       let end = this.unfitReason(slot, now)
-      // Kept warm, it is due for a look, which the round that is to come would have taken, and not for its end.
+      // With `keepWarm`, a connection close to the server's limit is validated, as the idle check would do, not ended.
       const isDue = options.keepWarm && end?.reason === 'server-timeout'
       if (end === undefined || isDue) {
         if (isDue || mustValidate(slot, now, options, stalls) || liveness.suspicion.wantsAnswer(slot)) {
@@ -103,28 +103,28 @@ export class Lending<T> implements ValidatorHost<T> {
     }
   }
 
-  /** Serves whoever waits with what is idle, and sees to it that more is on its way. */
+  /** Serves waiters with idle connections, and starts connects for the rest. */
   serve(now: number, settledAt = Number.NEGATIVE_INFINITY): void {
     const { queue, slots } = this.#context
     while (queue.waiting > 0 && slots.counts.idle > 0) {
       this.#shed(now)
-      // Whoever came after the wait for the event loop began has to wait for the next.
+      // A waiter that came after the wait for the event loop began has to wait for the next poll phase.
       const first = queue.peek()
       const isSettled = (first?.since ?? now) <= settledAt
       const settled = isSettled ? settledAt : Number.NEGATIVE_INFINITY
       const proving = Math.min(slots.counts.validating, this.connector.capacity.checks.size)
       const slot = this.findFit(now, queue.waiting - proving, settled)
-      // A hook that ran on the way may have sent the last waiter away.
+      // A hook that ran in between may have rejected the last waiter.
       if (slot === undefined || queue.waiting === 0) break
-      // With the youngest first, not to the newest waiter: it may have come later.
+      // This waiter, even if the youngest go first: a younger one may have come after the wait began.
       this.#grant(slot, now, isSettled ? first : undefined)
     }
     this.connector.connectMore()
   }
 
   /**
-   * Takes a lent connection back: to the next in the queue, to the idle ones, or to its end.
-   * @returns nothing, but for a loan that ends with bytes unsent: rejects with `POOL_UNSENT` if they will not arrive
+   * Takes a lent connection back. It goes to the next waiter, to the idle ones, or is destroyed.
+   * @returns undefined; or, with data still unsent, a promise that rejects with `POOL_UNSENT` if that is lost
    */
   giveBack(slot: Slot<T>): Promise<void> | undefined {
     const now = this.#context.loanNow()
@@ -133,13 +133,13 @@ export class Lending<T> implements ValidatorHost<T> {
     else slot.traffic.countAtReturn(slot.watch.socket, now, slot.lentAt)
     const left = this.#context.slots.endLoan(slot)
     const isUnsent = leftUnsent(this.#context, slot)
-    const end = this.unfitReason(slot, now) ?? leftBehind(this.#context, slot, left, isUnsent)
-    // factory.busy may have ended the loan itself.
+    const end = this.unfitReason(slot, now) ?? leftBehind(this.#context, slot, left, isUnsent) ?? slot.fault
+    // `factory.busy` may have ended the loan itself, or have called `invalidate`.
     if (slot.state !== 'lent' || slot.loan !== loan) return undefined
     this.#noteEnd(slot, now, 'released')
     const sent = isUnsent ? this.validator.flush(slot, left, end) : undefined
     if (sent !== undefined) {
-      // A caller that awaits it gets the error; otherwise it is ignored.
+      // A caller that awaits the promise gets the error. Otherwise it is ignored.
       sent.catch(() => {})
     } else if (end !== undefined) this.connector.discard(slot, end.reason, end.detail, end.left)
     else if (this.#resets || left !== undefined) {
@@ -148,14 +148,14 @@ export class Lending<T> implements ValidatorHost<T> {
       this.makeIdle(slot, now)
       this.serve(now)
     } else this.#lendOrRest(slot, now, 'returned')
-    // Only after the slot has its new state: a hook called from here must see that state.
+    // Only after the slot has its new state, because a hook called from here must see that state.
     if (this.connector.breaker.unproven && !slot.isDoubtful && !DEAD_REASONS.has(end?.reason))
       this.connector.provedUseful(slot)
     this.#context.onChange()
     return sent
   }
 
-  /** Ends a lent connection: at its borrower's wish, or because the pool closes. */
+  /** Destroys a lent connection, at its borrower's request or because the pool closes. */
   destroy(slot: Slot<T>, reason: DestroyReason = 'user'): void {
     const isAlive = slot.fault === undefined && (slot.socket === undefined || isOpen(slot.socket))
     if (reason !== 'user') this.lateReleases.expect(slot)
@@ -165,7 +165,7 @@ export class Lending<T> implements ValidatorHost<T> {
     this.#context.onChange()
   }
 
-  /** Ends a lent connection that its borrower seems to have forgotten. */
+  /** Destroys a lent connection that its borrower seems to have forgotten. */
   reclaim(slot: Slot<T>): void {
     this.lateReleases.expect(slot)
     this.#noteEnd(slot, this.#context.clock.now(), 'reclaimed')
@@ -173,7 +173,7 @@ export class Lending<T> implements ValidatorHost<T> {
     this.#context.onChange()
   }
 
-  /** Ends a lent connection on which the server has stood still for too long. */
+  /** Destroys a lent connection on which the server has not responded for too long. */
   endStuck(slot: Slot<T>, detail: string): void {
     this.lateReleases.expect(slot)
     this.#noteEnd(slot, this.#context.clock.now(), 'destroyed')
@@ -196,25 +196,26 @@ export class Lending<T> implements ValidatorHost<T> {
         log.leak('%s #%d: loan %d was %s after all', options.name, slot.id, slot.loan, how)
       events.announce('leak-end', { pool: options.name, resource: slot.lent as T, heldMillis, how })
     }
-    if (events.tellsReleases)
+    if (events.announcesReleases)
       events.announce('release', { pool: options.name, resource: slot.lent as T, heldMillis })
   }
 
-  /** Why a connection must not be lent, or lent again, whatever state it is in. */
+  /** Why a connection must not be lent, whatever state it is in. */
   unfitReason(slot: Slot<T>, now: number): Fault | undefined {
-    const over = expired(slot, now, this.connector.generation, this.#context.serverLimit.retireAfter)
+    const { serverLimit, options } = this.#context
+    const over = expired(slot, now, this.connector.generation, serverLimit.retireAfter, options.maxUses)
     if (over !== undefined) {
       const detail = over === 'generation' ? this.connector.purgeReason : undefined
       return slot.fault ?? { reason: over, detail }
     }
     if (slot.socket !== undefined && !isHealthy(slot.socket)) {
-      // What a server says first is for the first borrower.
+      // Data that the server sends before the first loan is left for the first borrower.
       if (slot.loan > 0 || !isOpen(slot.socket)) return lossOf(slot.socket)
     }
     return this.connector.capacity.isOversized ? SURPLUS : undefined
   }
 
-  /** A new connection has been made. */
+  /** Called when a new connection has been created. */
   connected(slot: Slot<T>): void {
     const now = this.#context.clock.now()
     const end = this.connector.isStopped ? CLOSED_POOL : this.unfitReason(slot, now)
@@ -224,17 +225,17 @@ export class Lending<T> implements ValidatorHost<T> {
     this.serve(now)
   }
 
-  /** A connection has answered the pool: it is lent, or becomes idle. */
+  /** Called when a connection has passed its check: lends it, or makes it idle. */
   validated(slot: Slot<T>, now: number, idleSince: number | undefined): void {
     this.#lendOrRest(slot, now, 'proved', idleSince)
   }
 
-  /** A connection is at hand: those who have waited too long for it go, where there is a shedder. */
+  /** Called when a connection is available: with a load shedder, rejects the waiters that have waited too long. */
   #shed(now: number): void {
     this.#context.queue.loadShedder?.dequeue(now)
   }
 
-  /** A connection that is new, has proved itself or came back: to whoever is first in the queue, else it is idle. */
+  /** Gives a connection that is new, checked or returned to the next waiter; makes it idle if there is none. */
   #lendOrRest(slot: Slot<T>, now: number, how: 'proved' | 'returned', idleSince = now): void {
     const { queue, liveness } = this.#context
     if (queue.waiting > 0) this.#shed(now)
@@ -242,11 +243,10 @@ export class Lending<T> implements ValidatorHost<T> {
       this.makeIdle(slot, now, idleSince)
       return
     }
-    // A new connection is not checked: what it has been greeted with is for the borrower. A used one is: the server may
-    // have closed it right behind its last answer.
+    // The server may have closed a used connection right after its last answer. Data on a new one may be a greeting.
     const found = slot.loan === 0 ? undefined : liveness.check(slot, now, Number.NEGATIVE_INFINITY)
     const isFit = found === undefined || (found === 'barrier' && how === 'proved')
-    // Otherwise it stays lent and goes to the next waiter.
+    // Otherwise it stays in the state lent and goes to the next waiter.
     if (!isFit || how === 'proved') this.makeIdle(slot, now, idleSince)
     if (isFit) this.#grant(slot, now)
     else if (found === 'barrier') this.#awaitEventLoop(now)
@@ -254,7 +254,7 @@ export class Lending<T> implements ValidatorHost<T> {
     if (found !== undefined && how === 'returned') this.connector.connectMore()
   }
 
-  /** A connection joins the idle ones. */
+  /** Adds a connection to the idle ones. */
   makeIdle(slot: Slot<T>, now: number, idleSince = now): void {
     slot.idleSince = idleSince
     this.#context.slots.move(slot, 'idle')
@@ -276,12 +276,12 @@ export class Lending<T> implements ValidatorHost<T> {
     waiter.grant(waiter.call === 'acquire' ? slot.lent : new Grant(slot))
   }
 
-  /** Serves again once the event loop has delivered what the kernel holds now. */
+  /** Serves again once the event loop has delivered the data that is now in the kernel. */
   #awaitEventLoop(now: number): void {
     this.connector.capacity.awaitsEventLoop = true
     const turn = this.#context.liveness.turn()
     if (this.#waitingSince !== undefined) {
-      // The poll phase that is waited for is still to come: what lies in the kernel by now counts as well.
+      // The poll phase of this wait is still to come, so it also covers data that has reached the kernel by now.
       if (turn !== undefined && turn === this.#waitingInTurn) this.#waitingSince = now
       return
     }

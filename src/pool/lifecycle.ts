@@ -13,44 +13,44 @@ import { log } from '../runtime/log/log.ts'
 import { Alarm } from '../runtime/time/alarm.ts'
 import type { Lending } from './lending.ts'
 
-/** How long a call may take, in milliseconds, instead of the option that is its default; what ends it before that. */
+/** The time limit of one call in milliseconds, instead of the option that is its default, and a signal that ends it. */
 export interface CallOptions {
   timeoutMillis?: number | false | undefined
   signal?: AbortSignal | undefined
 }
 
-/** The same, read and checked. */
+/** The same options, checked and complete. */
 interface Limits {
   millis: number
   readonly signal: AbortSignal | undefined
 }
 
-/** Those of a close, which a later call of it may shorten. */
+/** The limits of a close, which a later call of `close` may shorten. */
 interface CloseLimits extends Limits {
   readonly since: number
-  /** What ends the wait that is under way. */
+  /** The alarm of the wait in progress. */
   alarm: Alarm | undefined
 }
 
-/** How a wait for something has ended. */
+/** How a wait has ended. */
 type WaitOutcome = 'met' | 'late' | 'aborted'
 
 const UNLIMITED: Limits = { millis: Number.POSITIVE_INFINITY, signal: undefined }
 const STAYS_DRAINING = 'It stays draining.'
 
-/** A connection in such a state is about to be idle. */
+/** A connection in one of these states is about to become idle. */
 const COMING: ReadonlySet<SlotState> = new Set<SlotState>(['connecting', 'validating', 'resetting'])
 const isComing = ({ state }: { readonly state: SlotState }): boolean => COMING.has(state)
 
-/** The life of a pool: open → draining → closed; what starts it, and what ends it in bounded time. */
+/** The life of a pool: open → draining → closed. Starts it, and ends it in limited time. */
 export class Lifecycle<T> {
   state: PoolStats['state'] = 'open'
   readonly evictor: Evictor<T>
   readonly #context: PoolContext<T>
   readonly #lending: Lending<T>
-  /** Who holds connections, in words, longest first. Set when all parts are there, see `assemble`. */
+  /** Describes who holds connections, longest first. Set when all parts exist, see `assemble`. */
   holders: () => string[] = () => []
-  /** Told when the pool is closed. Set when all parts are there, see `assemble`. */
+  /** Is called when the pool is closed. Set when all parts exist, see `assemble`. */
   onClosed: () => void = () => {}
   readonly #connector: Connector<T>
   readonly #reaper: SocketReaper<T>
@@ -59,7 +59,7 @@ export class Lifecycle<T> {
   #clearing = 0
   #closing: Promise<void> | undefined
   #closeLimits: CloseLimits | undefined
-  /** Ends the wait of `close`, for whichever of its callers. */
+  /** Ends the wait of `close` for all its callers, when the signal of one of them is aborted. */
   readonly #force = new AbortController()
 
   constructor(context: PoolContext<T>, lending: Lending<T>, evictor: Evictor<T>, reaper: SocketReaper<T>) {
@@ -77,13 +77,13 @@ export class Lifecycle<T> {
     this.#keepMin()
   }
 
-  async ready(patience: CallOptions): Promise<void> {
+  async ready(callOptions: CallOptions): Promise<void> {
     const { options, slots, clock, stats } = this.#context
-    const limits = this.#read(patience, options.acquireTimeoutMillis)
+    const limits = this.#read(callOptions, options.acquireTimeoutMillis)
     const since = clock.now()
     this.start()
     const isReady = (): boolean => slots.open >= options.min
-    const isOver = (): boolean => this.state !== 'open' || this.#isInVain()
+    const isOver = (): boolean => this.state !== 'open' || this.#isRetryUseless()
     const outcome = await this.#until(() => isReady() || isOver(), limits)
     if (outcome === 'aborted')
       throw refusals.callAborted(stats(), 'ready', clock.now() - since, 'It keeps trying.', limits.signal)
@@ -93,13 +93,13 @@ export class Lifecycle<T> {
       : refusals.notReady(stats(), clock.now() - since, this.#connector.breaker)
   }
 
-  /** Would trying again not help? Unless the next try is due or under way. */
-  #isInVain(): boolean {
+  /** Is it certain that trying again will not help? Not while the next try is due or in progress. */
+  #isRetryUseless(): boolean {
     return this.#connector.breaker.permanentAdvice !== undefined && this.#connector.isDown
   }
 
-  async drain(patience: CallOptions): Promise<void> {
-    const limits = this.#read(patience, this.#context.options.drainTimeoutMillis)
+  async drain(callOptions: CallOptions): Promise<void> {
+    const limits = this.#read(callOptions, this.#context.options.drainTimeoutMillis)
     const { clock, stats } = this.#context
     const since = clock.now()
     const outcome = await this.#drain(limits)
@@ -137,7 +137,7 @@ export class Lifecycle<T> {
       for (const slot of coming) if (!isComing(slot)) coming.delete(slot)
       return coming.size === 0
     }
-    // Bounded: every dial, every check and every close ends by its own deadline.
+    // This wait is limited: every connect, every check and every close ends by its own deadline.
     await this.#until(haveCome, UNLIMITED)
     this.#discardIdle()
     const closing = [...all].filter(slot => slot.state === 'closing')
@@ -146,13 +146,13 @@ export class Lifecycle<T> {
     this.#keepMin()
   }
 
-  close(patience: CallOptions): Promise<void> {
+  close(callOptions: CallOptions): Promise<void> {
     let limits: Limits
     try {
       const { drainTimeoutMillis } = this.#context.options
-      // A later call waits for the first one as long as that takes, unless it says that it will not.
+      // A later call waits as long as the first one takes, unless it has a time limit of its own.
       limits = this.#read(
-        patience,
+        callOptions,
         this.#closing === undefined ? drainTimeoutMillis : Number.POSITIVE_INFINITY,
       )
     } catch (error) {
@@ -168,7 +168,7 @@ export class Lifecycle<T> {
     return signal === undefined ? this.#closing : this.#closing.finally(stop)
   }
 
-  /** Starts a new generation: idle connections are destroyed now, lent ones when they come back. */
+  /** Starts a new generation: idle connections are destroyed now, lent ones when they are returned. */
   purge(why: string | Error): void {
     const { slots, options, clock } = this.#context
     const reason = messageOf(why)
@@ -180,7 +180,7 @@ export class Lifecycle<T> {
     this.#lending.serve(clock.now())
   }
 
-  /** Changes the bounds. Surplus connections are destroyed: idle ones now, lent ones when they come back. */
+  /** Changes the bounds. Surplus connections are destroyed: idle ones now, lent ones when they are returned. */
   resize(bounds: { min?: number | undefined; max?: number | undefined }): void {
     const { slots, options, clock, stats } = this.#context
     Object.assign(options, checkedBounds(bounds, options, stats))
@@ -191,7 +191,7 @@ export class Lifecycle<T> {
     this.#lending.serve(clock.now())
   }
 
-  /** Something has ended: a connection, a loan, a wait. Whoever waits for such a thing looks again. */
+  /** Called when a connection, a loan or a wait has ended: checks the conditions of all calls that wait for that. */
   recheck(): void {
     for (const check of this.#checks) check()
     if (this.state !== 'closed' && this.#context.liveness.watched > 0 && this.#reaper.isStopped)
@@ -199,7 +199,7 @@ export class Lifecycle<T> {
     if (this.evictor.mustAskLimit && this.evictor.planned === null) this.evictor.plan()
   }
 
-  /** Somebody will not wait for as long as the first call of close. */
+  /** Called when a later caller of `close` will not wait as long as the first one. */
   #shortenClose(millis: number): void {
     const limits = this.#closeLimits
     if (limits === undefined) return
@@ -237,7 +237,7 @@ export class Lifecycle<T> {
     throw refusals.drainTimeout(before, Math.round(limits.millis), 'close', then, holders)
   }
 
-  /** `min` is kept while the pool is open, started, and not being cleared. */
+  /** `min` is maintained while the pool is open, started, and not being cleared. */
   #keepMin(): void {
     this.#connector.keepsMin = this.#started && this.state === 'open' && this.#clearing === 0
     this.#connector.connectMore()
@@ -249,13 +249,13 @@ export class Lifecycle<T> {
     }
   }
 
-  /** Whatever an event passes along is ignored, as it is by generic-pool: `process.once('SIGTERM', drain)`. */
-  #read(patience: unknown, otherwise: number): Limits {
-    const { timeoutMillis = otherwise, signal: given, ...others } = isRecord(patience) ? patience : {}
+  /** Ignores an event's arguments, as generic-pool does: `process.once('SIGTERM', drain)` passes the signal's name. */
+  #read(callOptions: unknown, fallback: number): Limits {
+    const { timeoutMillis = fallback, signal: given, ...others } = isRecord(callOptions) ? callOptions : {}
     const signal = given ?? undefined
     const unknown = Object.keys(others).filter(name => others[name] !== undefined)
     const issues = unknown.map(name => `${name} is not an option here`)
-    if (patience instanceof AbortSignal) issues.push(notOptions(patience))
+    if (callOptions instanceof AbortSignal) issues.push(notOptions(callOptions))
     if (timeoutMillis !== false && !(typeof timeoutMillis === 'number' && timeoutMillis >= 0))
       issues.push(`timeoutMillis must be milliseconds ≥ 0, or false, got ${show(timeoutMillis)}`)
     if (signal !== undefined && !(signal instanceof AbortSignal)) issues.push('signal must be an AbortSignal')
@@ -264,7 +264,7 @@ export class Lifecycle<T> {
     return { millis, signal: signal as AbortSignal | undefined }
   }
 
-  /** Waits until the condition holds, for so many milliseconds since then, or until the signal. */
+  /** Waits until the condition holds, until the time limit counted from `since`, or until the signal is aborted. */
   #until(
     condition: () => boolean,
     limits: Limits | CloseLimits,
@@ -287,7 +287,7 @@ export class Lifecycle<T> {
       const stop = onAbort(signal, () => settle('aborted'))
       const ring = (): void => settle(condition() ? 'met' : 'late')
       const alarm = new Alarm(this.#context.clock, ring, this.#context.stalls)
-      // Somebody awaits this: it may keep the process alive, for as long as it takes.
+      // A caller awaits this, so it may keep the process alive as long as it takes.
       alarm.hold(true)
       alarm.set(since + limits.millis)
       if ('alarm' in limits) limits.alarm = alarm

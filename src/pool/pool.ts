@@ -24,8 +24,8 @@ import { WaitingClients } from './waiting-clients.ts'
 export let partsOf: <T>(pool: Pool<T>) => Parts<T>
 
 /**
- * A pool of connections: lends them, takes them back, and sees to it that none is lent dead, kept dead or leaked.
- * Made with `createPool` or by an adapter; exported for its type and for `instanceof`.
+ * A pool of connections. It lends them, takes them back, and makes sure that none is lent dead, kept dead or leaked.
+ * Created with `createPool` or by an adapter. The class is exported for its type and for `instanceof`.
  */
 export class Pool<T> extends PoolEmitter<T> {
   readonly #problems = new RecentProblems()
@@ -43,7 +43,7 @@ export class Pool<T> extends PoolEmitter<T> {
   /** @internal */
   constructor(factory: Factory<T>, options: ResolvedOptions, environment?: Environment) {
     super()
-    // Called directly: the options are not checked and have no defaults.
+    // Called directly by a user: the options are not checked and have no defaults.
     if (environment?.clock === undefined)
       throw badOptions(['new Pool(…) is not for use: call createPool(factory, options)'])
     this.#options = options
@@ -57,84 +57,103 @@ export class Pool<T> extends PoolEmitter<T> {
   }
 
   /**
-   * Lends a connection; end the loan with `release` or `destroy`. Prefer {@link use}, which cannot forget to.
+   * Lends a connection. End the loan with `release` or `destroy`. Prefer {@link use}, which cannot forget to.
    *
    * @param request - a priority as in generic-pool (0 is the highest), or {@link AcquireOptions}
-   * @returns rejects with a {@link PoolError}: `POOL_ACQUIRE_TIMEOUT`, `POOL_QUEUE_FULL`, `POOL_UNHEALTHY`,
-   *   `POOL_ABORTED`, `POOL_CLOSED` or `POOL_BAD_OPTIONS`
+   * @returns rejects with a `PoolError`: `POOL_ACQUIRE_TIMEOUT`, `POOL_QUEUE_FULL`, `POOL_UNHEALTHY`, `POOL_ABORTED`,
+   * `POOL_CLOSED` or `POOL_BAD_OPTIONS`
    */
   acquire(request?: number | AcquireOptions): Promise<T> {
     return this.#acquiring.acquire(request)
   }
 
   /**
-   * Lends a connection for the time that a function needs, and takes it back on every path. The function may be
-   * synchronous. After its failure the connection is kept only if something vouches for it: an adapter that has seen
-   * every command, or a `factory.reset` that succeeds. Otherwise it is destroyed: a transaction may be open on it.
+   * Lends a connection while a function runs, and takes it back whatever happens. The function may be synchronous. If
+   * it fails, the connection is kept only if an adapter has seen every command, or a `factory.reset` succeeds.
+   * Otherwise it is destroyed, because a transaction may be open on it.
    */
   use<R>(work: (resource: T) => R | PromiseLike<R>, request?: number | AcquireOptions): Promise<R> {
     if (typeof work !== 'function') return this.#misused(`use needs a function to run, got ${show(work)}`)
     return this.#acquiring.use(work, request)
   }
 
-  /** Lends a connection as a one-shot token: `await using lease = await pool.lease()`. Rejects as {@link acquire}. */
+  /**
+   * Lends a connection as a one-shot token: `await using lease = await pool.lease()`. Rejects as {@link acquire} does.
+   */
   lease(request?: number | AcquireOptions): Promise<Lease<T>> {
     return this.#acquiring.lease(request)
   }
 
-  /** Takes a connection back. Takes effect at once; rejects with `POOL_NOT_BORROWED` when it is not lent. */
+  /** Returns a connection to the pool. Takes effect at once. Rejects with `POOL_NOT_BORROWED` if it is not lent. */
   release(resource: T): Promise<void> {
     return this.#parts.releasing.end(resource, 'release')
   }
 
-  /** Takes a connection back and ends it. Takes effect at once; rejects with `POOL_NOT_BORROWED`. */
+  /**
+   * Takes a connection back and destroys it. One that is not lent is destroyed as well. Takes effect at once. Rejects
+   * with `POOL_NOT_BORROWED` if the pool does not have the connection.
+   */
   destroy(resource: T): Promise<void> {
     return this.#parts.releasing.end(resource, 'destroy')
   }
 
-  /** Is this connection lent at this moment? */
+  /**
+   * Marks a connection as unusable, for an `error` or `exit` event of its client. An idle one is destroyed at once, a
+   * lent one when it is returned. Other connections are not affected. Never throws.
+   *
+   * @param why - appears in the event `destroy` and in the report
+   * @returns whether the pool has the connection: false after its end, and before `create` has given it to the pool
+   */
+  invalidate(resource: T, why?: string | Error): boolean {
+    return this.#parts.releasing.invalidate(resource, why)
+  }
+
+  /** Is this connection lent at the moment? */
   isBorrowedResource(resource: T): boolean {
     return this.#parts.context.slots.lentSlot(resource) !== undefined
   }
 
-  /** Starts to keep `min` connections and to check the idle ones, where `autostart` is off. */
+  /** Starts maintaining `min` connections and checking idle ones. Only needed if `autostart` is off. */
   start(): void {
     this.#lifecycle.start()
   }
 
   /**
-   * Resolves when `min` connections have been made.
+   * Resolves when `min` connections have been created.
    *
-   * @param options - how long it may take; default `acquireTimeoutMillis`
-   * @returns rejects with `POOL_CONNECT_FAILED` after that, with `POOL_CLOSED` when the pool is drained first, with
-   *   `POOL_ABORTED` at its signal
+   * @param options - the time limit and a signal; default `acquireTimeoutMillis`
+   * @returns rejects with `POOL_CONNECT_FAILED` after the time limit, with `POOL_CLOSED` if the pool is drained before,
+   * and with `POOL_ABORTED` when the signal is aborted
    */
   ready(options: CallOptions = {}): Promise<void> {
     return this.#lifecycle.ready(options)
   }
 
   /**
-   * Takes no more acquires, and resolves when those that wait have been served and every loan has ended.
+   * Stops accepting acquires. Resolves when all waiting ones have been served and every loan has ended.
    *
-   * @param options - how long it may take; default `drainTimeoutMillis`
-   * @returns rejects with `POOL_DRAIN_TIMEOUT` after that, with `POOL_ABORTED` at its signal; it stays draining
+   * @param options - the time limit and a signal; default `drainTimeoutMillis`
+   * @returns rejects with `POOL_DRAIN_TIMEOUT` after the time limit, and with `POOL_ABORTED` when the signal is
+   * aborted; the pool stays draining
    */
   drain(options: CallOptions = {}): Promise<void> {
     return this.#lifecycle.drain(options)
   }
 
-  /** Ends every idle connection and waits for the creates and closes that are under way. `min` is refilled after. */
+  /**
+   * Ends every idle connection and waits for the creates and closes in progress. `min` is maintained again after that.
+   */
   clear(): Promise<void> {
     return this.#lifecycle.clear()
   }
 
   /**
-   * Ends the pool: drains it, ends every connection, and resolves when all are closed.
+   * Closes the pool: drains it, ends every connection, and resolves when all are closed.
    *
-   * @param options - how long it may take; default `drainTimeoutMillis`
-   * @returns rejects with `POOL_DRAIN_TIMEOUT` after that; what is still lent is then destroyed, and whoever waits is
-   *   rejected with `POOL_CLOSED`. At its signal the same happens at once, and every call of `close` rejects with
-   *   `POOL_ABORTED`
+   * @param options - the time limit and a signal; default `drainTimeoutMillis`
+   * @returns rejects with `POOL_DRAIN_TIMEOUT` after the time limit; connections still lent are then destroyed, and
+   * waiting acquires are rejected with `POOL_CLOSED`. If the signal is aborted, this happens at once, and every call of
+   * `close` rejects with `POOL_ABORTED`
    */
   close(options: CallOptions = {}): Promise<void> {
     if (options !== null && !isRecord(options) && !((options as unknown) instanceof AbortSignal))
@@ -142,18 +161,18 @@ export class Pool<T> extends PoolEmitter<T> {
     return this.#lifecycle.close(options)
   }
 
-  /** `await using pool = createPool(…)`: {@link close}. */
+  /** Supports `await using pool = createPool(…)`, see {@link close}. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }
 
-  /** Starts a new generation: idle connections are destroyed now, lent ones when they come back. */
+  /** Starts a new generation: idle connections are destroyed now, lent ones when they are returned. */
   purge(why: string | Error = 'purge'): void {
     this.#lifecycle.purge(why)
     this.flush()
   }
 
-  /** Changes the bounds. Surplus connections are destroyed: idle ones now, lent ones when they come back. */
+  /** Changes the bounds. Surplus connections are destroyed: idle ones now, lent ones when they are returned. */
   resize(bounds: { min?: number | undefined; max?: number | undefined }): void {
     this.#lifecycle.resize(bounds)
     this.flush()
@@ -163,22 +182,22 @@ export class Pool<T> extends PoolEmitter<T> {
     return this.#options.name
   }
 
-  /** Connections that the pool owns or makes; those closing are not counted. */
+  /** Connections that the pool owns or is creating, not counting those being closed. */
   get size(): number {
     return this.#parts.context.slots.size
   }
 
-  /** Idle connections. */
+  /** The number of idle connections. */
   get available(): number {
     return this.#parts.context.slots.counts.idle
   }
 
-  /** Lent connections. */
+  /** The number of lent connections. */
   get borrowed(): number {
     return this.#parts.context.slots.counts.lent
   }
 
-  /** Acquires that wait. */
+  /** The number of waiting acquires. */
   get pending(): number {
     return this.#parts.context.queue.waiting
   }
@@ -191,34 +210,34 @@ export class Pool<T> extends PoolEmitter<T> {
     return this.#options.min
   }
 
-  /** How many connections may be made now; those closing still count. */
+  /** How many more connections may be created now. Those being closed still count. */
   get spareResourceCapacity(): number {
     return this.#parts.connector.capacity.freePermits
   }
 
-  /** A plain snapshot. */
+  /** A snapshot of the pool's numbers, as plain data. */
   stats(): PoolStats {
     return this.#parts.context.stats()
   }
 
-  /** The state of the pool for a person: every lease, every waiter, every connection, what went wrong. */
+  /** The state of the pool as text for people: every lease, every waiter, every connection, recent problems. */
   report(): string {
     return inText(this.reportJson())
   }
 
-  /** The same as plain data, for `JSON.stringify`. */
+  /** The same as {@link report}, as plain data for `JSON.stringify`. */
   reportJson(): PoolReport {
     this.#parts.context.stalls.update()
     return reportOf(this.#parts.view, this.#parts.context.clock.now())
   }
 
-  /** @internal Notes what goes wrong, for the report, and tells the listeners. */
+  /** @internal Records problems for the report, and announces the event to listeners. */
   override announce<K extends keyof PoolEvents<T> & string>(event: K, ...details: PoolEvents<T>[K]): void {
     this.#problems.note(event, details, this.#parts.context.clock.now())
     super.announce(event, ...details)
   }
 
-  /** @internal Reached into by packages that depend on generic-pool, to fail fast. */
+  /** @internal Packages that depend on generic-pool use this private field of it, to make acquires fail at once. */
   get _waitingClientsQueue(): WaitingClients<T> {
     this.#waitingClients ??= new WaitingClients(this.#parts.context.queue)
     return this.#waitingClients
@@ -229,7 +248,10 @@ export class Pool<T> extends PoolEmitter<T> {
     return this.#identity.at(this.#parts.context.factory.server)
   }
 
-  /** @internal Tells every time that is counted. @returns ends it */
+  /**
+   * @internal Calls the function with every time that is measured.
+   * @returns a function that stops it
+   */
   watchTimes(watch: WatchTimes): () => void {
     return this.#parts.context.times.watch(watch)
   }
@@ -244,6 +266,6 @@ export class Pool<T> extends PoolEmitter<T> {
   }
 }
 
-/** Kept here, as a subclass or a tool may put a method of its own in the place of ours. */
+/** Saved here, because a subclass or a tool may replace the methods. */
 const { acquire, use, lease } = Pool.prototype
 const ENTRY_POINTS = { acquire, use, lease }

@@ -9,17 +9,17 @@ import type { QueueListener, RejectReason, Snapshot } from '../queue/wait-queue.
 import type { Waiter } from '../queue/waiter.ts'
 import { withoutStack } from '../runtime/stack-limit.ts'
 
-/** An acquire timeout of a full pool lists the holders, unless one has done so this short a time ago. */
+/** An acquire timeout of a full pool lists the holders, unless another one did so within this time. Milliseconds. */
 const HOLDERS_MILLIS = 10_000
 
-/** Rejects waiters with an error that says why, with the numbers, the cause and who holds the connections. */
+/** Rejects waiters with an error that gives the reason, the numbers, the cause and who holds the connections. */
 export class Rejections<T> implements QueueListener<T> {
   readonly #context: PoolContext<T>
   readonly #connector: Connector<T>
   readonly #problems: RecentProblems
-  /** Who holds connections, in words, longest first. Set when all parts are there, see `assemble`. */
+  /** Describes who holds connections, longest first. Set when all parts exist, see `assemble`. */
   holders: () => string[] = () => []
-  /** What is to be said of a server that does not answer those who hold connections. */
+  /** A sentence about a server that does not answer the holders of connections, if that is so. */
   silence: () => string | undefined = () => undefined
   /** When an acquire timeout last listed the holders. */
   #holdersListedAt = Number.NEGATIVE_INFINITY
@@ -73,7 +73,8 @@ export class Rejections<T> implements QueueListener<T> {
     const stalled = stalls.since(waiter.since)
     const phase = phaseOf(this.#context, this.#connector.breaker)
     const why = cause ?? (phase === 'connect' ? this.#stillConnecting(stats) : undefined)
-    const silence = phase === 'queue' ? this.#silenceAt(stats) : undefined
+    // Also while connecting: if that fails, the connections that are lent may show why.
+    const silence = this.#silenceAt(stats)
     return refusals.acquireTimeout(stats, phase, waited, stalled, why, this.#holders(), silence)
   }
 
@@ -83,7 +84,7 @@ export class Rejections<T> implements QueueListener<T> {
     return this.#silence.words
   }
 
-  /** The error that says how long a connect has been under way; one error for all waiters that leave together. */
+  /** The error that says how long a connect has been in progress. All waiters that leave together share it. */
   #stillConnecting(stats: PoolStats): PoolError | undefined {
     if (this.#connectError?.stats === stats) return this.#connectError
     const { slots, clock } = this.#context
@@ -95,9 +96,7 @@ export class Rejections<T> implements QueueListener<T> {
     return undefined
   }
 
-  /**
-   * Who holds the connections of a full pool, oldest first; not again for each of the waiters that leave together.
-   */
+  /** The holders of a full pool's connections, oldest first; only once for waiters that leave together. */
   #holders(): string[] | undefined {
     const { clock, slots, options } = this.#context
     const now = clock.now()

@@ -1,20 +1,22 @@
 import { notBorrowed } from '../api/error-messages.ts'
+import { messageOf } from '../api/errors.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
-import type { Slot } from '../connections/slot.ts'
+import type { Fault, Slot } from '../connections/slot.ts'
 import type { LeaseHost } from './lease.ts'
 import type { Lending } from './lending.ts'
 
 const DONE: Promise<void> = Promise.resolve()
 
 /**
- * How a loan ends at its borrower's wish: by `release`, `destroy`, the end of a lease or of the function of `use`.
+ * How a borrower ends its loan: by `release`, `destroy`, the end of a lease or of the function given to `use`.
  *
  *     the connection is lent                       its loan ends
- *     it is not, as the pool has ended the loan    the first release is forgiven, see {@link LateReleases}
- *     it is not, or is another pool's              POOL_NOT_BORROWED, and nothing changes
+ *     it is not, as the pool has ended the loan    the first release is accepted, see `LateReleases`
+ *     it is idle or being checked                  `destroy` ends it; `release` is refused
+ *     it is another pool's, or has ended           POOL_NOT_BORROWED, and nothing changes
  *
- * A second release of a plain connection that has been lent again by then cannot be told from the new borrower's, and
- * ends that loan. A lease, and an adapter's handle, knows its own loan and refuses.
+ * If a plain connection has been lent again in the meantime, a second release cannot be told from the new borrower's,
+ * and ends that loan. A lease or an adapter's handle knows its own loan and refuses.
  */
 export class Releasing<T> implements LeaseHost<T> {
   readonly #context: PoolContext<T>
@@ -34,11 +36,43 @@ export class Releasing<T> implements LeaseHost<T> {
     const slot = this.#context.slots.lentSlot(resource)
     if (slot === undefined) {
       if (this.#lending.lateReleases.take(resource)) return DONE
+      if (how === 'destroy' && this.#endUnlent(resource)) return DONE
       return Promise.reject(notBorrowed(this.stats(), how, resource))
     }
     const sent = this.endLoan(slot, how)
     this.#context.events.flush()
     return sent ?? DONE
+  }
+
+  /**
+   * Marks a connection as unusable. An idle one is destroyed now. A borrower keeps a lent one until the loan ends, and
+   * a check in progress ends first.
+   * @returns whether it is a connection of this pool
+   */
+  invalidate(resource: T, why: unknown): boolean {
+    const slot = this.#context.slots.slotOf(resource)
+    if (slot === undefined) return false
+    const detail = why === undefined ? 'pool.invalidate was called' : messageOf(why)
+    this.#markUnusable(slot, { reason: 'invalidated', detail })
+    return true
+  }
+
+  /**
+   * Destroys a connection that is not lent.
+   * @returns whether there is one
+   */
+  #endUnlent(resource: T): boolean {
+    const slot = this.#context.slots.slotOf(resource)
+    // While it is lent, only its borrower may end it.
+    if (slot === undefined || slot.state === 'lent') return false
+    this.#markUnusable(slot, { reason: 'user', detail: undefined })
+    return true
+  }
+
+  #markUnusable(slot: Slot<T>, fault: Fault): void {
+    slot.fault ??= fault
+    if (slot.state === 'idle') this.#lending.connector.discard(slot, fault.reason, fault.detail)
+    this.#context.events.flush()
   }
 
   /**

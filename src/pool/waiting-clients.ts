@@ -1,15 +1,15 @@
 import type { WaitQueue } from '../queue/wait-queue.ts'
 import type { Waiter } from '../queue/waiter.ts'
 
-/** An acquire that waits, as generic-pool's users see it. */
+/** A waiting acquire, as generic-pool's users see it. */
 export interface WaitingClient {
   reject(reason: unknown): void
 }
 
 /**
- * generic-pool's queue of acquires, as far as its users reach into it: packages take from it, in a listener of
- * `factoryCreateError`, whom they want to fail at once. One that is taken and not rejected goes on waiting, and is served
- * or refused like any other.
+ * The part of generic-pool's queue that other packages access. In a listener of `factoryCreateError`, they take
+ * acquires from it to make them fail at once. An acquire that is taken but not rejected keeps waiting, and is served or
+ * refused like any other.
  */
 export class WaitingClients<T> {
   readonly #queue: WaitQueue<T>
@@ -23,7 +23,7 @@ export class WaitingClients<T> {
     return this.#queue.waiting
   }
 
-  /** The first that has not been taken yet; undefined: there is none. */
+  /** The first acquire that has not been taken yet; undefined if there is none. */
   dequeue(): WaitingClient | undefined {
     for (const list of this.#queue.lists) {
       for (const waiter of list) {

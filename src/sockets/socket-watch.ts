@@ -3,6 +3,7 @@ import { messageOf } from '../api/errors.ts'
 import { backoff } from '../runtime/time/backoff.ts'
 import type { Clock } from '../runtime/time/clock.ts'
 import { descriptorOf } from './conn-check.ts'
+import { PipedStreams } from './piped-streams.ts'
 import { SocketBaseline } from './socket-baseline.ts'
 import { closeSocket, ownDoing, unaskable, unsentBytes, wasSent } from './socket-state.ts'
 
@@ -65,8 +66,7 @@ export class SocketWatch {
   readonly #reader: 'client' | 'pool' | 'nobody'
   readonly #baseline: SocketBaseline
   readonly #canSwallow: boolean
-  /** The streams that are being piped into the socket. */
-  readonly #sources = new Set<{ unpipe?(to: unknown): unknown }>()
+  readonly #piped = new PipedStreams()
   /** Whether the pool's `data` listener is attached, and which state to restore when it is removed. */
   #isFlowing = false
   #wasFlowing: boolean | null = null
@@ -106,6 +106,11 @@ export class SocketWatch {
     return unsentBytes(this.socket)
   }
 
+  /** Has not everything left yet, or is a stream piped into it that has more to give? */
+  get isSending(): boolean {
+    return this.unsentBytes > 0 || this.#piped.promise
+  }
+
   /** Called when the connection is idle: from now on the pool reads. */
   flow(): void {
     try {
@@ -139,14 +144,17 @@ export class SocketWatch {
   restore(): SocketFault | undefined {
     if (this.#broken !== undefined) return this.#broken
     try {
-      if (this.#sources.size > 0) {
-        for (const source of this.#sources) source.unpipe?.(this.socket)
+      if (this.#piped.any) {
+        this.#piped.takeOff(this.socket)
         return { reason: 'dirty', left: 'pipe', detail: 'a stream was still being piped into it' }
       }
       const detail = this.#baseline.restore()
       if (detail !== undefined) return { reason: 'dirty', left: 'socket', detail }
-      if (this.traits.lentRaw && this.hasHandle && this.socket.readableFlowing !== null)
+      if (this.traits.lentRaw && this.hasHandle && this.socket.readableFlowing !== null) {
+        // Otherwise `isPaused()` stays true.
+        if (this.socket.isPaused()) this.socket.resume()
         setFlowing(this.socket, null)
+      }
       return undefined
     } catch (error) {
       return { reason: 'broken', detail: unaskable(error) }
@@ -154,15 +162,15 @@ export class SocketWatch {
   }
 
   /**
-   * Waits until the kernel has accepted everything that was written, or cannot accept it any more.
+   * Waits until the kernel has accepted everything that was written or piped, or cannot accept it any more.
    * @returns whether it has accepted everything
    */
   flushed(clock: Clock, signal: AbortSignal): Promise<boolean> {
     return new Promise(resolve => {
       let rounds = 0
       const check = (): void => {
-        if (this.unsentBytes === 0 || signal.aborted) {
-          resolve(wasSent(this.socket))
+        if (!this.isSending || signal.aborted) {
+          resolve(!this.isSending && wasSent(this.socket))
           return
         }
         clock.after(backoff(rounds, 1, LONGEST_PAUSE_MILLIS), check)
@@ -213,18 +221,15 @@ export class SocketWatch {
       case 'error':
         return this.#emitLast(emit, event, args)
       case 'pipe':
-        this.#sources.add(args[0] as { unpipe?(to: unknown): unknown })
+        this.#piped.add(args[0])
         break
       case 'unpipe':
-        this.#sources.delete(args[0] as { unpipe?(to: unknown): unknown })
+        this.#piped.delete(args[0])
     }
     return Reflect.apply(emit, this.socket, [event, ...args])
   }
 
-  /**
-   * A client must get the event before the pool destroys it. A borrower must find the fault recorded when it gets the
-   * event.
-   */
+  /** A client must get the event before the pool destroys it. A borrower must find the fault when it gets the event. */
   #emitLast(emit: Emit, event: 'end' | 'close' | 'error', args: unknown[]): boolean {
     const { lentRaw } = this.traits
     if (lentRaw) this.#onLast(event, args[0])
@@ -260,7 +265,7 @@ export class SocketWatch {
   /** @returns whether the data must be kept from all listeners */
   readonly #onData = (): boolean => {
     if (this.#reader === 'nobody' || !this.#listener.isIdle() || this.awaitsGreeting) return false
-    this.#lost({ reason: 'dirty', left: 'unread', detail: 'the server spoke while the connection was idle' })
+    this.#lost({ reason: 'dirty', left: 'unread', detail: 'the server sent data while it was idle' })
     return true
   }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
-import { after, test } from 'node:test'
+import { after, describe, test } from 'node:test'
 import { createRedisPool } from '../../src/adapters/ioredis/index.ts'
 import { createSocketPool } from '../../src/adapters/net/index.ts'
 import { createPool, type Pool } from '../../src/index.ts'
@@ -44,40 +44,42 @@ async function eager(pool: Pool<Socket>, callers: number, millis: number): Promi
   await Promise.all(Array.from({ length: callers }, caller))
 }
 
-for (const way of WAYS) {
-  test(`a server that accepts and hangs up ${way} is not hammered by 30 eager callers`, async () => {
-    const server = await startHangUpServer(() => way)
-    const pool = createSocketPool({ host: '127.0.0.1', port: server.port }, { max: 10 })
-    await eager(pool, 30, 2000)
-    assert.ok(server.accepted <= 20, `${server.accepted} dials in 2 s`)
-    assert.ok(server.accepted >= 3, `${server.accepted} dials: it keeps trying`)
-    server.hangsUpOn = () => undefined
-    await eventually(() =>
-      pool.use(ask).then(
-        () => true,
-        () => false,
-      ),
-    )
-    await pool.close()
-    await server.stop()
-  })
-}
+describe('eager callers', { concurrency: true }, () => {
+  for (const way of WAYS) {
+    test(`do not hammer a server that accepts and hangs up ${way}`, async () => {
+      const server = await startHangUpServer(() => way)
+      const pool = createSocketPool({ host: '127.0.0.1', port: server.port }, { max: 10 })
+      await eager(pool, 30, 2000)
+      assert.ok(server.accepted <= 20, `${server.accepted} dials in 2 s`)
+      assert.ok(server.accepted >= 3, `${server.accepted} dials: it keeps trying`)
+      server.hangsUpOn = () => undefined
+      await eventually(() =>
+        pool.use(ask).then(
+          () => true,
+          () => false,
+        ),
+      )
+      await pool.close()
+      await server.stop()
+    })
+  }
 
-test('the same, for a client whose create includes a handshake', async () => {
   for (const way of ['at once', 'at the first byte'] as const) {
-    const server = await startHangUpServer(() => way)
-    const pool = createRedisPool({ host: '127.0.0.1', port: server.port }, { max: 10 })
-    const end = performance.now() + 2000
-    const caller = async (): Promise<void> => {
-      while (performance.now() < end) {
-        await pool.use(client => client.ping(), { timeoutMillis: 300 }).catch(() => {})
-        await new Promise(resolve => setImmediate(resolve))
+    test(`do not either where create includes a handshake, hung up ${way}`, async () => {
+      const server = await startHangUpServer(() => way)
+      const pool = createRedisPool({ host: '127.0.0.1', port: server.port }, { max: 10 })
+      const end = performance.now() + 2000
+      const caller = async (): Promise<void> => {
+        while (performance.now() < end) {
+          await pool.use(client => client.ping(), { timeoutMillis: 300 }).catch(() => {})
+          await new Promise(resolve => setImmediate(resolve))
+        }
       }
-    }
-    await Promise.all(Array.from({ length: 30 }, caller))
-    assert.ok(server.accepted <= 20, `${server.accepted} dials in 2 s, hung up ${way}`)
-    await pool.close()
-    await server.stop()
+      await Promise.all(Array.from({ length: 30 }, caller))
+      assert.ok(server.accepted <= 20, `${server.accepted} dials in 2 s, hung up ${way}`)
+      await pool.close()
+      await server.stop()
+    })
   }
 })
 
@@ -143,16 +145,16 @@ test('a Redis with room for 4 clients serves the 300 calls of 30 callers through
   await pool.close()
 })
 
-test('min is kept although young connections are hung up on, whichever and however', async () => {
+describe('min is kept although young connections are hung up on', { concurrency: true }, () => {
   for (const way of ['at once', 'after 5 ms', 'with a reset'] as const) {
     for (const bad of [[1], [2], [3], [1, 2], [2, 3], [1, 3]]) {
-      const server = await startHangUpServer(connection => (bad.includes(connection) ? way : undefined))
-      const pool = createSocketPool({ host: '127.0.0.1', port: server.port }, { min: 3, max: 5 })
-      await eventually(() => server.open.size === 3 && pool.available === 3, {
-        what: `3 connections, ${bad} having been hung up on ${way}: ${server.open.size} open, ${pool.available} idle`,
+      test(`${bad.join(' and ')} of 3, ${way}`, async () => {
+        const server = await startHangUpServer(connection => (bad.includes(connection) ? way : undefined))
+        const pool = createSocketPool({ host: '127.0.0.1', port: server.port }, { min: 3, max: 5 })
+        await eventually(() => server.open.size === 3 && pool.available === 3, { what: '3 connections' })
+        await pool.close()
+        await server.stop()
       })
-      await pool.close()
-      await server.stop()
     }
   }
 })

@@ -15,6 +15,7 @@ export interface Client {
   ping(): Promise<boolean>
   rollback(): Promise<void>
   end(): Promise<void>
+  on(event: 'error', listener: (error: Error) => void): void
 }
 
 /** A server that takes connections and stays silent, and its port. */
@@ -32,6 +33,7 @@ export async function connect(_options?: { readonly signal?: AbortSignal }): Pro
     ping: async () => true,
     rollback: async () => {},
     end: async () => void stream.destroy(),
+    on: (event, listener) => void stream.on(event, listener),
   }
 }
 

@@ -156,7 +156,8 @@ describe('lending', () => {
       const pool = open(new CountingFactory(), { max: 2 })
       const resource = await pool.acquire()
       const other = await pool.acquire()
-      await pool.release(other)
+      // An idle connection may be destroyed; one that has been destroyed may not.
+      await pool[end](other)
       const before = counts(pool)
       for (const stranger of [{ id: 0 }, other]) {
         await assert.rejects(pool[end](stranger), error => {
@@ -166,7 +167,8 @@ describe('lending', () => {
         assert.deepEqual(counts(pool), before)
       }
       assert.equal(await pool.release(resource), undefined)
-      assert.deepEqual(counts(pool), { size: 2, available: 2, borrowed: 0, pending: 0 })
+      const left = end === 'release' ? 2 : 1
+      assert.deepEqual(counts(pool), { size: left, available: left, borrowed: 0, pending: 0 })
     })
   }
 

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url'
 import { until } from '../support/processes.ts'
 
 /** Longest that any of the examples may take. */
-const LIMIT_MILLIS = 60_000
+const LIMIT_MILLIS = 120_000
 
 /** An example that runs as a child process, and what it has said so far. */
 export class Example {

@@ -33,6 +33,9 @@ export class Episode {
   readonly #pool: Pool<Connection>
   readonly #asks: Ask[] = []
   readonly #lent = new Set<Connection>()
+  /** Those that must not be lent again after their loan. */
+  readonly #condemned = new Set<Connection>()
+  readonly #uses = new Map<Connection, number>()
   /** How often the model knew what an acquire had to be given. */
   predictions = 0
   readonly #range: number
@@ -70,6 +73,7 @@ export class Episode {
       testOnReturn: validate && chance.oneIn(3),
       ...(chance.oneIn(3) ? { idleTimeoutMillis: 60, evictionRunIntervalMillis: 7 } : {}),
       ...(chance.oneIn(3) ? { maxLifetimeMillis: 150 } : {}),
+      ...(chance.oneIn(6) ? { maxUses: 1 + chance.below(4) } : {}),
       ...(validate && chance.oneIn(3) ? { validateAfterIdleMillis: 12 } : {}),
       ...(chance.oneIn(4) ? { maxWaitingClients: chance.below(4) } : {}),
       // All asks of an episode share one context: every one would count as nested. test/nested has programs of its own.
@@ -133,6 +137,7 @@ export class Episode {
       case 11:
         if (chance.oneIn(4)) return this.#resize()
         if (chance.oneIn(4)) this.#pool.purge('model')
+        else if (chance.oneIn(5)) this.#condemn()
         return
       case 12:
         if (chance.oneIn(6)) return this.#stall()
@@ -207,6 +212,14 @@ export class Episode {
   #served(ask: Ask, connection: Connection): void {
     assert.equal(ask.state, 'waiting', 'an acquire is settled once')
     assert.ok(!this.#lent.has(connection), `connection ${connection.id} is lent twice`)
+    assert.ok(
+      !this.#condemned.has(connection),
+      `connection ${connection.id} was lent although it is unusable`,
+    )
+    const uses = (this.#uses.get(connection) ?? 0) + 1
+    this.#uses.set(connection, uses)
+    const { maxUses } = insidesOf(this.#pool).options
+    assert.ok(uses <= maxUses, `connection ${connection.id} was lent ${uses} times, ${maxUses} allowed`)
     assert.ok(!connection.closed, `connection ${connection.id} was closed before it was lent`)
     assert.ok(!connection.socket.destroyed, `connection ${connection.id} was lent dead`)
     ask.state = 'holding'
@@ -270,6 +283,21 @@ export class Episode {
     this.#last = 'fault'
     socket.destroy()
     if (this.#chance.oneIn(2)) socket.emit('close')
+  }
+
+  /** Its client says that a connection is unusable, or somebody destroys one that is not lent. */
+  #condemn(): void {
+    const all = [...insidesOf(this.#pool).slots.all].filter(slot => slot.resource !== undefined)
+    if (all.length === 0) return
+    const slot = this.#chance.pick(all)
+    const connection = slot.resource as Connection
+    const isClosing = slot.state === 'closing'
+    const destroys = slot.state !== 'lent' && this.#chance.oneIn(2)
+    this.#last = `${destroys ? 'destroy' : 'invalidate'} one that is ${slot.state}`
+    if (!destroys) assert.equal(this.#pool.invalidate(connection, 'model'), !isClosing)
+    else if (isClosing) assert.rejects(this.#pool.destroy(connection), { code: 'POOL_NOT_BORROWED' })
+    else this.#pool.destroy(connection).catch(error => queueMicrotask(() => assert.fail(error)))
+    if (slot.state === 'lent') this.#condemned.add(connection)
   }
 
   #resize(): void {

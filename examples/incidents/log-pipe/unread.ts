@@ -19,6 +19,9 @@ export interface Pulse {
   readonly queuedMiB: number
 }
 
+/** So long its first word may take: on a busy machine a process takes its time to start. */
+const START_MILLIS = 30_000
+
 /**
  * Runs the service of incident I1 with a stderr that nobody reads.
  *
@@ -46,7 +49,7 @@ function outcomeOf(child: ChildProcess, patience: number): Promise<Outcome> {
       ended = false
       child.kill('SIGKILL')
     }
-    let timer = setTimeout(stuck, patience)
+    let timer = setTimeout(stuck, Math.max(patience, START_MILLIS))
     child.stdout?.on('data', chunk => {
       words += chunk
       clearTimeout(timer)

@@ -35,6 +35,16 @@ describe('child processes', () => {
     assert.equal(((await pool.use(worker => worker.ask({ say: 1 }))) as { said: number }).said, 1)
   })
 
+  test('a worker that ends while it is idle is replaced before anybody comes', async () => {
+    await using pool = createWorkerPool(program, { max: 1, min: 1 })
+    await pool.ready()
+    const reasons = reasonsOf(pool)
+    const pid = await pool.use(worker => worker.process.pid ?? 0)
+    process.kill(pid, 'SIGKILL')
+    await until('it is replaced', () => reasons.length > 0 && pool.available === 1)
+    assert.deepEqual(reasons, ['invalidated'])
+  })
+
   test('a worker that is still busy is killed and not lent on', async () => {
     await using pool = createWorkerPool(program, { max: 1 })
     const reasons = reasonsOf(pool)

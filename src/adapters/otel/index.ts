@@ -98,7 +98,7 @@ function metersOf(provider: MeterProvider): Meters {
   return found
 }
 
-/** The messages at which a provider that was registered late is looked for. */
+/** At these messages, the global provider is checked again. */
 const OCCASIONS = ['lifeguard-pool:created', 'tracing:lifeguard-pool:create:start']
 
 /**

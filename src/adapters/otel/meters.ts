@@ -30,12 +30,13 @@ interface Attached {
 }
 
 /**
- * The instruments of one provider. Everything is read from the stats of the pools at collection time, so it cannot drift
- * and costs a loan nothing. Only a provider that must be given each time by itself gets it when it is measured.
+ * The instruments of one provider. Everything is read from the stats of the pools at collection time, so it cannot
+ * drift away from them and a loan costs nothing more. Only a provider that accepts times one by one gets each time when
+ * it is measured.
  */
 export class PoolMeters {
   readonly #numbers: ReadonlyMap<NumberMetric, Observable>
-  /** Only for a provider that must be given each time by itself. */
+  /** Only for a provider that accepts times one by one. */
   readonly #times: Readonly<Record<string, Histogram>> | undefined
   readonly #attached = new WeakMap<ObservablePool, Attached>()
   /** What was read for the current collection. The SDK calls back for the numbers first. */

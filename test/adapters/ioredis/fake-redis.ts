@@ -36,6 +36,8 @@ export async function startFakeRedis(answer: Answer = handshake): Promise<FakeRe
   const server = createServer(socket => {
     accepted += 1
     sockets.add(socket)
+    // Two writes in a row would be 40 ms apart: the second waits for the acknowledgement of the first.
+    socket.setNoDelay(true)
     socket.on('close', () => sockets.delete(socket)).on('error', () => {})
     let text = ''
     socket.on('data', chunk => {

@@ -162,6 +162,24 @@ for (const { name, Client } of versions) {
       await pool.close()
     })
 
+    test('SUBSCRIBE in capitals, by call, is answered as any other, and does not end the process', async () => {
+      const key = redis.key('capitals')
+      const ways: ((client: Redis) => Promise<unknown>)[] = [
+        client => client.call('SUBSCRIBE', key) as Promise<unknown>,
+        client => client.call('Psubscribe', `${key}*`) as Promise<unknown>,
+        client => new Promise(resolve => client.call('SSUBSCRIBE', [key], (_, count) => resolve(count))),
+        async client => (await client.pipeline().ping().call('SUBSCRIBE', key).exec())?.[1]?.[1],
+      ]
+      for (const protocol of name === 'ioredis 5' ? [2] : [2, 3])
+        for (const subscribe of ways) {
+          const pool = poolOf(Client, { port: redis.server.port, protocol })
+          await pool.use(async client => {
+            assert.equal(await subscribe(client), 1)
+          })
+          await pool.close()
+        }
+    })
+
     test('a command that was not sent ends no process though nobody awaits it, and the others are answered', async () => {
       const pool = poolOf(Client, { port: redis.server.port })
       const key = redis.key('others')

@@ -26,7 +26,7 @@ for (const { name, Client } of versions) {
       options: object,
       poolOptions: object = {},
     ): Promise<Error & { cause?: unknown }> => {
-      const pool = poolOf(Client, options, { acquireTimeoutMillis: 100, ...poolOptions })
+      const pool = poolOf(Client, options, { acquireTimeoutMillis: 300, ...poolOptions })
       const told: unknown[] = []
       for (const event of ['factoryCreateError', 'breaker', 'destroy', 'dirty'] as const)
         pool.on(event, (what: unknown) => told.push(what))
@@ -118,6 +118,8 @@ for (const { name, Client } of versions) {
             rejection(client.call('ACL', 'SETUSER', 'me', `|${SECRET}`)),
             rejection(client.config('SET', SECRET, SECRET)),
             rejection(client.call('MIGRATE', '127.0.0.1', '1', 'x', '0', 'soon', 'AUTH', SECRET)),
+            rejection(client.call('SENTINEL', 'SET', 'mine', 'auth-pass', SECRET)),
+            rejection(client.call('MODULE', 'LOADEX', '/nowhere', 'CONFIG', 'key', SECRET)),
             new Promise(resolve => client.call('AUTH', SECRET, resolve)),
           ])
           isFree(errors, 'errors')
@@ -127,6 +129,39 @@ for (const { name, Client } of versions) {
       }
       isFree(told, 'events')
       await pool.close()
+    })
+
+    test('that a client was given is not shown with it: in an event, in a log line, as JSON', {
+      skip,
+    }, async () => {
+      const server = await startRedis({ requirepass: SECRET })
+      const tls = { key: SECRET, passphrase: SECRET }
+      const unused = { sentinelPassword: SECRET, sentinelTLS: tls }
+      for (const options of [
+        { password: SECRET, ...unused },
+        `redis://:${SECRET}@127.0.0.1:${server.port}`,
+      ]) {
+        const given = typeof options === 'string' ? options : { ...options, port: server.port }
+        const pool = poolOf(Client, given, { acquireTimeoutMillis: 1000 })
+        const told: unknown[] = []
+        for (const event of ['connect', 'acquire', 'release', 'destroy'] as const)
+          pool.on(event, (what: unknown) => told.push(what))
+        const client = await pool.acquire()
+        const shown = [
+          inspect(client),
+          `${inspect({ client })}`,
+          JSON.stringify({ client }),
+          JSON.stringify(told),
+        ]
+        await pool.release(client)
+        await pool.close()
+        assert.equal(told.length, 4)
+        isFree(told, 'events')
+        isFree([client, ...shown, JSON.stringify(told)], 'the client')
+        assert.match(shown[0] ?? '', /^Redis \{ status: 'ready', host: '[\w.]+', port: \d+, db: 0 \}$/)
+        assert.deepEqual(JSON.parse(JSON.stringify(client)).status, 'end')
+      }
+      await server.stop()
     })
 
     test('that a borrower sends in a pipeline which is cut off stands in no error of his', async () => {
@@ -153,7 +188,7 @@ for (const { name, Client } of versions) {
         const port = ${server.port}
         const sentinels = [{ host: '127.0.0.1', port, password: '${SECRET}' }]
         for (const options of [{ port, password: '${SECRET}' }, { sentinels, name: 'x', sentinelPassword: '${SECRET}' }]) {
-          const pool = poolOf(Client, options, { acquireTimeoutMillis: 100 })
+          const pool = poolOf(Client, options, { acquireTimeoutMillis: 500 })
           await pool.acquire().catch(error => console.log(error))
           await pool.close()
         }`
@@ -161,7 +196,7 @@ for (const { name, Client } of versions) {
       const { stdout, stderr } = await promisify(execFile)(
         process.execPath,
         ['--input-type=module', '-e', code],
-        { env, timeout: 10_000 },
+        { env, timeout: 30_000 },
       )
       await server.stop()
       assert.match(stderr, /WRONGPASS/)

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import { closeSocket } from '../../../sockets/socket-state.ts'
 import type { CommandQueue, Connector, RedisClient } from './client-types.ts'
 import { watchErrorReplies } from './error-replies.ts'
-import { silence } from './reply-guard.ts'
+import { guardReplies, silence } from './reply-guard.ts'
 
 /** Private members of ioredis that the adapter uses. Each is undefined if a version lacks it. */
 interface Internals {
@@ -97,7 +97,7 @@ export function watchSentinels(client: RedisClient): void {
   connector.connectToSentinel = (...args) => {
     const sentinel = connectToSentinel.apply(connector, args)
     ours.sentinels.add(sentinel)
-    watchErrorReplies(sentinel)
+    guardSentinel(sentinel)
     sentinel.on('error', error => {
       ours.lastError = error
     })
@@ -129,12 +129,19 @@ function forgetStream(client: RedisClient): void {
 /** Creates a client to a sentinel, as ioredis does to ask for an address, with these options on top. */
 export function sentinelClient(client: RedisClient, endpoint: unknown, options: object): RedisClient {
   const { connector } = internals(client)
-  // Uses the prototype's method, not the connector's own: that one ties the client to whoever asks and ends both
-  // together.
+  // Uses the prototype's method, not the connector's own, which `watchSentinels` may have replaced: that one ties the
+  // sentinel's client to the client that asks, and ends both together.
   const prototype: Connector = Object.getPrototypeOf(connector)
   const sentinel = prototype.connectToSentinel?.call(connector, endpoint, options) as RedisClient
-  watchErrorReplies(sentinel)
+  guardSentinel(sentinel)
   return sentinel
+}
+
+/** Guards a client to a sentinel like a pooled one: what a sentinel sends must not end the process either. */
+function guardSentinel(sentinel: RedisClient): void {
+  watchErrorReplies(sentinel)
+  sentinel.once('connect', () => guardReplies(sentinel))
+  sentinel.on('error', () => destroyClient(sentinel))
 }
 
 /** Sets the time that `disconnect()` waits for the socket. ioredis copied it when the client was created. */

@@ -4,6 +4,7 @@ import { badOptions } from '../../../api/resolve-options.ts'
 import { hostPort } from '../../../api/wording.ts'
 import { onAbort } from '../../../runtime/abort.ts'
 import { closeSocket, isHealthy } from '../../../sockets/socket-state.ts'
+import { SHOWN_BRIEFLY } from './brief.ts'
 import { destroyClient, isRedisClient, sentinelError, streamOf, watchSentinels } from './client.ts'
 import { forceOptions } from './client-options.ts'
 import type { RedisClient } from './client-types.ts'
@@ -19,8 +20,8 @@ const taken = new WeakSet<RedisClient>()
  * Creates a client and waits until it is ready.
  *
  * Rejects with the error that ioredis reported. Any `error` event before the client is ready counts as a failure,
- * because ioredis otherwise continues without the database or the password that it was told to use. Whenever this
- * fails, the socket is closed in the same tick.
+ * because ioredis otherwise continues without the configured database or password. Whenever this fails, the socket is
+ * closed in the same tick.
  *
  * @throws PoolError `POOL_CONNECT_FAILED` if no error was reported, only silence until the signal, or a close;
  * `POOL_BAD_OPTIONS` if `make` returned something that cannot be pooled
@@ -62,7 +63,7 @@ function adopt<R extends RedisClient>(client: R, isTerse: boolean): R {
     destroyClient(client)
     throw error
   }
-  return client
+  return Object.defineProperties(client, SHOWN_BRIEFLY)
 }
 
 /** Describes a value that is not a client, and ends it if it may hold a connection. */

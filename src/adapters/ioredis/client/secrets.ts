@@ -1,7 +1,10 @@
 import type { Command } from './client-types.ts'
 
-/** Commands whose arguments may be passwords, in lower case as ioredis spells them. */
-const SECRET: ReadonlySet<string> = new Set(['acl', 'auth', 'config', 'hello', 'migrate'])
+/**
+ * Commands whose arguments may be passwords, in lower case as ioredis spells them. `SENTINEL SET … auth-pass` and
+ * `MODULE LOADEX … CONFIG` are the reason for the last two.
+ */
+const SECRET: ReadonlySet<string> = new Set('acl auth config hello migrate module sentinel'.split(' '))
 
 /** May the arguments of this command be passwords? */
 export const isSecret = (name: string): boolean => SECRET.has(name) || SECRET.has(name.toLowerCase())

@@ -1,3 +1,4 @@
+import { INSPECT, SHOWN_BRIEFLY } from '../client/brief.ts'
 import { destroyClient, streamOf } from '../client/client.ts'
 import { duplicateOf } from '../client/client-options.ts'
 import type { Client, Command, Script } from '../client/client-types.ts'
@@ -5,6 +6,7 @@ import { hideInRejection, isSecret } from '../client/secrets.ts'
 import { isPlain } from './command-effects.ts'
 import { current, ended, type Handle, LOAN, type Loan } from './loan.ts'
 import { bounded } from './pipelines.ts'
+import { scanStreams } from './scan-streams.ts'
 
 /**
  * Every command that reaches the server passes through here: commands, `call`, scripts, and pipelines when they
@@ -100,6 +102,8 @@ const NOT_SHARED: ReadonlySet<unknown> = new Set([
   'flushQueue',
   'listeners',
   'handleReconnection',
+  'toJSON',
+  INSPECT,
   '_events',
   '_eventsCount',
 ])
@@ -169,6 +173,7 @@ function newClass(prototype: object, keys: readonly PropertyKey[]): HandleClass 
   const fields = Object.fromEntries(keys.map(key => [key, field(key)]))
   Handle.prototype = Object.create(prototype, {
     ...fields,
+    ...SHOWN_BRIEFLY,
     sendCommand: member(sendCommand),
     connect: member(connect),
     disconnect: member(disconnect),
@@ -178,6 +183,7 @@ function newClass(prototype: object, keys: readonly PropertyKey[]): HandleClass 
     addBuiltinCommand: member(addBuiltinCommand),
     pipeline: member(bounded(prototype, 'pipeline')),
     multi: member(bounded(prototype, 'multi')),
+    createScanStream: member(scanStreams(prototype)),
     _events: member(undefined),
     _eventsCount: member(0),
     status,
