@@ -190,7 +190,7 @@ try {
     join(folder, 'package.json'),
     JSON.stringify({ name: 'service', private: true, dependencies }),
   )
-  await run('npm', ['install', '--no-audit', '--no-fund'], { cwd: folder, timeout: 300_000 })
+  await run('npm', ['install', '--no-audit', '--no-fund'], { cwd: folder, timeout: 600_000 })
   for (const [name, test] of Object.entries(CASES)) {
     if (parts.length > 0 && !parts.some(part => name.includes(part))) continue
     const failure = await test(folder).then(
