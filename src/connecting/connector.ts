@@ -230,7 +230,7 @@ export class Connector<T> {
     if ((resource === undefined || resource === null) && isNews(`create of ${options.name}`)) {
       warn(
         'CREATE',
-        `factory.create of pool '${options.name}' gave ${resource}, and that is what the pool lends. Have it return the ` +
+        `factory.create of pool '${options.name}' returned ${resource}, and that is what the pool lends. Make it return the ` +
           'connection, or a promise of it',
       )
     }
