@@ -54,6 +54,11 @@ export interface Factory<T> {
   unsolicited?(resource: T): boolean
   /** The server's idle limit in milliseconds (0 for none), if it can be asked. Called once per generation. */
   serverIdleTimeout?(resource: T): Promise<number | undefined>
+  /**
+   * When a new connection stops being usable, as a time of day in milliseconds since 1970: the end of a token or of a
+   * certificate. The connection retires before that. Asked once, after `prepare`; `undefined`: it does not expire.
+   */
+  expiresAt?(resource: T): number | undefined
   /** Which server the connections lead to, for metrics, traces and channel messages. Read whenever it is needed. */
   readonly server?: ServerInfo | undefined
 }

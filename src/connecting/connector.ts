@@ -231,7 +231,7 @@ export class Connector<T> {
     if ((resource === undefined || resource === null) && isNews(`create of ${options.name}`)) {
       warn(
         'CREATE',
-        `factory.create of pool '${options.name}' gave ${resource}, and that is what the pool lends. Have it return the ` +
+        `factory.create of pool '${options.name}' returned ${resource}, and that is what the pool lends. Make it return the ` +
           'connection, or a promise of it',
       )
     }
@@ -242,7 +242,7 @@ export class Connector<T> {
     slot.idleSince = now
     slot.traffic.said(undefined, now)
     slot.spread = this.#context.random()
-    slot.retireAt = retireTime(now, options, this.#context.random)
+    slot.retireAt = Math.min(slot.retireAt, retireTime(now, options, this.#context.random))
     this.capacity.dropOvertaken(slot, now)
     this.breaker.connected(slot.startedAt)
     if (log.create.enabled) log.create('%s #%d: connected', options.name, slot.id)

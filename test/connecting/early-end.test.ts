@@ -28,8 +28,8 @@ test('the error of a connection that was lent does not say that it was never len
     await clock.advance(30)
     const said = String((await waiting).cause)
     if (wasLent)
-      assert.match(said, /ended in its first loan, 5 ms after it was made and before it had been of use/)
-    else assert.match(said, /did not live to be lent/)
+      assert.match(said, /ended in its first loan, 5 ms after it was created and before it was of use/)
+    else assert.match(said, /ended before it was lent/)
   }
 })
 
