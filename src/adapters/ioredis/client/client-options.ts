@@ -100,7 +100,8 @@ export function clientMaker<R extends RedisClient>(
   if (issues.length > 0) throw badOptions(issues)
   return (given?: Credentials) => {
     const { username, password } = given ?? NO_CREDENTIALS
-    const client = new Layered(forced, { username, password }, user, DEFAULTS)
+    // In one layer: ioredis takes three.
+    const client = new Layered({ ...forced, username, password }, user, DEFAULTS)
     ownOptions.set(
       client,
       password === undefined
