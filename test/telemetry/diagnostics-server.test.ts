@@ -146,7 +146,7 @@ test('a socket that a killed process left is replaced; one in use and a file are
   assert.ok(!existsSync(path))
   const file = pathOf('notes.txt')
   writeFileSync(file, 'mine')
-  await assert.rejects(serveDiagnostics({ path: file }), /no socket/)
+  await assert.rejects(serveDiagnostics({ path: file }), /not a socket/)
   assert.equal(readFileSync(file, 'utf8'), 'mine')
 })
 

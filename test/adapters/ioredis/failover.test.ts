@@ -207,14 +207,14 @@ describe('the budget of clients', { skip }, () => {
       const [message, ...rest] = await warned({ max: 5, instances: 5, name: 'orders' })
       assert.match(
         message ?? '',
-        /pool 'orders': the Redis server at 127\.0\.0\.1:\d+ takes 20 clients \(maxclients\), but 5 processes may ask for 25/,
+        /pool 'orders': the Redis server at 127\.0\.0\.1:\d+ accepts 20 clients \(maxclients\), but 5 processes may open 25/,
       )
       assert.deepEqual(rest, [])
-      assert.match((await warned({ max: 30 })).join(), /this process may ask for 30 .*the option instances/)
+      assert.match((await warned({ max: 30 })).join(), /this process may open 30 .*the option instances/)
       assert.equal((await warned({ max: 8 }, 3)).length, 1, 'the third of them is one too many')
       const others = Array.from({ length: 17 }, () => new Redis(small.url))
       await Promise.all(others.map(client => client.ping()))
-      assert.match((await warned({ max: 5 })).join(), /may ask for 5 .*, and 17 more are connected/)
+      assert.match((await warned({ max: 5 })).join(), /may open 5 .*, and 17 more are connected/)
       for (const client of others) client.disconnect()
     } finally {
       await small.stop()

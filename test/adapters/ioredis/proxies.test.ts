@@ -59,7 +59,7 @@ for (const { name, Client } of versions) {
           assert.equal(told.length, 1)
           assert.match(
             told[0] ?? '',
-            /tells its role neither by INFO nor by HELLO.*role: 'any' asks for none/,
+            /reports its role neither in INFO nor in HELLO.*role: 'any' switches the check off/,
           )
           assert.ok(warnings.every(({ message }) => !message.includes('secret')))
         })
@@ -222,7 +222,7 @@ for (const { name, Client } of versions) {
       }
       const pool = poolOf(Client, { port, password: 'wrong' }, { acquireTimeoutMillis: 20_000 })
       const error = await rejection(pool.acquire())
-      assert.match(error.message, /WRONGPASS.*Mend the username or the password/s)
+      assert.match(error.message, /WRONGPASS.*Correct the username or the password/s)
       assert.equal(pool.stats().totals.createErrors, 1, 'told after the first')
       await pool.close()
       for (const options of [{ port: 1 }, { port, password: 'right', role: 'replica' }]) {
