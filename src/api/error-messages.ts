@@ -20,7 +20,7 @@ const heldBy = (holders: readonly string[] = []): string =>
 /** What is said of stalls, and where: first if they explain the wait, and last where something else does. */
 function stallIn(share: number, millis: number, otherwise: unknown): [first: string, last: string] {
   if (!isNotableStall(share)) return ['', '']
-  const words = ` The event loop stood still for ${Math.round(millis)} ms of that`
+  const words = ` The event loop was blocked for ${Math.round(millis)} ms of that`
   if (isCausedByStalls(share, otherwise !== undefined)) return [`${words}: look for blocking code first.`, '']
   return ['', `${words.replace('that', 'the wait')}, too.`]
 }
@@ -78,7 +78,7 @@ export function shed(stats: PoolStats, waitedMillis: number, targetMillis: numbe
   return new PoolError(
     'POOL_SHED',
     `pool '${stats.name}' is overloaded and sheds load: this acquire had waited ${Math.round(waitedMillis)} ms, and ` +
-      `nobody has waited less than the target of ${targetMillis} ms for an interval ${numbersOf(stats)}. Tell the ` +
+      `no acquire has waited less than the target of ${targetMillis} ms for an interval ${numbersOf(stats)}. Tell the ` +
       'caller to come back later; send less, shorten the work done on a connection, or raise max if the server can take it',
     { ...of(stats), waitedMillis },
   )
@@ -194,11 +194,11 @@ export function leaseEnded(stats: PoolStats, what: string): PoolError {
 export function unsent(stats: PoolStats, bytes: number, why: string): PoolError {
   const what =
     bytes > 0
-      ? `with ${bytes} bytes that the server has not taken`
+      ? `with ${bytes} bytes that the server has not accepted`
       : 'while a stream was still being piped into it'
   return new PoolError(
     'POOL_UNSENT',
-    `a connection of pool '${stats.name}' came back ${what}: ${why} ${numbersOf(stats)}. The connection has been ` +
+    `a connection of pool '${stats.name}' was returned ${what}: ${why} ${numbersOf(stats)}. The connection has been ` +
       'destroyed, and what was not sent is lost. Await the end of a write or of a pipe, or the answer to it, before the ' +
       'loan ends; if the server is merely slow, raise resetTimeoutMillis',
     of(stats),
@@ -216,8 +216,8 @@ export function drainTimeout(
   return new PoolError(
     'POOL_DRAIN_TIMEOUT',
     `${what} of pool '${stats.name}' not done after ${millis} ms: ${stats.borrowed} connections were still lent and ` +
-      `${stats.pending} acquires waited ${numbersOf(stats)}.${heldBy(holders)} ${then} Have whoever holds one end its ` +
-      'loan first, or give it more time',
+      `${stats.pending} acquires waited ${numbersOf(stats)}.${heldBy(holders)} ${then} End these ` +
+      'loans first, or allow more time',
     { ...of(stats), holders },
   )
 }
@@ -249,8 +249,8 @@ export function connectTimeout(stats: PoolStats, millis: number, cause: unknown)
 export function stillDialing(stats: PoolStats, millis: number): PoolError {
   return new PoolError(
     'POOL_CONNECT_FAILED',
-    `pool '${stats.name}': a connect has been under way for ${Math.round(millis)} ms, and has neither succeeded nor failed ` +
-      `${numbersOf(stats)}. Does something take connections there and stay silent, or drop what is sent to it? With a ` +
+    `pool '${stats.name}': a connect has been in progress for ${Math.round(millis)} ms, and has neither succeeded nor failed ` +
+      `${numbersOf(stats)}. Does something accept connections there and stay silent, or drop packets? With a ` +
       'createTimeoutMillis below acquireTimeoutMillis the next one is tried in time',
     of(stats),
   )
@@ -265,12 +265,12 @@ interface EarlyEnd {
 
 export function endedEarly(stats: PoolStats, { detail, ageMillis, wasLent }: EarlyEnd): PoolError {
   const when = wasLent
-    ? `ended in its first loan, ${Math.round(ageMillis)} ms after it was made and before it had been of use`
-    : 'did not live to be lent'
+    ? `ended in its first loan, ${Math.round(ageMillis)} ms after it was created and before it was of use`
+    : 'ended before it was lent'
   return new PoolError(
     'POOL_CONNECT_FAILED',
-    `pool '${stats.name}': a connection just made ${when}: ${detail} ${numbersOf(stats)}. Does the server, or a proxy in ` +
-      'front of it, refuse this client after accepting it?',
+    `pool '${stats.name}': a new connection ${when}: ${detail} ${numbersOf(stats)}. The server, or a proxy in ` +
+      'front of it, may be refusing this client after accepting it',
     of(stats),
   )
 }
@@ -278,11 +278,11 @@ export function endedEarly(stats: PoolStats, { detail, ageMillis, wasLent }: Ear
 export function madeTwice(stats: PoolStats, resource: unknown): PoolError {
   const next =
     resource === undefined
-      ? 'It gave undefined: does it return the connection, or a promise of it?'
+      ? 'It returned undefined: make it return the connection, or a promise of it'
       : 'Two borrowers would share one connection; make a new one on every call'
   return new PoolError(
     'POOL_CONNECT_FAILED',
-    `pool '${stats.name}': factory.create gave a resource that the pool already holds ${numbersOf(stats)}. ${next}`,
+    `pool '${stats.name}': factory.create returned a resource that the pool already holds ${numbersOf(stats)}. ${next}`,
     of(stats),
   )
 }

@@ -21,9 +21,9 @@ const UNREACHABLE: ReadonlySet<unknown> = new Set([
 ])
 
 const ADVICE = {
-  bug: 'It looks like a bug in factory.create, which trying again does not mend: see the stack of the cause',
-  options: 'The function that makes the client gives what cannot be pooled: see the cause, and mend that',
-  factory: 'Trying again does not mend it: look at the credentials and settings with which it connects',
+  bug: 'It looks like a bug in factory.create, which trying again does not fix: see the stack of the cause',
+  options: 'The function that creates the client returned something that cannot be pooled: see the cause',
+  factory: 'Trying again does not fix it: check the credentials and settings with which it connects',
 } as const
 
 /**

@@ -12,6 +12,7 @@ import { closeSocket } from '../sockets/socket-state.ts'
 import { Breaker } from './breaker.ts'
 import { Capacity } from './capacity.ts'
 import { type ConnectFailure, connectFailure } from './connect-failure.ts'
+import { isEarlyDeath } from './early-death.ts'
 import { Engine } from './engine.ts'
 import type { PoolContext } from './pool-context.ts'
 
@@ -134,7 +135,7 @@ export class Connector<T> {
     slots.move(slot, 'closing')
     liveness.unwatch(slot)
     const now = clock.now()
-    if (this.breaker.isEarlyDeath(slot, { reason, detail }, now)) {
+    if (isEarlyDeath(slot, { reason, detail }, from, now, options)) {
       const early = { detail: detail ?? reason, ageMillis: now - slot.createdAt, wasLent: slot.loan > 0 }
       const failure = { error: endedEarly(this.#context.stats(), early), kind: 'turned-away' } as const
       this.#noteFailure(failure, this.breaker.diedEarly(failure, slot, now))
@@ -230,7 +231,7 @@ export class Connector<T> {
     if ((resource === undefined || resource === null) && isNews(`create of ${options.name}`)) {
       warn(
         'CREATE',
-        `factory.create of pool '${options.name}' gave ${resource}, and that is what the pool lends. Have it return the ` +
+        `factory.create of pool '${options.name}' returned ${resource}, and that is what the pool lends. Make it return the ` +
           'connection, or a promise of it',
       )
     }

@@ -1,14 +1,18 @@
 /*
- * Error codes of failed connects that the next try would get as well, with what to do about each. The only list of them:
- * Redis' answers have no codes and are known to its adapter, and a factory of the user's own adds to it by `isPermanent`.
+ * Error codes of failed connects that the next try would get as well, with advice for each. This is the only list of
+ * them. The replies of Redis have no codes; its adapter recognises them. A user's factory adds its own errors with
+ * `isPermanent`.
  */
 
 const CERTIFICATE =
-  "The server's certificate does not fit: look at the host name or servername, at ca, and at its dates"
+  "The server's certificate is not accepted: check the host name or servername, ca, and its dates"
 const CREDENTIALS = 'Mend the user name or the password, or let this user connect from this host'
 const DATABASE = 'Mend the name of the database, create it, or let this user have it'
 
-/** Node's codes for a certificate: "X509 certificate error codes" in its documentation of tls, and the one for the name. */
+/**
+ * Node's codes for certificate errors ("X509 certificate error codes" in its TLS documentation), and the one for the
+ * name.
+ */
 const CERTIFICATE_CODES = [
   ...['UNABLE_TO_GET_ISSUER_CERT', 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY', 'UNABLE_TO_VERIFY_LEAF_SIGNATURE'],
   ...['UNABLE_TO_DECRYPT_CERT_SIGNATURE', 'UNABLE_TO_DECODE_ISSUER_PUBLIC_KEY', 'CERT_SIGNATURE_FAILURE'],
@@ -21,9 +25,9 @@ const CERTIFICATE_CODES = [
 ]
 
 /**
- * Those of databases: PostgreSQL's SQLSTATE (appendix A of its manual: invalid_password,
- * invalid_authorization_specification, invalid_catalog_name), as pg gives them; the symbols of the MySQL and MariaDB server
- * errors (1045, 1698, 1044, 1049), as mysql, mysql2 and mariadb give them.
+ * Codes of databases: PostgreSQL's SQLSTATE (appendix A of its manual: invalid_password,
+ * invalid_authorization_specification, invalid_catalog_name) as pg reports them, and the MySQL and MariaDB server
+ * errors 1045, 1698, 1044 and 1049 under the names that mysql, mysql2 and mariadb use.
  */
 const CREDENTIAL_CODES = ['28P01', '28000', 'ER_ACCESS_DENIED_ERROR', 'ER_ACCESS_DENIED_NO_PASSWORD_ERROR']
 const DATABASE_CODES = ['3D000', 'ER_DBACCESS_DENIED_ERROR', 'ER_BAD_DB_ERROR']
@@ -34,5 +38,5 @@ const PERMANENT_CODES: ReadonlyMap<unknown, string> = new Map([
   ...DATABASE_CODES.map(code => [code, DATABASE] as const),
 ])
 
-/** @returns what to do about an error with this code, if trying again does not mend it */
+/** @returns what to do about an error with this code, if trying again will not help */
 export const adviceForCode = (code: unknown): string | undefined => PERMANENT_CODES.get(code)

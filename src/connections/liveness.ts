@@ -16,12 +16,12 @@ import type { Fault, Slot } from './slot.ts'
 import { Suspicion } from './suspicion.ts'
 
 const FAULTS: Readonly<Record<Exclude<SocketCheck, 'healthy' | 'unknown'>, Fault>> = {
-  fin: { reason: 'half-closed', detail: 'the server had closed its side, found by a look at the kernel' },
-  reset: { reason: 'broken', detail: 'the server had reset it, found by a look at the kernel' },
+  fin: { reason: 'half-closed', detail: 'the server had closed its side, found by a check of the kernel' },
+  reset: { reason: 'broken', detail: 'the server had reset it, found by a check of the kernel' },
   data: {
     reason: 'dirty',
     left: 'unread',
-    detail: 'the server had spoken while it was idle, found by a look at the kernel',
+    detail: 'the server had sent data while it was idle, found by a check of the kernel',
   },
 }
 const FOUND_CLOSED: Fault = { reason: 'half-closed', detail: 'its socket was found closed' }
@@ -118,7 +118,7 @@ export class Liveness<T> {
       const socket = askHook('socket', () => this.#factory.socket?.(resource)) ?? undefined
       if (socket === undefined) return undefined
       if (typeof socket.on !== 'function' || typeof socket.readable !== 'boolean')
-        throw new TypeError('what factory.socket gave is no socket, and no other Duplex either')
+        throw new TypeError('factory.socket returned neither a socket nor another Duplex stream')
       const lentRaw = (socket as unknown) === resource
       const unsolicited = askHook('unsolicited', () => this.#factory.unsolicited?.(resource)) === true
       // An adapter with handles finishes its handshake first, so the server does not send a greeting after that.

@@ -25,13 +25,13 @@ export function inText(report: PoolReport): string {
   const lines = [
     `pool '${stats.name}' is ${stats.state} ${numbersOf(stats)}`,
     `  so far: ${totals.acquired} acquires, ${totals.timeouts} timed out, ${totals.shed} shed, ${totals.created} ` +
-      `connections made, ${totals.createErrors} failed, ${totals.destroyed} closed; generation ${stats.generation}`,
+      `connections created, ${totals.createErrors} failed, ${totals.destroyed} closed; generation ${stats.generation}`,
   ]
   lines.push(...timesInWords(stats))
-  section(lines, 'what it looks like', report.findings, inParagraph)
+  section(lines, 'findings', report.findings, inParagraph)
   if (stalls.count > 0) {
     lines.push(
-      `  the event loop stood still ${stalls.count} times, ${ms(stalls.totalMillis)} in all, ` +
+      `  the event loop was blocked ${stalls.count} times, ${ms(stalls.totalMillis)} in all, ` +
         `${ms(stalls.longestMillis)} at the longest`,
     )
   }
@@ -49,7 +49,7 @@ export function inText(report: PoolReport): string {
         ? ''
         : lease.busy
           ? `, at work${lease.command === undefined ? '' : ` (${lease.command})`}`
-          : ', nothing under way'
+          : ', nothing in progress'
     const suspect = lease.suspect ? ', looks FORGOTTEN' : ''
     return `#${lease.connection} held for ${ms(lease.heldMillis)}, loan ${lease.loan}${used}${work}${suspect}${origin(lease)}`
   })
@@ -74,7 +74,7 @@ function timesInWords({ times, peaks, oldestWaitMillis }: PoolReport['stats']): 
   const facts = lines.filter(([, { count }]) => count > 0).map(([what, each]) => `  ${what} ${spread(each)}`)
   if (peaks.borrowed > 0)
     facts.push(`  at most ${peaks.borrowed} were lent at a time, and ${peaks.pending} acquires waited`)
-  if (oldestWaitMillis > 0) facts.push(`  whoever waits longest has waited for ${ms(oldestWaitMillis)}`)
+  if (oldestWaitMillis > 0) facts.push(`  the longest wait at the moment is ${ms(oldestWaitMillis)}`)
   return facts
 }
 
@@ -101,7 +101,7 @@ function lately({ troubles, stalls }: PoolReport): { what: string; agoMillis: nu
     })),
     ...stalls.slice(-MOST_STALLS).map(({ agoMillis, millis }) => ({
       agoMillis,
-      what: `: the event loop stood still for ${ms(millis)}`,
+      what: `: the event loop was blocked for ${ms(millis)}`,
     })),
   ].sort((a, b) => a.agoMillis - b.agoMillis)
 }

@@ -187,7 +187,7 @@ export class Evictor<T> {
       const old = now >= slot.retireAt
       if (!old && !mustRetire(slot, now, serverLimit.retireAfter)) continue
       if (!old && tester) {
-        // Leaves the longest idle connection to the server, to see when it closes that.
+        // Does not retire the longest idle connection, to see whether the server closes it.
         tester = false
         serverLimit.survived(now - slot.traffic.quietSince)
         continue

@@ -114,7 +114,7 @@ export class SocketReaper<T> {
     }
     if ((work !== true && typeof work !== 'string') || work === '' || slot.state !== 'lent') return false
     const what = typeof work === 'string' ? work : 'a command'
-    this.onStuck(slot, `${what} was under way, and no byte has come for ${Math.round(quiet)} ms`)
+    this.onStuck(slot, `${what} was in progress, and no data has arrived for ${Math.round(quiet)} ms`)
     return true
   }
 

@@ -1,4 +1,4 @@
-/** Is this a promise, of whatever class? Does not throw. */
+/** Is the value a promise, of any class? Does not throw. */
 export function isThenable(value: unknown): value is PromiseLike<unknown> {
   if ((typeof value !== 'object' && typeof value !== 'function') || value === null) return false
   try {
@@ -9,8 +9,9 @@ export function isThenable(value: unknown): value is PromiseLike<unknown> {
 }
 
 /**
- * A promise came from where none was expected, and nobody awaits it: its rejection must not end the process.
- * @returns whether it is one
+ * Ignores the rejection of a promise that was returned where none was expected, because nobody awaits it and an
+ * unhandled rejection would end the process.
+ * @returns whether the value is a promise
  */
 export function ignoreRejection(value: unknown): boolean {
   if (!isThenable(value)) return false

@@ -32,7 +32,7 @@ export function isHealthy(socket: Socket): boolean {
   }
 }
 
-/** The same, but unread bytes are allowed. */
+/** The same as {@link isHealthy}, except that unread bytes are allowed. */
 export function isOpen(socket: Socket): boolean {
   try {
     return isUsable(socket)

@@ -41,7 +41,7 @@ async function reportOf(name: string): Promise<string> {
     installReportSignal()
     process.kill(process.pid, 'SIGUSR2')
     setTimeout(() => {}, 300)`
-  const options = { cwd: packageRoot(), timeout: 20_000, maxBuffer: 8_000_000 }
+  const options = { cwd: packageRoot(), timeout: 60_000, maxBuffer: 8_000_000 }
   return (await run(process.execPath, ['--input-type=commonjs', '-e', code], options)).stderr
 }
 

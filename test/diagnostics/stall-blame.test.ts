@@ -62,26 +62,26 @@ test('a stall of a fifth of the wait is blamed first, where nothing else explain
   const { error, findings } = await blamed([600, 600])
   assert.match(
     error,
-    /pending=\d\)\. The event loop stood still for 1200 ms of that: look for blocking code first\./,
+    /pending=\d\)\. The event loop was blocked for 1200 ms of that: look for blocking code first\./,
   )
-  assert.match(findings[0] ?? '', /^The event loop stood still for 1200 ms of the last minute/)
+  assert.match(findings[0] ?? '', /^The event loop was blocked for 1200 ms of the last minute/)
 })
 
 test('where the server is silent as well, a stall of a fifth of the wait comes last, without blame', async () => {
   const { error, findings } = await blamed([600, 600], { isSilent: true })
-  assert.match(error, /The server is silent.*stood still for 1200 ms of the wait, too\.$/)
+  assert.match(error, /The server is silent.*was blocked for 1200 ms of the wait, too\.$/)
   assert.doesNotMatch(error, /blocking code/)
   assert.match(findings[0] ?? '', /The server is silent/)
-  assert.match(findings.at(-1) ?? '', /stood still for 1200 ms of the last minute.*does not explain/)
+  assert.match(findings.at(-1) ?? '', /was blocked for 1200 ms of the last minute.*does not explain/)
 })
 
 test('a stall of most of the wait comes first, though the server seems to be silent: its answers may lie unread', async () => {
   const { error, findings } = await blamed([1500, 1500], { isSilent: true })
   assert.match(
     error,
-    /pending=\d\)\. The event loop stood still for 3000 ms of that: look for blocking code first\./,
+    /pending=\d\)\. The event loop was blocked for 3000 ms of that: look for blocking code first\./,
   )
-  assert.match(findings[0] ?? '', /^The event loop stood still for 3000 ms/)
+  assert.match(findings[0] ?? '', /^The event loop was blocked for 3000 ms/)
 })
 
 test('a timeout while connecting names the last error before a stall, and the report a failing server', async () => {
@@ -97,10 +97,10 @@ test('a timeout while connecting names the last error before a stall, and the re
   await clock.advance(400)
   assert.match(
     (await waiting).message,
-    /Last error while connecting: refused.*stood still for 600 ms of the wait, too\.$/,
+    /Last error while connecting: refused.*was blocked for 600 ms of the wait, too\.$/,
   )
   assert.match(findings[0] ?? '', /Connecting fails/)
-  assert.match(findings.at(-1) ?? '', /stood still/)
+  assert.match(findings.at(-1) ?? '', /was blocked/)
 })
 
 test('the error names a server that is silent to those who hold connections also where another is being made', async () => {

@@ -7,7 +7,10 @@ import { nameOf } from '../proc/target.ts'
 import { count, type Finding, firstFew, inSeconds, percent } from './finding.ts'
 import { inputOf, longestStandstill, type Standstill } from './standstill.ts'
 
-/** Above this share of its time inside the kernel a thread that never sleeps makes system calls all the time. */
+/**
+ * If a thread that never sleeps spends more than this share of its time in the kernel, it makes system calls all the
+ * time.
+ */
 export const CALLS_ALL_THE_TIME = 0.05
 
 export function blockedLoop(proc: ProcFiles, series: Series): Finding | undefined {
@@ -22,13 +25,13 @@ export function blockedLoop(proc: ProcFiles, series: Series): Finding | undefine
   const load = loadOf({ ...series, first: still.from, last: still.to }, target.pid)
   const call = mostOften(meanwhile.flatMap(thread => thread.call ?? []))
   const runs = meanwhile.filter(({ state }) => state === 'R').length > meanwhile.length / 2
-  // A loop that is woken by a socket which it never reads runs, too: that is another pattern.
+  // A loop that keeps waking for a socket that it never reads also keeps running. That is another pattern.
   const onlyEnds = still.to.sockets.every(
     ({ state, unread }) => unread === 0 || (state === 'CLOSE_WAIT' && unread === 1),
   )
   if (runs && onlyEnds && load.inKernel >= CALLS_ALL_THE_TIME) return undefined
-  // What other programs receive is not counted, and requests of one size look as if none were served: there it takes
-  // connections that nobody accepts.
+  // Data received by programs other than Node is not counted, and requests of equal size look as if none were served.
+  // For these, only connections that nobody accepts count.
   const isAccepting = still.to.sockets.every(
     ({ direction, unread }) => direction !== 'listen' || unread === 0,
   )

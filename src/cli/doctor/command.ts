@@ -18,7 +18,7 @@ Exit code: 0 nothing found, 1 something is wrong, 2 it could not be looked at.
 const DEFAULT_SECONDS = 3
 const MOST_SECONDS = 600
 
-/** @returns the exit code, and what to say */
+/** @returns the exit code and the text to print */
 export async function doctor(args: readonly string[]): Promise<{ code: number; text: string }> {
   const { values, positionals } = parseArgs({
     args: [...args],

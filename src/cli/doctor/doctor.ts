@@ -12,29 +12,29 @@ export interface DoctorOptions {
   readonly inspect?: boolean
 }
 
-/** What the doctor found; as it is with `--json`. */
+/** What the doctor found, in the shape that `--json` prints. */
 export interface Diagnosis {
   readonly pid: number
   readonly name: string
   readonly command: string
   readonly seconds: number
   readonly looks: number
-  /** The most likely cause first; empty: nothing that the doctor knows. */
+  /** The most likely cause first. Empty if the doctor recognises nothing. */
   readonly findings: readonly Finding[]
-  /** Why nothing was found, if so. */
+  /** If nothing was found: the reasons. */
   readonly reasons: readonly string[]
   readonly sockets: readonly string[]
   readonly pools: readonly string[]
-  /** What could not be looked at, and why. */
+  /** What could not be examined, and why. */
   readonly unseen: readonly string[]
 }
 
-/** Something that keeps the doctor from looking at all. */
+/** Something prevents the doctor from examining the process at all. */
 export class CannotLook extends Error {}
 
 /**
- * Looks at a process from outside for some seconds, and says what is wrong with it. It changes nothing there; with
- * `inspect` it opens the inspector of a Node process for a while.
+ * Examines a process from outside for some seconds, and reports what is wrong with it. Changes nothing in the process;
+ * with `inspect` it opens the inspector of a Node process for a while.
  */
 export async function diagnose(pid: number, { seconds, inspect = false }: DoctorOptions): Promise<Diagnosis> {
   if (process.platform !== 'linux') throw new CannotLook('doctor reads /proc, which only Linux has')

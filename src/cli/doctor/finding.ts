@@ -9,12 +9,12 @@ export type Pattern =
   | 'silent-peer'
   | 'descriptors'
 
-/** One thing that is wrong, with what speaks for it. */
+/** One thing that is wrong, with the evidence for it. */
 export interface Finding {
   readonly pattern: Pattern
-  /** What is wrong, in a sentence. */
+  /** What is wrong, in one sentence. */
   readonly title: string
-  /** What was seen, with numbers. */
+  /** What was observed, with numbers. */
   readonly evidence: readonly string[]
   /** What to do next. */
   readonly next: readonly string[]
@@ -22,7 +22,7 @@ export interface Finding {
   readonly standsStill?: 'in its code' | 'in the kernel'
 }
 
-/** So many of a thing, in words. */
+/** Formats a number of things in words. */
 export const count = (many: number, one: string, more = `${one}s`): string =>
   `${many} ${many === 1 ? one : more}`
 
@@ -30,7 +30,7 @@ export const inSeconds = (millis: number): string => `${(millis / 1000).toFixed(
 
 export const percent = (share: number): string => `${Math.round(100 * share)} %`
 
-/** Groups by a key, the largest group first. */
+/** Groups items by a key, the largest group first. */
 export function grouped<T>(all: readonly T[], keyOf: (one: T) => string): [key: string, group: T[]][] {
   const groups = new Map<string, T[]>()
   for (const one of all) {
@@ -42,7 +42,7 @@ export function grouped<T>(all: readonly T[], keyOf: (one: T) => string): [key: 
   return [...groups].sort(([, a], [, b]) => b.length - a.length)
 }
 
-/** The first few of a list, and how many more there are. */
+/** The first items of a list, and the number of the others. */
 export function firstFew(all: readonly string[], most = 3): string {
   const rest = all.length - most
   return [...all.slice(0, most), ...(rest > 0 ? [`${rest} more`] : [])].join(', ')

@@ -3,10 +3,10 @@ import { loadOf, type Series, staying, threadIds } from '../proc/series.ts'
 import { CALLS_ALL_THE_TIME } from './blocked-loop.ts'
 import { count, type Finding, firstFew, grouped, inSeconds, percent } from './finding.ts'
 
-/** A thread that wants to run for so much of the time hardly ever sleeps. */
+/** A thread that wants to run for this share of the time hardly ever sleeps. */
 const NEVER_SLEEPS = 0.9
 
-/** Connections that the peer has closed and the process has not, for as long as it was looked at. */
+/** Finds connections that the peer has closed and the process has not, during the whole observation. */
 export function halfClosed(series: Series): Finding | undefined {
   const stay = staying(series, ({ state }) => state === 'CLOSE_WAIT')
   if (stay.length === 0) return undefined
@@ -15,7 +15,7 @@ export function halfClosed(series: Series): Finding | undefined {
     .map(tid => ({ tid, ...loadOf(series, tid) }))
     .find(({ busy, inKernel }) => busy >= NEVER_SLEEPS && inKernel >= CALLS_ALL_THE_TIME)
   const theirs = stay.filter(({ direction }) => direction === 'out')
-  // Accepted ones are another story, unless a loop spins on them.
+  // Accepted connections are another pattern, unless a loop keeps spinning on them.
   if (theirs.length === 0 && spinning === undefined) return undefined
   const peers = grouped(stay, ({ remote, direction, local }) =>
     direction === 'out' ? `to ${showAddress(remote)}` : `at port ${local.port}`,

@@ -8,7 +8,7 @@ import { nameOf, targetOf } from '../proc/target.ts'
 import { count, type Finding, firstFew, grouped, inSeconds, percent } from './finding.ts'
 
 /*
- * What else can be wrong, and is none of the five outages.
+ * Problems that are none of the five outages.
  */
 
 export function stopped(series: Series): Finding | undefined {
@@ -54,14 +54,14 @@ export function descriptors({ target, last }: Series): Finding | undefined {
   }
 }
 
-/** Bytes that a process writes while it is looked at: something of it flows. */
+/** If a process writes at least this many bytes during the observation, its data moves. */
 const FLOWS = 4096
 
 /**
- * Servers that do not take what they are sent, or that are stopped, if they run on this machine.
+ * Finds servers that do not read what they are sent, or that are stopped, if they run on this machine.
  *
- * That the same number of bytes lies there at every look proves little: requests of one size look like that, too, to a
- * server that takes one after the other. So the server must not have read at all, or the process not have written.
+ * The same number of bytes in each observation proves little: requests of equal size look the same while a server
+ * handles one after the other. So either the server must have read nothing, or the process must have written nothing.
  */
 export async function silentPeer(proc: ProcFiles, series: Series): Promise<Finding | undefined> {
   const open = staying(series, ({ state, direction }) => state === 'ESTABLISHED' && direction === 'out')
@@ -106,7 +106,7 @@ export async function silentPeer(proc: ProcFiles, series: Series): Promise<Findi
   return undefined
 }
 
-/** Bytes that lay there in all looks, and of which never one was taken. */
+/** Bytes that were there in all observations, while none of them was ever taken. */
 function stuckIn({ looks }: Series, inode: string, what: 'unsent' | 'unreadByPeer'): boolean {
   let before = 0
   for (const { sockets } of looks) {
@@ -122,13 +122,13 @@ const flowed = ({ first, last }: Series): number => bytesWritten(last) - bytesWr
 const bytesWritten = ({ threads }: Look): number =>
   threads.reduce((sum, { io }) => sum + (io?.writtenBytes ?? 0), 0)
 
-/** Does a server read anything, or could it be that it does, and /proc does not count how? */
+/** Does a server read anything? Also true if it may read in a way that /proc does not count. */
 async function reads(proc: ProcFiles, pid: number): Promise<boolean> {
   const server = targetOf(proc, pid)
   const series = server && (await watch(proc, server, SHORT_LOOK_SECONDS))
   if (server === undefined || series === undefined) return true
   const readsOf = ({ threads }: Look): number => threads.reduce((sum, { io }) => sum + (io?.reads ?? 0), 0)
-  // recv is not counted, as Python calls it: there, only a server that does nothing at all reads nothing.
+  // `recv`, which Python uses, is not counted. For such a server, only one that does nothing at all reads nothing.
   const works = !server.isNode && threadIds(series).some(tid => loadOf(series, tid).cpu > IDLE)
   return works || readsOf(series.first) !== readsOf(series.last) || series.first.threads[0]?.io === undefined
 }
@@ -136,7 +136,7 @@ async function reads(proc: ProcFiles, pid: number): Promise<boolean> {
 const SHORT_LOOK_SECONDS = 0.5
 const IDLE = 0.05
 
-/** The process that listens at a port of this machine. */
+/** The process that listens on a port of this machine. */
 function serverAt(proc: ProcFiles, { target }: Series, port: number): number | undefined {
   const suffix = `:${port.toString(16).toUpperCase().padStart(4, '0')}`
   const rows = ['tcp', 'tcp6'].flatMap(table => [...tcpRows(proc.text(`${target.pid}/net/${table}`))])

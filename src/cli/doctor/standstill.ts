@@ -2,24 +2,24 @@ import { EPOLLIN, type Look, type ThreadLook } from '../proc/look.ts'
 import type { Series } from '../proc/series.ts'
 import { descriptorOfCall } from '../proc/system-calls.ts'
 
-/** Input that lay there for so long while the thread neither waited for it nor took any of it. Milliseconds. */
+/** Input counts as untouched if the thread neither waited for it nor took any of it for this long. Milliseconds. */
 const TOO_LONG_MILLIS = 500
 
-/** A time in which input lay there untouched. */
+/** A period in which input was left untouched. */
 export interface Standstill {
   readonly from: Look
   readonly to: Look
-  /** Without what the process waited for a processor: on a busy machine it could do nothing meanwhile. */
+  /** Without the time in which the process waited for a processor, because it could do nothing then. */
   readonly millis: number
 }
 
-/** The longest standstill, if it is too long. */
+/** The longest such period, if it is too long. */
 export function longestStandstill(series: Series): Standstill | undefined {
   const [longest] = standstillsOf(series).sort((a, b) => b.millis - a.millis)
   return longest !== undefined && longest.millis >= TOO_LONG_MILLIS ? longest : undefined
 }
 
-/** Did the process stand still at the last look, but not for long enough to be sure? */
+/** Was the process at a standstill in the last observation, but not yet for long enough to be sure? */
 export function mayStandStill(series: Series): boolean {
   const last = standstillsOf(series).at(-1)
   return last?.to === series.last && longestStandstill(series) === undefined
@@ -47,9 +47,12 @@ function standstillsOf({ looks, target }: Series): Standstill[] {
   return all
 }
 
-/** What lies in the kernel for the process, by socket: bytes unread, or connections that nobody has accepted. */
+/**
+ * The input that is in the kernel for the process, per socket: unread bytes, or connections that nobody has accepted.
+ */
 export function inputOf({ sockets, epolls }: Look): Map<string, number> {
-  // A socket that an event loop does not watch just now is paused, and nobody's input. Without epoll all count.
+  // A socket that an event loop does not watch at the moment is paused, so its input is not waited for. Without an
+  // epoll, all sockets count.
   const isWatched = (fd: number): boolean =>
     epolls.size === 0 || [...epolls.values()].some(watched => ((watched.get(fd) ?? 0) & EPOLLIN) !== 0)
   const waiting = sockets.filter(({ fd, unread }) => unread > 0 && isWatched(fd))
@@ -59,7 +62,7 @@ export function inputOf({ sockets, epolls }: Look): Map<string, number> {
 const isUntouched = (before: ReadonlyMap<string, number>, now: ReadonlyMap<string, number>): boolean =>
   [...before].every(([inode, bytes]) => (now.get(inode) ?? 0) >= bytes)
 
-/** Is one of the threads at rest where it would wake up for this input? */
+/** Is one of the threads asleep in a call that this input would wake it from? */
 function isAttended(
   { sockets, epolls }: Look,
   threads: readonly ThreadLook[],
@@ -68,7 +71,7 @@ function isAttended(
   return threads.some(({ call }) => {
     if (call?.kind !== 'wait') return false
     const watched = call.name.startsWith('epoll') ? epolls.get(descriptorOfCall(call) ?? -1) : undefined
-    // poll, select, or a call whose arguments are not to be seen.
+    // The thread is in poll or select, or in a call whose arguments cannot be read.
     if (watched === undefined) return true
     return sockets.some(({ inode, fd }) => input.has(inode) && watched.has(fd))
   })

@@ -1,7 +1,7 @@
 import type { Diagnosis } from './doctor.ts'
 import type { Finding, Pattern } from './finding.ts'
 
-/** The outages that a pattern is known from, as docs/doctor.md tells them. */
+/** The outages that each pattern is known from, as in docs/doctor.md. */
 export const NAMES: Readonly<Record<Pattern, string>> = {
   'half-closed': 'I0, half-closed connections',
   'unread-pipe': 'I1, output that nobody reads',
@@ -15,7 +15,7 @@ export const NAMES: Readonly<Record<Pattern, string>> = {
 
 const WIDTH = 110
 
-/** A diagnosis for a person: what is wrong comes first. */
+/** Formats a diagnosis for people: what is wrong comes first. */
 export function textOf(diagnosis: Diagnosis): string {
   const { pid, name, command, seconds, looks, findings, reasons, sockets, pools, unseen } = diagnosis
   const lines = [
@@ -47,7 +47,7 @@ function findingLines({ pattern, title, evidence, next }: Finding, index: number
 const listed = (lines: readonly string[], indent = '  '): string[] =>
   lines.flatMap(line => wrapped(line, `${indent}- `))
 
-/** Lines of a width; all but the first are indented as far as the text of the first. */
+/** Wraps text at a width. All lines but the first are indented to the start of the text. */
 function wrapped(text: string, start: string): string[] {
   const lines = [start]
   let isEmpty = true

@@ -3,12 +3,12 @@ import type { Look } from '../proc/look.ts'
 import { type Series, staying } from '../proc/series.ts'
 import { count, type Finding, firstFew, grouped, inSeconds } from './finding.ts'
 
-/** Fewer new sockets than that are a pool at work. */
+/** Fewer new sockets than this may come from a pool at work. */
 const MANY = 10
-/** In each part of the time there are more than before: not one burst, after which it stops. */
+/** The number must grow in each of this many parts of the time, so that it is no single burst. */
 const PARTS = 3
 
-/** Accepted connections that their peers have given up, and that nobody here watches or closes. */
+/** Finds accepted connections that their peers have closed, and that the process neither watches nor closes. */
 export function neverClosed(series: Series): Finding | undefined {
   const stay = staying(series, ({ state, direction }) => state === 'CLOSE_WAIT' && direction === 'in')
   if (stay.length === 0) return undefined
@@ -34,7 +34,7 @@ export function neverClosed(series: Series): Finding | undefined {
   }
 }
 
-/** Connections that the process makes, more and more of them, and does not close. */
+/** Finds connections that the process opens in growing numbers and does not close. */
 export function growing(series: Series): Finding | undefined {
   const { first, last, looks, seconds } = series
   const peers = new Set(last.sockets.filter(({ direction }) => direction === 'out').map(peerOf))

@@ -8,24 +8,26 @@ import { count, type Finding, firstFew, inSeconds } from './finding.ts'
 
 const OUTPUTS: Readonly<Record<number, string>> = { 1: 'stdout', 2: 'stderr' }
 const PIPE_OR_SOCKET = /^(?:pipe|socket):\[/
-/** Bytes that go through a pipe in the time of a look: it flows, though it is full most of the time. */
+/**
+ * If this many bytes pass through a pipe during the observation, it is being read, even if it is full most of the time.
+ */
 const FLOWS = 4096
 
-/** How a process shows that a pipe, or a socket in the place of one, takes no more. */
+/** Evidence in a process that a pipe, or a socket used like one, accepts no more data. */
 interface Stuck {
   readonly fd: number
   readonly how: string
-  /** The whole process, or those of its threads that write, stands still for it. */
+  /** Does the whole process wait for it, or all threads that write? */
   readonly blocks: boolean
 }
 
-/** An output that somebody should read, and nobody does: the process stands still for it. */
+/** Finds an output that nobody reads, so that the process is blocked on it. */
 export function unreadOutput(proc: ProcFiles, series: Series): Finding | undefined {
   const stuck = inWrite(proc, series) ?? inRetries(proc, series)
   return stuck && findingOf(proc, series, stuck)
 }
 
-/** The same of a process that goes on: an event loop keeps what nobody takes. */
+/** Finds the same in a process that keeps running: its event loop stores the data that nobody reads. */
 export function keptOutput(proc: ProcFiles, series: Series): Finding | undefined {
   const stuck = inMemory(proc, series)
   return stuck && findingOf(proc, series, stuck)
@@ -80,7 +82,7 @@ function readersInWords(proc: ProcFiles, pid: number, readers: readonly Holder[]
 const isOutput = (link: string | undefined, proc: ProcFiles, pid: number, fd: number): boolean =>
   link !== undefined && (PIPE_OR_SOCKET.test(link) || proc.pipe(`${pid}/fd/${fd}`) !== undefined)
 
-/** Threads that sleep in one and the same call of write all the time. */
+/** Threads that stay in the same call of write all the time. */
 function inWrite(proc: ProcFiles, series: Series): Stuck | undefined {
   const { target, last, seconds } = series
   const byFd = new Map<number, ThreadLook[]>()
@@ -111,11 +113,11 @@ function inWrite(proc: ProcFiles, series: Series): Stuck | undefined {
 
 const isTerminal = (link: string | undefined): boolean => /^\/dev\/(?:pts\/|tty)/.test(link ?? '')
 
-/** Where `syscall` may not be read: the output that can block. */
+/** Used where `syscall` may not be read: the output that can block. */
 const outputOf = (proc: ProcFiles, { target, last }: Series): number | undefined =>
   [2, 1].find(fd => isOutput(last.links.get(fd), proc, target.pid, fd))
 
-/** A synchronous logger on a pipe that does not block: it writes nothing, sleeps, and tries again. */
+/** A synchronous logger on a non-blocking pipe: it writes nothing, sleeps, and tries again. */
 function inRetries(proc: ProcFiles, series: Series): Stuck | undefined {
   const { target, seconds, last } = series
   const looks = threadOver(series, target.pid)
@@ -164,7 +166,7 @@ function inMemory(proc: ProcFiles, series: Series): Stuck | undefined {
 const bytesWritten = (threads: readonly ThreadLook[]): number =>
   threads.reduce((sum, { io }) => sum + (io?.writtenBytes ?? 0), 0)
 
-/** Does a process read from, or wait for, what it holds? */
+/** Does a process read from the descriptor that it holds, or wait for it? */
 function reads(proc: ProcFiles, { pid, fd }: Holder): boolean {
   const { threads, epolls } = lookAt(proc, pid, 0)
   const isWatched = [...epolls.values()].some(watched => ((watched.get(fd) ?? 0) & EPOLLIN) !== 0)

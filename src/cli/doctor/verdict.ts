@@ -9,8 +9,8 @@ import { growing, neverClosed } from './unowned-sockets.ts'
 import { keptOutput, unreadOutput } from './unread-pipe.ts'
 
 /**
- * What is wrong, the cause before its consequences: a process that is stopped reads nothing either, and one that stands
- * still closes nothing.
+ * What is wrong, with causes before their consequences: a stopped process also reads nothing, and a blocked one closes
+ * nothing.
  */
 export async function findingsOf(proc: ProcFiles, series: Series): Promise<Finding[]> {
   const limit = descriptors(series)
@@ -27,7 +27,7 @@ export async function findingsOf(proc: ProcFiles, series: Series): Promise<Findi
   return [...found, limit].filter(finding => finding !== undefined)
 }
 
-/** Why it is nothing of all that: what was looked at, and how it was. */
+/** Why nothing was found: what was examined, and in which state it was. */
 export function reasonsOf(series: Series): string[] {
   const { last, looks, target } = series
   const busiest = threadIds(series)
@@ -46,7 +46,7 @@ export function reasonsOf(series: Series): string[] {
   ]
 }
 
-/** The sockets of a process, in a few lines. */
+/** Describes the sockets of a process in a few lines. */
 export function socketsInWords({ first, last }: Series): string[] {
   const before = new Set(first.sockets.map(({ inode }) => inode))
   const groups = grouped(last.sockets, ({ direction, remote, local, state }) =>

@@ -1,6 +1,6 @@
 /*
- * Addresses as /proc/net/tcp writes them: groups of four bytes, each in the byte order of the machine (little-endian on
- * all that Node runs on, but for s390x).
+ * Addresses as /proc/net/tcp writes them: groups of four bytes, each in the byte order of the machine. That is
+ * little-endian wherever Node runs, except on s390x.
  */
 
 const LOOPBACK = /^(?:127\.|::1$)/
@@ -10,7 +10,7 @@ export interface Address {
   readonly port: number
 }
 
-/** @param text - as `0100007F:1F90` */
+/** @param text - such as `0100007F:1F90` */
 export function addressOf(text: string): Address {
   const [hex = '', port = ''] = text.split(':')
   const bytes = [...hex.matchAll(/.{8}/g)].flatMap(([group]) =>
@@ -26,7 +26,7 @@ function hostOf(bytes: readonly number[]): string {
   const groups: string[] = []
   for (let at = 0; at < bytes.length; at += 2)
     groups.push((((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0)).toString(16))
-  // A URL has the short form of its host: [::1].
+  // A URL shortens its host: [::1].
   return new URL(`http://[${groups.join(':')}]`).hostname.slice(1, -1)
 }
 

@@ -4,11 +4,11 @@ import type { ProcFiles } from './proc-files.ts'
 export interface Holder {
   readonly pid: number
   readonly fd: number
-  /** As it opened it. Undefined where that cannot be seen. */
+  /** How it was opened; undefined where that cannot be read. */
   readonly mode: 'read' | 'write' | 'both' | undefined
 }
 
-/** All processes that can be seen to have one of some things open, by the text of the link: `pipe:[1]`, a path. */
+/** Finds all visible processes that have one of these things open, by the text of the link: `pipe:[1]` or a path. */
 export function holdersOf(proc: ProcFiles, links: ReadonlySet<string>): Map<string, Holder[]> {
   const found = new Map<string, Holder[]>()
   if (links.size === 0) return found
@@ -24,7 +24,7 @@ export function holdersOf(proc: ProcFiles, links: ReadonlySet<string>): Map<stri
   return found
 }
 
-/** Who of them could read it. */
+/** The holders that could read it. */
 export const readersOf = (holders: readonly Holder[]): Holder[] =>
   holders.filter(({ mode }) => mode !== 'write')
 
@@ -34,7 +34,7 @@ export function flagsOf(proc: ProcFiles, pid: number | string, fd: number | stri
   return flags === undefined ? undefined : Number.parseInt(flags, 8)
 }
 
-/** Linux: of the flags, the way in which it was opened, and whether it never blocks. */
+/** Linux: the flags for the access mode, and the flag for non-blocking. */
 const O_ACCMODE = 3
 export const O_NONBLOCK = 0o4000
 

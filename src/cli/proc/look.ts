@@ -3,22 +3,22 @@ import { type Address, addressOf } from './addresses.ts'
 import type { ProcFiles } from './proc-files.ts'
 import { type SystemCall, systemCallOf } from './system-calls.ts'
 
-/** One thread at one moment. Times since its start. */
+/** One thread at one moment. Times count from its start. */
 export interface ThreadLook {
   readonly tid: number
   readonly name: string
-  /** R runs or could, S sleeps, D sleeps and cannot be woken, T is stopped. */
+  /** R: running or ready, S: sleeping, D: sleeping and not interruptible, T: stopped. */
   readonly state: string
   readonly call: SystemCall | undefined
-  /** Where in the kernel it sleeps; empty if it does not, or where that cannot be seen. */
+  /** Where in the kernel it sleeps. Empty if it does not sleep, or where that cannot be read. */
   readonly wchan: string
-  /** On a processor, and ready but waiting for one. Milliseconds. */
+  /** The time on a processor, and the time ready but waiting for one. Milliseconds. */
   readonly ranMillis: number
   readonly queuedMillis: number
-  /** Of what it ran, in units of its own. */
+  /** Parts of its running time, in the kernel's clock ticks. */
   readonly userTicks: number
   readonly systemTicks: number
-  /** Calls of read and write, and what they moved. Undefined where that cannot be seen. */
+  /** Calls of read and write, and the bytes they moved. Undefined where that cannot be read. */
   readonly io: { reads: number; writes: number; readBytes: number; writtenBytes: number } | undefined
 }
 
@@ -33,19 +33,19 @@ export interface SocketLook {
   readonly remote: Address
   readonly unread: number
   readonly unsent: number
-  /** What its peer has not read, where that is on this machine, too. */
+  /** Bytes that its peer has not read, where the peer is on this machine too. */
   readonly unreadByPeer: number | undefined
 }
 
-/** A connection that the kernel has accepted for a port of the process, and the process has not. */
+/** A connection that the kernel has accepted for a port of the process, but the process has not. */
 export type QueuedSocket = Omit<SocketLook, 'fd' | 'inode' | 'direction' | 'unreadByPeer'>
 
-/** What an epoll watches: for each descriptor the events, as epoll_ctl has them. */
+/** What an epoll watches: the events of each descriptor, as epoll_ctl has them. */
 export type Watched = ReadonlyMap<number, number>
 export const EPOLLIN = 1
 export const EPOLLOUT = 4
 
-/** A process at one moment, from outside. */
+/** A process at one moment, as seen from outside. */
 export interface Look {
   /** Milliseconds. */
   readonly at: number
@@ -57,11 +57,11 @@ export interface Look {
   readonly epolls: ReadonlyMap<number, Watched>
 }
 
-/** Beyond, a process has more threads than are worth the time of a look. */
+/** Of a process with more threads, only this many are read, because each takes time. */
 const MOST_THREADS = 64
 
 export function lookAt(proc: ProcFiles, pid: number, at: number): Look {
-  // Before the sockets: the moment that counts is that in which a thread stands while input lies there.
+  // Threads before sockets: what counts is where a thread was while input was already there.
   const threads = threadsOf(proc, pid)
   const links = new Map<number, string>()
   const epolls = new Map<number, Watched>()
@@ -83,7 +83,7 @@ function threadsOf(proc: ProcFiles, pid: number): ThreadLook[] {
     const folder = `${pid}/task/${tid}`
     const stat = proc.text(`${folder}/stat`)
     if (stat === '') return []
-    // The name may itself hold spaces and brackets.
+    // The name itself may contain spaces and brackets.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
     const [ran = 0, queued = 0] = proc.text(`${folder}/schedstat`).split(' ').map(Number)
     const wchan = proc.text(`${folder}/wchan`).trim().replace(/^0$/, '')
@@ -131,7 +131,7 @@ function socketsOf(
     if (inode !== undefined) fds.set(inode, fd)
   }
   if (fds.size === 0) return { sockets: [], queued: [] }
-  // That of the process's own network, which need not be ours.
+  // The tables of the process's own network namespace, which may differ from ours.
   const rows = ['tcp', 'tcp6'].flatMap(table => [...tcpRows(proc.text(`${pid}/net/${table}`))])
   const portOf = (address: string): string => address.slice(address.lastIndexOf(':'))
   const listening = new Set<string>()

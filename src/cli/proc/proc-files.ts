@@ -1,14 +1,14 @@
 import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 
-/** A pipe or a FIFO, told from all others by its device and its number there. */
+/** Identifies a pipe or FIFO by its device and its number there. */
 export type PipeId = string
 
 /**
- * Reads /proc and nothing else, and keeps what it was not allowed to read. A file that is not there (a thread that has
- * ended, a descriptor closed meanwhile) is no such thing.
+ * Reads only /proc, and records what it was not allowed to read. A missing file does not count: its thread may have
+ * ended, or its descriptor may have been closed.
  */
 export class ProcFiles {
-  /** By the kind of file, as `syscall` or `fd`: how often it was refused. */
+  /** How often each kind of file, such as `syscall` or `fd`, was refused. */
   readonly refused = new Map<string, number>()
   readonly #root: string
 
@@ -16,22 +16,22 @@ export class ProcFiles {
     this.#root = root
   }
 
-  /** What a file says; nothing if it cannot be read. */
+  /** The content of a file; empty if it cannot be read. */
   text(path: string): string {
     return this.#look(path, full => readFileSync(full, 'latin1')) ?? ''
   }
 
-  /** The names in a folder; none if it cannot be read. */
+  /** The names in a folder; empty if it cannot be read. */
   names(path: string): string[] {
     return this.#look(path, full => readdirSync(full)) ?? []
   }
 
-  /** Where a link leads; nothing if that cannot be read. */
+  /** The target of a link; empty if it cannot be read. */
   link(path: string): string {
     return this.#look(path, full => readlinkSync(full)) ?? ''
   }
 
-  /** Looks at what a descriptor leads to, without opening it: an open would be a further reader or writer. */
+  /** Identifies the target of a descriptor without opening it, because that would add a reader or writer. */
   pipe(path: string): PipeId | undefined {
     const stat = this.#look(path, full => statSync(full))
     return stat?.isFIFO() ? `${stat.dev}:${stat.ino}` : undefined

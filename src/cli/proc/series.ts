@@ -3,14 +3,16 @@ import { type Look, lookAt, type SocketLook, type ThreadLook } from './look.ts'
 import type { ProcFiles } from './proc-files.ts'
 import type { Target } from './target.ts'
 
-/** Between two looks. Milliseconds. */
+/** The pause between two observations. Milliseconds. */
 const PAUSE_MILLIS = 100
-/** The doctor itself is not to be what keeps the machine busy: it pauses for so many times as long as a look took. */
+/**
+ * The pause is at least this many times as long as an observation took, so that the doctor does not load the machine.
+ */
 const REST = 4
-/** On a machine that hardly lets the doctor run, time alone is no measure. */
+/** The least number of observations, because time alone proves nothing on a machine that hardly lets the doctor run. */
 const FEWEST_LOOKS = 8
 
-/** A process over some seconds, from outside. */
+/** Observations of a process over some seconds, from outside. */
 export interface Series {
   readonly target: Target
   readonly looks: readonly Look[]
@@ -19,14 +21,14 @@ export interface Series {
   readonly seconds: number
 }
 
-/** The longest that a look goes on because it is not yet clear what is seen. Seconds. */
+/** The longest extension while the result is still unclear. Seconds. */
 const MOST_EXTRA_SECONDS = 40
 
 /**
- * Looks at a process again and again.
+ * Observes a process repeatedly.
  *
- * @param isUnclear - is asked at the end of the time whether to look on for a while
- * @returns undefined if it has ended meanwhile
+ * @param isUnclear - is asked at the end of the time whether to continue for a while
+ * @returns undefined if the process has ended meanwhile
  */
 export async function watch(
   proc: ProcFiles,
@@ -63,13 +65,13 @@ export function pause(millis: number): Promise<void> {
   return new Promise(resolve => systemClock.after(millis, resolve).hold(true))
 }
 
-/** Of some sockets those that are so in every look, as the last one shows them. */
+/** The sockets for which a condition holds in every observation, as the last one shows them. */
 export function staying({ looks, last }: Series, is: (socket: SocketLook) => boolean): SocketLook[] {
   const kept = looks.map(look => new Set(look.sockets.filter(is).map(({ inode }) => inode)))
   return last.sockets.filter(({ inode }) => kept.every(inodes => inodes.has(inode)))
 }
 
-/** One thread in all looks; undefined for one that was not there all the time. */
+/** One thread in all observations; undefined if it did not exist all the time. */
 export function threadOver({ looks }: Series, tid: number): ThreadLook[] | undefined {
   const all = looks.flatMap(({ threads }) => threads.filter(thread => thread.tid === tid))
   return all.length === looks.length ? all : undefined
@@ -78,15 +80,15 @@ export function threadOver({ looks }: Series, tid: number): ThreadLook[] | undef
 export const threadIds = ({ first }: Series): number[] => first.threads.map(({ tid }) => tid)
 
 export interface Load {
-  /** Share of the time in which it wanted to run, whether it was let or not: 1 for one that never sleeps. */
+  /** The share of the time in which it ran or wanted to run: 1 for a thread that never sleeps. */
   readonly busy: number
-  /** Share of one processor that it got. */
+  /** The share of one processor that it got. */
   readonly cpu: number
-  /** Of what it ran, the share inside the kernel. */
+  /** The share of its running time spent in the kernel. */
   readonly inKernel: number
 }
 
-/** How much a thread ran between the first and the last of its looks. */
+/** How much a thread ran between its first and its last observation. */
 export function loadOf({ first, last }: Series, tid: number): Load {
   const [from, to] = [first, last].map(look => look.threads.find(thread => thread.tid === tid))
   if (from === undefined || to === undefined) return { busy: 0, cpu: 0, inKernel: 0 }

@@ -1,8 +1,8 @@
 /*
- * Numbers of the system calls in which a thread can stand still, as /proc/PID/syscall tells them.
+ * The numbers of the system calls in which a thread can be blocked, as /proc/PID/syscall shows them.
  */
 
-/** What a call is for somebody who looks for a thread that stands still. */
+/** What a call means when looking for a blocked thread. */
 export type CallKind = 'wait' | 'write' | 'read' | 'sleep' | 'lock' | 'child' | 'connect' | 'other'
 
 interface Named {
@@ -11,7 +11,7 @@ interface Named {
 }
 
 const KINDS: Readonly<Record<CallKind, readonly string[]>> = {
-  /** For events of many descriptors: where an event loop is at rest. */
+  /** Waits for events of many descriptors: the idle state of an event loop. */
   wait: [
     'epoll_wait',
     'epoll_pwait',
@@ -51,13 +51,13 @@ function table(text: string): Map<number, Named> {
 
 const TABLES: Readonly<Partial<Record<string, Map<number, Named>>>> = { x64: table(X64), arm64: table(ARM64) }
 
-/** A call that a thread is in. */
+/** The system call that a thread is in. */
 export interface SystemCall extends Named {
-  /** Its arguments as /proc shows them; the first is the descriptor, where there is one. */
+  /** The arguments as /proc shows them. The first one is the descriptor, if there is one. */
   readonly args: readonly string[]
 }
 
-/** Where in the kernel a thread sleeps, in words of a system call: for when `syscall` may not be read. */
+/** The system call for each place in the kernel where a thread sleeps. Used where `syscall` may not be read. */
 const SLEEPS: readonly (readonly [where: RegExp, name: string])[] = [
   [/^(?:do_|sys_)?e?poll_(?:wait|schedule)|ep_poll|poll_schedule/, 'epoll_wait'],
   [/pipe_write|unix_stream_sendmsg|sock_alloc_send|tty_write|n_tty_write/, 'write'],
@@ -71,7 +71,7 @@ const SLEEPS: readonly (readonly [where: RegExp, name: string])[] = [
  * @param text - /proc/PID/task/TID/syscall
  * @param wchan - /proc/PID/task/TID/wchan
  * @param arch - of the machine
- * @returns undefined for a thread that runs, or whose call is not known
+ * @returns undefined if the thread is running or its call is unknown
  */
 export function systemCallOf(text: string, wchan: string, arch: string): SystemCall | undefined {
   const [number = '', ...args] = text.trim().split(' ')
@@ -85,7 +85,7 @@ export function systemCallOf(text: string, wchan: string, arch: string): SystemC
   return name === undefined || kind === undefined ? undefined : { name, kind, args: [] }
 }
 
-/** The descriptor that a call is about, where the kernel tells it. */
+/** The descriptor that a call uses, where the kernel shows it. */
 export function descriptorOfCall({ kind, args, name }: SystemCall): number | undefined {
   const hasOne = kind === 'read' || kind === 'write' || kind === 'connect' || name.startsWith('epoll')
   return hasOne && args[0] !== undefined ? Number(args[0]) : undefined

@@ -1,15 +1,15 @@
 import type { ProcFiles } from './proc-files.ts'
 
-/** What does not change while a process is looked at. */
+/** What stays the same while a process is observed. */
 export interface Target {
   readonly pid: number
   readonly name: string
   readonly command: string
   readonly user: number | undefined
-  /** A program of Node that still takes SIGUSR1 as the wish for its inspector. */
+  /** A Node process in which SIGUSR1 still starts the inspector. */
   readonly takesInspector: boolean
   readonly isNode: boolean
-  /** The most descriptors it may have; undefined: no limit, or not to be seen. */
+  /** The most descriptors it may have; undefined if there is no limit, or it cannot be read. */
   readonly mostDescriptors: number | undefined
   readonly children: readonly number[]
 }
@@ -37,7 +37,7 @@ export function targetOf(proc: ProcFiles, pid: number): Target | undefined {
   }
 }
 
-/** A process in a few words. */
+/** Describes a process in a few words. */
 export function nameOf(proc: ProcFiles, pid: number): string {
   const name = proc.text(`${pid}/comm`).trim()
   const state = /^State:\s*(\S)/m.exec(proc.text(`${pid}/status`))?.[1]

@@ -208,7 +208,7 @@ export function appendNow(file: string, text: string): void {
 function keepPrivate(fd: number): void {
   const stat = fstatSync(fd)
   const user = process.geteuid?.()
-  // A device, such as /dev/null, belongs to the system: its mode is nobody's to change.
+  // A device, such as /dev/null, belongs to the system, so its mode must not be changed.
   if (user === undefined || stat.isCharacterDevice()) return
   if (stat.uid !== user) throw new Error('the file belongs to another user')
   if (!stat.isFile()) return

@@ -22,11 +22,11 @@ interface Forced {
 const FORCED: Readonly<Record<string, Forced>> = {
   lazyConnect: {
     value: true,
-    why: 'the pool decides when to connect, and must hear of every error from the start',
+    why: 'the pool decides when to connect, and must see every error from the start',
   },
   retryStrategy: {
     value: null,
-    why: 'a client that reconnects by itself loses its WATCH or MULTI without a word; the pool replaces it instead',
+    why: 'a client that reconnects by itself loses its WATCH or MULTI silently; the pool replaces it instead',
   },
   reconnectOnError: { value: null, why: 'the pool replaces connections, they do not reconnect', usual: true },
   enableOfflineQueue: {
@@ -100,7 +100,8 @@ export function clientMaker<R extends RedisClient>(
   if (issues.length > 0) throw badOptions(issues)
   return (given?: Credentials) => {
     const { username, password } = given ?? NO_CREDENTIALS
-    const client = new Layered(forced, { username, password }, user, DEFAULTS)
+    // In one layer: ioredis takes three.
+    const client = new Layered({ ...forced, username, password }, user, DEFAULTS)
     ownOptions.set(
       client,
       password === undefined
@@ -137,7 +138,7 @@ function wrongTarget(given: unknown): string[] {
     const [, scheme] = /^\s*([a-z][\w+.-]*):\/\//i.exec(given) ?? []
     return scheme === undefined || /^rediss?$/i.test(scheme)
       ? []
-      : [`${scheme}:// is no scheme of Redis: a URL begins with redis:// or rediss://`]
+      : [`${scheme}:// is not a Redis scheme: a URL must begin with redis:// or rediss://`]
   }
   if (isRecord(given) && readField(given, 'isCluster', []) !== true) return []
   const hint = given instanceof URL ? ': pass url.href' : ''

@@ -6,34 +6,34 @@ import { isReplyError } from './error-replies.ts'
 
 /** What a new connection authenticates with. */
 export interface RedisCredentials {
-  /** Default: the one of the options, or the server's user `default`. */
+  /** Default: the user name in the options, or the server's user `default`. */
   readonly username?: string | undefined
   readonly password: string
-  /** When they end: milliseconds since 1970, or a date. Connections retire before that. */
+  /** When they expire: milliseconds since 1970, or a date. Connections retire before that. */
   readonly expiresAt?: number | Date | undefined
 }
 
-/** Gives the credentials of a new connection. The signal is aborted once no connection waits for them any more. */
+/** Returns the credentials of a new connection. The signal is aborted once no connection waits for them any more. */
 export type CredentialsFunction = (signal: AbortSignal) => RedisCredentials | Promise<RedisCredentials>
 
-/** The same with the time as a number. */
+/** The same, with the expiry as a number. */
 export interface Credentials {
   readonly username: string | undefined
   readonly password: string
   readonly expiresAt: number | undefined
 }
 
-/** Logins with different credentials for one connection. */
+/** How many logins with different credentials are tried for one connection. */
 const MOST_ATTEMPTS = 5
 
 interface Request {
   readonly answer: Promise<Credentials>
   readonly abort: AbortController
-  /** Connections that wait for the answer. */
+  /** How many connections wait for the answer. */
   waiting: number
 }
 
-/** Asks for the credentials of new connections. Those that are made at the same time share one answer. */
+/** Asks for the credentials of new connections. Connections created at the same time share one answer. */
 export class CredentialSource {
   readonly #ask: CredentialsFunction
   #current: Request | undefined
@@ -43,8 +43,9 @@ export class CredentialSource {
   }
 
   /**
-   * Opens a connection with the credentials that the function gives. If the server refuses them, they may have been
-   * changed since: asks again at once, and tries again if the answer is another one.
+   * Opens a connection with the credentials that the function returns. If the server refuses them, they may have
+   * changed in the meantime. Then the function is called again at once, and the login is tried again if the answer
+   * differs.
    */
   async open<R>(signal: AbortSignal, open: (credentials: Credentials) => Promise<R>): Promise<R> {
     let given = await this.#get(signal)
@@ -53,7 +54,7 @@ export class CredentialSource {
         return await open(given)
       } catch (error) {
         if (!areRefused(error) || signal.aborted || attempt === MOST_ATTEMPTS) throw error
-        // A call that began before the refusal may give the same.
+        // A call that began before the refusal may return the same credentials.
         this.#current = undefined
         const { username, password } = given
         given = await this.#get(signal)
@@ -62,7 +63,7 @@ export class CredentialSource {
     }
   }
 
-  /** @param signal - of the connection that is being made; it bounds the wait */
+  /** @param signal - of the connection that is being created; it ends the wait */
   async #get(signal: AbortSignal): Promise<Credentials> {
     signal.throwIfAborted()
     this.#current ??= this.#request()
@@ -86,7 +87,7 @@ export class CredentialSource {
     const abort = new AbortController()
     const answer = (async () => read(await this.#ask(abort.signal)))()
     const request = { answer, abort, waiting: 0 }
-    // A connection that is made after the answer asks anew.
+    // A connection created after the answer asks again.
     const settled = (): void => this.#end(request, undefined)
     answer.then(settled, settled)
     return request

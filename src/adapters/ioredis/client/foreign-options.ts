@@ -59,7 +59,7 @@ const LEADING = [
 export function foreignOptions(user: Readonly<Record<string, unknown>>): string[] {
   return Object.keys(user).flatMap(name => {
     const right = user[name] === undefined ? undefined : rightName(name)
-    return right === undefined ? [] : [`${name} is no option of ioredis: ${right}`]
+    return right === undefined ? [] : [`${name} is not an option of ioredis: ${right}`]
   })
 }
 
