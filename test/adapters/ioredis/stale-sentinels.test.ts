@@ -140,9 +140,15 @@ for (const { name, Client } of versions) {
       try {
         await run({ a: a.port, b: b.port, sentinels, pool, port, servers: [a, b] })
       } finally {
-        await pool.close()
+        await pool.close({ timeoutMillis: 1000 }).catch(() => {})
         await Promise.all([a, b, ...sentinels].map(one => one.stop()))
       }
+    }
+    /** It tells of a switch, and says nothing else of it. */
+    const lie = (sentinel: FakeSentinel | undefined, port: number, to?: string): void => {
+      const word = { ...sentinel?.word }
+      sentinel?.switchTo(port, to)
+      Object.assign(sentinel?.word ?? {}, word)
     }
     const listenedTo = (sentinels: readonly FakeSentinel[]): number =>
       sentinels.findIndex(({ listeners }) => listeners > 0)
@@ -249,12 +255,13 @@ for (const { name, Client } of versions) {
           )
           const stale = { port: replica.port, ...named, epoch: 100 }
           await withSentinels([stale, ...Array(others).fill({})], async ({ a, b, sentinels, pool, port }) => {
-            assert.equal(await port(), a)
+            const leadsTo = (wanted: number) => async () => (await port().catch(() => 0)) === wanted
+            await eventually(leadsTo(a))
             await pool.clear()
-            assert.equal(await port(), a)
+            await eventually(leadsTo(a))
             // Nor does it hide what comes next, by the numbers of the others.
             for (const sentinel of sentinels.slice(1)) sentinel.switchTo(b)
-            await eventually(async () => (await port()) === b)
+            await eventually(leadsTo(b))
           })
           await replica.stop()
         })
@@ -262,10 +269,10 @@ for (const { name, Client } of versions) {
     test('names what is no address: the others are asked', async () => {
       for (const wrong of [{ host: 'null', port: 0 }, { host: '' }, { port: Number.NaN }, { port: 70_000 }])
         await withSentinels([{ ...wrong, epoch: 9 }, {}], async ({ a, sentinels, pool, port }) => {
-          assert.equal(await port(), a)
+          await eventually(async () => (await port().catch(() => 0)) === a)
           await eventually(() => listenedTo(sentinels) === 1)
-          sentinels[1]?.switchTo(Number.NaN)
-          sentinels[1]?.switchTo(a, '')
+          lie(sentinels[1], Number.NaN)
+          lie(sentinels[1], a, '')
           assert.deepEqual([await port(), pool.stats().generation], [a, 0])
         })
     })
@@ -273,16 +280,12 @@ for (const { name, Client } of versions) {
     test('tells of a switch back that has not been: nobody is cut, and the old primary is not taken', async () => {
       await withSentinels([{}, {}, {}], async ({ a, b, sentinels, pool, port }) => {
         await port()
-        await eventually(() => listenedTo(sentinels) === 0)
+        await eventually(() => listenedTo(sentinels) >= 0)
         for (const sentinel of sentinels) sentinel.switchTo(b)
         await eventually(() => pool.stats().generation === 1)
         const kept = await pool.acquire()
-        await eventually(() => listenedTo(sentinels) === 0)
-        const first = sentinels[0] as FakeSentinel
-        const { word } = first
-        const right = { ...word }
-        first.switchTo(a)
-        Object.assign(word, right)
+        await eventually(() => listenedTo(sentinels) >= 0)
+        lie(sentinels[listenedTo(sentinels)], a)
         for (let round = 0; round < 3; round += 1) {
           await pool.destroy(await pool.acquire())
           assert.equal(await port(), b)
@@ -295,11 +298,11 @@ for (const { name, Client } of versions) {
     test('is all there is while the new primary cannot be reached: the old one is not taken again', async () => {
       await withSentinels([{}, {}, {}], async ({ pool, port, sentinels, servers }) => {
         await port()
-        await eventually(() => listenedTo(sentinels) === 0)
+        await eventually(() => listenedTo(sentinels) >= 0)
         const [old] = servers
         const before = old.accepted
         // Nobody listens there, and the others have not heard of it.
-        sentinels[0]?.switchTo(1)
+        sentinels[listenedTo(sentinels)]?.switchTo(1)
         await eventually(() => pool.stats().generation === 1)
         await assert.rejects(pool.acquire({ timeoutMillis: 2000 }) as Promise<unknown>)
         assert.equal(old.accepted, before)
