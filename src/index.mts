@@ -1,4 +1,6 @@
-/* The same for `import`: one implementation, so that classes and pools are shared with whoever calls `require`. */
+/*
+ * The entry point for `import`. It uses the same implementation as `require`, so that both share classes and pools.
+ */
 export { genericPool as default } from './generic-pool.ts'
 export type * from './index.ts'
 export { createPool, isPoolError, Lease, Pool, PoolError } from './index.ts'

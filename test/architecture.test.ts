@@ -24,6 +24,7 @@ const FLOORS: Readonly<Record<string, number>> = {
   'adapters/net': 9,
   'adapters/otel': 9,
   'adapters/prometheus': 9,
+  cli: 9,
   // What lies loose in `src`: the names of the package.
   '.': 9,
 }
@@ -61,6 +62,7 @@ const DOORS: Readonly<Record<string, readonly string[] | 'every file'>> = {
   'adapters/net': [],
   'adapters/otel': [],
   'adapters/prometheus': [],
+  cli: [],
   '.': [],
 }
 
@@ -75,7 +77,12 @@ const KEEPERS: Readonly<Record<string, readonly RegExp[]>> = {
   'node:tls': [/^adapters\//],
   '@opentelemetry/api': [/^adapters\/otel\//],
   'node:events': [/^runtime\/emitter\.ts$/],
-  'node:fs': [/^sockets\/conn-check\.ts$/, /^runtime\/log\/output\.ts$/, /^diagnostics\/unix-socket\.ts$/],
+  'node:fs': [
+    /^sockets\/conn-check\.ts$/,
+    /^runtime\/log\/output\.ts$/,
+    /^diagnostics\/unix-socket\.ts$/,
+    /^cli\/proc\/proc-files\.ts$/,
+  ],
   'node:http': [/^diagnostics\/(?:diagnostics-server|unix-socket)\.ts$/],
   'node:tty': [/^runtime\/log\/output\.ts$/],
 }

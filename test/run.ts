@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { readdirSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { BINARY_VARIABLE, ensureRedisBinary, MISSING_VARIABLE } from './support/redis-binary.ts'
@@ -40,6 +41,9 @@ const patience = process.env.LIFEGUARD_LONG ? 10 : 1
 const fileMillis = patience * 180_000
 const totalMillis = patience * 840_000
 
+// Node's own choice leaves one core free, and of two that is half; most tests wait most of the time. Long ones have theirs.
+const concurrency = process.env.LIFEGUARD_LONG ? 1 : Math.max(availableParallelism() - 1, 2)
+
 const { NODE_OPTIONS = '', LIFEGUARD_STALLS } = process.env
 const preload = pathToFileURL(join(import.meta.dirname, 'support', 'stalls.js')).href
 const stalls = LIFEGUARD_STALLS ? { NODE_OPTIONS: `${NODE_OPTIONS} --import ${preload}` } : {}
@@ -47,7 +51,14 @@ const stalls = LIFEGUARD_STALLS ? { NODE_OPTIONS: `${NODE_OPTIONS} --import ${pr
 const node = process.env.LIFEGUARD_NODE || process.execPath
 const child = spawn(
   node,
-  ['--test', '--test-reporter=spec', `--test-timeout=${fileMillis}`, ...flags, ...files],
+  [
+    '--test',
+    '--test-reporter=spec',
+    `--test-timeout=${fileMillis}`,
+    `--test-concurrency=${concurrency}`,
+    ...flags,
+    ...files,
+  ],
   {
     stdio: 'inherit',
     env: { ...process.env, ...outcome, ...stalls },

@@ -15,6 +15,7 @@ for (const count of workers.split(',')) {
     blocks: Number(blocks),
     blockMillis: Number(blockMillis),
     timeoutMillis: Number(timeoutMillis),
+    acquireTimeoutMillis: 2 * Number(timeoutMillis),
     workers: Number(count),
   })
   const failed = Object.values(failures).reduce((sum, each) => sum + each, 0)

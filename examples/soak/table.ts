@@ -67,7 +67,7 @@ const REASONS: Readonly<Record<string, string>> = {
   surplus: 'by resize()',
   drain: 'by close(), at the end',
   invalid: 'did not answer a PING',
-  dirty: 'came back with unanswered work',
+  dirty: 'was returned with unanswered work',
 }
 
 function whatUsersNoticed({ noticed }: Findings): Row[] {

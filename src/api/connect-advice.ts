@@ -4,11 +4,11 @@ const ADVICE: Readonly<Record<string, string>> = {
   ENOENT: 'There is no such socket: check that the server is up, and the path',
   ENOTFOUND: 'The host name is not known: check it, and the DNS',
   EAI_AGAIN: 'The host name could not be resolved: check the DNS',
-  EHOSTUNREACH: 'There is no way to the host: check the address, the network and the firewalls',
-  ENETUNREACH: 'There is no way to the network of the host: check the address, the network and the firewalls',
+  EHOSTUNREACH: 'The host cannot be reached: check the address, the network and the firewalls',
+  ENETUNREACH: 'The network of the host cannot be reached: check the address, the network and the firewalls',
   ETIMEDOUT: 'The host did not answer: check that it is up, the network and the firewalls',
   ECONNRESET:
-    'The server, or something on the way to it, took the connection and hung up: see its log, and its limits',
+    'The server, or something on the way to it, accepted the connection and closed it: see its log, and its limits',
   EMFILE: 'This process has too many open files: raise its limit, or look for a leak',
   EADDRNOTAVAIL:
     'This machine has no free local port: look for connections that are made and closed again and again',

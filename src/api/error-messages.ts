@@ -1,5 +1,6 @@
 import { adviceFor } from './connect-advice.ts'
 import { type AcquirePhase, messageOf, numbersOf, PoolError } from './errors.ts'
+import { isCausedByStalls, isNotableStall } from './stall-blame.ts'
 import type { PoolStats } from './stats.ts'
 import { inTheWay, nextStep } from './taken-places.ts'
 import { firstFew } from './wording.ts'
@@ -16,6 +17,14 @@ const of = (stats: PoolStats) => ({ pool: stats.name, stats })
 const heldBy = (holders: readonly string[] = []): string =>
   holders.length === 0 ? '' : ` Held, longest first: ${firstFew(holders, MOST_HOLDERS)}.`
 
+/** What is said of stalls, and where: first if they explain the wait, and last where something else does. */
+function stallIn(share: number, millis: number, otherwise: unknown): [first: string, last: string] {
+  if (!isNotableStall(share)) return ['', '']
+  const words = ` The event loop was blocked for ${Math.round(millis)} ms of that`
+  if (isCausedByStalls(share, otherwise !== undefined)) return [`${words}: look for blocking code first.`, '']
+  return ['', `${words.replace('that', 'the wait')}, too.`]
+}
+
 export function acquireTimeout(
   stats: PoolStats,
   phase: AcquirePhase,
@@ -25,17 +34,14 @@ export function acquireTimeout(
   holders?: readonly string[],
   silence?: string,
 ): PoolError {
-  const stalled =
-    stalledMillis > 0
-      ? ` The event loop stood still for ${Math.round(stalledMillis)} ms of that: look for blocking code first.`
-      : ''
+  const [stalledFirst, stalledLast] = stallIn(stalledMillis / waitedMillis, stalledMillis, cause ?? silence)
   const held = heldBy(holders)
   const silent = silence === undefined ? '' : ` ${silence}.`
   const why = cause === undefined ? '' : ` Last error while connecting: ${messageOf(cause)}.`
   return new PoolError(
     'POOL_ACQUIRE_TIMEOUT',
     `ResourceRequest timed out: pool '${stats.name}' had no connection within ${Math.round(waitedMillis)} ms, ` +
-      `phase ${phase} ${numbersOf(stats)}.${stalled}${why}${silent}${held} ${nextStep(stats, phase, cause)}.`,
+      `phase ${phase} ${numbersOf(stats)}.${stalledFirst}${why}${silent}${held} ${nextStep(stats, phase, cause)}.${stalledLast}`,
     {
       ...of(stats),
       phase,
@@ -72,7 +78,7 @@ export function shed(stats: PoolStats, waitedMillis: number, targetMillis: numbe
   return new PoolError(
     'POOL_SHED',
     `pool '${stats.name}' is overloaded and sheds load: this acquire had waited ${Math.round(waitedMillis)} ms, and ` +
-      `nobody has waited less than the target of ${targetMillis} ms for an interval ${numbersOf(stats)}. Tell the ` +
+      `no acquire has waited less than the target of ${targetMillis} ms for an interval ${numbersOf(stats)}. Tell the ` +
       'caller to come back later; send less, shorten the work done on a connection, or raise max if the server can take it',
     { ...of(stats), waitedMillis },
   )
@@ -188,11 +194,11 @@ export function leaseEnded(stats: PoolStats, what: string): PoolError {
 export function unsent(stats: PoolStats, bytes: number, why: string): PoolError {
   const what =
     bytes > 0
-      ? `with ${bytes} bytes that the server has not taken`
+      ? `with ${bytes} bytes that the server has not accepted`
       : 'while a stream was still being piped into it'
   return new PoolError(
     'POOL_UNSENT',
-    `a connection of pool '${stats.name}' came back ${what}: ${why} ${numbersOf(stats)}. The connection has been ` +
+    `a connection of pool '${stats.name}' was returned ${what}: ${why} ${numbersOf(stats)}. The connection has been ` +
       'destroyed, and what was not sent is lost. Await the end of a write or of a pipe, or the answer to it, before the ' +
       'loan ends; if the server is merely slow, raise resetTimeoutMillis',
     of(stats),
@@ -210,8 +216,8 @@ export function drainTimeout(
   return new PoolError(
     'POOL_DRAIN_TIMEOUT',
     `${what} of pool '${stats.name}' not done after ${millis} ms: ${stats.borrowed} connections were still lent and ` +
-      `${stats.pending} acquires waited ${numbersOf(stats)}.${heldBy(holders)} ${then} Have whoever holds one end its ` +
-      'loan first, or give it more time',
+      `${stats.pending} acquires waited ${numbersOf(stats)}.${heldBy(holders)} ${then} End these ` +
+      'loans first, or allow more time',
     { ...of(stats), holders },
   )
 }
@@ -243,18 +249,28 @@ export function connectTimeout(stats: PoolStats, millis: number, cause: unknown)
 export function stillDialing(stats: PoolStats, millis: number): PoolError {
   return new PoolError(
     'POOL_CONNECT_FAILED',
-    `pool '${stats.name}': a connect has been under way for ${Math.round(millis)} ms, and has neither succeeded nor failed ` +
-      `${numbersOf(stats)}. Does something take connections there and stay silent, or drop what is sent to it? With a ` +
+    `pool '${stats.name}': a connect has been in progress for ${Math.round(millis)} ms, and has neither succeeded nor failed ` +
+      `${numbersOf(stats)}. Does something accept connections there and stay silent, or drop packets? With a ` +
       'createTimeoutMillis below acquireTimeoutMillis the next one is tried in time',
     of(stats),
   )
 }
 
-export function stillborn(stats: PoolStats, detail: string): PoolError {
+/** What is known of a connection that ended before it had been of use. */
+interface EarlyEnd {
+  readonly detail: string
+  readonly ageMillis: number
+  readonly wasLent: boolean
+}
+
+export function endedEarly(stats: PoolStats, { detail, ageMillis, wasLent }: EarlyEnd): PoolError {
+  const when = wasLent
+    ? `ended in its first loan, ${Math.round(ageMillis)} ms after it was created and before it was of use`
+    : 'ended before it was lent'
   return new PoolError(
     'POOL_CONNECT_FAILED',
-    `pool '${stats.name}': a connection just made did not live to be lent: ${detail} ${numbersOf(stats)}. Does the ` +
-      'server, or a proxy in front of it, refuse this client after accepting it?',
+    `pool '${stats.name}': a new connection ${when}: ${detail} ${numbersOf(stats)}. The server, or a proxy in ` +
+      'front of it, may be refusing this client after accepting it',
     of(stats),
   )
 }
@@ -262,11 +278,11 @@ export function stillborn(stats: PoolStats, detail: string): PoolError {
 export function madeTwice(stats: PoolStats, resource: unknown): PoolError {
   const next =
     resource === undefined
-      ? 'It gave undefined: does it return the connection, or a promise of it?'
+      ? 'It returned undefined: make it return the connection, or a promise of it'
       : 'Two borrowers would share one connection; make a new one on every call'
   return new PoolError(
     'POOL_CONNECT_FAILED',
-    `pool '${stats.name}': factory.create gave a resource that the pool already holds ${numbersOf(stats)}. ${next}`,
+    `pool '${stats.name}': factory.create returned a resource that the pool already holds ${numbersOf(stats)}. ${next}`,
     of(stats),
   )
 }

@@ -41,7 +41,8 @@ export interface Factory<T> {
    * Is this an error of `create` or `prepare` that trying again will not fix, such as a wrong password or a database
    * that does not exist? Then callers fail at once, and the pool tries rarely, so that no account is locked. A string
    * says what to do about it, for the message. The pool itself recognises a bug in `create` (`TypeError`,
-   * `ReferenceError`), `POOL_BAD_OPTIONS`, and Node's errors for an invalid certificate.
+   * `ReferenceError`), `POOL_BAD_OPTIONS`, Node's errors for an invalid certificate, and what PostgreSQL, MySQL and
+   * MariaDB answer to a wrong password, user or database.
    */
   isPermanent?(error: unknown): boolean | string
   /** When the borrower last used the connection, by `performance.now()`. Not needed for connections with a socket. */
@@ -53,6 +54,11 @@ export interface Factory<T> {
   unsolicited?(resource: T): boolean
   /** The server's idle limit in milliseconds (0 for none), if it can be asked. Called once per generation. */
   serverIdleTimeout?(resource: T): Promise<number | undefined>
+  /**
+   * When a new connection stops being usable, as a time of day in milliseconds since 1970: the end of a token or of a
+   * certificate. The connection retires before that. Asked once, after `prepare`; `undefined`: it does not expire.
+   */
+  expiresAt?(resource: T): number | undefined
   /** Which server the connections lead to, for metrics, traces and channel messages. Read whenever it is needed. */
   readonly server?: ServerInfo | undefined
 }

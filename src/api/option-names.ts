@@ -101,12 +101,24 @@ export function sortNames(
 }
 
 export interface Quirk {
-  readonly name: 'max' | 'min'
+  readonly name: OptionName
   readonly issue: string
   readonly instead?: number
 }
 
-/** Bounds that are wrong, but occur in generic-pool's own test suite and do no harm there. */
+/** Its numbers that a service may have as text, out of its environment. */
+const NUMBERS = [
+  'maxWaitingClients',
+  'priorityRange',
+  'evictionRunIntervalMillis',
+  'numTestsPerEvictionRun',
+  'softIdleTimeoutMillis',
+  'idleTimeoutMillis',
+  'acquireTimeoutMillis',
+  'destroyTimeoutMillis',
+] as const
+
+/** Values that are wrong, but that generic-pool takes without harm: bounds of its own test suite, numbers as text. */
 export function genericPoolQuirks(input: Readonly<Record<string, unknown>>): Quirk[] {
   const found: Quirk[] = []
   for (const name of ['max', 'min'] as const) {
@@ -116,6 +128,14 @@ export function genericPoolQuirks(input: Readonly<Record<string, unknown>>): Qui
     const issue = `${name} must be ${OPTIONS[name].rule.want}, got ${show(value)}`
     const instead = Math.max(parsed, name === 'max' ? 1 : 0)
     found.push(Number.isNaN(parsed) ? { name, issue } : { name, issue, instead })
+  }
+  for (const name of NUMBERS) {
+    const value = input[name]
+    if (typeof value !== 'string' || !/^\s*-?\d+\s*$/.test(value)) continue
+    const { rule } = OPTIONS[name]
+    const instead = Number(value)
+    if (rule.ok(instead))
+      found.push({ name, issue: `${name} must be ${rule.want}, got ${show(value)}`, instead })
   }
   const { min, max } = input
   if (isNumber(min) && isNumber(max) && min > max && max >= 1) {

@@ -1,7 +1,7 @@
 import { messageOf } from './errors.ts'
 
 /*
- * Reads user input once. Whatever the input is, this can say in words what is wrong with it.
+ * Reads user input once. Any kind of input is accepted here, and what is wrong with it is described in words.
  */
 
 /** A user name and password in a URL. */

@@ -137,7 +137,7 @@ export function checkedBounds(
   }
   const { min = options.min, max = options.max, ...others } = given
   const issues = [...wrongWith('max', max), ...wrongWith('min', min)]
-  for (const name of Object.keys(others)) issues.push(`${name} is nothing that can be resized`)
+  for (const name of Object.keys(others)) issues.push(`${name} cannot be resized`)
   if (issues.length === 0 && min > max) issues.push(`min (${min}) must not be above max (${max})`)
   if (issues.length > 0) throw badOptions(issues, options.name, stats())
   return { min, max }

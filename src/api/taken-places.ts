@@ -12,7 +12,7 @@ const PLACES = [
   [
     'resetting',
     'being reset',
-    'See whether factory.reset is slow, or whether the server does not take what was written',
+    'See whether factory.reset is slow, or whether the server does not accept what was written',
   ],
   ['validating', 'being validated', 'See whether factory.validate is slow'],
   [
@@ -20,7 +20,7 @@ const PLACES = [
     'closing',
     'See whether factory.destroy is slow: a place is free when it has ended, or after destroyTimeoutMillis',
   ],
-  ['connecting', 'being made', 'See whether the server is slow to accept, or to log in'],
+  ['connecting', 'being created', 'See whether the server is slow to accept, or to log in'],
 ] as const satisfies readonly (readonly [keyof PoolStats, string, string])[]
 
 /** What occupies the places of the pool now, the most frequent first, and what to do about that. */
@@ -30,7 +30,7 @@ function taken(stats: PoolStats): { what: string; next: string } {
   const next = first?.[2] ?? 'See report()'
   if (found.length === 1 && first?.[0] === 'borrowed') return { what: 'All connections are lent', next }
   const list = found.map(([state, words]) => `${stats[state]} ${words}`).join(', ')
-  return { what: `What the pool has is not to be had now: ${list || 'nothing'}`, next }
+  return { what: `No connection is available now: ${list || 'there is none'}`, next }
 }
 
 /** What an acquire was waiting for, and what to do about it. */
@@ -42,7 +42,7 @@ export function nextStep(stats: PoolStats, phase: AcquirePhase, cause: unknown):
 
 /** Why an acquire that does not wait gets no connection. */
 export function inTheWay(stats: PoolStats, phase: AcquirePhase): string {
-  if (phase === 'connect') return 'No idle connection is at hand, and one would have to be made'
-  if (stats.idle > 0) return 'The idle connections at hand would have to be validated'
+  if (phase === 'connect') return 'There is no idle connection, and one would have to be created'
+  if (stats.idle > 0) return 'The idle connections would have to be validated first'
   return taken(stats).what
 }

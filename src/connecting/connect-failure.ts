@@ -1,5 +1,6 @@
 import { isPoolError } from '../api/errors.ts'
-import { runHook } from '../runtime/emitter.ts'
+import { askHook } from '../runtime/sync-hooks.ts'
+import { adviceForCode } from './permanent-codes.ts'
 
 /**
  * Why a connection could not be made, as far as it matters for the next try. `unreachable`: nobody accepted it, so a
@@ -19,18 +20,10 @@ const UNREACHABLE: ReadonlySet<unknown> = new Set([
   ...['ENOTFOUND', 'EAI_AGAIN', 'EADDRNOTAVAIL', 'EMFILE', 'ENFILE', undefined],
 ])
 
-/**
- * OpenSSL's errors about a certificate, under the names that Node gives them, and Node's own error about the host name.
- */
-const CERTIFICATE =
-  /^(?:ERR_TLS_CERT_ALTNAME_INVALID|HOSTNAME_MISMATCH|CERT_(?:NOT_YET_VALID|HAS_EXPIRED|CHAIN_TOO_LONG|REVOKED|UNTRUSTED|REJECTED|SIGNATURE_FAILURE)|(?:DEPTH_ZERO_)?SELF_SIGNED_CERT(?:_IN_CHAIN)?|UNABLE_TO_(?:GET_ISSUER_CERT(?:_LOCALLY)?|VERIFY_LEAF_SIGNATURE|DECODE_ISSUER_PUBLIC_KEY|DECRYPT_CERT_SIGNATURE|GET_CRL)|INVALID_(?:CA|PURPOSE)|PATH_LENGTH_EXCEEDED|ERROR_IN_CERT_NOT_(?:BEFORE|AFTER)_FIELD|CRL_(?:HAS_EXPIRED|NOT_YET_VALID|SIGNATURE_FAILURE))$/
-
 const ADVICE = {
-  bug: 'It looks like a bug in factory.create, which trying again does not mend: see the stack of the cause',
-  options: 'The function that makes the client gives what cannot be pooled: see the cause, and mend that',
-  certificate:
-    "The server's certificate does not fit: look at the host name or servername, at ca, and at its dates",
-  factory: 'Trying again does not mend it: look at the credentials and settings with which it connects',
+  bug: 'It looks like a bug in factory.create, which trying again does not fix: see the stack of the cause',
+  options: 'The function that creates the client returned something that cannot be pooled: see the cause',
+  factory: 'Trying again does not fix it: check the credentials and settings with which it connects',
 } as const
 
 /**
@@ -58,7 +51,7 @@ function permanentAdvice(
 ): string | undefined {
   let said: unknown
   try {
-    said = runHook(() => isPermanent?.(error))
+    said = askHook('isPermanent', () => isPermanent?.(error))
   } catch {
     // A classification that throws is ignored.
   }
@@ -66,7 +59,11 @@ function permanentAdvice(
   if (said === true) return ADVICE.factory
   if (isPoolError(error, 'POOL_BAD_OPTIONS')) return ADVICE.options
   if (isBug(error)) return ADVICE.bug
-  return causes(error).some(each => CERTIFICATE.test(String(codeOf(each)))) ? ADVICE.certificate : undefined
+  for (const each of causes(error)) {
+    const advice = adviceForCode(codeOf(each))
+    if (advice !== undefined) return advice
+  }
+  return undefined
 }
 
 /**

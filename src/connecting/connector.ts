@@ -1,4 +1,4 @@
-import { madeTwice, stillborn, stillDialing } from '../api/error-messages.ts'
+import { endedEarly, madeTwice, stillDialing } from '../api/error-messages.ts'
 import type { DestroyReason } from '../api/stats.ts'
 import { isNews, warn } from '../api/warnings.ts'
 import { retireTime } from '../connections/lifetime.ts'
@@ -12,6 +12,7 @@ import { closeSocket } from '../sockets/socket-state.ts'
 import { Breaker } from './breaker.ts'
 import { Capacity } from './capacity.ts'
 import { type ConnectFailure, connectFailure } from './connect-failure.ts'
+import { isEarlyDeath } from './early-death.ts'
 import { Engine } from './engine.ts'
 import type { PoolContext } from './pool-context.ts'
 
@@ -134,11 +135,9 @@ export class Connector<T> {
     slots.move(slot, 'closing')
     liveness.unwatch(slot)
     const now = clock.now()
-    if (this.breaker.isEarlyDeath(slot, { reason, detail }, now)) {
-      const failure = {
-        error: stillborn(this.#context.stats(), detail ?? reason),
-        kind: 'turned-away',
-      } as const
+    if (isEarlyDeath(slot, { reason, detail }, from, now, options)) {
+      const early = { detail: detail ?? reason, ageMillis: now - slot.createdAt, wasLent: slot.loan > 0 }
+      const failure = { error: endedEarly(this.#context.stats(), early), kind: 'turned-away' } as const
       this.#noteFailure(failure, this.breaker.diedEarly(failure, slot, now))
     }
     // Only after the breaker has been informed: connections that `lost` makes suspect may lead to new connects.
@@ -232,7 +231,7 @@ export class Connector<T> {
     if ((resource === undefined || resource === null) && isNews(`create of ${options.name}`)) {
       warn(
         'CREATE',
-        `factory.create of pool '${options.name}' gave ${resource}, and that is what the pool lends. Have it return the ` +
+        `factory.create of pool '${options.name}' returned ${resource}, and that is what the pool lends. Make it return the ` +
           'connection, or a promise of it',
       )
     }
@@ -243,7 +242,7 @@ export class Connector<T> {
     slot.idleSince = now
     slot.traffic.said(undefined, now)
     slot.spread = this.#context.random()
-    slot.retireAt = retireTime(now, options, this.#context.random)
+    slot.retireAt = Math.min(slot.retireAt, retireTime(now, options, this.#context.random))
     this.capacity.dropOvertaken(slot, now)
     this.breaker.connected(slot.startedAt)
     if (log.create.enabled) log.create('%s #%d: connected', options.name, slot.id)

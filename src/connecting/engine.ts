@@ -1,11 +1,16 @@
 import genericPool, { type Pool as GenericPool } from 'generic-pool'
 import type { CreateMessage } from '../api/channels.ts'
 import { connectTimeout, destroyTimeout, madeTwice } from '../api/error-messages.ts'
+import { PoolError } from '../api/errors.ts'
+import { show } from '../api/read-input.ts'
+import { badOptions } from '../api/resolve-options.ts'
+import { retireBeforeExpiry } from '../connections/lifetime.ts'
 import type { Slot } from '../connections/slot.ts'
 import { unlessAborted } from '../runtime/abort.ts'
 import { createChannel, endOperation, runOperation } from '../runtime/channels.ts'
 import { withoutSpans } from '../runtime/otel-context.ts'
 import { attempt } from '../runtime/time/attempt.ts'
+import { timeOfDay } from '../runtime/time/clock.ts'
 import type { PoolContext } from './pool-context.ts'
 
 /**
@@ -70,7 +75,9 @@ export class Engine<T> {
       ? { ...identity(), connection: slot.id, millis: undefined }
       : undefined
     const create = (signal: AbortSignal): T | Promise<T> =>
-      factory.prepare === undefined ? factory.create(signal) : this.#make(signal)
+      factory.prepare === undefined && factory.expiresAt === undefined
+        ? factory.create(signal)
+        : this.#make(slot, signal)
     const made = await attempt(
       signal =>
         message === undefined ? create(signal) : runOperation(createChannel, message, () => create(signal)),
@@ -95,15 +102,18 @@ export class Engine<T> {
     return slot
   }
 
-  /** Calls `create`, then `prepare`. If `prepare` fails or is too late, the connection is closed. */
-  async #make(signal: AbortSignal): Promise<T> {
-    const { factory } = this.#context
+  /** Calls `create`, then `prepare` and `expiresAt`. If one of those fails or is too late, the connection is closed. */
+  async #make(slot: Slot<T>, signal: AbortSignal): Promise<T> {
+    const { factory, clock, random } = this.#context
     const resource = await factory.create(signal)
     // It is too late: `attempt` passes this connection to `#createdLate`, which closes it.
     if (signal.aborted) return resource
     try {
       await unlessAborted(signal, Promise.resolve(factory.prepare?.(resource, signal)))
       if (signal.aborted) throw signal.reason
+      const expiresAt = factory.expiresAt?.(resource)
+      if (expiresAt !== undefined)
+        slot.retireAt = retireBeforeExpiry(clock.now(), millisLeft(expiresAt), random)
     } catch (error) {
       void this.discard(resource)
       throw error
@@ -124,4 +134,19 @@ export class Engine<T> {
     slot.closed ??= slot.failure === undefined ? this.discard(slot.resource as T) : Promise.resolve()
     return slot.closed
   }
+}
+
+/** For how long a new connection can be used. One that has expired already counts as a failure to connect. */
+function millisLeft(expiresAt: unknown): number {
+  if (typeof expiresAt !== 'number' || Number.isNaN(expiresAt)) {
+    throw badOptions([
+      `factory.expiresAt must give a time of day in milliseconds since 1970, got ${show(expiresAt)}`,
+    ])
+  }
+  const left = expiresAt - timeOfDay()
+  if (left > 0) return left
+  throw new PoolError(
+    'POOL_CONNECT_FAILED',
+    `a new connection had expired ${Math.round(-left)} ms before it could be lent: see factory.expiresAt`,
+  )
 }

@@ -41,3 +41,17 @@ export function mustValidate<T>(
 export function retireTime(now: number, options: ResolvedOptions, random: () => number): number {
   return now + options.maxLifetimeMillis * (1 - options.lifetimeJitter * random())
 }
+
+/** A connection retires this much of its time before it expires, and at most this many milliseconds. */
+const EXPIRY_SHARE = 0.1
+const MAX_EXPIRY_LEAD_MILLIS = 60_000
+
+/**
+ * When a new connection that expires is to be retired: before its end, and up to as much earlier again, so that
+ * connections made together do not end together.
+ *
+ * @param left - for how many milliseconds it can be used
+ */
+export function retireBeforeExpiry(now: number, left: number, random: () => number): number {
+  return now + left - Math.min(left * EXPIRY_SHARE, MAX_EXPIRY_LEAD_MILLIS) * (1 + random())
+}

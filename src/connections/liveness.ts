@@ -3,7 +3,8 @@ import { messageOf } from '../api/errors.ts'
 import type { Factory } from '../api/factory.ts'
 import type { ResolvedOptions } from '../api/resolve-options.ts'
 import type { DestroyReason, PoolStats, SlotState } from '../api/stats.ts'
-import { type PoolEmitter, runHook } from '../runtime/emitter.ts'
+import type { PoolEmitter } from '../runtime/emitter.ts'
+import { askHook } from '../runtime/sync-hooks.ts'
 import type { Clock } from '../runtime/time/clock.ts'
 import { checkSocket, type SocketCheck } from '../sockets/conn-check.ts'
 import { type PollPhase, pollPhaseOf } from '../sockets/poll-phase.ts'
@@ -15,12 +16,12 @@ import type { Fault, Slot } from './slot.ts'
 import { Suspicion } from './suspicion.ts'
 
 const FAULTS: Readonly<Record<Exclude<SocketCheck, 'healthy' | 'unknown'>, Fault>> = {
-  fin: { reason: 'half-closed', detail: 'the server had closed its side, found by a look at the kernel' },
-  reset: { reason: 'broken', detail: 'the server had reset it, found by a look at the kernel' },
+  fin: { reason: 'half-closed', detail: 'the server had closed its side, found by a check of the kernel' },
+  reset: { reason: 'broken', detail: 'the server had reset it, found by a check of the kernel' },
   data: {
     reason: 'dirty',
     left: 'unread',
-    detail: 'the server had spoken while it was idle, found by a look at the kernel',
+    detail: 'the server had sent data while it was idle, found by a check of the kernel',
   },
 }
 const FOUND_CLOSED: Fault = { reason: 'half-closed', detail: 'its socket was found closed' }
@@ -114,12 +115,12 @@ export class Liveness<T> {
     if (!this.#isOn) return undefined
     const resource = slot.resource as T
     try {
-      const socket = runHook(() => this.#factory.socket?.(resource)) ?? undefined
+      const socket = askHook('socket', () => this.#factory.socket?.(resource)) ?? undefined
       if (socket === undefined) return undefined
       if (typeof socket.on !== 'function' || typeof socket.readable !== 'boolean')
-        throw new TypeError('what factory.socket gave is no socket, and no other Duplex either')
+        throw new TypeError('factory.socket returned neither a socket nor another Duplex stream')
       const lentRaw = (socket as unknown) === resource
-      const unsolicited = runHook(() => this.#factory.unsolicited?.(resource)) === true
+      const unsolicited = askHook('unsolicited', () => this.#factory.unsolicited?.(resource)) === true
       // An adapter with handles finishes its handshake first, so the server does not send a greeting after that.
       const greets = handlesOf(this.#factory) === undefined
       const watch = new SocketWatch(socket, { lentRaw, unsolicited, greets }, this.#watcher(slot, onFault))

@@ -90,7 +90,7 @@ export class Slot<T> {
    * good.
    */
   isDoubtful = false
-  /** When its lifetime ends, in milliseconds of the pool's clock. */
+  /** When its lifetime ends, or shortly before it expires; in milliseconds of the pool's clock. */
   retireAt = Number.POSITIVE_INFINITY
   /** The neighbours in the list of idle slots. */
   previous: Slot<T> | undefined = undefined

@@ -1,19 +1,19 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { messageOf } from '../api/errors.ts'
+import { badOptions } from '../api/resolve-options.ts'
 import { healthOf } from './health.ts'
 import { reportHandler } from './http-handler.ts'
 import { CONTENT_TYPE, exposition, families } from './metrics/exposition.ts'
+import { type Handler, withUnreadLimit } from './unread-limit.ts'
 
 /** What `diagnosticsHandler` answers, and to whom. */
 export interface DiagnosticsHandlerOptions {
   /** Clients must send `Authorization: Bearer <token>`. Default: no token is needed. */
-  readonly token?: string | undefined
+  readonly token?: string
   /** `/healthz` answers 503 once an acquire has waited this long for a connection. Milliseconds. Default: never. */
   readonly maxWaitMillis?: number | undefined
 }
-
-export type Handler = (request: IncomingMessage, response: ServerResponse) => void
 
 /**
  * Returns a handler for `node:http`, with or without a framework. It answers GET requests only:
@@ -22,10 +22,20 @@ export type Handler = (request: IncomingMessage, response: ServerResponse) => vo
  * - `/healthz`: JSON, with status 200 if all pools are healthy, otherwise 503;
  * - `/report`: the reports of all pools as text or JSON, see {@link reportHandler}.
  *
- * Reports contain call stacks and addresses: mount it where only operators can reach it, or set a token.
+ * Reports contain call stacks and addresses: mount it where only operators can reach it, or set a token. At most eight
+ * clients each may take up to ten seconds to read metrics and reports. Others get 503 meanwhile.
+ *
+ * @throws PoolError `POOL_BAD_OPTIONS`
  */
 export function diagnosticsHandler(options: DiagnosticsHandlerOptions = {}): Handler {
-  const report = reportHandler()
+  const issue = wrongToken(options)
+  if (issue !== undefined) throw badOptions([issue])
+  const handlers: Handlers = {
+    '/metrics': withUnreadLimit(answerMetrics),
+    // Without a limit: a slow reader elsewhere must not make the process look ill. The answer is small.
+    '/healthz': (_, response) => answerHealth(response, options),
+    '/report': reportHandler(),
+  }
   const isAllowed = options.token === undefined ? () => true : tokenCheck(options.token)
   return (request, response) => {
     try {
@@ -35,7 +45,7 @@ export function diagnosticsHandler(options: DiagnosticsHandlerOptions = {}): Han
         })
       else if (request.method !== 'GET')
         send(response, 405, TEXT, 'Only GET is answered here.\n', { allow: 'GET' })
-      else route(request, response, report, options)
+      else route(request, response, handlers)
     } catch (error) {
       if (response.headersSent) response.destroy()
       else send(response, 500, TEXT, `${messageOf(error)}\n`)
@@ -46,19 +56,22 @@ export function diagnosticsHandler(options: DiagnosticsHandlerOptions = {}): Han
 const TEXT = 'text/plain; charset=utf-8'
 const JSON_TYPE = 'application/json; charset=utf-8'
 
-function route(
-  request: IncomingMessage,
+type Handlers = Readonly<Record<'/metrics' | '/healthz' | '/report', Handler>>
+
+function route(request: IncomingMessage, response: ServerResponse, handlers: Handlers): void {
+  const [path = ''] = (request.url ?? '').split('?', 1)
+  if (Object.hasOwn(handlers, path)) handlers[path as keyof Handlers](request, response)
+  else send(response, 404, TEXT, 'There are /metrics, /healthz and /report.\n')
+}
+
+const answerMetrics: Handler = (_, response) => send(response, 200, CONTENT_TYPE, exposition(families()))
+
+function answerHealth(
   response: ServerResponse,
-  report: Handler,
   { maxWaitMillis = Number.POSITIVE_INFINITY }: DiagnosticsHandlerOptions,
 ): void {
-  const [path] = (request.url ?? '').split('?', 1)
-  if (path === '/metrics') send(response, 200, CONTENT_TYPE, exposition(families()))
-  else if (path === '/healthz') {
-    const health = healthOf(maxWaitMillis)
-    send(response, health.ok ? 200 : 503, JSON_TYPE, `${JSON.stringify(health, null, 2)}\n`)
-  } else if (path === '/report') report(request, response)
-  else send(response, 404, TEXT, 'There are /metrics, /healthz and /report.\n')
+  const health = healthOf(maxWaitMillis)
+  send(response, health.ok ? 200 : 503, JSON_TYPE, `${JSON.stringify(health, null, 2)}\n`)
 }
 
 function send(
@@ -81,4 +94,16 @@ function tokenCheck(token: string): (request: IncomingMessage) => boolean {
   const digest = (text: string): Buffer => createHash('sha256').update(text).digest()
   const wanted = digest(`Bearer ${token}`)
   return ({ headers }) => timingSafeEqual(digest(headers.authorization ?? ''), wanted)
+}
+
+/** What is wrong with a token. Whoever asks for one, and has none in his environment, must not be open to everybody. */
+export function wrongToken(options: { readonly token?: string | undefined }): string | undefined {
+  const { token } = options
+  if (token === undefined)
+    return Object.hasOwn(options, 'token')
+      ? 'token is undefined: is its environment variable set? Leave the option out if no token is wanted'
+      : undefined
+  if (typeof token !== 'string' || !/^[!-~]+$/.test(token))
+    return 'token must be a text of printable ASCII characters without spaces, as it is sent in a header'
+  return undefined
 }

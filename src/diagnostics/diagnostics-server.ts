@@ -2,8 +2,9 @@ import { createServer, type IncomingMessage, type Server } from 'node:http'
 import { show } from '../api/read-input.ts'
 import { badOptions } from '../api/resolve-options.ts'
 import { outsideContext } from '../runtime/async-context.ts'
-import { type DiagnosticsHandlerOptions, diagnosticsHandler, type Handler } from './diagnostics-handler.ts'
+import { type DiagnosticsHandlerOptions, diagnosticsHandler, wrongToken } from './diagnostics-handler.ts'
 import { defaultSocketPath, makePrivate, removeAtExit, removeStaleSocket } from './unix-socket.ts'
+import type { Handler } from './unread-limit.ts'
 
 /** Where the server of {@link serveDiagnostics} listens, and to whom it answers. */
 export interface DiagnosticsServerOptions extends DiagnosticsHandlerOptions {
@@ -51,8 +52,7 @@ export async function serveDiagnostics(options: DiagnosticsServerOptions = {}): 
     let forget: () => void = () => {}
     if (port === undefined) {
       await removeStaleSocket(path)
-      await listening(server, { path })
-      makePrivate(path)
+      await listening(server, { path }, () => makePrivate(path))
       forget = removeAtExit(path)
     } else await listening(server, { port, host })
     const close = (): Promise<void> =>
@@ -65,7 +65,8 @@ export async function serveDiagnostics(options: DiagnosticsServerOptions = {}): 
   })
 }
 
-function wrongWith({ path, port, host, token }: DiagnosticsServerOptions): string[] {
+function wrongWith(options: DiagnosticsServerOptions): string[] {
+  const { path, port, host, token } = options
   const issues: string[] = []
   if (path !== undefined && (typeof path !== 'string' || path === ''))
     issues.push(`path must be the path of a Unix socket, got ${show(path)}`)
@@ -74,8 +75,8 @@ function wrongWith({ path, port, host, token }: DiagnosticsServerOptions): strin
   if (path !== undefined && port !== undefined) issues.push('path and port exclude each other')
   if (host !== undefined && port === undefined) issues.push('host needs a port')
   if (host !== undefined && typeof host !== 'string') issues.push(`host must be a text, got ${show(host)}`)
-  if (token !== undefined && (typeof token !== 'string' || token === ''))
-    issues.push('token must be a text that is not empty')
+  const issue = wrongToken(options)
+  if (issue !== undefined) issues.push(issue)
   if (port !== undefined && token === undefined && !LOOPBACK.test(host ?? '127.0.0.1'))
     issues.push(
       `host ${show(host)} can be reached from other machines: give a token, or listen on 127.0.0.1 or a Unix socket`,
@@ -96,15 +97,31 @@ function localOnly(handler: Handler): Handler {
   }
 }
 
-function listening(server: Server, where: { path: string } | { port: number; host: string }): Promise<void> {
+/** @param onBound - called before the first client can be accepted */
+function listening(
+  server: Server,
+  where: { path: string } | { port: number; host: string },
+  onBound: () => void = () => {},
+): Promise<void> {
   return new Promise((resolve, reject) => {
+    const bound = (): void => {
+      try {
+        onBound()
+      } catch (error) {
+        server.close()
+        reject(error)
+      }
+    }
     server.once('error', reject)
     server.listen(where, () => {
       server.off('error', reject)
       // A listening server can still emit errors, such as EMFILE on accept. They must not end the process.
       server.on('error', () => {})
+      // In a cluster, it is bound only by now.
+      bound()
       resolve()
     })
+    if (server.listening) bound()
   })
 }
 

@@ -1,3 +1,4 @@
+import { isCausedByStalls } from '../api/stall-blame.ts'
 import { firstFew } from '../api/wording.ts'
 import { callSite } from './call-sites.ts'
 import type { LeaseReport, PoolReport } from './pool-report.ts'
@@ -13,10 +14,11 @@ const RECENT_MILLIS = 600_000
  * report, with the numbers that show it, and nothing beyond that.
  */
 export function findingsIn(report: PoolReport): string[] {
+  const server = [...unreachable(report), ...silent(report)]
+  const [first, last] = loop(report, server.length > 0)
   return [
-    ...loop(report),
-    ...unreachable(report),
-    ...silent(report),
+    ...first,
+    ...server,
     ...forgotten(report),
     ...nested(report),
     ...full(report),
@@ -24,28 +26,43 @@ export function findingsIn(report: PoolReport): string[] {
     ...closedByServer(report),
     ...unread(report),
     ...overloaded(report),
+    ...last,
   ]
 }
 
-function loop({ stalls }: PoolReport): string[] {
+/** What is said of stalls, and where: first if all else may follow from them, and last where something else explains it. */
+function loop({ stalls, waiters }: PoolReport, isExplained: boolean): [first: string[], last: string[]] {
   const recent = stalls.filter(stall => stall.agoMillis < MINUTE_MILLIS)
   const sum = recent.reduce((total, { millis }) => total + millis, 0)
-  if (sum < MUCH_STALL_MILLIS) return []
+  if (sum < MUCH_STALL_MILLIS) return [[], []]
   const longest = Math.max(...recent.map(stall => stall.millis))
-  return [
-    `The event loop stood still for ${ms(sum)} of the last minute (${ms(longest)} at the longest): blocking code, or a ` +
-      'process without CPU. All else in here may follow from that; find the code with a CPU profile.',
-  ]
+  const waited = Math.max(...waiters.map(waiter => waiter.waitedMillis))
+  const within = stalls.reduce((total, { agoMillis, millis }) => {
+    return total + Math.max(Math.min(millis, waited - agoMillis), 0)
+  }, 0)
+  const isCause = waiters.length === 0 ? !isExplained : isCausedByStalls(within / waited, isExplained)
+  const words = `The event loop was blocked for ${ms(sum)} of the last minute (${ms(longest)} at the longest)`
+  return isCause
+    ? [
+        [
+          `${words}: blocking code, or a process without CPU. Everything else in this report may follow from it; find the ` +
+            'code with a CPU profile.',
+        ],
+        [],
+      ]
+    : [[], [`${words}, which does not explain the findings above.`]]
 }
 
 function unreachable({ connecting, stats }: PoolReport): string[] {
   const slow = stats.connecting > 0 && stats.pending > 0 && stats.borrowed === 0 && connecting.failures === 0
   if (slow)
-    return [`${stats.pending} wait for connections that are being made: the server is slow to answer.`]
+    return [
+      `${stats.pending} acquires wait for connections that are being created: the server is slow to answer.`,
+    ]
   if (connecting.failures === 0) return []
   return [
     `Connecting fails, ${connecting.failures} times in a row: ${connecting.lastError}. Callers cannot do anything ` +
-      'about it; look at the server and the way to it.',
+      'about it: check the server and the network.',
   ]
 }
 
@@ -57,7 +74,7 @@ const QUIET_MILLIS = 1000
 
 function silent({ leases }: PoolReport): string[] {
   const found = silenceAmong(leases)
-  return found === undefined ? [] : [`${found}. Look at the server, and the way to it; see stuckMillis.`]
+  return found === undefined ? [] : [`${found}. Check the server and the network, and see stuckMillis.`]
 }
 
 /** The sentence for a pool where most lent connections wait for an answer and no data arrives. */
@@ -68,7 +85,7 @@ export function silenceAmong(leases: readonly LeaseReport[]): string | undefined
   return (
     `The server is silent: ${waiting.length} of the ${leases.length} lent connections wait for an answer, the longest ` +
     `(${longest.command ?? 'a command'} on #${longest.connection}) for ${ms(longest.quietMillis ?? 0)} without a byte. ` +
-    'Commands that wait for others, as BLPOP does, look the same'
+    'Commands that wait on purpose, such as BLPOP, look the same'
   )
 }
 
@@ -87,8 +104,8 @@ function nested({ leases, waiters }: PoolReport): string[] {
   const waiting = waiters.filter(waiter => waiter.nestedUnder?.some(isSure))
   if (waiting.length === 0) return []
   return [
-    `${waiting.length} of ${waiters.length} who wait hold a connection already (${leases.length} leases): whoever ` +
-      'takes a second connection while holding a first can deadlock the pool.',
+    `${waiting.length} of ${waiters.length} waiting acquires are made while a connection is held (${leases.length} ` +
+      'leases): taking a second connection while holding a first can deadlock the pool.',
   ]
 }
 
@@ -97,10 +114,10 @@ function full({ leases, stats }: PoolReport): string[] {
   const silent = leases.filter(lease => lease.busy === false)
   const hint =
     silent.length * 2 > leases.length
-      ? ` ${silent.length} of them have no command under way: their holders do something else meanwhile.`
+      ? ` ${silent.length} of them have no command in progress: their holders are doing something else.`
       : ''
   return [
-    `All ${stats.max} connections are lent, and ${stats.pending} wait. Longest held: ${list(leases)}.${hint}`,
+    `All ${stats.max} connections are lent, and ${stats.pending} acquires wait. Longest held: ${list(leases)}.${hint}`,
   ]
 }
 
@@ -110,8 +127,8 @@ function halfClosed({ connections, stats }: PoolReport): string[] {
   const found: string[] = []
   if (closed.length > 0) {
     found.push(
-      `${closed.length} sockets are in CLOSE_WAIT: the server has closed them, and this process has not yet. That it ` +
-        'stays so means that the event loop does not get to it.',
+      `${closed.length} sockets are in CLOSE_WAIT: the server has closed them, and this process has not yet. If this ` +
+        'lasts, the event loop does not get to them.',
     )
   }
   if (unread.length > 0) found.push(`${unread.length} idle connections have bytes that nobody has read.`)
@@ -130,7 +147,7 @@ function closedByServer({ troubles, stats }: PoolReport): string[] {
   const { limitMillis } = stats.serverTimeout
   const limit = limitMillis === undefined ? '' : ` Its idle limit seems to be ${ms(limitMillis)}.`
   return [
-    `The server, or something on the way to it, has closed ${times} connections of late; each was noticed, closed here, ` +
+    `The server, or something on the way to it, has closed ${times} connections lately. Each was noticed, closed here ` +
       `too, and not lent.${limit} Compare its idle timeout, and those of proxies, with idleTimeoutMillis.`,
   ]
 }
@@ -140,8 +157,7 @@ function unread({ stats }: PoolReport): string[] {
   if (dropped === 0) return []
   return [
     `${dropped} lines of the library's own log have been dropped so far, and ${waiting} wait: nobody reads stderr, or not ` +
-      'fast enough. It is harmless here; a logger that waits for its reader hangs there, and one that does not keeps ' +
-      'every line in memory.',
+      'fast enough. The pool is not affected, but another logger may block on stderr, or keep every line in memory.',
   ]
 }
 

@@ -1,18 +1,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { messageOf } from '../api/errors.ts'
-import { systemClock } from '../runtime/time/clock.ts'
 import { allReports, reportAll } from './all-reports.ts'
+import { withUnreadLimit } from './unread-limit.ts'
 
 /** Which pools `reportHandler` reports on. */
 export interface ReportHandlerOptions {
   /** The name of a pool. Default: all pools of the process, or the one named by `?pool=`. */
   pool?: string
 }
-
-/** At most this many responses wait for slow clients. Further requests are answered with 503. */
-const MOST_UNREAD = 8
-/** A client that has not read its response after this time is disconnected. Milliseconds. */
-const READ_MILLIS = 10_000
 
 /**
  * Returns a handler for `node:http`, with or without a framework, for a separate port or Unix socket. It answers GET
@@ -25,25 +20,14 @@ const READ_MILLIS = 10_000
 export function reportHandler(
   options: ReportHandlerOptions = {},
 ): (request: IncomingMessage, response: ServerResponse) => void {
-  let unread = 0
-  return (request, response) => {
-    if (unread >= MOST_UNREAD) {
-      response.writeHead(503, { 'retry-after': '1', 'content-length': 0 }).end()
-      return
-    }
-    unread += 1
-    const limit = systemClock.after(READ_MILLIS, () => response.destroy())
-    response.once('close', () => {
-      unread -= 1
-      limit.cancel()
-    })
+  return withUnreadLimit((request, response) => {
     try {
       answer(request, response, options.pool)
     } catch (error) {
       if (!response.headersSent) response.writeHead(500, { 'content-type': 'text/plain; charset=utf-8' })
       response.end(`${messageOf(error)}\n`)
     }
-  }
+  })
 }
 
 function answer(request: IncomingMessage, response: ServerResponse, only: string | undefined): void {

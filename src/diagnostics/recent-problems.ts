@@ -64,7 +64,7 @@ function inWords(event: string, detail: unknown): string | undefined {
       return leakInWords(detail as PoolEvents<unknown>['leak'][0])
     case 'shed':
       return (detail as PoolEvents<unknown>['shed'][0]).estimatedMillis === undefined
-        ? 'a waiter was sent away, as load was shed'
+        ? 'a waiter was rejected to shed load'
         : 'an acquire was refused early: its deadline would have come first'
     case 'breaker':
       return `the breaker went ${(detail as PoolEvents<unknown>['breaker'][0]).state}`

@@ -18,7 +18,8 @@ export function installReportSignal(
   signal: NodeJS.Signals = 'SIGUSR2',
   options: ReportSignalOptions = {},
 ): () => void {
-  if (!Object.hasOwn(constants.signals, signal)) throw new TypeError(`${signal} is no signal of this system`)
+  if (!Object.hasOwn(constants.signals, signal))
+    throw new TypeError(`${signal} is not a signal of this system`)
   if (signal === 'SIGUSR1') throw new TypeError("SIGUSR1 starts Node's debugger: use another signal")
   const { file } = options
   if (file !== undefined && (typeof file !== 'string' || file === '')) {

@@ -8,6 +8,10 @@ const MOST_LINES = 1000
 const MOST_STALLS = 8
 /** Sentences are wrapped at this column. */
 const WIDTH = 112
+/** Control characters, but for those that lay the report out. */
+const CONTROL = /[^\P{Cc}\n\t]/gu
+const escaped = (character: string): string =>
+  character === '\r' ? '\\r' : `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`
 const ms = (millis: number): string => `${Math.round(millis)} ms`
 /** Short times get two significant digits. */
 const fine = (millis: number): string => (millis >= 10 ? ms(millis) : `${Number(millis.toPrecision(2))} ms`)
@@ -21,13 +25,13 @@ export function inText(report: PoolReport): string {
   const lines = [
     `pool '${stats.name}' is ${stats.state} ${numbersOf(stats)}`,
     `  so far: ${totals.acquired} acquires, ${totals.timeouts} timed out, ${totals.shed} shed, ${totals.created} ` +
-      `connections made, ${totals.createErrors} failed, ${totals.destroyed} closed; generation ${stats.generation}`,
+      `connections created, ${totals.createErrors} failed, ${totals.destroyed} closed; generation ${stats.generation}`,
   ]
   lines.push(...timesInWords(stats))
-  section(lines, 'what it looks like', report.findings, inParagraph)
+  section(lines, 'findings', report.findings, inParagraph)
   if (stalls.count > 0) {
     lines.push(
-      `  the event loop stood still ${stalls.count} times, ${ms(stalls.totalMillis)} in all, ` +
+      `  the event loop was blocked ${stalls.count} times, ${ms(stalls.totalMillis)} in all, ` +
         `${ms(stalls.longestMillis)} at the longest`,
     )
   }
@@ -45,7 +49,7 @@ export function inText(report: PoolReport): string {
         ? ''
         : lease.busy
           ? `, at work${lease.command === undefined ? '' : ` (${lease.command})`}`
-          : ', nothing under way'
+          : ', nothing in progress'
     const suspect = lease.suspect ? ', looks FORGOTTEN' : ''
     return `#${lease.connection} held for ${ms(lease.heldMillis)}, loan ${lease.loan}${used}${work}${suspect}${origin(lease)}`
   })
@@ -56,7 +60,8 @@ export function inText(report: PoolReport): string {
   })
   section(lines, 'connections', report.connections, connectionLine)
   section(lines, 'lately, newest first', lately(report), ({ what, agoMillis }) => `${ago(agoMillis)}${what}`)
-  return lines.join('\n')
+  // What a server says in its errors must not reach an operator's terminal as a command.
+  return lines.join('\n').replaceAll(CONTROL, escaped)
 }
 
 /** How long acquires, loans and creates took, if there were any, and the highest numbers of loans and waiters. */
@@ -69,7 +74,7 @@ function timesInWords({ times, peaks, oldestWaitMillis }: PoolReport['stats']): 
   const facts = lines.filter(([, { count }]) => count > 0).map(([what, each]) => `  ${what} ${spread(each)}`)
   if (peaks.borrowed > 0)
     facts.push(`  at most ${peaks.borrowed} were lent at a time, and ${peaks.pending} acquires waited`)
-  if (oldestWaitMillis > 0) facts.push(`  whoever waits longest has waited for ${ms(oldestWaitMillis)}`)
+  if (oldestWaitMillis > 0) facts.push(`  the longest wait at the moment is ${ms(oldestWaitMillis)}`)
   return facts
 }
 
@@ -96,7 +101,7 @@ function lately({ troubles, stalls }: PoolReport): { what: string; agoMillis: nu
     })),
     ...stalls.slice(-MOST_STALLS).map(({ agoMillis, millis }) => ({
       agoMillis,
-      what: `: the event loop stood still for ${ms(millis)}`,
+      what: `: the event loop was blocked for ${ms(millis)}`,
     })),
   ].sort((a, b) => a.agoMillis - b.agoMillis)
 }
@@ -106,18 +111,20 @@ function ago(millis: number): string {
   return millis < 600_000 ? `${Math.round(millis / 1000)} s ago` : `${Math.round(millis / 60_000)} min ago`
 }
 
-/** Wraps sentences at spaces and indents the continuation lines. */
+/** Wraps sentences at spaces and indents the continuation lines. Errors of servers may be megabytes long. */
 function inParagraph(text: string): string {
-  let line = ''
   const lines: string[] = []
-  for (const word of text.split(' ')) {
-    if (line !== '' && line.length + word.length >= WIDTH) {
-      lines.push(line)
-      line = ''
-    }
-    line = line === '' ? word : `${line} ${word}`
+  let from = 0
+  while (text.length - from > WIDTH) {
+    let end = text.lastIndexOf(' ', from + WIDTH)
+    // A word that is longer than a line stays whole.
+    if (end <= from) end = text.indexOf(' ', from + WIDTH)
+    if (end === -1) break
+    lines.push(text.slice(from, end))
+    from = end + 1
   }
-  return [...lines, line].join('\n      ')
+  lines.push(text.slice(from))
+  return lines.join('\n      ')
 }
 
 function connectionLine(connection: ConnectionReport): string {

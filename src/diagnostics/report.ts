@@ -2,7 +2,7 @@ import { messageOf } from '../api/errors.ts'
 import type { ResolvedOptions } from '../api/resolve-options.ts'
 import type { Slot } from '../connections/slot.ts'
 import type { Waiter } from '../queue/waiter.ts'
-import { runHook } from '../runtime/emitter.ts'
+import { askHook } from '../runtime/sync-hooks.ts'
 import { describeSocket } from '../sockets/socket-state.ts'
 import { type TcpSocket, tcpSockets } from '../sockets/tcp-table.ts'
 import { nestedUnder, whereTaken } from './call-sites.ts'
@@ -98,7 +98,7 @@ function work<T>(
 ): { busy?: boolean; command?: string } {
   if (busy === undefined) return {}
   try {
-    const answer = runHook(() => busy(resource))
+    const answer = askHook('busy', () => busy(resource))
     return typeof answer === 'string' && answer !== ''
       ? { busy: true, command: answer }
       : { busy: Boolean(answer) }

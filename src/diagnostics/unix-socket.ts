@@ -15,7 +15,7 @@ export const defaultSocketPath = (): string => join(tmpdir(), `lifeguard-pool-${
 export async function removeStaleSocket(path: string): Promise<void> {
   const found = lstatSync(path, { throwIfNoEntry: false })
   if (found === undefined) return
-  if (!found.isSocket()) throw new Error(`${path} is there, and is no socket: choose another path`)
+  if (!found.isSocket()) throw new Error(`${path} exists and is not a socket: choose another path`)
   if (await isAnswered(path)) throw new Error(`${path} is in use by another process: choose another path`)
   // Another process may have put its own socket there meanwhile: remove only the file that was checked.
   if (lstatSync(path, { throwIfNoEntry: false })?.ino === found.ino) rmSync(path, { force: true })
@@ -34,7 +34,10 @@ export function removeAtExit(path: string): () => void {
 /** Lets only the owner of the socket connect. */
 export const makePrivate = (path: string): void => chmodSync(path, 0o600)
 
-/** Any listener that accepts the connection counts, even if it is slow to answer. */
+/**
+ * A listener that is slow to answer is there. So is one that does not accept connections fast enough (`EAGAIN`), or that
+ * this user may not reach (`EACCES`): only a socket that nobody listens on refuses.
+ */
 function isAnswered(socketPath: string): Promise<boolean> {
   return new Promise(resolve => {
     const probe = request({ socketPath, path: '/healthz', agent: false })
@@ -43,7 +46,9 @@ function isAnswered(socketPath: string): Promise<boolean> {
       probe.destroy()
     }
     probe.on('socket', socket => socket.on('connect', () => settle(true)))
-    probe.on('error', () => settle(false))
+    probe.on('error', ({ code }: NodeJS.ErrnoException) =>
+      settle(code !== 'ECONNREFUSED' && code !== 'ENOENT'),
+    )
     probe.end()
   })
 }

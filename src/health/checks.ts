@@ -6,14 +6,14 @@ import type { PoolContext } from '../connecting/pool-context.ts'
 import type { Leftover } from '../connections/handles.ts'
 import type { Fault, Slot } from '../connections/slot.ts'
 import { endOperation, runOperation, validateChannel } from '../runtime/channels.ts'
-import { runHook } from '../runtime/emitter.ts'
 import { log } from '../runtime/log/log.ts'
+import { askHook } from '../runtime/sync-hooks.ts'
 import { attempt } from '../runtime/time/attempt.ts'
 
 const UNVOUCHED: Fault = {
   reason: 'dirty',
   left: 'failed use',
-  detail: 'the function given to use failed, and there is no factory.reset to vouch for the connection',
+  detail: 'the function given to use failed, and there is no factory.reset to clean the connection',
 }
 
 /**
@@ -46,11 +46,13 @@ export async function validate<T>(context: PoolContext<T>, slot: Slot<T>): Promi
   if (ended.ok && ended.value === undefined && isNews(`validate of ${options.name}`)) {
     warn(
       'VALIDATE',
-      `factory.validate of pool '${options.name}' gave undefined, which means no: the connection is destroyed. Have it ` +
+      `factory.validate of pool '${options.name}' returned undefined, which means no: the connection is destroyed. Make it ` +
         'return true, or a promise of true, for a connection that is usable',
     )
   }
-  const detail = ended.ok ? 'factory.validate said no' : `factory.validate failed: ${messageOf(ended.error)}`
+  const detail = ended.ok
+    ? 'factory.validate returned no'
+    : `factory.validate failed: ${messageOf(ended.error)}`
   return { reason: 'invalid', detail }
 }
 
@@ -148,7 +150,7 @@ export function leftBehind<T>(
   if (slot.isDoubtful && context.factory.reset === undefined && !context.slots.hasHandles) return UNVOUCHED
   if (left !== undefined && left.undo === undefined)
     return { reason: 'dirty', left: left.left, detail: left.detail }
-  // Checked again once everything has been sent. Until then a pipe, or whoever waits for `drain`, goes on writing.
+  // Checked again once everything has been sent. Until then a pipe, or code that waits for `drain`, keeps writing.
   return isUnsent ? undefined : (slot.watch?.restore() ?? leftBusy(context, slot))
 }
 
@@ -156,8 +158,8 @@ export function leftBehind<T>(
 function leftBusy<T>({ factory }: PoolContext<T>, slot: Slot<T>): Fault | undefined {
   if (factory.busy === undefined) return undefined
   try {
-    return runHook(() => factory.busy?.(slot.resource as T))
-      ? { reason: 'dirty', left: 'unanswered', detail: 'it came back with unanswered work' }
+    return askHook('busy', () => factory.busy?.(slot.resource as T))
+      ? { reason: 'dirty', left: 'unanswered', detail: 'it was returned with unanswered work' }
       : undefined
   } catch (error) {
     return { reason: 'dirty', left: 'unanswered', detail: `factory.busy threw: ${messageOf(error)}` }

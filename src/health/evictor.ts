@@ -79,13 +79,21 @@ export class Evictor<T> {
     const isAsleep = slots.counts.idle === 0 && options.evictionRunIntervalMillis === 0
     if (isAsleep) return
     const now = clock.now()
-    const retireAt = now + retirePeriod(options, serverLimit.period)
+    const retireAt = Math.min(now + retirePeriod(options, serverLimit.period), this.#nextExpiry(now))
     const askAt = this.mustAskLimit && slots.open > 0 ? this.#askAt : Number.POSITIVE_INFINITY
     if (options.evictionRunIntervalMillis === 0) this.#evictAt = this.#nextTooIdle(now)
     const next = Math.min(this.#evictAt, retireAt, askAt, this.#nextRenewal(now))
     const isPlanned = Number.isFinite(next)
     this.#isNeeded = isPlanned || Number.isFinite(options.idleTimeoutMillis)
     if (isPlanned) this.#alarm.set(next)
+  }
+
+  /** When the first of the idle connections is to retire before it expires. */
+  #nextExpiry(now: number): number {
+    if (this.#context.factory.expiresAt === undefined) return Number.POSITIVE_INFINITY
+    let first = Number.POSITIVE_INFINITY
+    for (const { retireAt } of this.#context.slots.idleSlots()) first = Math.min(first, retireAt)
+    return Math.max(first, now + TOGETHER_MILLIS)
   }
 
   /**
@@ -179,7 +187,7 @@ export class Evictor<T> {
       const old = now >= slot.retireAt
       if (!old && !mustRetire(slot, now, serverLimit.retireAfter)) continue
       if (!old && tester) {
-        // Leaves the longest idle connection to the server, to see when it closes that.
+        // Does not retire the longest idle connection, to see whether the server closes it.
         tester = false
         serverLimit.survived(now - slot.traffic.quietSince)
         continue

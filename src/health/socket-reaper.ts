@@ -1,7 +1,7 @@
 import type { Connector } from '../connecting/connector.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
 import type { Slot } from '../connections/slot.ts'
-import { runHook } from '../runtime/emitter.ts'
+import { askHook } from '../runtime/sync-hooks.ts'
 import { Alarm } from '../runtime/time/alarm.ts'
 import { closeSocket, isHalfClosed, isOwnDoing } from '../sockets/socket-state.ts'
 
@@ -108,13 +108,13 @@ export class SocketReaper<T> {
     if (options.stuckMillis === 0 || quiet - stalls.since(now - quiet) < options.stuckMillis) return false
     let work: unknown
     try {
-      work = runHook(() => factory.busy?.(slot.resource as T))
+      work = askHook('busy', () => factory.busy?.(slot.resource as T))
     } catch {
       // `busy` threw, so it is unknown whether there is work.
     }
     if ((work !== true && typeof work !== 'string') || work === '' || slot.state !== 'lent') return false
     const what = typeof work === 'string' ? work : 'a command'
-    this.onStuck(slot, `${what} was under way, and no byte has come for ${Math.round(quiet)} ms`)
+    this.onStuck(slot, `${what} was in progress, and no data has arrived for ${Math.round(quiet)} ms`)
     return true
   }
 

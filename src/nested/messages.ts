@@ -9,7 +9,7 @@ export const SIZING =
   'a pool is large enough for nested acquires when max ≥ tasks × (connections per task − 1) + 1'
 
 const MARK =
-  'If whoever holds a connection does not wait for this acquire (it was started and left to itself), mark it: ' +
+  'If the holder of a connection does not wait for this acquire (nothing awaits the work), mark it: ' +
   'acquire({ detached: true }) or use(fn, { detached: true })'
 
 const quoted = (pool: string): string => `'${pool}'`

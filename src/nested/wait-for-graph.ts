@@ -1,27 +1,30 @@
 /**
- * The verdict: which waiters are deadlocked? Pure; pools, leases and waiters are told apart by identity alone.
+ * Decides which waiters are deadlocked. Pure: it compares pools, leases and waiters by identity and calls none of them.
  *
- * **Facts.** A *still* pool is full, has nothing in flight (no create, validation, reset or close) and has shown no
- * sign of life for its grace; every other pool is live. Of each still pool we know how many leases it has lent. Of
- * each waiter that may be judged we know the pool that it waits for and the leases that cannot end before it is
- * served. Any other waiter, and any lease that no judged waiter blocks, is live.
+ * **Facts.** A *still* pool is full, has nothing in progress (no create, validation, reset or close) and has shown no
+ * activity for its grace. Every other pool is live. For each still pool we know how many leases it has lent. For each
+ * waiter that may be judged we know the pool that it waits for, and the leases that cannot end before it is served. All
+ * other waiters are live, and so is every lease that no judged waiter blocks.
  *
- * **Definition.** Live is the least set for which
- *   (a) a lease is live when every judged waiter that blocks it is live (several: all of them must be served),
- *   (b) a still pool is live when at least one of its leases is,
- *   (c) a judged waiter is live when the pool that it waits for is.
- * Deadlocked are the waiters that are not live.
+ * **Definition.** Live is the smallest set for which
  *
- * **Why (c).** A line of execution that does not wait ends its lease some time. Its connection then serves one waiter
- * after another: whoever gets it no longer waits, so (for all that can be known) ends that lease, too.
+ *     (a) a lease is live if every judged waiter that blocks it is live (if there are several, all must be served),
+ *     (b) a still pool is live if at least one of its leases is,
+ *     (c) a judged waiter is live if the pool that it waits for is.
  *
- * **Sound.** Suppose a deadlocked waiter were served without outside help, and take the first one. Its pool is still,
- * so a lease of that pool must have ended before. By (b) none of its leases is live, so by (a) each is blocked by a
- * waiter that is not live, which would have had to be served earlier: it was not the first.
- * **Complete.** If no waiter of a set can ever be served, none of them is derivable: by induction over the derivation,
- * each rule adds only what moves when all else goes well.
+ * The deadlocked waiters are those that are not live.
  *
- * Cost: O(waiters + blocked leases); a waiter is looked at once, a lease once for each waiter that blocks it.
+ * **Why (c).** Code that does not wait ends its lease at some time. The connection then serves one waiter after
+ * another. Each of them no longer waits once it is served, so as far as we can know it ends its lease, too.
+ *
+ * **Sound.** Suppose that deadlocked waiters could be served without outside help, and take the first one that is. Its
+ * pool is still, so a lease of that pool must have ended before. By (b) none of its leases is live, so by (a) each is
+ * blocked by a waiter that is not live. That waiter would have had to be served earlier, so ours was not the first.
+ *
+ * **Complete.** If no waiter of a set can ever be served, none of them can be derived to be live. By induction over the
+ * derivation: each rule only adds what moves if everything else goes well.
+ *
+ * Cost: O(waiters + blocked leases). Each waiter is handled once, and each lease once per waiter that blocks it.
  */
 export interface Judged<W, L, P> {
   readonly waiter: W
@@ -31,16 +34,17 @@ export interface Judged<W, L, P> {
 
 export function deadlocked<W, L, P>(
   judged: readonly Judged<W, L, P>[],
-  /** Leases lent by each still pool. */
+  /** How many leases each still pool has lent. */
   lent: ReadonlyMap<P, number>,
   poolOf: (lease: L) => P | undefined,
-  /** Leases whose holder shows signs of life. */
+  /** Leases whose holder shows activity. */
   lively: ReadonlySet<L>,
 ): Judged<W, L, P>[] {
   const blockers = new Map<L, number>()
   const queues = new Map<P, Judged<W, L, P>[]>()
   for (const each of judged) {
-    // A pool that can move serves it: live from the start, by (c), and it blocks nothing, by (a).
+    // A pool that can move will serve this waiter. So the waiter is live from the start, by (c), and blocks nothing, by
+    // (a).
     if (!lent.has(each.pool)) continue
     const queue = queues.get(each.pool)
     if (queue === undefined) queues.set(each.pool, [each])
@@ -74,11 +78,11 @@ export function deadlocked<W, L, P>(
 }
 
 /**
- * The knots among deadlocked waiters: cycles of pools, each of which waits for the next, and that depend on nothing
- * outside. To reject a waiter elsewhere would cost a caller and free nobody: it merely stands behind a knot.
+ * Finds the knots among deadlocked waiters: cycles of pools in which each pool waits for the next, and which depend on
+ * nothing outside. Rejecting a waiter that only waits for such a cycle would harm its caller and free nobody.
  *
- * Strongly connected components without an edge out of them, after Tarjan; an edge leads from the pool of a blocked
- * lease to the pool that its waiter waits for.
+ * These are the strongly connected components without an outgoing edge, found with Tarjan's algorithm. An edge leads
+ * from the pool of a blocked lease to the pool that its waiter waits for.
  */
 export function knots<W, L, P>(
   dead: readonly Judged<W, L, P>[],
@@ -94,15 +98,13 @@ export function knots<W, L, P>(
       else targets.add(pool)
     }
   }
+  // No edge leads out of a component, so a waiter that blocks a lease of its pools waits for one of them, too.
   return cycles(waitsFor).map(cycle =>
-    dead.filter(({ pool, blocks }) => {
-      const inside = (lease: L): boolean => cycle.has(poolOf(lease) as P)
-      return cycle.has(pool) && blocks.some(inside)
-    }),
+    dead.filter(({ blocks }) => blocks.some(lease => cycle.has(poolOf(lease) as P))),
   )
 }
 
-/** The terminal strongly connected components of a graph. */
+/** The strongly connected components of a graph that have no outgoing edge. */
 function cycles<P>(edges: ReadonlyMap<P, ReadonlySet<P>>): Set<P>[] {
   const index = new Map<P, number>()
   const low = new Map<P, number>()

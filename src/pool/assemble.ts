@@ -168,7 +168,7 @@ export function assemble<T>(
     events.announce('server-timeout', { pool: name, ...context.serverLimit.stats })
   }
   stalls.onStall = millis => {
-    if (log.stall.enabled) log.stall('%s: the event loop stood still for %d ms', name, millis)
+    if (log.stall.enabled) log.stall('%s: the event loop was blocked for %d ms', name, millis)
     events.announce('stall', { pool: name, millis })
   }
   return { context, connector, lifecycle, acquiring, releasing, view }
@@ -183,6 +183,7 @@ function needsExactTime<T>(factory: Factory<T>, options: ResolvedOptions): boole
     options
   const limits = [options.idleTimeoutMillis, options.validateAfterIdleMillis, options.maxLifetimeMillis]
   return (
+    factory.expiresAt !== undefined ||
     (factory.socket !== undefined && options.halfClose === 'on') ||
     limits.some(Number.isFinite) ||
     softIdleTimeoutMillis > 0 ||

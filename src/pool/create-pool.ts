@@ -108,6 +108,7 @@ function factoryIssues(factory: unknown, options: GivenOptions['input']): string
     'lastUsed',
     'unsolicited',
     'serverIdleTimeout',
+    'expiresAt',
   ]) {
     const given = hook(name)
     if (given !== undefined && typeof given !== 'function') {

@@ -1,8 +1,8 @@
 import type { PoolContext } from '../connecting/pool-context.ts'
 import { isCurrent, type Slot } from '../connections/slot.ts'
 import { whereTaken } from '../diagnostics/call-sites.ts'
-import { runHook } from '../runtime/emitter.ts'
 import { log } from '../runtime/log/log.ts'
+import { askHook } from '../runtime/sync-hooks.ts'
 import { Alarm } from '../runtime/time/alarm.ts'
 import type { Lending } from './lending.ts'
 
@@ -99,11 +99,9 @@ export class LeakDetector<T> {
     if (socket !== undefined) usedAt = Math.max(usedAt, traffic.lastSeenAt)
     const resource = slot.resource as T
     try {
-      runHook(() => {
-        if (factory.busy?.(resource)) usedAt = now
-        const answer = factory.lastUsed?.(resource)
-        if (typeof answer === 'number' && answer <= now) usedAt = Math.max(usedAt, answer)
-      })
+      if (askHook('busy', () => factory.busy?.(resource))) usedAt = now
+      const answer = askHook('lastUsed', () => factory.lastUsed?.(resource))
+      if (typeof answer === 'number' && answer <= now) usedAt = Math.max(usedAt, answer)
     } catch {
       // A hook that throws gives no information.
     }

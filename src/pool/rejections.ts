@@ -73,7 +73,8 @@ export class Rejections<T> implements QueueListener<T> {
     const stalled = stalls.since(waiter.since)
     const phase = phaseOf(this.#context, this.#connector.breaker)
     const why = cause ?? (phase === 'connect' ? this.#stillConnecting(stats) : undefined)
-    const silence = phase === 'queue' ? this.#silenceAt(stats) : undefined
+    // Also while connecting: if that fails, the connections that are lent may show why.
+    const silence = this.#silenceAt(stats)
     return refusals.acquireTimeout(stats, phase, waited, stalled, why, this.#holders(), silence)
   }
 

@@ -45,28 +45,31 @@ export class Releasing<T> implements LeaseHost<T> {
   }
 
   /**
-   * Somebody says that a connection is unusable. An idle one is destroyed now; any other as soon as it is nobody's: its
-   * borrower keeps it, and a check that is under way ends first.
+   * Marks a connection as unusable. An idle one is destroyed now. A borrower keeps a lent one until the loan ends, and
+   * a check in progress ends first.
    * @returns whether it is a connection of this pool
    */
   invalidate(resource: T, why: unknown): boolean {
     const slot = this.#context.slots.slotOf(resource)
     if (slot === undefined) return false
     const detail = why === undefined ? 'pool.invalidate was called' : messageOf(why)
-    this.#condemn(slot, { reason: 'invalidated', detail })
+    this.#markUnusable(slot, { reason: 'invalidated', detail })
     return true
   }
 
-  /** Destroys a connection that is lent to nobody. @returns whether there is one */
+  /**
+   * Destroys a connection that is not lent.
+   * @returns whether there is one
+   */
   #endUnlent(resource: T): boolean {
     const slot = this.#context.slots.slotOf(resource)
-    // That of a handle's loan is its borrower's.
+    // While it is lent, only its borrower may end it.
     if (slot === undefined || slot.state === 'lent') return false
-    this.#condemn(slot, { reason: 'user', detail: undefined })
+    this.#markUnusable(slot, { reason: 'user', detail: undefined })
     return true
   }
 
-  #condemn(slot: Slot<T>, fault: Fault): void {
+  #markUnusable(slot: Slot<T>, fault: Fault): void {
     slot.fault ??= fault
     if (slot.state === 'idle') this.#lending.connector.discard(slot, fault.reason, fault.detail)
     this.#context.events.flush()

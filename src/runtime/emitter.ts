@@ -5,6 +5,7 @@ import type { PoolEvents } from '../api/events.ts'
 import { warn } from '../api/warnings.ts'
 import { inMicrotask, outsideContext } from './async-context.ts'
 import { heardChannel, releaseChannel } from './channels.ts'
+import { isThenable } from './thenables.ts'
 
 type Announcement<T> = {
   [K in keyof PoolEvents<T>]: { event: K; details: PoolEvents<T>[K] }
@@ -99,7 +100,7 @@ export abstract class PoolEmitter<T> extends Emitter<T> {
   #call(event: string, listener: (...details: never[]) => unknown, details: readonly unknown[]): void {
     try {
       const result: unknown = Reflect.apply(listener, this, details)
-      if (result instanceof Promise) result.catch(error => this.#listenerFailed(event, error))
+      if (isThenable(result)) Promise.resolve(result).catch(error => this.#listenerFailed(event, error))
     } catch (error) {
       this.#listenerFailed(event, error)
     }

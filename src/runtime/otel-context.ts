@@ -20,7 +20,7 @@ const SUPPRESS = Symbol.for('OpenTelemetry SDK Context Key SUPPRESS_TRACING')
 const api = (): { context?: ContextManager; metrics?: unknown } | undefined =>
   (globalThis as { [API]?: ReturnType<typeof api> })[API]
 
-/** Has somebody registered a provider of metrics? */
+/** Has the process registered a provider of metrics? */
 export const hasMeterProvider = (): boolean => api()?.metrics !== undefined
 
 /**

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 
-/** A stream that is piped into a socket, as far as it tells. */
+/** A stream that is piped into a socket. All its members may be missing. */
 interface Source {
   readonly readableLength?: number
   readonly readableEnded?: boolean
@@ -19,8 +19,8 @@ export class PipedStreams {
   }
 
   /**
-   * Is there more to come for certain: from a stream that can only be read and has not ended (a file, a request), or that
-   * holds something? A connection or a `PassThrough` that is still open may be silent for ever.
+   * Is more data certain to come? That is so for a stream that can only be read and has not ended (a file, a request),
+   * and for one that holds data. A connection or a `PassThrough` that is still open may stay silent for ever.
    */
   get promise(): boolean {
     if (this.#sources.size === 0) return false
@@ -36,7 +36,7 @@ export class PipedStreams {
     this.#sources.delete(source as Source)
   }
 
-  /** May throw: they are the user's own. */
+  /** May throw, because the streams are the user's own. */
   takeOff(socket: Socket): void {
     for (const source of this.#sources) source.unpipe?.(socket)
   }

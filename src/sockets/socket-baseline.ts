@@ -90,7 +90,7 @@ export class SocketBaseline {
     if (replaced !== undefined) return replaced
     if (socket.readableEncoding !== this.#encoding)
       return 'its borrower has set an encoding, which cannot be undone'
-    if (socket.writableCorked > 0) return 'it came back corked'
+    if (socket.writableCorked > 0) return 'it was returned corked'
     if (this.#hasOtherListeners()) this.#restoreListeners()
     if (socket.getMaxListeners() !== this.#mostListeners) socket.setMaxListeners(this.#mostListeners)
     const encoding = this.#defaultEncoding

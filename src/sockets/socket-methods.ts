@@ -2,7 +2,10 @@ import type { Socket } from 'node:net'
 
 type Own = Record<string | symbol, unknown>
 
-/** Those that others put their own in the place of: reading each by its name takes 3 ns, all that there is 1 µs. */
+/**
+ * The methods that other code replaces most often. Reading each by its name takes 3 ns; reading all properties takes 1
+ * µs.
+ */
 const methodsOf = (socket: Socket) => ({
   write: socket.write,
   end: socket.end,
@@ -54,17 +57,19 @@ function hasOther(socket: Socket, made: ReturnType<typeof methodsOf>): boolean {
 }
 
 /**
- * The methods and accessors of a socket, as they were when its connection was made. A borrower may have put others in
- * their place: as plain properties, hidden ones (as tools for tracing do), accessors, or by another prototype.
+ * The methods and accessors of a socket when its connection was created. A borrower may have replaced them: with plain
+ * or hidden properties (as tracing tools do), with accessors, or by another prototype.
  *
- * What hides nothing of the socket's own is a note of a borrower: it stays, and tells the next one, for example, that
- * the login has been made.
+ * A property that replaces nothing of the socket is kept. A borrower may use it to tell the next one something, for
+ * example that the login is done.
  */
 export class SocketMethods {
   readonly #socket: Socket
   readonly #prototype: object
   readonly #made: ReturnType<typeof methodsOf>
-  /** Properties of its own that hide what it inherits; of the pool's and the adapter's methods, what they were. */
+  /**
+   * The socket's own properties that replace inherited ones; for the methods of the pool and the adapter, their values.
+   */
   readonly #own: ReadonlyMap<string | symbol, unknown>
   #keys: number
 
@@ -81,14 +86,14 @@ export class SocketMethods {
     return Object.keys(this.#socket).length !== this.#keys || hasOther(this.#socket, this.#made)
   }
 
-  /** @returns what cannot be put back */
+  /** @returns what cannot be restored */
   restore(): string | undefined {
     const socket = this.#socket as unknown as Own
     if (Object.getPrototypeOf(socket) !== this.#prototype) Object.setPrototypeOf(socket, this.#prototype)
     for (const name of this.#hiding())
       if (!this.#own.has(name) && !Reflect.deleteProperty(socket, name)) return lost(name)
     for (const [name, value] of this.#own) {
-      // Others are Node's data, as the count of its listeners.
+      // All other properties are Node's data, such as the number of its listeners.
       if (typeof value !== 'function' || Object.getOwnPropertyDescriptor(socket, name)?.value === value)
         continue
       const made = { value, writable: true, enumerable: true, configurable: true }
@@ -98,7 +103,7 @@ export class SocketMethods {
     return undefined
   }
 
-  /** Properties of its own that hide what it inherits. */
+  /** The socket's own properties that replace inherited ones. */
   #hiding(): (string | symbol)[] {
     return Reflect.ownKeys(this.#socket).filter(name => name in this.#prototype)
   }

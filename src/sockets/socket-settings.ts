@@ -1,7 +1,7 @@
 import { Socket } from 'node:net'
 import { rawOf } from './socket-state.ts'
 
-/** The methods by which something is set; what Node 24 adds to them is not in the types of Node 20. */
+/** The methods that change settings. Node 24 adds some that the types of Node 20 do not have. */
 interface Tunable {
   setNoDelay(on: boolean): unknown
   setKeepAlive(on: boolean, delay: number, interval?: number, count?: number): unknown
@@ -10,8 +10,8 @@ interface Tunable {
 }
 
 /**
- * Node notes what was set under symbols of these names, so as not to set it twice. A socket has some of them only once
- * they are set, so they are asked of one on which everything is: it has no connection, and nothing is done.
+ * The symbols under which Node records settings, so as not to set them twice. A socket has some of them only once they
+ * are set. So this reads them from a socket without a connection, on which every setting is made.
  */
 function allSettings(): readonly symbol[] {
   const probe = new Socket()
@@ -29,7 +29,7 @@ function valuesOf(socket: Tunable): unknown[] {
   return settings.map(name => socket[name])
 }
 
-/** What was set on a socket by `setNoDelay` and the like, as it was when its connection was made. */
+/** The settings that `setNoDelay` and similar methods had made on a socket when its connection was created. */
 export class SocketSettings {
   readonly #socket: Tunable
   #values: readonly unknown[]
@@ -39,7 +39,7 @@ export class SocketSettings {
     this.#values = valuesOf(this.#socket)
   }
 
-  /** Has something else been set since? */
+  /** Have the settings changed since then? */
   get differ(): boolean {
     const names = settings as readonly symbol[]
     for (let index = 0; index < names.length; index += 1)
@@ -47,10 +47,10 @@ export class SocketSettings {
     return false
   }
 
-  /** @returns what cannot be put back */
+  /** @returns what cannot be restored */
   restore(): string | undefined {
     const socket = this.#socket
-    // A TLS socket knows only what has been set by way of it; the one under it, what was set when it was made.
+    // A TLS socket only knows what was set through it. The raw socket knows what was set when it was created.
     const raw = rawOf(socket as unknown as Socket) as unknown as Tunable
     const made = new Map<string | undefined, unknown>()
     const values = raw === socket ? this.#values : valuesOf(raw)

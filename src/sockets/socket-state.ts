@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import { messageOf } from '../api/errors.ts'
 import { hostPort } from '../api/wording.ts'
+import { ignoreRejection } from '../runtime/thenables.ts'
 
 /*
  * All access to sockets goes through this folder, and none of its functions throws. A socket may be the user's own and
@@ -31,7 +32,7 @@ export function isHealthy(socket: Socket): boolean {
   }
 }
 
-/** The same, but unread bytes are allowed. */
+/** The same as {@link isHealthy}, except that unread bytes are allowed. */
 export function isOpen(socket: Socket): boolean {
   try {
     return isUsable(socket)
@@ -176,7 +177,8 @@ export function closeSocket(socket: Socket): void {
     // The close below goes without a reset.
   }
   try {
-    socket.destroy()
+    // It may be async.
+    ignoreRejection(socket.destroy())
   } catch {
     // A user's own socket that cannot be closed from here.
   }

@@ -229,10 +229,7 @@ export class SocketWatch {
     return Reflect.apply(emit, this.socket, [event, ...args])
   }
 
-  /**
-   * A client must get the event before the pool destroys it. A borrower must find the fault recorded when it gets the
-   * event.
-   */
+  /** A client must get the event before the pool destroys it. A borrower must find the fault when it gets the event. */
   #emitLast(emit: Emit, event: 'end' | 'close' | 'error', args: unknown[]): boolean {
     const { lentRaw } = this.traits
     if (lentRaw) this.#onLast(event, args[0])
@@ -268,7 +265,7 @@ export class SocketWatch {
   /** @returns whether the data must be kept from all listeners */
   readonly #onData = (): boolean => {
     if (this.#reader === 'nobody' || !this.#listener.isIdle() || this.awaitsGreeting) return false
-    this.#lost({ reason: 'dirty', left: 'unread', detail: 'the server spoke while the connection was idle' })
+    this.#lost({ reason: 'dirty', left: 'unread', detail: 'the server sent data while it was idle' })
     return true
   }
 

@@ -28,6 +28,34 @@ export const TCP_STATES = [
   'NEW_SYN_RECV',
 ] as const
 
+/** A line of /proc/net/tcp or tcp6. */
+export interface TcpRow extends TcpSocket {
+  /** Addresses as the kernel writes them: hexadecimal, in the byte order of the machine, and the port. */
+  readonly local: string
+  readonly remote: string
+  /** `0`: a connection that waits to be accepted, or one whose process has let go of it. */
+  readonly inode: string
+}
+
+/** @param table - the text of /proc/net/tcp or tcp6 */
+export function* tcpRows(table: string): Generator<TcpRow> {
+  for (const line of table.split('\n').slice(1)) {
+    // sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode
+    const columns = line.trim().split(/\s+/)
+    const state = TCP_STATES[Number.parseInt(columns[3] ?? '', 16) - 1]
+    if (state === undefined) continue
+    const [unsent = '', unread = ''] = (columns[4] ?? '').split(':')
+    yield {
+      state,
+      unreadBytes: Number.parseInt(unread, 16),
+      unsentBytes: Number.parseInt(unsent, 16),
+      local: columns[1] ?? '',
+      remote: columns[2] ?? '',
+      inode: columns[9] ?? '',
+    }
+  }
+}
+
 /**
  * Finds sockets in the kernel's tables for a report, on Linux and for TCP only. It reads files in /proc that list all
  * sockets of the machine: about a millisecond per thousand.
@@ -45,15 +73,9 @@ export function tcpSockets(sockets: readonly Socket[]): Map<Socket, TcpSocket> {
   }
   if (byInode.size === 0) return found
   for (const table of ['tcp', 'tcp6']) {
-    for (const line of textOf(`/proc/self/net/${table}`).split('\n').slice(1)) {
-      // sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode
-      const columns = line.trim().split(/\s+/)
-      const socket = byInode.get(columns[9] ?? '')
-      const state = TCP_STATES[Number.parseInt(columns[3] ?? '', 16) - 1]
-      if (socket === undefined || state === undefined) continue
-      const [unsent = '', unread = ''] = (columns[4] ?? '').split(':')
-      const unreadBytes = Number.parseInt(unread, 16)
-      found.set(socket, { state, unreadBytes, unsentBytes: Number.parseInt(unsent, 16) })
+    for (const { inode, state, unreadBytes, unsentBytes } of tcpRows(textOf(`/proc/self/net/${table}`))) {
+      const socket = byInode.get(inode)
+      if (socket !== undefined) found.set(socket, { state, unreadBytes, unsentBytes })
     }
   }
   return found

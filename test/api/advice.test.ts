@@ -183,8 +183,8 @@ test('a create, or a validate, that returns nothing is named once a pool', async
     for (let round = 0; round < 3; round += 1) await unsure.acquire({ timeoutMillis: 50 }).catch(() => {})
   })
   assert.equal(warnings.length, 2, warnings.join('\n'))
-  assert.match(warnings[0] as string, /factory\.create of pool 'no create' gave undefined/)
-  assert.match(warnings[1] as string, /factory\.validate of pool 'no validate' gave undefined/)
+  assert.match(warnings[0] as string, /factory\.create of pool 'no create' returned undefined/)
+  assert.match(warnings[1] as string, /factory\.validate of pool 'no validate' returned undefined/)
 })
 
 /** Promises with a method of their own, as Bluebird's have. */

@@ -204,6 +204,36 @@ test('odd values that generic-pool takes are taken as it takes them, but only am
   )
 })
 
+test('numbers out of the environment, which are text, are taken as generic-pool takes them', async () => {
+  const text: Record<string, string> = {
+    max: '2',
+    maxWaitingClients: '1',
+    priorityRange: '2',
+    evictionRunIntervalMillis: '1000',
+    numTestsPerEvictionRun: '3',
+    softIdleTimeoutMillis: '-1',
+    idleTimeoutMillis: ' 30000 ',
+    acquireTimeoutMillis: '150',
+    destroyTimeoutMillis: '5000',
+  }
+  for (const [name, value] of Object.entries(text)) assert.deepEqual(issuesOf({ [name]: value }), [], name)
+  const pool = createPool(factory, text as PoolOptions)
+  const lent = [await pool.acquire(), await pool.acquire()]
+  const late = pool.acquire(1)
+  await assert.rejects(pool.acquire(), { code: 'POOL_QUEUE_FULL' })
+  await assert.rejects(
+    late,
+    error => isPoolError(error, 'POOL_ACQUIRE_TIMEOUT') && error.waitedMillis < 4000,
+    'the default is 5000',
+  )
+  for (const each of lent) await pool.release(each)
+  await pool.close()
+  for (const wrong of ['', 'abc', '0', '-5', '1e3', '5s', 'Infinity'])
+    assert.equal(issuesOf({ acquireTimeoutMillis: wrong }).length, 1, wrong)
+  assert.equal(issuesOf({ createTimeoutMillis: '5000' }).length, 1, 'not an option of generic-pool')
+  assert.equal(issuesOf({ acquireTimeoutMillis: '5000', name: 'ours' }).length, 1)
+})
+
 test('the error names the pool that was to be made, if its name was right', () => {
   const poolOf = (options: unknown, of: unknown = factory): unknown => {
     const make = (): unknown => createPool(of as typeof factory, options as PoolOptions)

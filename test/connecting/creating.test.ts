@@ -124,7 +124,7 @@ test('who comes while the breaker is open does not wait for ever on a probe that
   assert.equal(pool.pending, 2, 'a probe is under way, and may find the server')
   await clock.advance(500)
   assert.equal((await error).code, 'POOL_UNHEALTHY')
-  assert.match(((await error).cause as Error).message, /has been under way for 500 ms/)
+  assert.match(((await error).cause as Error).message, /has been in progress for 500 ms/)
   assert.equal((await another).code, 'POOL_UNHEALTHY')
   assert.equal((await rejection(pool.acquire())).code, 'POOL_UNHEALTHY', 'the probe hangs')
   await clock.advance(6000)
@@ -182,7 +182,7 @@ test('a server that takes connections and answers nothing well is not hammered, 
       const served = pool.acquire().then(connection => pool.release(connection))
       served.catch((error: PoolError) => {
         told.set(error.code, (told.get(error.code) ?? 0) + 1)
-        if (error.cause !== undefined) assert.match(String(error.cause), /did not live to be lent/)
+        if (error.cause !== undefined) assert.match(String(error.cause), /ended before it was lent/)
       })
       await clock.advance(20)
     }

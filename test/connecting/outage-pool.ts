@@ -4,6 +4,7 @@
 
 import type { Pool, PoolError, PoolOptions } from '../../src/index.ts'
 import { openPool } from '../../src/pool/create-pool.ts'
+import { FakeSocket } from '../model/scripted-server.ts'
 import { FakeClock } from '../support/clock.ts'
 import { type Connection, ScriptedFactory } from '../support/factories.ts'
 import { Chance } from '../support/random.ts'
@@ -50,3 +51,27 @@ export function call(pool: Pool<Connection>, clock: FakeClock, told: Told[], hol
     (error: PoolError) => told.push({ cameAt, at: clock.now(), error }),
   )
 }
+
+export interface Wired extends Connection {
+  readonly socket: FakeSocket & { bytesRead: number; bytesWritten: number }
+}
+
+/** A socket that counts its bytes, as the tests tell it to. */
+export const wire = () => Object.assign(new FakeSocket(), { bytesRead: 0, bytesWritten: 0 })
+
+/** The same with a socket under each connection, by which it is known which of them are dead. */
+export function setUpWired(options: PoolOptions, ...hooks: readonly ('validate' | 'reset')[]) {
+  const factory = new ScriptedFactory<Connection>(id => ({ id, socket: wire() }) as Wired, ...hooks)
+  const socket = (connection: Connection): never => (connection as Wired).socket as never
+  return setUp(options, undefined, Object.assign(factory, { socket }))
+}
+
+/** The server ends a connection. */
+export function hangUp(connection: Connection): void {
+  const { socket } = connection as Wired
+  socket.readable = false
+  socket.readableEnded = true
+  socket.emit('end')
+}
+
+export type World = ReturnType<typeof setUpWired>

@@ -1,33 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { PoolOptions } from '../../src/index.ts'
-import { FakeSocket } from '../model/scripted-server.ts'
-import { type Connection, ScriptedFactory } from '../support/factories.ts'
-import { call, refused, setUp, type Told } from './outage-pool.ts'
+import type { Connection } from '../support/factories.ts'
+import { call, hangUp, refused, setUp, setUpWired, type Told, type World } from './outage-pool.ts'
 
 /*
  * Who waits in an outage, for whom, and for how long.
  */
-
-interface Wired extends Connection {
-  readonly socket: FakeSocket
-}
-
-/** The same with a socket under each connection, by which it is known which of them are dead. */
-function setUpWired(options: PoolOptions, ...hooks: readonly ('validate' | 'reset')[]) {
-  const factory = new ScriptedFactory<Connection>(id => ({ id, socket: new FakeSocket() }) as Wired, ...hooks)
-  const socket = (connection: Connection): never => (connection as Wired).socket as never
-  return setUp(options, undefined, Object.assign(factory, { socket }))
-}
-
-function hangUp(connection: Connection): void {
-  const { socket } = connection as Wired
-  socket.readable = false
-  socket.readableEnded = true
-  socket.emit('end')
-}
-
-type World = ReturnType<typeof setUpWired>
 
 async function lent({ pool, clock }: World, count: number): Promise<Connection[]> {
   const asked = Array.from({ length: count }, () => pool.acquire())

@@ -37,6 +37,22 @@ const CASES: readonly (readonly [string, unknown, RegExp, ((error: unknown) => b
     new Error('connect failed', { cause: withCode('UNABLE_TO_VERIFY_LEAF_SIGNATURE') }),
     /certificate/,
   ],
+  [
+    'a list of revoked certificates that cannot be read',
+    withCode('UNABLE_TO_DECRYPT_CRL_SIGNATURE'),
+    /certificate/,
+  ],
+  ['a wrong password of PostgreSQL', withCode('28P01', 'password authentication failed'), /password/],
+  ['a user whom PostgreSQL does not let in', withCode('28000', 'no pg_hba.conf entry'), /from this host/],
+  ['a database that PostgreSQL does not have', withCode('3D000', 'database "x" does not exist'), /database/],
+  ['a wrong password of MySQL', withCode('ER_ACCESS_DENIED_ERROR'), /password/],
+  ['a user of MySQL without a password', withCode('ER_ACCESS_DENIED_NO_PASSWORD_ERROR'), /password/],
+  ['a database that MySQL keeps from this user', withCode('ER_DBACCESS_DENIED_ERROR'), /database/],
+  [
+    'a database that MySQL does not have, behind the error of a client',
+    new Error('connect failed', { cause: withCode('ER_BAD_DB_ERROR') }),
+    /database/,
+  ],
   ['what the factory says', wrongPassword, /credentials/, error => error === wrongPassword],
   [
     'what the factory says, with its advice',
@@ -136,6 +152,18 @@ test('who waits for min hears of it at once', async () => {
   assert.equal(error.code, 'POOL_CONNECT_FAILED')
   assert.ok(error.cause instanceof TypeError)
   assert.match(error.message, /bug/)
+})
+
+test('an answer of a database that may be another one in a moment is an outage: it starts up, or has too many clients', async () => {
+  for (const code of ['57P03', '53300', 'ER_CON_COUNT_ERROR', 'ER_SERVER_SHUTDOWN']) {
+    const { clock, pool, factory } = setUp(withCode(code))
+    const waiting = pool.acquire()
+    await clock.advance(500)
+    assert.equal(pool.pending, 1, code)
+    factory.onCreate.always('ok')
+    await clock.advance(1000)
+    await waiting
+  }
 })
 
 test('a TypeError that only wraps an outage, as that of fetch, is an outage', async () => {

@@ -65,7 +65,7 @@ describe('the report of a live process', { skip }, () => {
       child.kill('SIGUSR2')
       await eventually(() => text.includes("pool 'idle'"), { within: 10_000 })
       assert.match(text, /report of process \d+: 2 pools, up \d+ s/)
-      assert.match(text, /All 1 connections are lent, and 1 wait/)
+      assert.match(text, /All 1 connections are lent, and 1 acquires wait/)
     }))
 
   test('comes on a signal, to a file that is appended to', async () => {
@@ -162,5 +162,5 @@ test('installing the signal twice reports twice, and taking it back leaves no li
   takeBack()
   assert.equal(process.listenerCount('SIGUSR2'), before)
   assert.throws(() => installReportSignal('SIGUSR2', { file: '' }), TypeError)
-  assert.throws(() => installReportSignal('NOPE' as 'SIGUSR2'), /NOPE is no signal/)
+  assert.throws(() => installReportSignal('NOPE' as 'SIGUSR2'), /NOPE is not a signal/)
 })

@@ -4,8 +4,11 @@ import { execFile } from 'node:child_process'
 import {
   chmodSync,
   chownSync,
+  closeSync,
+  constants,
   linkSync,
   mkdtempSync,
+  openSync,
   readFileSync,
   rmSync,
   statSync,
@@ -23,6 +26,7 @@ import { createPool } from '../../src/index.ts'
 import { appendNow } from '../../src/runtime/log/output.ts'
 import { eventually } from '../support/factories.ts'
 import { packageRoot } from '../support/package-root.ts'
+import { rejection } from '../support/rejection.ts'
 
 const run = promisify(execFile)
 const folder = mkdtempSync(join(tmpdir(), 'lifeguard-report-'))
@@ -37,7 +41,7 @@ async function reportOf(name: string): Promise<string> {
     installReportSignal()
     process.kill(process.pid, 'SIGUSR2')
     setTimeout(() => {}, 300)`
-  const options = { cwd: packageRoot(), timeout: 20_000, maxBuffer: 8_000_000 }
+  const options = { cwd: packageRoot(), timeout: 60_000, maxBuffer: 8_000_000 }
   return (await run(process.execPath, ['--input-type=commonjs', '-e', code], options)).stderr
 }
 
@@ -54,6 +58,36 @@ test('a long line in a report does not block the event loop', async () => {
   assert.ok(text.includes('xxxx') && text.includes("end' is open"), text.slice(0, 200))
 })
 
+test('what a server says in its errors reaches no terminal as a command, and nothing of it is lost', async () => {
+  const said = 'before\0 \u001b[2J\u009b31m \r\u0007after, and then\tmore\nlines'
+  const create = (): never => {
+    throw new Error(said)
+  }
+  const pool = createPool({ create, destroy: () => {} }, { max: 1, acquireTimeoutMillis: 100 })
+  await rejection(pool.acquire())
+  const text = pool.report()
+  assert.ok(text.includes('before\\x00 \\x1b[2J\\x9b31m \\r\\x07after, and then\tmore\nlines'), text)
+  assert.match(text, /^[^\P{Cc}\n\t]*[\P{Cc}\n\t]*$/u)
+  await pool.close()
+})
+
+test('an error of megabytes is wrapped in a report without a loss, whatever its words are', async () => {
+  for (const word of ['a ', 'a. ', `${'long'.repeat(50)} `, 'x']) {
+    const said = word.repeat(2 ** 20 / word.length)
+    const create = (): never => {
+      throw new Error(said)
+    }
+    const pool = createPool({ create, destroy: () => {} }, { max: 1, acquireTimeoutMillis: 100 })
+    await rejection(pool.acquire())
+    const text = pool.report()
+    assert.ok(text.replaceAll('\n      ', ' ').includes(said.trim()))
+    const [, wrapped = ''] = /what it looks like[^\n]*\n([\s\S]*?)\n {2}\S/.exec(text) ?? []
+    const longest = wrapped.split('\n').reduce((most, line) => Math.max(most, line.length), 0)
+    assert.ok(longest <= (word.trim().length > 100 ? word.length + 6 : 118) || word === 'x', `${longest}`)
+    await pool.close()
+  }
+})
+
 describe('a report file', { skip: process.platform === 'win32' ? 'needs the files of Unix' : false }, () => {
   test('is made for its user alone, and one that others could read is made so', () => {
     const made = join(folder, 'made.txt')
@@ -65,6 +99,28 @@ describe('a report file', { skip: process.platform === 'win32' ? 'needs the file
     appendNow(open, 'one\n')
     assert.equal(readFileSync(open, 'utf8'), 'zero\none\n')
     assert.equal(statSync(open).mode & 0o777, 0o600)
+  })
+
+  test('that is a device is written to, and stays open to everybody: it is the system, not a file', () => {
+    const modeOf = (): number => statSync('/dev/null').mode & 0o777
+    const before = modeOf()
+    try {
+      appendNow('/dev/null', 'report\n')
+      assert.equal(modeOf(), before)
+    } finally {
+      if (modeOf() !== before) chmodSync('/dev/null', before)
+    }
+  })
+
+  test('that is a named pipe with a reader is written to as it is, and one without a reader is refused', async () => {
+    const pipe = join(folder, 'pipe')
+    await run('mkfifo', ['-m', '640', pipe])
+    assert.throws(() => appendNow(pipe, 'report\n'), /ENXIO/)
+    const reader = openSync(pipe, constants.O_RDONLY | constants.O_NONBLOCK)
+    appendNow(pipe, 'report\n')
+    assert.equal(readFileSync(reader, 'utf8').slice(0, 7), 'report\n')
+    closeSync(reader)
+    assert.equal(statSync(pipe).mode & 0o777, 0o640)
   })
 
   test('that is a link to another one, by name or by inode, is refused, and the other one is left as it is', () => {

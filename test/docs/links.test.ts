@@ -26,7 +26,14 @@ function deadLinks({ name, links, anchors }: Page): string[] {
   })
 }
 
-const { scripts } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8'))
+const { scripts, files } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8'))
+
+/** Is a file, or a folder, in the package as it is published? */
+function isPublished(path: string): boolean {
+  const isIn = (entry: string): boolean => path === entry || path.startsWith(`${entry}/`)
+  const entries: readonly string[] = ['README.md', 'LICENSE', 'package.json', ...files]
+  return entries.some(isIn) && !entries.some(entry => entry.startsWith('!') && isIn(entry.slice(1)))
+}
 
 /** Commands of the project in shell blocks and in the text. */
 function deadCommands({ text }: Page): string[] {
@@ -50,6 +57,43 @@ describe('what a reader follows', () => {
 })
 
 describe('the pages as a whole', () => {
+  test('no link of a page that is published leads to a file that is not', () => {
+    const shipped = pages.filter(({ name }) => isPublished(name))
+    assert.ok(shipped.length > 30, shipped.map(({ name }) => name).join())
+    const dead = shipped.flatMap(({ name, links }) =>
+      links.flatMap(({ target, line }) => {
+        const [path = ''] = target.split('#')
+        if (path === '' || /^(?:https?|mailto):/.test(path)) return []
+        const file = posix.normalize(posix.join(posix.dirname(name), decodeURI(path)))
+        return isPublished(file) ? [] : [`${name}, line ${line}: ${target}`]
+      }),
+    )
+    assert.deepEqual(dead, [], 'name it as a path, `so`, or add it to "files" of package.json')
+  })
+
+  test('what the recipes and the site install is not published with them', () => {
+    for (const folder of [
+      'docs/site/node_modules',
+      'examples/recipes/node_modules',
+      'examples/recipes/.build',
+    ])
+      assert.equal(isPublished(`${folder}/x`), false, folder)
+    for (const file of ['docs/api.md', 'examples/recipes/amqp.ts', 'dist/index.js', 'CONTRIBUTING.md'])
+      assert.equal(isPublished(file), true, file)
+  })
+
+  test('the tests that the README names for each promise exist', () => {
+    const rows = (byName.get('README.md')?.text ?? '').split('\n').filter(line => /^[|] never /.test(line))
+    const named = rows.map(row =>
+      [...(row.split('|')[3] ?? '').matchAll(/`([^`]+)`/g)].map(([, name]) => name),
+    )
+    assert.ok(rows.length >= 8 && named.every(names => names.length > 0))
+    assert.deepEqual(
+      named.flat().filter(name => !exists(`test/${name}.test.ts`)),
+      [],
+    )
+  })
+
   test('every page of docs/ can be reached from the README by links', () => {
     const reached = new Set(['README.md'])
     for (const name of reached) {

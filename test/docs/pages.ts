@@ -77,12 +77,17 @@ export function readPage(name: string): Page {
   return { name, text, blocks, anchors, links }
 }
 
+/** Not into what is installed or built: the recipes link the package itself, a circle without an end. */
+export function markdownIn(folder: string): string[] {
+  return readdirSync(join(packageRoot(), folder), { withFileTypes: true }).flatMap(entry => {
+    const name = `${folder}/${entry.name}`
+    if (entry.isDirectory()) return /^[.]|^node_modules$/.test(entry.name) ? [] : markdownIn(name)
+    return name.endsWith('.md') ? [name] : []
+  })
+}
+
 /** All of them, in the order of their names. */
 export function readPages(): Page[] {
-  const inFolders = FOLDERS.flatMap(folder =>
-    readdirSync(join(packageRoot(), folder), { recursive: true, encoding: 'utf8' })
-      .filter(name => name.endsWith('.md') && !/node_modules|[.]pages/.test(name))
-      .map(name => `${folder}/${name.replaceAll('\\', '/')}`),
-  )
+  const inFolders = FOLDERS.flatMap(markdownIn)
   return [...AT_THE_TOP, ...inFolders.sort()].map(readPage)
 }

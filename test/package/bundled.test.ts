@@ -68,7 +68,7 @@ describe('bundled into a service', { skip: redis.skip }, () => {
         logLevel: 'error',
       })
       const env = { ...process.env, URL: redis.url }
-      const { stdout } = await run(process.execPath, ['--no-warnings', outfile], { env, timeout: 20_000 })
+      const { stdout } = await run(process.execPath, ['--no-warnings', outfile], { env, timeout: 60_000 })
       const found = JSON.parse(stdout)
       assert.equal(found.entries, 4)
       assert.equal(found.knot, 'POOL_DEADLOCK')

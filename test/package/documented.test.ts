@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
+import { markdownIn } from '../docs/pages.ts'
 import { packageRoot } from '../support/package-root.ts'
 import { entryPoints, readSources } from '../support/sources.ts'
 
@@ -15,9 +16,7 @@ const NOT_FOR_USERS = new Set(['architecture.md', 'where.md', 'performance.md'])
 
 const pages = [
   'README.md',
-  ...readdirSync(join(packageRoot(), 'docs'), { recursive: true, encoding: 'utf8' })
-    .filter(name => name.endsWith('.md') && !NOT_FOR_USERS.has(name))
-    .map(name => join('docs', name)),
+  ...markdownIn('docs').filter(name => !NOT_FOR_USERS.has(name.slice('docs/'.length))),
 ].map(name => readFileSync(join(packageRoot(), name), 'utf8'))
 
 /** All that stands in them as code: `so`, or in a block of its own. */
@@ -106,7 +105,7 @@ describe('those who change the package find the place', () => {
   test('every room has its line in docs/architecture.md', () => {
     const page = readFileSync(join(packageRoot(), 'docs', 'architecture.md'), 'utf8')
     const rooms = new Set([...names].filter(name => name.includes('/')).map(name => name.split('/')[0]))
-    assert.equal(rooms.size, 11)
+    assert.equal(rooms.size, 12)
     for (const room of rooms) assert.match(page, new RegExp(`^\\| \\d \\| \`${room}\` \\|`, 'm'))
   })
 })

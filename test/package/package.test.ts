@@ -13,7 +13,7 @@ const root = packageRoot()
 /** Runs code in a process of its own; a process that does not end by itself fails the test. */
 async function child(code: string, type: 'module' | 'commonjs'): Promise<string> {
   const flags = [`--input-type=${type}`, '--no-warnings', '-e', code]
-  const { stdout } = await run(process.execPath, flags, { cwd: root, timeout: 20_000 })
+  const { stdout } = await run(process.execPath, flags, { cwd: root, timeout: 60_000 })
   return stdout.trim()
 }
 
@@ -90,7 +90,7 @@ test('debug output is silent unless asked for, and tells the life of a connectio
   const seen = async (DEBUG: string): Promise<string> => {
     const env = { ...process.env, DEBUG }
     const flags = ['--input-type=commonjs', '--no-warnings', '-e', code]
-    return (await run(process.execPath, flags, { cwd: root, env, timeout: 20_000 })).stderr
+    return (await run(process.execPath, flags, { cwd: root, env, timeout: 60_000 })).stderr
   }
   assert.equal(await seen(''), '')
   const told = await seen('lifeguard-pool:*')

@@ -220,7 +220,8 @@ test('a connection that arrives late but has an owner by now is left alone', asy
   const options = { max: 1, createTimeoutMillis: 100, acquireTimeoutMillis: 5000 }
   const pool = openPool(factory, options, false, { clock, random: () => 0.5 })
   const asked = pool.acquire()
-  await clock.advance(150)
+  // The next dial begins some 50 ms after the first was given up, and gets the same one.
+  await clock.advance(180)
   arrive({ id: 1 })
   const lent = await asked
   await settle()

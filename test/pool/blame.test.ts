@@ -30,9 +30,9 @@ test('the borrowers are not blamed while a connection is closing', async () => {
   })
   assert.match(
     late as string,
-    /borrowed=0.*closing=1.*not to be had now: 1 closing\. See whether factory\.destroy is slow/,
+    /borrowed=0.*closing=1.*No connection is available now: 1 closing\. See whether factory\.destroy is slow/,
   )
-  assert.match(none as string, /not to be had now: 1 closing, and timeoutMillis 0/)
+  assert.match(none as string, /No connection is available now: 1 closing, and timeoutMillis 0/)
   for (const message of [late, none]) assert.doesNotMatch(message as string, /lent/)
 })
 
@@ -44,7 +44,7 @@ test('the borrowers are not blamed while a connection is being reset', async () 
   })
   assert.match(
     late as string,
-    /resetting=1.*not to be had now: 1 being reset\. See whether factory\.reset is slow/,
+    /resetting=1.*No connection is available now: 1 being reset\. See whether factory\.reset is slow/,
   )
   for (const message of [late, none]) assert.doesNotMatch(message as string, /lent/)
 })
@@ -66,7 +66,7 @@ test('validate is not blamed for the connections that are lent beside the one th
   })
   assert.match(
     late as string,
-    /2 lent, 1 (?:being validated|closing|being made)\. See report\(\) for who holds them/,
+    /2 lent, 1 (?:being validated|closing|being created)\. See report\(\) for who holds them/,
   )
 })
 

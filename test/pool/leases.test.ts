@@ -123,7 +123,7 @@ test('a connection with unanswered work is not lent again, and a busy that throw
   for (let round = 0; round < 4; round += 1) await pool.use(() => {})
   assert.equal(made, 3)
   assert.deepEqual(reasons, [
-    'dirty: it came back with unanswered work',
+    'dirty: it was returned with unanswered work',
     'dirty: factory.busy threw: cannot tell',
   ])
   await pool.close()

@@ -76,7 +76,7 @@ test('a true timeout beside a stall still comes, and names the stall', async () 
   const error = await waiting
   assert.equal(error.code, 'POOL_ACQUIRE_TIMEOUT')
   assert.ok((error.stalledMillis ?? 0) >= 890, `${error.stalledMillis}`)
-  assert.match(error.message, /stood still/)
+  assert.match(error.message, /was blocked/)
   assert.equal(pool.stats().stalls.count, 1)
 })
 
@@ -127,7 +127,7 @@ test('an acquire that has no time at all is told what it would have had to wait 
   const { clock, pool, held } = await fullPool({ max: 2, maxWaitingClients: 5 })
   const empty = await rejection(pool.acquire({ timeoutMillis: 0 }))
   assert.equal(empty.phase, 'connect')
-  assert.match(empty.message, /No idle connection is at hand, and one would have to be made/)
+  assert.match(empty.message, /There is no idle connection, and one would have to be created/)
   assert.equal(pool.stats().connecting, 0, 'nobody waits for it')
   const other = await pool.acquire()
   const full = await rejection(pool.acquire({ timeoutMillis: 0 }))

@@ -16,7 +16,7 @@ async function told(code: string, env: Record<string, string> = {}) {
   const options = {
     cwd: packageRoot(),
     env: { ...process.env, DEBUG: 'lifeguard-pool:*', ...env },
-    timeout: 20_000,
+    timeout: 60_000,
   }
   return run(process.execPath, flags, options)
 }

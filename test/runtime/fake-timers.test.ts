@@ -85,7 +85,7 @@ async function facts(tool: string, code: string): Promise<Record<string, unknown
     '-e',
     `${head}${code}\nconsole.log(JSON.stringify(said))`,
   ]
-  const { stdout } = await run(process.execPath, flags, { cwd: join(packageRoot()), timeout: 20_000 })
+  const { stdout } = await run(process.execPath, flags, { cwd: join(packageRoot()), timeout: 60_000 })
   return JSON.parse(stdout.trim().split('\n').at(-1) as string)
 }
 
@@ -211,7 +211,7 @@ for (const [name, tool] of Object.entries(TOOLS)) {
 /** A case whose timers are in force before the package is loaded. */
 async function linesOf(tool: string, code: string): Promise<string> {
   const flags = ['--input-type=module', '--no-warnings', '-e', `${tool}\n${FACTORY}\n${code}`]
-  return (await run(process.execPath, flags, { cwd: packageRoot(), timeout: 20_000 })).stdout
+  return (await run(process.execPath, flags, { cwd: packageRoot(), timeout: 60_000 })).stdout
 }
 
 test('loaded while the timers of node:test are in force, the package lends and times out, in fake time and later', async () => {

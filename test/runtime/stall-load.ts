@@ -18,13 +18,19 @@ export interface StallOutcome {
  */
 export async function blockUnderLoad(
   url: string,
-  options: { blocks: number; blockMillis: number; timeoutMillis: number; workers: number },
+  options: {
+    blocks: number
+    blockMillis: number
+    timeoutMillis: number
+    acquireTimeoutMillis: number
+    workers: number
+  },
 ): Promise<StallOutcome> {
-  const { blocks, blockMillis, timeoutMillis, workers } = options
+  const { blocks, blockMillis, timeoutMillis, acquireTimeoutMillis, workers } = options
   const pool = createRedisPool(url, {
     max: 8,
     testOnBorrow: true,
-    acquireTimeoutMillis: timeoutMillis * 2,
+    acquireTimeoutMillis,
     validateTimeoutMillis: timeoutMillis,
     createTimeoutMillis: timeoutMillis,
   })

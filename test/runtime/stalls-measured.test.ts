@@ -84,7 +84,7 @@ test('a report that an operator asks for right after a stall knows of it, before
   block(300)
   const report = pool.report()
   const passed = performance.now() - before
-  const told = Number(/The event loop stood still for (\d+) ms of the last minute/.exec(report)?.[1])
+  const told = Number(/The event loop was blocked for (\d+) ms of the last minute/.exec(report)?.[1])
   assert.ok(told >= 300 && told <= passed + 25, `${told} of ${passed} ms in ${report}`)
   await pool.close()
 })
@@ -96,9 +96,9 @@ test('a loop that waits for events, however long, does not stand still', async (
   let before = pool.stats().stalls
   let after = before
   // On a busy machine the process may be held up while it works: one quiet wait is enough. If waiting counted, all would.
-  for (let tries = 0; tries < 10; tries += 1) {
+  for (let tries = 0; tries < 50; tries += 1) {
     before = pool.stats().stalls
-    await pause(300)
+    await pause(60)
     after = pool.stats().stalls
     if (after.count === before.count) break
   }

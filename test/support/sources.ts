@@ -25,10 +25,10 @@ const STATEMENT = /^(?:import|export)\s+(type\s)?[^'"`]*?from\s+'([^']+)'|^impor
 /** `import('…')`, as an expression or as a type, and `require('…')`. */
 const INLINE = /\b(?:import|require)\(\s*'([^']+)'\s*\)/g
 
-/** The files of `src` from which the package is imported, as `exports` in package.json has them. */
+/** The files of `src` from which the package is imported or run, as `exports` and `bin` in package.json have them. */
 export function entryPoints(): string[] {
-  const { exports } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8'))
-  const built = JSON.stringify(exports).matchAll(/"\.\/dist\/(?:esm\/)?([^"]*?)(?:\.d)?(\.m?)[jt]s"/g)
+  const { exports, bin } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8'))
+  const built = JSON.stringify([exports, bin]).matchAll(/"\.\/dist\/(?:esm\/)?([^"]*?)(?:\.d)?(\.m?)[jt]s"/g)
   return [...new Set([...built].map(([, path, extension]) => `${path}${extension}ts`))]
 }
 

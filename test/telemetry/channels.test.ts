@@ -192,7 +192,7 @@ test('an acquire that fails and that nobody awaits is still an unhandled rejecti
     pool.acquire().then(() => { void pool.acquire(); void pool.acquire({ timeoutMillis: -1 }) })`
   const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=commonjs', '-e', code], {
     cwd: packageRoot(),
-    timeout: 20_000,
+    timeout: 60_000,
   })
   assert.deepEqual(stdout.trim().split('\n'), ['POOL_BAD_OPTIONS', 'POOL_ACQUIRE_TIMEOUT'])
 })

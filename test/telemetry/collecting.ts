@@ -15,6 +15,7 @@ class HandReader extends MetricReader {
 }
 
 export interface Collected {
+  readonly scope: object | undefined
   readonly metrics: ReadonlyMap<string, MetricData>
   /** The points of a metric, by the value of an attribute. */
   points<V = number>(name: string): readonly DataPoint<V>[]
@@ -46,11 +47,11 @@ export function twoReaders(...options: MetricReaderOptions[]): {
 async function collected(reader: HandReader): Promise<Collected> {
   const { resourceMetrics, errors } = await reader.collect()
   if (errors.length > 0) throw errors[0]
-  const all = resourceMetrics.scopeMetrics
-    .filter(({ scope }) => scope.name === 'lifeguard-pool')
-    .flatMap(scope => scope.metrics)
+  const scopes = resourceMetrics.scopeMetrics.filter(({ scope }) => scope.name === 'lifeguard-pool')
+  const all = scopes.flatMap(scope => scope.metrics)
   const metrics = new Map(all.map(each => [each.descriptor.name, each]))
   return {
+    scope: scopes[0]?.scope,
     metrics,
     points: <V>(name: string) => (metrics.get(name)?.dataPoints ?? []) as unknown as DataPoint<V>[],
   }

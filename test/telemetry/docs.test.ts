@@ -34,7 +34,7 @@ for (const [name, expected] of Object.entries(PAGES)) {
     assert.equal(blocks.length, expected.length)
     for (const [index, block] of blocks.entries()) {
       const flags = ['--no-warnings', '--input-type=module', '-e', block]
-      const { stdout } = await promisify(execFile)(process.execPath, flags, { cwd: root, timeout: 20_000 })
+      const { stdout } = await promisify(execFile)(process.execPath, flags, { cwd: root, timeout: 60_000 })
       assert.match(stdout.trim(), expected[index] as RegExp, block)
     }
   })

@@ -44,7 +44,7 @@ if (mode !== 'auto') {
 }
 
 const tracer = trace.getTracer('service')
-const pool = createRedisPool(url, { name: 'cache', max: 3, acquireTimeoutMillis: 200 })
+const pool = createRedisPool(url, { name: 'cache', max: 3, acquireTimeoutMillis: 1000 })
 
 function request<R>(name: string, run: () => Promise<R>): Promise<R> {
   const span = tracer.startSpan(name)

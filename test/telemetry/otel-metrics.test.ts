@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { test } from 'node:test'
+import { ValueType } from '@opentelemetry/api'
 import { DataPointType, type Histogram, type MetricData, type ViewOptions } from '@opentelemetry/sdk-metrics'
 import { instrumentAll, instrumentPool, poolMetricProducer } from '../../src/adapters/otel/index.ts'
 import { createPool, type Pool, type PoolStats, type TimesOf } from '../../src/index.ts'
 import { settle } from '../support/clock.ts'
 import { type Connection, CountingFactory } from '../support/factories.ts'
+import { packageRoot } from '../support/package-root.ts'
 import { open } from '../support/pools.ts'
 import { Chance } from '../support/random.ts'
 import { rejection } from '../support/rejection.ts'
@@ -23,6 +27,8 @@ const MODEL: readonly [name: string, instrument: 'updowncounter' | 'counter' | '
     ['db.client.connection.wait_time', 'histogram', 's'],
     ['db.client.connection.use_time', 'histogram', 's'],
   ]
+const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8'))
+const SCOPE = { name: 'lifeguard-pool', version, schemaUrl: 'https://opentelemetry.io/schemas/1.44.0' }
 const POOL = 'db.client.connection.pool.name'
 
 function instrumentOf(metric: MetricData): string {
@@ -54,12 +60,14 @@ for (const [way, start] of Object.entries(WAYS)) {
     const held = await pool.acquire()
     await rejection(pool.acquire())
     await pool.release(held)
-    const { metrics } = await collect()
+    const { metrics, scope } = await collect()
+    assert.deepEqual(scope, SCOPE)
     for (const [name, instrument, unit] of MODEL) {
       const metric = metrics.get(name)
       assert.ok(metric, `${name} is missing`)
       assert.equal(instrumentOf(metric), instrument, name)
       assert.equal(metric.descriptor.unit, unit, name)
+      assert.equal(metric.descriptor.valueType, unit === 's' ? ValueType.DOUBLE : ValueType.INT, name)
       const own = metric.dataPoints.filter(({ attributes }) => attributes[POOL] === pool.name)
       const states = own.map(({ attributes }) => attributes['db.client.connection.state'])
       assert.deepEqual(states, name.endsWith('.count') ? ['idle', 'used'] : [undefined], name)

@@ -1,14 +1,16 @@
 /*
- * What `npm run test:toolchains` runs: the packed package, installed in a temporary folder, in the tools of its users.
+ * What `npm run test:toolchains` runs: the packed package, installed in an empty folder, as its users do. First a new
+ * user's path, see user-path.ts: a service on Redis, a service of generic-pool migrated, a service of Next. Then the tools:
  * Jest, ts-jest and Vitest run tests, with their fake timers; webpack, Rspack, Vite, Parcel and esbuild build a service,
  * which is then run; Bun and Deno run it as it is. Arguments choose cases by a part of their names.
  */
 import { execFile } from 'node:child_process'
-import { cpSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { isDeepStrictEqual, promisify } from 'node:util'
 import { packageRoot } from '../support/package-root.ts'
+import { USER_PATH } from './user-path.ts'
 
 const run = promisify(execFile)
 const root = packageRoot()
@@ -24,7 +26,10 @@ const TOOLS = {
   esbuild: '^0.28.0',
   ioredis: '^5.11.0',
   jest: '^30.5.0',
+  next: '^16.4.0',
   parcel: '^2.16.0',
+  react: '^19.3.0',
+  'react-dom': '^19.3.0',
   'ts-jest': '^29.4.0',
   typescript: '^5.9.0',
   'typescript-5.6': 'npm:typescript@~5.6.3',
@@ -79,7 +84,8 @@ const RESOLUTIONS = [
 const sourceFor = (resolution: readonly string[]): string =>
   resolution.includes('commonjs') ? join('types', 'commonjs.ts') : join('types', 'module.mts')
 
-const CASES: Readonly<Record<string, () => Promise<void>>> = {
+const CASES: Readonly<Record<string, (folder: string) => Promise<void>>> = {
+  ...USER_PATH,
   'jest and ts-jest': async () => {
     await call(bin('jest'), ['--config', 'jest.config.cjs'])
   },
@@ -105,6 +111,22 @@ const CASES: Readonly<Record<string, () => Promise<void>>> = {
         })
       }
     }
+  },
+  // Between two versions, Node's own types have changed the order of type parameters.
+  'the types of the newest Node': async () => {
+    const newest = join(folder, 'newest')
+    mkdirSync(newest)
+    cpSync(join(folder, 'types', 'module.mts'), join(newest, 'module.mts'))
+    writeFileSync(join(newest, 'package.json'), '{ "private": true }')
+    const packages = [join(folder, filename), 'ioredis@6', '@types/node@latest']
+    await call('npm', ['install', '--no-audit', '--no-fund', ...packages], newest)
+    const compiler = join(folder, 'node_modules', 'typescript-7', 'bin', 'tsc')
+    const args = ['--ignoreConfig', '--noEmit', '--strict', '--target', 'es2022', '--types', 'node']
+    await call(process.execPath, [compiler, ...args, ...(RESOLUTIONS[0] ?? []), 'module.mts'], newest).catch(
+      error => {
+        throw new Error(error.stdout || error)
+      },
+    )
   },
   vitest: async () => {
     await call(bin('vitest'), ['run', '--root', 'vitest'])
@@ -154,6 +176,7 @@ const CASES: Readonly<Record<string, () => Promise<void>>> = {
 }
 
 const parts = process.argv.slice(2)
+let filename = ''
 let passed = 0
 let failed = 0
 try {
@@ -161,16 +184,16 @@ try {
   const packed = await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', folder], {
     cwd: root,
   })
-  const [{ filename }] = JSON.parse(packed.stdout) as [{ filename: string }]
+  ;[{ filename }] = JSON.parse(packed.stdout) as [{ filename: string }]
   const dependencies = { ...TOOLS, 'lifeguard-pool': `file:./${filename}` }
   writeFileSync(
     join(folder, 'package.json'),
     JSON.stringify({ name: 'service', private: true, dependencies }),
   )
-  await run('npm', ['install', '--no-audit', '--no-fund'], { cwd: folder, timeout: 300_000 })
+  await run('npm', ['install', '--no-audit', '--no-fund'], { cwd: folder, timeout: 600_000 })
   for (const [name, test] of Object.entries(CASES)) {
     if (parts.length > 0 && !parts.some(part => name.includes(part))) continue
-    const failure = await test().then(
+    const failure = await test(folder).then(
       () => undefined,
       error => (error as { stderr?: string }).stderr || String(error),
     )

@@ -67,6 +67,7 @@ export default defineConfig({
           page('Sizing', 'sizing'),
           page('Serverless', 'serverless'),
           page('Troubleshooting', 'troubleshooting'),
+          page('Doctor', 'doctor'),
         ]),
       },
       {

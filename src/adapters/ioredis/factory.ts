@@ -13,6 +13,7 @@ import {
   streamOf,
 } from './client/client.ts'
 import type { Command, RedisClient } from './client/client-types.ts'
+import type { Credentials } from './client/credentials.ts'
 import { isReplyError, isUnsupported } from './client/error-replies.ts'
 import { failed, openClient } from './client/open-client.ts'
 import { permanentAdvice } from './client/permanent-errors.ts'
@@ -34,13 +35,18 @@ import { serverOf } from './server-info.ts'
  */
 const ALIVE = /^(?:MISCONF|BUSY)\b/
 
+/** Makes a client, with credentials if the pool has a function that gives them. */
+export type Make<R> = (credentials: Credentials) => R
+
 /** The factory with which the pool creates, lends, checks and ends ioredis clients. */
 export function clientFactory<R extends RedisClient>(
-  make: () => R,
+  make: Make<R>,
   context = new RedisPoolContext(),
 ): Factory<R> & HandleFactory<R> {
   const lenders = new WeakMap<R, ClientLender>()
+  const expiries = new WeakMap<R, number>()
   const { failover } = context
+  const { credentials } = context.options
   let server: ServerInfo = { system: 'redis' }
   return {
     async create(signal) {
@@ -48,7 +54,12 @@ export function clientFactory<R extends RedisClient>(
       const client = await failover.dial(signal, dial => {
         // The dial may start again after a switch, with a later epoch.
         epoch = failover.epoch
-        return openFit(make, context, dial)
+        if (credentials === undefined) return openFit(make as () => R, context, dial)
+        return credentials.open(dial.signal, async given => {
+          const opened = await openFit(() => make(given), context, dial)
+          if (given.expiresAt !== undefined) expiries.set(opened, given.expiresAt)
+          return opened
+        })
       })
       const lender = new ClientLender(client, context, wantedRole(client, context), epoch)
       lenders.set(client, lender)
@@ -65,6 +76,7 @@ export function clientFactory<R extends RedisClient>(
     socket: streamOf,
     busy: busyWith,
     isPermanent: permanentAdvice,
+    ...(credentials && { expiresAt: client => expiries.get(client) }),
     serverIdleTimeout: async client => (context.isTerse ? undefined : askIdleTimeout(client)),
     get server() {
       return server

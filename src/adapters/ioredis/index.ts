@@ -7,12 +7,13 @@ import type { Pool } from '../../pool/pool.ts'
 import { openAdapter } from '../open-adapter.ts'
 import { clientMaker } from './client/client-options.ts'
 import type { RedisClient } from './client/client-types.ts'
+import type { CredentialsFunction, RedisCredentials } from './client/credentials.ts'
 import { hideSecretsWithin } from './client/secrets.ts'
-import { clientFactory } from './factory.ts'
+import { clientFactory, type Make } from './factory.ts'
 import { RedisPoolContext } from './redis-pool-context.ts'
 import { type RedisPoolOptions, splitOptions } from './redis-pool-options.ts'
 
-export type { RedisPoolOptions }
+export type { CredentialsFunction, RedisCredentials, RedisPoolOptions }
 
 /** A connection that has been idle for longer is checked with a PING before it is lent. Milliseconds. */
 const VALIDATE_AFTER_IDLE_MILLIS = 500
@@ -37,7 +38,7 @@ const VALIDATE_AFTER_IDLE_MILLIS = 500
  * @throws PoolError `POOL_BAD_OPTIONS` that lists every wrong option and why
  */
 export function createRedisPool<R extends RedisClient = Redis>(
-  redis: RedisOptions | string | (() => R),
+  redis: RedisOptions | string | ((credentials: RedisCredentials) => R),
   options?: RedisPoolOptions,
 ): Pool<R> {
   return forCaller(createRedisPool, () => openRedisPool(context => redisFactory(redis, context), options))
@@ -92,11 +93,13 @@ function withDefaults(options: PoolOptions | undefined): PoolOptions | undefined
 
 /** @internal */
 export function redisFactory<R extends RedisClient = Redis>(
-  redis: RedisOptions | string | (() => R),
+  redis: RedisOptions | string | ((credentials: RedisCredentials) => R),
   context?: RedisPoolContext,
 ): Factory<R> {
   return clientFactory(
-    typeof redis === 'function' ? redis : (clientMaker(Redis, redis) as unknown as () => R),
+    typeof redis === 'function'
+      ? redis
+      : (clientMaker(Redis, redis, context?.options.credentials !== undefined) as unknown as Make<R>),
     context,
   )
 }

@@ -22,10 +22,10 @@ export async function checkBudget(client: RedisClient, context: RedisPoolContext
   if (total + others <= limit) return
   const processes = instances === undefined ? 'this process' : `${instances} processes`
   process.emitWarning(
-    `pool '${context.name}': the Redis server at ${key} takes ${limit} clients (maxclients), but ${processes} may ask for ` +
+    `pool '${context.name}': the Redis server at ${key} accepts ${limit} clients (maxclients), but ${processes} may open ` +
       `${total} (${pools.size} ${pools.size === 1 ? 'pool' : 'pools'}, max ${here} in each process)` +
       `${others > 0 ? `, and ${others} more are connected to it already` : ''}. Lower max, or raise maxclients` +
-      (instances === undefined ? '; the option instances tells how many processes there are' : ''),
+      (instances === undefined ? '; set the option instances to the number of processes' : ''),
     { type: 'LifeguardPoolWarning', code: 'LIFEGUARD_POOL_BUDGET' },
   )
 }

@@ -2,6 +2,7 @@ import type { Redis } from 'ioredis'
 import { KNOWN } from '../../api/option-table.ts'
 import type { PoolOptions } from '../../api/options.ts'
 import { isRecord, readRecord, show } from '../../api/read-input.ts'
+import { CredentialSource, type CredentialsFunction } from './client/credentials.ts'
 
 /** The role that a server must have for its connections to be lent. */
 export type WantedRole = 'primary' | 'replica' | 'any'
@@ -12,12 +13,14 @@ export interface AdapterOptions {
   readonly role: WantedRole | undefined
   /** In lower case. */
   readonly cleanCommands: ReadonlySet<string>
+  readonly credentials: CredentialSource | undefined
 }
 
 export const NO_ADAPTER_OPTIONS: AdapterOptions = {
   instances: undefined,
   role: undefined,
   cleanCommands: new Set(),
+  credentials: undefined,
 }
 
 /** Options of a pool of Redis clients: those of any pool, and some that concern Redis. */
@@ -38,6 +41,12 @@ export interface RedisPoolOptions extends PoolOptions {
    */
   cleanCommands?: readonly string[] | undefined
   /**
+   * Gives the password of each new connection, and its username: for passwords that change and tokens that expire.
+   * Connections made at the same time share one call. If the server refuses the answer, it is called again at once. A
+   * connection retires before `expiresAt`. Bounded by `createTimeoutMillis`.
+   */
+  credentials?: CredentialsFunction | undefined
+  /**
    * Prepares a new client once before it is first lent, within `createTimeoutMillis`: loads a library, reads a setting.
    * If it fails, the connection is closed and counts as a failed create.
    */
@@ -46,7 +55,14 @@ export interface RedisPoolOptions extends PoolOptions {
 
 const ROLES: readonly unknown[] = ['primary', 'replica', 'any']
 
-const NAMES: ReadonlySet<string> = new Set([...KNOWN, 'instances', 'role', 'cleanCommands', 'prepare'])
+const NAMES: ReadonlySet<string> = new Set([
+  ...KNOWN,
+  'instances',
+  'role',
+  'cleanCommands',
+  'credentials',
+  'prepare',
+])
 
 /**
  * Splits the options into those of the adapter and those for the pool. A value that is not an object is passed on, so
@@ -61,7 +77,7 @@ export function splitOptions(given: RedisPoolOptions | undefined): {
 } {
   const issues: string[] = []
   if (!isRecord(given)) return { adapter: NO_ADAPTER_OPTIONS, pool: given, prepare: undefined, issues }
-  const { instances, role, cleanCommands, prepare, ...pool } = readRecord(given, NAMES, issues)
+  const { instances, role, cleanCommands, credentials, prepare, ...pool } = readRecord(given, NAMES, issues)
   if (instances !== undefined && !(Number.isInteger(instances) && (instances as number) >= 1))
     issues.push(`instances must be a whole number ≥ 1, got ${show(instances)}`)
   if (role !== undefined && !ROLES.includes(role))
@@ -69,6 +85,8 @@ export function splitOptions(given: RedisPoolOptions | undefined): {
   const isList = Array.isArray(cleanCommands) && cleanCommands.every(name => typeof name === 'string')
   if (cleanCommands !== undefined && !isList)
     issues.push(`cleanCommands must be a list of names of commands, got ${show(cleanCommands)}`)
+  if (credentials !== undefined && typeof credentials !== 'function')
+    issues.push(`credentials must be a function, got ${show(typeof credentials)}`)
   if (prepare !== undefined && typeof prepare !== 'function')
     issues.push(`prepare must be a function, got ${show(prepare)}`)
   if (issues.length > 0) return { adapter: NO_ADAPTER_OPTIONS, pool, prepare: undefined, issues }
@@ -76,6 +94,8 @@ export function splitOptions(given: RedisPoolOptions | undefined): {
     instances: instances as number | undefined,
     role: role as WantedRole | undefined,
     cleanCommands: new Set(((cleanCommands ?? []) as string[]).map(name => name.toLowerCase())),
+    credentials:
+      credentials === undefined ? undefined : new CredentialSource(credentials as CredentialsFunction),
   }
   return { adapter, pool, prepare: prepare as RedisPoolOptions['prepare'], issues }
 }

@@ -12,20 +12,20 @@ import {
 } from './produced-metrics.ts'
 
 /*
- * The API of OpenTelemetry accepts times only one by one, and its SDK hashes the attributes of each: 0.6 to 1.6 µs a time,
- * wherever and whenever that is done. The pools have counted the same times in the same buckets already. So if the
- * provider is the SDK, its meter gets a storage of ours that returns these counts, beside the storages of its own
- * instruments. This part of the SDK is not public. It was the same in versions 1.8 to 2.12. Everything that is used of it
- * is checked first, and if anything is missing, the times are recorded one by one.
+ * The API of OpenTelemetry accepts times only one by one, and its SDK hashes the attributes of each. This takes 0.6 to
+ * 1.6 µs per time, wherever it is done. The pools have already counted the same times in the same buckets. So if the
+ * provider is the SDK, its meter gets an additional storage that returns these counts. This part of the SDK is not
+ * public. It was the same in versions 1.8 to 2.12. Everything that is used of it is checked first, and if anything is
+ * missing, the times are recorded one by one.
  */
 
-/** What the storages of the SDK know of a metric reader. */
+/** What the storages of the SDK know about a metric reader. */
 interface Collector {
   selectAggregationTemporality(instrument: string): Temporality
   selectAggregation(instrument: string): unknown
 }
 
-/** What the SDK collects metrics from. */
+/** An object that the SDK collects metrics from. */
 interface Storage {
   getInstrumentDescriptor(): object
   updateDescription(description: string): void
@@ -48,10 +48,10 @@ const DOUBLE = 1
 export type LatestPoints = (metric: TimesMetric) => readonly PointOf<Spread>[]
 
 /**
- * Makes a meter collect these histograms as the pools have counted them.
+ * Makes a meter collect these histograms from what the pools have counted.
  *
- * @returns whether it will. If not, nothing has changed: it is no meter of the SDK, or a view or a reader asks for other
- * buckets, attributes or aggregations, which needs the times themselves
+ * @returns whether that is possible. If not, nothing has changed: the meter is not the SDK's, or a view or a reader
+ * wants other buckets, attributes or aggregations, for which the times themselves are needed
  */
 export function collectsCounted(
   meter: Meter,
@@ -83,7 +83,7 @@ function takesBuckets(collector: Collector): boolean {
   return aggregation.type === 0 || aggregation.constructor?.name === 'DefaultAggregation'
 }
 
-interface Told {
+interface LastReport {
   at: HrTime
   /** The histogram of each pool at its last report. Pools that are not read for a while keep their entry. */
   readonly spreads: WeakMap<object, Spread>
@@ -94,7 +94,7 @@ class CountedTimes implements Storage {
   readonly #metric: TimesMetric
   readonly #latest: LatestPoints
   readonly #descriptor: object
-  readonly #told = new WeakMap<object, Told>()
+  readonly #lastReports = new WeakMap<object, LastReport>()
   readonly #startTime = hrTime(performance.timeOrigin)
 
   constructor(metric: TimesMetric, latest: LatestPoints) {
@@ -122,15 +122,18 @@ class CountedTimes implements Storage {
     return dataPoints.length === 0 ? undefined : histogram(this.#descriptor as never, temporality, dataPoints)
   }
 
-  /** What is new to this reader. Only the highest time ever is known, which may be older, so no maximum is given. */
+  /**
+   * The counts since the last collection of this reader. Only the all-time maximum is known, which may be older, so no
+   * maximum is given.
+   */
   #sinceLast(collector: object, points: readonly PointOf<Spread>[], endTime: HrTime): HistogramPoint[] {
-    const told = this.#told.get(collector) ?? { at: this.#startTime, spreads: new WeakMap() }
-    const interval = { startTime: told.at, endTime }
-    this.#told.set(collector, told)
-    told.at = endTime
+    const last = this.#lastReports.get(collector) ?? { at: this.#startTime, spreads: new WeakMap() }
+    const interval = { startTime: last.at, endTime }
+    this.#lastReports.set(collector, last)
+    last.at = endTime
     return points.flatMap(point => {
-      const fresh = minus(point.value, told.spreads.get(point.key))
-      told.spreads.set(point.key, point.value)
+      const fresh = minus(point.value, last.spreads.get(point.key))
+      last.spreads.set(point.key, point.value)
       return fresh.count === 0 ? [] : [histogramPoint(point, fresh, interval)]
     })
   }

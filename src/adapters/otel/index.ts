@@ -4,6 +4,7 @@ import type { PoolIdentity } from '../../api/channels.ts'
 import { isObservable, type Observable, observablePools } from '../../diagnostics/metrics/observed-pools.ts'
 import type { Pool } from '../../pool/pool.ts'
 import { hasMeterProvider } from '../../runtime/otel-context.ts'
+import { faultyProvider } from './faulty-provider.ts'
 import { PoolMeters } from './meters.ts'
 import { type Meters, processWide } from './process-wide.ts'
 import { traceAcquires } from './spans.ts'
@@ -97,7 +98,7 @@ function metersOf(provider: MeterProvider): Meters {
   return found
 }
 
-/** The messages at which a provider that was registered late is looked for. */
+/** At these messages, the global provider is checked again. */
 const OCCASIONS = ['lifeguard-pool:created', 'tracing:lifeguard-pool:create:start']
 
 /**
@@ -113,7 +114,12 @@ function onceRegistered(begin: (provider: MeterProvider) => void): () => void {
   const look = (): void => {
     if (!hasMeterProvider()) return
     cancel()
-    begin(metrics.getMeterProvider())
+    try {
+      begin(metrics.getMeterProvider())
+    } catch (error) {
+      // Node would end the process with what a subscriber throws.
+      faultyProvider('metrics', error)
+    }
   }
   for (const occasion of OCCASIONS) subscribe(occasion, look)
   look()

@@ -1,4 +1,11 @@
-import type { BatchObservableResult, Histogram, Meter, MeterProvider, Observable } from '@opentelemetry/api'
+import {
+  type BatchObservableResult,
+  type Histogram,
+  type Meter,
+  type MeterProvider,
+  type Observable,
+  ValueType,
+} from '@opentelemetry/api'
 import {
   BOUNDS_IN_SECONDS,
   NUMBERS,
@@ -11,11 +18,10 @@ import {
   type Observable as ObservablePool,
   observablePools,
 } from '../../diagnostics/metrics/observed-pools.ts'
-import { type Reading, readPools } from '../../diagnostics/metrics/reading.ts'
+import { attributesOfPoint, type Reading, readPools } from '../../diagnostics/metrics/reading.ts'
 import { collectsCounted } from './counted-histograms.ts'
-
-/** The name of our meter and tracer. */
-export const SCOPE = 'lifeguard-pool'
+import { faultyProvider } from './faulty-provider.ts'
+import { SCHEMA, SCOPE, VERSION } from './scope.ts'
 
 interface Attached {
   /** The callers that asked for this pool. It is attached once, and detached when the last of them leaves. */
@@ -24,19 +30,20 @@ interface Attached {
 }
 
 /**
- * The instruments of one provider. Everything is read from the stats of the pools at collection time, so it cannot drift
- * and costs a loan nothing. Only a provider that must be given each time by itself gets it when it is measured.
+ * The instruments of one provider. Everything is read from the stats of the pools at collection time, so it cannot
+ * drift away from them and a loan costs nothing more. Only a provider that accepts times one by one gets each time when
+ * it is measured.
  */
 export class PoolMeters {
   readonly #numbers: ReadonlyMap<NumberMetric, Observable>
-  /** Only for a provider that must be given each time by itself. */
+  /** Only for a provider that accepts times one by one. */
   readonly #times: Readonly<Record<string, Histogram>> | undefined
   readonly #attached = new WeakMap<ObservablePool, Attached>()
   /** What was read for the current collection. The SDK calls back for the numbers first. */
   #latest: readonly Reading[] = []
 
   constructor(provider: MeterProvider) {
-    const meter = provider.getMeter(SCOPE)
+    const meter = provider.getMeter(SCOPE, VERSION, SCHEMA)
     const all = [...NUMBERS, ...PROCESS_NUMBERS]
     this.#numbers = new Map(all.map(metric => [metric, instrument(meter, metric)]))
     const isCounted = collectsCounted(meter, TIMES, metric =>
@@ -68,7 +75,7 @@ export class PoolMeters {
       if (kind !== 'number') continue
       const target = this.#numbers.get(metric)
       if (target !== undefined)
-        for (const { value, attributes } of points) result.observe(target, value, attributes)
+        for (const point of points) result.observe(target, point.value, attributesOfPoint(point))
     }
   }
 
@@ -81,8 +88,9 @@ export class PoolMeters {
       if (what === 'create') attributes = attributesOf(pool)
       try {
         times[what]?.record(millis / 1000, attributes)
-      } catch {
+      } catch (error) {
         // A faulty provider must not interrupt a step of the pool.
+        faultyProvider('metrics', error)
       }
     })
   }
@@ -97,7 +105,7 @@ const histograms = (meter: Meter): Readonly<Record<string, Histogram>> =>
   )
 
 function instrument(meter: Meter, { name, unit, description, kind }: NumberMetric): Observable {
-  const options = { unit, description }
+  const options = { unit, description, valueType: unit === 's' ? ValueType.DOUBLE : ValueType.INT }
   if (kind === 'counter') return meter.createObservableCounter(name, options)
   if (kind === 'gauge') return meter.createObservableGauge(name, options)
   return meter.createObservableUpDownCounter(name, options)

@@ -1,10 +1,10 @@
 import type { MeterProvider, TracerProvider } from '@opentelemetry/api'
 import type { Observable } from '../../diagnostics/metrics/observed-pools.ts'
 
-/** What reports the metrics of pools to one provider. */
+/** Reports the metrics of pools to one provider. */
 export interface Meters {
   attach(pool: Observable, owner: object): void
-  /** Stops what this owner has asked for. */
+  /** Detaches the pools that this owner has attached. */
   detach(owner: object): void
 }
 
@@ -15,7 +15,7 @@ export interface SpanRule {
   readonly concerns: (instance: object) => boolean
 }
 
-/** What all copies of this package in one process share, so that no copy reports what another one reports already. */
+/** What all copies of this package in one process share, so that no copy reports what another one already reports. */
 interface ProcessWide {
   /** Each provider gets one set of instruments, however often it is used. */
   readonly meters: WeakMap<MeterProvider, Meters>
@@ -23,7 +23,7 @@ interface ProcessWide {
   readonly spanRules: WeakMap<TracerProvider, Set<SpanRule>>
 }
 
-/** The key names the shape. Change both together. */
+/** The key stands for the shape. Change both together. */
 const KEY = Symbol.for('lifeguard-pool.otel.v1')
 
 export function processWide(): ProcessWide {

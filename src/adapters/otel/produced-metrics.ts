@@ -1,6 +1,6 @@
 import type { Attributes, HrTime, ValueType } from '@opentelemetry/api'
 import { BOUNDS_IN_SECONDS, type Spread } from '../../diagnostics/metrics/metric-table.ts'
-import type { PointOf, Reading } from '../../diagnostics/metrics/reading.ts'
+import { attributesOfPoint, type PointOf, type Reading } from '../../diagnostics/metrics/reading.ts'
 
 /*
  * The shapes of `@opentelemetry/sdk-metrics`, so that this compiles without it. Its enums are numbers.
@@ -74,7 +74,11 @@ export function produced(reading: Reading, interval: Interval): ProducedMetric {
       reading.points.map(point => histogramPoint(point, point.value, interval)),
     )
   const { kind } = reading.metric
-  const dataPoints = reading.points.map(({ attributes, value }) => ({ ...interval, attributes, value }))
+  const dataPoints = reading.points.map(point => ({
+    ...interval,
+    attributes: attributesOfPoint(point),
+    value: point.value,
+  }))
   const common = { descriptor, aggregationTemporality: CUMULATIVE, dataPoints } as const
   if (kind === 'gauge') return { ...common, dataPointType: GAUGE }
   return { ...common, dataPointType: SUM, isMonotonic: kind === 'counter' }

@@ -2,15 +2,18 @@ import { type Observable, observablePools } from '../../diagnostics/metrics/obse
 import { readPools } from '../../diagnostics/metrics/reading.ts'
 import type { Pool } from '../../pool/pool.ts'
 import { epochMillis } from '../../runtime/time/clock.ts'
-import { SCOPE } from './meters.ts'
 import { hrTime, type ProducedMetric, produced } from './produced-metrics.ts'
+import { SCHEMA, SCOPE, VERSION } from './scope.ts'
 
 /** The shape that a metric reader of the SDK accepts in `metricProducers`. */
 export interface PoolMetricProducer {
   collect(): Promise<{
     resourceMetrics: {
       resource: never
-      scopeMetrics: { scope: { name: string }; metrics: ProducedMetric[] }[]
+      scopeMetrics: {
+        scope: { name: string; version: string; schemaUrl: string }
+        metrics: ProducedMetric[]
+      }[]
     }
     errors: unknown[]
   }>
@@ -35,7 +38,8 @@ export function poolMetricProducer(pools?: readonly Pool<never>[]): PoolMetricPr
       const metrics = readings.map(reading => produced(reading, interval))
       // Metric readers use the resource of their own provider.
       const resource = { attributes: {} } as never
-      return { resourceMetrics: { resource, scopeMetrics: [{ scope: { name: SCOPE }, metrics }] }, errors }
+      const scope = { name: SCOPE, version: VERSION, ...SCHEMA }
+      return { resourceMetrics: { resource, scopeMetrics: [{ scope, metrics }] }, errors }
     },
   }
 }

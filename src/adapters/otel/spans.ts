@@ -6,8 +6,9 @@ import { attributesOf } from '../../diagnostics/metrics/observed-pools.ts'
 import type { Reporting } from '../../diagnostics/registry.ts'
 import { errorTypeOf } from '../../runtime/kinds.ts'
 import { epochMillis } from '../../runtime/time/clock.ts'
-import { SCOPE } from './meters.ts'
+import { faultyProvider } from './faulty-provider.ts'
 import { processWide, type SpanRule } from './process-wide.ts'
+import { SCHEMA, SCOPE, VERSION } from './scope.ts'
 
 /**
  * Creates a span for each acquire when it ends.
@@ -18,11 +19,16 @@ export function traceAcquires(provider: TracerProvider, rule: SpanRule): () => v
   const all = spanRules.get(provider) ?? new Set()
   spanRules.set(provider, all)
   all.add(rule)
-  const tracer = provider.getTracer(SCOPE)
+  const tracer = provider.getTracer(SCOPE, VERSION, SCHEMA)
   const onEnd = (message: unknown): void => {
     const acquire = message as AcquireMessage
     const first = [...all].find(each => each.concerns(acquire.instance))
-    if (first === rule) makeSpan(tracer, acquire, rule)
+    try {
+      if (first === rule) makeSpan(tracer, acquire, rule)
+    } catch (error) {
+      // Node would end the process with what a subscriber throws. A faulty provider costs spans only.
+      faultyProvider('spans', error)
+    }
   }
   // This event is published in the context of the acquire's caller, where the span of the request is active.
   const channel = 'tracing:lifeguard-pool:acquire:asyncEnd'

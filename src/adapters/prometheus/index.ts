@@ -46,7 +46,7 @@ export function registerPools(registry: PromRegistry, pools?: MetricPools): () =
       async get() {
         const samples = read().get(name)?.samples ?? []
         const values = samples.map(sample => ({
-          labels: sample.labels,
+          labels: { ...sample.labels, ...sample.own },
           value: sample.value,
           ...(type === 'histogram' ? { metricName: sample.name } : {}),
         }))

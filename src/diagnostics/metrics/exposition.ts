@@ -14,9 +14,14 @@ import { type PointOf, type Reading, readPools } from './reading.ts'
 export interface Sample {
   /** In a histogram, with the suffix `_bucket`, `_sum` or `_count`. */
   readonly name: string
-  readonly labels: Readonly<Record<string, string>>
+  /** The labels of the pool. */
+  readonly labels: Labels
+  /** Labels beyond those of the pool. */
+  readonly own?: Labels
   readonly value: number
 }
+
+type Labels = Readonly<Record<string, string>>
 
 /** A metric family in Prometheus's sense. */
 export interface Family {
@@ -36,8 +41,17 @@ export function prometheusName({ name, unit, kind }: { name: string; unit: strin
   return `${underscored(name)}${suffix}${kind === 'counter' ? '_total' : ''}`
 }
 
-const labelsOf = (attributes: PoolAttributes): Record<string, string> =>
-  Object.fromEntries(Object.entries(attributes).map(([name, value]) => [underscored(name), String(value)]))
+/** Attributes as labels. Those of a pool are the same object each time, and occur in dozens of samples. */
+const knownLabels = new WeakMap<PoolAttributes, Labels>()
+
+function labelsOf(attributes: PoolAttributes): Labels {
+  const known = knownLabels.get(attributes)
+  if (known !== undefined) return known
+  const pairs = Object.entries(attributes).map(([name, value]) => [underscored(name), String(value)])
+  const labels = Object.fromEntries(pairs) as Labels
+  knownLabels.set(attributes, labels)
+  return labels
+}
 
 /** Every family that can occur. */
 export const DESCRIPTIONS: readonly Omit<Family, 'samples'>[] = [
@@ -59,11 +73,12 @@ function family(reading: Reading): Family {
   const { name } = description
   if (reading.kind === 'times')
     return { ...description, samples: reading.points.flatMap(point => buckets(name, point)) }
-  const samples = reading.points.map(({ attributes, value }) => ({
-    name,
-    labels: labelsOf(attributes),
-    value,
-  }))
+  const samples = reading.points.map(
+    ({ attributes, own, value }): Sample => ({
+      ...{ name, labels: labelsOf(attributes), value },
+      ...(own === undefined ? {} : { own: labelsOf(own) }),
+    }),
+  )
   return { ...description, samples }
 }
 
@@ -73,11 +88,11 @@ function buckets(name: string, { attributes, value }: PointOf<Spread>): Sample[]
   let below = 0
   const bounded = BOUNDS_IN_SECONDS.map((bound, index) => {
     below += value.counts[index] ?? 0
-    return { name: `${name}_bucket`, labels: { ...labels, le: String(bound) }, value: below }
+    return { name: `${name}_bucket`, labels, own: { le: String(bound) }, value: below }
   })
   return [
     ...bounded,
-    { name: `${name}_bucket`, labels: { ...labels, le: '+Inf' }, value: value.count },
+    { name: `${name}_bucket`, labels, own: { le: '+Inf' }, value: value.count },
     { name: `${name}_sum`, labels, value: value.sum },
     { name: `${name}_count`, labels, value: value.count },
   ]
@@ -94,15 +109,31 @@ export function exposition(all: readonly Family[] = families()): string {
       `# HELP ${name} ${help.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')}`,
       `# TYPE ${name} ${type}`,
     )
-    for (const sample of samples) lines.push(`${sample.name}${inBraces(sample.labels)} ${sample.value}`)
+    for (const sample of samples) lines.push(`${sample.name}${inBraces(sample)} ${sample.value}`)
   }
   return lines.length === 0 ? '' : `${lines.join('\n')}\n`
 }
 
-function inBraces(labels: Sample['labels']): string {
-  const pairs = Object.entries(labels).map(([name, value]) => `${name}="${escaped(value)}"`)
-  return pairs.length === 0 ? '' : `{${pairs.join(',')}}`
+function inBraces({ labels, own }: Sample): string {
+  const text = [textOf(labels), own === undefined ? '' : joined(own)].filter(each => each !== '').join(',')
+  return text === '' ? '' : `{${text}}`
 }
+
+const knownTexts = new WeakMap<Labels, string>()
+
+/** The text of labels that occur again and again. */
+function textOf(labels: Labels): string {
+  const known = knownTexts.get(labels)
+  if (known !== undefined) return known
+  const text = joined(labels)
+  knownTexts.set(labels, text)
+  return text
+}
+
+const joined = (labels: Labels): string =>
+  Object.entries(labels)
+    .map(([name, value]) => `${name}="${escaped(value)}"`)
+    .join(',')
 
 const escaped = (value: string): string =>
   value.replaceAll('\\', '\\\\').replaceAll('\n', '\\n').replaceAll('"', '\\"')

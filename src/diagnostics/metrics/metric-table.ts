@@ -126,7 +126,7 @@ const OURS: readonly NumberMetric[] = [
     'lifeguard.oldest_wait',
     'gauge',
     's',
-    'How long whoever has waited longest has waited; 0 if nobody waits.',
+    'How long the acquire that has waited longest has waited; 0 if none waits.',
     stats => seconds(stats.oldestWaitMillis),
   ),
   metric(
@@ -172,10 +172,10 @@ const OURS: readonly NumberMetric[] = [
     '1 while the circuit breaker is open, as connecting fails; else 0.',
     stats => one(stats.breaker === 'open' ? 1 : 0),
   ),
-  metric('lifeguard.stalls', 'counter', '{stall}', 'Times that the event loop stood still.', stats =>
+  metric('lifeguard.stalls', 'counter', '{stall}', 'Times that the event loop was blocked.', stats =>
     one(stats.stalls.count),
   ),
-  metric('lifeguard.stall.time', 'counter', 's', 'How long the event loop stood still in all.', stats =>
+  metric('lifeguard.stall.time', 'counter', 's', 'How long the event loop was blocked in all.', stats =>
     seconds(stats.stalls.totalMillis),
   ),
   metric(
@@ -196,7 +196,7 @@ export const PROCESS_NUMBERS: readonly NumberMetric[] = [
     'lifeguard.log.dropped',
     'counter',
     '{line}',
-    "Lines of the library's own log that were dropped, as nobody read them fast enough.",
+    "Lines of the library's own log that were dropped because nobody read them fast enough.",
     stats => one(stats.log.dropped),
   ),
 ]

@@ -36,11 +36,19 @@ export function uniqueName(pool: Reporting): string {
   if (known !== undefined) return known
   const live = livePools()
   const holders = new Map(live.flatMap(each => (names.has(each) ? [[names.get(each), each]] : [])))
+  const closed = new Map<Reporting, boolean>()
+  const isTaken = (name: string): boolean => {
+    const holder = holders.get(name)
+    if (holder === undefined) return false
+    const isOver = closed.get(holder) ?? isClosed(holder)
+    closed.set(holder, isOver)
+    return !isOver
+  }
   // Older pools choose first, whichever pool is asked about first.
   for (const each of [...live, pool]) {
     if (names.has(each)) continue
     let name = each.name
-    for (let number = 2; isTaken(holders.get(name)); number += 1) name = `${each.name}#${number}`
+    for (let number = 2; isTaken(name); number += 1) name = `${each.name}#${number}`
     const before = holders.get(name)
     if (before !== undefined) superseded.add(before)
     holders.set(name, each)
@@ -49,12 +57,11 @@ export function uniqueName(pool: Reporting): string {
   return names.get(pool) ?? pool.name
 }
 
-function isTaken(by: Reporting | undefined): boolean {
-  if (by === undefined) return false
+function isClosed(pool: Reporting): boolean {
   try {
-    return by.stats?.().state !== 'closed'
+    return pool.stats?.().state === 'closed'
   } catch {
-    return true
+    return false
   }
 }
 

@@ -22,7 +22,10 @@ import {
 export interface PointOf<V> {
   /** An object that stands for that pool, without keeping it alive. */
   readonly key: object
+  /** The attributes of the pool, the same object for all of its metrics. */
   readonly attributes: PoolAttributes
+  /** Attributes of this point beyond those of the pool. */
+  readonly own?: Readonly<Record<string, string>>
   readonly value: V
 }
 
@@ -70,7 +73,11 @@ export function readPools(
 
 const PROCESS = { key: {}, attributes: {} }
 
-const pointOf = (own: Omit<PointOf<never>, 'value'>, { value, attributes }: Point): PointOf<number> =>
-  attributes === undefined
-    ? { ...own, value }
-    : { key: own.key, attributes: { ...own.attributes, ...attributes }, value }
+const pointOf = (
+  { key, attributes }: Pick<PointOf<never>, 'key' | 'attributes'>,
+  { value, attributes: own }: Point,
+): PointOf<number> => (own === undefined ? { key, attributes, value } : { key, attributes, own, value })
+
+/** All attributes of a point. */
+export const attributesOfPoint = ({ attributes, own }: PointOf<unknown>): PoolAttributes =>
+  own === undefined ? attributes : { ...attributes, ...own }

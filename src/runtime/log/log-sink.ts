@@ -81,7 +81,7 @@ export class LogSink {
     return this.#isDropping
   }
 
-  /** Counts a line as dropped that was never built. */
+  /** Counts a line as dropped without building it. */
   drop(): void {
     this.dropped += 1
     this.#unreported += 1

@@ -206,10 +206,12 @@ export function appendNow(file: string, text: string): void {
 }
 
 function keepPrivate(fd: number): void {
-  const { uid, nlink, mode } = fstatSync(fd)
+  const stat = fstatSync(fd)
   const user = process.geteuid?.()
-  if (user === undefined) return
-  if (uid !== user) throw new Error('the file belongs to another user')
-  if (nlink > 1) throw new Error('the file has further names (hard links)')
-  if ((mode & 0o077) !== 0) fchmodSync(fd, 0o600)
+  // A device, such as /dev/null, belongs to the system, so its mode must not be changed.
+  if (user === undefined || stat.isCharacterDevice()) return
+  if (stat.uid !== user) throw new Error('the file belongs to another user')
+  if (!stat.isFile()) return
+  if (stat.nlink > 1) throw new Error('the file has further names (hard links)')
+  if ((stat.mode & 0o077) !== 0) fchmodSync(fd, 0o600)
 }

@@ -288,3 +288,6 @@ export function loopMetrics(): { readonly loopCount: number; readonly events: nu
   const timing = performance.nodeTiming as { uvMetricsInfo?: { loopCount: number; events: number } }
   return timing.uvMetricsInfo
 }
+
+/** The time of day in milliseconds since 1970, as users mean it: the system may set it forward or back. */
+export const timeOfDay = (): number => Date.now()

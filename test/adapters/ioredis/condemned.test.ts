@@ -105,7 +105,7 @@ for (const { name, Client } of versions) {
       const pool = poolOf(
         Client,
         { port: replica.port },
-        { role: 'replica', max: 4, acquireTimeoutMillis: 200 },
+        { role: 'replica', max: 4, acquireTimeoutMillis: 1000 },
       )
       const reads = () =>
         pool
@@ -196,7 +196,7 @@ for (const { name, Client } of versions) {
           (client: Redis) => client.eval("return redis.pcall('SET', 'x', '1')", 0),
         ]) {
           await admin.replicaof('NO', 'ONE')
-          const pool = poolOf(Client, server.url, { max: 2, acquireTimeoutMillis: 200 })
+          const pool = poolOf(Client, server.url, { max: 2, acquireTimeoutMillis: 2000 })
           const idle = await pool.acquire()
           const busy = await pool.acquire()
           await pool.release(idle)

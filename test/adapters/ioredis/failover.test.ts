@@ -25,7 +25,7 @@ for (const { name, Client } of versions) {
     }, async () => {
       const [server, other] = await Promise.all([startRedis(), startRedis()])
       const admin = new Redis(server.url)
-      const pool = poolOf(Client, server.url, { max: 8, acquireTimeoutMillis: 300 })
+      const pool = poolOf(Client, server.url, { max: 8, acquireTimeoutMillis: 1500 })
       const write = (client: Redis) => client.set('key', 'value')
       try {
         const lent = await Promise.all(Array.from({ length: 6 }, () => pool.acquire()))
@@ -118,7 +118,7 @@ for (const { name, Client } of versions) {
         await admin.call('ACL', 'SETUSER', 'minimal', 'on', '>secret', '~*', '+get')
         const minimal = { port: replica.port, username: 'minimal', password: 'secret' }
         const outcome = async (options: object, poolOptions: object): Promise<string> => {
-          const pool = poolOf(Client, options, { acquireTimeoutMillis: 200, ...poolOptions })
+          const pool = poolOf(Client, options, { acquireTimeoutMillis: 600, ...poolOptions })
           try {
             return String(await pool.use(client => client.get('x')))
           } catch (error) {
@@ -171,7 +171,7 @@ for (const { name, Client } of versions) {
         assert.equal(pool.stats().totals.created, 1)
         await pool.close()
       }
-      const pool = poolOf(Client, tls.url, { acquireTimeoutMillis: 200 })
+      const pool = poolOf(Client, tls.url, { acquireTimeoutMillis: 2000 })
       assert.match(
         String(((await rejection(pool.acquire())) as Error).cause),
         /self.signed certificate|unable to verify/,
@@ -207,14 +207,14 @@ describe('the budget of clients', { skip }, () => {
       const [message, ...rest] = await warned({ max: 5, instances: 5, name: 'orders' })
       assert.match(
         message ?? '',
-        /pool 'orders': the Redis server at 127\.0\.0\.1:\d+ takes 20 clients \(maxclients\), but 5 processes may ask for 25/,
+        /pool 'orders': the Redis server at 127\.0\.0\.1:\d+ accepts 20 clients \(maxclients\), but 5 processes may open 25/,
       )
       assert.deepEqual(rest, [])
-      assert.match((await warned({ max: 30 })).join(), /this process may ask for 30 .*the option instances/)
+      assert.match((await warned({ max: 30 })).join(), /this process may open 30 .*the option instances/)
       assert.equal((await warned({ max: 8 }, 3)).length, 1, 'the third of them is one too many')
       const others = Array.from({ length: 17 }, () => new Redis(small.url))
       await Promise.all(others.map(client => client.ping()))
-      assert.match((await warned({ max: 5 })).join(), /may ask for 5 .*, and 17 more are connected/)
+      assert.match((await warned({ max: 5 })).join(), /may open 5 .*, and 17 more are connected/)
       for (const client of others) client.disconnect()
     } finally {
       await small.stop()

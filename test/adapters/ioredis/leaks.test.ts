@@ -88,7 +88,7 @@ for (const { name, Client } of versions) {
         for (let turn = 0; turn < 2; turn += 1) await new Promise(setImmediate)
         console.log(process.getActiveResourcesInfo().filter(name => /Timeout|TCP/.test(name)).join())`
       const run = promisify(execFile)(process.execPath, ['--input-type=module', '-e', code], {
-        timeout: 10_000,
+        timeout: 30_000,
       })
       const { stdout, stderr } = await run
       assert.deepEqual([stdout, stderr], ['\n', ''])

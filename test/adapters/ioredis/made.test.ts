@@ -83,7 +83,10 @@ for (const { name, Client } of versions) {
     }, async () => {
       const { port } = redis.server
       const wrong = (options: object) => () => new Client({ lazyConnect: true, ...options } as object)
-      assert.match((await refusal(wrong({ url: 'redis://10.1.2.3' }))).message, /url is no option of ioredis/)
+      assert.match(
+        (await refusal(wrong({ url: 'redis://10.1.2.3' }))).message,
+        /url is not an option of ioredis/,
+      )
       assert.match((await refusal(wrong({ port, database: 3 }))).message, /database .* it is called db/)
       assert.match((await refusal(wrong({ port, user: 'me' }))).message, /user .* it is called username/)
       const factory = made(wrong({ port, db: 1, database: 1, url: redis.url, hostname: 'x' }))

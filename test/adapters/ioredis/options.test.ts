@@ -108,11 +108,11 @@ for (const { name, Client } of versions) {
       const foreign: readonly [given: object, expected: RegExp][] = [
         [
           { url: 'redis://:s3cret@10.1.2.3' },
-          /^url is no option of ioredis: pass the URL itself as the first/,
+          /^url is not an option of ioredis: pass the URL itself as the first/,
         ],
         [
           { socket: { host: '10.1.2.3' } },
-          /^socket is no option of ioredis: pass its host, port, path and tls/,
+          /^socket is not an option of ioredis: pass its host, port, path and tls/,
         ],
         [{ hostname: '10.1.2.3' }, /^hostname .* it is called host$/],
         [{ database: 3 }, /^database .* it is called db$/],
@@ -317,7 +317,7 @@ describe('createRedisPool', () => {
     const code = `const { createRedisPool } = require(${JSON.stringify(entry)})
       const pool = createRedisPool(${JSON.stringify(redis.url)})
       pool.use(client => client.ping()).then(console.log).then(() => pool.close())`
-    const { stdout } = await promisify(execFile)(process.execPath, ['-e', code], { timeout: 10_000 })
+    const { stdout } = await promisify(execFile)(process.execPath, ['-e', code], { timeout: 30_000 })
     assert.equal(stdout, 'PONG\n')
   })
 })

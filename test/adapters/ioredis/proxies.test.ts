@@ -62,7 +62,7 @@ for (const { name, Client } of versions) {
           assert.equal(told.length, 1)
           assert.match(
             told[0] ?? '',
-            /tells its role neither by INFO nor by HELLO.*role: 'any' asks for none/,
+            /reports its role neither in INFO nor in HELLO.*role: 'any' switches the check off/,
           )
           assert.ok(warnings.every(({ message }) => !message.includes('secret')))
         })
@@ -89,9 +89,10 @@ for (const { name, Client } of versions) {
           const keys = await Promise.all([1, 2, 3].map(() => pool.use(client => client.get('key'))))
           assert.deepEqual(keys, ['key', 'key', 'key'])
         }
-        assert.equal(pool.stats().totals.created, 3)
-        const dialled = fake.accepted
+        // One that is quick may have served all, while the others were under way.
+        assert.ok(pool.stats().totals.created <= 3)
         await pool.clear()
+        const dialled = fake.accepted
         seen.clear()
         await pool.use(client => client.set('x', '1'))
         assert.equal(fake.accepted, dialled + 1, 'it is known by now')
@@ -110,7 +111,7 @@ for (const { name, Client } of versions) {
         return undefined
       }
       await withFake(hangUp, async ({ port }) => {
-        const pool = poolOf(Client, { port }, { acquireTimeoutMillis: 100 })
+        const pool = poolOf(Client, { port }, { acquireTimeoutMillis: 400 })
         const error = await rejection(pool.acquire())
         assert.match(String((error as { cause?: unknown }).cause), /closed|ECONNRESET|EPIPE/)
         assert.equal(pool.stats().totals.created, 0)
@@ -134,7 +135,7 @@ for (const { name, Client } of versions) {
         return handshake([command, ...args])
       }
       await withFake(answer, async ({ port }) => {
-        const pool = poolOf(Client, { port }, { acquireTimeoutMillis: 100 })
+        const pool = poolOf(Client, { port }, { acquireTimeoutMillis: 400 })
         const error = await rejection(pool.acquire())
         assert.match(String((error as { cause?: unknown }).cause), /the server is a replica/)
         await pool.close()
@@ -150,7 +151,7 @@ for (const { name, Client } of versions) {
         const answer: Answer = ([command = '']) =>
           command === 'INFO' ? `-${reply}\r\n` : handshake([command])
         await withFake(answer, async ({ port }) => {
-          const pool = poolOf(Client, { port }, { acquireTimeoutMillis: 100 })
+          const pool = poolOf(Client, { port }, { acquireTimeoutMillis: 400 })
           await rejection(pool.acquire())
           assert.equal(pool.stats().totals.created, 0, reply)
           await pool.close()
@@ -161,7 +162,7 @@ for (const { name, Client } of versions) {
 
   describe(`${name}: what the server says against a connection`, () => {
     const refused = async (options: object): Promise<Error> => {
-      const pool = poolOf(Client, options, { acquireTimeoutMillis: 100 })
+      const pool = poolOf(Client, options, { acquireTimeoutMillis: 400 })
       try {
         return (await rejection(pool.acquire())) as Error
       } finally {
@@ -224,7 +225,7 @@ for (const { name, Client } of versions) {
       }
       const pool = poolOf(Client, { port, password: 'wrong' }, { acquireTimeoutMillis: 20_000 })
       const error = await rejection(pool.acquire())
-      assert.match(error.message, /WRONGPASS.*Mend the username or the password/s)
+      assert.match(error.message, /WRONGPASS.*Correct the username or the password/s)
       assert.equal(pool.stats().totals.createErrors, 1, 'told after the first')
       await pool.close()
       for (const options of [{ port: 1 }, { port, password: 'right', role: 'replica' }]) {

@@ -26,7 +26,7 @@ for (const { name, Client } of versions) {
       options: object,
       poolOptions: object = {},
     ): Promise<Error & { cause?: unknown }> => {
-      const pool = poolOf(Client, options, { acquireTimeoutMillis: 100, ...poolOptions })
+      const pool = poolOf(Client, options, { acquireTimeoutMillis: 300, ...poolOptions })
       const told: unknown[] = []
       for (const event of ['factoryCreateError', 'breaker', 'destroy', 'dirty'] as const)
         pool.on(event, (what: unknown) => told.push(what))
@@ -188,7 +188,7 @@ for (const { name, Client } of versions) {
         const port = ${server.port}
         const sentinels = [{ host: '127.0.0.1', port, password: '${SECRET}' }]
         for (const options of [{ port, password: '${SECRET}' }, { sentinels, name: 'x', sentinelPassword: '${SECRET}' }]) {
-          const pool = poolOf(Client, options, { acquireTimeoutMillis: 100 })
+          const pool = poolOf(Client, options, { acquireTimeoutMillis: 500 })
           await pool.acquire().catch(error => console.log(error))
           await pool.close()
         }`
@@ -196,7 +196,7 @@ for (const { name, Client } of versions) {
       const { stdout, stderr } = await promisify(execFile)(
         process.execPath,
         ['--input-type=module', '-e', code],
-        { env, timeout: 10_000 },
+        { env, timeout: 30_000 },
       )
       await server.stop()
       assert.match(stderr, /WRONGPASS/)

@@ -21,8 +21,14 @@ export function factoryOf(Client: typeof Redis6, redis: unknown): Factory<Redis6
 
 /** What `createRedisPool` makes of options, a URL or a function, for this version. */
 export function poolOf(Client: typeof Redis6, redis: unknown, options?: RedisPoolOptions): Pool<Redis6> {
-  const make = typeof redis === 'function' ? (redis as () => Redis6) : clientMaker(Client, redis)
-  return openRedisPool(side => clientFactory(make, side), options)
+  return openRedisPool(side => {
+    const { credentials } = side.options
+    const make =
+      typeof redis === 'function'
+        ? (redis as () => Redis6)
+        : clientMaker(Client, redis, credentials !== undefined)
+    return clientFactory(make, side)
+  }, options)
 }
 
 /** A signal that nobody aborts. */

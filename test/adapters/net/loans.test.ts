@@ -163,7 +163,10 @@ for (const [kind, options] of [
       const reasons = destroyed(pool)
       const error = await rejection(pool.use(socket => void socket.write(Buffer.alloc(4 * SIZE))))
       assert.equal(error.code, 'POOL_UNSENT')
-      assert.match(error.message, /came back with \d+ bytes that the server has not taken: it had 100 ms/)
+      assert.match(
+        error.message,
+        /was returned with \d+ bytes that the server has not accepted: it had 100 ms/,
+      )
       assert.match(reasons.join(), /^dirty: \d+ of the bytes written were not sent/)
       assert.equal(pool.stats().resetting, 0)
       // Nobody has to await it.

@@ -29,7 +29,7 @@ hazard(
 
 hazard(3, 'failing creates are tried without pause, and nobody hears why', 'createKeepsFailing', {
   theirs: {
-    facts: { acquire: 'TimeoutError: ResourceRequest timed out', cause: null, attempts: atLeast(500) },
+    facts: { acquire: 'TimeoutError: ResourceRequest timed out', cause: null, perTurn: atLeast(1) },
   },
   ours: {
     facts: {

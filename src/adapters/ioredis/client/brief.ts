@@ -1,11 +1,11 @@
 import type { RedisClient } from './client-types.ts'
 
-/** By which Node asks an object how it wants to be shown. */
+/** The method with which Node asks an object how it wants to be printed. */
 export const INSPECT: unique symbol = Symbol.for('nodejs.util.inspect.custom') as never
 
 type Inspect = (value: unknown, options: unknown) => string
 
-/** What of a client is for logs. The rest of its options are passwords, keys of TLS, and functions. */
+/** The part of a client that is fit for logs. Its other options are passwords, TLS keys and functions. */
 function brief(client: RedisClient): object {
   const { host, port, path, db, name, sentinels } = client.options as Record<string, unknown>
   const target = sentinels ? { name } : path ? { path } : { host, port }
@@ -13,8 +13,8 @@ function brief(client: RedisClient): object {
 }
 
 /**
- * Events of the pool carry its clients, and whoever logs them would log the passwords that ioredis keeps in the options
- * and in the state of a connection. So a client is shown in brief, also as JSON.
+ * Makes clients print briefly, also as JSON. Events of the pool contain clients. Code that logs them would otherwise
+ * log the passwords that ioredis keeps in the options and in the state of a connection.
  */
 export const SHOWN_BRIEFLY: PropertyDescriptorMap = {
   [INSPECT]: {

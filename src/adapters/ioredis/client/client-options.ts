@@ -5,6 +5,7 @@ import { isRecord, readField, readRecord, show } from '../../../api/read-input.t
 import { badOptions } from '../../../api/resolve-options.ts'
 import { isRedisClient, setDisconnectTimeout } from './client.ts'
 import type { RedisClient } from './client-types.ts'
+import type { Credentials } from './credentials.ts'
 import { foreignOptions, sentinelIssues, unheededOptions, withoutTarget } from './foreign-options.ts'
 
 /** How long a client that its borrower ends with `disconnect()` waits for the server to close. Milliseconds. */
@@ -21,11 +22,11 @@ interface Forced {
 const FORCED: Readonly<Record<string, Forced>> = {
   lazyConnect: {
     value: true,
-    why: 'the pool decides when to connect, and must hear of every error from the start',
+    why: 'the pool decides when to connect, and must see every error from the start',
   },
   retryStrategy: {
     value: null,
-    why: 'a client that reconnects by itself loses its WATCH or MULTI without a word; the pool replaces it instead',
+    why: 'a client that reconnects by itself loses its WATCH or MULTI silently; the pool replaces it instead',
   },
   reconnectOnError: { value: null, why: 'the pool replaces connections, they do not reconnect', usual: true },
   enableOfflineQueue: {
@@ -74,7 +75,11 @@ export type RedisClass<R extends RedisClient> = new (...layers: never[]) => R
  *
  * @throws PoolError `POOL_BAD_OPTIONS` that lists every conflict with what a pooled client needs
  */
-export function clientMaker<R extends RedisClient>(Client: RedisClass<R>, given: unknown): () => R {
+export function clientMaker<R extends RedisClient>(
+  Client: RedisClass<R>,
+  given: unknown,
+  hasCredentials = false,
+): (credentials?: Credentials) => R {
   const issues = wrongTarget(given)
   if (issues.length > 0) throw badOptions(issues)
   const user = isRecord(given) ? readRecord(given, undefined, issues) : given
@@ -94,13 +99,24 @@ export function clientMaker<R extends RedisClient>(Client: RedisClass<R>, given:
     issues.push(`ioredis refuses the options: ${messageOf(error)}`)
   }
   issues.push(...unusable(own))
+  if (hasCredentials && own.password != null)
+    issues.push('password and credentials exclude each other: the function credentials gives the password')
   if (issues.length > 0) throw badOptions(issues)
-  return () => {
-    const client = new Layered(forced, user, DEFAULTS)
-    ownOptions.set(client, own)
+  return (given?: Credentials) => {
+    const { username, password } = given ?? NO_CREDENTIALS
+    // In one layer: ioredis takes three.
+    const client = new Layered({ ...forced, username, password }, user, DEFAULTS)
+    ownOptions.set(
+      client,
+      password === undefined
+        ? own
+        : { ...own, username: (client.options as RedisOptions).username, password },
+    )
     return client
   }
 }
+
+const NO_CREDENTIALS: Partial<Credentials> = {}
 
 /** The options that each client would have without the pool. */
 const ownOptions = new WeakMap<RedisClient, object>()
@@ -126,7 +142,7 @@ function wrongTarget(given: unknown): string[] {
     const [, scheme] = /^\s*([a-z][\w+.-]*):\/\//i.exec(given) ?? []
     return scheme === undefined || /^rediss?$/i.test(scheme)
       ? []
-      : [`${scheme}:// is no scheme of Redis: a URL begins with redis:// or rediss://`]
+      : [`${scheme}:// is not a Redis scheme: a URL must begin with redis:// or rediss://`]
   }
   if (isRecord(given) && readField(given, 'isCluster', []) !== true) return []
   const hint = given instanceof URL ? ': pass url.href' : ''

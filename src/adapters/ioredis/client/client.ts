@@ -129,8 +129,8 @@ function forgetStream(client: RedisClient): void {
 /** Creates a client to a sentinel, as ioredis does to ask for an address, with these options on top. */
 export function sentinelClient(client: RedisClient, endpoint: unknown, options: object): RedisClient {
   const { connector } = internals(client)
-  // Uses the prototype's method, not the connector's own: that one ties the client to whoever asks and ends both
-  // together.
+  // Uses the prototype's method, not the connector's own, which `watchSentinels` may have replaced: that one ties the
+  // sentinel's client to the client that asks, and ends both together.
   const prototype: Connector = Object.getPrototypeOf(connector)
   const sentinel = prototype.connectToSentinel?.call(connector, endpoint, options) as RedisClient
   guardSentinel(sentinel)

@@ -12,7 +12,8 @@ const FOREIGN: Readonly<Record<string, string>> = {
   redis: 'pass what is in it by itself',
   redisoptions: 'pass what is in it by itself',
   clientoptions: 'pass what is in it by itself',
-  credentials: 'they are called username and password',
+  credentials:
+    'a function of that name belongs into the second argument; else they are called username and password',
   hostname: 'it is called host',
   redishost: 'it is called host',
   redisport: 'it is called port',
@@ -85,7 +86,7 @@ const LEADING = [
 export function foreignOptions(user: Readonly<Record<string, unknown>>): string[] {
   return Object.keys(user).flatMap(name => {
     const right = user[name] === undefined ? undefined : rightName(name)
-    return right === undefined ? [] : [`${name} is no option of ioredis: ${right}`]
+    return right === undefined ? [] : [`${name} is not an option of ioredis: ${right}`]
   })
 }
 

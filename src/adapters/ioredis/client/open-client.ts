@@ -20,8 +20,8 @@ const taken = new WeakSet<RedisClient>()
  * Creates a client and waits until it is ready.
  *
  * Rejects with the error that ioredis reported. Any `error` event before the client is ready counts as a failure,
- * because ioredis otherwise continues without the database or the password that it was told to use. Whenever this
- * fails, the socket is closed in the same tick.
+ * because ioredis otherwise continues without the configured database or password. Whenever this fails, the socket is
+ * closed in the same tick.
  *
  * @throws PoolError `POOL_CONNECT_FAILED` if no error was reported, only silence until the signal, or a close;
  * `POOL_BAD_OPTIONS` if `make` returned something that cannot be pooled

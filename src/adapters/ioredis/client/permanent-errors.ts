@@ -2,13 +2,13 @@ import { isReplyError } from './error-replies.ts'
 
 /** Replies that every new connection would get as well, with advice for each. */
 const PERMANENT: readonly (readonly [reply: RegExp, advice: string])[] = [
-  [/^WRONGPASS\b|^ERR invalid password/i, 'Mend the username or the password'],
+  [/^WRONGPASS\b|^ERR invalid password/i, 'Correct the username or the password'],
   [
     /^NOAUTH\b|operation not permitted/i,
     'The server asks for a password: set the option password, and username',
   ],
-  [/^NOPERM\b/, 'Let the user have what is refused, or connect as another'],
-  [/^ERR (?:invalid DB index|DB index is out of range|SELECT is not allowed)/i, 'Mend the option db'],
+  [/^NOPERM\b/, 'Grant the user this permission, or connect as another user'],
+  [/^ERR (?:invalid DB index|DB index is out of range|SELECT is not allowed)/i, 'Correct the option db'],
   [
     /^DENIED\b|protected mode/i,
     "The server's protected mode refuses connections from here: see its configuration",

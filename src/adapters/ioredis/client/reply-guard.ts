@@ -50,7 +50,7 @@ class ReplyGuard {
 
   onData(chunk: Buffer): void {
     const scanner = this.#scanner
-    /** ioredis has been given the chunk up to `given`; it has been checked up to `sound`. */
+    /** Positions in the chunk: up to `given` it was passed to ioredis, up to `sound` it was checked. */
     let given = 0
     let sound = 0
     while (!this.isOver && sound < chunk.length) {

@@ -1,6 +1,6 @@
-/** This chunk ends before the reply does. */
+/** The chunk ends before the reply does. */
 export const TORN = -1
-/** What comes is no reply: see {@link ReplyScanner.fault}. */
+/** The data is not a reply: see {@link ReplyScanner.fault}. */
 export const BROKEN = -2
 
 const code = (text: string): number => text.charCodeAt(0)
@@ -13,7 +13,7 @@ const LF = 10
 const MINUS = code('-')
 const ZERO = code('0')
 
-/** What a value begins with: one that is a line, one that is a length and as many bytes, or a count and as many values. */
+/** The kinds of values: a line; a length followed by that many bytes; a count followed by that many values. */
 const LINE = 1
 const BODY = 2
 const LIST = 3
@@ -25,29 +25,29 @@ for (const [kind, types] of [
 ] as const)
   for (const type of types) KINDS[code(type)] = kind
 
-/** Values that ioredis reads by their place: what else stands there would shift all that follow. */
+/** Values that ioredis reads at fixed positions. Any other content would shift everything that follows. */
 const EXACT: ReadonlyMap<number, RegExp> = new Map([
   [code('_'), /^$/],
   [code('#'), /^[tf]$/],
   [code(','), /^(?:[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?|[+-]?inf|nan)$/i],
 ])
 
-/** The arrays of JavaScript end there. */
+/** JavaScript arrays cannot have more entries. */
 const MOST_ENTRIES = 2 ** 32 - 1
-/** Lists within lists. ioredis 5 reads them by recursion, and runs out of stack at some thousands. */
+/** How deeply lists may be nested. ioredis 5 reads them recursively, and its stack overflows at some thousands. */
 const DEEPEST = 500
 const MOST_DIGITS = 15
-/** Of texts no more is kept: enough for the names of messages, and for any number. */
+/** At most this many bytes of a text are kept: enough for the names of messages and for any number. */
 const LONGEST_TEXT = 32
-/** So many of the first entries of a list are looked at. */
+/** How many entries at the beginning of a list are examined. */
 const LOOKED_AT = 4
 
 /**
- * Most of what is long is a list of short texts. One that is here in whole, and is none of those that are looked at, takes
- * no more than this.
+ * A fast path for short texts, because most long replies are lists of them. It skips a text that is complete in the
+ * chunk and is not one of the examined entries.
  *
- * @param from - behind its first byte
- * @returns the position behind it, or 0 if it has to be read bit by bit
+ * @param from - the position after its first byte
+ * @returns the position after the text, or 0 if it has to be read step by step
  */
 function endOfBulk(chunk: Buffer, from: number): number {
   let count = 0
@@ -62,25 +62,25 @@ function endOfBulk(chunk: Buffer, from: number): number {
   return isWhole && chunk[end] === CR && chunk[end + 1] === LF ? end + 2 : 0
 }
 
-/** Which part of a value comes next. */
+/** The part of a value that comes next. */
 type Part = 'type' | 'count' | 'count end' | 'line' | 'body end' | 'line end'
 
 /**
- * Follows what a server sends, in the form of either protocol, as far as it takes to know where each reply ends and what
- * stands at its beginning. It keeps no bytes.
+ * Reads what a server sends, in either protocol, just far enough to know where each reply ends and how it begins. It
+ * keeps no bytes.
  */
 export class ReplyScanner {
-  /** Of the reply that was read last, or is being read. */
+  /** About the reply that is being read or was read last. */
   #top = 0
   #size = 0
   #isNull = false
   /** The first entry of a list, if it is a short text. */
   #word: string | undefined
-  /** Which of the first entries are null: one bit for each. */
+  /** Which of the first entries are null, as one bit each. */
   #nulls = 0
 
   #part: Part = 'type'
-  /** Of the value that is being read. */
+  /** About the value that is being read. */
   #type = 0
   #count = 0
   #digits = 0
@@ -88,11 +88,11 @@ export class ReplyScanner {
   #bodyLeft = 0
   #text = ''
   #keepsText = false
-  /** How many values are still to come, for each list that has begun, the innermost last. */
+  /** For each unfinished list, the number of values still to come; the innermost list is last. */
   readonly #open: number[] = []
   #fault = ''
 
-  /** Why {@link next} has given {@link BROKEN}. */
+  /** Why {@link next} has returned {@link BROKEN}. */
   get fault(): string {
     return this.#fault
   }
@@ -105,17 +105,17 @@ export class ReplyScanner {
     return this.#top === MINUS || this.#top === code('!')
   }
 
-  /** Of whatever kind: ioredis makes arrays of all. */
+  /** Is the reply a list of any kind? ioredis turns all kinds into arrays. */
   get isList(): boolean {
     return KINDS[this.#top] === LIST && !this.#isNull
   }
 
-  /** The number of its entries, or of its bytes. */
+  /** The number of the list's entries, or of the text's bytes. */
   get size(): number {
     return this.#size
   }
 
-  /** A text of more than one byte. */
+  /** Is the reply a text of more than one byte? */
   get isText(): boolean {
     return (this.#top === code('+') || this.#top === BULK) && !this.#isNull && this.#size > 1
   }
@@ -129,9 +129,9 @@ export class ReplyScanner {
   }
 
   /**
-   * Reads on to the end of the next reply.
+   * Reads to the end of the next reply.
    *
-   * @returns the position behind it, or {@link TORN}, or {@link BROKEN}
+   * @returns the position after it, or {@link TORN}, or {@link BROKEN}
    */
   next(chunk: Buffer, from: number): number {
     const { length } = chunk
@@ -190,7 +190,10 @@ export class ReplyScanner {
     return TORN
   }
 
-  /** The first byte of a value. @returns whether it is one */
+  /**
+   * Reads the first byte of a value.
+   * @returns whether it can begin a value
+   */
   #begin(byte: number): boolean {
     const kind = KINDS[byte] as number
     const depth = this.#open.length
@@ -221,7 +224,7 @@ export class ReplyScanner {
     return KINDS[this.#type] === BODY || this.#entries <= MOST_ENTRIES
   }
 
-  /** Is that the first entry of the list which the reply is? */
+  /** Is this the first entry of the outermost list? */
   get #isFirst(): boolean {
     return this.#open.length === 1 && this.#open[0] === this.#size
   }
@@ -230,7 +233,10 @@ export class ReplyScanner {
     return this.#type === MAP ? this.#count * 2 : this.#count
   }
 
-  /** The line of a length has ended. @returns whether the reply has, too */
+  /**
+   * Called when the line with a length or a count has ended.
+   * @returns whether the reply has ended, too
+   */
   #counted(): boolean {
     const depth = this.#open.length
     if (depth === 0) this.#size = this.#entries
@@ -248,7 +254,10 @@ export class ReplyScanner {
     return false
   }
 
-  /** A value has ended. @returns whether the reply has, too */
+  /**
+   * Called when a value has ended.
+   * @returns whether the reply has ended, too
+   */
   #ended(): boolean {
     const open = this.#open
     const type = this.#type
@@ -274,7 +283,7 @@ export class ReplyScanner {
     return true
   }
 
-  /** An entry of the list that the reply is, and no list itself. */
+  /** Records an entry of the outermost list that is not a list itself. */
   #note(index: number, isNull: boolean): void {
     if (index >= LOOKED_AT) return
     if (isNull) this.#nulls |= 1 << index

@@ -1,27 +1,27 @@
 import type { RedisClient } from './client-types.ts'
 import type { ReplyScanner } from './reply-scanner.ts'
 
-/** Is that a command which begins or ends subscriptions? In whatever case it was written. */
+/** Does this command begin or end subscriptions? Case does not matter. */
 export const isSubscription = (name: string): boolean =>
   name.length > 8 && name.length < 13 && /^[ps]?(?:un)?subscribe$/i.test(name)
 
-/** Messages of subscribers, and of how many entries. */
+/** The messages for subscribers, and how many entries each has. */
 const MESSAGES: ReadonlyMap<string, number> = new Map([
   ['message', 3],
   ['pmessage', 4],
   ['smessage', 3],
 ])
 
-/** A command of the queue, as far as it is looked at. */
+/** The part of a queued command that is read here. */
 type Head = { readonly command?: { readonly name: string } } | undefined
 
 /**
- * ioredis takes apart by itself what is for subscribers: messages, and the answers to SUBSCRIBE and its like. It does not
- * look whether they have that shape, nor whether the command that waits is the one they answer.
+ * Checks the replies that ioredis parses itself: messages for subscribers, and the replies to SUBSCRIBE and similar
+ * commands. ioredis checks neither their shape nor whether the waiting command is the one that they answer.
  *
  * @param reply - as it has been read
  * @param head - the command that waits for its reply
- * @returns what is wrong with it
+ * @returns what is wrong with it, or undefined
  */
 export function misfit(reply: ReplyScanner, client: RedisClient, head: unknown): string | undefined {
   if (reply.isError) return undefined
@@ -32,7 +32,7 @@ export function misfit(reply: ReplyScanner, client: RedisClient, head: unknown):
     const wrong = misfitOfMessage(reply, waiting, protocol)
     if (wrong !== undefined || isPush || MESSAGES.has(word) || isSubscription(word)) return wrong
   }
-  // A text is QUEUED, in a transaction.
+  // A text is QUEUED, inside a transaction.
   if (!isSubscription(waiting) || reply.isText) return undefined
   const mayLackChannel = waiting.includes('un') || !reply.hasNullAt(1)
   return isList && isSubscription(word) && mayLackChannel
@@ -55,7 +55,8 @@ function misfitOfMessage(
   const isEnd = word.includes('un')
   if (size < 3 || reply.hasNullAt(2) || (reply.hasNullAt(1) && !isEnd))
     return `half a reply to ${word.toUpperCase()}`
-  // Which of several, ioredis may have miscounted; and a server may end subscriptions by itself, as its version 6 knows.
+  // With several of them, ioredis may have miscounted. A server may also end subscriptions by itself, which ioredis 6
+  // handles.
   return isSubscription(waiting) || (isEnd && protocol !== undefined)
     ? undefined
     : `a reply to ${word.toUpperCase()} that nobody asked for`

@@ -41,8 +41,8 @@ export async function checkRole(client: RedisClient, wanted: WantedRole): Promis
   const isPrimary = role === 'master' || role === 'primary'
   if (wanted === 'primary' ? !isReplica : !isPrimary) return isReplica || isPrimary
   const [is, where] = isReplica
-    ? ['a replica', "Ask for replicas with role: 'replica', or take whatever there is with role: 'any'"]
-    : ['a primary', "Take whatever there is with role: 'any'"]
+    ? ['a replica', "Ask for replicas with role: 'replica', or accept any server with role: 'any'"]
+    : ['a primary', "Accept any server with role: 'any'"]
   throw refusal(
     client,
     `the server is ${is}, and the pool wants a ${wanted}. After a failover the address will lead to the right one ` +
@@ -75,7 +75,7 @@ export async function wrongRole(client: RedisClient, wanted: WantedRole): Promis
   const [text] = await Promise.all(asked)
   if (wanted !== 'primary') return undefined
   const role = /^role:(\w+)/m.exec(String(text))?.[1] ?? (await askRole(client))
-  if (role === undefined) throw new Error('the server does not tell its role')
+  if (role === undefined) throw new Error('the server does not report its role')
   return role === 'master' ? undefined : `the server is a ${role}`
 }
 
@@ -86,10 +86,10 @@ function unlessUnsupported(error: unknown): void {
 /** The warning for a server whose role cannot be found out, so that nobody relies on the check. */
 export function roleUnknown(client: RedisClient, wanted: WantedRole): string {
   const refusal = refusals.get(client)
-  const why = refusal === undefined ? 'it hangs up at what it does not know' : messageOf(refusal)
+  const why = refusal === undefined ? 'it closes the connection on unknown commands' : messageOf(refusal)
   return (
-    `the server at ${addressOf(client)} tells its role neither by INFO nor by HELLO (${why}): the pool wants a ${wanted}, ` +
-    "and cannot see whether it is one before a command says so. role: 'any' asks for none"
+    `the server at ${addressOf(client)} reports its role neither in INFO nor in HELLO (${why}): the pool wants a ${wanted}, ` +
+    "and cannot check whether it is one before a command fails. role: 'any' switches the check off"
   )
 }
 

@@ -145,7 +145,7 @@ export class Failover {
 
   /**
    * Called when a dial has failed.
-   * @returns another server to try; or undefined, perhaps after a switch
+   * @returns another server to try; undefined if there is none, or if the sentinels have switched meanwhile
    */
   async #another(dial: Dial): Promise<Address | undefined> {
     if (this.#sentinels?.target.toPrimary !== true) return undefined
@@ -270,8 +270,8 @@ export class Failover {
     const pool = this.#host.name
     const error = new PoolError(
       'POOL_FAILOVER',
-      `pool '${pool}': the connection was cut, as ${reason}. A command that was under way may have run on the old ` +
-        'one, and may be lost there; see whether it can be repeated, and take a new connection',
+      `pool '${pool}': the connection was cut, as ${reason}. A command in progress may have run on the old ` +
+        'primary and may be lost; check whether it can be repeated, and take a new connection',
       { pool },
     )
     for (const dial of this.#dials) dial.callOff(error)

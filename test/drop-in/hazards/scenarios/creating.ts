@@ -73,8 +73,16 @@ export async function createKeepsFailing(createPool: CreatePool): Promise<Facts>
       inFlight -= 1
     })
   }
+  let loopTurns = 0
+  let isOver = false
+  const count = (): void => {
+    loopTurns += 1
+    if (!isOver) setImmediate(count)
+  }
+  count()
   const waiters = Array.from({ length: 4 }, () => settledWithin(pool.acquire(), 2000))
   const [acquire] = await Promise.all(waiters)
+  isOver = true
   // One may be under way as they give up.
   await turns(3)
   const { calls: attempts } = factory.onCreate
@@ -82,6 +90,7 @@ export async function createKeepsFailing(createPool: CreatePool): Promise<Facts>
     acquire: acquire ? ending(acquire) : null,
     cause: acquire ? causeOf(acquire) : null,
     attempts,
+    perTurn: attempts / loopTurns,
     reported: reported === attempts,
     mostOnceFailing,
   }

@@ -1,0 +1,132 @@
+import { messageOf, PoolError } from '../../../api/errors.ts'
+import { isRecord, show } from '../../../api/read-input.ts'
+import { badOptions } from '../../../api/resolve-options.ts'
+import { unlessAborted } from '../../../runtime/abort.ts'
+import { isReplyError } from './error-replies.ts'
+
+/** What a new connection authenticates with. */
+export interface RedisCredentials {
+  /** Default: the user name in the options, or the server's user `default`. */
+  readonly username?: string | undefined
+  readonly password: string
+  /** When they expire: milliseconds since 1970, or a date. Connections retire before that. */
+  readonly expiresAt?: number | Date | undefined
+}
+
+/** Returns the credentials of a new connection. The signal is aborted once no connection waits for them any more. */
+export type CredentialsFunction = (signal: AbortSignal) => RedisCredentials | Promise<RedisCredentials>
+
+/** The same, with the expiry as a number. */
+export interface Credentials {
+  readonly username: string | undefined
+  readonly password: string
+  readonly expiresAt: number | undefined
+}
+
+/** How many logins with different credentials are tried for one connection. */
+const MOST_ATTEMPTS = 5
+
+interface Request {
+  readonly answer: Promise<Credentials>
+  readonly abort: AbortController
+  /** How many connections wait for the answer. */
+  waiting: number
+}
+
+/** Asks for the credentials of new connections. Connections created at the same time share one answer. */
+export class CredentialSource {
+  readonly #ask: CredentialsFunction
+  #current: Request | undefined
+
+  constructor(ask: CredentialsFunction) {
+    this.#ask = ask
+  }
+
+  /**
+   * Opens a connection with the credentials that the function returns. If the server refuses them, they may have
+   * changed in the meantime. Then the function is called again at once, and the login is tried again if the answer
+   * differs.
+   */
+  async open<R>(signal: AbortSignal, open: (credentials: Credentials) => Promise<R>): Promise<R> {
+    let given = await this.#get(signal)
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await open(given)
+      } catch (error) {
+        if (!areRefused(error) || signal.aborted || attempt === MOST_ATTEMPTS) throw error
+        // A call that began before the refusal may return the same credentials.
+        this.#current = undefined
+        const { username, password } = given
+        given = await this.#get(signal)
+        if (given.username === username && given.password === password) throw error
+      }
+    }
+  }
+
+  /** @param signal - of the connection that is being created; it ends the wait */
+  async #get(signal: AbortSignal): Promise<Credentials> {
+    signal.throwIfAborted()
+    this.#current ??= this.#request()
+    const request = this.#current
+    request.waiting += 1
+    try {
+      const given = await unlessAborted(signal, request.answer)
+      if (given !== undefined) return given
+    } finally {
+      request.waiting -= 1
+      if (request.waiting === 0) this.#end(request, signal.reason)
+    }
+    throw new PoolError(
+      'POOL_CONNECT_FAILED',
+      `given up while the function credentials was asked (${messageOf(signal.reason)})`,
+      { cause: signal.reason },
+    )
+  }
+
+  #request(): Request {
+    const abort = new AbortController()
+    const answer = (async () => read(await this.#ask(abort.signal)))()
+    const request = { answer, abort, waiting: 0 }
+    // A connection created after the answer asks again.
+    const settled = (): void => this.#end(request, undefined)
+    answer.then(settled, settled)
+    return request
+  }
+
+  #end(request: Request, reason: unknown): void {
+    if (this.#current === request) this.#current = undefined
+    if (reason !== undefined) request.abort.abort(reason)
+  }
+}
+
+/** @throws PoolError `POOL_BAD_OPTIONS` */
+function read(given: unknown): Credentials {
+  const { username, password, expiresAt } = (isRecord(given) ? given : {}) as Partial<RedisCredentials>
+  const issues: string[] = []
+  if (!isRecord(given))
+    issues.push(`credentials must give { username?, password, expiresAt? }, got ${show(given)}`)
+  else if (typeof password !== 'string' || password === '')
+    issues.push('credentials must give a password: a text that is not empty')
+  if (username !== undefined && typeof username !== 'string')
+    issues.push('credentials must give username as a text, or leave it out')
+  const end = expiresAt instanceof Date ? expiresAt.getTime() : expiresAt
+  if (end !== undefined && (typeof end !== 'number' || Number.isNaN(end)))
+    issues.push(
+      `credentials must give expiresAt as a date or in milliseconds since 1970, got ${show(expiresAt)}`,
+    )
+  if (issues.length > 0) throw badOptions(issues)
+  return { username, password: password as string, expiresAt: end as number | undefined }
+}
+
+const REFUSED = /^(?:WRONGPASS|NOAUTH)\b|^ERR invalid password/i
+
+/** Has the server refused the credentials of a new connection? */
+function areRefused(error: unknown): boolean {
+  let cause = error
+  for (let depth = 0; depth < 5 && cause instanceof Error; depth += 1) {
+    const { message, cause: deeper } = cause
+    if (isReplyError(cause)) return REFUSED.test(message)
+    cause = deeper
+  }
+  return false
+}

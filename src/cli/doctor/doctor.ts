@@ -1,0 +1,73 @@
+import { ProcFiles } from '../proc/proc-files.ts'
+import { type Series, watch } from '../proc/series.ts'
+import { type Target, targetOf } from '../proc/target.ts'
+import type { Finding } from './finding.ts'
+import { mayStandStill } from './standstill.ts'
+import { findingsOf, reasonsOf, socketsInWords } from './verdict.ts'
+
+export interface DoctorOptions {
+  readonly seconds: number
+}
+
+/** What the doctor found, in the shape that `--json` prints. */
+export interface Diagnosis {
+  readonly pid: number
+  readonly name: string
+  readonly command: string
+  readonly seconds: number
+  readonly looks: number
+  /** The most likely cause first. Empty if the doctor recognises nothing. */
+  readonly findings: readonly Finding[]
+  /** If nothing was found: the reasons. */
+  readonly reasons: readonly string[]
+  readonly sockets: readonly string[]
+  readonly pools: readonly string[]
+  /** What could not be examined, and why. */
+  readonly unseen: readonly string[]
+}
+
+/** Something prevents the doctor from examining the process at all. */
+export class CannotLook extends Error {}
+
+/**
+ * Examines a process from outside for some seconds, and reports what is wrong with it. Changes nothing in the process.
+ */
+export async function diagnose(pid: number, { seconds }: DoctorOptions): Promise<Diagnosis> {
+  if (process.platform !== 'linux') throw new CannotLook('doctor reads /proc, which only Linux has')
+  const proc = new ProcFiles()
+  const target = targetOf(proc, pid)
+  if (target === undefined) throw new CannotLook(`there is no process ${pid} that can be seen from here`)
+  const series = await watch(proc, target, seconds, mayStandStill)
+  if (series === undefined)
+    throw new CannotLook(`process ${pid} (${target.name}) has ended while it was looked at`)
+  const findings = await findingsOf(proc, series)
+  return {
+    pid,
+    name: target.name,
+    command: target.command,
+    seconds: series.seconds,
+    looks: series.looks.length,
+    findings,
+    reasons: findings.length > 0 ? [] : reasonsOf(series),
+    sockets: socketsInWords(series),
+    pools: [],
+    unseen: unseenOf(proc, target, series),
+  }
+}
+
+function unseenOf(proc: ProcFiles, { pid }: Target, { last }: Series): string[] {
+  const own = last.links.size === 0
+  const rights = 'run the doctor as the user of the process, or as root'
+  return [
+    ...(own ? [`its descriptors, and so its sockets and pipes: ${rights}`] : []),
+    ...(proc.refused.has('syscall')
+      ? [
+          `in which system call its threads are (/proc/${pid}/syscall): ${rights}, or see kernel.yama.ptrace_scope; where they sleep is told by wchan instead`,
+        ]
+      : []),
+    ...(proc.refused.has('io') ? [`how much it reads and writes (/proc/${pid}/io): ${rights}`] : []),
+    ...(!own && proc.refused.has('fd')
+      ? ['the descriptors of some other processes, which may hold the other end of a pipe']
+      : []),
+  ]
+}

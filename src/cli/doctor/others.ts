@@ -1,0 +1,146 @@
+import { tcpRows } from '../../sockets/tcp-table.ts'
+import { isLoopback, showAddress } from '../proc/addresses.ts'
+import { holdersOf } from '../proc/holders.ts'
+import type { Look } from '../proc/look.ts'
+import type { ProcFiles } from '../proc/proc-files.ts'
+import { loadOf, type Series, staying, threadIds, threadOver, watch } from '../proc/series.ts'
+import { nameOf, targetOf } from '../proc/target.ts'
+import { count, type Finding, firstFew, grouped, inSeconds, percent } from './finding.ts'
+
+/*
+ * Problems that are none of the five outages.
+ */
+
+export function stopped(series: Series): Finding | undefined {
+  const looks = threadOver(series, series.target.pid)
+  if (looks === undefined || !looks.every(({ state }) => state === 'T' || state === 't')) return undefined
+  const { pid } = series.target
+  const isTraced = looks.some(({ state }) => state === 't')
+  return {
+    pattern: 'stopped',
+    title: isTraced ? 'A debugger has stopped the process.' : 'The process is stopped (SIGSTOP, Ctrl-Z).',
+    evidence: [
+      `state ${looks.at(-1)?.state} in each of ${looks.length} looks over ${inSeconds(series.seconds * 1000)}`,
+    ],
+    next: isTraced
+      ? ['See what traces it: TracerPid in /proc/PID/status.']
+      : [`kill -CONT ${pid} lets it go on.`],
+  }
+}
+
+const NEARLY_ALL = 0.9
+
+export function descriptors({ target, last }: Series): Finding | undefined {
+  const { mostDescriptors: most } = target
+  const used = last.links.size
+  if (most === undefined || used < NEARLY_ALL * most) return undefined
+  const kinds = grouped(
+    [...last.links.values()],
+    link => /^(?:socket|pipe|anon_inode)/.exec(link)?.[0] ?? 'file',
+  )
+  return {
+    pattern: 'descriptors',
+    title: `${used} of ${most} descriptors are in use (${percent(used / most)}): accept, connect and open are about to fail with EMFILE.`,
+    evidence: [
+      `by kind: ${kinds.map(([kind, links]) => `${links.length} ${kind}`).join(', ')}`,
+      ...grouped(last.sockets, ({ state, remote, direction }) =>
+        direction === 'out' ? `${state} to ${showAddress(remote)}` : `${state}, accepted`,
+      )
+        .slice(0, 3)
+        .map(([kind, sockets]) => `${count(sockets.length, 'socket')} ${kind}`),
+    ],
+    next: ['Find out what keeps them open; a higher limit (ulimit -n, LimitNOFILE) only gives time.'],
+  }
+}
+
+/** If a process writes at least this many bytes during the observation, its data moves. */
+const FLOWS = 4096
+
+/**
+ * Finds servers that do not read what they are sent, or that are stopped, if they run on this machine.
+ *
+ * The same number of bytes in each observation proves little: requests of equal size look the same while a server
+ * handles one after the other. So either the server must have read nothing, or the process must have written nothing.
+ */
+export async function silentPeer(proc: ProcFiles, series: Series): Promise<Finding | undefined> {
+  const open = staying(series, ({ state, direction }) => state === 'ESTABLISHED' && direction === 'out')
+  for (const [peer, sockets] of grouped(open, ({ remote }) => showAddress(remote))) {
+    const [one] = sockets
+    const pid =
+      one !== undefined && isLoopback(one.remote) ? serverAt(proc, series, one.remote.port) : undefined
+    const server = pid === undefined ? undefined : nameOf(proc, pid)
+    const isStopped = server !== undefined && /, stopped\)$/.test(server)
+    const left = sockets.filter(({ inode }) => stuckIn(series, inode, 'unreadByPeer'))
+    const readsNothing = isStopped || (left.length > 0 && pid !== undefined && !(await reads(proc, pid)))
+    const unread = readsNothing ? left : []
+    const unsent = sockets.filter(({ inode }) => flowed(series) < FLOWS && stuckIn(series, inode, 'unsent'))
+    if (unread.length + unsent.length === 0 && !isStopped) continue
+    return {
+      pattern: 'silent-peer',
+      title: isStopped
+        ? `The server at ${peer} is stopped.`
+        : `The server at ${peer} does not read what it is sent.`,
+      evidence: [
+        ...(server === undefined ? [] : [`${peer} is ${server}`]),
+        `${count(sockets.length, 'connection')} to it, none of which it has closed`,
+        ...(unread.length > 0
+          ? [
+              `on ${unread.length} of them requests have lain there unread for at least ${inSeconds(series.seconds * 1000)}: ${firstFew(unread.map(({ fd, unreadByPeer }) => `fd ${fd}: ${unreadByPeer} bytes`))}`,
+            ]
+          : []),
+        ...(unsent.length > 0
+          ? [
+              `${unsent.length} of them with data that it has not acknowledged for at least ${inSeconds(series.seconds * 1000)}: ${firstFew(unsent.map(({ fd, unsent: bytes }) => `fd ${fd} Send-Q ${bytes}`))}`,
+            ]
+          : []),
+      ],
+      next: [
+        isStopped
+          ? 'Let the server go on (kill -CONT), or find out who stopped it.'
+          : 'Look at the server: run the doctor on it, if it is here.',
+        'Give commands a deadline (ioredis: commandTimeout, socketTimeout; lifeguard-pool: stuckMillis).',
+      ],
+    }
+  }
+  return undefined
+}
+
+/** Bytes that were there in all observations, while none of them was ever taken. */
+function stuckIn({ looks }: Series, inode: string, what: 'unsent' | 'unreadByPeer'): boolean {
+  let before = 0
+  for (const { sockets } of looks) {
+    const bytes = sockets.find(socket => socket.inode === inode)?.[what] ?? 0
+    if (bytes === 0 || bytes < before) return false
+    before = bytes
+  }
+  return true
+}
+
+const flowed = ({ first, last }: Series): number => bytesWritten(last) - bytesWritten(first)
+
+const bytesWritten = ({ threads }: Look): number =>
+  threads.reduce((sum, { io }) => sum + (io?.writtenBytes ?? 0), 0)
+
+/** Does a server read anything? Also true if it may read in a way that /proc does not count. */
+async function reads(proc: ProcFiles, pid: number): Promise<boolean> {
+  const server = targetOf(proc, pid)
+  const series = server && (await watch(proc, server, SHORT_LOOK_SECONDS))
+  if (server === undefined || series === undefined) return true
+  const readsOf = ({ threads }: Look): number => threads.reduce((sum, { io }) => sum + (io?.reads ?? 0), 0)
+  // `recv`, which Python uses, is not counted. For such a server, only one that does nothing at all reads nothing.
+  const works = !server.isNode && threadIds(series).some(tid => loadOf(series, tid).cpu > IDLE)
+  return works || readsOf(series.first) !== readsOf(series.last) || series.first.threads[0]?.io === undefined
+}
+
+const SHORT_LOOK_SECONDS = 0.5
+const IDLE = 0.05
+
+/** The process that listens on a port of this machine. */
+function serverAt(proc: ProcFiles, { target }: Series, port: number): number | undefined {
+  const suffix = `:${port.toString(16).toUpperCase().padStart(4, '0')}`
+  const rows = ['tcp', 'tcp6'].flatMap(table => [...tcpRows(proc.text(`${target.pid}/net/${table}`))])
+  const row = rows.find(({ state, local }) => state === 'LISTEN' && local.endsWith(suffix))
+  const link = `socket:[${row?.inode}]`
+  const holder = row === undefined ? undefined : holdersOf(proc, new Set([link])).get(link)?.[0]
+  return holder?.pid
+}

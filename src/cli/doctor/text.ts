@@ -1,0 +1,62 @@
+import type { Diagnosis } from './doctor.ts'
+import type { Finding, Pattern } from './finding.ts'
+
+/** The outages that each pattern is known from, as in docs/doctor.md. */
+export const NAMES: Readonly<Record<Pattern, string>> = {
+  'half-closed': 'I0, half-closed connections',
+  'unread-pipe': 'I1, output that nobody reads',
+  'blocked-loop': 'I2, a blocked event loop',
+  'pool-used-up': 'I3, a pool used up by those who wait for it',
+  'unowned-sockets': 'I4, connections that nobody owns',
+  stopped: 'a stopped process',
+  'silent-peer': 'a silent server',
+  descriptors: 'descriptors near their limit',
+}
+
+const WIDTH = 110
+
+/** Formats a diagnosis for people: what is wrong comes first. */
+export function textOf(diagnosis: Diagnosis): string {
+  const { pid, name, command, seconds, looks, findings, reasons, sockets, pools, unseen } = diagnosis
+  const lines = [
+    `${name} (pid ${pid}), ${looks} looks in ${seconds.toFixed(1)} s: ${command.slice(0, WIDTH)}`,
+    '',
+    ...(findings.length > 0
+      ? findings.flatMap(findingLines)
+      : ['VERDICT: nothing of what the doctor knows, because', ...listed(reasons)]),
+  ]
+  if (sockets.length > 0) lines.push('', 'its sockets:', ...listed(sockets))
+  if (pools.length > 0)
+    lines.push('', 'its pools:', ...pools.flatMap(pool => pool.split('\n').map(line => `  ${line}`)))
+  if (unseen.length > 0) lines.push('', 'not seen:', ...listed(unseen))
+  return `${lines.join('\n')}\n`
+}
+
+function findingLines({ pattern, title, evidence, next }: Finding, index: number): string[] {
+  return [
+    ...(index > 0 ? [''] : []),
+    `${index === 0 ? 'VERDICT' : 'ALSO'}: ${NAMES[pattern]}`,
+    ...wrapped(title, '  '),
+    '  evidence:',
+    ...listed(evidence, '    '),
+    '  what to do next:',
+    ...listed(next, '    '),
+  ]
+}
+
+const listed = (lines: readonly string[], indent = '  '): string[] =>
+  lines.flatMap(line => wrapped(line, `${indent}- `))
+
+/** Wraps text at a width. All lines but the first are indented to the start of the text. */
+function wrapped(text: string, start: string): string[] {
+  const lines = [start]
+  let isEmpty = true
+  for (const word of text.split(' ')) {
+    const line = lines.at(-1) ?? ''
+    if (!isEmpty && line.length + 1 + word.length > WIDTH) {
+      lines.push(' '.repeat(start.length) + word)
+    } else lines[lines.length - 1] = isEmpty ? line + word : `${line} ${word}`
+    isEmpty = false
+  }
+  return lines
+}

@@ -1,0 +1,178 @@
+import { flagsOf, type Holder, holdersOf, O_NONBLOCK, readersOf } from '../proc/holders.ts'
+import { EPOLLIN, EPOLLOUT, lookAt, type ThreadLook } from '../proc/look.ts'
+import type { ProcFiles } from '../proc/proc-files.ts'
+import { type Series, threadIds, threadOver } from '../proc/series.ts'
+import { descriptorOfCall } from '../proc/system-calls.ts'
+import { nameOf } from '../proc/target.ts'
+import { count, type Finding, firstFew, inSeconds } from './finding.ts'
+
+const OUTPUTS: Readonly<Record<number, string>> = { 1: 'stdout', 2: 'stderr' }
+const PIPE_OR_SOCKET = /^(?:pipe|socket):\[/
+/**
+ * If this many bytes pass through a pipe during the observation, it is being read, even if it is full most of the time.
+ */
+const FLOWS = 4096
+
+/** Evidence in a process that a pipe, or a socket used like one, accepts no more data. */
+interface Stuck {
+  readonly fd: number
+  readonly how: string
+  /** Does the whole process wait for it, or all threads that write? */
+  readonly blocks: boolean
+}
+
+/** Finds an output that nobody reads, so that the process is blocked on it. */
+export function unreadOutput(proc: ProcFiles, series: Series): Finding | undefined {
+  const stuck = inWrite(proc, series) ?? inRetries(proc, series)
+  return stuck && findingOf(proc, series, stuck)
+}
+
+/** Finds the same in a process that keeps running: its event loop stores the data that nobody reads. */
+export function keptOutput(proc: ProcFiles, series: Series): Finding | undefined {
+  const stuck = inMemory(proc, series)
+  return stuck && findingOf(proc, series, stuck)
+}
+
+function findingOf(proc: ProcFiles, series: Series, stuck: Stuck): Finding {
+  const { fd, how, blocks } = stuck
+  const { target, last } = series
+  const link = last.links.get(fd) ?? '?'
+  const isPipe = !link.startsWith('socket:')
+  const others = isPipe ? (holdersOf(proc, new Set([link])).get(link) ?? []) : []
+  const readers = readersOf(others)
+  const closeWait = [...last.sockets, ...last.queued].filter(({ state }) => state === 'CLOSE_WAIT')
+  const unread = closeWait.reduce((sum, socket) => sum + socket.unread, 0)
+  const name = OUTPUTS[fd] === undefined ? `descriptor ${fd}` : OUTPUTS[fd]
+  return {
+    pattern: 'unread-pipe',
+    title: blocks
+      ? `The process stands still: it writes to ${name}, and nobody reads that.`
+      : `Nobody reads ${name} of the process: what it says is kept in its memory.`,
+    evidence: [
+      `fd ${fd} (${name}) is ${link}`,
+      how,
+      isPipe
+        ? readersInWords(proc, target.pid, readers)
+        : 'who holds the other end of a socket cannot be seen in /proc',
+      ...(closeWait.length > 0
+        ? [
+            `a consequence: ${count(closeWait.length, 'connection')} in CLOSE_WAIT with ${count(unread, 'byte')} unread; nobody is left to serve or close them`,
+          ]
+        : []),
+    ],
+    next: [
+      'Let somebody read it again; whoever started the process holds the other end, or has passed it on.',
+      'Let it log to a file or to a collector, not to a pipe of an ssh or of a supervisor that may go.',
+      'Use a logger that drops and counts lines rather than wait: LogSink of lifeguard-pool/diagnostics is one.',
+    ],
+  }
+}
+
+function readersInWords(proc: ProcFiles, pid: number, readers: readonly Holder[]): string {
+  const others = readers.filter(holder => holder.pid !== pid)
+  const names = [...new Set(others.map(holder => holder.pid))].map(one => nameOf(proc, one))
+  if (names.length > 0) return `its other end is held by ${firstFew(names)}, and not read there`
+  const unseen = (proc.refused.get('fd') ?? 0) > 0 ? ', of those that may be looked at' : ''
+  return readers.length > 0
+    ? `its other end is held by nobody but the process itself${unseen}`
+    : `its other end is held by no process${unseen}`
+}
+
+const isOutput = (link: string | undefined, proc: ProcFiles, pid: number, fd: number): boolean =>
+  link !== undefined && (PIPE_OR_SOCKET.test(link) || proc.pipe(`${pid}/fd/${fd}`) !== undefined)
+
+/** Threads that stay in the same call of write all the time. */
+function inWrite(proc: ProcFiles, series: Series): Stuck | undefined {
+  const { target, last, seconds } = series
+  const byFd = new Map<number, ThreadLook[]>()
+  for (const tid of threadIds(series)) {
+    const looks = threadOver(series, tid)
+    const [first] = looks ?? []
+    if (looks === undefined || first?.call?.kind !== 'write') continue
+    const args = first.call.args.join()
+    const isSame = looks.every(
+      ({ call, io }) => call?.args.join() === args && io?.writes === first.io?.writes,
+    )
+    const fd = descriptorOfCall(first.call) ?? outputOf(proc, series)
+    const isTcp = last.sockets.some(socket => socket.fd === fd)
+    if (!isSame || fd === undefined || isTcp) continue
+    if (!isOutput(last.links.get(fd), proc, target.pid, fd) && !isTerminal(last.links.get(fd))) continue
+    byFd.set(fd, [...(byFd.get(fd) ?? []), first])
+  }
+  const [most] = [...byFd].sort(([, a], [, b]) => b.length - a.length)
+  if (most === undefined) return undefined
+  const [fd, threads] = most
+  const where = threads[0]?.wchan ? `, asleep in ${threads[0].wchan}` : ''
+  return {
+    fd,
+    blocks: true,
+    how: `${count(threads.length, 'thread')} of ${last.threads.length} in the same write to it for at least ${inSeconds(seconds * 1000)}${where}: ${firstFew(threads.map(({ tid, name }) => `${name} ${tid}`))}`,
+  }
+}
+
+const isTerminal = (link: string | undefined): boolean => /^\/dev\/(?:pts\/|tty)/.test(link ?? '')
+
+/** Used where `syscall` may not be read: the output that can block. */
+const outputOf = (proc: ProcFiles, { target, last }: Series): number | undefined =>
+  [2, 1].find(fd => isOutput(last.links.get(fd), proc, target.pid, fd))
+
+/** A synchronous logger on a non-blocking pipe: it writes nothing, sleeps, and tries again. */
+function inRetries(proc: ProcFiles, series: Series): Stuck | undefined {
+  const { target, seconds, last } = series
+  const looks = threadOver(series, target.pid)
+  const [from, to] = [looks?.[0]?.io, looks?.at(-1)?.io]
+  const fd = outputOf(proc, series)
+  if (looks === undefined || from === undefined || to === undefined || fd === undefined) return undefined
+  const writes = to.writes - from.writes
+  if (writes < 2 || to.writtenBytes > from.writtenBytes) return undefined
+  if (looks.some(({ call }) => call?.kind === 'wait')) return undefined
+  if (((flagsOf(proc, target.pid, fd) ?? 0) & O_NONBLOCK) === 0) return undefined
+  if (last.sockets.some(socket => socket.fd === fd)) return undefined
+  return {
+    fd,
+    blocks: true,
+    how: `in ${inSeconds(seconds * 1000)} the main thread called write ${writes} times, not one byte was taken, and between them it sleeps: it waits for room, and never comes back to its event loop`,
+  }
+}
+
+/** An event loop that waits all the time for room in its output. */
+function inMemory(proc: ProcFiles, series: Series): Stuck | undefined {
+  const { target, looks, last, first, seconds } = series
+  for (const fd of [2, 1]) {
+    const link = last.links.get(fd)
+    if (link === undefined || !isOutput(link, proc, target.pid, fd)) continue
+    if (last.sockets.some(socket => socket.fd === fd)) continue
+    const waits = looks.every(({ epolls }) =>
+      [...epolls.values()].some(watched => ((watched.get(fd) ?? 0) & EPOLLOUT) !== 0),
+    )
+    if (!waits) continue
+    const written = bytesWritten(last.threads) - bytesWritten(first.threads)
+    const readers = link.startsWith('socket:')
+      ? []
+      : readersOf(holdersOf(proc, new Set([link])).get(link) ?? [])
+    const others = readers.filter(({ pid }) => pid !== target.pid)
+    if (others.some(reader => reads(proc, reader)) || (written > FLOWS && link.startsWith('socket:')))
+      continue
+    return {
+      fd,
+      blocks: false,
+      how: `in each of ${looks.length} looks over ${inSeconds(seconds * 1000)} its event loop waited for room there`,
+    }
+  }
+  return undefined
+}
+
+const bytesWritten = (threads: readonly ThreadLook[]): number =>
+  threads.reduce((sum, { io }) => sum + (io?.writtenBytes ?? 0), 0)
+
+/** Does a process read from the descriptor that it holds, or wait for it? */
+function reads(proc: ProcFiles, { pid, fd }: Holder): boolean {
+  const { threads, epolls } = lookAt(proc, pid, 0)
+  const isWatched = [...epolls.values()].some(watched => ((watched.get(fd) ?? 0) & EPOLLIN) !== 0)
+  if (isWatched) return true
+  return threads.some(({ call, state }) => {
+    if (call === undefined) return state === 'R' && epolls.size === 0
+    const readsIt = call.kind === 'read' && descriptorOfCall(call) === fd
+    return readsIt || (call.kind === 'wait' && !call.name.startsWith('epoll'))
+  })
+}

@@ -1,0 +1,43 @@
+#!/usr/bin/env node
+import { doctor } from './doctor/command.ts'
+
+/*
+ * `npx lifeguard-pool <command>`
+ */
+
+const USAGE = `lifeguard-pool <command>
+
+  doctor <pid>   what is wrong with a running process
+
+lifeguard-pool <command> --help tells more.
+`
+
+type Command = (args: readonly string[]) => Promise<{ readonly code: number; readonly text: string }>
+
+const COMMANDS: Readonly<Record<string, Command>> = { doctor }
+
+async function main([name = '', ...args]: readonly string[]): Promise<number> {
+  if (name === '--help' || name === '-h' || name === 'help') return say(process.stdout, USAGE, 0)
+  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
+  if (command === undefined)
+    return say(process.stderr, `${name === '' ? '' : `no such command: ${name}\n\n`}${USAGE}`, 2)
+  try {
+    const { code, text } = await command(args)
+    return say(process.stdout, text, code)
+  } catch (error) {
+    return say(
+      process.stderr,
+      `lifeguard-pool ${name}: ${error instanceof Error ? error.message : error}\n`,
+      2,
+    )
+  }
+}
+
+function say(stream: NodeJS.WriteStream, text: string, code: number): number {
+  stream.write(text)
+  return code
+}
+
+main(process.argv.slice(2)).then(code => {
+  process.exitCode = code
+})

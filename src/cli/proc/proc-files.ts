@@ -1,0 +1,52 @@
+import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
+
+/** Identifies a pipe or FIFO by its device and its number there. */
+export type PipeId = string
+
+/**
+ * Reads only /proc, and records what it was not allowed to read. A missing file does not count: its thread may have
+ * ended, or its descriptor may have been closed.
+ */
+export class ProcFiles {
+  /** How often each kind of file, such as `syscall` or `fd`, was refused. */
+  readonly refused = new Map<string, number>()
+  readonly #root: string
+
+  constructor(root = '/proc') {
+    this.#root = root
+  }
+
+  /** The content of a file; empty if it cannot be read. */
+  text(path: string): string {
+    return this.#look(path, full => readFileSync(full, 'latin1')) ?? ''
+  }
+
+  /** The names in a folder; empty if it cannot be read. */
+  names(path: string): string[] {
+    return this.#look(path, full => readdirSync(full)) ?? []
+  }
+
+  /** The target of a link; empty if it cannot be read. */
+  link(path: string): string {
+    return this.#look(path, full => readlinkSync(full)) ?? ''
+  }
+
+  /** Identifies the target of a descriptor without opening it, because that would add a reader or writer. */
+  pipe(path: string): PipeId | undefined {
+    const stat = this.#look(path, full => statSync(full))
+    return stat?.isFIFO() ? `${stat.dev}:${stat.ino}` : undefined
+  }
+
+  #look<R>(path: string, read: (full: string) => R): R | undefined {
+    try {
+      return read(`${this.#root}/${path}`)
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException
+      if (code === 'EACCES' || code === 'EPERM') {
+        const kind = path.split('/').findLast(part => !/^\d+$/.test(part)) ?? path
+        this.refused.set(kind, (this.refused.get(kind) ?? 0) + 1)
+      }
+      return undefined
+    }
+  }
+}

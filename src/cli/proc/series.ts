@@ -1,0 +1,103 @@
+import { systemClock } from '../../runtime/time/clock.ts'
+import { type Look, lookAt, type SocketLook, type ThreadLook } from './look.ts'
+import type { ProcFiles } from './proc-files.ts'
+import type { Target } from './target.ts'
+
+/** The pause between two observations. Milliseconds. */
+const PAUSE_MILLIS = 100
+/**
+ * The pause is at least this many times as long as an observation took, so that the doctor does not load the machine.
+ */
+const REST = 4
+/** The least number of observations, because time alone proves nothing on a machine that hardly lets the doctor run. */
+const FEWEST_LOOKS = 8
+
+/** Observations of a process over some seconds, from outside. */
+export interface Series {
+  readonly target: Target
+  readonly looks: readonly Look[]
+  readonly first: Look
+  readonly last: Look
+  readonly seconds: number
+}
+
+/** The longest extension while the result is still unclear. Seconds. */
+const MOST_EXTRA_SECONDS = 40
+
+/**
+ * Observes a process repeatedly.
+ *
+ * @param isUnclear - is asked at the end of the time whether to continue for a while
+ * @returns undefined if the process has ended meanwhile
+ */
+export async function watch(
+  proc: ProcFiles,
+  target: Target,
+  seconds: number,
+  isUnclear: (series: Series) => boolean = () => false,
+): Promise<Series | undefined> {
+  const looks: Look[] = []
+  const start = systemClock.now()
+  for (;;) {
+    const at = systemClock.now()
+    const used = process.cpuUsage()
+    const look = lookAt(proc, target.pid, at)
+    if (look.threads.length === 0 || look.threads[0]?.state === 'Z') return undefined
+    looks.push(look)
+    const passed = (systemClock.now() - start) / 1000
+    if (passed >= seconds && looks.length >= FEWEST_LOOKS) {
+      const series = seriesOf(target, looks)
+      if (passed >= seconds + MOST_EXTRA_SECONDS || series === undefined || !isUnclear(series)) return series
+    }
+    const { user, system } = process.cpuUsage(used)
+    await pause(Math.max(PAUSE_MILLIS, (REST * (user + system)) / 1000))
+  }
+}
+
+function seriesOf(target: Target, looks: readonly Look[]): Series | undefined {
+  const [first] = looks
+  const last = looks.at(-1)
+  if (first === undefined || last === undefined) return undefined
+  return { target, looks, first, last, seconds: (last.at - first.at) / 1000 }
+}
+
+export function pause(millis: number): Promise<void> {
+  return new Promise(resolve => systemClock.after(millis, resolve).hold(true))
+}
+
+/** The sockets for which a condition holds in every observation, as the last one shows them. */
+export function staying({ looks, last }: Series, is: (socket: SocketLook) => boolean): SocketLook[] {
+  const kept = looks.map(look => new Set(look.sockets.filter(is).map(({ inode }) => inode)))
+  return last.sockets.filter(({ inode }) => kept.every(inodes => inodes.has(inode)))
+}
+
+/** One thread in all observations; undefined if it did not exist all the time. */
+export function threadOver({ looks }: Series, tid: number): ThreadLook[] | undefined {
+  const all = looks.flatMap(({ threads }) => threads.filter(thread => thread.tid === tid))
+  return all.length === looks.length ? all : undefined
+}
+
+export const threadIds = ({ first }: Series): number[] => first.threads.map(({ tid }) => tid)
+
+export interface Load {
+  /** The share of the time in which it ran or wanted to run: 1 for a thread that never sleeps. */
+  readonly busy: number
+  /** The share of one processor that it got. */
+  readonly cpu: number
+  /** The share of its running time spent in the kernel. */
+  readonly inKernel: number
+}
+
+/** How much a thread ran between its first and its last observation. */
+export function loadOf({ first, last }: Series, tid: number): Load {
+  const [from, to] = [first, last].map(look => look.threads.find(thread => thread.tid === tid))
+  if (from === undefined || to === undefined) return { busy: 0, cpu: 0, inKernel: 0 }
+  const millis = last.at - first.at
+  const ran = to.ranMillis - from.ranMillis
+  const ticks = to.userTicks + to.systemTicks - from.userTicks - from.systemTicks
+  return {
+    busy: (ran + to.queuedMillis - from.queuedMillis) / millis,
+    cpu: ran / millis,
+    inKernel: ticks === 0 ? 0 : (to.systemTicks - from.systemTicks) / ticks,
+  }
+}

@@ -1,0 +1,18 @@
+import { isNews, warn } from '../api/warnings.ts'
+import { runHook } from './emitter.ts'
+import { ignoreRejection } from './thenables.ts'
+
+/**
+ * Asks a user's hook that has to answer at once. An `async` one gives a promise, which answers nothing: a process warning
+ * says so, and its rejection ends no process.
+ */
+export function askHook<R>(name: string, ask: () => R): R {
+  const answer = runHook(ask)
+  if (ignoreRejection(answer) && isNews(`async ${name}`)) {
+    warn(
+      'HOOK',
+      `factory.${name} gave a promise, which is not awaited: it has to answer at once. Have it be no async function`,
+    )
+  }
+  return answer
+}
