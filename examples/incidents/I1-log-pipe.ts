@@ -41,8 +41,8 @@ const SIZES = {
 }
 const CONCURRENCY = 20
 /** The proxy's. Milliseconds. */
-const PATIENCE = 500
-const END_MILLIS = 2500
+const PATIENCE = 1500
+const END_MILLIS = 4000
 /** More log than this in memory, with nobody to take it, is on its way to having no bound. */
 const TOO_MUCH_BYTES = 2 * 2 ** 20
 const MEGABYTE = 2 ** 20

@@ -40,6 +40,8 @@ export function createSftpPool(config: ConnectConfig, options?: PoolOptions): Po
         client.end()
       },
       socket: ({ socket }) => socket,
+      // A server may say something unasked at any time: keepalive requests, new keys, a bigger window.
+      unsolicited: () => true,
       validate: ({ sftp }) =>
         new Promise((resolve, reject) => {
           sftp.realpath('.', (error?: Error) => (error ? reject(error) : resolve(true)))

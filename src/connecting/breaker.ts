@@ -1,10 +1,9 @@
-import type { DestroyReason } from '../api/stats.ts'
-import type { Fault, Slot } from '../connections/slot.ts'
+import type { Slot } from '../connections/slot.ts'
 import type { Slots } from '../connections/slots.ts'
 import { backoff } from '../runtime/time/backoff.ts'
 import type { Clock } from '../runtime/time/clock.ts'
-import { isOpen, isOwnDoing, ownDoing } from '../sockets/socket-state.ts'
 import type { ConnectFailure } from './connect-failure.ts'
+import { EARLY_DEATH_MILLIS } from './early-death.ts'
 
 /** The pause between tries while callers wait and the server is unreachable, plus up to a tenth. Milliseconds. */
 const RETRY_PAUSE = 50
@@ -17,15 +16,6 @@ const LONGEST_PAUSE = 1000
 /** Pauses after errors that a retry cannot fix: five tries a minute, because servers lock accounts. Milliseconds. */
 const PERMANENT_PAUSES = [1000, 5000, 10_000, 15_000] as const
 
-/** A connection that dies within this time without having been of use counts as a failed create. Milliseconds. */
-const EARLY_DEATH_MILLIS = 1000
-const DEATH_REASONS: ReadonlySet<DestroyReason> = new Set([
-  'half-closed',
-  'broken',
-  'invalid',
-  'invalidated',
-  'dirty',
-])
 /**
  * How long a new connection is watched before it is lent, if others died young: twice the time that this took, within
  * these limits. Milliseconds.
@@ -40,7 +30,7 @@ export interface BreakerHost<T> {
   readonly clock: Clock
   readonly random: () => number
   readonly slots: Slots<T>
-  readonly options: { readonly unhealthyAfterMillis: number; readonly validateTimeoutMillis: number }
+  readonly options: { readonly unhealthyAfterMillis: number }
   /** Does an acquire that came before this time still wait? */
   readonly isAwaitedSince: (time: number) => boolean
   /** Is called when the breaker opens or closes, with the failures in a row and the last error. */
@@ -163,17 +153,6 @@ export class Breaker<T> {
     return hasOthers ? Math.min(Math.max(2 * (createdAt - startedAt), 2), LONGEST_WATCH) : 0
   }
 
-  /** Does a connection that ends like this count as a failed create? */
-  isEarlyDeath(slot: Slot<T>, { reason, detail }: Fault, now: number): boolean {
-    // A second loan means that the first one ended well.
-    if (slot.loan > 1 || slot.traffic.hasAnswered(slot.socket) === true) return false
-    if (slot.loan === 1 && !diedInLoan(slot, reason, detail)) return false
-    if (slot.loan === 0 && !DEATH_REASONS.has(reason)) return false
-    // A validation may take this long to find out that the connection does not answer.
-    const proof = reason === 'invalid' ? this.#host.options.validateTimeoutMillis : 0
-    return now - slot.createdAt < EARLY_DEATH_MILLIS + proof
-  }
-
   /** Opens the breaker if the server has been away for too long, but no create has ended since then to show it. */
   openIfOverdue(now: number, isProbing: boolean): void {
     if (this.isOpen || this.failures === 0 || (!isProbing && now >= this.retryAt)) return
@@ -237,11 +216,4 @@ export class Breaker<T> {
     const longest = pace === 'open' ? LONGEST_PAUSE : TURNED_AWAY_PAUSE
     return backoff(this.#rounds, RETRY_PAUSE, longest) * (0.5 + random / 2)
   }
-}
-
-/** Was the connection ended by the peer, and not by its borrower? */
-function diedInLoan<T>({ socket }: Slot<T>, reason: DestroyReason, detail: string | undefined): boolean {
-  if (reason === 'half-closed' || reason === 'broken') return !isOwnDoing(detail)
-  if (socket === undefined) return false
-  return !isOpen(socket) && ownDoing(socket) === undefined
 }

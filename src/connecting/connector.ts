@@ -12,6 +12,7 @@ import { closeSocket } from '../sockets/socket-state.ts'
 import { Breaker } from './breaker.ts'
 import { Capacity } from './capacity.ts'
 import { type ConnectFailure, connectFailure } from './connect-failure.ts'
+import { isEarlyDeath } from './early-death.ts'
 import { Engine } from './engine.ts'
 import type { PoolContext } from './pool-context.ts'
 
@@ -134,7 +135,7 @@ export class Connector<T> {
     slots.move(slot, 'closing')
     liveness.unwatch(slot)
     const now = clock.now()
-    if (this.breaker.isEarlyDeath(slot, { reason, detail }, now)) {
+    if (isEarlyDeath(slot, { reason, detail }, from, now, options)) {
       const early = { detail: detail ?? reason, ageMillis: now - slot.createdAt, wasLent: slot.loan > 0 }
       const failure = { error: endedEarly(this.#context.stats(), early), kind: 'turned-away' } as const
       this.#noteFailure(failure, this.breaker.diedEarly(failure, slot, now))

@@ -1,4 +1,4 @@
-/* The same for `import`. */
+/* The entry point for `import`. It uses the same implementation as `require`. */
 export type * from './index.ts'
 export {
   allReports,

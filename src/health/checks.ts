@@ -131,9 +131,9 @@ export async function askLimit<T>(context: PoolContext<T>, slot: Slot<T>): Promi
 }
 
 /**
- * Are there bytes that the kernel has not accepted yet, or that are still being piped into the socket? Not checked after
- * `use` failed, because its caller has the error already. Not checked either where the adapter sees each command: an
- * unsent one has no answer, so the connection is dirty.
+ * Are there bytes that the kernel has not accepted yet, or that are still being piped into the socket? Not checked
+ * after `use` failed, because its caller has the error already. Not checked either where the adapter sees each command:
+ * an unsent one has no answer, so the connection is dirty.
  */
 export function leftUnsent<T>({ slots }: PoolContext<T>, slot: Slot<T>): boolean {
   const { watch } = slot

@@ -25,7 +25,7 @@ export class Evictor<T> {
   readonly #validator: Validator<T>
   readonly #alarm: Alarm
   #started = false
-  /** Whether any option limits how long a connection may be idle. Checked each time when the first one becomes idle. */
+  /** When idle connections are next tested: at the user's interval; if there is none, when the first of them is due. */
   #isNeeded = true
   /** When idle connections are next tested: at the user's interval, or without one when the first of them is due. */
   #evictAt = Number.POSITIVE_INFINITY

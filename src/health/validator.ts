@@ -3,6 +3,7 @@ import type { PoolContext } from '../connecting/pool-context.ts'
 import type { Leftover } from '../connections/handles.ts'
 import type { Fault, Slot } from '../connections/slot.ts'
 import type { Timer } from '../runtime/time/clock.ts'
+import { bytesThrough } from '../sockets/socket-state.ts'
 import { askLimit, flush, leftBehind, reset, validate } from './checks.ts'
 
 /** If a validation or reset takes longer than this, other connections are tried as well. Milliseconds. */
@@ -113,9 +114,12 @@ export class Validator<T> {
     const idleSince = slot.state === 'idle' ? slot.idleSince : undefined
     this.#context.slots.move(slot, state)
     const timer = isExpected ? this.#expect(slot) : undefined
+    const { socket } = slot
+    const readBefore = socket && bytesThrough(socket)?.read
     return check().then(fault => {
       timer?.cancel()
-      this.#checked(slot, state, fault, idleSince)
+      const hasAnswered = socket === undefined || bytesThrough(socket)?.read !== readBefore
+      this.#checked(slot, state, fault, idleSince, hasAnswered)
     })
   }
 
@@ -135,6 +139,7 @@ export class Validator<T> {
     from: 'validating' | 'resetting',
     fault: Fault | undefined,
     idleSince: number | undefined,
+    hasAnswered: boolean,
   ): void {
     const { clock, serverLimit, options, onChange } = this.#context
     const { capacity, breaker } = this.#connector
@@ -148,7 +153,8 @@ export class Validator<T> {
       }
       const end = fault ?? this.host.unfitReason(slot, now)
       if (end !== undefined) this.#connector.discard(slot, end.reason, end.detail, end.left)
-      else if (from === 'resetting' && options.testOnBorrow) this.host.makeIdle(slot, now)
+      // A reset in which the server has said nothing is no proof that it is still there.
+      else if (from === 'resetting' && (options.testOnBorrow || !hasAnswered)) this.host.makeIdle(slot, now)
       else this.host.validated(slot, now, idleSince)
       // Only after the connection was passed on: until then it counts as expected.
       checks.delete(slot)

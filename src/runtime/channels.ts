@@ -6,7 +6,7 @@ import { inMicrotask, runInCapturedContext } from './async-context.ts'
  * The diagnostics channels. Check `hasSubscribers` before building a message, so that unused channels cost nothing.
  */
 
-export type Operation<M extends object> = TracingChannel<unknown, M>
+export type Operation<M extends object> = TracingChannel<object, M>
 
 export const acquireChannel: Operation<AcquireMessage> = tracingChannel('lifeguard-pool:acquire')
 export const createChannel: Operation<CreateMessage> = tracingChannel('lifeguard-pool:create')

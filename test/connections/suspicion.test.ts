@@ -41,7 +41,7 @@ describe('one dead connection', () => {
     )
     const all = await fill(pool, 20)
     for (const { socket } of all.slice(5)) silent.add(socket)
-    await aged(pool, 60)
+    await aged(pool, 250)
     const one = await pool.acquire()
     assert.equal(silent.has(one.socket), false)
     await pool.release(one)

@@ -15,6 +15,8 @@ import { withRedis } from '../support/redis.ts'
 const run = promisify(execFile)
 const root = packageRoot()
 const CASE_MILLIS = 90_000
+/** A server that has not ended by then is killed. */
+const STOP_MILLIS = 20_000
 
 const DEPENDENTS = {
   '@dailydotdev/ts-ioredis-pool': '1.0.2',
@@ -46,7 +48,8 @@ async function install(folder: string): Promise<void> {
 
 interface Mysql {
   readonly port: number
-  stop(): void
+  /** Settles when its process has ended: until then it writes into its folder. */
+  stop(): Promise<void>
 }
 
 /** A MariaDB of our own, if the machine has one. */
@@ -68,6 +71,16 @@ async function startMysql(folder: string): Promise<Mysql | undefined> {
     [...settings, ...user, `--port=${port}`, '--bind-address=127.0.0.1', `--socket=${join(data, 's')}`],
     { stdio: 'ignore' },
   )
+  const ended = new Promise<void>(resolve => {
+    server.once('exit', () => resolve())
+    server.once('error', () => resolve())
+  })
+  const stop = async (): Promise<void> => {
+    server.kill()
+    const limit = setTimeout(() => server.kill('SIGKILL'), STOP_MILLIS)
+    await ended
+    clearTimeout(limit)
+  }
   for (let tries = 0; tries < 100; tries += 1) {
     const client = [
       '--no-defaults',
@@ -81,10 +94,10 @@ async function startMysql(folder: string): Promise<Mysql | undefined> {
       () => true,
       () => false,
     )
-    if (isUp) return { port, stop: () => void server.kill() }
+    if (isUp) return { port, stop }
     await new Promise(done => setTimeout(done, 200))
   }
-  server.kill()
+  await stop()
   return undefined
 }
 
@@ -149,9 +162,9 @@ try {
     process.stdout.write(failure === undefined ? `ok      ${name}\n` : `failed  ${name}: ${failure}\n`)
   }
 } finally {
-  mysql?.stop()
+  await mysql?.stop()
   await redis.stop()
-  rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
+  rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 })
 }
 process.stdout.write(`${passed} passed, ${failed} failed\n`)
 process.exitCode = failed > 0 || passed === 0 ? 1 : 0

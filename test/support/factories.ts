@@ -231,7 +231,7 @@ export async function eventually(
 
 /**
  * Waits until what lies idle in the pool has grown older by so much. For a pool a stall of the loop ages nothing; a busy
- * machine has many.
+ * machine has many, and the last may not be counted yet: ask for 200 ms more than what counts.
  */
 export async function aged(
   pool: { stats(): { stalls: { totalMillis: number } } },

@@ -5,7 +5,7 @@
  * which is then run; Bun and Deno run it as it is. Arguments choose cases by a part of their names.
  */
 import { execFile } from 'node:child_process'
-import { cpSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { isDeepStrictEqual, promisify } from 'node:util'
@@ -112,6 +112,22 @@ const CASES: Readonly<Record<string, (folder: string) => Promise<void>>> = {
       }
     }
   },
+  // Between two versions, Node's own types have changed the order of type parameters.
+  'the types of the newest Node': async () => {
+    const newest = join(folder, 'newest')
+    mkdirSync(newest)
+    cpSync(join(folder, 'types', 'module.mts'), join(newest, 'module.mts'))
+    writeFileSync(join(newest, 'package.json'), '{ "private": true }')
+    const packages = [join(folder, filename), 'ioredis@6', '@types/node@latest']
+    await call('npm', ['install', '--no-audit', '--no-fund', ...packages], newest)
+    const compiler = join(folder, 'node_modules', 'typescript-7', 'bin', 'tsc')
+    const args = ['--ignoreConfig', '--noEmit', '--strict', '--target', 'es2022', '--types', 'node']
+    await call(process.execPath, [compiler, ...args, ...(RESOLUTIONS[0] ?? []), 'module.mts'], newest).catch(
+      error => {
+        throw new Error(error.stdout || error)
+      },
+    )
+  },
   vitest: async () => {
     await call(bin('vitest'), ['run', '--root', 'vitest'])
   },
@@ -160,6 +176,7 @@ const CASES: Readonly<Record<string, (folder: string) => Promise<void>>> = {
 }
 
 const parts = process.argv.slice(2)
+let filename = ''
 let passed = 0
 let failed = 0
 try {
@@ -167,13 +184,13 @@ try {
   const packed = await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', folder], {
     cwd: root,
   })
-  const [{ filename }] = JSON.parse(packed.stdout) as [{ filename: string }]
+  ;[{ filename }] = JSON.parse(packed.stdout) as [{ filename: string }]
   const dependencies = { ...TOOLS, 'lifeguard-pool': `file:./${filename}` }
   writeFileSync(
     join(folder, 'package.json'),
     JSON.stringify({ name: 'service', private: true, dependencies }),
   )
-  await run('npm', ['install', '--no-audit', '--no-fund'], { cwd: folder, timeout: 300_000 })
+  await run('npm', ['install', '--no-audit', '--no-fund'], { cwd: folder, timeout: 600_000 })
   for (const [name, test] of Object.entries(CASES)) {
     if (parts.length > 0 && !parts.some(part => name.includes(part))) continue
     const failure = await test(folder).then(

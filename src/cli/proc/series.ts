@@ -6,7 +6,7 @@ import type { Target } from './target.ts'
 /** The pause between two observations. Milliseconds. */
 const PAUSE_MILLIS = 100
 /**
- * The pause is at least this many times as long as an observation took, so that the doctor does not load the machine.
+ * The pause is at least this many times the CPU time of an observation, so that the doctor does not load the machine.
  */
 const REST = 4
 /** The least number of observations, because time alone proves nothing on a machine that hardly lets the doctor run. */

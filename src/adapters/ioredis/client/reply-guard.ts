@@ -26,9 +26,9 @@ const guards = new WeakMap<CommandQueue, ReplyGuard>()
 
 /**
  * Reads what the server sends before ioredis does. ioredis throws on some of it: a null that matches no command, a null
- * in the place of the name of a message or channel, an array that is too long or too deep. It throws inside the socket's
- * event or in a tick of its own, where nobody could catch the error. Such data does not reach ioredis: the client emits
- * `error` and is ended.
+ * in the place of the name of a message or channel, an array that is too long or too deep. It throws inside the
+ * socket's event or in a tick of its own, where nobody could catch the error. Such data does not reach ioredis: the
+ * client emits `error` and is ended.
  */
 class ReplyGuard {
   readonly #client: Internals
@@ -104,8 +104,8 @@ class ReplyGuard {
 }
 
 /**
- * Puts a guard in front of ioredis. Call it once the client is connected: until then ioredis replaces the queue and does
- * not listen to the socket.
+ * Puts a guard in front of ioredis. Call it once the client is connected: until then ioredis replaces the queue and
+ * does not listen to the socket.
  */
 export function guardReplies(client: RedisClient): void {
   const queue = client.commandQueue as Queue

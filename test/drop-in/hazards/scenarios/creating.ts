@@ -15,7 +15,7 @@ import {
 export async function hungCreate(createPool: CreatePool): Promise<Facts> {
   const factory = scripted()
   factory.onCreate.next('held')
-  const pool = createPool(factory, { max: 10, acquireTimeoutMillis: 60, createTimeoutMillis: 700 })
+  const pool = createPool(factory, { max: 10, acquireTimeoutMillis: 250, createTimeoutMillis: 5000 })
   const served = await serveInTurn(pool, 10)
   const creates = factory.onCreate.calls
   // Long after everybody has left, the connection arrives; it must not be lost.
