@@ -77,6 +77,7 @@ export const OPTIONS = {
   evictionRunIntervalMillis: generic(time(0), 0),
   numTestsPerEvictionRun: generic(either(whole(1), oneOf(NEVER)), 3),
   softIdleTimeoutMillis: generic(either(time(1), oneOf(-1)), -1),
+  /** As in generic-pool, applies only if it or an eviction interval is given: see `withDefaults`. */
   idleTimeoutMillis: generic(time(1), 30_000),
   acquireTimeoutMillis: generic<number | false>(either(time(1), oneOf(false)), 5000),
   destroyTimeoutMillis: generic(time(1), 2000),

@@ -25,7 +25,7 @@ export class Evictor<T> {
   readonly #validator: Validator<T>
   readonly #alarm: Alarm
   #started = false
-  /** When idle connections are next tested: at the user's interval; if there is none, when the first of them is due. */
+  /** Whether a run is planned, or may become due once a connection is idle. */
   #isNeeded = true
   /** When idle connections are next tested: at the user's interval, or without one when the first of them is due. */
   #evictAt = Number.POSITIVE_INFINITY

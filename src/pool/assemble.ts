@@ -143,7 +143,7 @@ export function assemble<T>(
   }
   const holders = (): string[] => leasesOf(view, clock.now()).map(holderInWords)
 
-  // The callbacks from lower to higher parts.
+  // The callbacks from lower to higher parts, beside `stats` and `onChange`, which all parts share.
   queue.listener = rejections
   rejections.holders = holders
   rejections.silence = () => silenceAmong(leasesOf(view, clock.now()))

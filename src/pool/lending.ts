@@ -13,6 +13,8 @@ import { isHealthy, isOpen } from '../sockets/socket-state.ts'
 import { LateReleases } from './late-releases.ts'
 
 const SURPLUS: Fault = { reason: 'surplus', detail: undefined }
+/** How a loan ended, as the event `leak-end` says it. */
+type LoanEnd = PoolEvents<unknown>['leak-end'][0]['how']
 /** Reasons that mean that the connection was of no use. */
 const DEAD_REASONS: ReadonlySet<DestroyReason | undefined> = new Set<DestroyReason>([
   'half-closed',
@@ -138,10 +140,9 @@ export class Lending<T> implements ValidatorHost<T> {
     if (slot.state !== 'lent' || slot.loan !== loan) return undefined
     this.#noteEnd(slot, now, 'released')
     const sent = isUnsent ? this.validator.flush(slot, left, end) : undefined
-    if (sent !== undefined) {
-      // A caller that awaits the promise gets the error. Otherwise it is ignored.
-      sent.catch(() => {})
-    } else if (end !== undefined) this.connector.discard(slot, end.reason, end.detail, end.left)
+    // A caller that awaits the promise gets the error. Otherwise it is ignored.
+    if (sent !== undefined) sent.catch(() => {})
+    else if (end !== undefined) this.connector.discard(slot, end.reason, end.detail, end.left)
     else if (this.#resets || left !== undefined) {
       this.validator.reset(slot, left)
     } else if (this.#context.options.testOnBorrow) {
@@ -167,21 +168,22 @@ export class Lending<T> implements ValidatorHost<T> {
 
   /** Destroys a lent connection that its borrower seems to have forgotten. */
   reclaim(slot: Slot<T>): void {
-    this.lateReleases.expect(slot)
-    this.#noteEnd(slot, this.#context.clock.now(), 'reclaimed')
-    this.connector.discard(slot, 'leaked', 'its lease was forgotten')
-    this.#context.onChange()
+    this.#endByPool(slot, 'reclaimed', 'leaked', 'its lease was forgotten')
   }
 
   /** Destroys a lent connection on which the server has not responded for too long. */
   endStuck(slot: Slot<T>, detail: string): void {
+    this.#endByPool(slot, 'destroyed', 'stuck', detail)
+  }
+
+  #endByPool(slot: Slot<T>, how: LoanEnd, reason: DestroyReason, detail: string): void {
     this.lateReleases.expect(slot)
-    this.#noteEnd(slot, this.#context.clock.now(), 'destroyed')
-    this.connector.discard(slot, 'stuck', detail)
+    this.#noteEnd(slot, this.#context.clock.now(), how)
+    this.connector.discard(slot, reason, detail)
     this.#context.onChange()
   }
 
-  #noteEnd(slot: Slot<T>, now: number, how: PoolEvents<T>['leak-end'][0]['how']): void {
+  #noteEnd(slot: Slot<T>, now: number, how: LoanEnd): void {
     const { events, options, totals, nesting, times } = this.#context
     // Both times may be slightly old, so `now` can be before `lentAt`: see `Clock.recent`.
     const heldMillis = Math.max(now - slot.lentAt, 0)

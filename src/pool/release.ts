@@ -8,7 +8,7 @@ import type { Lending } from './lending.ts'
 const DONE: Promise<void> = Promise.resolve()
 
 /**
- * How a borrower ends its loan: by `release`, `destroy`, the end of a lease or of the function given to `use`.
+ * How a borrower ends its loan: by `release`, `destroy` or the end of a lease. (The end of `use`: see `useFrameOf`.)
  *
  *     the connection is lent                       its loan ends
  *     it is not, as the pool has ended the loan    the first release is accepted, see `LateReleases`

@@ -84,7 +84,9 @@ describe('those who change the package find the place', () => {
       ...readdirSync(join(packageRoot(), 'docs')).map(name => join('docs', name)),
     ]) {
       if (!page.endsWith('.md')) continue
-      const rooms = 'adapters|api|connecting|connections|diagnostics|health|nested|pool|queue|runtime|sockets'
+      const rooms = [
+        ...new Set([...names].filter(name => name.includes('/')).map(name => name.split('/')[0])),
+      ].join('|')
       const paths = new RegExp(`(?<![\\w./-])(?:src/)?((?:${rooms})/[\\w/-]+\\.ts)`, 'g')
       for (const [, path = ''] of readFileSync(join(packageRoot(), page), 'utf8').matchAll(paths)) {
         found += 1
