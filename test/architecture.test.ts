@@ -83,7 +83,7 @@ const KEEPERS: Readonly<Record<string, readonly RegExp[]>> = {
     /^diagnostics\/unix-socket\.ts$/,
     /^cli\/proc\/proc-files\.ts$/,
   ],
-  'node:http': [/^diagnostics\/(?:diagnostics-server|unix-socket)\.ts$/],
+  'node:http': [/^diagnostics\/(?:diagnostics-server|unix-socket)\.ts$/, /^cli\/inspect\//],
   'node:tty': [/^runtime\/log\/output\.ts$/],
 }
 

@@ -130,7 +130,7 @@ export class Acquiring<T> {
 
   async #tracedWork<R>(work: UseWork<R>, slot: Slot<T>): Promise<R> {
     const { id: connection, loan } = slot
-    const message: UseMessage = { ...this.#context.identity(), connection, loan }
+    const message: UseMessage = Object.assign({ connection, loan }, this.#context.identity())
     let failure: { error: unknown } | undefined
     try {
       return await runOperation(useChannel, message, async () => await work(slot.lent as never))
@@ -143,8 +143,9 @@ export class Acquiring<T> {
   }
 
   #trace(call: Call): TracedAcquire {
-    const known = { waitedMillis: undefined, connection: undefined, loan: undefined }
-    return new TracedAcquire({ ...this.#context.identity(), call, ...known })
+    const message = { call, waitedMillis: undefined, connection: undefined, loan: undefined }
+    // Not by spreading, which takes V8 sixty times as long.
+    return new TracedAcquire(Object.assign(message, this.#context.identity()))
   }
 
   /** The fast path: no acquire waits, and an idle connection may be lent. */

@@ -17,7 +17,7 @@ const redis = skip === false ? await startRedis() : undefined
 after(() => redis?.stop())
 
 const CHILD = fileURLToPath(new URL('./sick-child.js', import.meta.url))
-const SECONDS = ['--seconds', '1.5']
+const SECONDS = ['--seconds', '1']
 
 function ask(port: number): void {
   get({ host: '127.0.0.1', port, agent: false }, response => response.resume()).on('error', () => {})

@@ -8,6 +8,7 @@ import { setTimeout as pause, setImmediate as turn } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import genericPool from 'generic-pool'
 import { Redis } from 'ioredis'
+import { Pool as TarnPool } from 'tarn'
 import { createRedisPool } from '../../src/adapters/ioredis/index.ts'
 
 const [, , which = '', url = ''] = process.argv
@@ -119,6 +120,17 @@ const KINDS: Readonly<Record<string, () => Promise<unknown>>> = {
     }
     for (let line = 0; line < 16; line += 1) work()
     await pool.use(client => client.ping())
+  },
+  async 'tarn at work'() {
+    const pool = new TarnPool({ create: async () => ({}), destroy: async () => {}, min: 0, max: 4 })
+    const work = async (): Promise<never> => {
+      for (;;) {
+        const connection = await pool.acquire().promise
+        await pause(5)
+        pool.release(connection)
+      }
+    }
+    for (let line = 0; line < 8; line += 1) work()
   },
   /** Connections to Redis that are only kept. */
   async 'idle pool'() {

@@ -4,7 +4,9 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { get } from 'node:http'
 import { type AddressInfo, createServer } from 'node:net'
 import { after, describe, test } from 'node:test'
+import { setTimeout as turn } from 'node:timers/promises'
 import { startPeer } from '../../examples/incidents/I0-peer.ts'
+import type { Progress } from '../../examples/incidents/I3-service.ts'
 import { startGate } from '../../examples/incidents/I4-gate.ts'
 import { Service } from '../../examples/incidents/support/service.ts'
 import { countSockets } from '../support/fds.ts'
@@ -22,7 +24,7 @@ import { doctor, fixture, noPython, PYTHON, patternsOf, Started } from './suppor
 const binary = await ensureRedisBinary()
 const skip =
   process.platform !== 'linux' ? 'doctor reads /proc' : 'missing' in binary ? binary.missing : false
-const SECONDS = ['--seconds', '1.5']
+const SECONDS = ['--seconds', '1']
 
 const redis = skip === false ? await startRedis() : undefined
 after(() => redis?.stop())
@@ -135,6 +137,27 @@ describe('the doctor names each outage', { skip, concurrency: 3 }, () => {
       const said = await doctor(service.pid, ...SECONDS)
       assert.deepEqual(patternsOf(said), ['blocked-loop'])
       assert.match(said.findings[0]?.evidence.join('\n') ?? '', /wait to be accepted[\s\S]*sleeps in futex/)
+    } finally {
+      await service.kill()
+    }
+  })
+
+  test('I3: those who hold all connections of a generic-pool wait for a second one', async () => {
+    const service = await Service.start('I3-service', ['without', url, '20'], {
+      env: { NODE_OPTIONS: '--inspect-port=0' },
+    })
+    try {
+      await service.call('spike', 20)
+      const inside = async () => (await service.call<Progress>('progress')).inside
+      while ((await inside()) < 20) await turn(20)
+      await service.call('letGo')
+      const said = await doctor(service.pid, '--inspect', ...SECONDS)
+      assert.deepEqual(patternsOf(said), ['pool-used-up'])
+      const evidence = said.findings[0]?.evidence.join('\n') ?? ''
+      assert.match(evidence, /20 of 20 lent, 20 waiting[\s\S]*0 lent connections at work/)
+      // It goes on as before, and nothing listens there any more.
+      assert.equal(await inside(), 20)
+      assert.equal(countSockets(service.pid)?.tcp.LISTEN, undefined)
     } finally {
       await service.kill()
     }

@@ -83,6 +83,16 @@ for (const [way, start] of Object.entries(WAYS)) {
   })
 }
 
+/** A server that is away at times. */
+class FailingFactory extends CountingFactory {
+  isDown = false
+
+  override async create(): Promise<Connection> {
+    if (this.isDown) throw Object.assign(new Error('refused'), { code: 'ECONNREFUSED' })
+    return super.create()
+  }
+}
+
 function gaugesOf(stats: PoolStats): Record<string, number> {
   return {
     'db.client.connection.count idle': stats.idle,
@@ -99,6 +109,9 @@ function gaugesOf(stats: PoolStats): Record<string, number> {
     'lifeguard.pending_requests.peak': stats.peaks.pending,
     'lifeguard.aborted': stats.totals.aborted,
     'lifeguard.nested': stats.totals.nested,
+    ...Object.fromEntries(
+      Object.entries(stats.createErrorsBy).map(([type, count]) => [`lifeguard.create_errors ${type}`, count]),
+    ),
     ...Object.fromEntries(
       Object.entries(stats.dirtyBy).map(([left, count]) => [`lifeguard.dirty ${left}`, count]),
     ),
@@ -142,12 +155,13 @@ function sameTimes(found: Histogram | undefined, expected: TimesOf, what: string
 }
 
 for (const [way, start] of Object.entries(WAYS)) {
-  test(`after 100 000 random steps, two pools of one name, resize and close, nothing has drifted, ${way}`, async t => {
+  test(`after 100 000 random steps, two pools of one name, outages, resize and close, nothing has drifted, ${way}`, async t => {
     const { collect, stop } = start()
     const chance = new Chance(Number(process.env.LIFEGUARD_SEED ?? Date.now() % 1e9))
     t.diagnostic(`seed ${chance.seed}: repeat with LIFEGUARD_SEED=${chance.seed}`)
     const options = { name: `twins ${way}`, max: 5, acquireTimeoutMillis: 60_000, maxWaitingClients: 20 }
-    const pools = [createPool(new CountingFactory(), options), createPool(new CountingFactory(), options)]
+    const factories = [new FailingFactory(), new FailingFactory()]
+    const pools = factories.map(factory => createPool(factory, options))
     const names = [options.name, `${options.name}#2`]
     const held: Connection[][] = [[], []]
     const check = async (step: number): Promise<void> => {
@@ -172,8 +186,11 @@ for (const [way, start] of Object.entries(WAYS)) {
       } else if (kind < 95) {
         const connection = lent.pop()
         if (connection !== undefined) void pool.destroy(connection)
-      } else if (kind < 96) pool.purge()
-      else if (kind < 98) pool.resize({ min: chance.below(3), max: 3 + chance.below(4) })
+      } else if (kind < 96) {
+        const factory = factories[index] as FailingFactory
+        if (chance.below(8) > 0) pool.purge()
+        else factory.isDown = !factory.isDown
+      } else if (kind < 98) pool.resize({ min: chance.below(3), max: 3 + chance.below(4) })
       else void pool.use(() => (kind === 98 ? settle() : Promise.reject(new Error()))).catch(() => {})
       if (step % 20 === 0) await settle()
       if (step % 2000 === 0) await check(step)

@@ -43,7 +43,8 @@ export function blockedLoop(proc: ProcFiles, series: Series): Finding | undefine
     : [inCall(proc, series, call, meanwhile.at(-1))]
   return {
     pattern: 'blocked-loop',
-    title: `${target.isNode ? 'The event loop' : 'The process'} stood still for at least ${inSeconds(still.millis)} while input lay there.`,
+    standsStill: runs ? 'in its code' : 'in the kernel',
+    title: `${target.isNode ? 'The event loop' : 'The process'} stood still for at least ${inSeconds(still.to.at - still.from.at)} while input lay there.`,
     evidence: [...inputInWords(still), ...where],
     next: [
       ...(runs

@@ -2,12 +2,14 @@ import { parseArgs } from 'node:util'
 import { CannotLook, diagnose } from './doctor.ts'
 import { textOf } from './text.ts'
 
-export const USAGE = `lifeguard-pool doctor <pid> [--seconds N] [--json]
+export const USAGE = `lifeguard-pool doctor <pid> [--seconds N] [--inspect] [--json]
 
 Looks at a running process on Linux, of Node or any other, for some seconds, and says which of the known
-outages it is in, why, and what to do next. It only reads /proc, and changes nothing.
+outages it is in, why, and what to do next. Without --inspect it only reads /proc, and changes nothing.
 
   --seconds N   how long to look; default 3
+  --inspect     ask a process of Node itself: opens its inspector (SIGUSR1), looks for its pools or, if it
+                computes all the time, takes its stack, and closes the inspector again
   --json        the findings as JSON
 
 Exit code: 0 nothing found, 1 something is wrong, 2 it could not be looked at.
@@ -23,6 +25,7 @@ export async function doctor(args: readonly string[]): Promise<{ code: number; t
     allowPositionals: true,
     options: {
       seconds: { type: 'string' },
+      inspect: { type: 'boolean', default: false },
       json: { type: 'boolean' },
       help: { type: 'boolean', short: 'h' },
     },
@@ -34,7 +37,7 @@ export async function doctor(args: readonly string[]): Promise<{ code: number; t
   const seconds = values.seconds === undefined ? DEFAULT_SECONDS : Number(values.seconds)
   if (!(seconds > 0 && seconds <= MOST_SECONDS))
     throw new CannotLook(`--seconds must be a number above 0, at most ${MOST_SECONDS}, got ${values.seconds}`)
-  const diagnosis = await diagnose(Number(word), { seconds })
+  const diagnosis = await diagnose(Number(word), { seconds, inspect: values.inspect })
   return {
     code: diagnosis.findings.length > 0 ? 1 : 0,
     text: values.json ? `${JSON.stringify(diagnosis, null, 2)}\n` : textOf(diagnosis),

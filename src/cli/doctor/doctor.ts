@@ -2,11 +2,14 @@ import { ProcFiles } from '../proc/proc-files.ts'
 import { type Series, watch } from '../proc/series.ts'
 import { type Target, targetOf } from '../proc/target.ts'
 import type { Finding } from './finding.ts'
+import { inspected } from './inspected.ts'
 import { mayStandStill } from './standstill.ts'
 import { findingsOf, reasonsOf, socketsInWords } from './verdict.ts'
 
 export interface DoctorOptions {
   readonly seconds: number
+  /** Whether it may ask the process itself, by its inspector. */
+  readonly inspect?: boolean
 }
 
 /** What the doctor found, in the shape that `--json` prints. */
@@ -30,9 +33,10 @@ export interface Diagnosis {
 export class CannotLook extends Error {}
 
 /**
- * Examines a process from outside for some seconds, and reports what is wrong with it. Changes nothing in the process.
+ * Examines a process from outside for some seconds, and reports what is wrong with it. Changes nothing in the process;
+ * with `inspect` it opens the inspector of a Node process for a while.
  */
-export async function diagnose(pid: number, { seconds }: DoctorOptions): Promise<Diagnosis> {
+export async function diagnose(pid: number, { seconds, inspect = false }: DoctorOptions): Promise<Diagnosis> {
   if (process.platform !== 'linux') throw new CannotLook('doctor reads /proc, which only Linux has')
   const proc = new ProcFiles()
   const target = targetOf(proc, pid)
@@ -40,7 +44,10 @@ export async function diagnose(pid: number, { seconds }: DoctorOptions): Promise
   const series = await watch(proc, target, seconds, mayStandStill)
   if (series === undefined)
     throw new CannotLook(`process ${pid} (${target.name}) has ended while it was looked at`)
-  const findings = await findingsOf(proc, series)
+  const outside = await findingsOf(proc, series)
+  const { findings, pools, notes } = inspect
+    ? await inspected(proc, series, outside)
+    : { findings: outside, pools: [], notes: hintsFor(target, outside) }
   return {
     pid,
     name: target.name,
@@ -50,8 +57,8 @@ export async function diagnose(pid: number, { seconds }: DoctorOptions): Promise
     findings,
     reasons: findings.length > 0 ? [] : reasonsOf(series),
     sockets: socketsInWords(series),
-    pools: [],
-    unseen: unseenOf(proc, target, series),
+    pools,
+    unseen: [...unseenOf(proc, target, series), ...notes],
   }
 }
 
@@ -70,4 +77,12 @@ function unseenOf(proc: ProcFiles, { pid }: Target, { last }: Series): string[] 
       ? ['the descriptors of some other processes, which may hold the other end of a pipe']
       : []),
   ]
+}
+
+/** What only the process itself can tell. */
+function hintsFor({ isNode }: Target, findings: readonly Finding[]): string[] {
+  if (!isNode || findings.some(({ standsStill }) => standsStill === 'in the kernel')) return []
+  return findings.some(({ standsStill }) => standsStill === 'in its code')
+    ? ['which code runs: --inspect takes its stack']
+    : ['its pools, and so nested acquires and leaks (I3): --inspect asks the process itself']
 }

@@ -18,6 +18,8 @@ export interface Finding {
   readonly evidence: readonly string[]
   /** What to do next. */
   readonly next: readonly string[]
+  /** Of a process that does nothing else meanwhile: where it is. */
+  readonly standsStill?: 'in its code' | 'in the kernel'
 }
 
 /** Formats a number of things in words. */

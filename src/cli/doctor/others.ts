@@ -18,6 +18,7 @@ export function stopped(series: Series): Finding | undefined {
   const isTraced = looks.some(({ state }) => state === 't')
   return {
     pattern: 'stopped',
+    standsStill: 'in the kernel',
     title: isTraced ? 'A debugger has stopped the process.' : 'The process is stopped (SIGSTOP, Ctrl-Z).',
     evidence: [
       `state ${looks.at(-1)?.state} in each of ${looks.length} looks over ${inSeconds(series.seconds * 1000)}`,

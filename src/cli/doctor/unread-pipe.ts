@@ -45,6 +45,7 @@ function findingOf(proc: ProcFiles, series: Series, stuck: Stuck): Finding {
   const name = OUTPUTS[fd] === undefined ? `descriptor ${fd}` : OUTPUTS[fd]
   return {
     pattern: 'unread-pipe',
+    ...(blocks ? { standsStill: 'in the kernel' as const } : {}),
     title: blocks
       ? `The process stands still: it writes to ${name}, and nobody reads that.`
       : `Nobody reads ${name} of the process: what it says is kept in its memory.`,

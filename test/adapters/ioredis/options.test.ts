@@ -122,6 +122,23 @@ for (const { name, Client } of versions) {
         [{ rootNodes: [] }, /^rootNodes .* a pool for each node$/],
         [{ unixSocket: '/tmp/x' }, /^unixSocket .* it is called path$/],
         [{ DB: 3 }, /^DB .* it is called db$/],
+        [{ redis: { host: '10.1.2.3' } }, /^redis .* pass what is in it by itself$/],
+        [{ connection_string: 'redis://10.1.2.3' }, /^connection_string .* pass the URL itself/],
+        [{ host: 'h', 'database-number': 3 }, /^database-number .* it is called db$/],
+        [{ host: 'h', useTLS: true }, /^useTLS .* it is called tls$/],
+        [{ host: 'h', rejectUnauthorized: false }, /^rejectUnauthorized .* it belongs into tls/],
+        [{ servers: ['10.1.2.3'] }, /^servers .* make a pool for each of them/],
+        // Whatever it is called: nothing else says where to.
+        [
+          { redisServiceHost: '10.1.2.3', db: 1 },
+          /^redisServiceHost .* would connect to localhost: say where to/,
+        ],
+        [{ sentinels: ['10.1.2.3:1'], name: 'x' }, /^sentinels\[0\] must be \{ host, port \}$/],
+        [{ sentinels: '10.1.2.3:1', name: 'x' }, /^sentinels must be a list of \{ host, port \}$/],
+        [
+          { sentinels: [{ hostname: '10.1.2.3' }], name: 'x' },
+          /^sentinels\[0\].hostname .* it is called host$/,
+        ],
         [{ userName: 'me', Host: 'x' }, /^userName .* it is called username,Host .* it is called host$/],
       ]
       for (const [given, expected] of foreign) {
@@ -130,6 +147,16 @@ for (const { name, Client } of versions) {
         assert.doesNotMatch(found, /s3cret|10\.1\.2\.3/, 'values may be secrets')
       }
       assert.match(issues('redis://h:1/?database=2').join(), /^database .* it is called db$/)
+      // Those of ioredis need no target: it may be localhost.
+      const own = {
+        db: 1,
+        password: 'x',
+        tls: {},
+        commandTimeout: 5,
+        scripts: {},
+        showFriendlyErrorStack: true,
+      }
+      assert.ok(factoryOf(Client, own))
       // What ioredis itself does not know, but does no harm, is the user's business.
       assert.ok(factoryOf(Client, { host: 'h', database: undefined, whatever: 1, servername: 'x' } as object))
     })

@@ -18,6 +18,9 @@ const WORDS: Readonly<Record<string, (command: string) => string>> = {
   'an older Envoy': () => 'ERR invalid request',
   Codis: command => `ERR command '${command}' is not allowed`,
   'a managed service': command => `ERR Command is not available: '${command}'. See the documents`,
+  'a gateway': command => `ERR ${command}: unimplemented`,
+  'another gateway': command => `ERR access to '${command}' is forbidden`,
+  'a third one': () => 'ERR illegal request',
   'another service': command => `ERR command '${command}' not support for normal user`,
   'an ACL': command => `NOPERM this user has no permissions to run the '${command.toLowerCase()}' command`,
 }

@@ -4,7 +4,7 @@ import type { Redis } from 'ioredis'
 import { eventually } from '../../support/factories.ts'
 import { ensureRedisBinary, type RedisServer, startRedis } from '../../support/redis-server.ts'
 import { type Fleet, startFleet, startLoneSentinel } from '../../support/sentinels.ts'
-import { startFakeRedis } from './fake-redis.ts'
+import { bulk, type FakeRedis, handshake, startFakeRedis } from './fake-redis.ts'
 import { type FakeSentinel, startFakeSentinel, type Word } from './fake-sentinel.ts'
 import { poolOf, versions } from './versions.ts'
 
@@ -122,6 +122,7 @@ for (const { name, Client } of versions) {
         sentinels: FakeSentinel[]
         pool: ReturnType<typeof poolOf>
         port(): Promise<number | undefined>
+        servers: [FakeRedis, FakeRedis]
       }) => Promise<void>,
       options: object = {},
     ): Promise<void> => {
@@ -137,11 +138,17 @@ for (const { name, Client } of versions) {
       )
       const port = () => pool.use(async client => client.stream.remotePort)
       try {
-        await run({ a: a.port, b: b.port, sentinels, pool, port })
+        await run({ a: a.port, b: b.port, sentinels, pool, port, servers: [a, b] })
       } finally {
-        await pool.close()
+        await pool.close({ timeoutMillis: 1000 }).catch(() => {})
         await Promise.all([a, b, ...sentinels].map(one => one.stop()))
       }
+    }
+    /** It tells of a switch, and says nothing else of it. */
+    const lie = (sentinel: FakeSentinel | undefined, port: number, to?: string): void => {
+      const word = { ...sentinel?.word }
+      sentinel?.switchTo(port, to)
+      Object.assign(sentinel?.word ?? {}, word)
     }
     const listenedTo = (sentinels: readonly FakeSentinel[]): number =>
       sentinels.findIndex(({ listeners }) => listeners > 0)
@@ -233,6 +240,72 @@ for (const { name, Client } of versions) {
         for (const sentinel of sentinels) sentinel.switchTo(a)
         await eventually(() => pool.stats().generation === 2)
         assert.equal(await port(), a)
+      })
+    })
+
+    for (const [what, named] of [
+      ['is gone', { port: 1 }],
+      ['does not resolve', { host: 'nowhere.invalid' }],
+      ['is a replica', undefined],
+    ] as const)
+      for (const others of [2, 1])
+        test(`has a higher number from an earlier life, and its server ${what}: ${others} that can be reached goes before`, async () => {
+          const replica = await startFakeRedis(([command = '']) =>
+            command === 'INFO' ? bulk('role:slave\r\n') : handshake([command]),
+          )
+          const stale = { port: replica.port, ...named, epoch: 100 }
+          await withSentinels([stale, ...Array(others).fill({})], async ({ a, b, sentinels, pool, port }) => {
+            const leadsTo = (wanted: number) => async () => (await port().catch(() => 0)) === wanted
+            await eventually(leadsTo(a))
+            await pool.clear()
+            await eventually(leadsTo(a))
+            // Nor does it hide what comes next, by the numbers of the others.
+            for (const sentinel of sentinels.slice(1)) sentinel.switchTo(b)
+            await eventually(leadsTo(b))
+          })
+          await replica.stop()
+        })
+
+    test('names what is no address: the others are asked', async () => {
+      for (const wrong of [{ host: 'null', port: 0 }, { host: '' }, { port: Number.NaN }, { port: 70_000 }])
+        await withSentinels([{ ...wrong, epoch: 9 }, {}], async ({ a, sentinels, pool, port }) => {
+          await eventually(async () => (await port().catch(() => 0)) === a)
+          await eventually(() => listenedTo(sentinels) === 1)
+          lie(sentinels[1], Number.NaN)
+          lie(sentinels[1], a, '')
+          assert.deepEqual([await port(), pool.stats().generation], [a, 0])
+        })
+    })
+
+    test('tells of a switch back that has not been: nobody is cut, and the old primary is not taken', async () => {
+      await withSentinels([{}, {}, {}], async ({ a, b, sentinels, pool, port }) => {
+        await port()
+        await eventually(() => listenedTo(sentinels) >= 0)
+        for (const sentinel of sentinels) sentinel.switchTo(b)
+        await eventually(() => pool.stats().generation === 1)
+        const kept = await pool.acquire()
+        await eventually(() => listenedTo(sentinels) >= 0)
+        lie(sentinels[listenedTo(sentinels)], a)
+        for (let round = 0; round < 3; round += 1) {
+          await pool.destroy(await pool.acquire())
+          assert.equal(await port(), b)
+        }
+        assert.deepEqual([kept.status, pool.stats().generation], ['ready', 1])
+        await pool.release(kept)
+      })
+    })
+
+    test('is all there is while the new primary cannot be reached: the old one is not taken again', async () => {
+      await withSentinels([{}, {}, {}], async ({ pool, port, sentinels, servers }) => {
+        await port()
+        await eventually(() => listenedTo(sentinels) >= 0)
+        const [old] = servers
+        const before = old.accepted
+        // Nobody listens there, and the others have not heard of it.
+        sentinels[listenedTo(sentinels)]?.switchTo(1)
+        await eventually(() => pool.stats().generation === 1)
+        await assert.rejects(pool.acquire({ timeoutMillis: 2000 }) as Promise<unknown>)
+        assert.equal(old.accepted, before)
       })
     })
 

@@ -6,7 +6,7 @@ import { badOptions } from '../../../api/resolve-options.ts'
 import { isRedisClient, setDisconnectTimeout } from './client.ts'
 import type { RedisClient } from './client-types.ts'
 import type { Credentials } from './credentials.ts'
-import { foreignOptions, unheededOptions } from './foreign-options.ts'
+import { foreignOptions, sentinelIssues, unheededOptions, withoutTarget } from './foreign-options.ts'
 
 /** How long a client that its borrower ends with `disconnect()` waits for the server to close. Milliseconds. */
 const DISCONNECT_MILLIS = 100
@@ -84,6 +84,10 @@ export function clientMaker<R extends RedisClient>(
   if (issues.length > 0) throw badOptions(issues)
   const user = isRecord(given) ? readRecord(given, undefined, issues) : given
   issues.push(...conflicts(named(user)), ...misplaced(named(user)), ...foreignOptions(named(user)))
+  if (isRecord(user)) {
+    const { defaultOptions = {} } = Client as unknown as { defaultOptions?: object }
+    issues.push(...withoutTarget(named(user), defaultOptions), ...sentinelIssues(named(user).sentinels))
+  }
   const forced = Object.fromEntries(Object.entries(FORCED).map(([name, { value }]) => [name, value]))
   const Layered = Client as unknown as new (...layers: readonly unknown[]) => R
   let own: Readonly<Record<string, unknown>> = {}

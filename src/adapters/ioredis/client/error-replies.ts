@@ -46,8 +46,16 @@ export const refusalOf = (client: RedisClient): Error | undefined => watched.get
 const SPECIAL = /^(?!ERR |NOPERM )[A-Z]+ /
 /** Errors without such a code that concern the connection too. */
 const AGAINST_CONNECTION = /max number of clients|operation not permitted|invalid password|protected mode/i
-const NO_COMMAND =
-  /^NOPERM\b|\b(?:unknown|unsupported|invalid|unrecognized) (?:sub)?command|\binvalid request\b|\bnot (?:support(?:ed)?|allowed|available|permitted|implemented)\b|\bdisabled\b/i
+const NO_COMMAND = new RegExp(
+  [
+    '^NOPERM\\b',
+    '\\b(?:unknown|unsupported|invalid|unrecogni[sz]ed|illegal|no such)[ _](?:sub)?command',
+    '\\b(?:invalid|illegal|unsupported) request\\b',
+    '\\bnot (?:support(?:ed)?|allowed|available|permitted|implemented|recogni[sz]ed|enabled)\\b',
+    '\\b(?:disabled|unsupported|unimplemented|forbidden|disallowed|prohibited|restricted|(?:permission|access) denied)\\b',
+  ].join('|'),
+  'i',
+)
 
 /**
  * Does the reply only say that the server, or a proxy in front of it, does not have the command or does not allow it to

@@ -206,6 +206,8 @@ export class Failover {
     this.clients.set(client, state)
     client.once('end', () => this.closed(client))
     if (this.#sentinels === undefined) return
+    const { address } = this.#known
+    if (address !== undefined && this.#leadsTo(client, address)) this.#known.reached(address)
     this.#watch ??= new SentinelWatch(this.#sentinels, this.#known, to => this.#switched(to))
     this.#watch.start()
   }

@@ -3,7 +3,7 @@ import { log } from '../../../runtime/log/log.ts'
 import { backoff } from '../../../runtime/time/backoff.ts'
 import { systemClock, type Timer } from '../../../runtime/time/clock.ts'
 import { destroyClient, streamOf } from '../client/client.ts'
-import { type Address, inWords, isSameAddress } from './addresses.ts'
+import { type Address, addressOf, inWords, isSameAddress } from './addresses.ts'
 import type { KnownPrimary } from './known-primary.ts'
 import type { Answer, SentinelClient, Sentinels } from './sentinels.ts'
 
@@ -126,12 +126,12 @@ export class SentinelWatch {
   /** Handles a message: `<name> <old host> <old port> <new host> <new port>`. */
   #onMessage(message: string): void {
     const [name, oldHost, oldPort, host, port] = message.split(' ')
-    if (name !== this.#sentinels.target.name || oldHost === undefined || host === undefined) return
+    const [from, to] = [addressOf(oldHost, oldPort), addressOf(host, port)]
+    if (name !== this.#sentinels.target.name || from === undefined || to === undefined) return
     this.#messages += 1
-    const to = { host, port: Number(port) }
     const known = this.#known.address
     if (known !== undefined && isSameAddress(known, to)) return
-    const switched = this.#known.switched({ host: oldHost, port: Number(oldPort) }, to)
+    const switched = this.#known.switched(from, to)
     if (switched !== undefined) this.#onSwitch(switched)
     // The message is about a switch that the pool has not followed: an earlier one, or the second of two.
     else if (known !== undefined) void this.#askAll()

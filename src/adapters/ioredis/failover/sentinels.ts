@@ -3,7 +3,7 @@ import { log } from '../../../runtime/log/log.ts'
 import { systemClock } from '../../../runtime/time/clock.ts'
 import { destroyClient, streamOf } from '../client/client.ts'
 import type { RedisClient } from '../client/client-types.ts'
-import { type Address, inWords, isSameAddress } from './addresses.ts'
+import { type Address, addressOf, inWords, isSameAddress } from './addresses.ts'
 
 /** What is needed to ask the sentinels on behalf of a pool's clients. */
 export interface SentinelTarget {
@@ -184,13 +184,14 @@ export class Sentinels {
     const fields = fieldsOf(master)
     // The other sentinels may already be known here under other names.
     if (Number(fields['num-other-sentinels']) >= this.endpoints.length) this.#learn(others)
-    if (!Array.isArray(address)) {
+    const primary = Array.isArray(address) ? addressOf(address[0], address[1]) : undefined
+    if (primary === undefined) {
       this.#lastError = new Error(`the sentinel does not know a master called '${name}'`)
       return undefined
     }
     const epoch = Number(fields['config-epoch'] ?? Number.NaN)
     return {
-      address: { host: String(address[0]), port: Number(address[1]) },
+      address: primary,
       epoch: Number.isFinite(epoch) ? epoch : undefined,
     }
   }
@@ -199,9 +200,9 @@ export class Sentinels {
     if (!Array.isArray(others)) return
     for (const other of others) {
       const { ip, port, flags = '' } = fieldsOf(other)
-      if (ip === undefined || port === undefined || flags.includes('down') || flags.includes('disconnected'))
-        continue
-      const address = this.target.translate({ host: ip, port: Number(port) })
+      const named = addressOf(ip, port)
+      if (named === undefined || flags.includes('down') || flags.includes('disconnected')) continue
+      const address = this.target.translate(named)
       const isKnown = (this.endpoints as readonly Address[]).some(known =>
         isSameAddress({ host: known.host ?? '127.0.0.1', port: Number(known.port ?? 26_379) }, address),
       )
