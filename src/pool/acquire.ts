@@ -199,9 +199,11 @@ export class Acquiring<T> {
       resolve = settle
     }) as Promise<T | Grant<T>>
     const waiter = new Waiter<T>(request, now, call, resolve)
-    if (this.#sampler.affords(now)) waiter.trace = this.#sampler.capture(this.#entries[call], now)
-    else this.#sampler.waiting()
     const { breaker } = this.#connector
+    // In an outage nobody waits for a lease, and those who wait are many: their stacks would delay its end.
+    if (breaker.failures === 0 && this.#sampler.affords(now))
+      waiter.trace = this.#sampler.capture(this.#entries[call], now)
+    else this.#sampler.waiting()
     waiter.traced = traced?.waits()
     if (breaker.isOpen) waiter.breakerOpening = breaker.openings
     if (nesting !== undefined) {

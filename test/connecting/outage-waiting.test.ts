@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Connection } from '../support/factories.ts'
+import { insidesOf } from '../support/insides.ts'
 import { call, hangUp, refused, setUp, setUpWired, type Told, type World } from './outage-pool.ts'
 
 /*
@@ -152,3 +153,19 @@ for (const createTimeoutMillis of [100, 300, 1000]) {
     assert.ok(gaps.length >= 8)
   })
 }
+
+test('the stacks of those who wait in an outage are not taken: reading them all would delay its end', async () => {
+  const world = setUpWired({ max: 3 })
+  const { queue } = insidesOf(world.pool)
+  const stacks = () => [...queue.waiters()].filter(({ trace }) => trace !== undefined).length
+  const held = await lent(world, 3)
+  const told: Told[] = []
+  call(world.pool, world.clock, told)
+  assert.equal(stacks(), 1, 'one who waits for a lease')
+  world.factory.onCreate.always({ rejects: refused() })
+  for (const connection of held) hangUp(connection)
+  await Promise.all(held.map(connection => world.pool.destroy(connection)))
+  await world.clock.advance(200)
+  for (let caller = 0; caller < 50; caller += 1) call(world.pool, world.clock, told)
+  assert.deepEqual([queue.waiting, stacks()], [51, 1])
+})
