@@ -19,8 +19,7 @@ export class ReleaseHistory {
    * @param trace - the stack with which the loan was taken
    */
   note(trace: StackTrace, now: number): void {
-    if (this.#looks.level(now) < 1) return
-    this.#looks.spend(1, now)
+    if (!this.#looks.take(now)) return
     const taking = takingOf({ trace })
     const { frames } = new StackTrace(this.note)
     // No user frame: the pool itself ends the loan.

@@ -29,8 +29,7 @@ export class NestedWarnings<T> {
 
   /** Checks an acquire whose stack was taken: does its caller already hold a connection? */
   look(asked: StackTrace, now: number): void {
-    if (this.#looks.level(now) < 1) return
-    this.#looks.spend(1, now)
+    if (!this.#looks.take(now)) return
     const leases = [...leasesOfUse(asked), ...plainLeasesOf(this.#pool, asked)]
     if (leases.length > 0) this.#warn(leases, asked)
   }

@@ -23,6 +23,13 @@ export class TokenBucket {
     return this.#level
   }
 
+  /** Takes one token. @returns false if there is none */
+  take(now: number): boolean {
+    if (this.level(now) < 1) return false
+    this.#level -= 1
+    return true
+  }
+
   /** Takes tokens, even if that overdraws the bucket. */
   spend(tokens: number, now: number): void {
     this.#level = this.level(now) - tokens

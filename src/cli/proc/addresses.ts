@@ -1,3 +1,5 @@
+import { hostPort } from '../../api/wording.ts'
+
 /*
  * Addresses as /proc/net/tcp writes them: groups of four bytes, each in the byte order of the machine. That is
  * little-endian wherever Node runs, except on s390x.
@@ -30,7 +32,6 @@ function hostOf(bytes: readonly number[]): string {
   return new URL(`http://[${groups.join(':')}]`).hostname.slice(1, -1)
 }
 
-export const showAddress = ({ host, port }: Address): string =>
-  host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+export const showAddress = ({ host, port }: Address): string => hostPort(host, port)
 
 export const isLoopback = ({ host }: Address): boolean => LOOPBACK.test(host)

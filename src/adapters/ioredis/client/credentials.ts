@@ -2,7 +2,7 @@ import { messageOf, PoolError } from '../../../api/errors.ts'
 import { isRecord, show } from '../../../api/read-input.ts'
 import { badOptions } from '../../../api/resolve-options.ts'
 import { unlessAborted } from '../../../runtime/abort.ts'
-import { isReplyError } from './error-replies.ts'
+import { replyWithin } from './error-replies.ts'
 
 /** What a new connection authenticates with. */
 export interface RedisCredentials {
@@ -122,11 +122,6 @@ const REFUSED = /^(?:WRONGPASS|NOAUTH)\b|^ERR invalid password/i
 
 /** Has the server refused the credentials of a new connection? */
 function areRefused(error: unknown): boolean {
-  let cause = error
-  for (let depth = 0; depth < 5 && cause instanceof Error; depth += 1) {
-    const { message, cause: deeper } = cause
-    if (isReplyError(cause)) return REFUSED.test(message)
-    cause = deeper
-  }
-  return false
+  const said = replyWithin(error)?.message
+  return said !== undefined && REFUSED.test(said)
 }

@@ -70,6 +70,20 @@ export const isUnsupported = (error: unknown): boolean =>
 export const isReplyError = (error: unknown): error is Error =>
   error instanceof Error && error.name === 'ReplyError'
 
+/** How many nested causes are checked. */
+const DEPTH = 5
+
+/** What the server said: the error itself or the first of its causes that is a reply. */
+export function replyWithin(error: unknown): Error | undefined {
+  let cause = error
+  for (let depth = 0; depth < DEPTH && cause instanceof Error; depth += 1) {
+    const deeper = cause.cause
+    if (isReplyError(cause)) return cause
+    cause = deeper
+  }
+  return undefined
+}
+
 /** ioredis 6 falls back to the older protocol if HELLO is unknown, but only if the error has the words of Redis. */
 function inWordsOfRedis(error: Error): Error {
   const isNegotiation = /NOPROTO|unknown command.*hello/i.test(error.message)

@@ -1,4 +1,4 @@
-import { isReplyError } from './error-replies.ts'
+import { replyWithin } from './error-replies.ts'
 
 /** Replies that every new connection would get as well, with advice for each. */
 const PERMANENT: readonly (readonly [reply: RegExp, advice: string])[] = [
@@ -15,20 +15,12 @@ const PERMANENT: readonly (readonly [reply: RegExp, advice: string])[] = [
   ],
 ]
 
-/** How many nested causes are checked. */
-const DEPTH = 5
-
 /**
  * Checks whether this failure to connect will not go away by trying again.
  *
  * @returns what to do about it, or false if trying again may help
  */
 export function permanentAdvice(error: unknown): string | false {
-  let cause = error
-  for (let depth = 0; depth < DEPTH && cause instanceof Error; depth += 1) {
-    const { message, cause: deeper } = cause
-    if (isReplyError(cause)) return PERMANENT.find(([reply]) => reply.test(message))?.[1] ?? false
-    cause = deeper
-  }
-  return false
+  const said = replyWithin(error)?.message
+  return (said !== undefined && PERMANENT.find(([reply]) => reply.test(said))?.[1]) || false
 }
