@@ -1,5 +1,5 @@
 import type { Factory as PoolFactory } from './api/factory.ts'
-import type { PoolOptions } from './api/options.ts'
+import type { PoolOptions } from './api/options/options.ts'
 import { createPool } from './pool/create-pool.ts'
 import { Pool as PoolClass } from './pool/pool.ts'
 

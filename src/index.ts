@@ -18,7 +18,7 @@ export {
 } from './api/errors.ts'
 export type { LeakEvent, PoolEvents } from './api/events.ts'
 export type { Factory, ServerInfo } from './api/factory.ts'
-export type { AcquireOptions, PoolOptions, PoolOptions as Options } from './api/options.ts'
+export type { AcquireOptions, PoolOptions, PoolOptions as Options } from './api/options/options.ts'
 export type { DestroyReason, PoolStats, TimesOf } from './api/stats.ts'
 export type { ConnectionReport, LeaseReport, PoolReport, WaiterReport } from './diagnostics/pool-report.ts'
 export { genericPool as default } from './generic-pool.ts'

@@ -80,10 +80,10 @@ const KEEPERS: Readonly<Record<string, readonly RegExp[]>> = {
   'node:fs': [
     /^sockets\/conn-check\.ts$/,
     /^runtime\/log\/output\.ts$/,
-    /^diagnostics\/unix-socket\.ts$/,
+    /^diagnostics\/http\/unix-socket\.ts$/,
     /^cli\/proc\/proc-files\.ts$/,
   ],
-  'node:http': [/^diagnostics\/(?:diagnostics-server|unix-socket)\.ts$/, /^cli\/inspect\//],
+  'node:http': [/^diagnostics\/http\/(?:diagnostics-server|unix-socket)\.ts$/, /^cli\/inspect\//],
   'node:tty': [/^runtime\/log\/output\.ts$/],
 }
 

@@ -1,7 +1,7 @@
 import { isPoolError } from '../api/errors.ts'
 import type { Factory } from '../api/factory.ts'
-import type { PoolOptions } from '../api/options.ts'
-import { badOptions, nameIn, readOptions, resolveOptions } from '../api/resolve-options.ts'
+import type { PoolOptions } from '../api/options/options.ts'
+import { badOptions, nameIn, readOptions, resolveOptions } from '../api/options/resolve-options.ts'
 import { createStrictPool } from '../pool/create-pool.ts'
 import type { Pool } from '../pool/pool.ts'
 

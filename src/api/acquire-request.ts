@@ -1,7 +1,7 @@
-import { time } from './option-table.ts'
-import type { AcquireOptions } from './options.ts'
-import { isRecord, show } from './read-input.ts'
-import { badOptions, noLimit, type ResolvedOptions } from './resolve-options.ts'
+import { time } from './options/option-table.ts'
+import type { AcquireOptions } from './options/options.ts'
+import { isRecord, show } from './options/read-input.ts'
+import { badOptions, noLimit, type ResolvedOptions } from './options/resolve-options.ts'
 import type { PoolStats } from './stats.ts'
 
 const MILLIS = time(0)

@@ -1,4 +1,4 @@
-import { errorUrl } from './docs-url.ts'
+import { errorUrl } from './messages/docs-url.ts'
 import type { PoolStats } from './stats.ts'
 
 /** Every way in which the pool refuses or fails. */

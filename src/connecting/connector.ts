@@ -1,6 +1,6 @@
-import { endedEarly, madeTwice, stillDialing } from '../api/error-messages.ts'
+import { endedEarly, madeTwice, stillDialing } from '../api/messages/error-messages.ts'
+import { isNews, warn } from '../api/messages/warnings.ts'
 import type { DestroyReason } from '../api/stats.ts'
-import { isNews, warn } from '../api/warnings.ts'
 import { retireTime } from '../connections/lifetime.ts'
 import type { Slot } from '../connections/slot.ts'
 import type { Waiter } from '../queue/waiter.ts'

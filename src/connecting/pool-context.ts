@@ -1,6 +1,6 @@
 import type { PoolIdentity } from '../api/channels.ts'
 import type { Factory } from '../api/factory.ts'
-import type { ResolvedOptions } from '../api/resolve-options.ts'
+import type { ResolvedOptions } from '../api/options/resolve-options.ts'
 import type { PoolStats, Totals } from '../api/stats.ts'
 import type { Liveness } from '../connections/liveness.ts'
 import type { ServerIdleTimeout } from '../connections/server-idle-timeout.ts'

@@ -1,4 +1,4 @@
-import type { ResolvedOptions } from '../api/resolve-options.ts'
+import type { ResolvedOptions } from '../api/options/resolve-options.ts'
 import type { DestroyReason } from '../api/stats.ts'
 import type { Slot } from './slot.ts'
 

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import { messageOf } from '../api/errors.ts'
 import type { Factory } from '../api/factory.ts'
-import type { ResolvedOptions } from '../api/resolve-options.ts'
+import type { ResolvedOptions } from '../api/options/resolve-options.ts'
 import type { DestroyReason, PoolStats, SlotState } from '../api/stats.ts'
 import type { PoolEmitter } from '../runtime/emitter.ts'
 import { askHook } from '../runtime/sync-hooks.ts'

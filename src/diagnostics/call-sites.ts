@@ -1,4 +1,4 @@
-import type { ResolvedOptions } from '../api/resolve-options.ts'
+import type { ResolvedOptions } from '../api/options/resolve-options.ts'
 import { leasesOfUse } from '../nested/process-wide.ts'
 import type { StackTrace } from '../runtime/stack-trace.ts'
 

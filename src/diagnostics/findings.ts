@@ -1,5 +1,5 @@
-import { isCausedByStalls } from '../api/stall-blame.ts'
-import { firstFew } from '../api/wording.ts'
+import { isCausedByStalls } from '../api/messages/stall-blame.ts'
+import { firstFew } from '../api/messages/wording.ts'
 import { callSite } from './call-sites.ts'
 import type { LeaseReport, PoolReport } from './pool-report.ts'
 

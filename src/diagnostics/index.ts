@@ -4,11 +4,11 @@
  */
 export { LogSink, type LogSinkOptions } from '../runtime/log/log-sink.ts'
 export { allReports, type ReportSignalOptions, reportAll } from './all-reports.ts'
-export { type DiagnosticsHandlerOptions, diagnosticsHandler } from './diagnostics-handler.ts'
+export { type DiagnosticsHandlerOptions, diagnosticsHandler } from './http/diagnostics-handler.ts'
 export {
   type DiagnosticsServer,
   type DiagnosticsServerOptions,
   serveDiagnostics,
-} from './diagnostics-server.ts'
-export { type ReportHandlerOptions, reportHandler } from './http-handler.ts'
+} from './http/diagnostics-server.ts'
+export { type ReportHandlerOptions, reportHandler } from './http/http-handler.ts'
 export { installReportSignal } from './report-signal.ts'

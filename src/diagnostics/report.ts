@@ -1,5 +1,5 @@
 import { messageOf } from '../api/errors.ts'
-import type { ResolvedOptions } from '../api/resolve-options.ts'
+import type { ResolvedOptions } from '../api/options/resolve-options.ts'
 import type { Slot } from '../connections/slot.ts'
 import type { Waiter } from '../queue/waiter.ts'
 import { askHook } from '../runtime/sync-hooks.ts'

@@ -1,4 +1,4 @@
-import type { ResolvedOptions } from '../api/resolve-options.ts'
+import type { ResolvedOptions } from '../api/options/resolve-options.ts'
 import type { PoolStats, Totals } from '../api/stats.ts'
 import type { Breaker } from '../connecting/breaker.ts'
 import type { Slots } from '../connections/slots.ts'

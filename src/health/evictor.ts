@@ -1,4 +1,4 @@
-import type { ResolvedOptions } from '../api/resolve-options.ts'
+import type { ResolvedOptions } from '../api/options/resolve-options.ts'
 import type { Connector } from '../connecting/connector.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
 import type { Slot } from '../connections/slot.ts'

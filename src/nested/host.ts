@@ -1,6 +1,6 @@
 import type { PoolError } from '../api/errors.ts'
 import type { Factory } from '../api/factory.ts'
-import type { ResolvedOptions } from '../api/resolve-options.ts'
+import type { ResolvedOptions } from '../api/options/resolve-options.ts'
 import type { PoolStats, SlotState, Totals } from '../api/stats.ts'
 import type { PoolEmitter } from '../runtime/emitter.ts'
 import type { StackSampler } from '../runtime/stack-sampler.ts'

@@ -1,6 +1,6 @@
 import { isDetached } from '../api/acquire-request.ts'
 import type { PoolError } from '../api/errors.ts'
-import type { AcquireOptions } from '../api/options.ts'
+import type { AcquireOptions } from '../api/options/options.ts'
 import { StackTrace } from '../runtime/stack-trace.ts'
 import type { StallListener } from '../runtime/time/alarm.ts'
 import { ContextTracker, type Scope } from './context.ts'

@@ -1,5 +1,5 @@
 import type { Factory } from '../api/factory.ts'
-import type { ResolvedOptions } from '../api/resolve-options.ts'
+import type { ResolvedOptions } from '../api/options/resolve-options.ts'
 import { newTotals } from '../api/stats.ts'
 import { Connector } from '../connecting/connector.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'

@@ -1,7 +1,8 @@
 import { forCaller, isPoolError } from '../api/errors.ts'
 import type { Factory } from '../api/factory.ts'
-import type { PoolOptions, PromiseClass } from '../api/options.ts'
-import { isRecord, readField } from '../api/read-input.ts'
+import { isNews, warn } from '../api/messages/warnings.ts'
+import type { PoolOptions, PromiseClass } from '../api/options/options.ts'
+import { isRecord, readField } from '../api/options/read-input.ts'
 import {
   badOptions,
   type GivenOptions,
@@ -9,8 +10,7 @@ import {
   type ResolvedOptions,
   readOptions,
   resolveOptions,
-} from '../api/resolve-options.ts'
-import { isNews, warn } from '../api/warnings.ts'
+} from '../api/options/resolve-options.ts'
 import { systemClock } from '../runtime/time/clock.ts'
 import type { Environment } from './assemble.ts'
 import { Pool } from './pool.ts'

@@ -1,4 +1,4 @@
-import { leaseEnded } from '../api/error-messages.ts'
+import { leaseEnded } from '../api/messages/error-messages.ts'
 import type { PoolStats } from '../api/stats.ts'
 import { isCurrent, type Slot } from '../connections/slot.ts'
 

@@ -1,5 +1,5 @@
-import * as refusals from '../api/error-messages.ts'
 import type { PoolError } from '../api/errors.ts'
+import * as refusals from '../api/messages/error-messages.ts'
 import type { PoolStats } from '../api/stats.ts'
 import { phaseOf } from '../connecting/capacity.ts'
 import type { Connector } from '../connecting/connector.ts'

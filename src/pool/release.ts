@@ -1,5 +1,5 @@
-import { notBorrowed } from '../api/error-messages.ts'
 import { messageOf } from '../api/errors.ts'
+import { notBorrowed } from '../api/messages/error-messages.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
 import type { Fault, Slot } from '../connections/slot.ts'
 import type { LeaseHost } from './lease.ts'

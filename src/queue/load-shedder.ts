@@ -1,4 +1,4 @@
-import type { ResolvedOptions } from '../api/resolve-options.ts'
+import type { ResolvedOptions } from '../api/options/resolve-options.ts'
 import { Alarm } from '../runtime/time/alarm.ts'
 import type { Clock } from '../runtime/time/clock.ts'
 import type { Stalls } from '../runtime/time/stalls.ts'

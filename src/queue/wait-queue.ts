@@ -1,4 +1,4 @@
-import type { ResolvedOptions } from '../api/resolve-options.ts'
+import type { ResolvedOptions } from '../api/options/resolve-options.ts'
 import type { PoolStats } from '../api/stats.ts'
 import { onAbort } from '../runtime/abort.ts'
 import type { Clock } from '../runtime/time/clock.ts'

@@ -1,4 +1,4 @@
-import type { ResolvedOptions } from '../api/resolve-options.ts'
+import type { ResolvedOptions } from '../api/options/resolve-options.ts'
 import { StackTrace } from './stack-trace.ts'
 import { TokenBucket } from './token-bucket.ts'
 

@@ -1,4 +1,4 @@
-import { isNews, warn } from '../api/warnings.ts'
+import { isNews, warn } from '../api/messages/warnings.ts'
 import { runHook } from './emitter.ts'
 import { ignoreRejection } from './thenables.ts'
 

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import { messageOf } from '../api/errors.ts'
-import { hostPort } from '../api/wording.ts'
+import { hostPort } from '../api/messages/wording.ts'
 import { ignoreRejection } from '../runtime/thenables.ts'
 
 /*

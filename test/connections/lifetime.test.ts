@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { Factory } from '../../src/api/factory.ts'
-import type { PoolOptions } from '../../src/api/options.ts'
+import type { PoolOptions } from '../../src/api/options/options.ts'
 import type { DestroyReason } from '../../src/api/stats.ts'
 import type { Pool } from '../../src/index.ts'
 import { openPool } from '../../src/pool/create-pool.ts'

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { inspect } from 'node:util'
 import { PoolError } from '../../src/api/errors.ts'
-import { readOptions, resolveOptions } from '../../src/api/resolve-options.ts'
+import { readOptions, resolveOptions } from '../../src/api/options/resolve-options.ts'
 import { newTotals } from '../../src/api/stats.ts'
 import { Lease } from '../../src/pool/lease.ts'
 import { Pool } from '../../src/pool/pool.ts'
@@ -26,7 +26,7 @@ const rowsOf = (page: string): string[][] =>
     .filter(line => line.startsWith('| `'))
     .map(cells)
 
-const source = readFileSync(join(packageRoot(), 'src/api/options.ts'), 'utf8')
+const source = readFileSync(join(packageRoot(), 'src/api/options/options.ts'), 'utf8')
 const declared = new Map(
   [
     ...(/interface PoolOptions \{([\s\S]*?\n)\}/.exec(source)?.[1] ?? '').matchAll(

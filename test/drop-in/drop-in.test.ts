@@ -1,7 +1,7 @@
 // What generic-pool's users rely on, asked of ours: options, counts, lending. Its hazards, which nobody can want, are in test/drop-in/hazards.
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import type { PoolOptions } from '../../src/api/options.ts'
+import type { PoolOptions } from '../../src/api/options/options.ts'
 import { isPoolError, type Pool } from '../../src/index.ts'
 import {
   CountingFactory,

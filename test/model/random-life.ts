@@ -4,7 +4,7 @@
  */
 
 import assert from 'node:assert/strict'
-import type { PoolOptions } from '../../src/api/options.ts'
+import type { PoolOptions } from '../../src/api/options/options.ts'
 import { openPool } from '../../src/pool/create-pool.ts'
 import type { Pool } from '../../src/pool/pool.ts'
 import { FakeClock } from '../support/clock.ts'

@@ -3,7 +3,7 @@
  */
 
 import type { Factory } from '../../src/api/factory.ts'
-import type { PoolOptions } from '../../src/api/options.ts'
+import type { PoolOptions } from '../../src/api/options/options.ts'
 import { createPool, type Pool, type PoolError } from '../../src/index.ts'
 import { openPool } from '../../src/pool/create-pool.ts'
 import { JumpingClock } from '../support/jumping-clock.ts'

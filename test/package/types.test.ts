@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import * as refusals from '../../src/api/error-messages.ts'
-import { badOptions } from '../../src/api/resolve-options.ts'
+import * as refusals from '../../src/api/messages/error-messages.ts'
+import { badOptions } from '../../src/api/options/resolve-options.ts'
 import { genericPool } from '../../src/generic-pool.ts'
 import {
   type AcquirePhase,

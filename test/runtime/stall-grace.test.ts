@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { PoolOptions } from '../../src/api/options.ts'
+import type { PoolOptions } from '../../src/api/options/options.ts'
 import { openPool } from '../../src/pool/create-pool.ts'
 import { FakeClock } from '../support/clock.ts'
 import { scripted } from '../support/factories.ts'

@@ -3,7 +3,7 @@
  */
 
 import { isPoolError } from '../../src/api/errors.ts'
-import type { PoolOptions } from '../../src/api/options.ts'
+import type { PoolOptions } from '../../src/api/options/options.ts'
 import { openPool } from '../../src/pool/create-pool.ts'
 import { FakeClock } from './clock.ts'
 

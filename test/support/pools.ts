@@ -1,6 +1,6 @@
 import { afterEach } from 'node:test'
 import type { Factory } from '../../src/api/factory.ts'
-import type { PoolOptions } from '../../src/api/options.ts'
+import type { PoolOptions } from '../../src/api/options/options.ts'
 import { createPool, type Pool } from '../../src/index.ts'
 
 const closers: (() => Promise<void>)[] = []

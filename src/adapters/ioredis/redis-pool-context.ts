@@ -1,4 +1,4 @@
-import { leaseEnded } from '../../api/error-messages.ts'
+import { leaseEnded } from '../../api/messages/error-messages.ts'
 import type { Pool } from '../../pool/pool.ts'
 import type { Terseness } from './client/terse.ts'
 import { Failover } from './failover/failover.ts'

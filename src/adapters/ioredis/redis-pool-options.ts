@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis'
-import { KNOWN } from '../../api/option-table.ts'
-import type { PoolOptions } from '../../api/options.ts'
-import { isRecord, readRecord, show } from '../../api/read-input.ts'
+import { KNOWN } from '../../api/options/option-table.ts'
+import type { PoolOptions } from '../../api/options/options.ts'
+import { isRecord, readRecord, show } from '../../api/options/read-input.ts'
 import { CredentialSource, type CredentialsFunction } from './client/credentials.ts'
 
 /** The role that a server must have for its connections to be lent. */

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import type { ConnectionOptions, TLSSocket } from 'node:tls'
 import { forCaller } from '../../api/errors.ts'
-import type { PoolOptions } from '../../api/options.ts'
+import type { PoolOptions } from '../../api/options/options.ts'
 import type { Pool } from '../../pool/pool.ts'
 import { openAdapter } from '../open-adapter.ts'
 import { socketFactory } from './factory.ts'

@@ -1,8 +1,8 @@
 import { isIP, type LookupFunction } from 'node:net'
 import type { ConnectionOptions } from 'node:tls'
-import { breaches, flag, LONGEST_MILLIS, type Rule, text, wholeTo } from '../../api/option-table.ts'
-import { isRecord, readRecord } from '../../api/read-input.ts'
-import { badOptions } from '../../api/resolve-options.ts'
+import { breaches, flag, LONGEST_MILLIS, type Rule, text, wholeTo } from '../../api/options/option-table.ts'
+import { isRecord, readRecord } from '../../api/options/read-input.ts'
+import { badOptions } from '../../api/options/resolve-options.ts'
 
 /** Where the sockets of a pool connect to, and how they are set up. Times are in milliseconds. */
 export interface SocketTarget {

@@ -1,4 +1,4 @@
-import { hostPort } from '../../api/wording.ts'
+import { hostPort } from '../../api/messages/wording.ts'
 
 /*
  * Addresses as /proc/net/tcp writes them: groups of four bytes, each in the byte order of the machine. That is

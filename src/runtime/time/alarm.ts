@@ -1,4 +1,4 @@
-import { LONGEST_MILLIS } from '../../api/option-table.ts'
+import { LONGEST_MILLIS } from '../../api/options/option-table.ts'
 import type { Clock, Timer } from './clock.ts'
 
 /**

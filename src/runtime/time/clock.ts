@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks'
 import { MessageChannel } from 'node:worker_threads'
-import { LONGEST_MILLIS } from '../../api/option-table.ts'
+import { LONGEST_MILLIS } from '../../api/options/option-table.ts'
 import { outsideContext } from '../async-context.ts'
 import {
   clearRealImmediate,

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { BROKEN, ReplyScanner, TORN } from '../../../src/adapters/ioredis/client/reply-scanner.ts'
+import { BROKEN, ReplyScanner, TORN } from '../../../src/adapters/ioredis/client/replies/reply-scanner.ts'
 
 /** What servers send, by either protocol, one reply each. */
 const REPLIES = [

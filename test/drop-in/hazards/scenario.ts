@@ -1,6 +1,6 @@
 import { isPoolError, messageOf } from '../../../src/api/errors.ts'
 import type { Factory } from '../../../src/api/factory.ts'
-import type { PoolOptions } from '../../../src/api/options.ts'
+import type { PoolOptions } from '../../../src/api/options/options.ts'
 import type { Settled } from '../../support/factories.ts'
 
 /** What a scenario may ask of either pool. */

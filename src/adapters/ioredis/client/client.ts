@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net'
 import { closeSocket } from '../../../sockets/socket-state.ts'
 import type { CommandQueue, Connector, RedisClient } from './client-types.ts'
-import { watchErrorReplies } from './error-replies.ts'
-import { guardReplies, silence } from './reply-guard.ts'
+import { watchErrorReplies } from './replies/error-replies.ts'
+import { guardReplies, silence } from './replies/reply-guard.ts'
 
 /** Private members of ioredis that the adapter uses. Each is undefined if a version lacks it. */
 interface Internals {

@@ -1,8 +1,8 @@
 import { messageOf, PoolError } from '../../../api/errors.ts'
-import { isRecord, show } from '../../../api/read-input.ts'
-import { badOptions } from '../../../api/resolve-options.ts'
+import { isRecord, show } from '../../../api/options/read-input.ts'
+import { badOptions } from '../../../api/options/resolve-options.ts'
 import { unlessAborted } from '../../../runtime/abort.ts'
-import { replyWithin } from './error-replies.ts'
+import { replyWithin } from './replies/error-replies.ts'
 
 /** What a new connection authenticates with. */
 export interface RedisCredentials {

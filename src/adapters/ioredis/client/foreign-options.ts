@@ -1,4 +1,4 @@
-import { KNOWN } from '../../../api/option-table.ts'
+import { KNOWN } from '../../../api/options/option-table.ts'
 
 /** Options of other Redis clients, or of older versions of ioredis: their name in ioredis, or what to do instead. */
 const FOREIGN: Readonly<Record<string, string>> = {

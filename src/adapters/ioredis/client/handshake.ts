@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import { systemClock } from '../../../runtime/time/clock.ts'
 import type { RedisClient } from './client-types.ts'
-import { isUnsupported } from './error-replies.ts'
+import { isUnsupported } from './replies/error-replies.ts'
 
 type Callback = (error: unknown, text?: unknown) => void
 type Internals = RedisClient & { info(callback?: Callback): Promise<unknown> }

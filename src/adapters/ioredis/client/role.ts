@@ -2,7 +2,7 @@ import { messageOf, PoolError } from '../../../api/errors.ts'
 import type { WantedRole } from '../redis-pool-options.ts'
 import { connectorOf } from './client.ts'
 import type { RedisClient } from './client-types.ts'
-import { isUnsupported } from './error-replies.ts'
+import { isUnsupported } from './replies/error-replies.ts'
 
 /** What the server reported about itself when the connection was made: the fields of INFO, all as text. */
 export type Info = Readonly<Record<string, string | undefined>>

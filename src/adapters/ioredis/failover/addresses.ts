@@ -1,4 +1,4 @@
-import { hostPort } from '../../../api/wording.ts'
+import { hostPort } from '../../../api/messages/wording.ts'
 import type { RedisClient } from '../client/client-types.ts'
 
 export interface Address {

@@ -1,6 +1,6 @@
 import { isPoolError, PoolError } from '../../../api/errors.ts'
 import { onAbort, unlessAborted } from '../../../runtime/abort.ts'
-import { isReplyError } from '../client/error-replies.ts'
+import { isReplyError } from '../client/replies/error-replies.ts'
 import { type Address, inWords } from './addresses.ts'
 
 /** One attempt to connect. */

@@ -1,5 +1,5 @@
 import type { Command, RedisClient } from '../client/client-types.ts'
-import { isReplyError, onErrorReply } from '../client/error-replies.ts'
+import { isReplyError, onErrorReply } from '../client/replies/error-replies.ts'
 import { isRedisCommand } from '../handle/command-effects.ts'
 import type { WantedRole } from '../redis-pool-options.ts'
 

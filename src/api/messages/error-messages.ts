@@ -1,8 +1,8 @@
+import { type AcquirePhase, messageOf, numbersOf, PoolError } from '../errors.ts'
+import { inTheWay, nextStep } from '../options/taken-places.ts'
+import type { PoolStats } from '../stats.ts'
 import { adviceFor } from './connect-advice.ts'
-import { type AcquirePhase, messageOf, numbersOf, PoolError } from './errors.ts'
 import { isCausedByStalls, isNotableStall } from './stall-blame.ts'
-import type { PoolStats } from './stats.ts'
-import { inTheWay, nextStep } from './taken-places.ts'
 import { firstFew } from './wording.ts'
 
 /**

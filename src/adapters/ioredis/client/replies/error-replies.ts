@@ -1,5 +1,5 @@
-import type { Command, RedisClient } from './client-types.ts'
-import { hideSecrets, isSecret } from './secrets.ts'
+import type { Command, RedisClient } from '../client-types.ts'
+import { hideSecrets, isSecret } from '../secrets.ts'
 
 type Listener = (error: Error, command: Command) => void
 

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { systemClock } from '../runtime/time/clock.ts'
+import { systemClock } from '../../runtime/time/clock.ts'
 
 export type Handler = (request: IncomingMessage, response: ServerResponse) => void
 

@@ -1,6 +1,6 @@
-import { adviceFor } from './connect-advice.ts'
-import type { AcquirePhase } from './errors.ts'
-import type { PoolStats } from './stats.ts'
+import type { AcquirePhase } from '../errors.ts'
+import { adviceFor } from '../messages/connect-advice.ts'
+import type { PoolStats } from '../stats.ts'
 
 /** The states in which connections occupy places of the pool, in words, and what to do about each. */
 const PLACES = [

@@ -1,10 +1,10 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { messageOf } from '../api/errors.ts'
-import { badOptions } from '../api/resolve-options.ts'
-import { healthOf } from './health.ts'
+import { messageOf } from '../../api/errors.ts'
+import { badOptions } from '../../api/options/resolve-options.ts'
+import { healthOf } from '../health.ts'
+import { CONTENT_TYPE, exposition, families } from '../metrics/exposition.ts'
 import { reportHandler } from './http-handler.ts'
-import { CONTENT_TYPE, exposition, families } from './metrics/exposition.ts'
 import { type Handler, withUnreadLimit } from './unread-limit.ts'
 
 /** What `diagnosticsHandler` answers, and to whom. */

@@ -1,4 +1,7 @@
-import { PoolError } from './errors.ts'
+import { PoolError } from '../errors.ts'
+import { isNews, warn } from '../messages/warnings.ts'
+import { firstFew } from '../messages/wording.ts'
+import type { PoolStats } from '../stats.ts'
 import { doubtfulTimes, genericPoolQuirks, noOption, sortNames } from './option-names.ts'
 import {
   contradictions,
@@ -13,9 +16,6 @@ import {
 } from './option-table.ts'
 import type { PoolOptions } from './options.ts'
 import { isRecord, readRecord, show } from './read-input.ts'
-import type { PoolStats } from './stats.ts'
-import { isNews, warn } from './warnings.ts'
-import { firstFew } from './wording.ts'
 
 /** The options of a pool with the defaults filled in. All other code reads these. `Infinity` means no limit. */
 export type ResolvedOptions = {

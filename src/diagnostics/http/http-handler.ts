@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { messageOf } from '../api/errors.ts'
-import { allReports, reportAll } from './all-reports.ts'
+import { messageOf } from '../../api/errors.ts'
+import { allReports, reportAll } from '../all-reports.ts'
 import { withUnreadLimit } from './unread-limit.ts'
 
 /** Which pools `reportHandler` reports on. */

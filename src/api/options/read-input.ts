@@ -1,4 +1,4 @@
-import { messageOf } from './errors.ts'
+import { messageOf } from '../errors.ts'
 
 /*
  * Reads user input once. Any kind of input is accepted here, and what is wrong with it is described in words.

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import type { Command, CommandQueue, RedisClient } from './client-types.ts'
+import type { Command, CommandQueue, RedisClient } from '../client-types.ts'
 import { BROKEN, ReplyScanner, TORN } from './reply-scanner.ts'
 import { isSubscription, misfit } from './reply-shape.ts'
 

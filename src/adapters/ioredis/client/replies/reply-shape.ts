@@ -1,4 +1,4 @@
-import type { RedisClient } from './client-types.ts'
+import type { RedisClient } from '../client-types.ts'
 import type { ReplyScanner } from './reply-scanner.ts'
 
 /** Does this command begin or end subscriptions? Case does not matter. */
