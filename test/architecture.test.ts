@@ -20,6 +20,7 @@ const FLOORS: Readonly<Record<string, number>> = {
   diagnostics: 6,
   pool: 7,
   adapters: 8,
+  testing: 8,
   'adapters/ioredis': 9,
   'adapters/net': 9,
   'adapters/otel': 9,
@@ -63,6 +64,7 @@ const DOORS: Readonly<Record<string, readonly string[] | 'every file'>> = {
   'adapters/otel': [],
   'adapters/prometheus': [],
   cli: [],
+  testing: [],
   '.': [],
 }
 

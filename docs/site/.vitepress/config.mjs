@@ -109,6 +109,7 @@ export default defineConfig({
       {
         text: 'Understand',
         items: optional([
+          page('Reliability', 'reliability'),
           page('Half-closed connections', 'half-close'),
           page('Nested acquires and deadlocks', 'nested'),
           page('Overload and stalls', 'overload'),
