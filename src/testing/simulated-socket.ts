@@ -28,6 +28,8 @@ export class SimulatedSocket extends Duplex {
   connecting = true
   bytesRead = 0
   timeout = 0
+  /** When something last arrived in the kernel. */
+  arrivedAt = 0
   readonly localAddress = '127.0.0.1'
   readonly localPort: number
   readonly remoteAddress: string
@@ -79,6 +81,7 @@ export class SimulatedSocket extends Duplex {
       return
     }
     this.#inbox.push(segment)
+    this.arrivedAt = this.#world.loop.now()
     this.#announce()
   }
 
