@@ -56,7 +56,7 @@ export class SimulatedSocket extends Duplex {
     this.localPort = localPort
     this.remoteAddress = remote.host
     this.remotePort = remote.port
-    simulateKernel(this as never, () => this.#check())
+    simulateKernel(this as never, () => this.kernelCheck())
   }
 
   get bytesWritten(): number {
@@ -192,7 +192,7 @@ export class SimulatedSocket extends Duplex {
   }
 
   /** What the kernel would answer to a read. */
-  #check(): SocketCheck {
+  kernelCheck(): SocketCheck {
     if (this._handle === null) return 'unknown'
     const [first] = this.#inbox
     if (first === undefined) return 'healthy'

@@ -24,6 +24,10 @@ export type Step = readonly [op: Op, a: number, b: number]
 export interface Program {
   readonly seed: number
   readonly options: PoolOptions
+  /** `destroy` of the factory leaves the socket open. */
+  readonly lazy?: boolean
+  /** The kernel cannot be asked about a socket, as on Windows. */
+  readonly blind?: boolean
   readonly steps: readonly Step[]
 }
 
@@ -41,7 +45,7 @@ export function programOf(seed: number, count = STEPS): Program {
     { length: count },
     (): Step => [chance.pick(ops), chance.below(1000), chance.below(1000)],
   )
-  return { seed, options, steps }
+  return { seed, options, lazy: chance.oneIn(4), blind: chance.oneIn(4), steps }
 }
 
 function optionsOf(chance: Chance): PoolOptions {
@@ -70,13 +74,15 @@ function optionsOf(chance: Chance): PoolOptions {
 }
 
 /** The program as a test. */
-export function asTest({ seed, options, steps }: Program, message: string): string {
+export function asTest({ seed, options, lazy, blind, steps }: Program, message: string): string {
+  const traits = { ...(lazy ? { lazy } : {}), ...(blind ? { blind } : {}) }
   const lines = steps.map(([op, a, b]) => `      ['${op}', ${a}, ${b}],`)
   return [
     `test('${(message.split('\n')[0] ?? '').replaceAll("'", '"')}', () =>`,
     '  runProgram({',
     `    seed: ${seed},`,
     `    options: ${JSON.stringify(options)},`,
+    ...Object.entries(traits).map(([name, value]) => `    ${name}: ${value},`),
     '    steps: [',
     ...lines,
     '    ],',

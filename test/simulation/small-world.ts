@@ -4,6 +4,7 @@
  */
 
 import assert from 'node:assert/strict'
+import { getEventListeners } from 'node:events'
 import type { PoolOptions } from '../../src/api/options/options.ts'
 import { openPool } from '../../src/pool/create-pool.ts'
 import type { Lease } from '../../src/pool/lease.ts'
@@ -24,6 +25,7 @@ export const FAULTS = [
   'fin',
   'invalid',
   'close',
+  'drain',
   'resize',
   'purge',
   'create fails',
@@ -62,6 +64,7 @@ const IMPATIENT_MILLIS = 100
 /** Who may still wait this long when the faults cease has to be served. */
 const AMPLE_MILLIS = 1200
 const STALL_MILLIS = 150
+const DRAIN_MILLIS = 400
 /** So many timers may fire before everything has come to its end. */
 const MOST_ROUNDS = 400
 
@@ -76,6 +79,8 @@ export class SmallWorld implements Explored {
   timersLeft: number
   closing: Promise<unknown> | undefined
   hasClosed = false
+  isDraining = false
+  #closingSince = 0
   #mostHeld: number
   #surprise: unknown
 
@@ -97,10 +102,10 @@ export class SmallWorld implements Explored {
       min,
       acquireTimeoutMillis: has('expiry') ? IMPATIENT_MILLIS : ACQUIRE_MILLIS,
       createTimeoutMillis: 300,
-      validateTimeoutMillis: 60,
-      resetTimeoutMillis: 60,
-      destroyTimeoutMillis: 60,
-      drainTimeoutMillis: 400,
+      validateTimeoutMillis: 61,
+      resetTimeoutMillis: 61,
+      destroyTimeoutMillis: 61,
+      drainTimeoutMillis: DRAIN_MILLIS,
       testOnBorrow: has('invalid'),
       nested: 'allow',
       captureStacks: 'off',
@@ -138,7 +143,7 @@ export class SmallWorld implements Explored {
         events.push(`${fault} ${index}`)
       })
     }
-    for (const fault of ['close', 'resize', 'purge', 'stall'] as const)
+    for (const fault of ['close', 'drain', 'resize', 'purge', 'stall'] as const)
       if (this.#may(fault)) events.push(fault)
     if (clock.turnsPending > 0 || server.unread > 0) events.push('turn')
     // After timers comes a turn: another one fires first only if it is due as well.
@@ -161,8 +166,15 @@ export class SmallWorld implements Explored {
   check(): void {
     const { clock, pool, server } = this
     if (this.#surprise !== undefined) throw this.#surprise
-    // What is due now may still fire, in this turn or the next.
-    const isDue = clock.nextAt === clock.now() || clock.turnsPending > 0
+    if (this.closing === undefined) {
+      const holding = this.tasks.filter(({ state }) => state === 'holding').length
+      assert.equal(pool.borrowed, holding, 'borrowed = loans that somebody holds')
+    }
+    // What is due may still fire: the next timer, or in the next turn, if it was late.
+    const overdue =
+      clock.turnsPending > 0
+        ? Number.NEGATIVE_INFINITY
+        : Math.min(clock.due[0] ?? Infinity, clock.now() + 1) - 1
     const { slots } = partsOf(pool).context
     const inTransit = [...slots.all].filter(
       ({ state, createdAt }) => state === 'connecting' && createdAt > 0,
@@ -170,7 +182,7 @@ export class SmallWorld implements Explored {
     const { closed } = server
     // A connection that came too late is closed in the next turn.
     const opened = clock.turnsPending > 0 ? closed + slots.open : server.opened - inTransit
-    assertInvariants(pool, { opened, closed } as World, this.#mostHeld, clock.now() - (isDue ? 1 : 0))
+    assertInvariants(pool, { opened, closed } as World, this.#mostHeld, overdue)
   }
 
   async finish(): Promise<void> {
@@ -180,21 +192,22 @@ export class SmallWorld implements Explored {
     const certain = tasks.filter(
       ({ state, deadline }) => state === 'waiting' && deadline - ceased >= AMPLE_MILLIS,
     )
-    const isOpen = this.closing === undefined
-    const { created } = partsOf(pool).context.totals
+    const isOpen = this.closing === undefined && !this.isDraining
     await this.#rounds(() => this.#isOver())
     if (isOpen)
       for (const { error, call } of certain)
         assert.equal(error, undefined, `${call} had ample time, and was refused: ${error}`)
-    if (isOpen) await this.#everyPermitIsFree(created)
+    if (isOpen) await this.#everyPermitIsFree(ceased)
     this.closing ??= this.#close()
     await this.#rounds(() => this.hasClosed && this.server.creates.length === 0)
     await this.#rounds(() => clock.due.length === 0)
     assertAtRest(pool, this.server, clock)
+    for (const { abort } of this.tasks)
+      assert.equal(getEventListeners(abort.signal, 'abort').length, 0, 'nobody listens to a signal any more')
   }
 
   /** As many as fit are lent at once: no permit, latch or breaker is left shut. */
-  async #everyPermitIsFree(created: number): Promise<void> {
+  async #everyPermitIsFree(ceased: number): Promise<void> {
     const probes = Array.from({ length: this.pool.max }, () => newTask('acquire'))
     this.tasks.push(...probes)
     for (const probe of probes) this.#start(probe, { timeoutMillis: 6000 })
@@ -205,8 +218,9 @@ export class SmallWorld implements Explored {
     await this.#rounds(() => this.#isOver())
     const { failures, isOpen } = connector.breaker
     assert.equal(isOpen, false, 'the breaker is closed again')
-    // Where nobody has needed a new connection, none could show that the server is back.
-    if (context.totals.created > created) assert.equal(failures, 0, 'the breaker has forgotten the failures')
+    // Where nobody has needed a new connection since, none could show that the server is back.
+    const isNew = [...context.slots.all].some(({ startedAt, loan }) => startedAt > ceased && loan > 0)
+    if (isNew) assert.equal(failures, 0, 'the breaker has forgotten the failures')
     assert.ok(context.slots.size >= this.pool.min, 'min is kept')
   }
 
@@ -215,7 +229,7 @@ export class SmallWorld implements Explored {
     const isSettled = this.tasks.every(({ state }) => state !== 'waiting' && state !== 'holding')
     const { connecting, validating, resetting, closing } = slots.counts
     const isQuiet = connecting + validating + resetting + closing + queue.waiting === 0
-    const hasMin = this.closing !== undefined || slots.open >= this.pool.min
+    const hasMin = this.closing !== undefined || this.isDraining || slots.open >= this.pool.min
     return isSettled && isQuiet && hasMin && (this.closing === undefined || this.hasClosed)
   }
 
@@ -285,6 +299,13 @@ export class SmallWorld implements Explored {
       case 'close':
         this.closing = this.#close()
         return
+      case 'drain':
+        this.isDraining = true
+        pool.drain().then(
+          () => this.#drained(),
+          error => assert.equal(error.code, 'POOL_DRAIN_TIMEOUT'),
+        )
+        return
       case 'resize':
         return pool.resize({ max: 1, min: Math.min(this.setup.min, 1) })
       case 'purge':
@@ -301,10 +322,18 @@ export class SmallWorld implements Explored {
     }
   }
 
+  #drained(): void {
+    const { lent, resetting } = partsOf(this.pool).context.slots.counts
+    if (lent + resetting > 0) this.#note(new Error(`drained, and ${lent} are lent, ${resetting} reset`))
+  }
+
   #close(): Promise<unknown> {
+    this.#closingSince = this.clock.now()
     const closing = this.pool.close().catch(error => assert.equal(error.code, 'POOL_DRAIN_TIMEOUT'))
     return closing.then(() => {
       this.hasClosed = true
+      const took = this.clock.now() - this.#closingSince - this.clock.stalled
+      if (took > DRAIN_MILLIS + 1) this.#note(new Error(`close took ${took} ms, ${DRAIN_MILLIS} are allowed`))
     })
   }
 
@@ -319,6 +348,9 @@ export class SmallWorld implements Explored {
     const served = (connection: Connection): void => {
       assert.equal(task.state, 'waiting', 'an acquire is settled once')
       assert.ok(!connection.closed && !connection.socket.destroyed, 'no dead connection is lent')
+      const parts = partsOf(pool)
+      const { generation } = parts.context.slots.lentSlot(connection) ?? parts.connector
+      assert.equal(generation, parts.connector.generation, 'no connection of before a purge is lent')
       const isLent = this.tasks.some(
         other => other.state === 'holding' && other.connection === connection && !this.hasClosed,
       )
@@ -370,7 +402,7 @@ export class SmallWorld implements Explored {
       task.call === 'acquire'
         ? pool.release(task.connection as Connection)
         : task.call === 'lease'
-          ? task.lease?.release()
+          ? task.lease?.release().then(() => task.lease?.release().catch(() => {}))
           : task.finish?.()
     // A close that was in a hurry has ended the loan.
     Promise.resolve(ended).catch(error => {

@@ -51,7 +51,7 @@ export function stateOf(world: SmallWorld): string {
     [...capacity.checks].map(place),
     [capacity.awaitsEventLoop, capacity.connectedAt, connector.generation, connector.isPausing],
     [breaker.failures, breaker.isOpen, breaker.retryAt, breaker.unproven, breaker.openings],
-    [lifecycle.state, world.hasClosed, options.max, options.min, connector.keepsMin],
+    [lifecycle.state, world.hasClosed, world.isDraining, options.max, options.min, connector.keepsMin],
     [liveness.suspicion.closedAt, stalls.recent.length, stalls.last?.until, context.totals.created],
   ])
 }

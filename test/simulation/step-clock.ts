@@ -72,6 +72,11 @@ export class StepClock implements Clock {
     timer.run()
   }
 
+  /** Nothing happens until then. */
+  idleUntil(at: number): void {
+    if (Number.isFinite(at)) this.#now = Math.max(this.#now, Math.min(at, this.nextAt))
+  }
+
   /** The loop is blocked for so long. */
   stall(millis: number): void {
     this.#now += millis
