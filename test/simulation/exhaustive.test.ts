@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { configurations, nameOf } from './configurations.ts'
 import { type Explored, explore, Found } from './explorer.ts'
+import { WITH_MIN } from './hunt.ts'
 import { SmallWorld } from './small-world.ts'
 
 /** Of a pair of faults, so many orders are tried here; all of them by `npm run simulate -- --exhaustive`. */
@@ -19,13 +20,11 @@ describe('every order of events keeps the invariants, and comes to a good end on
     })
   }
 
-  for (const faults of [['create fails'], ['create hangs'], ['death'], ['purge']] as const) {
-    const setup = { max: 2, min: 2, tasks: ['use'], faults, timers: 3 } as const
+  for (const setup of WITH_MIN)
     test(nameOf(setup), async t => {
-      const { states, orders } = await explore(() => new SmallWorld(setup))
+      const { states, orders } = await explore(() => new SmallWorld(setup), { orders: 10 * ORDERS })
       t.diagnostic(`${states} states, ${orders} orders`)
     })
-  }
 })
 
 describe('the search', () => {

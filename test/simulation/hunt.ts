@@ -14,9 +14,12 @@ export interface Budget {
 
 export const BUDGET: Budget = { orders: 400, seeds: 300 }
 
+/** A single configuration has fewer, but for those with `min`. */
+const MOST_ORDERS = 4000
+
 /** These keep connections while nobody asks. */
 export const WITH_MIN: readonly Setup[] = (['create fails', 'create hangs', 'death', 'purge'] as const).map(
-  fault => ({ max: 2, min: 2, tasks: ['use'], faults: [fault], timers: 3 }),
+  fault => ({ max: 2, min: 2, tasks: ['use'], faults: [fault], timers: 2 }),
 )
 
 /** @returns how it was found; undefined if it was not */
@@ -46,7 +49,7 @@ export async function hunt({ orders, seeds }: Budget): Promise<string | undefine
   }
   const all = configurations(2)
   for (const setup of [...all.filter(({ faults }) => faults.length < 2), ...WITH_MIN]) {
-    const found = await search(setup, Number.POSITIVE_INFINITY)
+    const found = await search(setup, MOST_ORDERS)
     if (found !== undefined) return found
   }
   for (const setup of all.filter(({ faults }) => faults.length === 2)) {

@@ -78,14 +78,15 @@ export function asTest({ seed, options, lazy, blind, steps }: Program, message: 
   const traits = { ...(lazy ? { lazy } : {}), ...(blind ? { blind } : {}) }
   const lines = steps.map(([op, a, b]) => `      ['${op}', ${a}, ${b}],`)
   return [
-    `test('${(message.split('\n')[0] ?? '').replaceAll("'", '"')}', () =>`,
-    '  runProgram({',
+    `test('${(message.split('\n')[0] ?? '').replaceAll("'", '"')}', async () => {`,
+    '  await runProgram({',
     `    seed: ${seed},`,
     `    options: ${JSON.stringify(options)},`,
     ...Object.entries(traits).map(([name, value]) => `    ${name}: ${value},`),
     '    steps: [',
     ...lines,
     '    ],',
-    '  }))',
+    '  })',
+    '})',
   ].join('\n')
 }

@@ -45,8 +45,8 @@ test('a program that fails is made as short as can be, and still fails in the sa
 
 /* What random programs have found, made short. */
 
-test('a FIN or RST behind a greeting that came during a stall is seen before the first loan', () =>
-  runProgram({
+test('a FIN or RST behind a greeting that came during a stall is seen before the first loan', async () => {
+  await runProgram({
     seed: 412,
     options: {},
     steps: [
@@ -61,10 +61,11 @@ test('a FIN or RST behind a greeting that came during a stall is seen before the
       ['restart', 0, 0],
       ['block', 712, 0],
     ],
-  }))
+  })
+})
 
-test('an RST behind a greeting that came during a stall is seen before an idle connection is lent for the first time', () =>
-  runProgram({
+test('an RST behind a greeting that came during a stall is seen before an idle connection is lent for the first time', async () => {
+  await runProgram({
     seed: 1020,
     options: { max: 5, min: 1 },
     steps: [
@@ -82,10 +83,11 @@ test('an RST behind a greeting that came during a stall is seen before an idle c
       ['kill', 0, 0],
       ['block', 231, 0],
     ],
-  }))
+  })
+})
 
-test('an RST that came in one stall with the answer to a validation is seen before the connection is lent', () =>
-  runProgram({
+test('an RST that came in one stall with the answer to a validation is seen before the connection is lent', async () => {
+  await runProgram({
     seed: 257,
     options: { acquireTimeoutMillis: 300, validateAfterIdleMillis: 0 },
     steps: [
@@ -100,4 +102,5 @@ test('an RST that came in one stall with the answer to a validation is seen befo
       ['resetAll', 0, 0],
       ['block', 137, 0],
     ],
-  }))
+  })
+})
