@@ -11,11 +11,14 @@ interface Asked {
 export class LineClient {
   readonly socket: Socket
   readonly #asked: Asked[] = []
+  #greeting: string
   #rest = ''
   #error: Error | undefined
 
-  constructor(socket: Socket) {
+  /** @param greeting - what the server says first: it is the answer to nothing */
+  constructor(socket: Socket, greeting = '') {
     this.socket = socket
+    this.#greeting = greeting.trimEnd()
     socket.on('data', (data: Buffer) => this.#onData(data))
     socket.on('error', error => {
       this.#error ??= error
@@ -43,7 +46,10 @@ export class LineClient {
   #onData(data: Buffer): void {
     const lines = (this.#rest + data.toString()).split('\n')
     this.#rest = lines.pop() ?? ''
-    for (const line of lines) this.#asked.shift()?.resolve(line)
+    for (const line of lines) {
+      if (this.#greeting !== '' && line === this.#greeting) this.#greeting = ''
+      else this.#asked.shift()?.resolve(line)
+    }
   }
 
   #onClose(): void {
@@ -55,7 +61,7 @@ export class LineClient {
 /** A factory of {@link LineClient}s of one server, for a pool. */
 export function lineFactory(server: SimulatedServer): Factory<LineClient> {
   return {
-    create: async signal => new LineClient(await server.connect(signal)),
+    create: async signal => new LineClient(await server.connect(signal), server.greeting),
     destroy: ({ socket }) =>
       new Promise(resolve => {
         if (socket.closed) resolve()

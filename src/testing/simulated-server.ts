@@ -15,6 +15,8 @@ export interface SimulatedServerOptions {
   readonly jitterMillis?: number | undefined
   /** Closes connections that have been silent for so long. Default 0: never. */
   readonly idleLimitMillis?: number | undefined
+  /** Is sent to each new connection, as many servers do. Default: nothing. */
+  readonly greeting?: string | undefined
   /** Closes further connections at once. Default: no limit. */
   readonly maxConnections?: number | undefined
   /**
@@ -36,6 +38,7 @@ export class SimulatedServer implements PeerOwner {
   jitterMillis: number
   idleLimitMillis: number
   maxConnections: number
+  readonly greeting: string | undefined
   isCut = false
   isFrozen = false
   readonly peers = new Set<SimulatedPeer>()
@@ -57,6 +60,7 @@ export class SimulatedServer implements PeerOwner {
     this.latencyMillis = options.latencyMillis ?? 1
     this.jitterMillis = options.jitterMillis ?? 0
     this.idleLimitMillis = options.idleLimitMillis ?? 0
+    this.greeting = options.greeting
     this.maxConnections = options.maxConnections ?? Number.POSITIVE_INFINITY
   }
 
@@ -109,6 +113,8 @@ export class SimulatedServer implements PeerOwner {
     this.peers.add(peer)
     this.note(`accepts connection ${id}`)
     this.#afterLatency(() => socket.arrive('connected'))
+    const { greeting } = this
+    if (greeting !== undefined) this.#afterLatency(() => peer.write(greeting))
     if (this.peers.size > this.maxConnections) this.#afterLatency(() => peer.end())
     return peer
   }

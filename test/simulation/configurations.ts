@@ -13,5 +13,19 @@ export function configurations(tasks: number, { max = 2, min = 0, timers = 1 } =
   return sets.map(faults => ({ max, min, tasks: CALLS.slice(0, tasks), faults, timers }))
 }
 
+/** Combinations of three that past faults needed. */
+export const TRIPLES: readonly Setup[] = (
+  [
+    ['create hangs', 'close', 'stall'],
+    ['abort', 'create hangs', 'close'],
+    ['death', 'create fails', 'stall'],
+  ] as const
+).map(faults => ({ max: 2, min: 0, tasks: ['acquire', 'use'], faults, timers: 1 }))
+
+/** These keep connections while nobody asks. */
+export const WITH_MIN: readonly Setup[] = (['create fails', 'create hangs', 'death', 'purge'] as const).map(
+  fault => ({ max: 2, min: 2, tasks: ['use'], faults: [fault], timers: 2 }),
+)
+
 export const nameOf = ({ faults, tasks, max, min }: Setup): string =>
   `${faults.length === 0 ? 'no fault' : faults.join(' + ')} (${tasks.length} tasks, max ${max}, min ${min})`

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { configurations, nameOf } from './configurations.ts'
+import { configurations, nameOf, TRIPLES, WITH_MIN } from './configurations.ts'
 import { type Explored, explore, Found } from './explorer.ts'
-import { WITH_MIN } from './hunt.ts'
 import { SmallWorld } from './small-world.ts'
 
 /** Of a pair of faults, so many orders are tried here; all of them by `npm run simulate -- --exhaustive`. */
@@ -20,7 +19,7 @@ describe('every order of events keeps the invariants, and comes to a good end on
     })
   }
 
-  for (const setup of WITH_MIN)
+  for (const setup of [...WITH_MIN, ...TRIPLES])
     test(nameOf(setup), async t => {
       const { states, orders } = await explore(() => new SmallWorld(setup), { orders: 10 * ORDERS })
       t.diagnostic(`${states} states, ${orders} orders`)

@@ -1,6 +1,6 @@
 /* One search with a limited budget, for a mutant: small configurations, then random programs. Ends at the first find. */
 
-import { configurations, nameOf } from './configurations.ts'
+import { configurations, nameOf, TRIPLES, WITH_MIN } from './configurations.ts'
 import { explore } from './explorer.ts'
 import { programOf } from './program.ts'
 import { runProgram } from './run-program.ts'
@@ -12,15 +12,10 @@ export interface Budget {
   readonly seeds: number
 }
 
-export const BUDGET: Budget = { orders: 400, seeds: 300 }
+export const BUDGET: Budget = { orders: 300, seeds: 800 }
 
 /** A single configuration has fewer, but for those with `min`. */
 const MOST_ORDERS = 4000
-
-/** These keep connections while nobody asks. */
-export const WITH_MIN: readonly Setup[] = (['create fails', 'create hangs', 'death', 'purge'] as const).map(
-  fault => ({ max: 2, min: 2, tasks: ['use'], faults: [fault], timers: 2 }),
-)
 
 /** @returns how it was found; undefined if it was not */
 export async function hunt({ orders, seeds }: Budget): Promise<string | undefined> {
@@ -48,16 +43,16 @@ export async function hunt({ orders, seeds }: Budget): Promise<string | undefine
     if (found !== undefined) return found
   }
   const all = configurations(2)
-  for (const setup of [...all.filter(({ faults }) => faults.length < 2), ...WITH_MIN]) {
+  for (const setup of [...all.filter(({ faults }) => faults.length < 2), ...WITH_MIN, ...TRIPLES]) {
     const found = await search(setup, MOST_ORDERS)
-    if (found !== undefined) return found
-  }
-  for (const setup of all.filter(({ faults }) => faults.length === 2)) {
-    const found = await search(setup, orders)
     if (found !== undefined) return found
   }
   for (let seed = few + 1; seed <= seeds; seed += 1) {
     const found = await program(seed)
+    if (found !== undefined) return found
+  }
+  for (const setup of all.filter(({ faults }) => faults.length === 2)) {
+    const found = await search(setup, orders)
     if (found !== undefined) return found
   }
   return undefined

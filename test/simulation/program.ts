@@ -28,6 +28,8 @@ export interface Program {
   readonly lazy?: boolean
   /** The kernel cannot be asked about a socket, as on Windows. */
   readonly blind?: boolean
+  /** The server speaks first. */
+  readonly greets?: boolean
   readonly steps: readonly Step[]
 }
 
@@ -37,7 +39,7 @@ export function programOf(seed: number, count = STEPS): Program {
   const chance = new Chance(seed)
   const ops: Op[] = WORK.flatMap(op => Array.from({ length: 3 }, () => op))
   for (const kind of KINDS) {
-    const weight = chance.oneIn(2) ? 0 : 1 + chance.below(2)
+    const weight = chance.oneIn(2) ? 0 : 1 + chance.below(3)
     for (let copy = 0; copy < weight; copy += 1) ops.push(kind)
   }
   const options = optionsOf(chance)
@@ -45,7 +47,7 @@ export function programOf(seed: number, count = STEPS): Program {
     { length: count },
     (): Step => [chance.pick(ops), chance.below(1000), chance.below(1000)],
   )
-  return { seed, options, lazy: chance.oneIn(4), blind: chance.oneIn(4), steps }
+  return { seed, options, lazy: chance.oneIn(4), blind: chance.oneIn(4), greets: chance.oneIn(3), steps }
 }
 
 function optionsOf(chance: Chance): PoolOptions {
@@ -74,15 +76,15 @@ function optionsOf(chance: Chance): PoolOptions {
 }
 
 /** The program as a test. */
-export function asTest({ seed, options, lazy, blind, steps }: Program, message: string): string {
-  const traits = { ...(lazy ? { lazy } : {}), ...(blind ? { blind } : {}) }
+export function asTest({ seed, options, lazy, blind, greets, steps }: Program, message: string): string {
+  const traits = Object.entries({ lazy, blind, greets }).filter(([, isSet]) => isSet)
   const lines = steps.map(([op, a, b]) => `      ['${op}', ${a}, ${b}],`)
   return [
     `test('${(message.split('\n')[0] ?? '').replaceAll("'", '"')}', async () => {`,
     '  await runProgram({',
     `    seed: ${seed},`,
     `    options: ${JSON.stringify(options)},`,
-    ...Object.entries(traits).map(([name, value]) => `    ${name}: ${value},`),
+    ...traits.map(([name, value]) => `    ${name}: ${value},`),
     '    steps: [',
     ...lines,
     '    ],',

@@ -53,9 +53,9 @@ export class Service {
   #blocked = 0
   #surprise: unknown
 
-  constructor({ seed, options, lazy = false, blind = false }: Program) {
+  constructor({ seed, options, lazy = false, blind = false, greets = false }: Program) {
     this.world = createSimulation({ seed })
-    this.server = this.world.server({ jitterMillis: 1 })
+    this.server = this.world.server({ jitterMillis: 1, ...(greets ? { greeting: 'welcome\n' } : {}) })
     const factory = lineFactory(this.server)
     this.pool = this.world.createPool(
       {
@@ -286,12 +286,14 @@ export class Service {
     server.recover()
     Object.assign(server, { latencyMillis: 1, idleLimitMillis: 0, maxConnections: Number.POSITIVE_INFINITY })
     world.note('the faults cease')
+    const ceased = world.now
     for (let round = 0; this.#tasks.size > 0; round += 1) {
       for (const task of this.#in('holding')) if (task.kind !== 'use') this.#giveBack(task, 'release')
       assert.ok(round < 100, `${this.#in('waiting').length} still wait, ${this.#in('holding').length} hold`)
       await this.#sleep(200)
     }
     await this.#sleep(3000)
+    this.#assertTrust(ceased)
     const since = world.now
     const probes: LineClient[] = []
     while (probes.length < pool.max) probes.push(await this.#probe())
@@ -317,6 +319,17 @@ export class Service {
     assert.equal(server.peers.size, 0, 'the server has no connection left')
     const { timers } = world.clock as unknown as { timers: number }
     assert.equal(timers, 0, `${timers} timers are left`)
+  }
+
+  /** Connections that have lived for long prove that the server is back, also if nobody uses them. */
+  #assertTrust(ceased: number): void {
+    const { connector, context } = partsOf(this.pool)
+    const { breaker } = connector
+    const hasLived = [...context.slots.all].some(
+      ({ state, startedAt, createdAt }) =>
+        state === 'idle' && startedAt > ceased + 1100 && this.world.now - createdAt > 1200,
+    )
+    if (hasLived) assert.equal(breaker.failures, 0, 'what has lived for long proves nothing')
   }
 
   /** An acquire at a time without faults, by somebody who holds no more than `max`. */

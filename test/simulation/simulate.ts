@@ -6,9 +6,8 @@
  *   -- --write                   with any of these: writes the figures into docs/reliability.md
  */
 
-import { configurations, nameOf } from './configurations.ts'
+import { configurations, nameOf, TRIPLES, WITH_MIN } from './configurations.ts'
 import { explore, type Figures } from './explorer.ts'
-import { WITH_MIN } from './hunt.ts'
 import { huntFor, readMutants } from './mutants.ts'
 import { programOf } from './program.ts'
 import { writeFigures } from './reliability.ts'
@@ -46,7 +45,7 @@ async function simulateSeeds(count: number, from: number): Promise<void> {
 async function tryAllOrders(tasks: number): Promise<void> {
   const rows: { name: string; figures: Figures }[] = []
   const since = performance.now()
-  for (const setup of [...configurations(tasks), ...WITH_MIN]) {
+  for (const setup of [...configurations(tasks), ...WITH_MIN, ...TRIPLES]) {
     try {
       const figures = await explore(() => new SmallWorld(setup), {
         orders: Number(after('--orders') ?? Infinity),
