@@ -133,6 +133,15 @@ export class Simulation {
     this.#loop.block(millis)
   }
 
+  /**
+   * The process is stopped, or starved of CPU, for so many milliseconds. As {@link block}, but nobody can measure it:
+   * only timers that fire late tell of it.
+   */
+  suspend(millis: number): void {
+    this.note(`the process is suspended for ${millis} ms`)
+    this.#loop.suspend(millis)
+  }
+
   get #environment(): { clock: Clock; random: () => number } {
     return { clock: this.#loop, random: this.random }
   }

@@ -99,8 +99,13 @@ export class VirtualLoop implements Clock {
 
   /** Synchronous work of so many milliseconds: time passes, and the process does nothing else. */
   block(millis: number): void {
-    this.#moveTo(this.#now + millis)
+    this.suspend(millis)
     this.#busy += millis
+  }
+
+  /** The process gets no CPU for so long. Its loop does not count that as work. */
+  suspend(millis: number): void {
+    this.#moveTo(this.#now + millis)
   }
 
   /** How many timers are set. */
