@@ -27,5 +27,12 @@ export const WITH_MIN: readonly Setup[] = (['create fails', 'create hangs', 'dea
   fault => ({ max: 2, min: 2, tasks: ['use'], faults: [fault], timers: 2 }),
 )
 
-export const nameOf = ({ faults, tasks, max, min }: Setup): string =>
-  `${faults.length === 0 ? 'no fault' : faults.join(' + ')} (${tasks.length} tasks, max ${max}, min ${min})`
+/** Faults that strike in one step with another event. */
+export const BURSTS: readonly Setup[] = configurations(2)
+  .filter(({ faults }) => faults.length === 1)
+  .map(setup => ({ ...setup, bursts: true }))
+
+export const nameOf = ({ faults, tasks, max, min, bursts }: Setup): string => {
+  const what = faults.length === 0 ? 'no fault' : faults.join(' + ')
+  return `${what} (${tasks.length} tasks, max ${max}, min ${min}${bursts ? ', in one step' : ''})`
+}

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { configurations, nameOf, TRIPLES, WITH_MIN } from './configurations.ts'
+import { BURSTS, configurations, nameOf, TRIPLES, WITH_MIN } from './configurations.ts'
 import { type Explored, explore, Found } from './explorer.ts'
 import { SmallWorld } from './small-world.ts'
 
@@ -19,9 +19,9 @@ describe('every order of events keeps the invariants, and comes to a good end on
     })
   }
 
-  for (const setup of [...WITH_MIN, ...TRIPLES])
+  for (const setup of [...WITH_MIN, ...TRIPLES, ...BURSTS])
     test(nameOf(setup), async t => {
-      const { states, orders } = await explore(() => new SmallWorld(setup), { orders: 10 * ORDERS })
+      const { states, orders } = await explore(() => new SmallWorld(setup), { orders: 5 * ORDERS })
       t.diagnostic(`${states} states, ${orders} orders`)
     })
 })

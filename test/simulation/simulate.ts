@@ -6,7 +6,7 @@
  *   -- --write                   with any of these: writes the figures into docs/reliability.md
  */
 
-import { configurations, nameOf, TRIPLES, WITH_MIN } from './configurations.ts'
+import { BURSTS, configurations, nameOf, TRIPLES, WITH_MIN } from './configurations.ts'
 import { explore, type Figures } from './explorer.ts'
 import { huntFor, readMutants } from './mutants.ts'
 import { programOf } from './program.ts'
@@ -45,7 +45,7 @@ async function simulateSeeds(count: number, from: number): Promise<void> {
 async function tryAllOrders(tasks: number): Promise<void> {
   const rows: { name: string; figures: Figures }[] = []
   const since = performance.now()
-  for (const setup of [...configurations(tasks), ...WITH_MIN, ...TRIPLES]) {
+  for (const setup of [...configurations(tasks), ...WITH_MIN, ...TRIPLES, ...BURSTS]) {
     try {
       const figures = await explore(() => new SmallWorld(setup), {
         orders: Number(after('--orders') ?? Infinity),

@@ -46,6 +46,8 @@ export interface Setup {
   readonly faults: readonly Fault[]
   /** How often a timer may fire before the faults cease. */
   readonly timers: number
+  /** May a fault strike in the same step as another event, before any promise has settled? */
+  readonly bursts?: boolean
 }
 
 export interface Task {
@@ -68,6 +70,8 @@ const DRAIN_MILLIS = 400
 /** So many timers may fire before everything has come to its end. */
 const MOST_ROUNDS = 400
 
+const isFault = (event: string): boolean => FAULTS.some(fault => event.startsWith(fault))
+
 export class SmallWorld implements Explored {
   readonly setup: Setup
   readonly clock = new StepClock()
@@ -81,6 +85,7 @@ export class SmallWorld implements Explored {
   hasClosed = false
   isDraining = false
   #closingSince = 0
+  #mayHaveChanged = false
   #stalledUntil = 0
   #mostHeld: number
   #surprise: unknown
@@ -118,6 +123,18 @@ export class SmallWorld implements Explored {
   }
 
   enabled(): string[] {
+    const single = this.#single()
+    if (!this.setup.bursts) return single
+    const quick = single.filter(event => event !== 'turn' && event !== 'timer')
+    const pairs = quick.flatMap(first =>
+      quick
+        .filter(second => second !== first && (isFault(first) || isFault(second)))
+        .map(second => `${first} & ${second}`),
+    )
+    return [...single, ...pairs]
+  }
+
+  #single(): string[] {
     const { server, clock, tasks } = this
     const events: string[] = []
     const fresh = tasks.findIndex(({ state }) => state === 'new')
@@ -154,7 +171,13 @@ export class SmallWorld implements Explored {
   }
 
   async take(event: string, checks: boolean): Promise<void> {
-    await this.#do(event)
+    // Who is granted a connection learns of it only once promises settle: until then it may die, or a purge may come.
+    this.#mayHaveChanged = /& (?:death|purge|fin)/.test(event)
+    for (const each of event.split(' & ')) {
+      // Not awaited for nothing: a promise would let others settle in between.
+      const done = this.#single().includes(each) ? this.#do(each) : undefined
+      if (done !== undefined) await done
+    }
     await settle()
     if (checks) this.check()
     this.#mostHeld = Math.max(this.pool.max, partsOf(this.pool).context.slots.permitsInUse)
@@ -272,7 +295,7 @@ export class SmallWorld implements Explored {
     return kind !== undefined
   }
 
-  async #do(event: string): Promise<void> {
+  #do(event: string): void | Promise<void> {
     const [, what = '', at] = /^(\D+?)(?: (\d+))?$/.exec(event) ?? []
     const index = Number(at ?? 0)
     const { server, clock, pool } = this
@@ -365,10 +388,12 @@ export class SmallWorld implements Explored {
     task.deadline = this.clock.now() + timeout
     const served = (connection: Connection): void => {
       assert.equal(task.state, 'waiting', 'an acquire is settled once')
-      assert.ok(!connection.closed && !connection.socket.destroyed, 'no dead connection is lent')
+      const isAlive = !connection.closed && !connection.socket.destroyed
+      assert.ok(isAlive || this.#mayHaveChanged, 'no dead connection is lent')
       const parts = partsOf(pool)
       const { generation } = parts.context.slots.lentSlot(connection) ?? parts.connector
-      assert.equal(generation, parts.connector.generation, 'no connection of before a purge is lent')
+      const isOurs = generation === parts.connector.generation || this.#mayHaveChanged
+      assert.ok(isOurs, 'no connection of before a purge is lent')
       const isLent = this.tasks.some(
         other => other.state === 'holding' && other.connection === connection && !this.hasClosed,
       )
