@@ -224,7 +224,7 @@ test('tests have the rooms of src, and what they share with bench and examples l
   const root = packageRoot()
   const foldersOf = (path: string): string[] =>
     readdirSync(join(root, path), { withFileTypes: true })
-      .filter(entry => entry.isDirectory())
+      .filter(entry => entry.isDirectory() && readdirSync(join(root, path, entry.name)).length > 0)
       .map(({ name }) => name)
   const rooms = Object.keys(FLOORS)
   const noRooms = foldersOf('test').filter(
