@@ -246,7 +246,8 @@ export class Lending<T> implements ValidatorHost<T> {
       return
     }
     // The server may have closed a used connection right after its last answer. Data on a new one may be a greeting.
-    const found = slot.loan === 0 ? undefined : liveness.check(slot, now, Number.NEGATIVE_INFINITY)
+    const lost = slot.loan === 0 ? undefined : liveness.check(slot, now, Number.NEGATIVE_INFINITY)
+    const found = this.connector.capacity.share?.surplus(slot) ?? lost
     const isFit = found === undefined || (found === 'barrier' && how === 'proved')
     // Otherwise it stays in the state lent and goes to the next waiter.
     if (!isFit || how === 'proved') this.makeIdle(slot, now, idleSince)
