@@ -37,7 +37,7 @@ const DOORS: Readonly<Record<string, readonly string[] | 'every file'>> = {
   api: 'every file',
   runtime: 'every file',
   sockets: ['conn-check', 'poll-phase', 'socket-state', 'socket-watch', 'tcp-table'],
-  nested: ['awaiters', 'host', 'nesting', 'process-wide', 'use-frame'],
+  nested: ['awaiters', 'host', 'nesting', 'process-wide'],
   queue: ['load-shedder', 'service-rate', 'wait-queue', 'waiter'],
   connections: ['handles', 'lifetime', 'liveness', 'server-idle-timeout', 'slot', 'slots'],
   connecting: ['breaker', 'capacity', 'connector', 'pool-context'],
