@@ -47,7 +47,8 @@ let budgetsMade = 0
  * that would be served. So connections move until the shares are even, and not on and on between even shares; and where
  * more pools wait than there are places, they take turns.
  *
- * `min` is kept: places below it are reserved for the pool, so that all pools always get theirs.
+ * `min` is kept: places below it are reserved for the pool, so that all pools always get theirs. They must leave a place
+ * if there is a pool without a `min`.
  *
  * Invariant: the connections of all pools, including those being created or closed, never exceed `max`, but for a create
  * that has passed its deadline, as in each pool.
@@ -91,10 +92,12 @@ export class SharedBudget implements CheckedBudget {
   minIssue(min: number, pool?: object): string | undefined {
     const others = [...this.#shares].filter(share => share !== pool && share.min > 0)
     const sum = others.reduce((total, share) => total + share.min, min)
-    if (sum <= this.max) return undefined
+    const hasNone = min === 0 || [...this.#shares].some(share => share !== pool && share.min === 0)
+    if (sum < this.max || (sum === this.max && !hasNone)) return undefined
     const list = others.map(share => `${share.name} (${share.min})`).join(', ')
-    const beside = others.length === 0 ? '' : `, next to the min of pools ${list},`
-    return `min (${min})${beside} must not be above the max of the budget '${this.name}' (${this.max})`
+    const beside = others.length === 0 ? '' : `, with the min of pools ${list},`
+    const rule = sum > this.max ? 'must not be above' : 'must leave a place, for pools without a min, of'
+    return `min (${min})${beside} ${rule} the max of the budget '${this.name}' (${this.max})`
   }
 
   join(share: BudgetShare): void {

@@ -174,8 +174,9 @@ export function contradictions(input: Readonly<Record<string, unknown>>): string
   if (isNumber(input.min) && isNumber(input.max) && input.max < 1 && input.min > input.max) {
     issues.push(`min (${input.min}) must not be above max (${input.max})`)
   }
-  if (isBudget(input.budget) && isNumber(input.min)) {
-    const issue = input.budget.minIssue(Math.min(input.min, isNumber(input.max) ? input.max : 1))
+  if (isBudget(input.budget)) {
+    const { min = 0, max = 1 } = input
+    const issue = isNumber(min) && isNumber(max) ? input.budget.minIssue(Math.min(min, max)) : undefined
     if (issue !== undefined) issues.push(issue)
   }
   return issues
