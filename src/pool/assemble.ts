@@ -93,6 +93,7 @@ export function assemble<T>(
       lifecycle.checkWaits()
       reaper.start()
       evictor.askWhenIdle()
+      connector.capacity.share?.changed()
     },
   }
   const host: NestingHost<T> = {
@@ -155,6 +156,7 @@ export function assemble<T>(
   lifecycle.onClosed = () => {
     leaks.stop()
     context.nesting?.detector.stop()
+    connector.capacity.share?.leave()
   }
   connector.onConnected = slot => {
     lending.connected(slot)
