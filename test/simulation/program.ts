@@ -11,7 +11,7 @@ const WORK = ['use', 'sleep', 'release'] as const
 /** Each of these is switched off in some of the programs. */
 const KINDS = [
   ...['acquire', 'lease', 'destroy', 'abort', 'invalidate', 'failing use', 'hurried'],
-  ...['block', 'long sleep', 'resize', 'purge', 'clear', 'crowd'],
+  ...['block', 'slow release', 'long sleep', 'resize', 'purge', 'clear', 'crowd'],
   ...['refuse', 'stop', 'kill', 'crash', 'freeze', 'partition', 'silence', 'restart', 'recover'],
   ...['endAll', 'resetAll', 'end one', 'unasked', 'latency', 'idle limit', 'connection limit'],
 ] as const

@@ -132,6 +132,12 @@ export class Service {
       case 'release':
         if (held !== undefined) this.#giveBack(held, 'release')
         return
+      case 'slow release':
+        // Synchronous work goes before the release: what arrives meanwhile is unread.
+        this.#blocked += 5 + (a % 60)
+        world.block(5 + (a % 60))
+        if (held !== undefined) this.#giveBack(held, 'release')
+        return
       case 'destroy':
         if (held !== undefined) this.#giveBack(held, 'destroy')
         return

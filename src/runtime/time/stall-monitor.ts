@@ -3,7 +3,7 @@ import { type Clock, oncePerClock } from './clock.ts'
 import { eachTurn } from './event-loop.ts'
 
 /** Is called when the event loop has been blocked. */
-export interface StallObserver {
+interface StallObserver {
   /** Is called with a stall: its end, and its length. A part of it may have been reported before. */
   add(until: number, millis: number): void
 }
