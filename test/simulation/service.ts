@@ -37,6 +37,8 @@ const REFUSALS = new Set(
 )
 /** A FIN of which the kernel has known for less than this may be overlooked: see sockets/poll-phase.ts. */
 const GATE_MILLIS = 2
+/** Before the first loan the kernel is not asked, as a greeting may be there: what is no stall may hide a FIN. */
+const FIRST_GATE_MILLIS = 25
 /** How long a request waits for its answer. */
 const PATIENCE_MILLIS = 2500
 /** Three graces after stalls, of 100 ms each, and the turns between. */
@@ -82,6 +84,8 @@ export class Service {
     for (const step of steps) {
       await this.#step(step)
       // Some steps follow at once, before the loop has turned.
+      const { permitsInUse } = partsOf(this.pool).context.slots
+      this.#mostHeld = Math.max(this.#mostHeld, this.pool.max, permitsInUse)
       if (step[2] % 3 === 0) continue
       await this.world.sleep(0)
       this.check()
@@ -214,7 +218,8 @@ export class Service {
     const { arrivedAt } = socket as unknown as KernelSide
     assert.ok(!socket.destroyed && socket.readable && socket.writable, 'a dead connection was lent')
     const kernel = (socket as unknown as KernelSide).kernelCheck()
-    const isOld = this.world.now - arrivedAt > GATE_MILLIS
+    const isFirst = partsOf(this.pool).context.slots.lentSlot(client)?.loan === 1
+    const isOld = this.world.now - arrivedAt > (isFirst ? FIRST_GATE_MILLIS : GATE_MILLIS)
     assert.ok(
       (kernel !== 'fin' && kernel !== 'reset') || !isOld,
       `a connection was lent whose kernel says ${kernel}`,
