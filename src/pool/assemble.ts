@@ -131,6 +131,7 @@ export function assemble<T>(
     halfClose: context.liveness.counts,
     busy: factory.busy?.bind(factory),
     unused: slot => leaks.unusedMillis(slot),
+    isForgotten: slot => leaks.isForgotten(slot),
     get state() {
       return lifecycle.state
     },
@@ -153,6 +154,7 @@ export function assemble<T>(
     context.nesting?.detector.stop()
   }
   connector.onConnected = slot => {
+    leaks.start()
     lending.connected(slot)
     evictor.plan()
   }
