@@ -45,6 +45,7 @@ const DOORS: Readonly<Record<string, readonly string[] | 'every file'>> = {
   diagnostics: [
     'call-sites',
     'findings',
+    'http/unix-socket',
     'metrics/exposition',
     'metrics/metric-table',
     'metrics/observed-pools',
@@ -83,7 +84,7 @@ const KEEPERS: Readonly<Record<string, readonly RegExp[]>> = {
     /^diagnostics\/http\/unix-socket\.ts$/,
     /^cli\/proc\/proc-files\.ts$/,
   ],
-  'node:http': [/^diagnostics\/http\/(?:diagnostics-server|unix-socket)\.ts$/, /^cli\/inspect\//],
+  'node:http': [/^diagnostics\/http\/(?:diagnostics-server|unix-socket)\.ts$/, /^cli\/(?:inspect|top)\//],
   'node:tty': [/^runtime\/log\/output\.ts$/],
 }
 
