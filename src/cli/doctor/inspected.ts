@@ -5,6 +5,7 @@ import type { ProcFiles } from '../proc/proc-files.ts'
 import { pause, type Series } from '../proc/series.ts'
 import type { Finding } from './finding.ts'
 import { judgePools, ownedBy } from './pools.ts'
+import { judgeReports, waitingLines } from './reported.ts'
 
 /** What a process says of itself, by its inspector. */
 export interface Inspected {
@@ -74,11 +75,19 @@ async function withPools(
   const before = await poolsOf(inspector)
   await pause(series.seconds * 1000)
   const after = await poolsOf(inspector)
+  const reported = judgeReports(before, after)
+  const isReported = new Set(reported.map(({ pattern }) => pattern))
+  const seen = findings.map(finding => withOwned(withLines(finding, after), after))
+  const inside = [
+    ...reported,
+    ...judgePools(before, after, series.seconds).filter(({ pattern }) => !isReported.has(pattern)),
+  ].filter(({ pattern }) => !outside.has(pattern))
+  const isSilent = outside.has('silent-peer') || isReported.has('silent-peer')
   return {
-    findings: [
-      ...judgePools(before, after, series.seconds).filter(({ pattern }) => !outside.has(pattern)),
-      ...findings.map(finding => withOwned(finding, after)),
-    ],
+    // Whoever waits for a silent server holds his connection for that reason.
+    findings: isSilent
+      ? [...seen, ...inside.filter(({ pattern }) => pattern !== 'pool-used-up')]
+      : [...inside, ...seen],
     pools: [...after.pools.map(inWords), ...after.clients.map(clientsInWords)],
   }
 }
@@ -86,6 +95,12 @@ async function withPools(
 const withOwned = (finding: Finding, state: ProcessState): Finding =>
   finding.pattern === 'unowned-sockets' && state.pools.length > 0
     ? { ...finding, evidence: [...finding.evidence, ownedBy(state)] }
+    : finding
+
+/** The server is named already. Who waits for it is known inside only. */
+const withLines = (finding: Finding, state: ProcessState): Finding =>
+  finding.pattern === 'silent-peer'
+    ? { ...finding, evidence: [...finding.evidence, ...waitingLines(state)] }
     : finding
 
 function inWords({ kind, name, max, size, lent, waiting, atWork, report }: PoolState): string {

@@ -11,6 +11,10 @@ export const NAMES: Readonly<Record<Pattern, string>> = {
   stopped: 'a stopped process',
   'silent-peer': 'a silent server',
   descriptors: 'descriptors near their limit',
+  leak: 'connections that were lent and not given back',
+  deadlock: 'I3, nested acquires that deadlock',
+  'idle-limit': 'a server that closes idle connections',
+  unreachable: 'a server that cannot be reached',
 }
 
 const WIDTH = 110

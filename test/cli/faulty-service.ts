@@ -1,0 +1,109 @@
+/*
+ * A service with a pool of Redis clients and one fault. Arguments: which one, and the URL of Redis. Says on stdout that
+ * the fault is there.
+ */
+import { writeSync } from 'node:fs'
+import { setTimeout as pause } from 'node:timers/promises'
+import { createRedisPool } from '../../src/adapters/ioredis/index.ts'
+
+const [, , which = '', url = ''] = process.argv
+
+const options = { name: 'cache', max: 4, captureStacks: 'all', leakThresholdMillis: 300 } as const
+
+/** As synchronous loggers do it: while there is no room, it sleeps and tries again. */
+function writeAll(line: string): void {
+  for (;;) {
+    try {
+      writeSync(2, line)
+      return
+    } catch {
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100)
+    }
+  }
+}
+
+const FAULTS: Readonly<Record<string, () => Promise<void>>> = {
+  /** Its server is stopped by the test. */
+  'silent server': async () => {
+    const pool = createRedisPool(url, { ...options, acquireTimeoutMillis: 1000 })
+    async function readsUser(): Promise<unknown> {
+      return await pool.use(async client => await client.get('user'))
+    }
+    const readAgainAndAgain = async (): Promise<void> => {
+      for (;;) {
+        await readsUser().catch(() => {})
+        await pause(20)
+      }
+    }
+    await pool.ready()
+    await readsUser()
+    for (let reader = 0; reader < 6; reader += 1) void readAgainAndAgain()
+  },
+  leak: async () => {
+    const pool = createRedisPool(url, options)
+    async function forgetsToRelease(): Promise<void> {
+      const client = await pool.acquire()
+      await client.ping()
+    }
+    const leaks = new Promise<void>(resolve => pool.on('leak', () => resolve()))
+    await forgetsToRelease()
+    await forgetsToRelease()
+    await leaks
+  },
+  'nested deadlock': async () => {
+    const pool = createRedisPool(url, { ...options, max: 2 })
+    const outer = async (): Promise<unknown> =>
+      await pool.use(async client => {
+        await client.ping()
+        await pause(10)
+        return await inner()
+      })
+    const inner = async (): Promise<unknown> => await pool.use(async client => await client.ping())
+    const broken = new Promise<void>(resolve => pool.on('deadlock', () => resolve()))
+    const again = async (): Promise<void> => {
+      for (;;) await outer().catch(() => pause(100))
+    }
+    for (let caller = 0; caller < 4; caller += 1) void again()
+    await broken
+  },
+  'blocked loop': async () => {
+    const pool = createRedisPool(url, options)
+    await pool.use(async client => await client.ping())
+    setTimeout(function computesForLong() {
+      for (;;) Math.sqrt(Math.random())
+    }, 100)
+  },
+  'idle limit': async () => {
+    const pool = createRedisPool(url, { ...options, serverIdleTimeoutMillis: 'none', fifo: false })
+    const clients = await Promise.all([pool.acquire(), pool.acquire(), pool.acquire()])
+    const closed = new Promise<void>(resolve => {
+      let count = 0
+      pool.on('half-close', () => {
+        count += 1
+        if (count === 3) resolve()
+      })
+    })
+    for (const client of clients) await pool.release(client)
+    await closed
+  },
+  /** Its logger is synchronous. */
+  'unread stderr': async () => {
+    const pool = createRedisPool(url, options)
+    await pool.use(async client => await client.ping())
+    setTimeout(function logsMuch() {
+      for (;;) writeAll('a line that nobody reads\n')
+    }, 100)
+  },
+  /** This library's own log: the process goes on. */
+  'unread log': async () => {
+    const pool = createRedisPool(url, options)
+    setInterval(() => {
+      for (let loan = 0; loan < 50; loan += 1) pool.use(async client => await client.ping()).catch(() => {})
+    }, 10)
+  },
+}
+
+// A pool alone does not keep its process.
+process.stdin.resume()
+await FAULTS[which]?.()
+process.stdout.write('there\n')
