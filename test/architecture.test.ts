@@ -87,7 +87,7 @@ const KEEPERS: Readonly<Record<string, readonly RegExp[]>> = {
     /^diagnostics\/http\/unix-socket\.ts$/,
     /^cli\/proc\/proc-files\.ts$/,
   ],
-  'node:http': [/^diagnostics\/http\/(?:diagnostics-server|unix-socket)\.ts$/, /^cli\/(?:inspect|top)\//],
+  'node:http': [/^diagnostics\/http\/(?:diagnostics-server|unix-socket)\.ts$/, /^cli\/inspect\//],
   'node:tty': [/^runtime\/log\/output\.ts$/],
 }
 

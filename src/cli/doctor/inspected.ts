@@ -1,5 +1,8 @@
+import type { PoolReport } from '../../diagnostics/pool-report.ts'
+import { inText } from '../../diagnostics/report-text.ts'
 import { Inspector } from '../inspect/inspector.ts'
 import { type PoolState, type ProcessState, poolsOf } from '../inspect/pools-of.ts'
+import { findSocket, reportsAt } from '../inspect/served.ts'
 import { stackOf } from '../inspect/stack.ts'
 import type { ProcFiles } from '../proc/proc-files.ts'
 import { pause, type Series } from '../proc/series.ts'
@@ -36,12 +39,19 @@ export async function inspected(
   try {
     inspector = await Inspector.open(proc, target)
   } catch (error) {
-    return { findings, pools: [], notes: [`its pools: ${messageOf(error)}`] }
+    const note = `its pools: ${messageOf(error)}`
+    const other = await served(proc, series, findings)
+    return other === undefined
+      ? { findings, pools: [], notes: [note] }
+      : { ...other, notes: [note, ...other.notes] }
   }
   const notes: string[] = []
   let found: Pick<Inspected, 'findings' | 'pools'> = { findings, pools: [] }
   try {
-    found = await (still === undefined ? withPools : withStack)(inspector, series, findings)
+    found =
+      still === undefined
+        ? await withPools(() => poolsOf(inspector), series, findings)
+        : await withStack(inspector, findings)
   } catch (error) {
     notes.push(`what the process says itself: ${messageOf(error)}`)
   }
@@ -54,7 +64,6 @@ const messageOf = (error: unknown): string => (error instanceof Error ? error.me
 
 async function withStack(
   inspector: Inspector,
-  _series: Series,
   findings: readonly Finding[],
 ): Promise<Pick<Inspected, 'findings' | 'pools'>> {
   const stack = await stackOf(inspector)
@@ -66,15 +75,63 @@ async function withStack(
   }
 }
 
+/** How long a diagnostics socket may take to answer. Milliseconds. */
+const ANSWER_MILLIS = 5000
+
+/**
+ * Asks a process of Node that serves its reports itself.
+ *
+ * @returns undefined if it does not, or if it is known not to answer
+ */
+export async function served(
+  proc: ProcFiles,
+  series: Series,
+  findings: readonly Finding[],
+): Promise<Inspected | undefined> {
+  const { isNode, pid } = series.target
+  if (!isNode || findings.some(({ standsStill }) => standsStill !== undefined)) return undefined
+  try {
+    const how = { millis: ANSWER_MILLIS }
+    const socket = await findSocket(proc, pid, how)
+    if (socket === undefined) return undefined
+    const ask = async (): Promise<ProcessState> => stateOf(await reportsAt(socket, how))
+    return { ...(await withPools(ask, series, findings)), notes: [] }
+  } catch (error) {
+    return { findings, pools: [], notes: [`its pools: ${messageOf(error)}`] }
+  }
+}
+
+const stateOf = (reports: readonly PoolReport[]): ProcessState => ({
+  pools: reports.map(json => {
+    const { name, max, size, borrowed, pending, totals } = json.stats
+    const isKnown = json.leases.some(({ busy }) => busy !== undefined)
+    return {
+      ...{
+        kind: 'lifeguard-pool',
+        name,
+        max,
+        size,
+        lent: borrowed,
+        waiting: pending,
+        json,
+        report: inText(json),
+      },
+      moved: [totals.acquired, json.leases.map(({ connection, loan }) => `${connection}.${loan}`)].join(),
+      ...(isKnown ? { atWork: json.leases.filter(({ busy }) => busy).length } : {}),
+    }
+  }),
+  clients: [],
+})
+
 async function withPools(
-  inspector: Inspector,
+  ask: () => Promise<ProcessState>,
   series: Series,
   findings: readonly Finding[],
 ): Promise<Pick<Inspected, 'findings' | 'pools'>> {
   const outside = new Set(findings.map(({ pattern }) => pattern))
-  const before = await poolsOf(inspector)
+  const before = await ask()
   await pause(series.seconds * 1000)
-  const after = await poolsOf(inspector)
+  const after = await ask()
   const reported = judgeReports(before, after)
   const isReported = new Set(reported.map(({ pattern }) => pattern))
   const seen = findings.map(finding => withOwned(withLines(finding, after), after))

@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util'
 import { systemClock } from '../../runtime/time/clock.ts'
-import { CannotLook } from '../doctor/doctor.ts'
+import { CannotLook } from '../cannot-look.ts'
 import { colours, plain } from './cells.ts'
 import { History } from './history.ts'
 import { Live, timeOfDay } from './live.ts'

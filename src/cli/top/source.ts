@@ -1,10 +1,8 @@
-import { get } from 'node:http'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { defaultSocketPath } from '../../diagnostics/http/unix-socket.ts'
 import type { PoolReport } from '../../diagnostics/pool-report.ts'
-import { CannotLook } from '../doctor/doctor.ts'
+import { CannotLook } from '../cannot-look.ts'
 import { Inspector } from '../inspect/inspector.ts'
+import { findSocket, reportsAt, reportsIn } from '../inspect/served.ts'
 import { ProcFiles } from '../proc/proc-files.ts'
 import { nameOf, targetOf } from '../proc/target.ts'
 
@@ -25,9 +23,6 @@ export interface SourceOptions {
   readonly token?: string | undefined
 }
 
-/** Reports of more than this are not read: something else answers. */
-const MOST_BYTES = 256 * 2 ** 20
-
 /**
  * @param target - the id of a process, the path of a Unix socket, or the URL of a diagnostics server
  * @throws CannotLook that says what is missing
@@ -44,7 +39,12 @@ export async function sourceOf(target: string, { inspect = false, token }: Sourc
   const what = process.platform === 'linux' ? nameOf(proc, pid) : `pid ${pid}`
   const isGone = (): boolean => !isAlive(pid)
   if (inspect) return inspected(proc, pid, what, isGone)
-  const socket = await socketOf(proc, pid, token)
+  const socket = await findSocket(proc, pid, { token })
+  if (socket === undefined)
+    throw new CannotLook(
+      `process ${pid} serves no diagnostics at ${defaultSocketPath(pid)}: call serveDiagnostics() in it, give the path of ` +
+        'its socket, or ask by its inspector with --inspect',
+    )
   return served(socket, what, isGone, token)
 }
 
@@ -57,89 +57,8 @@ function isAlive(pid: number): boolean {
   }
 }
 
-/** The default socket of the process, in its folder for temporary files or in ours. */
-async function socketOf(proc: ProcFiles, pid: number, token: string | undefined): Promise<string> {
-  const own = /(?:^|\0)TMPDIR=([^\0]+)/.exec(proc.text(`${pid}/environ`))?.[1]
-  const paths = [...new Set([own ?? tmpdir(), tmpdir(), '/tmp'])].map(folder =>
-    join(folder, defaultSocketPath(pid).split('/').at(-1) as string),
-  )
-  let refused: unknown
-  for (const path of paths) {
-    try {
-      await reportsAt(path, token)
-      return path
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') refused ??= error
-    }
-  }
-  if (refused instanceof Error) throw refused
-  throw new CannotLook(
-    `process ${pid} serves no diagnostics at ${paths[0]}: call serveDiagnostics() in it, give the path of its ` +
-      'socket, or ask by its inspector with --inspect',
-  )
-}
-
 function served(where: string, what: string, isGone: () => boolean, token: string | undefined): Source {
-  return { what, isGone, read: () => reportsAt(where, token), close: async () => {} }
-}
-
-/** Asks once. There is no time limit, so that no requests pile up in a process that is blocked. */
-function reportsAt(where: string, token: string | undefined): Promise<PoolReport[]> {
-  const isUrl = /^https?:\/\//.test(where)
-  const path = '/report?format=json'
-  const headers = token === undefined ? {} : { authorization: `Bearer ${token}` }
-  return new Promise((resolve, reject) => {
-    const fail = (why: string): void => reject(new CannotLook(`${where} ${why}`))
-    const call = isUrl
-      ? get(new URL(path, where), { agent: false, headers })
-      : get({ socketPath: where, path, agent: false, headers })
-    call.on('error', (error: NodeJS.ErrnoException) => {
-      const known = REASONS[error.code ?? '']
-      reject(
-        known === undefined
-          ? error
-          : Object.assign(new CannotLook(`${where} ${known}`), { code: error.code }),
-      )
-    })
-    call.on('response', response => {
-      const { statusCode } = response
-      const parts: Buffer[] = []
-      let bytes = 0
-      response.on('data', (part: Buffer) => {
-        bytes += part.length
-        if (bytes > MOST_BYTES) response.destroy(new CannotLook(`${where} sends more than any report has`))
-        else parts.push(part)
-      })
-      response.on('error', reject)
-      response.on('end', () => {
-        if (statusCode === 401) fail('wants its token: --token, or LIFEGUARD_POOL_TOKEN in the environment')
-        else if (statusCode !== 200) fail(`answers ${statusCode}`)
-        else {
-          const reports = reportsIn(Buffer.concat(parts).toString())
-          if (reports === undefined) fail('answers with something that is no report of lifeguard-pool')
-          else resolve(reports)
-        }
-      })
-    })
-  })
-}
-
-const REASONS: Readonly<Record<string, string>> = {
-  ENOENT: 'does not exist',
-  ECONNREFUSED: 'is served by nobody',
-  EACCES: 'may not be opened by this user',
-  ENOTSOCK: 'is no socket',
-}
-
-function reportsIn(text: string): PoolReport[] | undefined {
-  try {
-    const reports = JSON.parse(text) as PoolReport[]
-    return Array.isArray(reports) && reports.every(({ stats }) => typeof stats?.name === 'string')
-      ? reports
-      : undefined
-  } catch {
-    return undefined
-  }
+  return { what, isGone, read: () => reportsAt(where, { token }), close: async () => {} }
 }
 
 /** Runs in the other process: the list of pools that hangs on globalThis. */
