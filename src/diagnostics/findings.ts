@@ -135,7 +135,7 @@ function broken({ deadlocks, stats }: PoolReport): string[] {
   )
   return [
     `${count === 1 ? '1 deadlock has' : `${count} deadlocks have`} been broken so far, the last one ${ms(latest.agoMillis)} ` +
-      `ago, each by rejecting one acquire: ${firstFew(sites, 3)}. Pass the connection on instead of acquiring a second ` +
+      `ago, each by rejecting one acquire: ${firstFew(sites, 3, '; ')}. Pass the connection on instead of acquiring a second ` +
       'one inside, or take all of them in the same order.',
   ]
 }
@@ -220,7 +220,7 @@ function longHeld({ leases, stats }: PoolReport): string[] {
   ]
 }
 
-const list = (leases: readonly LeaseReport[]): string => firstFew(leases.map(holderInWords), 3)
+const list = (leases: readonly LeaseReport[]): string => firstFew(leases.map(holderInWords), 3, '; ')
 
 /** Describes one lease in a few words: which connection, for how long, taken where. */
 export function holderInWords({

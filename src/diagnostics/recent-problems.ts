@@ -4,7 +4,7 @@ import type { DestroyReason } from '../api/stats.ts'
 import { callSite } from './call-sites.ts'
 
 /** Something that went wrong, and how often lately. */
-export interface Problem {
+interface Problem {
   readonly kind: string
   readonly what: string
   times: number
@@ -45,10 +45,10 @@ export class RecentProblems {
   /** Never forgotten, unless many others follow. The latest is last. */
   readonly deadlocks: BrokenDeadlock[] = []
 
-  note<T>(event: keyof PoolEvents<T>, details: readonly unknown[], now: number): void {
+  recordEvent<T>(event: keyof PoolEvents<T>, details: readonly unknown[], now: number): void {
     if (event === 'deadlock') this.#broken(details[0] as PoolEvents<unknown>['deadlock'][0], now)
     const what = inWords(event as string, details[0])
-    if (what !== undefined) this.add(event as string, what, now)
+    if (what !== undefined) this.record(event as string, what, now)
   }
 
   #broken({ pools, waitStack, heldStacks }: PoolEvents<unknown>['deadlock'][0], now: number): void {
@@ -63,7 +63,7 @@ export class RecentProblems {
     if (this.deadlocks.length > MOST_DEADLOCKS) this.deadlocks.shift()
   }
 
-  add(kind: string, what: string, now: number): void {
+  record(kind: string, what: string, now: number): void {
     const last = this.recent.find(problem => problem.what === what)
     if (last !== undefined) {
       last.times = now - last.at > FORGET_MILLIS ? 1 : last.times + 1

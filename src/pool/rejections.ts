@@ -60,7 +60,7 @@ export class Rejections<T> implements QueueListener<T> {
       error,
       waiter.ownError === undefined ? this.#locate(waiter, error as PoolError, now) : undefined,
     )
-    if (how === 'expired') this.#problems.add('timeout', 'an acquire timed out', now)
+    if (how === 'expired') this.#problems.record('timeout', 'an acquire timed out', now)
     if (how === 'shed') events.announce('shed', { pool: options.name, waitedMillis: now - waiter.since })
     this.#connector.waiterLeft(waiter, now, how === 'aborted')
   }

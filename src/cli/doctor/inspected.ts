@@ -7,11 +7,11 @@ import { stackOf } from '../inspect/stack.ts'
 import type { ProcFiles } from '../proc/proc-files.ts'
 import { pause, type Series } from '../proc/series.ts'
 import type { Finding } from './finding.ts'
-import { judgePools, ownedBy } from './pools.ts'
-import { judgeReports, waitingLines } from './reported.ts'
+import { ownedBy, poolFindings } from './pools.ts'
+import { reportFindings, waitingLines } from './reported.ts'
 
 /** What a process says of itself, by its inspector. */
-export interface Inspected {
+interface Inspected {
   readonly findings: readonly Finding[]
   /** Its pools, each in some lines. */
   readonly pools: readonly string[]
@@ -132,12 +132,12 @@ async function withPools(
   const before = await ask()
   await pause(series.seconds * 1000)
   const after = await ask()
-  const reported = judgeReports(before, after)
+  const reported = reportFindings(before, after)
   const isReported = new Set(reported.map(({ pattern }) => pattern))
   const seen = findings.map(finding => withOwned(withLines(finding, after), after))
   const inside = [
     ...reported,
-    ...judgePools(before, after, series.seconds).filter(({ pattern }) => !isReported.has(pattern)),
+    ...poolFindings(before, after, series.seconds).filter(({ pattern }) => !isReported.has(pattern)),
   ].filter(({ pattern }) => !outside.has(pattern))
   const isSilent = outside.has('silent-peer') || isReported.has('silent-peer')
   return {

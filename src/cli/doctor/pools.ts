@@ -3,7 +3,7 @@ import { count, type Finding, inSeconds } from './finding.ts'
 import { isAllForgotten } from './reported.ts'
 
 /** What pools that were looked at twice show. */
-export function judgePools(before: ProcessState, after: ProcessState, seconds: number): Finding[] {
+export function poolFindings(before: ProcessState, after: ProcessState, seconds: number): Finding[] {
   const stuck = after.pools.filter(
     pool => isUsedUp(pool) && !isAllForgotten(pool) && before.pools.some(one => isSame(one, pool)),
   )

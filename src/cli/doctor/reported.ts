@@ -12,7 +12,7 @@ import { count, type Finding, inSeconds } from './finding.ts'
 const RECENT_MILLIS = 600_000
 
 /** @param before - the same pools some seconds earlier: what lasts must have been there then, too */
-export function judgeReports(before: ProcessState, after: ProcessState): Finding[] {
+export function reportFindings(before: ProcessState, after: ProcessState): Finding[] {
   return after.pools.flatMap(pool => {
     const { json } = pool
     const earlier = before.pools.find(({ kind, name }) => kind === pool.kind && name === pool.name)?.json
