@@ -2,13 +2,27 @@
  * A service with a pool of Redis clients and one fault. Arguments: which one, and the URL of Redis. Says on stdout that
  * the fault is there.
  */
+import { once } from 'node:events'
 import { writeSync } from 'node:fs'
+import { type AddressInfo, connect, createServer } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
-import { createRedisPool } from '../../src/adapters/ioredis/index.ts'
+import type { Redis } from 'ioredis'
+import { createRedisPool, type RedisPoolOptions } from '../../src/adapters/ioredis/index.ts'
+import type { Pool } from '../../src/index.ts'
 
 const [, , which = '', url = ''] = process.argv
 
 const options = { name: 'cache', max: 4, captureStacks: 'all', leakThresholdMillis: 300 } as const
+
+/** A pool that nobody refers to is gone, and so is what it could report. */
+const pools: unknown[] = []
+process.on('exit', () => pools.length)
+
+function open(server: string, options: RedisPoolOptions): Pool<Redis> {
+  const pool = createRedisPool(server, options)
+  pools.push(pool)
+  return pool
+}
 
 /** As synchronous loggers do it: while there is no room, it sleeps and tries again. */
 function writeAll(line: string): void {
@@ -25,7 +39,7 @@ function writeAll(line: string): void {
 const FAULTS: Readonly<Record<string, () => Promise<void>>> = {
   /** Its server is stopped by the test. */
   'silent server': async () => {
-    const pool = createRedisPool(url, { ...options, acquireTimeoutMillis: 1000 })
+    const pool = open(url, { ...options, acquireTimeoutMillis: 1000 })
     async function readsUser(): Promise<unknown> {
       return await pool.use(async client => await client.get('user'))
     }
@@ -40,7 +54,7 @@ const FAULTS: Readonly<Record<string, () => Promise<void>>> = {
     for (let reader = 0; reader < 6; reader += 1) void readAgainAndAgain()
   },
   leak: async () => {
-    const pool = createRedisPool(url, options)
+    const pool = open(url, options)
     async function forgetsToRelease(): Promise<void> {
       const client = await pool.acquire()
       await client.ping()
@@ -51,7 +65,7 @@ const FAULTS: Readonly<Record<string, () => Promise<void>>> = {
     await leaks
   },
   'nested deadlock': async () => {
-    const pool = createRedisPool(url, { ...options, max: 2 })
+    const pool = open(url, { ...options, max: 2 })
     const outer = async (): Promise<unknown> =>
       await pool.use(async client => {
         await client.ping()
@@ -67,14 +81,21 @@ const FAULTS: Readonly<Record<string, () => Promise<void>>> = {
     await broken
   },
   'blocked loop': async () => {
-    const pool = createRedisPool(url, options)
+    const pool = open(url, options)
     await pool.use(async client => await client.ping())
+    // Its clients are there already, and what they send next is not read.
+    const server = createServer(socket => socket.resume()).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const { port } = server.address() as AddressInfo
+    const client = connect(port, '127.0.0.1')
+    await once(server, 'connection')
     setTimeout(function computesForLong() {
+      client.write('a request')
       for (;;) Math.sqrt(Math.random())
     }, 100)
   },
   'idle limit': async () => {
-    const pool = createRedisPool(url, { ...options, serverIdleTimeoutMillis: 'none', fifo: false })
+    const pool = open(url, { ...options, serverIdleTimeoutMillis: 'none', fifo: false })
     const clients = await Promise.all([pool.acquire(), pool.acquire(), pool.acquire()])
     const closed = new Promise<void>(resolve => {
       let count = 0
@@ -88,7 +109,7 @@ const FAULTS: Readonly<Record<string, () => Promise<void>>> = {
   },
   /** Its logger is synchronous. */
   'unread stderr': async () => {
-    const pool = createRedisPool(url, options)
+    const pool = open(url, options)
     await pool.use(async client => await client.ping())
     setTimeout(function logsMuch() {
       for (;;) writeAll('a line that nobody reads\n')
@@ -96,7 +117,7 @@ const FAULTS: Readonly<Record<string, () => Promise<void>>> = {
   },
   /** This library's own log: the process goes on. */
   'unread log': async () => {
-    const pool = createRedisPool(url, options)
+    const pool = open(url, options)
     setInterval(() => {
       for (let loan = 0; loan < 50; loan += 1) pool.use(async client => await client.ping()).catch(() => {})
     }, 10)

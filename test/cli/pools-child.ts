@@ -45,6 +45,8 @@ for (let waiter = 0; waiter < 3; waiter += 1) void waitsForOrders()
 const [, , what = 'socket', ...more] = process.argv
 const served =
   what === 'no socket' ? undefined : await serveDiagnostics(what === 'token' ? { token: more[0] ?? '' } : {})
+// Nothing of them may be collected.
+process.on('exit', () => [cache, orders, sessions].length)
 process.on('message', (millis: number) => {
   const end = Date.now() + millis
   while (Date.now() < end);
