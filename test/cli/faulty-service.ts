@@ -94,6 +94,15 @@ const FAULTS: Readonly<Record<string, () => Promise<void>>> = {
       for (;;) Math.sqrt(Math.random())
     }, 100)
   },
+  'stalls again and again': async () => {
+    const pool = open(url, options)
+    await pool.use(async client => await client.ping())
+    setInterval(function sortsMuch() {
+      const end = Date.now() + 600
+      while (Date.now() < end) Array.from({ length: 1000 }, Math.random).sort()
+    }, 800)
+    await pause(1500)
+  },
   'idle limit': async () => {
     const pool = open(url, { ...options, serverIdleTimeoutMillis: 'none', fifo: false })
     const clients = await Promise.all([pool.acquire(), pool.acquire(), pool.acquire()])

@@ -62,6 +62,11 @@ const CASES: Readonly<Record<string, Case>> = {
       await until(() => (cpuMillis(service.pid) ?? 0) > before + 500, 'it computes')
     },
   },
+  'stalls again and again': {
+    pattern: 'blocked-loop',
+    says: /The event loop is blocked again and again: \d+ % of the time/,
+    line: /sortsMuch \(.*faulty-service\.js:\d+/,
+  },
   'idle limit': {
     pattern: 'idle-limit',
     says: /closes connections that are idle/,

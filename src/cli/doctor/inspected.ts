@@ -2,6 +2,7 @@ import type { PoolReport } from '../../diagnostics/pool-report.ts'
 import { inText } from '../../diagnostics/report-text.ts'
 import { Inspector } from '../inspect/inspector.ts'
 import { type PoolState, type ProcessState, poolsOf } from '../inspect/pools-of.ts'
+import { profiled } from '../inspect/profile.ts'
 import { findSocket, reportsAt } from '../inspect/served.ts'
 import { stackOf } from '../inspect/stack.ts'
 import type { ProcFiles } from '../proc/proc-files.ts'
@@ -9,6 +10,7 @@ import { pause, type Series } from '../proc/series.ts'
 import type { Finding } from './finding.ts'
 import { ownedBy, poolFindings } from './pools.ts'
 import { reportFindings, waitingLines } from './reported.ts'
+import { hasStalled, stalls } from './stalls.ts'
 
 /** What a process says of itself, by its inspector. */
 interface Inspected {
@@ -50,7 +52,7 @@ export async function inspected(
   try {
     found =
       still === undefined
-        ? await withPools(() => poolsOf(inspector), series, findings)
+        ? await withPools(() => poolsOf(inspector), series, findings, inspector)
         : await withStack(inspector, findings)
   } catch (error) {
     notes.push(`what the process says itself: ${messageOf(error)}`)
@@ -127,15 +129,22 @@ async function withPools(
   ask: () => Promise<ProcessState>,
   series: Series,
   findings: readonly Finding[],
+  inspector?: Inspector,
 ): Promise<Pick<Inspected, 'findings' | 'pools'>> {
   const outside = new Set(findings.map(({ pattern }) => pattern))
   const before = await ask()
-  await pause(series.seconds * 1000)
+  const rest = (): Promise<void> => pause(series.seconds * 1000)
+  // Samples cost the process a little, so they are taken only where it is known to stall.
+  const [, stretch] =
+    inspector !== undefined && hasStalled(before)
+      ? await profiled(inspector, rest)
+      : [await rest(), undefined]
   const after = await ask()
   const reported = reportFindings(before, after)
   const isReported = new Set(reported.map(({ pattern }) => pattern))
   const seen = findings.map(finding => withOwned(withLines(finding, after), after))
   const inside = [
+    ...stalls(after, series.seconds, stretch),
     ...reported,
     ...poolFindings(before, after, series.seconds).filter(({ pattern }) => !isReported.has(pattern)),
   ].filter(({ pattern }) => !outside.has(pattern))
