@@ -95,6 +95,7 @@ const KEEPERS: Readonly<Record<string, readonly RegExp[]>> = {
 
 /** The folders of `test` that look at the whole. */
 const BESIDE_ROOMS = [
+  'simulation',
   'dependents',
   'docs',
   'drop-in',

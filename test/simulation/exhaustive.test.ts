@@ -4,11 +4,14 @@ import { configurations, nameOf } from './configurations.ts'
 import { type Explored, explore, Found } from './explorer.ts'
 import { SmallWorld } from './small-world.ts'
 
+/** So many orders of each are tried here; all of them by `npm run simulate -- --exhaustive`. */
+const ORDERS = Number(process.env.LIFEGUARD_ORDERS ?? 600)
+
 describe('every order of events keeps the invariants, and comes to a good end once the faults cease', () => {
   for (const setup of configurations(2)) {
     if (setup.faults.length > 1) continue
     test(nameOf(setup), async t => {
-      const { states, orders, longest } = await explore(() => new SmallWorld(setup))
+      const { states, orders, longest } = await explore(() => new SmallWorld(setup), { orders: ORDERS })
       t.diagnostic(`${states} states, ${orders} orders, ${longest} events`)
     })
   }

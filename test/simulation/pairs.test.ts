@@ -4,7 +4,7 @@ import { explore } from './explorer.ts'
 import { SmallWorld } from './small-world.ts'
 
 /** So many orders are tried here; all of them by `npm run simulate -- --exhaustive`. */
-const ORDERS = Number(process.env.LIFEGUARD_ORDERS ?? 60)
+const ORDERS = Number(process.env.LIFEGUARD_ORDERS ?? 30)
 
 const pairs = configurations(2).filter(({ faults }) => faults.length > 1)
 
