@@ -12,6 +12,7 @@ export type {
 export {
   type AcquirePhase,
   isPoolError,
+  type MovedSlot,
   PoolError,
   type PoolErrorCode,
   type PoolErrorOf,

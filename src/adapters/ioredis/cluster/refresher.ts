@@ -1,0 +1,115 @@
+import { messageOf } from '../../../api/errors.ts'
+import { log } from '../../../runtime/log/log.ts'
+import { systemClock } from '../../../runtime/time/clock.ts'
+import { type Address, inWords } from '../failover/addresses.ts'
+import type { View } from './view.ts'
+
+/** How many nodes are asked: one more than have to agree. */
+const WANTED = 3
+/** How long the slower ones are waited for once two have answered. Milliseconds. */
+const GRACE_MILLIS = 50
+/** If nodes have not answered after this time, others are asked as well. Milliseconds. */
+const STAGGER_MILLIS = 100
+/** The shortest time between two refreshes. Milliseconds. */
+const PAUSE_MILLIS = 100
+
+export interface RefreshHost {
+  readonly name: string
+  /** The nodes that may be asked, in order. */
+  candidates(): readonly Address[]
+  ask(address: Address): Promise<View>
+  /** @param isAll - nobody else could be asked */
+  learn(views: readonly View[], isAll: boolean): void
+}
+
+/** Asks nodes for the topology. All who want it at the same time share one refresh, and there is a pause between two. */
+export class Refresher {
+  readonly #host: RefreshHost
+  #current: Promise<void> | undefined
+  #endedAt = Number.NEGATIVE_INFINITY
+  /** How often the nodes have been asked. */
+  count = 0
+  /** Why the last node that failed could not be asked. */
+  lastError: unknown
+
+  constructor(host: RefreshHost) {
+    this.#host = host
+  }
+
+  /** Never rejects. */
+  refresh(): Promise<void> {
+    this.#current ??= this.#refresh().finally(() => {
+      this.#current = undefined
+      this.#endedAt = systemClock.now()
+    })
+    return this.#current
+  }
+
+  async #refresh(): Promise<void> {
+    const rest = this.#endedAt + PAUSE_MILLIS - systemClock.now()
+    if (rest > 0) await pause(rest)
+    this.count += 1
+    const { views, isAll } = await this.#askNodes()
+    this.#host.learn(views, isAll)
+  }
+
+  #askNodes(): Promise<{ readonly views: readonly View[]; readonly isAll: boolean }> {
+    const order = new Map(this.#host.candidates().map(address => [inWords(address), address]))
+    const views: View[] = []
+    const asked = new Set<string>()
+    return new Promise(resolve => {
+      let open = 0
+      let extra = 0
+      let isDone = false
+      const done = (): void => {
+        isDone = true
+        grace?.cancel()
+        stagger.cancel()
+        resolve({ views: [...views], isAll: open === 0 && asked.size === order.size })
+      }
+      let grace: { cancel(): void } | undefined
+      const askMore = (): void => {
+        for (const [key, address] of order) {
+          if (open + views.length >= WANTED + extra) break
+          if (asked.has(key)) continue
+          asked.add(key)
+          open += 1
+          this.#host.ask(address).then(answered, error => {
+            this.lastError = error
+            if (log.pool.enabled) log.pool('%s: topology from %s: %s', this.#host.name, key, messageOf(error))
+            answered(undefined)
+          })
+        }
+        if (open === 0) done()
+      }
+      const answered = (view: View | undefined): void => {
+        open -= 1
+        if (isDone) return
+        if (view !== undefined) {
+          // The same node may be known under two addresses, and has one vote.
+          if (!views.some(({ id }) => id === view.id)) views.push(view)
+          // Who knows only this one so far asks those whom it names.
+          for (const { address } of view.nodes.values()) order.set(inWords(address), address)
+        }
+        if (views.length >= WANTED) done()
+        else {
+          if (views.length >= 2) grace ??= systemClock.after(GRACE_MILLIS, done)
+          askMore()
+        }
+      }
+      let stagger = systemClock.after(STAGGER_MILLIS, () => slow())
+      const slow = (): void => {
+        extra += 1
+        stagger = systemClock.after(STAGGER_MILLIS, () => slow())
+        askMore()
+      }
+      askMore()
+    })
+  }
+}
+
+/** Does not keep the process alive: whoever waits does that. */
+export const pause = (millis: number): Promise<void> =>
+  new Promise(resolve => {
+    systemClock.after(millis, resolve)
+  })
