@@ -240,7 +240,7 @@ export class Connector<T> {
     slot.createdAt = now
     this.capacity.connectedAt = now
     slot.idleSince = now
-    slot.traffic.said(undefined, now)
+    slot.traffic.exchanged(undefined, now)
     slot.spread = this.#context.random()
     slot.retireAt = Math.min(slot.retireAt, retireTime(now, options, this.#context.random))
     this.capacity.dropOvertaken(slot, now)

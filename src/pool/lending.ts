@@ -188,7 +188,7 @@ export class Lending<T> implements ValidatorHost<T> {
     // Both times may be slightly old, so `now` can be before `lentAt`: see `Clock.recent`.
     const heldMillis = Math.max(now - slot.lentAt, 0)
     totals.released += 1
-    if (nesting !== undefined) nesting.ended(slot.trace, now)
+    if (nesting !== undefined) nesting.loanEnded(slot.trace, now)
     slot.trace = undefined
     times.released(heldMillis)
     if (tracing.loans) log.lend('%s #%d: back, loan %d', options.name, slot.id, slot.loan)
@@ -273,7 +273,7 @@ export class Lending<T> implements ValidatorHost<T> {
     this.lend(slot, now, waitedMillis)
     slot.trace = waiter.trace
     if (nesting !== undefined) nesting.detector.lastSign = now
-    waiter.scope?.begin(slot)
+    waiter.scope?.start(slot)
     waiter.traced?.served(slot.id, slot.loan, waitedMillis)
     waiter.grant(waiter.call === 'acquire' ? slot.lent : new Grant(slot))
   }

@@ -233,7 +233,7 @@ export class Pool<T> extends PoolEmitter<T> {
 
   /** @internal Records problems for the report, and announces the event to listeners. */
   override announce<K extends keyof PoolEvents<T> & string>(event: K, ...details: PoolEvents<T>[K]): void {
-    this.#problems.note(event, details, this.#parts.context.clock.now())
+    this.#problems.recordEvent(event, details, this.#parts.context.clock.now())
     super.announce(event, ...details)
   }
 

@@ -35,7 +35,7 @@ export const createdChannel: Channel = channel('lifeguard-pool:created')
 export const releaseChannel = EVENT_CHANNELS.get('release') as Channel
 
 /** The channel of an event, if it has one with subscribers. */
-export function heardChannel(event: string): Channel | undefined {
+export function channelInUse(event: string): Channel | undefined {
   const found = EVENT_CHANNELS.get(event)
   return found?.hasSubscribers === true ? found : undefined
 }

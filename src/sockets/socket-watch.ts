@@ -145,7 +145,7 @@ export class SocketWatch {
     if (this.#broken !== undefined) return this.#broken
     try {
       if (this.#piped.any) {
-        this.#piped.takeOff(this.socket)
+        this.#piped.unpipeFrom(this.socket)
         return { reason: 'dirty', left: 'pipe', detail: 'a stream was still being piped into it' }
       }
       const detail = this.#baseline.restore()

@@ -62,7 +62,7 @@ export class LeftoverSites {
    * Records that something was left behind, and the stack of the command that did it.
    * @param isOfSender - any command may leave this kind behind
    */
-  note(left: string, stack: string | undefined, isOfSender = false): void {
+  record(left: string, stack: string | undefined, isOfSender = false): void {
     let kind = this.#kinds.get(left)
     if (kind === undefined) {
       if (this.#kinds.size >= MOST_KINDS) return

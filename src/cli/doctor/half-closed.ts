@@ -6,7 +6,7 @@ import { count, type Finding, firstFew, grouped, inSeconds, percent } from './fi
 /** A thread that wants to run for this share of the time hardly ever sleeps. */
 const NEVER_SLEEPS = 0.9
 
-/** Finds connections that the peer has closed and the process has not, during the whole observation. */
+/** Finds connections that the peer has closed and the process has not, in all samples. */
 export function halfClosed(series: Series): Finding | undefined {
   const stay = staying(series, ({ state }) => state === 'CLOSE_WAIT')
   if (stay.length === 0) return undefined

@@ -67,11 +67,11 @@ export class Stalls implements StallListener {
   /** For how many milliseconds since `start` the event loop was blocked. */
   since(start: number): number {
     this.#monitor.update()
-    return this.noted(start)
+    return this.knownSince(start)
   }
 
   /** The same, without the stall that the current turn may be part of. */
-  noted(start: number): number {
+  knownSince(start: number): number {
     let sum = 0
     for (let index = this.recent.length - 1; index >= 0; index -= 1) {
       const { until, millis } = this.recent[index] as Stall

@@ -78,7 +78,7 @@ export class Failover {
       latest: () => dial.instead ?? this.#known.address,
       sentinels: this.#sentinels,
       first: this.#failures,
-      note: address => {
+      connecting: address => {
         this.#named.set(client, address)
         dial.tried.push(address)
       },
