@@ -42,7 +42,6 @@ export class RedisClusterPool extends PoolEmitter<Redis> {
   readonly #nodes: Nodes
   /** The pool of each connection that is or was lent. */
   readonly #lenders = new WeakMap<Redis, Pool<Redis>>()
-  #closing: Promise<void> | undefined
 
   /** @internal */
   constructor(config: ClusterConfig) {
@@ -118,7 +117,7 @@ export class RedisClusterPool extends PoolEmitter<Redis> {
           throw moved
         const { isFinal = false } = moved.moved ?? {}
         // The new owner is known by now, unless the slot is still on its way, or two nodes name each other.
-        if (!isFinal || attempt > 0) await pause(backoff(attempt, FIRST_PAUSE, LONGEST_PAUSE))
+        if (!isFinal || attempt > 0) await pause(backoff(attempt, FIRST_PAUSE, LONGEST_PAUSE), true)
       }
     }
   }
@@ -176,9 +175,7 @@ export class RedisClusterPool extends PoolEmitter<Redis> {
       return Promise.reject(
         badOptions([`close takes { timeoutMillis, signal }, got ${show(options)}`], this.name),
       )
-    const closing = this.#nodes.close(options ?? {}, this.#config.drainTimeoutMillis)
-    this.#closing ??= closing
-    return closing
+    return this.#nodes.close(options ?? {}, this.#config.drainTimeoutMillis)
   }
 
   /** Supports `await using pool = createRedisClusterPool(…)`, see {@link close}. */

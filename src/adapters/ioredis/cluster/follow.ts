@@ -40,7 +40,7 @@ export async function follow(
       return
     }
     if (kind === 'TRYAGAIN') {
-      await pause(backoff(tries, FIRST_PAUSE, LONGEST_PAUSE))
+      await pause(backoff(tries, FIRST_PAUSE, LONGEST_PAUSE), true)
       tries += 1
     }
     try {

@@ -7,10 +7,12 @@ import type { LoanGuard } from '../handle/loan.ts'
 import { onReply } from '../handle/session-state.ts'
 import { inQuotes, type Key, keySlot, keysOf, mayBlock, mayWrite } from './keys.ts'
 import { isUndone, type Redirect, redirectOf } from './redirect.ts'
+import type { Translate } from './view.ts'
 
 /** What a loan tells its cluster. */
 export interface GuardHost {
   readonly name: string
+  readonly translate: Translate
   /** A node has answered MOVED. */
   moved(slot: number, to: Address): void
   /** Sends a single command that was answered with ASK or TRYAGAIN where it can be carried out. */
@@ -125,7 +127,7 @@ export class ClusterLoan implements LoanGuard {
   }
 
   answered(error: Error, command: Command): boolean {
-    const redirect = redirectOf(error.message, this.node.host)
+    const redirect = redirectOf(error.message, this.node.host, this.#host.translate)
     if (redirect === undefined) return false
     const { kind, slot = this.#for.slot, to } = redirect
     if (kind !== 'MOVED' && this.#maySendElsewhere(command)) {

@@ -1,4 +1,5 @@
 import { PoolError } from '../../../api/errors.ts'
+import { onAbort } from '../../../runtime/abort.ts'
 import { systemClock } from '../../../runtime/time/clock.ts'
 import { destroyClient, streamOf } from '../client/client.ts'
 import type { Client, Command } from '../client/client-types.ts'
@@ -107,13 +108,13 @@ export class NodeLink {
     const abort = new AbortController()
     const giveUp = (): void => abort.abort(new Error(`no answer within ${ANSWER_MILLIS} ms`))
     const timer = systemClock.after(ANSWER_MILLIS, giveUp)
-    this.#abort.signal.addEventListener('abort', giveUp)
+    const stop = onAbort(this.#abort.signal, giveUp)
     try {
       const client = await this.#open(this.#address, abort.signal)
       streamOf(client)?.unref()
       interceptErrorReplies(client, (error, command) => {
         const settled = this.#sent.get(command)
-        const redirect = settled && redirectOf(error.message, this.#address.host)
+        const redirect = settled && redirectOf(error.message, this.#address.host, this.#translate)
         if (redirect !== undefined) settled?.(redirect)
         return redirect !== undefined
       })
@@ -122,7 +123,7 @@ export class NodeLink {
       return client
     } finally {
       timer.cancel()
-      this.#abort.signal.removeEventListener('abort', giveUp)
+      stop()
     }
   }
 }

@@ -78,18 +78,15 @@ export class Nodes {
       stats: () => this.#numbers(),
     })
     this.guardHost = {
-      name,
+      ...{ name, translate },
       moved: (slot, to) => {
         this.#moved += 1
-        this.topology.moved(slot, translate(to))
+        this.topology.moved(slot, to)
       },
       follow: (command, redirect, loan) => {
         this.#followed += 1
-        const to = redirect.to && translate(redirect.to)
         const patience = Math.min(acquireTimeoutMillis, LONGEST_PATIENCE)
-        loan.following = loan.following.then(() =>
-          follow(this.topology, command, { ...redirect, to }, loan, patience),
-        )
+        loan.following = loan.following.then(() => follow(this.topology, command, redirect, loan, patience))
       },
     }
   }

@@ -1,4 +1,5 @@
 import { type Address, addressOf } from '../failover/addresses.ts'
+import type { Translate } from './view.ts'
 
 /** What a node answers instead of carrying a command out. */
 export interface Redirect {
@@ -19,12 +20,14 @@ const TO = /^(MOVED|ASK) (\d+) (.*):(\d+)$/
  *
  * @param asked - the host of the node that answered: where it names none, it means its own
  */
-export function redirectOf(message: string, asked: string): Redirect | undefined {
+export function redirectOf(message: string, asked: string, translate: Translate): Redirect | undefined {
   if (message.startsWith('TRYAGAIN')) return { kind: 'TRYAGAIN', slot: undefined, to: undefined }
   const found = TO.exec(message)
   if (found === null) return undefined
   const [, kind, slot, host = '', port] = found
-  const to = addressOf(host === '' || host === '?' ? asked : host.replace(/^\[(.*)\]$/, '$1'), port)
+  const isNamed = host !== '' && host !== '?'
+  const address = addressOf(isNamed ? host.replace(/^\[(.*)\]$/, '$1') : asked, port)
+  const to = address === undefined || !isNamed ? address : translate(address)
   return { kind: kind as 'MOVED' | 'ASK', slot: Number(slot), to }
 }
 

@@ -6,8 +6,12 @@ import type { View } from './view.ts'
 
 /** How many nodes are asked: one more than have to agree. */
 const WANTED = 3
-/** How long the slower ones are waited for once two have answered. Milliseconds. */
+/**
+ * How long the slower ones are waited for once two have answered; and the same the first time, as two that differ then
+ * tell nothing. Milliseconds.
+ */
 const GRACE_MILLIS = 50
+const FIRST_GRACE_MILLIS = 500
 /** If nodes have not answered after this time, others are asked as well. Milliseconds. */
 const STAGGER_MILLIS = 100
 /** The shortest time between two refreshes. Milliseconds. */
@@ -15,6 +19,8 @@ const PAUSE_MILLIS = 100
 
 export interface RefreshHost {
   readonly name: string
+  /** Has any topology been believed so far? */
+  isKnown(): boolean
   /** The nodes that may be asked, in order. */
   candidates(): readonly Address[]
   ask(address: Address): Promise<View>
@@ -47,7 +53,7 @@ export class Refresher {
 
   async #refresh(): Promise<void> {
     const rest = this.#endedAt + PAUSE_MILLIS - systemClock.now()
-    if (rest > 0) await pause(rest)
+    if (rest > 0) await pause(rest, false)
     this.count += 1
     const { views, isAll } = await this.#askNodes()
     this.#host.learn(views, isAll)
@@ -93,7 +99,8 @@ export class Refresher {
         }
         if (views.length >= WANTED) done()
         else {
-          if (views.length >= 2) grace ??= systemClock.after(GRACE_MILLIS, done)
+          const millis = this.#host.isKnown() ? GRACE_MILLIS : FIRST_GRACE_MILLIS
+          if (views.length >= 2) grace ??= systemClock.after(millis, done)
           askMore()
         }
       }
@@ -108,8 +115,8 @@ export class Refresher {
   }
 }
 
-/** Does not keep the process alive: whoever waits does that. */
-export const pause = (millis: number): Promise<void> =>
+/** @param isAwaited - a caller waits for what follows, and so the process must not end before */
+export const pause = (millis: number, isAwaited: boolean): Promise<void> =>
   new Promise(resolve => {
-    systemClock.after(millis, resolve)
+    systemClock.after(millis, resolve).hold(isAwaited)
   })

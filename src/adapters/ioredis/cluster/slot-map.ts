@@ -82,7 +82,7 @@ export class SlotMap {
     if (views.length < 2 && !(views.length === 1 && isAll && epoch >= this.epoch)) return false
     const now = systemClock.now()
     for (let slot = 0; slot < SLOTS; slot += 1) {
-      const shard = this.#judge(slot, views, now)
+      const shard = this.#findShard(slot, views, now)
       if (shard !== this.#shards[slot]) this.#set(slot, shard)
     }
     this.epoch = Math.max(this.epoch, epoch)
@@ -97,7 +97,7 @@ export class SlotMap {
   }
 
   /** Who serves a slot, by these views and by what was known before. */
-  #judge(slot: number, views: readonly View[], now: number): Shard | undefined {
+  #findShard(slot: number, views: readonly View[], now: number): Shard | undefined {
     const known = this.#shards[slot]
     const correction = this.#corrections.get(slot)
     if (correction !== undefined) {

@@ -52,6 +52,7 @@ export class Topology {
     this.#host = host
     this.refresher = new Refresher({
       name: host.name,
+      isKnown: () => this.map.isKnown,
       candidates: () => this.#candidates(),
       ask: address => this.linkTo(address).view(),
       learn: (views, isAll) => this.#learn(views, isAll),

@@ -36,7 +36,7 @@ export function translator(natMap: NatMap | undefined): Translate {
   if (natMap === undefined) return address => address
   const find = typeof natMap === 'function' ? natMap : (address: string) => natMap[address]
   return address => {
-    const found = find(inWords(address))
+    const found = find(`${address.host}:${address.port}`)
     return (isRecord(found) ? addressOf(found.host, found.port) : undefined) ?? address
   }
 }

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { keySlot, keysOf, mayWrite } from '../../../src/adapters/ioredis/cluster/keys.ts'
-import { redirectOf } from '../../../src/adapters/ioredis/cluster/redirect.ts'
-import { SlotMap } from '../../../src/adapters/ioredis/cluster/slot-map.ts'
-import { readView, translator, type View } from '../../../src/adapters/ioredis/cluster/view.ts'
+import { keySlot, keysOf, mayWrite } from '../../../../src/adapters/ioredis/cluster/keys.ts'
+import { redirectOf } from '../../../../src/adapters/ioredis/cluster/redirect.ts'
+import { SlotMap } from '../../../../src/adapters/ioredis/cluster/slot-map.ts'
+import { readView, translator, type View } from '../../../../src/adapters/ioredis/cluster/view.ts'
 
 const host = '10.0.0.1'
 const at = (port: number) => ({ host, port })
@@ -142,14 +142,20 @@ describe('what a node says is read', () => {
   })
 
   test('redirections, with IPv6, host names and no host at all', () => {
-    const to = (message: string) => redirectOf(message, 'asked')?.to
+    const to = (message: string) => redirectOf(message, 'asked', address => address)?.to
     assert.deepEqual(to('MOVED 3999 127.0.0.1:6381'), { host: '127.0.0.1', port: 6381 })
     assert.deepEqual(to('ASK 3999 ::1:6381'), { host: '::1', port: 6381 })
     assert.deepEqual(to('MOVED 3999 node.example:6381'), { host: 'node.example', port: 6381 })
     assert.deepEqual(to('MOVED 3999 :6381'), { host: 'asked', port: 6381 })
     assert.deepEqual(to('MOVED 3999 ?:6381'), { host: 'asked', port: 6381 })
-    assert.equal(redirectOf('TRYAGAIN Multiple keys request during rehashing of slot', 'x')?.kind, 'TRYAGAIN')
-    assert.equal(redirectOf('ERR MOVED', 'x'), undefined)
+    assert.equal(
+      redirectOf('TRYAGAIN Multiple keys request during rehashing of slot', 'x', address => address)?.kind,
+      'TRYAGAIN',
+    )
+    assert.equal(
+      redirectOf('ERR MOVED', 'x', address => address),
+      undefined,
+    )
   })
 })
 

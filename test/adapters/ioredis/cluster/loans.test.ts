@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
 import { after, describe, test } from 'node:test'
 import type { Redis } from 'ioredis'
-import { createRedisClusterPool } from '../../../src/adapters/ioredis/index.ts'
-import { isPoolError } from '../../../src/index.ts'
-import { eventually } from '../../support/factories.ts'
-import { startCluster } from '../../support/redis-cluster.ts'
-import { ensureRedisBinary } from '../../support/redis-server.ts'
+import { createRedisClusterPool } from '../../../../src/adapters/ioredis/index.ts'
+import { isPoolError } from '../../../../src/index.ts'
+import { eventually } from '../../../support/factories.ts'
+import { startCluster } from '../../../support/redis-cluster.ts'
+import { ensureRedisBinary } from '../../../support/redis-server.ts'
+import { startLyingNode } from './lying-node.ts'
 
 const binary = await ensureRedisBinary()
 const skip = 'missing' in binary ? binary.missing : false
@@ -283,4 +284,28 @@ describe('nobody waits for ever', { skip }, () => {
     assert.ok(isPoolError(victim?.reason, 'POOL_DEADLOCK'), String(victim?.reason))
     assert.equal(outcomes.filter(({ status }) => status === 'fulfilled').length, 1)
   })
+})
+
+test('a node that lies about the topology takes no connection away, and gets no key of others', {
+  skip,
+}, async () => {
+  const [honest = 0, ...others] = cluster?.servers.map(({ port }) => port) ?? []
+  const liar = await startLyingNode(honest)
+  try {
+    const natMap = { [`127.0.0.1:${honest}`]: { host: '127.0.0.1', port: liar.port } }
+    await using pool = createRedisClusterPool([liar.port, ...others], { natMap })
+    for (let round = 0; round < 20 || (liar.lies < 5 && round < 2000); round += 1) {
+      for (const key of KEYS) await pool.use({ key }, redis => redis.set(key, round))
+      // The end of its connections makes the pool ask again.
+      pool.purge('to have it ask')
+    }
+    assert.ok(liar.lies >= 5, `${liar.lies} lies`)
+    const { changes, moved, retired, covered } = pool.stats().topology
+    assert.deepEqual(
+      { changes, moved, retired, covered },
+      { changes: 16_384, moved: 0, retired: 0, covered: 16_384 },
+    )
+  } finally {
+    await liar.stop()
+  }
 })

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { createRedisClusterPool, type RedisClusterPool } from '../../../src/adapters/ioredis/index.ts'
-import { isPoolError } from '../../../src/index.ts'
-import { eventually } from '../../support/factories.ts'
-import { startCluster, type TestCluster } from '../../support/redis-cluster.ts'
-import { ensureRedisBinary, type RedisServer } from '../../support/redis-server.ts'
+import { createRedisClusterPool, type RedisClusterPool } from '../../../../src/adapters/ioredis/index.ts'
+import { isPoolError } from '../../../../src/index.ts'
+import { eventually } from '../../../support/factories.ts'
+import { startCluster, type TestCluster } from '../../../support/redis-cluster.ts'
+import { ensureRedisBinary, type RedisServer } from '../../../support/redis-server.ts'
 
 const binary = await ensureRedisBinary()
 const skip = 'missing' in binary ? binary.missing : false
