@@ -43,7 +43,7 @@ const DOORS: Readonly<Record<string, readonly string[] | 'every file'>> = {
   nested: ['awaiters', 'host', 'nesting', 'process-wide'],
   queue: ['load-shedder', 'service-rate', 'wait-queue', 'waiter'],
   connections: ['handles', 'lifetime', 'liveness', 'server-idle-timeout', 'slot', 'slots'],
-  connecting: ['breaker', 'capacity', 'connector', 'pool-context'],
+  connecting: ['breaker', 'budget', 'capacity', 'connector', 'pool-context'],
   health: ['checks', 'evictor', 'socket-reaper', 'validator'],
   diagnostics: [
     'call-sites',

@@ -55,6 +55,7 @@ export function statsOf<T>(view: PoolView<T>, now: number): PoolStats {
     halfClose: { ...view.halfClose, found: { ...view.halfClose.found } },
     serverTimeout: view.serverTimeout,
     stalls: { count: stalls.count, totalMillis: stalls.totalMillis, longestMillis: stalls.longestMillis },
+    ...(options.budget === undefined ? {} : { budget: options.budget.stats() }),
     log: { written: sink.written, dropped: sink.dropped, waiting: sink.waiting },
   }
 }

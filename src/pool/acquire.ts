@@ -222,7 +222,7 @@ export class Acquiring<T> {
     const { queue, slots } = this.#context
     if (slots.counts.idle > 0 && queue.waiting === 0) return 'validate'
     const phase = phaseOf(this.#context, this.#connector.breaker)
-    return phase === 'queue' && this.#connector.capacity.freePermits > 0 ? 'connect' : phase
+    return phase === 'queue' && this.#connector.capacity.obtainable > 0 ? 'connect' : phase
   }
 
   /** Why an acquire may not enter the queue. */

@@ -89,7 +89,13 @@ export function assemble<T>(
     kinds: { destroyed: new Kinds(), dirty: new Kinds(), createErrors: new Kinds() },
     stats: () => statsOf(view, clock.now()),
     identity: () => events.identity(),
-    onChange: () => lifecycle.recheck(),
+    onChange:
+      options.budget === undefined
+        ? () => lifecycle.recheck()
+        : () => {
+            lifecycle.recheck()
+            connector.capacity.share?.changed()
+          },
   }
   const host: NestingHost<T> = {
     ...shared,
@@ -151,6 +157,7 @@ export function assemble<T>(
   lifecycle.onClosed = () => {
     leaks.stop()
     context.nesting?.detector.stop()
+    connector.capacity.share?.leave()
   }
   connector.onConnected = slot => {
     lending.connected(slot)

@@ -183,12 +183,13 @@ export class Lifecycle<T> {
   /** Changes the bounds. Surplus connections are destroyed: idle ones now, lent ones when they are returned. */
   resize(bounds: { min?: number | undefined; max?: number | undefined }): void {
     const { slots, options, clock, stats } = this.#context
-    Object.assign(options, checkedBounds(bounds, options, stats))
+    Object.assign(options, checkedBounds(bounds, options, stats, this.#connector.capacity.share))
     for (const slot of slots.idleSlots()) {
       if (!this.#connector.capacity.isOversized) break
       if (slot.state === 'idle') this.#connector.discard(slot, 'surplus')
     }
     this.#lending.serve(clock.now())
+    this.#context.onChange()
   }
 
   /** Called when a connection, a loan or a wait has ended: checks the conditions of all calls that wait for that. */
