@@ -3,6 +3,7 @@ import { isPoolError } from '../../../api/errors.ts'
 import { KNOWN, whole, wholeTo } from '../../../api/options/option-table.ts'
 import { isRecord, readRecord, show } from '../../../api/options/read-input.ts'
 import { badOptions, nameIn, readOptions, resolveOptions } from '../../../api/options/resolve-options.ts'
+import { createBudget } from '../../../connecting/budget.ts'
 import { clientMaker } from '../client/client-options.ts'
 import type { Address } from '../failover/addresses.ts'
 import { type RedisPoolOptions, splitOptions } from '../redis-pool-options.ts'
@@ -64,6 +65,8 @@ export function readCluster(nodes: unknown, given: unknown): ClusterConfig {
     issues.push(`natMap must be an object or a function, got ${show(natMap)}`)
   if (maxTotal !== Number.POSITIVE_INFINITY && !whole(1).ok(maxTotal))
     issues.push(`maxTotal must be ${whole(1).want}, got ${show(maxTotal)}`)
+  if (others.budget !== undefined && maxTotal !== Number.POSITIVE_INFINITY)
+    issues.push('maxTotal and budget exclude each other: each is a limit for all nodes together')
   if (others.role !== undefined) issues.push('role is said with each loan: pool.use({ key, role }, fn)')
   const name = nameIn(others)
   const pool = { ...others } as RedisPoolOptions
@@ -85,8 +88,12 @@ export function readCluster(nodes: unknown, given: unknown): ClusterConfig {
   const resolved = collect(() => resolveOptions(readOptions(split.pool), false))
   if (issues.length > 0 || resolved === undefined) throw badOptions(issues, name)
   made += 1
+  const ownName = name ?? `cluster-${made}`
+  // The pools of the nodes share it.
+  if (maxTotal !== Number.POSITIVE_INFINITY)
+    pool.budget = createBudget({ max: maxTotal as number, name: ownName })
   return {
-    name: name ?? `cluster-${made}`,
+    name: ownName,
     ...{ seeds, redis, pool },
     maxTotal: maxTotal as number,
     acquireTimeoutMillis: resolved.acquireTimeoutMillis,

@@ -286,6 +286,40 @@ describe('nobody waits for ever', { skip }, () => {
   })
 })
 
+describe('maxTotal is the limit for all nodes together', { skip }, () => {
+  test('connections move to the nodes that need them, and nobody starves', async () => {
+    await using pool = createRedisClusterPool(nodes, { max: 4, maxTotal: 4 })
+    let most = 0
+    pool.on('connect', () => {
+      const open = pool.stats().nodes.map(({ stats }) => stats.size + stats.closing)
+      most = Math.max(
+        most,
+        open.reduce((sum, count) => sum + count, 0),
+      )
+    })
+    const served = new Map<string, number>()
+    const user = async (key: string): Promise<void> => {
+      for (let count = 0; count < 30; count += 1) {
+        await pool.use({ key }, redis => redis.incr(key))
+        served.set(key, (served.get(key) ?? 0) + 1)
+      }
+    }
+    for (const key of KEYS) await Promise.all(Array.from({ length: 6 }, () => user(key)))
+    await Promise.all(KEYS.flatMap(key => [user(key), user(key)]))
+    assert.deepEqual(
+      [...served.values()],
+      KEYS.map(() => 8 * 30),
+    )
+    assert.equal(most, 4)
+  })
+
+  test('a nested loan of another node that it cannot allow is a deadlock, and told as one', async () => {
+    await using pool = createRedisClusterPool(nodes, { max: 4, maxTotal: 1 })
+    const nested = pool.use({ key: 'foo' }, () => pool.use({ key: 'hello' }, () => 'both'))
+    await assert.rejects(nested, error => isPoolError(error, 'POOL_DEADLOCK'))
+  })
+})
+
 test('a node that lies about the topology takes no connection away, and gets no key of others', {
   skip,
 }, async () => {
