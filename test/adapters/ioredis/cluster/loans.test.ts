@@ -300,7 +300,7 @@ describe('maxTotal is the limit for all nodes together', { skip }, () => {
     const served = new Map<string, number>()
     const user = async (key: string): Promise<void> => {
       for (let count = 0; count < 30; count += 1) {
-        await pool.use({ key }, redis => redis.incr(key))
+        await pool.use({ key }, redis => redis.incr(`${key}:served`))
         served.set(key, (served.get(key) ?? 0) + 1)
       }
     }
@@ -312,11 +312,67 @@ describe('maxTotal is the limit for all nodes together', { skip }, () => {
     )
     assert.equal(most, 4)
   })
+})
 
-  test('a nested loan of another node that it cannot allow is a deadlock, and told as one', async () => {
-    await using pool = createRedisClusterPool(nodes, { max: 4, maxTotal: 1 })
-    const nested = pool.use({ key: 'foo' }, () => pool.use({ key: 'hello' }, () => 'both'))
-    await assert.rejects(nested, error => isPoolError(error, 'POOL_DEADLOCK'))
+test("a nested loan that shares the connection has its own slot, and leaves its caller's as it was", {
+  skip,
+}, async () => {
+  await using pool = createRedisClusterPool(nodes, { nested: 'reuse' })
+  await pool.use({ key: 'hello' }, async redis => {
+    // Of the same node.
+    await pool.use({ key: 'bar' }, async inner => {
+      await inner.get('bar')
+      await assert.rejects(inner.get('hello'), crossSlot)
+    })
+    await redis.get('hello')
+    await assert.rejects(redis.get('bar'), crossSlot)
+  })
+  assert.equal(pool.size, 1)
+})
+
+describe('how the nodes are reached', { skip }, () => {
+  const everywhere = (...command: string[]) =>
+    Promise.all((cluster?.servers ?? []).map(server => cluster?.admin(server).call(...(command as [string]))))
+
+  test('with a password that a function gives, on every connection', async () => {
+    await everywhere('ACL', 'SETUSER', 'app', 'on', '>secret', '~*', '&*', '+@all')
+    let asked = 0
+    const credentials = async () => {
+      asked += 1
+      return { username: 'app', password: 'secret' }
+    }
+    await using pool = createRedisClusterPool(nodes, { credentials })
+    for (const key of KEYS) assert.equal(await pool.use({ key }, redis => redis.call('ACL', 'WHOAMI')), 'app')
+    assert.ok(asked >= 3)
+    await using byUrl = createRedisClusterPool(nodes.map(node => `redis://app:secret@${node}`))
+    for (const key of KEYS)
+      assert.equal(await byUrl.use({ key }, redis => redis.call('ACL', 'WHOAMI')), 'app')
+    await using wrong = createRedisClusterPool(nodes, {
+      redisOptions: { username: 'app', password: 'wrong' },
+      acquireTimeoutMillis: 500,
+    })
+    await assert.rejects(
+      wrong.use({ key: 'foo' }, () => {}),
+      /WRONGPASS|password/,
+    )
+  })
+
+  test('by the names that the cluster prefers, and by the host that was asked where it gives none', async () => {
+    const nodesOf = async (): Promise<string[]> => {
+      await using pool = createRedisClusterPool(nodes)
+      for (const key of KEYS) assert.equal(await pool.use({ key }, redis => redis.set(key, 1)), 'OK')
+      return pool.stats().nodes.map(({ node }) => node.replace(/\d+$/, ''))
+    }
+    try {
+      await everywhere('CONFIG', 'SET', 'cluster-announce-hostname', 'localhost')
+      await everywhere('CONFIG', 'SET', 'cluster-preferred-endpoint-type', 'hostname')
+      await eventually(async () => (await nodesOf()).every(node => node === 'localhost:'))
+      await everywhere('CONFIG', 'SET', 'cluster-preferred-endpoint-type', 'unknown-endpoint')
+      await eventually(async () => (await nodesOf()).every(node => node === '127.0.0.1:'))
+    } finally {
+      await everywhere('CONFIG', 'SET', 'cluster-preferred-endpoint-type', 'ip')
+      await everywhere('CONFIG', 'SET', 'cluster-announce-hostname', '')
+    }
   })
 })
 
