@@ -13,6 +13,8 @@ import type { Translate } from './view.ts'
 export interface GuardHost {
   readonly name: string
   readonly translate: Translate
+  /** A node has answered CLUSTERDOWN: it, or the cluster, may be cut off. */
+  down(): void
   /** A node has answered MOVED. */
   moved(slot: number, to: Address): void
   /** Sends a single command that was answered with ASK or TRYAGAIN where it can be carried out. */
@@ -77,6 +79,7 @@ export class ClusterLoan implements LoanGuard {
     }
     let { slot, key: first } = this.#for
     for (const key of keysOf(command)) {
+      if (key === this.#for.key && this.moved === undefined) continue
       const own = keySlot(key)
       if (slot === undefined) [slot, first] = [own, key]
       if (own !== slot) return crossSlot(name, key, own, slot, first, this.#for.slot !== undefined)
@@ -128,7 +131,10 @@ export class ClusterLoan implements LoanGuard {
 
   answered(error: Error, command: Command): boolean {
     const redirect = redirectOf(error.message, this.node.host, this.#host.translate)
-    if (redirect === undefined) return false
+    if (redirect === undefined) {
+      if (error.message.startsWith('CLUSTERDOWN')) this.#host.down()
+      return false
+    }
     const { kind, slot = this.#for.slot, to } = redirect
     if (kind !== 'MOVED' && this.#maySendElsewhere(command)) {
       this.#host.follow(command, redirect, this)

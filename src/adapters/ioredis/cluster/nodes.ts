@@ -79,6 +79,7 @@ export class Nodes {
     })
     this.guardHost = {
       ...{ name, translate },
+      down: () => void this.topology.refresh(),
       moved: (slot, to) => {
         this.#moved += 1
         this.topology.moved(slot, to)

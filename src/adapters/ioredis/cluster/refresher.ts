@@ -1,5 +1,6 @@
 import { messageOf } from '../../../api/errors.ts'
 import { log } from '../../../runtime/log/log.ts'
+import { backoff } from '../../../runtime/time/backoff.ts'
 import { systemClock } from '../../../runtime/time/clock.ts'
 import { type Address, inWords } from '../failover/addresses.ts'
 import type { View } from './view.ts'
@@ -14,8 +15,9 @@ const GRACE_MILLIS = 50
 const FIRST_GRACE_MILLIS = 500
 /** If nodes have not answered after this time, others are asked as well. Milliseconds. */
 const STAGGER_MILLIS = 100
-/** The shortest time between two refreshes. Milliseconds. */
-const PAUSE_MILLIS = 100
+/** The first and the longest pause between two refreshes. It grows as long as they tell nothing new. Milliseconds. */
+const FIRST_PAUSE = 100
+const LONGEST_PAUSE = 400
 
 export interface RefreshHost {
   readonly name: string
@@ -24,8 +26,11 @@ export interface RefreshHost {
   /** The nodes that may be asked, in order. */
   candidates(): readonly Address[]
   ask(address: Address): Promise<View>
-  /** @param isAll - nobody else could be asked */
-  learn(views: readonly View[], isAll: boolean): void
+  /**
+   * @param isAll - nobody else could be asked
+   * @returns whether there was anything new
+   */
+  learn(views: readonly View[], isAll: boolean): boolean
 }
 
 /** Asks nodes for the topology. All who want it at the same time share one refresh, and there is a pause between two. */
@@ -33,6 +38,8 @@ export class Refresher {
   readonly #host: RefreshHost
   #current: Promise<void> | undefined
   #endedAt = Number.NEGATIVE_INFINITY
+  /** How many refreshes in a row have told nothing new. */
+  #fruitless = 0
   /** How often the nodes have been asked. */
   count = 0
   /** Why the last node that failed could not be asked. */
@@ -52,11 +59,11 @@ export class Refresher {
   }
 
   async #refresh(): Promise<void> {
-    const rest = this.#endedAt + PAUSE_MILLIS - systemClock.now()
+    const rest = this.#endedAt + backoff(this.#fruitless, FIRST_PAUSE, LONGEST_PAUSE) - systemClock.now()
     if (rest > 0) await pause(rest, false)
     this.count += 1
     const { views, isAll } = await this.#askNodes()
-    this.#host.learn(views, isAll)
+    this.#fruitless = this.#host.learn(views, isAll) ? 0 : this.#fruitless + 1
   }
 
   #askNodes(): Promise<{ readonly views: readonly View[]; readonly isAll: boolean }> {

@@ -154,14 +154,15 @@ export class Topology {
     ]
   }
 
-  #learn(views: readonly View[], isAll: boolean): void {
+  #learn(views: readonly View[], isAll: boolean): boolean {
     const { changes } = this.map
-    if (this.#isClosed || !this.map.learn(views, isAll)) return
+    if (this.#isClosed || !this.map.learn(views, isAll)) return false
     this.#refreshedAt = systemClock.now()
     if (log.pool.enabled && this.map.changes !== changes) {
       const shards = [...this.map.shards].map(([address, { slots }]) => `${address}: ${slots}`)
       log.pool('%s: topology at epoch %d: %s', this.#host.name, this.map.epoch, shards.join(', '))
     }
     this.#host.onChange(true)
+    return this.map.changes !== changes
   }
 }
