@@ -117,11 +117,10 @@ async function play(cluster: TestCluster, say: (line: string) => void, json: boo
   process.kill(stopped.pid, 'SIGSTOP')
   const counted = tally.done
   const since = performance.now()
-  while (
-    (tally.done === counted || (await cluster.ownerOf(SLOT)) === stopped) &&
-    performance.now() - since < 20_000
-  )
-    await delay(20)
+  const isServed = (): boolean =>
+    tally.done > counted + MAX &&
+    pool.stats().nodes.every(({ node, slots }) => slots === 0 || node !== `127.0.0.1:${stopped.port}`)
+  while (!isServed() && performance.now() - since < 20_000) await delay(5)
   const outageMillis = Math.round(performance.now() - since)
   say(`\nCounting goes on after ${outageMillis} ms; SIGCONT`)
   process.kill(stopped.pid, 'SIGCONT')
