@@ -12,7 +12,7 @@ export async function checkBudget(client: RedisClient, context: RedisPoolContext
   const pools = known.get(key) ?? new Set()
   known.set(key, pools.add(context))
   const { connected_clients: connected } = infoOf(client)
-  const limit = Number(infoOf(client).maxclients ?? (await askLimit(client)))
+  const limit = Number(infoOf(client).maxclients ?? (await askMaxclients(client)))
   if (!(limit > 0)) return
   const here = [...pools].reduce((sum, pool) => sum + pool.max, 0)
   const { instances } = context.options
@@ -49,7 +49,7 @@ const ownClients = (pools: ReadonlySet<RedisPoolContext>): number =>
 /**
  * Servers before Redis 7 do not report the limit in INFO. Managed services may refuse CONFIG; then it stays unknown.
  */
-async function askLimit(client: RedisClient): Promise<unknown> {
+async function askMaxclients(client: RedisClient): Promise<unknown> {
   const { config } = client as unknown as { config(...args: string[]): Promise<unknown> }
   try {
     const reply = await config.call(client, 'GET', 'maxclients')
