@@ -99,7 +99,7 @@ const next = (folder: string): Promise<void> =>
     const site = join(folder, 'next')
     const env = { REDIS_URL: url }
     const build = new Service(site, [cli, 'build'], env)
-    if ((await build.ended) !== 0) throw new Error(build.output)
+    if ((await build.output.ended) !== 0) throw new Error(build.output.text)
     const port = await freePort()
     const service = new Service(site, [cli, 'start', '-p', String(port), '-H', '127.0.0.1'], env)
     try {
