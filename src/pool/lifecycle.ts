@@ -1,6 +1,7 @@
 import { notOptions } from '../api/acquire-request.ts'
 import { messageOf } from '../api/errors.ts'
 import * as refusals from '../api/messages/error-messages.ts'
+import { noOptionOf } from '../api/options/option-names.ts'
 import { isRecord, show } from '../api/options/read-input.ts'
 import { badOptions, checkedBounds } from '../api/options/resolve-options.ts'
 import type { PoolStats, SlotState } from '../api/stats.ts'
@@ -37,6 +38,7 @@ type WaitOutcome = 'met' | 'late' | 'aborted'
 
 const UNLIMITED: Limits = { millis: Number.POSITIVE_INFINITY, signal: undefined }
 const STAYS_DRAINING = 'It stays draining.'
+const CALL_OPTIONS = new Set(['timeoutMillis', 'signal'])
 
 /** A connection in one of these states is about to become idle. */
 const COMING: ReadonlySet<SlotState> = new Set<SlotState>(['connecting', 'validating', 'resetting'])
@@ -254,11 +256,12 @@ export class Lifecycle<T> {
     const { timeoutMillis = fallback, signal: given, ...others } = isRecord(callOptions) ? callOptions : {}
     const signal = given ?? undefined
     const unknown = Object.keys(others).filter(name => others[name] !== undefined)
-    const issues = unknown.map(name => `${name} is not an option here`)
+    const issues = unknown.map(name => noOptionOf('this call', name, CALL_OPTIONS))
     if (callOptions instanceof AbortSignal) issues.push(notOptions(callOptions))
     if (timeoutMillis !== false && !(typeof timeoutMillis === 'number' && timeoutMillis >= 0))
       issues.push(`timeoutMillis must be milliseconds ≥ 0, or false, got ${show(timeoutMillis)}`)
-    if (signal !== undefined && !(signal instanceof AbortSignal)) issues.push('signal must be an AbortSignal')
+    if (signal !== undefined && !(signal instanceof AbortSignal))
+      issues.push(`signal must be an AbortSignal, got ${show(signal)}`)
     if (issues.length > 0) throw badOptions(issues, this.#context.options.name, this.#context.stats())
     const millis = timeoutMillis === false ? Number.POSITIVE_INFINITY : (timeoutMillis as number)
     return { millis, signal: signal as AbortSignal | undefined }
