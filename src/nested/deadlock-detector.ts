@@ -71,7 +71,7 @@ export class DeadlockDetector<T> implements PoolNode {
     const { clock, options, stalls } = this.#host
     const from = Math.max(since, this.lastSign)
     // Nothing could move while the event loop was blocked, so stalls do not count.
-    return clock.now() - from - stalls.noted(from) >= graces * options.deadlockGraceMillis
+    return clock.now() - from - stalls.knownSince(from) >= graces * options.deadlockGraceMillis
   }
 
   leases(): Lease[] {

@@ -9,7 +9,7 @@ import { ContextTracker, type Scope } from './context.ts'
 import { DeadlockDetector } from './deadlock-detector.ts'
 import type { Entry, Lease, NestingHost, UseFrame, Work } from './host.ts'
 import { nestedAcquire, SIZING } from './messages.ts'
-import { framesBegunBefore, noteRelease, PlainLeases } from './plain-leases.ts'
+import { framesBegunBefore, PlainLeases, recordRelease } from './plain-leases.ts'
 import { leasesOfUse } from './process-wide.ts'
 
 type Given = number | AcquireOptions | undefined
@@ -56,7 +56,7 @@ export class Nesting<T> {
   loanEnded(trace: StackTrace | undefined, now: number): void {
     this.detector.lastSign = now
     if (trace?.owners === undefined || !this.#releasesRead.take(now)) return
-    noteRelease(trace, new StackTrace(this.loanEnded))
+    recordRelease(trace, new StackTrace(this.loanEnded))
   }
 
   /** Under `'forbid'`: the error with which this acquire must be refused, if its caller holds a connection. */

@@ -90,7 +90,7 @@ const MOST_STATEMENTS = 5000
  * @param trace - the stack with which the loan was taken
  * @param ended - the stack of the code that ends it
  */
-export function noteRelease(trace: StackTrace, { frames }: StackTrace): void {
+export function recordRelease(trace: StackTrace, { frames }: StackTrace): void {
   const taker = takingOf({ trace })?.taker
   // No user frame: the pool itself ends the loan.
   if (taker === undefined || frames.length === 0) return

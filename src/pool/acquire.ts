@@ -11,8 +11,9 @@ import { Grant, isCurrent, type Slot } from '../connections/slot.ts'
 import { noteOwners } from '../nested/awaiters.ts'
 import type { Entry, Work as UseWork } from '../nested/host.ts'
 import type { Nesting } from '../nested/nesting.ts'
+import { TracedAcquire } from '../queue/traced-acquire.ts'
 import { type Call, Waiter } from '../queue/waiter.ts'
-import { acquireChannel, endOperation, runOperation, TracedAcquire, useChannel } from '../runtime/channels.ts'
+import { acquireChannel, endOperation, runOperation, useChannel } from '../runtime/channels.ts'
 import type { StackSampler } from '../runtime/stack-sampler.ts'
 import { Lease } from './lease.ts'
 import type { Lending } from './lending.ts'
@@ -222,7 +223,7 @@ export class Acquiring<T> {
     const { queue, slots } = this.#context
     if (slots.counts.idle > 0 && queue.waiting === 0) return 'validate'
     const phase = phaseOf(this.#context, this.#connector.breaker)
-    return phase === 'queue' && this.#connector.capacity.freePermits > 0 ? 'connect' : phase
+    return phase === 'queue' && this.#connector.capacity.obtainable > 0 ? 'connect' : phase
   }
 
   /** Why an acquire may not enter the queue. */

@@ -65,6 +65,7 @@ export default defineConfig({
           page('Production settings', 'production'),
           page('Testing your service', 'testing'),
           page('Sizing', 'sizing'),
+          page('One budget for several pools', 'budget'),
           page('Serverless', 'serverless'),
           page('Troubleshooting', 'troubleshooting'),
           page('Doctor', 'doctor'),

@@ -15,7 +15,7 @@ const MOST_HOLDERS = 5
 const of = (stats: PoolStats) => ({ pool: stats.name, stats })
 
 const heldBy = (holders: readonly string[] = []): string =>
-  holders.length === 0 ? '' : ` Held, longest first: ${firstFew(holders, MOST_HOLDERS)}.`
+  holders.length === 0 ? '' : ` Held, longest first: ${firstFew(holders, MOST_HOLDERS, '; ')}.`
 
 /** The last error while connecting. One of the pool's own repeats neither its name nor its numbers. */
 function lastError(cause: unknown, { name }: PoolStats): string {
@@ -102,7 +102,7 @@ export function hopeless(stats: PoolStats, estimatedMillis: number, timeout: num
 }
 
 /** What a breaker knows about why no connection can be made. */
-export interface ConnectTrouble {
+interface ConnectTrouble {
   readonly lastError: unknown
   /** What to do, if trying again will not help. */
   readonly permanentAdvice: string | undefined

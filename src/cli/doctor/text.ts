@@ -2,7 +2,7 @@ import type { Diagnosis } from './doctor.ts'
 import type { Finding, Pattern } from './finding.ts'
 
 /** The outages that each pattern is known from, as in docs/doctor.md. */
-export const NAMES: Readonly<Record<Pattern, string>> = {
+const NAMES: Readonly<Record<Pattern, string>> = {
   'half-closed': 'I0, half-closed connections',
   'unread-pipe': 'I1, output that nobody reads',
   'blocked-loop': 'I2, a blocked event loop',
@@ -16,19 +16,19 @@ export const NAMES: Readonly<Record<Pattern, string>> = {
 const WIDTH = 110
 
 /** Formats a diagnosis for people: what is wrong comes first. */
-export function textOf(diagnosis: Diagnosis): string {
+export function diagnosisText(diagnosis: Diagnosis): string {
   const { pid, name, command, seconds, looks, findings, reasons, sockets, pools, unseen } = diagnosis
   const lines = [
     `${name} (pid ${pid}), ${looks} looks in ${seconds.toFixed(1)} s: ${command.slice(0, WIDTH)}`,
     '',
     ...(findings.length > 0
       ? findings.flatMap(findingLines)
-      : ['VERDICT: nothing of what the doctor knows, because', ...listed(reasons)]),
+      : ['VERDICT: none of the known outages, because', ...listed(reasons)]),
   ]
   if (sockets.length > 0) lines.push('', 'its sockets:', ...listed(sockets))
   if (pools.length > 0)
     lines.push('', 'its pools:', ...pools.flatMap(pool => pool.split('\n').map(line => `  ${line}`)))
-  if (unseen.length > 0) lines.push('', 'not seen:', ...listed(unseen))
+  if (unseen.length > 0) lines.push('', 'not visible:', ...listed(unseen))
   return `${lines.join('\n')}\n`
 }
 

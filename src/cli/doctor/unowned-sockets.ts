@@ -1,7 +1,8 @@
+import { firstFew } from '../../api/messages/wording.ts'
 import { showAddress } from '../proc/addresses.ts'
-import type { Look } from '../proc/look.ts'
+import type { Sample } from '../proc/sample.ts'
 import { type Series, staying } from '../proc/series.ts'
-import { count, type Finding, firstFew, grouped, inSeconds } from './finding.ts'
+import { count, type Finding, grouped, inSeconds } from './finding.ts'
 
 /** Fewer new sockets than this may come from a pool at work. */
 const MANY = 10
@@ -29,23 +30,24 @@ export function neverClosed(series: Series): Finding | undefined {
         : []),
     ],
     next: [
-      'Either a failure between accept and the first read loses the socket (look for errors in the log at the times of the accepts), or the handlers of these requests wait for something that never comes, as for a connection of a pool: --inspect tells.',
+      'Either a failure between accept and the first read loses the socket (look for errors in the log at the times of the accepts), or the handlers of these requests wait without end, for example for a connection of a pool: use --inspect.',
     ],
   }
 }
 
 /** Finds connections that the process opens in growing numbers and does not close. */
 export function growing(series: Series): Finding | undefined {
-  const { first, last, looks, seconds } = series
+  const { first, last, samples, seconds } = series
   const peers = new Set(last.sockets.filter(({ direction }) => direction === 'out').map(peerOf))
   for (const peer of peers) {
-    const at = (look: Look) => new Set(look.sockets.filter(one => peerOf(one) === peer).map(one => one.inode))
+    const at = (sample: Sample) =>
+      new Set(sample.sockets.filter(one => peerOf(one) === peer).map(one => one.inode))
     const [before, after] = [at(first), at(last)]
     const made = [...after].filter(inode => !before.has(inode)).length
     const closed = [...before].filter(inode => !after.has(inode)).length
     const steps = Array.from({ length: PARTS + 1 }, (_, part) => {
-      const look = looks[Math.round((part * (looks.length - 1)) / PARTS)]
-      return look === undefined ? 0 : at(look).size
+      const sample = samples[Math.round((part * (samples.length - 1)) / PARTS)]
+      return sample === undefined ? 0 : at(sample).size
     })
     const grows = steps.every((size, part) => part === 0 || size > (steps[part - 1] ?? 0))
     if (made < MANY || !grows || closed * 10 > made) continue
@@ -58,7 +60,7 @@ export function growing(series: Series): Finding | undefined {
       ],
       next: [
         'Every failure after a connect must close the socket: handshake, AUTH, SELECT, an init hook that throws, a deadline that passes before the connection is there.',
-        '--inspect tells how many of them the pools of the process own. A pool of many connections that is only being filled stops growing: look again.',
+        '--inspect shows how many of them the pools of the process own. A pool that is only being filled stops growing: run the doctor again.',
       ],
     }
   }
