@@ -1,6 +1,7 @@
 import { type AcquirePhase, messageOf, numbersOf, PoolError } from '../errors.ts'
 import { inTheWay, nextStep } from '../options/taken-places.ts'
 import type { PoolStats } from '../stats.ts'
+import { brief, lastError } from './causes.ts'
 import { adviceFor } from './connect-advice.ts'
 import { isCausedByStalls, isNotableStall } from './stall-blame.ts'
 import { firstFew } from './wording.ts'
@@ -16,15 +17,6 @@ const of = (stats: PoolStats) => ({ pool: stats.name, stats })
 
 const heldBy = (holders: readonly string[] = []): string =>
   holders.length === 0 ? '' : ` Held, longest first: ${firstFew(holders, MOST_HOLDERS, '; ')}.`
-
-/** The last error while connecting. One of the pool's own repeats neither its name nor its numbers. */
-function lastError(cause: unknown, { name }: PoolStats): string {
-  if (cause === undefined) return ''
-  const text = messageOf(cause).trimEnd()
-  const isOwn = cause instanceof PoolError && cause.pool === name
-  const brief = isOwn ? text.replace(`pool '${name}': `, '').replace(/ \(total=[^)]*\)/, '') : text
-  return ` Last error while connecting: ${brief}.`
-}
 
 /** What is said of stalls, and where: first if they explain the wait, and last where something else does. */
 function stallIn(share: number, millis: number, otherwise: unknown): [first: string, last: string] {
@@ -117,14 +109,14 @@ export function cannotConnect(
   if (permanentAdvice !== undefined) {
     return new PoolError(
       'POOL_CONNECT_FAILED',
-      `pool '${stats.name}' cannot connect${times}: ${messageOf(cause)} ${numbersOf(stats)}. ${permanentAdvice}. It ` +
+      `pool '${stats.name}' cannot connect${times}: ${brief(cause)} ${numbersOf(stats)}. ${permanentAdvice}. It ` +
         'tries again after a second while connections are asked for, and then less often',
       { ...of(stats), cause },
     )
   }
   return new PoolError(
     'POOL_UNHEALTHY',
-    `pool '${stats.name}' cannot connect${times}: ${messageOf(cause)} ${numbersOf(stats)}. It keeps trying, at least ` +
+    `pool '${stats.name}' cannot connect${times}: ${brief(cause)} ${numbersOf(stats)}. It keeps trying, at least ` +
       `once a second while connections are asked for. ${adviceFor(cause)}`,
     { ...of(stats), cause },
   )
