@@ -100,7 +100,6 @@ describe('a typical mistake', () => {
 
   test('validate that returns nothing is named in the timeout and not blamed on the server', async () => {
     const pool = make({ testOnBorrow: true, validateTimeoutMillis: 100 }, { validate: async () => {} })
-    await pool.release(await pool.acquire())
     const message = await messageOf(() => pool.acquire())
     assert.match(message, /factory\.validate returned no\. Check that hook/)
     assert.doesNotMatch(message, /refusing this client/)
