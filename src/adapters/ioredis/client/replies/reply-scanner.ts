@@ -42,8 +42,11 @@ const LONGEST_TEXT = 32
 /** How many entries at the beginning of a list are examined. */
 const LOOKED_AT = 4
 
+/** The length of the text that {@link endOfBulk} last found the end of. */
+let bulkSize = 0
+
 /**
- * A fast path for short texts, because most long replies are lists of them. It skips a text that is complete in the
+ * A fast path for short texts, because most replies are texts or lists of them. It skips a text that is complete in the
  * chunk and is not one of the examined entries.
  *
  * @param from - the position after its first byte
@@ -58,6 +61,7 @@ function endOfBulk(chunk: Buffer, from: number): number {
     count = count * 10 + digit
   }
   const end = at + 2 + count
+  bulkSize = count
   const isWhole = at > from && chunk[at] === CR && chunk[at + 1] === LF
   return isWhole && chunk[end] === CR && chunk[end + 1] === LF ? end + 2 : 0
 }
@@ -146,9 +150,13 @@ export class ReplyScanner {
       }
       const byte = chunk[at] as number
       at += 1
-      if (byte === BULK && this.#part === 'type' && this.#open.length > 0 && !this.#isFirst) {
+      if (byte === BULK && this.#part === 'type' && !this.#isFirst) {
         const end = endOfBulk(chunk, at)
         if (end > 0) {
+          if (this.#open.length === 0) {
+            this.#starts(BULK)
+            this.#size = bulkSize
+          }
           at = end
           this.#type = BULK
           this.#isNegative = false
@@ -209,13 +217,16 @@ export class ReplyScanner {
     this.#text = ''
     this.#keepsText = this.#isFirst || (kind === LINE && EXACT.has(byte))
     this.#part = kind === LINE ? 'line' : 'count'
-    if (depth === 0) {
-      this.#top = byte
-      this.#isNull = false
-      this.#word = undefined
-      this.#nulls = 0
-    }
+    if (depth === 0) this.#starts(byte)
     return true
+  }
+
+  /** Called when a reply begins. */
+  #starts(type: number): void {
+    this.#top = type
+    this.#isNull = false
+    this.#word = undefined
+    this.#nulls = 0
   }
 
   #isCount(): boolean {
