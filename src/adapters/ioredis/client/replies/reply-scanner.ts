@@ -41,8 +41,7 @@ const MOST_DIGITS = 15
 const LONGEST_TEXT = 32
 /** How many entries at the beginning of a list are examined. */
 const LOOKED_AT = 4
-
-/** The length of the text that {@link endOfBulk} last found the end of. */
+/** The length of the text that `endOfBulk` has found last. */
 let bulkSize = 0
 
 /**
@@ -153,14 +152,9 @@ export class ReplyScanner {
       if (byte === BULK && this.#part === 'type' && !this.#isFirst) {
         const end = endOfBulk(chunk, at)
         if (end > 0) {
-          if (this.#open.length === 0) {
-            this.#starts(BULK)
-            this.#size = bulkSize
-          }
           at = end
-          this.#type = BULK
-          this.#isNegative = false
-          this.#keepsText = false
+          this.#begin(BULK)
+          if (this.#open.length === 0) this.#size = bulkSize
           if (this.#ended()) return at
           continue
         }
@@ -217,16 +211,13 @@ export class ReplyScanner {
     this.#text = ''
     this.#keepsText = this.#isFirst || (kind === LINE && EXACT.has(byte))
     this.#part = kind === LINE ? 'line' : 'count'
-    if (depth === 0) this.#starts(byte)
+    if (depth === 0) {
+      this.#top = byte
+      this.#isNull = false
+      this.#word = undefined
+      this.#nulls = 0
+    }
     return true
-  }
-
-  /** Called when a reply begins. */
-  #starts(type: number): void {
-    this.#top = type
-    this.#isNull = false
-    this.#word = undefined
-    this.#nulls = 0
   }
 
   #isCount(): boolean {
