@@ -153,7 +153,7 @@ export class ReplyScanner {
         const end = endOfBulk(chunk, at)
         if (end > 0) {
           at = end
-          this.#begin(BULK)
+          this.#startValue(BULK)
           if (this.#open.length === 0) this.#size = bulkSize
           if (this.#ended()) return at
           continue
