@@ -93,18 +93,17 @@ export class PollPhase {
 
   /**
    * A connection may be lent at once if it was found alive, by the loop or by a check, after the thread may have been
-   * blocked. If it has answered since then, only a FIN right behind that answer can be missed. When the checks have used
-   * up their share of time, only `GATE_MILLIS` is guaranteed.
+   * blocked. When the checks have used up their share of time, only `GATE_MILLIS` is guaranteed. If it has answered since
+   * it was found alive, the server may have closed it right behind that answer, so nothing is taken on trust.
    *
    * @param lookedAt - when a check last found it alive
    * @param heardAt - when data last arrived on it
    */
   needed(lookedAt: number, heardAt: number, now: number): Needed {
     const goodAt = Math.max(lookedAt, this.#delivered)
-    const isRecent = now - goodAt < GATE_MILLIS
-    if (isRecent && goodAt >= this.#gapAt) return 'nothing'
-    if (heardAt >= this.#gapAt) return this.#answeredChecks.take(now) ? 'check' : 'poll'
-    return isRecent && !this.#checks.take(now) ? 'nothing' : 'check'
+    if (heardAt > goodAt) return this.#answeredChecks.take(now) ? 'check' : 'poll'
+    if (now - goodAt >= GATE_MILLIS) return 'check'
+    return goodAt >= this.#gapAt || !this.#checks.take(now) ? 'nothing' : 'check'
   }
 
   get turn(): number | undefined {
