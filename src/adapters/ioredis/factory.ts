@@ -85,6 +85,8 @@ export function clientFactory<R extends RedisClient>(
       lend: (client, owner) => (lenders.get(client) as ClientLender).lend(owner) as unknown as R,
       ownerOf,
       unlend: (_, handle) => unlend(handle),
+      use: client => (lenders.get(client) as ClientLender).use,
+      leakThresholdMillis: context.options.leakThresholdMillis,
     },
   }
 }
