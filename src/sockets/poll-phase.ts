@@ -1,10 +1,6 @@
-<<<<<<< HEAD
 import { type Clock, oncePerClock } from '../runtime/time/clock.ts'
 import { eachTurn, loopMetrics } from '../runtime/time/event-loop.ts'
-=======
-import { type Clock, eachTurn, loopMetrics, oncePerClock } from '../runtime/time/clock.ts'
 import { TokenBucket } from '../runtime/token-bucket.ts'
->>>>>>> main
 
 /** When a connection is lent without a check, an undelivered FIN is never older than this. Milliseconds. */
 export const GATE_MILLIS = 2
