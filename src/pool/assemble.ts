@@ -99,6 +99,7 @@ export function assemble<T>(
   }
   const host: NestingHost<T> = {
     ...shared,
+    ...(options.budget === undefined ? {} : { rivals: () => connector.capacity.share?.rivals() }),
     waits: () => queue.waiters(),
     waiting: () => queue.waiting,
     hasTrafficWithin: (slot, now, millis) => ((slot as Slot<T>).quietMillis(now) ?? millis) < millis,
