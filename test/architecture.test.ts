@@ -41,7 +41,7 @@ const DOORS: Readonly<Record<string, readonly string[] | 'every file'>> = {
   runtime: 'every file',
   sockets: ['conn-check', 'poll-phase', 'socket-state', 'socket-watch', 'tcp-table'],
   nested: ['awaiters', 'host', 'nesting', 'process-wide'],
-  queue: ['load-shedder', 'service-rate', 'wait-queue', 'waiter'],
+  queue: ['load-shedder', 'service-rate', 'traced-acquire', 'wait-queue', 'waiter', 'waiting-clients'],
   connections: ['handles', 'lifetime', 'liveness', 'server-idle-timeout', 'slot', 'slots'],
   connecting: ['breaker', 'budget', 'capacity', 'connector', 'pool-context'],
   health: ['checks', 'evictor', 'socket-reaper', 'validator'],

@@ -5,7 +5,7 @@ import { bytesThrough } from '../sockets/socket-state.ts'
 const PRECISION_MILLIS = 100
 
 /** The bytes that have passed through a socket. */
-export interface ByteCounts {
+interface ByteCounts {
   readonly read: number
   readonly written: number
 }

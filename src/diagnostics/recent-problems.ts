@@ -4,7 +4,7 @@ import type { DestroyReason } from '../api/stats.ts'
 import { callSite } from './call-sites.ts'
 
 /** Something that went wrong, and how often lately. */
-export interface Problem {
+interface Problem {
   readonly kind: string
   readonly what: string
   times: number

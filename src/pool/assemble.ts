@@ -89,13 +89,12 @@ export function assemble<T>(
     kinds: { destroyed: new Kinds(), dirty: new Kinds(), createErrors: new Kinds() },
     stats: () => statsOf(view, clock.now()),
     identity: () => events.identity(),
-    onChange:
-      options.budget === undefined
-        ? () => lifecycle.recheck()
-        : () => {
-            lifecycle.recheck()
-            connector.capacity.share?.changed()
-          },
+    onChange: () => {
+      lifecycle.checkWaits()
+      reaper.start()
+      evictor.askWhenIdle()
+      connector.capacity.share?.changed()
+    },
   }
   const host: NestingHost<T> = {
     ...shared,
@@ -118,7 +117,7 @@ export function assemble<T>(
   const lending = new Lending(context, connector, validator)
   const evictor = new Evictor(context, connector, validator)
   const reaper = new SocketReaper(context, connector)
-  const lifecycle = new Lifecycle(context, lending, evictor, reaper)
+  const lifecycle = new Lifecycle(context, connector, lending, evictor, reaper)
   const leaks = new LeakDetector(context, lending)
   const releasing = new Releasing(context, lending)
   const acquiring = new Acquiring(context, lending, lifecycle, releasing, entries)

@@ -2,7 +2,7 @@ import { withStackLimit } from '../../runtime/stack-limit.ts'
 import { HOME } from '../../runtime/stack-trace.ts'
 
 /** A kind of leftover that keeps occurring, for the event that names the call site. */
-export interface LeftoverSite {
+interface LeftoverSite {
   /** What was left behind: `MULTI`, `CLIENT TRACKING`, `BLPOP without an answer`, … */
   readonly left: string
   /** How many connections it has cost so far. */

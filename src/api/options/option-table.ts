@@ -125,7 +125,7 @@ export const OPTIONS = {
 /** The defaults inside `shedding`, once it is given. */
 export const SHEDDING: Shedding = { targetMillis: 50, intervalMillis: 2000, order: 'lifo' }
 
-export interface Shedding {
+interface Shedding {
   readonly targetMillis: number
   readonly intervalMillis: number
   readonly order: 'fifo' | 'lifo'

@@ -90,7 +90,7 @@ function warnOf(oddities: readonly string[], unknown: readonly string[], input: 
   if (strange.length > 0) {
     warn(
       'UNKNOWN_OPTIONS',
-      `createPool knows no option of the name ${firstFew(strange, MOST_NAMES, ', ')}: it has no effect, as in generic-pool. If it is ` +
+      `createPool knows no option of the name ${firstFew(strange, MOST_NAMES)}: it has no effect, as in generic-pool. If it is ` +
         "another library's, it can stay; if it was meant for the pool, see PoolOptions for the names",
     )
   }

@@ -1,10 +1,11 @@
+import { firstFew } from '../../api/messages/wording.ts'
 import { showAddress } from '../proc/addresses.ts'
 import type { ProcFiles } from '../proc/proc-files.ts'
 import type { ThreadSample } from '../proc/sample.ts'
 import { loadOf, type Series, threadOver } from '../proc/series.ts'
 import { descriptorOfCall, type SystemCall } from '../proc/system-calls.ts'
 import { nameOf } from '../proc/target.ts'
-import { count, type Finding, firstFew, inSeconds, percent } from './finding.ts'
+import { count, type Finding, inSeconds, percent } from './finding.ts'
 import { inputOf, longestStandstill, type Standstill } from './standstill.ts'
 
 /**

@@ -6,7 +6,7 @@ import { inspected } from './inspected.ts'
 import { mayStandStill } from './standstill.ts'
 import { findingsOf, reasonsOf, socketsInWords } from './verdict.ts'
 
-export interface DoctorOptions {
+interface DoctorOptions {
   readonly seconds: number
   /** Whether it may ask the process itself, by its inspector. */
   readonly inspect?: boolean

@@ -7,7 +7,7 @@ import type { Finding } from './finding.ts'
 import { ownedBy, poolFindings } from './pools.ts'
 
 /** What a process says of itself, by its inspector. */
-export interface Inspected {
+interface Inspected {
   readonly findings: readonly Finding[]
   /** Its pools, each in some lines. */
   readonly pools: readonly string[]

@@ -17,7 +17,7 @@ export interface WebSocketLine {
   close(): void
 }
 
-export interface Listener {
+interface Listener {
   message(text: string): void
   /** Once, however it ends. */
   closed(): void

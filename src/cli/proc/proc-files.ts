@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 
 /** Identifies a pipe or FIFO by its device and its number there. */
-export type PipeId = string
+type PipeId = string
 
 /**
  * Reads only /proc, and records what it was not allowed to read. A missing file does not count: its thread may have

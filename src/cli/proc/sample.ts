@@ -22,7 +22,7 @@ export interface ThreadSample {
   readonly io: { reads: number; writes: number; readBytes: number; writtenBytes: number } | undefined
 }
 
-export type Direction = 'in' | 'out' | 'listen'
+type Direction = 'in' | 'out' | 'listen'
 
 export interface SocketSample {
   readonly fd: number
@@ -38,10 +38,10 @@ export interface SocketSample {
 }
 
 /** A connection that the kernel has accepted for a port of the process, but the process has not. */
-export type QueuedSocket = Omit<SocketSample, 'fd' | 'inode' | 'direction' | 'unreadByPeer'>
+type QueuedSocket = Omit<SocketSample, 'fd' | 'inode' | 'direction' | 'unreadByPeer'>
 
 /** What an epoll watches: the events of each descriptor, as epoll_ctl has them. */
-export type Watched = ReadonlyMap<number, number>
+type Watched = ReadonlyMap<number, number>
 export const EPOLLIN = 1
 export const EPOLLOUT = 4
 

@@ -79,7 +79,7 @@ export function threadOver({ samples }: Series, tid: number): ThreadSample[] | u
 
 export const threadIds = ({ first }: Series): number[] => first.threads.map(({ tid }) => tid)
 
-export interface Load {
+interface Load {
   /** The share of the time in which it ran or wanted to run: 1 for a thread that never sleeps. */
   readonly busy: number
   /** The share of one processor that it got. */

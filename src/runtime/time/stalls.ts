@@ -11,7 +11,7 @@ export const MAX_GRACE_MILLIS = 100
 const MAX_GRACES = 3
 
 /** A period in which the event loop was blocked, in milliseconds of the pool's clock. */
-export interface Stall {
+interface Stall {
   readonly until: number
   readonly millis: number
 }

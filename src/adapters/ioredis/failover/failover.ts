@@ -13,13 +13,13 @@ import { SentinelWatch } from './sentinel-watch.ts'
 import { Sentinels, type SentinelTarget } from './sentinels.ts'
 
 /** What failover needs from the pool. */
-export interface FailoverHost {
+interface FailoverHost {
   readonly name: string
   purge(reason: string): void
 }
 
 /** What is known about a connected client. */
-export interface ClientState {
+interface ClientState {
   readonly isLent: boolean
   fault: string | undefined
 }
