@@ -188,6 +188,10 @@ export class SharedBudget implements CheckedBudget {
     return nodes.length === users.length ? nodes : undefined
   }
 
+  sharers(share: BudgetShare): PoolNode[] {
+    return [...this.#shares].flatMap(other => (other === share ? [] : (other.node ?? [])))
+  }
+
   get #reserved(): number {
     let reserved = 0
     for (const { min, inUse } of this.#shares) if (inUse < min) reserved += min - inUse

@@ -108,8 +108,15 @@ export class Connector<T> {
 
   #retry(): void {
     this.breaker.checkSurvivors()
-    if (this.breaker.unproven) this.#retryAlarm.set(this.breaker.trials.until)
+    this.#awaitTrials()
     this.connectMore()
+  }
+
+  /** Looks again when the first of the new connections on trial will have lived long enough. */
+  #awaitTrials(): void {
+    if (this.isStopped || !this.breaker.unproven) return
+    const { until } = this.breaker.trials
+    if (until < Number.POSITIVE_INFINITY) this.#retryAlarm.set(until)
   }
 
   /** Called when a connection has answered, or a loan of it has ended well. */
@@ -254,7 +261,7 @@ export class Connector<T> {
   #deliverWhenCertain(slot: Slot<T>): void {
     const { clock, liveness, slots, stalls } = this.#context
     const { capacity, breaker } = this
-    if (breaker.unproven) this.#retryAlarm.set(breaker.trials.until)
+    this.#awaitTrials()
     const deliver = (): void => {
       capacity.connects.delete(slot)
       this.#deliver(slot)

@@ -116,6 +116,11 @@ export class PoolShare<T> implements BudgetShare {
     return this.#budget.rivals(this)
   }
 
+  /** The other pools of the budget, as far as they take part in the deadlock search. */
+  sharers(): PoolNode[] {
+    return this.#budget.sharers(this)
+  }
+
   /** Why a connection must be ended although an acquire of this pool waits for it. */
   surplus(slot: Slot<T>): Fault | undefined {
     return this.#budget.mustYield(this, slot) ? this.#yielded : undefined

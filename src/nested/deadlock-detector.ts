@@ -67,8 +67,13 @@ export class DeadlockDetector<T> implements PoolNode {
     return rivals?.()?.every(rival => rival.isStill()) !== true
   }
 
+  sharers(): readonly PoolNode[] {
+    return this.#host.sharers?.() ?? []
+  }
+
   rivals(): readonly PoolNode[] {
     const { slots, options, rivals } = this.#host
+    if (this.#host.waiting() === 0) return []
     return (slots.permitsInUse < options.max && rivals?.()) || []
   }
 

@@ -60,7 +60,7 @@ export class DeadlockSearch {
     this.#work(() => {
       if (!mayBeStuck(this.#pool)) return
       this.#isUnderWay = true
-      this.#poolsOf = poolsOn(allPools())
+      this.#poolsOf = poolsServed()
       this.#visit(this.#pool)
       // Plain leases matter only now: a knot that contains any is not broken before `CROWD_GRACES`. Any waiter of any
       // pool could hold one of them.
@@ -138,7 +138,7 @@ export class DeadlockSearch {
   #knot(): Knot | undefined {
     const standing = [...this.#visited].filter(pool => !pool.canMove())
     const still = new Map(standing.map(pool => [pool, sum([pool, ...pool.rivals()].map(({ lent }) => lent))]))
-    const poolsOf = poolsOn(standing)
+    const poolsOf = poolsServed()
     const edges = this.#asked.map(({ wait, pool }) => ({ waiter: wait, pool, blocks: this.#inUse(wait) }))
     const lively = new Set(
       edges.flatMap(({ blocks }) => blocks.filter(held => !held.pool.isQuiet(held.connection, 1))),
@@ -177,16 +177,17 @@ export class DeadlockSearch {
   }
 }
 
-/**
- * The pools whose waiters a lease can serve when it ends: its own, and those that only the budget keeps from connecting.
- *
- * @param pools - all pools that may be among them
- */
-function poolsOn(pools: readonly PoolNode[]): (lease: Lease) => readonly PoolNode[] {
-  const served = new Map<PoolNode, PoolNode[]>()
-  for (const pool of pools)
-    for (const rival of pool.rivals()) served.set(rival, [...(served.get(rival) ?? [rival]), pool])
-  return ({ pool }) => served.get(pool) ?? [pool]
+/** The pools whose waiters a lease can serve when it ends: its own, and those that only its budget keeps from connecting. */
+function poolsServed(): (lease: Lease) => readonly PoolNode[] {
+  const served = new Map<PoolNode, readonly PoolNode[]>()
+  return ({ pool }) => {
+    let pools = served.get(pool)
+    if (pools === undefined) {
+      pools = [pool, ...pool.sharers().filter(each => each.rivals().includes(pool))]
+      served.set(pool, pools)
+    }
+    return pools
+  }
 }
 
 const sum = (numbers: readonly number[]): number => numbers.reduce((total, each) => total + each, 0)

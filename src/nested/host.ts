@@ -72,6 +72,8 @@ export interface PoolNode {
   readonly lent: number
   /** Can the pool serve a waiter without a lease ending first, or has it served one within the grace? */
   canMove(): boolean
+  /** The other pools of its budget. */
+  sharers(): readonly PoolNode[]
   /**
    * The pools whose leases keep it from connecting, as they use up the budget that they share. Its waiters are served
    * when one of those leases ends, as well as when one of its own does.
@@ -133,6 +135,8 @@ export interface NestingHost<T> {
     readonly counts: Readonly<Record<SlotState, number>>
     readonly permitsInUse: number
   }
+  /** The other pools of the budget, as far as they take part in the search. Left out without a budget. */
+  readonly sharers?: () => readonly PoolNode[]
   /**
    * The pools that use up the budget, if that has no place for this pool; undefined if it has, or if it is not known who
    * holds their leases. Left out without a budget.

@@ -98,7 +98,12 @@ export function assemble<T>(
   }
   const host: NestingHost<T> = {
     ...shared,
-    ...(options.budget === undefined ? {} : { rivals: () => connector.capacity.share?.rivals() }),
+    ...(options.budget === undefined
+      ? {}
+      : {
+          rivals: () => connector.capacity.share?.rivals(),
+          sharers: () => connector.capacity.share?.sharers() ?? [],
+        }),
     waits: () => queue.waiters(),
     waiting: () => queue.waiting,
     hasTrafficWithin: (slot, now, millis) => ((slot as Slot<T>).quietMillis(now) ?? millis) < millis,

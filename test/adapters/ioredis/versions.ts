@@ -25,7 +25,10 @@ export const versions: readonly Version[] =
         { name: 'ioredis 6', Client: Redis6 },
       ]
 
-/** The same, and iovalkey in any case. */
+/** Those whose clients the adapter makes itself, from options or a URL. */
+export const madeHere: readonly Version[] = versions.filter(version => version !== iovalkey)
+
+/** All versions, and iovalkey in any case. */
 export const everyClient: readonly Version[] = [...new Set([...versions, iovalkey])]
 
 /** A user of iovalkey passes a function, as the adapter itself only makes clients of ioredis. */
