@@ -10,13 +10,11 @@ import { log, refreshTracing } from '../runtime/log/log.ts'
 import { Alarm } from '../runtime/time/alarm.ts'
 import { closeSocket } from '../sockets/socket-state.ts'
 import { Breaker } from './breaker.ts'
-import type { SharedBudget } from './budget.ts'
 import { Capacity } from './capacity.ts'
 import { type ConnectFailure, connectFailure } from './connect-failure.ts'
 import { isEarlyDeath } from './early-death.ts'
 import { Engine } from './engine.ts'
 import type { PoolContext } from './pool-context.ts'
-import { PoolShare } from './pool-share.ts'
 
 /** New acquires wait for the probe of an open breaker unless it is older than this. Milliseconds. */
 const PROBE_MILLIS = 500
@@ -58,8 +56,6 @@ export class Connector<T> {
         context.events.announce('breaker', { pool, state, failures, error }),
     })
     this.capacity = new Capacity(context, this.breaker)
-    if (options.budget !== undefined)
-      this.capacity.share = new PoolShare(options.budget as SharedBudget, context, this)
     this.#engine = new Engine(context, error => {
       context.totals.destroyErrors += 1
       context.events.announce('factoryDestroyError', error as Error)

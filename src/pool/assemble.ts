@@ -1,8 +1,10 @@
 import type { Factory } from '../api/factory.ts'
 import type { ResolvedOptions } from '../api/options/resolve-options.ts'
 import { newTotals } from '../api/stats.ts'
+import type { SharedBudget } from '../connecting/budget.ts'
 import { Connector } from '../connecting/connector.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
+import { PoolShare } from '../connecting/pool-share.ts'
 import { handlesOf } from '../connections/handles.ts'
 import { Liveness } from '../connections/liveness.ts'
 import { ServerIdleTimeout } from '../connections/server-idle-timeout.ts'
@@ -118,6 +120,8 @@ export function assemble<T>(
     nesting: options.nested === 'allow' ? undefined : new Nesting<T>(host, stalls),
   }
   const connector = new Connector(context)
+  if (options.budget !== undefined)
+    connector.capacity.share = new PoolShare(options.budget as SharedBudget, context, connector)
   const validator = new Validator(context, connector)
   const lending = new Lending(context, connector, validator)
   const evictor = new Evictor(context, connector, validator)
@@ -142,6 +146,7 @@ export function assemble<T>(
     halfClose: context.liveness.counts,
     busy: factory.busy?.bind(factory),
     unused: slot => leaks.unusedMillis(slot),
+    isForgotten: slot => leaks.isForgotten(slot),
     get state() {
       return lifecycle.state
     },
@@ -165,6 +170,7 @@ export function assemble<T>(
     connector.capacity.share?.leave()
   }
   connector.onConnected = slot => {
+    leaks.start()
     lending.connected(slot)
     evictor.plan()
   }

@@ -15,7 +15,12 @@ export interface AdapterOptions {
   readonly cleanCommands: ReadonlySet<string>
   readonly credentials: CredentialSource | undefined
   readonly handoffs: boolean
+  /** After how long without use a lease is reported, where the user has not said. Milliseconds. */
+  readonly leakThresholdMillis: number | undefined
 }
+
+/** A Redis client that is lent and sends nothing for this long is worth a word. Milliseconds. */
+const LEAK_THRESHOLD_MILLIS = 30_000
 
 export const NO_ADAPTER_OPTIONS: AdapterOptions = {
   instances: undefined,
@@ -23,6 +28,7 @@ export const NO_ADAPTER_OPTIONS: AdapterOptions = {
   cleanCommands: new Set(),
   credentials: undefined,
   handoffs: false,
+  leakThresholdMillis: undefined,
 }
 
 /** Options of a pool of Redis clients: those of any pool, and some that concern Redis. */
@@ -84,7 +90,10 @@ export function splitOptions(given: RedisPoolOptions | undefined): {
   readonly issues: readonly string[]
 } {
   const issues: string[] = []
-  if (!isRecord(given)) return { adapter: NO_ADAPTER_OPTIONS, pool: given, prepare: undefined, issues }
+  if (!isRecord(given)) {
+    const adapter = { ...NO_ADAPTER_OPTIONS, leakThresholdMillis: LEAK_THRESHOLD_MILLIS }
+    return { adapter, pool: given, prepare: undefined, issues }
+  }
   const { instances, role, cleanCommands, credentials, handoffs, prepare, ...pool } = readRecord(
     given,
     NAMES,
@@ -111,6 +120,9 @@ export function splitOptions(given: RedisPoolOptions | undefined): {
     handoffs: handoffs === true,
     credentials:
       credentials === undefined ? undefined : new CredentialSource(credentials as CredentialsFunction),
+    // Nothing is ever reclaimed by default: that needs a threshold of the user's own.
+    leakThresholdMillis:
+      pool.leakThresholdMillis === undefined && pool.leakReclaim !== true ? LEAK_THRESHOLD_MILLIS : undefined,
   }
   return { adapter, pool, prepare: prepare as RedisPoolOptions['prepare'], issues }
 }
