@@ -42,7 +42,7 @@ export type {
  *
  * @param redis - options or URL as for `new Redis(…)`, or a function that returns a new client each time it is called
  * @param options - those of any pool, and `instances`, `role`, `cleanCommands` and `prepare`; `validateAfterIdleMillis`
- * is 500 by default
+ * is 500 by default, and `leakThresholdMillis` 30000
  * @throws PoolError `POOL_BAD_OPTIONS` that lists every wrong option and why
  */
 export function createRedisPool<R extends RedisClient = Redis>(

@@ -45,8 +45,8 @@ function refuse(client: Client, command: Command, conflict: string, pipeline: un
   notSent(
     command,
     new Error(
-      `${name} was not sent: ioredis cannot tell its answer from others behind ${conflict}. ` +
-        'Wait for the answer of a subscription, or take a connection of your own: duplicate()',
+      `${name} was not sent: after ${conflict}, ioredis cannot match its answer. ` +
+        'Await the answer of a subscription first, or use a separate client: duplicate()',
     ),
   )
   // A pipeline is written only when it has all its commands. Without this one, the others would stay in the queue for
