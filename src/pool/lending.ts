@@ -198,8 +198,16 @@ export class Lending<T> implements ValidatorHost<T> {
         log.leak('%s #%d: loan %d was %s after all', options.name, slot.id, slot.loan, how)
       events.announce('leak-end', { pool: options.name, resource: slot.lent as T, heldMillis, how })
     }
-    if (events.announcesReleases)
-      events.announce('release', { pool: options.name, resource: slot.lent as T, heldMillis })
+    if (events.announcesReleases) {
+      const { id: connection, loan } = slot
+      events.announce('release', {
+        pool: options.name,
+        resource: slot.lent as T,
+        connection,
+        loan,
+        heldMillis,
+      })
+    }
   }
 
   /** Why a connection must not be lent, whatever state it is in. */
