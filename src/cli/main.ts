@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { doctor } from './doctor/command.ts'
+import { timeline } from './timeline/command.ts'
 
 /*
  * `npx lifeguard-pool <command>`
@@ -7,14 +8,15 @@ import { doctor } from './doctor/command.ts'
 
 const USAGE = `lifeguard-pool <command>
 
-  doctor <pid>   what is wrong with a running process
+  doctor <pid>     what is wrong with a running process
+  timeline <pid>   what its connections do, as bars over time
 
 lifeguard-pool <command> --help tells more.
 `
 
 type Command = (args: readonly string[]) => Promise<{ readonly code: number; readonly text: string }>
 
-const COMMANDS: Readonly<Record<string, Command>> = { doctor }
+const COMMANDS: Readonly<Record<string, Command>> = { doctor, timeline }
 
 async function main([name = '', ...args]: readonly string[]): Promise<number> {
   if (name === '--help' || name === '-h' || name === 'help') return say(process.stdout, USAGE, 0)
