@@ -3,4 +3,4 @@
  */
 export { genericPool as default } from './generic-pool.ts'
 export type * from './index.ts'
-export { createPool, isPoolError, Lease, Pool, PoolError } from './index.ts'
+export { createBudget, createPool, isPoolError, Lease, Pool, PoolError } from './index.ts'

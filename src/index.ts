@@ -1,6 +1,8 @@
+import { createBudget as makeBudget } from './connecting/budget.ts'
 import { createPool as makePool } from './pool/create-pool.ts'
 import { Pool as PoolClass } from './pool/pool.ts'
 
+export type { Budget, BudgetOptions, BudgetStats, BudgetUse } from './api/budget.ts'
 export type {
   AcquireMessage,
   CreateMessage,
@@ -29,5 +31,6 @@ export { Lease } from './pool/lease.ts'
  */
 
 export const createPool = makePool
+export const createBudget = makeBudget
 export const Pool = PoolClass
 export type Pool<T> = PoolClass<T>

@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict'
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { test } from 'node:test'
+import { packageRoot } from './support/package-root.ts'
 import { entryPoints, readSources } from './support/sources.ts'
 
 /*
@@ -37,10 +40,10 @@ const DOORS: Readonly<Record<string, readonly string[] | 'every file'>> = {
   api: 'every file',
   runtime: 'every file',
   sockets: ['conn-check', 'poll-phase', 'socket-state', 'socket-watch', 'tcp-table'],
-  nested: ['awaiters', 'host', 'nesting', 'process-wide', 'use-frame'],
-  queue: ['load-shedder', 'service-rate', 'wait-queue', 'waiter'],
+  nested: ['awaiters', 'host', 'nesting', 'process-wide'],
+  queue: ['load-shedder', 'service-rate', 'traced-acquire', 'wait-queue', 'waiter', 'waiting-clients'],
   connections: ['handles', 'lifetime', 'liveness', 'server-idle-timeout', 'slot', 'slots'],
-  connecting: ['breaker', 'capacity', 'connector', 'pool-context'],
+  connecting: ['breaker', 'budget', 'capacity', 'connector', 'pool-context'],
   health: ['checks', 'evictor', 'socket-reaper', 'validator'],
   diagnostics: [
     'call-sites',
@@ -92,6 +95,18 @@ const KEEPERS: Readonly<Record<string, readonly RegExp[]>> = {
   ],
   'node:tty': [/^runtime\/log\/output\.ts$/],
 }
+
+/** The folders of `test` that look at the whole. */
+const BESIDE_ROOMS = [
+  'dependents',
+  'docs',
+  'drop-in',
+  'examples',
+  'model',
+  'package',
+  'support',
+  'toolchains',
+]
 
 const MOST_LINES = 300
 
@@ -210,5 +225,28 @@ test('signals are listened to by one helper, which ends the listening as well', 
   for (const { name, code } of files) {
     if (name === 'runtime/abort.ts') continue
     assert.ok(!/(?:add|remove)EventListener\(\s*'abort'/.test(code), `${name} listens to a signal by hand`)
+  }
+})
+
+test('tests have the rooms of src, and what they share with bench and examples lies in test/support', () => {
+  const root = packageRoot()
+  const foldersOf = (path: string): string[] =>
+    readdirSync(join(root, path), { withFileTypes: true })
+      .filter(entry => entry.isDirectory() && readdirSync(join(root, path, entry.name)).length > 0)
+      .map(({ name }) => name)
+  const rooms = Object.keys(FLOORS)
+  const noRooms = foldersOf('test').filter(
+    folder => !rooms.includes(folder) && !BESIDE_ROOMS.includes(folder),
+  )
+  assert.deepEqual(noRooms, [], 'folders of test/ that no room of src/ has')
+  const adapters = foldersOf('test/adapters').filter(folder => !rooms.includes(`adapters/${folder}`))
+  assert.deepEqual(adapters, [], 'folders of test/adapters/')
+  for (const folder of ['bench', 'examples']) {
+    for (const name of readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })) {
+      if (!name.endsWith('.ts') || name.includes('node_modules')) continue
+      const text = readFileSync(join(root, folder, name), 'utf8')
+      const [foreign] = /from '[./]+\/test\/(?!support\/)[^']*'/.exec(text) ?? []
+      assert.equal(foreign, undefined, `${folder}/${name} imports ${foreign}`)
+    }
   }
 })

@@ -5,8 +5,8 @@
  *     node .build/bench/studies/blocks.js [blocks 30] [blockMillis 300] [timeoutMillis 100] [workers 4,30]
  */
 
-import { blockUnderLoad } from '../../test/runtime/stall-load.ts'
 import { startRedis } from '../../test/support/redis-server.ts'
+import { blockUnderLoad } from '../../test/support/stall-load.ts'
 
 const [blocks = '30', blockMillis = '300', timeoutMillis = '100', workers = '4,30'] = process.argv.slice(2)
 const redis = await startRedis()

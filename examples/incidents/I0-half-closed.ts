@@ -1,21 +1,20 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { countSockets } from '../../test/support/fds.ts'
+import { type Peer, startPeer } from '../../test/support/half-closing-peer.ts'
 import { ensureRedisBinary, startRedis } from '../../test/support/redis-server.ts'
-import { type Peer, startPeer } from './I0-peer.ts'
+import { type Named, Service, until, wallClock } from '../../test/support/service.ts'
 import type { Requests } from './I0-service.ts'
 import { playIfStarted } from './support/alone.ts'
 import {
   harmOf,
   type Incident,
-  type Named,
   orUnknown,
   type Row,
   type Seen,
   type Side,
   type Stage,
 } from './support/incident.ts'
-import { Service, until, wallClock } from './support/service.ts'
 
 /*
  * I0 · Redis `timeout`, CLOSE_WAIT and a connection that nobody looks at.

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import { guardedDirectory } from '../../test/support/orphan-guard.ts'
 import { fdTarget, portCensus, rssBytes, sleepsIn } from '../../test/support/proc.ts'
+import { Service, wallClock } from '../../test/support/service.ts'
 import type { Memory } from './I1-service.ts'
 import { playIfStarted } from './support/alone.ts'
 import {
@@ -16,7 +17,6 @@ import {
   type Side,
   type Stage,
 } from './support/incident.ts'
-import { Service, wallClock } from './support/service.ts'
 
 /*
  * I1 · stderr is a pipe that nobody reads.

@@ -1,11 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { portCensus } from '../../test/support/proc.ts'
+import { Service, until, wallClock } from '../../test/support/service.ts'
 import { Balancer, type Upstream } from './I2-balancer.ts'
 import type { NodeState } from './I2-node.ts'
 import { playIfStarted } from './support/alone.ts'
 import { harmOf, type Incident, orUnknown, type Seen, type Side, type Stage } from './support/incident.ts'
-import { Service, until, wallClock } from './support/service.ts'
 
 /*
  * I2 · One synchronous call stops the loop, and the outage spreads to the next node.

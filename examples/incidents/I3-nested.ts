@@ -1,10 +1,10 @@
 import { Redis } from 'ioredis'
 import { addressOf } from '../../test/support/ping.ts'
 import { type FoundRedis, startRedis } from '../../test/support/redis-server.ts'
+import { Service, until, wallClock } from '../../test/support/service.ts'
 import type { Progress } from './I3-service.ts'
 import { playIfStarted } from './support/alone.ts'
 import { harmOf, type Incident, orUnknown, type Seen, type Side, type Stage } from './support/incident.ts'
-import { Service, until, wallClock } from './support/service.ts'
 
 /*
  * I3 · 300 requests hold a connection each and wait for a second one.

@@ -1,20 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { startEmbeddedRedis } from '../../test/support/embedded-redis.ts'
 import { countSockets } from '../../test/support/fds.ts'
+import { LATE_MILLIS, type Manner, startGate } from '../../test/support/redis-gate.ts'
 import { ensureRedisBinary, startRedis } from '../../test/support/redis-server.ts'
-import { LATE_MILLIS, type Manner, startGate } from './I4-gate.ts'
+import { type Named, Service, until, wallClock } from '../../test/support/service.ts'
 import type { Checked, Target } from './I4-service.ts'
 import { playIfStarted } from './support/alone.ts'
-import {
-  harmOf,
-  type Incident,
-  type Named,
-  orUnknown,
-  type Seen,
-  type Side,
-  type Stage,
-} from './support/incident.ts'
-import { Service, until, wallClock } from './support/service.ts'
+import { harmOf, type Incident, orUnknown, type Seen, type Side, type Stage } from './support/incident.ts'
 
 /*
  * I4 · The connection exists, what follows fails, and nobody owns it.

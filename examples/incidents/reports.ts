@@ -17,7 +17,7 @@ import { createPool } from '../../src/index.ts'
 import { makePipe } from '../../test/support/pipe.ts'
 
 const root = join(import.meta.dirname, '../../..')
-const service = join(import.meta.dirname, 'log-pipe', 'stuck.js')
+const service = join(import.meta.dirname, 'I1-stuck.js')
 
 async function listen(onSocket: (socket: Socket) => void): Promise<Server & { readonly port: number }> {
   const server = createServer(socket => onSocket(socket.on('error', () => {})))

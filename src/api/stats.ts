@@ -1,3 +1,5 @@
+import type { BudgetStats } from './budget.ts'
+
 /**
  * The state of a connection.
  *
@@ -124,6 +126,8 @@ export interface PoolStats {
   }
   /** How often a turn of the event loop took 25 ms or more during the pool's life, and for how long. */
   stalls: { count: number; totalMillis: number; longestMillis: number }
+  /** The budget that the pool shares with others; left out if it has none. */
+  budget?: BudgetStats
   /** Lines of the library's own output, from `DEBUG` and report signals, for the whole process. */
   log: { written: number; dropped: number; waiting: number }
 }

@@ -26,7 +26,7 @@ const LONGEST_WATCH = 50
 type BreakerListener = (state: 'open' | 'closed', failures: number, error: unknown) => void
 
 /** What the breaker needs to know about its pool. */
-export interface BreakerHost<T> {
+interface BreakerHost<T> {
   readonly clock: Clock
   readonly random: () => number
   readonly slots: Slots<T>
@@ -166,23 +166,27 @@ export class Breaker<T> {
   /** @param startedAt - a create from before the trouble proves nothing about new ones */
   #succeeded(startedAt: number): void {
     if (this.unproven && startedAt < this.#pausedSince) return
-    const { isOpen, failures, lastError } = this
+    const { failures, lastError } = this
     this.unproven = false
-    this.isOpen = false
     this.failures = 0
     this.lastError = undefined
     this.permanentAdvice = undefined
     this.retryAt = 0
     this.#rounds = 0
-    if (isOpen) this.#host.listener('closed', failures, lastError)
+    this.#move('closed', failures, lastError)
   }
 
   #open(now: number): void {
-    if (this.isOpen) return
-    this.isOpen = true
-    this.#openedAt = now
-    this.openings += 1
-    this.#host.listener('open', this.failures, this.lastError)
+    if (!this.isOpen) this.#openedAt = now
+    this.#move('open', this.failures, this.lastError)
+  }
+
+  /** The one place where the breaker moves: closed → open → closed. */
+  #move(to: 'open' | 'closed', failures: number, error: unknown): void {
+    if (this.isOpen === (to === 'open')) return
+    this.isOpen = to === 'open'
+    if (this.isOpen) this.openings += 1
+    this.#host.listener(to, failures, error)
   }
 
   #pause(kind: ConnectFailure['kind'], now: number): void {

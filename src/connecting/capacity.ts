@@ -2,6 +2,7 @@ import type { AcquirePhase } from '../api/errors.ts'
 import type { Slot } from '../connections/slot.ts'
 import type { Breaker } from './breaker.ts'
 import type { PoolContext } from './pool-context.ts'
+import type { PoolShare } from './pool-share.ts'
 
 /**
  * If a connect takes this many times longer than one that just succeeded, and is at least this many milliseconds old,
@@ -27,6 +28,10 @@ export class Capacity<T> {
   readonly checks = new Set<Slot<T>>()
   /** Whether the idle connections wait for the next poll phase, which shows which of them are alive. */
   awaitsEventLoop = false
+  /** Its share of a budget, if it has one. */
+  share: PoolShare<T> | undefined
+  /** No connect starts before this time, in milliseconds of the pool's clock. */
+  pauseUntil = 0
   /** When a connection was last made, in milliseconds of the pool's clock. */
   connectedAt = 0
   readonly #context: PoolContext<T>
@@ -40,6 +45,18 @@ export class Capacity<T> {
   /** The free permits. Negative after `resize` to a smaller pool. */
   get freePermits(): number {
     return this.#context.options.max - this.#context.slots.permitsInUse
+  }
+
+  /** How many more connections are needed and allowed: for waiting acquires, and for `min` if that is maintained. */
+  demand(keepsMin: boolean): number {
+    const { options, slots, queue } = this.#context
+    const missing = keepsMin ? options.min - slots.size : 0
+    return Math.min(Math.max(queue.waiting - this.incoming, missing), this.freePermits)
+  }
+
+  /** How many connections could be created now, in the pool and in its budget. */
+  get obtainable(): number {
+    return this.share === undefined ? this.freePermits : Math.min(this.freePermits, this.share.free)
   }
 
   /** Are there more connections than `max` allows, not counting those being closed? Happens only after `resize`. */
@@ -56,8 +73,9 @@ export class Capacity<T> {
   /** How many further acquires can count on a connection without waiting for a loan to end. */
   get expected(): number {
     const { slots, queue } = this.#context
-    const startable = this.#breaker.failures > 0 ? Math.max(1 - slots.counts.connecting, 0) : this.freePermits
-    return this.incoming + Math.min(Math.max(this.freePermits, 0), startable) - queue.waiting
+    const { obtainable } = this
+    const startable = this.#breaker.failures > 0 ? Math.max(1 - slots.counts.connecting, 0) : obtainable
+    return this.incoming + Math.min(Math.max(obtainable, 0), startable) - queue.waiting
   }
 
   /**
@@ -70,6 +88,17 @@ export class Capacity<T> {
     const isKnown = totals.created > 0 && first > 1
     const most = isKnown ? options.maxConnecting : Math.min(first, options.maxConnecting)
     return this.connects.size < most && slots.counts.connecting < 2 * options.maxConnecting
+  }
+
+  /** When the next connect may start; `Infinity` if one of the running connects has to end first. */
+  nextConnectAt(now: number): number {
+    const breaker = this.#breaker
+    if (now < this.pauseUntil) return this.pauseUntil
+    if (breaker.failures === 0) return this.hasRoomToConnect ? now : Number.POSITIVE_INFINITY
+    // Only one connect may run now, and a hanging one counts as that one.
+    if (this.#context.slots.counts.connecting > 0) return Number.POSITIVE_INFINITY
+    if (now < breaker.retryAt) return breaker.retryAt
+    return breaker.unproven && breaker.trials.count > 0 ? breaker.trials.until : now
   }
 
   /**

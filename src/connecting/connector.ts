@@ -10,11 +10,13 @@ import { log, refreshTracing } from '../runtime/log/log.ts'
 import { Alarm } from '../runtime/time/alarm.ts'
 import { closeSocket } from '../sockets/socket-state.ts'
 import { Breaker } from './breaker.ts'
+import type { SharedBudget } from './budget.ts'
 import { Capacity } from './capacity.ts'
 import { type ConnectFailure, connectFailure } from './connect-failure.ts'
 import { isEarlyDeath } from './early-death.ts'
 import { Engine } from './engine.ts'
 import type { PoolContext } from './pool-context.ts'
+import { PoolShare } from './pool-share.ts'
 
 /** New acquires wait for the probe of an open breaker unless it is older than this. Milliseconds. */
 const PROBE_MILLIS = 500
@@ -38,8 +40,6 @@ export class Connector<T> {
   keepsMin = false
   /** Whether the pool is closed: connections that still arrive are destroyed. */
   isStopped = false
-  /** No connect starts before this time, in milliseconds of the pool's clock. */
-  #pauseUntil = 0
   /** When the latest connect started, in milliseconds of the pool's clock. */
   #startedAt = 0
   readonly #context: PoolContext<T>
@@ -58,6 +58,8 @@ export class Connector<T> {
         context.events.announce('breaker', { pool, state, failures, error }),
     })
     this.capacity = new Capacity(context, this.breaker)
+    if (options.budget !== undefined)
+      this.capacity.share = new PoolShare(options.budget as SharedBudget, context, this)
     this.#engine = new Engine(context, error => {
       context.totals.destroyErrors += 1
       context.events.announce('factoryDestroyError', error as Error)
@@ -83,30 +85,25 @@ export class Connector<T> {
 
   /** Starts as many connects as waiters and `min` require and as permits and breaker allow. */
   connectMore(): void {
-    const { clock, options, slots, queue } = this.#context
     const { capacity } = this
-    while (!this.isStopped && capacity.freePermits > 0) {
-      const missing = this.keepsMin ? options.min - slots.size : 0
-      if (Math.max(queue.waiting - capacity.incoming, missing) <= 0) return
-      const now = clock.now()
-      const at = this.#nextConnectAt(now)
+    while (!this.isStopped && capacity.demand(this.keepsMin) > 0) {
+      const now = this.#context.clock.now()
+      const at = capacity.nextConnectAt(now)
       if (at > now) {
         if (at < Number.POSITIVE_INFINITY) this.#retryAlarm.set(at)
         return
       }
+      if (capacity.share?.request() === false) return
       this.#connect(now)
     }
   }
 
-  /** When the next connect may start; `Infinity` if one of the running connects has to end first. */
-  #nextConnectAt(now: number): number {
-    const { breaker } = this
-    if (now < this.#pauseUntil) return this.#pauseUntil
-    if (breaker.failures === 0) return this.capacity.hasRoomToConnect ? now : Number.POSITIVE_INFINITY
-    // Only one connect may run now, and a hanging one counts as that one.
-    if (this.#context.slots.counts.connecting > 0) return Number.POSITIVE_INFINITY
-    if (now < breaker.retryAt) return breaker.retryAt
-    return breaker.unproven && breaker.trials.count > 0 ? breaker.trials.until : now
+  /** How many connects would start now if the budget allows it. */
+  get wanted(): number {
+    const { clock, options } = this.#context
+    const now = clock.now()
+    if (this.isStopped || this.capacity.nextConnectAt(now) > now) return 0
+    return Math.min(this.capacity.demand(this.keepsMin), options.maxConnecting)
   }
 
   #retry(): void {
@@ -156,7 +153,8 @@ export class Connector<T> {
       slots.move(slot, 'closed')
       totals.destroyed += 1
       // A moment's pause: a hook that ends every new connection by `purge()` would keep the event loop from turning.
-      if (slot.loan === 0) this.#pauseUntil = clock.now() + 1
+      if (slot.loan === 0) this.capacity.pauseUntil = clock.now() + 1
+      this.capacity.share?.returned(slot)
       this.connectMore()
       onChange()
     }
@@ -214,6 +212,7 @@ export class Connector<T> {
       slot.failure = { error: madeTwice(this.#context.stats(), resource) }
     if (slot.failure !== undefined) {
       slots.move(slot, 'closed')
+      this.capacity.share?.returned(slot)
       this.#engine.close(slot)
       // A connect that the closing pool aborted has not failed.
       if (!this.isStopped) {
@@ -241,7 +240,7 @@ export class Connector<T> {
     slot.createdAt = now
     this.capacity.connectedAt = now
     slot.idleSince = now
-    slot.traffic.said(undefined, now)
+    slot.traffic.exchanged(undefined, now)
     slot.spread = this.#context.random()
     slot.retireAt = Math.min(slot.retireAt, retireTime(now, options, this.#context.random))
     this.capacity.dropOvertaken(slot, now)

@@ -8,13 +8,23 @@ import type { Slots } from '../connections/slots.ts'
 import type { Nesting } from '../nested/nesting.ts'
 import type { WaitQueue } from '../queue/wait-queue.ts'
 import type { PoolEmitter } from '../runtime/emitter.ts'
-import type { PoolKinds } from '../runtime/kinds.ts'
+import type { Kinds } from '../runtime/kinds.ts'
 import type { StackSampler } from '../runtime/stack-sampler.ts'
 import type { HookRun } from '../runtime/time/attempt.ts'
 import type { Clock } from '../runtime/time/clock.ts'
 import type { Deadlines } from '../runtime/time/deadlines.ts'
 import type { Stalls } from '../runtime/time/stalls.ts'
 import type { Times } from '../runtime/time/times.ts'
+
+/** The counts by kind of one pool. */
+export interface PoolKinds {
+  /** Connections that the pool has destroyed, by reason. */
+  readonly destroyed: Kinds
+  /** Those of them that were dirty, by what was left behind on them. */
+  readonly dirty: Kinds
+  /** Failed creates, by error. */
+  readonly createErrors: Kinds
+}
 
 /** What the parts of one pool share. */
 export interface PoolContext<T> {

@@ -5,7 +5,7 @@ import { bytesThrough } from '../sockets/socket-state.ts'
 const PRECISION_MILLIS = 100
 
 /** The bytes that have passed through a socket. */
-export interface ByteCounts {
+interface ByteCounts {
   readonly read: number
   readonly written: number
 }
@@ -48,7 +48,7 @@ export class Traffic {
   }
 
   /** Called when data has just passed over a connection that is not lent. */
-  said(socket: Socket | undefined, now: number): void {
+  exchanged(socket: Socket | undefined, now: number): void {
     if (socket !== undefined) this.count(socket, now, now)
     this.quietSince = now
     this.lastSeenAt = now

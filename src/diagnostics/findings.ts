@@ -167,7 +167,7 @@ function overloaded({ stats }: PoolReport): string[] {
   return [`So far ${timeouts} acquires have timed out and ${shed} have been shed.`]
 }
 
-const list = (leases: readonly LeaseReport[]): string => firstFew(leases.map(holderInWords), 3)
+const list = (leases: readonly LeaseReport[]): string => firstFew(leases.map(holderInWords), 3, '; ')
 
 /** Describes one lease in a few words: which connection, for how long, taken where. */
 export function holderInWords({ connection, heldMillis, unusedMillis, busy, stack }: LeaseReport): string {

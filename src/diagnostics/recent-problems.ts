@@ -4,7 +4,7 @@ import type { DestroyReason } from '../api/stats.ts'
 import { callSite } from './call-sites.ts'
 
 /** Something that went wrong, and how often lately. */
-export interface Problem {
+interface Problem {
   readonly kind: string
   readonly what: string
   times: number
@@ -32,12 +32,12 @@ const UNEXPECTED: ReadonlySet<DestroyReason> = new Set([
 export class RecentProblems {
   readonly recent: Problem[] = []
 
-  note<T>(event: keyof PoolEvents<T>, details: readonly unknown[], now: number): void {
+  recordEvent<T>(event: keyof PoolEvents<T>, details: readonly unknown[], now: number): void {
     const what = inWords(event as string, details[0])
-    if (what !== undefined) this.add(event as string, what, now)
+    if (what !== undefined) this.record(event as string, what, now)
   }
 
-  add(kind: string, what: string, now: number): void {
+  record(kind: string, what: string, now: number): void {
     const last = this.recent.find(problem => problem.what === what)
     if (last !== undefined) {
       last.times = now - last.at > FORGET_MILLIS ? 1 : last.times + 1

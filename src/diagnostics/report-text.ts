@@ -1,3 +1,4 @@
+import { type BudgetStats, usersOf } from '../api/budget.ts'
 import { numbersOf } from '../api/errors.ts'
 import type { TimesOf } from '../api/stats.ts'
 import type { ConnectionReport, PoolReport } from './pool-report.ts'
@@ -27,6 +28,7 @@ export function inText(report: PoolReport): string {
     `  so far: ${totals.acquired} acquires, ${totals.timeouts} timed out, ${totals.shed} shed, ${totals.created} ` +
       `connections created, ${totals.createErrors} failed, ${totals.destroyed} closed; generation ${stats.generation}`,
   ]
+  if (stats.budget !== undefined) lines.push(`  ${budgetInWords(stats.budget)}`)
   lines.push(...timesInWords(stats))
   section(lines, 'findings', report.findings, inParagraph)
   if (stalls.count > 0) {
@@ -62,6 +64,12 @@ export function inText(report: PoolReport): string {
   section(lines, 'lately, newest first', lately(report), ({ what, agoMillis }) => `${ago(agoMillis)}${what}`)
   // What a server says in its errors must not reach an operator's terminal as a command.
   return lines.join('\n').replaceAll(CONTROL, escaped)
+}
+
+function budgetInWords(budget: BudgetStats): string {
+  const { name, max, used, reserved } = budget
+  const kept = reserved === 0 ? '' : `, ${reserved} kept for pools below their min`
+  return `budget '${name}': ${used} of ${max} connections in use${usersOf(budget)}${kept}`
 }
 
 /** How long acquires, loans and creates took, if there were any, and the highest numbers of loans and waiters. */

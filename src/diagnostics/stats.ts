@@ -1,9 +1,9 @@
 import type { ResolvedOptions } from '../api/options/resolve-options.ts'
 import type { PoolStats, Totals } from '../api/stats.ts'
 import type { Breaker } from '../connecting/breaker.ts'
+import type { PoolKinds } from '../connecting/pool-context.ts'
 import type { Slots } from '../connections/slots.ts'
 import type { WaitQueue } from '../queue/wait-queue.ts'
-import type { PoolKinds } from '../runtime/kinds.ts'
 import { sink } from '../runtime/log/log.ts'
 import type { Stalls } from '../runtime/time/stalls.ts'
 import type { Times } from '../runtime/time/times.ts'
@@ -55,6 +55,7 @@ export function statsOf<T>(view: PoolView<T>, now: number): PoolStats {
     halfClose: { ...view.halfClose, found: { ...view.halfClose.found } },
     serverTimeout: view.serverTimeout,
     stalls: { count: stalls.count, totalMillis: stalls.totalMillis, longestMillis: stalls.longestMillis },
+    ...(options.budget === undefined ? {} : { budget: options.budget.stats() }),
     log: { written: sink.written, dropped: sink.dropped, waiting: sink.waiting },
   }
 }

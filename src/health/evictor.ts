@@ -46,7 +46,7 @@ export class Evictor<T> {
   }
 
   /** Does the server still have to be asked for its idle limit? This happens once per generation. */
-  get mustAskLimit(): boolean {
+  get #mustAskLimit(): boolean {
     const { factory, options } = this.#context
     return (
       this.#started &&
@@ -64,9 +64,14 @@ export class Evictor<T> {
     this.plan()
   }
 
+  /** Called after every change: sees to it that the server is asked for its idle limit, if it still has to be. */
+  askWhenIdle(): void {
+    if (this.#mustAskLimit && !this.#alarm.isSet) this.plan()
+  }
+
   /** Called when a connection has become idle. */
   wake(): void {
-    if (this.#started && (this.mustAskLimit || (this.#isNeeded && !this.#alarm.isSet))) this.plan()
+    if (this.#started && (this.#mustAskLimit || (this.#isNeeded && !this.#alarm.isSet))) this.plan()
   }
 
   /**
@@ -80,7 +85,7 @@ export class Evictor<T> {
     if (isAsleep) return
     const now = clock.now()
     const retireAt = Math.min(now + retirePeriod(options, serverLimit.period), this.#nextExpiry(now))
-    const askAt = this.mustAskLimit && slots.open > 0 ? this.#askAt : Number.POSITIVE_INFINITY
+    const askAt = this.#mustAskLimit && slots.open > 0 ? this.#askAt : Number.POSITIVE_INFINITY
     if (options.evictionRunIntervalMillis === 0) this.#evictAt = this.#nextTooIdle(now)
     const next = Math.min(this.#evictAt, retireAt, askAt, this.#nextRenewal(now))
     const isPlanned = Number.isFinite(next)
@@ -131,7 +136,7 @@ export class Evictor<T> {
     }
     this.#renew(now)
     this.#retire(now)
-    if (this.mustAskLimit) this.#askLimit(now)
+    if (this.#mustAskLimit) this.#askLimit(now)
     this.plan()
   }
 

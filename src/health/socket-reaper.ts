@@ -26,6 +26,7 @@ export class SocketReaper<T> {
   readonly #alarm: Alarm
   #round: Iterator<Slot<T>> | undefined
   #nextAt = 0
+  #hasStopped = false
 
   constructor(context: PoolContext<T>, connector: Connector<T>) {
     this.#context = context
@@ -33,20 +34,19 @@ export class SocketReaper<T> {
     this.#alarm = new Alarm(context.clock, () => this.#scan(), context.stalls)
   }
 
-  get isStopped(): boolean {
-    return !this.#alarm.isSet
-  }
-
   /**
-   * Called when there are sockets: starts a round within a second. Not with fake timers, because real sockets do not
-   * follow them.
+   * Called after every change: if there are sockets, starts a round within a second. Not with fake timers, because real
+   * sockets do not follow them.
    */
   start(): void {
-    if (this.#context.clock.isFake?.()) return
-    this.#alarm.set(this.#context.clock.now() + ROUND_MILLIS)
+    const { clock, liveness } = this.#context
+    if (liveness.watched === 0 || this.#alarm.isSet || this.#hasStopped || clock.isFake?.()) return
+    this.#alarm.set(clock.now() + ROUND_MILLIS)
   }
 
+  /** Called when the pool is closed. */
   stop(): void {
+    this.#hasStopped = true
     this.#alarm.clear()
     this.#round = undefined
   }

@@ -149,7 +149,7 @@ export class Validator<T> {
     if (slot.state === from) {
       if (fault === undefined && from === 'validating') {
         serverLimit.survived(now - slot.traffic.quietSince)
-        slot.traffic.said(slot.socket, now)
+        slot.traffic.exchanged(slot.socket, now)
       }
       const end = fault ?? this.host.unfitReason(slot, now)
       if (end !== undefined) this.#connector.discard(slot, end.reason, end.detail, end.left)

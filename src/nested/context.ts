@@ -1,6 +1,6 @@
 import type { AsyncLocalStorage } from 'node:async_hooks'
 import { newStorage, outsideContext } from '../runtime/async-context.ts'
-import type { Held, Lease, LeaseScope, PoolNode, UseFrame, Work } from './host.ts'
+import type { Connection, Lease, LeaseScope, PoolNode, UseFrame, Work } from './host.ts'
 
 /*
  * Pools with `nested: 'forbid'` or `'reuse'` must know inside the acquire call what its caller holds. So they record it
@@ -13,7 +13,7 @@ import type { Held, Lease, LeaseScope, PoolNode, UseFrame, Work } from './host.t
 /** What an async context knows about one lease: that it was taken here, and which leases were held around it. */
 export class Scope implements LeaseScope {
   /** `undefined` until the connection has been handed over. */
-  lease: Lease | undefined = undefined
+  connection: Connection | undefined = undefined
   #loan = 0
   readonly pool: PoolNode
   readonly outer: Scope | undefined
@@ -31,16 +31,17 @@ export class Scope implements LeaseScope {
     this.isPlain = isPlain
   }
 
-  begin(lease: Lease): void {
-    this.lease = lease
-    this.#loan = lease.loan
+  start(connection: Connection): void {
+    this.connection = connection
+    this.#loan = connection.loan
   }
 
   /** The lease held here, until its loan ends. */
-  get held(): Held | undefined {
-    const { lease, pool, isPlain } = this
-    if (lease === undefined || lease.loan !== this.#loan || lease.state !== 'lent') return undefined
-    return { lease, loan: this.#loan, pool, isPlain }
+  get lease(): Lease | undefined {
+    const { connection, pool, isPlain } = this
+    if (connection === undefined || connection.loan !== this.#loan || connection.state !== 'lent')
+      return undefined
+    return { connection, loan: this.#loan, pool, isPlain }
   }
 }
 
@@ -70,16 +71,17 @@ export class ContextTracker {
   /** The innermost scope of this context whose lease is still held. */
   get innermost(): Scope | undefined {
     let scope = this.#storage.getStore()
-    while (scope !== undefined && scope.held === undefined) scope = scope.outer
+    while (scope !== undefined && scope.lease === undefined) scope = scope.outer
     return scope
   }
 
   /** The leases held around this call, from the innermost outwards. */
-  get held(): Held[] {
-    const leases: Held[] = []
+  get leases(): Lease[] {
+    const leases: Lease[] = []
     for (let scope = this.innermost; scope !== undefined; scope = scope.outer) {
-      const { held } = scope
-      if (held !== undefined && !leases.some(({ lease }) => lease === held.lease)) leases.push(held)
+      const { lease } = scope
+      if (lease !== undefined && !leases.some(({ connection }) => connection === lease.connection))
+        leases.push(lease)
     }
     return leases
   }
@@ -96,7 +98,7 @@ export class ContextTracker {
   /** Runs the function of `use` in a scope of its own. */
   run<R>(frame: UseFrame, work: Work<R>, isDetached: boolean): Promise<R> {
     const scope = new Scope(this.#pool, isDetached ? undefined : this.innermost, false)
-    scope.begin(frame.lease)
+    scope.start(frame.connection)
     return this.#storage.run(scope, () => frame.run(work))
   }
 
@@ -108,14 +110,14 @@ export class ContextTracker {
   share<R>(work: Work<R>): Promise<R> | undefined {
     let around = this.innermost
     while (around !== undefined && (around.isPlain || around.pool !== this.#pool)) around = around.outer
-    const lease = around?.held?.lease
-    if (around === undefined || lease?.frame === undefined || around.isSharing) return undefined
-    return this.#shared(around, lease.frame, work)
+    const frame = around?.lease?.connection.frame
+    if (around === undefined || frame === undefined || around.isSharing) return undefined
+    return this.#shared(around, frame, work)
   }
 
   async #shared<R>(around: Scope, frame: UseFrame, work: Work<R>): Promise<R> {
     const scope = new Scope(this.#pool, this.innermost, false)
-    scope.begin(frame.lease)
+    scope.start(frame.connection)
     around.isSharing = true
     try {
       return await this.#storage.run(scope, () => frame.run(work))

@@ -2,7 +2,7 @@ import type { PoolEvents } from '../api/events.ts'
 import { log } from '../runtime/log/log.ts'
 import { Alarm, type StallListener } from '../runtime/time/alarm.ts'
 import { DeadlockSearch, youngestOf } from './deadlock-search.ts'
-import type { Held, Knot, Lease, NestingHost, PoolNode, Wait } from './host.ts'
+import type { Connection, Knot, Lease, NestingHost, PoolNode, Wait } from './host.ts'
 import { deadlock } from './messages.ts'
 import { addPool } from './process-wide.ts'
 
@@ -71,25 +71,26 @@ export class DeadlockDetector<T> implements PoolNode {
     const { clock, options, stalls } = this.#host
     const from = Math.max(since, this.lastSign)
     // Nothing could move while the event loop was blocked, so stalls do not count.
-    return clock.now() - from - stalls.noted(from) >= graces * options.deadlockGraceMillis
+    return clock.now() - from - stalls.knownSince(from) >= graces * options.deadlockGraceMillis
   }
 
-  leases(): Held[] {
-    const held: Held[] = []
-    for (const lease of this.#host.slots.all) {
-      if (lease.state !== 'lent') continue
-      const { frame, loan } = lease
+  leases(): Lease[] {
+    const leases: Lease[] = []
+    for (const connection of this.#host.slots.all) {
+      if (connection.state !== 'lent') continue
+      const { frame, loan } = connection
       const isPlain = frame === undefined || frame.users === 0 || frame.loan !== loan
-      held.push({ lease, pool: this, loan, isPlain })
+      leases.push({ connection, pool: this, loan, isPlain })
     }
-    return held
+    return leases
   }
 
-  isQuiet(lease: Lease, graces: number): boolean {
+  isQuiet(connection: Connection, graces: number): boolean {
     const { factory, clock, options } = this.#host
-    if (this.#host.hasTrafficWithin(lease, clock.now(), graces * options.deadlockGraceMillis)) return false
+    if (this.#host.hasTrafficWithin(connection, clock.now(), graces * options.deadlockGraceMillis))
+      return false
     try {
-      return factory.busy?.(lease.resource as T) !== true
+      return factory.busy?.(connection.resource as T) !== true
     } catch {
       // `busy` threw, so there is no proof that the holder is doing nothing.
       return false
@@ -117,7 +118,7 @@ export class DeadlockDetector<T> implements PoolNode {
     const details = { heldStacks: [] as string[], waitStack: '', pools: [] as string[], waitedMillis }
     details.pools = [...new Set(knot.map(({ pool }) => pool.name))]
     if (sampler.shows) {
-      details.heldStacks = (edge?.blocks ?? []).map(({ lease }) => lease.trace?.text ?? '')
+      details.heldStacks = (edge?.blocks ?? []).map(({ connection }) => connection.trace?.text ?? '')
       details.waitStack = (wait.trace ?? wait.awaiters?.chain)?.text ?? ''
     }
     const error = deadlock(stats(), edge?.blocks ?? [], knot, details)
@@ -135,7 +136,7 @@ export class DeadlockDetector<T> implements PoolNode {
       this.#prioritised = []
       return
     }
-    if (!this.canMove()) this.#search.begin()
+    if (!this.canMove()) this.#search.start()
     const next = clock.now() + Math.max(options.deadlockGraceMillis / 2, 1)
     this.#alarm.set(Math.max(next, this.#search.restsUntil))
   }

@@ -1,8 +1,8 @@
 import type { Clock } from '../runtime/time/clock.ts'
 import { TokenBucket } from '../runtime/token-bucket.ts'
-import type { Held, Knot, PoolNode, Wait, WaitEdge } from './host.ts'
+import type { Knot, Lease, PoolNode, Wait, WaitEdge } from './host.ts'
 import { CROWD, CROWD_GRACES, claimsOf, PLAIN_GRACES, PlainLeases, takingOf } from './plain-leases.ts'
-import { allPools, heldInUse } from './process-wide.ts'
+import { allPools, leaseOfUse } from './process-wide.ts'
 import { deadlocked, knots } from './wait-for-graph.ts'
 
 /** Waiters asked in one turn of the event loop. One waiter costs 4 to 10 µs, with plain leases about 30 µs. */
@@ -22,7 +22,7 @@ interface Asked {
   readonly pool: PoolNode
 }
 
-const poolOf = ({ pool }: Held): PoolNode | undefined => pool
+const poolOf = ({ pool }: Lease): PoolNode | undefined => pool
 
 /**
  * Looks for a knot that one pool is part of. Each step runs in its own turn of the event loop, so data that is still
@@ -41,7 +41,7 @@ export class DeadlockSearch {
   readonly #credit: TokenBucket
   #isUnderWay = false
   #leftOut = 0
-  #byNumber = new Map<number, Held>()
+  #byNumber = new Map<number, Lease>()
   #plain = new PlainLeases()
   readonly #visited = new Set<PoolNode>()
   #toAsk: Asked[] = []
@@ -54,7 +54,7 @@ export class DeadlockSearch {
     this.#credit = new TokenBucket(SEARCH_MILLIS, 1 / SEARCH_SHARE, SEARCH_MILLIS, clock.now())
   }
 
-  begin(): void {
+  start(): void {
     if (this.#isUnderWay || this.#clock.now() < this.restsUntil) return
     this.#leftOut -= 1
     if (this.#leftOut >= 0) return
@@ -89,11 +89,11 @@ export class DeadlockSearch {
       // Continues with the pools whose leases these waiters hold, even pools that can still move.
       for (const { wait } of portion) for (const { pool } of this.#inUse(wait)) this.#visit(pool)
       if (this.#toAsk.length > 0) this.#ask()
-      else this.#judge()
+      else this.#decide()
     })
   }
 
-  #judge(): void {
+  #decide(): void {
     const knot = this.#knot()
     if (knot === undefined) {
       this.#leftOut = this.#plain.isEmpty ? 0 : PAUSE
@@ -122,9 +122,9 @@ export class DeadlockSearch {
    * The `use` leases that wait for this waiter. One lease is the same object throughout a search, because the graph
    * compares by identity.
    */
-  #inUse({ awaiters }: Wait): Held[] {
+  #inUse({ awaiters }: Wait): Lease[] {
     return (awaiters?.chain?.leases ?? []).flatMap(number => {
-      const held = heldInUse(number)
+      const held = leaseOfUse(number)
       const known = this.#byNumber.get(number)
       if (held === undefined || known?.loan === held.loan) return (held && known) ?? []
       this.#byNumber.set(number, held)
@@ -137,11 +137,11 @@ export class DeadlockSearch {
     const still = new Map([...this.#visited].filter(pool => !pool.canMove()).map(pool => [pool, pool.lent]))
     const edges = this.#asked.map(({ wait, pool }) => ({ waiter: wait, pool, blocks: this.#inUse(wait) }))
     const lively = new Set(
-      edges.flatMap(({ blocks }) => blocks.filter(held => !held.pool.isQuiet(held.lease, 1))),
+      edges.flatMap(({ blocks }) => blocks.filter(held => !held.pool.isQuiet(held.connection, 1))),
     )
     const claims = claimsOf(this.#plain, edges)
     for (;;) {
-      const claimed = new Map<Wait, Held[]>()
+      const claimed = new Map<Wait, Lease[]>()
       for (const { waits, leases } of claims) {
         for (const { waiter } of waits) claimed.set(waiter, [...(claimed.get(waiter) ?? []), ...leases])
       }
@@ -179,16 +179,18 @@ function mayBeStuck(pool: PoolNode): boolean {
   const plain = leases.filter(({ isPlain }) => isPlain)
   const graces = plain.length === 0 ? 1 : plain.length < CROWD ? PLAIN_GRACES : CROWD_GRACES
   // Checks every lease, without stopping at the first lively one: traffic is measured from one check to the next.
-  const lively = leases.filter(({ lease, isPlain }) => !pool.isQuiet(lease, isPlain ? graces : 1))
+  const lively = leases.filter(({ connection, isPlain }) => !pool.isQuiet(connection, isPlain ? graces : 1))
   // If it is unknown who took a plain lease, no holder can be proved, so the lease counts as able to end.
   return (
-    lively.length === 0 && pool.hasStood(graces) && plain.every(({ lease }) => takingOf(lease) !== undefined)
+    lively.length === 0 &&
+    pool.hasStood(graces) &&
+    plain.every(({ connection }) => takingOf(connection) !== undefined)
   )
 }
 
 /** The fewest waiters that block every lease of the knot, plus the youngest, which will be rejected. */
 function coverOf(knot: Knot): WaitEdge[] {
-  const covered = new Set<Held>()
+  const covered = new Set<Lease>()
   const youngest = youngestOf(knot)
   return knot.filter(edge => {
     const before = covered.size

@@ -8,13 +8,13 @@ import type { StackTrace } from '../runtime/stack-trace.ts'
 import type { Clock } from '../runtime/time/clock.ts'
 import type { Stalls } from '../runtime/time/stalls.ts'
 import type { Awaiters } from './awaiters.ts'
-import type { Judged } from './wait-for-graph.ts'
+import type { Edge } from './wait-for-graph.ts'
 
 /** The pool method that the user called. A recorded stack starts at its caller and leaves our own frames out. */
 export type Entry = (...args: never[]) => unknown
 
 /** A connection, as the deadlock search sees it. While it is lent, its loan is a lease whose holder may be waiting. */
-export interface Lease {
+export interface Connection {
   readonly state: SlotState
   /** The number of the current loan. */
   readonly loan: number
@@ -40,7 +40,7 @@ export type Work<R> = (resource: never) => R | PromiseLike<R>
 export interface UseFrame {
   /** The number in its name. */
   readonly number: number
-  readonly lease: Lease
+  readonly connection: Connection
   /** `undefined` under `nested: 'allow'`. */
   readonly pool: PoolNode | undefined
   /** The loan that it runs in now, or ran in last. */
@@ -75,9 +75,9 @@ export interface PoolNode {
   /** Has no connection come or gone for this many graces, and none since `since`, if given? */
   hasStood(graces: number, since?: number): boolean
   /** The leases of this pool. */
-  leases(): Held[]
+  leases(): Lease[]
   /** Has the connection no unanswered work, and had no traffic for this many graces? */
-  isQuiet(lease: Lease, graces: number): boolean
+  isQuiet(connection: Connection, graces: number): boolean
   /** The waiting acquires, except those marked `detached`. */
   waits(): Wait[]
   /** Can it end only by being served, with its own deadline not about to pass? */
@@ -94,8 +94,8 @@ export interface PoolNode {
 }
 
 /** A lease of a pool, valid as long as its loan lasts. */
-export interface Held {
-  readonly lease: Lease
+export interface Lease {
+  readonly connection: Connection
   readonly pool: PoolNode
   readonly loan: number
   /** Taken by `acquire` or `lease()`, not by `use`. */
@@ -104,11 +104,11 @@ export interface Held {
 
 /** Under `nested: 'forbid'`: where the async context stores the lease once it is served. */
 export interface LeaseScope {
-  begin(lease: Lease): void
+  start(connection: Connection): void
 }
 
 /** A waiting acquire, and the leases that cannot end before it is served. */
-export type WaitEdge = Judged<Wait, Held, PoolNode>
+export type WaitEdge = Edge<Wait, Lease, PoolNode>
 /** A knot: deadlocked waiters that wait for each other. */
 export type Knot = readonly WaitEdge[]
 
@@ -122,7 +122,7 @@ export interface NestingHost<T> {
   readonly sampler: StackSampler
   readonly stalls: Stalls
   readonly slots: {
-    readonly all: Iterable<Lease>
+    readonly all: Iterable<Connection>
     readonly counts: Readonly<Record<SlotState, number>>
     readonly permitsInUse: number
   }
@@ -133,7 +133,7 @@ export interface NestingHost<T> {
   /** How many acquires wait. */
   waiting(): number
   /** Has the connection's socket seen traffic within the last `millis` milliseconds? */
-  hasTrafficWithin(lease: Lease, now: number, millis: number): boolean
+  hasTrafficWithin(connection: Connection, now: number, millis: number): boolean
   /**
    * Rejects a waiter with this error.
    * @returns false if it has ended meanwhile

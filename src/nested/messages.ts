@@ -2,7 +2,7 @@ import { numbersOf, PoolError, type PoolErrorDetails } from '../api/errors.ts'
 import type { PoolStats } from '../api/stats.ts'
 import { withoutStack } from '../runtime/stack-limit.ts'
 import type { StackTrace } from '../runtime/stack-trace.ts'
-import type { Held, Knot, PoolNode } from './host.ts'
+import type { Knot, Lease, PoolNode } from './host.ts'
 
 /** How many connections a pool needs so that tasks that take several connections each can always make progress. */
 export const SIZING =
@@ -14,7 +14,7 @@ const MARK =
 
 const quoted = (pool: string): string => `'${pool}'`
 
-function heldOf(leases: readonly Held[]): string {
+function heldOf(leases: readonly Lease[]): string {
   const counts = new Map<string, number>()
   for (const lease of leases) {
     const name = quoted(lease.pool.name)
@@ -23,10 +23,10 @@ function heldOf(leases: readonly Held[]): string {
   return [...counts].map(([name, count]) => `${count} of pool ${name}`).join(' and ')
 }
 
-function stacks(leases: readonly Held[], asked: StackTrace | undefined): string {
+function stacks(leases: readonly Lease[], asked: StackTrace | undefined): string {
   if (asked === undefined) return ''
-  const held = leases.map(({ lease }) => {
-    const where = lease.trace?.text || '    (not taken; the next time it will be, see captureStacks)'
+  const held = leases.map(({ connection }) => {
+    const where = connection.trace?.text || '    (not taken; the next time it will be, see captureStacks)'
     return `Held since the acquire\n${where}`
   })
   return `\n${[...held, `Asked for\n${asked.text}`].join('\n')}`
@@ -52,7 +52,7 @@ function circle(knot: Knot, first: string): string {
 
 export function deadlock(
   stats: PoolStats,
-  leases: readonly Held[],
+  leases: readonly Lease[],
   knot: Knot,
   details: Required<Pick<PoolErrorDetails, 'heldStacks' | 'waitStack' | 'pools' | 'waitedMillis'>>,
 ): PoolError {
@@ -72,7 +72,7 @@ export function deadlock(
 
 export function nestedAcquire(
   stats: PoolStats,
-  leases: readonly Held[],
+  leases: readonly Lease[],
   asked: StackTrace | undefined,
 ): PoolError {
   const error = withoutStack(
@@ -85,7 +85,7 @@ export function nestedAcquire(
         {
           pool: stats.name,
           stats,
-          heldStacks: asked === undefined ? [] : leases.map(({ lease }) => lease.trace?.text ?? ''),
+          heldStacks: asked === undefined ? [] : leases.map(({ connection }) => connection.trace?.text ?? ''),
           waitStack: asked?.text ?? '',
           pools: [...new Set(leases.map(({ pool }) => pool.name))],
         },

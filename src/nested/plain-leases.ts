@@ -1,5 +1,5 @@
 import type { Frame, StackTrace } from '../runtime/stack-trace.ts'
-import type { Held, Lease, WaitEdge } from './host.ts'
+import type { Connection, Lease, WaitEdge } from './host.ts'
 
 /*
  * Who holds a connection lent by `acquire` or `lease()`. None of our functions stands between such a connection and its
@@ -41,7 +41,7 @@ interface Taking {
 /** Leases that the same function took at the same statement, awaited by the same callers. */
 export interface LeaseGroup {
   readonly taking: Taking
-  readonly leases: Held[]
+  readonly leases: Lease[]
 }
 
 /** A group of leases, one of which may be held by a run that a stack shows. */
@@ -61,7 +61,7 @@ interface Match {
 const takings = new WeakMap<StackTrace, Taking>()
 
 /** Who took this lease; `undefined` if that was not recorded, or cannot be told from the stack. */
-export function takingOf({ trace }: Pick<Lease, 'trace'>): Taking | undefined {
+export function takingOf({ trace }: Pick<Connection, 'trace'>): Taking | undefined {
   if (trace?.owners === undefined) return undefined
   const known = takings.get(trace)
   if (known !== undefined) return known
@@ -86,33 +86,42 @@ const ELSEWHERE = Number.POSITIVE_INFINITY
 const MOST_STATEMENTS = 5000
 
 /**
- * Records that a loan came back.
- * @param position - where in the function that took it; `undefined` if other code released it
+ * Records where a plain loan comes back.
+ * @param trace - the stack with which the loan was taken
+ * @param ended - the stack of the code that ends it
  */
-export function noteRelease({ func, place }: Frame, position: number | undefined): void {
-  const statement = `${func} ${place}`
+export function recordRelease(trace: StackTrace, { frames }: StackTrace): void {
+  const taker = takingOf({ trace })?.taker
+  // No user frame: the pool itself ends the loan.
+  if (taker === undefined || frames.length === 0) return
+  const statement = `${taker.func} ${taker.place}`
   const known = releases.get(statement)
   if (known === undefined && releases.size >= MOST_STATEMENTS) return
+  const position = frames.find(({ func }) => func === taker.func)?.position
   releases.set(statement, position === undefined ? ELSEWHERE : Math.max(position, known ?? 0))
 }
 
 /** The plain leases of some pools, grouped by who took them. */
 export class PlainLeases {
-  /** By the function that took them. `#group` moves them into `#groups` when that function is first asked for. */
-  readonly #byTaker = new Map<string, { held: Held; taking: Taking }[]>()
+  /** The functions that took any of them. */
+  readonly #takers = new Set<string>()
+  /** By the function that took them and those that awaited it. */
   readonly #groups = new Map<string, LeaseGroup[]>()
 
   get isEmpty(): boolean {
-    return this.#byTaker.size === 0
+    return this.#takers.size === 0
   }
 
   /** Adds a lease, unless it is unknown who took it. */
-  add(held: Held): void {
-    const taking = takingOf(held.lease)
+  add(lease: Lease): void {
+    const taking = takingOf(lease.connection)
     if (taking === undefined) return
-    const others = this.#byTaker.get(taking.taker.func)
-    if (others === undefined) this.#byTaker.set(taking.taker.func, [{ held, taking }])
-    else others.push({ held, taking })
+    this.#takers.add(taking.taker.func)
+    const alike = this.#groups.get(taking.key)
+    const group = alike?.find(each => each.taking.taker.place === taking.taker.place)
+    if (group !== undefined) group.leases.push(lease)
+    else if (alike !== undefined) alike.push({ taking, leases: [lease] })
+    else this.#groups.set(taking.key, [{ taking, leases: [lease] }])
   }
 
   /** The groups of which the run shown by this stack may hold a lease. */
@@ -121,7 +130,7 @@ export class PlainLeases {
     for (const [at, frame] of line.entries()) {
       // Code that awaits a `Promise.any` can go on without this branch.
       if (frame.func === 'Promise.any') break
-      if (!this.#group(frame.func)) continue
+      if (!this.#takers.has(frame.func)) continue
       let key = frame.func
       for (let end = at + 1; end <= line.length; end += 1) {
         for (const group of this.#groups.get(key) ?? []) {
@@ -136,21 +145,6 @@ export class PlainLeases {
       }
     }
     return found
-  }
-
-  /**
-   * Sorts the leases that this function took into groups.
-   * @returns whether there are any
-   */
-  #group(taker: string): boolean {
-    const added = this.#byTaker.get(taker)
-    for (const { held, taking } of added?.splice(0) ?? []) {
-      const alike = this.#groups.get(taking.key) ?? []
-      const group = alike.find(each => each.taking.taker.place === taking.taker.place)
-      if (group !== undefined) group.leases.push(held)
-      else this.#groups.set(taking.key, [...alike, { taking, leases: [held] }])
-    }
-    return added !== undefined
   }
 }
 
@@ -172,7 +166,7 @@ function isLater(frame: Frame, { taker, trace }: Taking): boolean {
 
 /** Plain leases that were taken alike, and the waiters that may hold them. */
 export interface Claim {
-  readonly leases: readonly Held[]
+  readonly leases: readonly Lease[]
   readonly waits: readonly WaitEdge[]
 }
 
@@ -196,9 +190,13 @@ export function claimsOf(plain: PlainLeases, edges: readonly WaitEdge[]): Claim[
   return [...found].flatMap(([group, claims]) => {
     const graces = crowded >= CROWD && crowd.has(group) ? CROWD_GRACES : PLAIN_GRACES
     const patient = claims.filter(({ edge }) => edge.pool.hasStood(graces, edge.waiter.since))
-    const held = group.leases.filter(({ lease, loan }) => lease.state === 'lent' && lease.loan === loan)
+    const held = group.leases.filter(
+      ({ connection, loan }) => connection.state === 'lent' && connection.loan === loan,
+    )
     if (runsAmong(patient.map(({ match }) => match)) < held.length) return []
-    const leases = held.filter(({ lease, pool }) => pool.hasStood(graces) && pool.isQuiet(lease, graces))
+    const leases = held.filter(
+      ({ connection, pool }) => pool.hasStood(graces) && pool.isQuiet(connection, graces),
+    )
     return { leases, waits: claims.map(({ edge }) => edge) }
   })
 }
@@ -227,7 +225,7 @@ function runsAmong(matches: readonly Match[]): number {
  * The frames that had begun before this call. A function that is only now being called holds nothing yet, even if
  * another run of it does.
  */
-export function begun(asked: StackTrace): readonly Frame[] {
+export function framesBegunBefore(asked: StackTrace): readonly Frame[] {
   const first = asked.frames.findIndex(frame => frame.begun)
   return first === -1 ? [] : asked.frames.slice(first)
 }

@@ -26,22 +26,22 @@
  *
  * Cost: O(waiters + blocked leases). Each waiter is handled once, and each lease once per waiter that blocks it.
  */
-export interface Judged<W, L, P> {
+export interface Edge<W, L, P> {
   readonly waiter: W
   readonly pool: P
   readonly blocks: readonly L[]
 }
 
 export function deadlocked<W, L, P>(
-  judged: readonly Judged<W, L, P>[],
+  judged: readonly Edge<W, L, P>[],
   /** How many leases each still pool has lent. */
   lent: ReadonlyMap<P, number>,
   poolOf: (lease: L) => P | undefined,
   /** Leases whose holder shows activity. */
   lively: ReadonlySet<L>,
-): Judged<W, L, P>[] {
+): Edge<W, L, P>[] {
   const blockers = new Map<L, number>()
-  const queues = new Map<P, Judged<W, L, P>[]>()
+  const queues = new Map<P, Edge<W, L, P>[]>()
   for (const each of judged) {
     // A pool that can move will serve this waiter. So the waiter is live from the start, by (c), and blocks nothing, by
     // (a).
@@ -85,9 +85,9 @@ export function deadlocked<W, L, P>(
  * from the pool of a blocked lease to the pool that its waiter waits for.
  */
 export function knots<W, L, P>(
-  dead: readonly Judged<W, L, P>[],
+  dead: readonly Edge<W, L, P>[],
   poolOf: (lease: L) => P | undefined,
-): Judged<W, L, P>[][] {
+): Edge<W, L, P>[][] {
   const waitsFor = new Map<P, Set<P>>()
   for (const { pool, blocks } of dead) {
     for (const lease of blocks) {

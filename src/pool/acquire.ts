@@ -11,14 +11,15 @@ import { Grant, isCurrent, type Slot } from '../connections/slot.ts'
 import { noteOwners } from '../nested/awaiters.ts'
 import type { Entry, Work as UseWork } from '../nested/host.ts'
 import type { Nesting } from '../nested/nesting.ts'
-import { type UseHost, useFrameOf } from '../nested/use-frame.ts'
+import { TracedAcquire } from '../queue/traced-acquire.ts'
 import { type Call, Waiter } from '../queue/waiter.ts'
-import { acquireChannel, endOperation, runOperation, TracedAcquire, useChannel } from '../runtime/channels.ts'
+import { acquireChannel, endOperation, runOperation, useChannel } from '../runtime/channels.ts'
 import type { StackSampler } from '../runtime/stack-sampler.ts'
 import { Lease } from './lease.ts'
 import type { Lending } from './lending.ts'
 import type { Lifecycle } from './lifecycle.ts'
 import type { Releasing } from './release.ts'
+import { type UseHost, useFrameOf } from './use-frame.ts'
 
 type Work<T, R> = (resource: T) => R | PromiseLike<R>
 type Given = number | AcquireOptions | undefined
@@ -164,9 +165,9 @@ export class Acquiring<T> {
     const { lentAt } = slot
     if (this.#sampler.left > 0 || lentAt >= this.#sampler.refillAt) {
       slot.trace = this.#sampler.capture(this.#entries[call], lentAt)
-      this.#nesting?.look(slot.trace, given, lentAt)
+      this.#nesting?.warnIfNested(slot.trace, given, lentAt)
     }
-    if (this.#strict !== undefined && call !== 'use') this.#strict.plainScope(given)?.begin(slot)
+    if (this.#strict !== undefined && call !== 'use') this.#strict.plainScope(given)?.start(slot)
     if (traced !== undefined) traced.servedAtOnce(slot.id, slot.loan)
   }
 
@@ -207,7 +208,7 @@ export class Acquiring<T> {
     waiter.traced = traced?.waits()
     if (breaker.isOpen) waiter.breakerOpening = breaker.openings
     if (nesting !== undefined) {
-      if (waiter.trace !== undefined) nesting.look(waiter.trace, given, now)
+      if (waiter.trace !== undefined) nesting.warnIfNested(waiter.trace, given, now)
       if (call !== 'use') waiter.scope = nesting.plainScope(given)
       nesting.detector.watch(now)
     }
@@ -222,7 +223,7 @@ export class Acquiring<T> {
     const { queue, slots } = this.#context
     if (slots.counts.idle > 0 && queue.waiting === 0) return 'validate'
     const phase = phaseOf(this.#context, this.#connector.breaker)
-    return phase === 'queue' && this.#connector.capacity.freePermits > 0 ? 'connect' : phase
+    return phase === 'queue' && this.#connector.capacity.obtainable > 0 ? 'connect' : phase
   }
 
   /** Why an acquire may not enter the queue. */

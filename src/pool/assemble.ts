@@ -89,7 +89,12 @@ export function assemble<T>(
     kinds: { destroyed: new Kinds(), dirty: new Kinds(), createErrors: new Kinds() },
     stats: () => statsOf(view, clock.now()),
     identity: () => events.identity(),
-    onChange: () => lifecycle.recheck(),
+    onChange: () => {
+      lifecycle.checkWaits()
+      reaper.start()
+      evictor.askWhenIdle()
+      connector.capacity.share?.changed()
+    },
   }
   const host: NestingHost<T> = {
     ...shared,
@@ -111,7 +116,7 @@ export function assemble<T>(
   const lending = new Lending(context, connector, validator)
   const evictor = new Evictor(context, connector, validator)
   const reaper = new SocketReaper(context, connector)
-  const lifecycle = new Lifecycle(context, lending, evictor, reaper)
+  const lifecycle = new Lifecycle(context, connector, lending, evictor, reaper)
   const leaks = new LeakDetector(context, lending)
   const releasing = new Releasing(context, lending)
   const acquiring = new Acquiring(context, lending, lifecycle, releasing, entries)
@@ -151,6 +156,7 @@ export function assemble<T>(
   lifecycle.onClosed = () => {
     leaks.stop()
     context.nesting?.detector.stop()
+    connector.capacity.share?.leave()
   }
   connector.onConnected = slot => {
     lending.connected(slot)

@@ -109,7 +109,8 @@ export class Lending<T> implements ValidatorHost<T> {
   serve(now: number, settledAt = Number.NEGATIVE_INFINITY): void {
     const { queue, slots } = this.#context
     while (queue.waiting > 0 && slots.counts.idle > 0) {
-      this.#shed(now)
+      // A connection is available: rejects the waiters that have waited too long.
+      queue.loadShedder?.dequeue(now)
       // A waiter that came after the wait for the event loop began has to wait for the next poll phase.
       const first = queue.peek()
       const isSettled = (first?.since ?? now) <= settledAt
@@ -189,7 +190,7 @@ export class Lending<T> implements ValidatorHost<T> {
     // Both times may be slightly old, so `now` can be before `lentAt`: see `Clock.recent`.
     const heldMillis = Math.max(now - slot.lentAt, 0)
     totals.released += 1
-    if (nesting !== undefined) nesting.ended(slot.trace, now)
+    if (nesting !== undefined) nesting.loanEnded(slot.trace, now)
     slot.trace = undefined
     times.released(heldMillis)
     if (tracing.loans) log.lend('%s #%d: back, loan %d', options.name, connection, loan)
@@ -232,21 +233,17 @@ export class Lending<T> implements ValidatorHost<T> {
     this.#lendOrRest(slot, now, 'proved', idleSince)
   }
 
-  /** Called when a connection is available: with a load shedder, rejects the waiters that have waited too long. */
-  #shed(now: number): void {
-    this.#context.queue.loadShedder?.dequeue(now)
-  }
-
   /** Gives a connection that is new, checked or returned to the next waiter; makes it idle if there is none. */
   #lendOrRest(slot: Slot<T>, now: number, how: 'proved' | 'returned', idleSince = now): void {
     const { queue, liveness } = this.#context
-    if (queue.waiting > 0) this.#shed(now)
+    if (queue.waiting > 0) queue.loadShedder?.dequeue(now)
     if (queue.waiting === 0) {
       this.makeIdle(slot, now, idleSince)
       return
     }
     // The server may have closed a used connection right after its last answer. Data on a new one may be a greeting.
-    const found = slot.loan === 0 ? undefined : liveness.check(slot, now, Number.NEGATIVE_INFINITY)
+    const lost = slot.loan === 0 ? undefined : liveness.check(slot, now, Number.NEGATIVE_INFINITY)
+    const found = this.connector.capacity.share?.surplus(slot) ?? lost
     const isFit = found === undefined || (found === 'barrier' && how === 'proved')
     // Otherwise it stays in the state lent and goes to the next waiter.
     if (!isFit || how === 'proved') this.makeIdle(slot, now, idleSince)
@@ -273,7 +270,7 @@ export class Lending<T> implements ValidatorHost<T> {
     this.lend(slot, now, waitedMillis)
     slot.trace = waiter.trace
     if (nesting !== undefined) nesting.detector.lastSign = now
-    waiter.scope?.begin(slot)
+    waiter.scope?.start(slot)
     waiter.traced?.served(slot.id, slot.loan, waitedMillis)
     waiter.grant(waiter.call === 'acquire' ? slot.lent : new Grant(slot))
   }

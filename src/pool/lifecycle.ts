@@ -1,8 +1,6 @@
-import { notOptions } from '../api/acquire-request.ts'
 import { messageOf } from '../api/errors.ts'
 import * as refusals from '../api/messages/error-messages.ts'
-import { isRecord, show } from '../api/options/read-input.ts'
-import { badOptions, checkedBounds } from '../api/options/resolve-options.ts'
+import { checkedBounds } from '../api/options/resolve-options.ts'
 import type { PoolStats, SlotState } from '../api/stats.ts'
 import type { Connector } from '../connecting/connector.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
@@ -11,19 +9,8 @@ import type { SocketReaper } from '../health/socket-reaper.ts'
 import { onAbort } from '../runtime/abort.ts'
 import { log } from '../runtime/log/log.ts'
 import { Alarm } from '../runtime/time/alarm.ts'
+import { type CallOptions, type Limits, readLimits, UNLIMITED } from './call-limits.ts'
 import type { Lending } from './lending.ts'
-
-/** The time limit of one call in milliseconds, instead of the option that is its default, and a signal that ends it. */
-export interface CallOptions {
-  timeoutMillis?: number | false | undefined
-  signal?: AbortSignal | undefined
-}
-
-/** The same options, checked and complete. */
-interface Limits {
-  millis: number
-  readonly signal: AbortSignal | undefined
-}
 
 /** The limits of a close, which a later call of `close` may shorten. */
 interface CloseLimits extends Limits {
@@ -35,12 +22,14 @@ interface CloseLimits extends Limits {
 /** How a wait has ended. */
 type WaitOutcome = 'met' | 'late' | 'aborted'
 
-const UNLIMITED: Limits = { millis: Number.POSITIVE_INFINITY, signal: undefined }
 const STAYS_DRAINING = 'It stays draining.'
 
 /** A connection in one of these states is about to become idle. */
 const COMING: ReadonlySet<SlotState> = new Set<SlotState>(['connecting', 'validating', 'resetting'])
 const isComing = ({ state }: { readonly state: SlotState }): boolean => COMING.has(state)
+
+/** The states of a pool, and the one that follows: none opens again. */
+const MOVES = { open: 'draining', draining: 'closed', closed: undefined } as const
 
 /** The life of a pool: open → draining → closed. Starts it, and ends it in limited time. */
 export class Lifecycle<T> {
@@ -62,10 +51,16 @@ export class Lifecycle<T> {
   /** Ends the wait of `close` for all its callers, when the signal of one of them is aborted. */
   readonly #force = new AbortController()
 
-  constructor(context: PoolContext<T>, lending: Lending<T>, evictor: Evictor<T>, reaper: SocketReaper<T>) {
+  constructor(
+    context: PoolContext<T>,
+    connector: Connector<T>,
+    lending: Lending<T>,
+    evictor: Evictor<T>,
+    reaper: SocketReaper<T>,
+  ) {
     this.#context = context
+    this.#connector = connector
     this.#lending = lending
-    this.#connector = lending.connector
     this.evictor = evictor
     this.#reaper = reaper
   }
@@ -79,7 +74,7 @@ export class Lifecycle<T> {
 
   async ready(callOptions: CallOptions): Promise<void> {
     const { options, slots, clock, stats } = this.#context
-    const limits = this.#read(callOptions, options.acquireTimeoutMillis)
+    const limits = readLimits(callOptions, options.acquireTimeoutMillis, this.#context)
     const since = clock.now()
     this.start()
     const isReady = (): boolean => slots.open >= options.min
@@ -99,7 +94,7 @@ export class Lifecycle<T> {
   }
 
   async drain(callOptions: CallOptions): Promise<void> {
-    const limits = this.#read(callOptions, this.#context.options.drainTimeoutMillis)
+    const limits = readLimits(callOptions, this.#context.options.drainTimeoutMillis, this.#context)
     const { clock, stats } = this.#context
     const since = clock.now()
     const outcome = await this.#drain(limits)
@@ -119,10 +114,10 @@ export class Lifecycle<T> {
   #drain(limits: Limits): Promise<WaitOutcome> {
     const { slots, queue } = this.#context
     const { counts } = slots
-    if (this.state === 'open') this.state = 'draining'
+    this.#move('draining')
     this.#keepMin()
     this.evictor.stop()
-    this.recheck()
+    this.checkWaits()
     const isDrained = (): boolean => queue.waiting === 0 && counts.lent === 0 && counts.resetting === 0
     return this.#until(isDrained, limits)
   }
@@ -151,10 +146,8 @@ export class Lifecycle<T> {
     try {
       const { drainTimeoutMillis } = this.#context.options
       // A later call waits as long as the first one takes, unless it has a time limit of its own.
-      limits = this.#read(
-        callOptions,
-        this.#closing === undefined ? drainTimeoutMillis : Number.POSITIVE_INFINITY,
-      )
+      const fallback = this.#closing === undefined ? drainTimeoutMillis : Number.POSITIVE_INFINITY
+      limits = readLimits(callOptions, fallback, this.#context)
     } catch (error) {
       return Promise.reject(error)
     }
@@ -183,20 +176,23 @@ export class Lifecycle<T> {
   /** Changes the bounds. Surplus connections are destroyed: idle ones now, lent ones when they are returned. */
   resize(bounds: { min?: number | undefined; max?: number | undefined }): void {
     const { slots, options, clock, stats } = this.#context
-    Object.assign(options, checkedBounds(bounds, options, stats))
+    Object.assign(options, checkedBounds(bounds, options, stats, this.#connector.capacity.share))
     for (const slot of slots.idleSlots()) {
       if (!this.#connector.capacity.isOversized) break
       if (slot.state === 'idle') this.#connector.discard(slot, 'surplus')
     }
     this.#lending.serve(clock.now())
+    this.#context.onChange()
   }
 
   /** Called when a connection, a loan or a wait has ended: checks the conditions of all calls that wait for that. */
-  recheck(): void {
+  checkWaits(): void {
     for (const check of this.#checks) check()
-    if (this.state !== 'closed' && this.#context.liveness.watched > 0 && this.#reaper.isStopped)
-      this.#reaper.start()
-    if (this.evictor.mustAskLimit && this.evictor.planned === null) this.evictor.plan()
+  }
+
+  /** The one place where the state of a pool moves. */
+  #move(to: PoolStats['state']): void {
+    if (MOVES[this.state] === to) this.state = to
   }
 
   /** Called when a later caller of `close` will not wait as long as the first one. */
@@ -216,7 +212,7 @@ export class Lifecycle<T> {
     const drained = outcome === 'met'
     const before = this.#context.stats()
     const holders = drained ? [] : this.holders()
-    this.state = 'closed'
+    this.#move('closed')
     this.#connector.stop(refusals.closed(this.#context.stats()))
     queue.close()
     for (const slot of [...slots.all]) {
@@ -225,7 +221,7 @@ export class Lifecycle<T> {
     }
     this.#reaper.stop()
     this.onClosed()
-    this.recheck()
+    this.checkWaits()
     if (drained) outcome = await this.#until(() => slots.all.size === 0, limits, since)
     this.#context.stalls.stop()
     if (outcome === 'met') return
@@ -247,21 +243,6 @@ export class Lifecycle<T> {
     for (const slot of this.#context.slots.idleSlots()) {
       if (slot.state === 'idle') this.#connector.discard(slot, 'drain')
     }
-  }
-
-  /** Ignores an event's arguments, as generic-pool does: `process.once('SIGTERM', drain)` passes the signal's name. */
-  #read(callOptions: unknown, fallback: number): Limits {
-    const { timeoutMillis = fallback, signal: given, ...others } = isRecord(callOptions) ? callOptions : {}
-    const signal = given ?? undefined
-    const unknown = Object.keys(others).filter(name => others[name] !== undefined)
-    const issues = unknown.map(name => `${name} is not an option here`)
-    if (callOptions instanceof AbortSignal) issues.push(notOptions(callOptions))
-    if (timeoutMillis !== false && !(typeof timeoutMillis === 'number' && timeoutMillis >= 0))
-      issues.push(`timeoutMillis must be milliseconds ≥ 0, or false, got ${show(timeoutMillis)}`)
-    if (signal !== undefined && !(signal instanceof AbortSignal)) issues.push('signal must be an AbortSignal')
-    if (issues.length > 0) throw badOptions(issues, this.#context.options.name, this.#context.stats())
-    const millis = timeoutMillis === false ? Number.POSITIVE_INFINITY : (timeoutMillis as number)
-    return { millis, signal: signal as AbortSignal | undefined }
   }
 
   /** Waits until the condition holds, until the time limit counted from `since`, or until the signal is aborted. */

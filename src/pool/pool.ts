@@ -10,15 +10,16 @@ import { RecentProblems } from '../diagnostics/recent-problems.ts'
 import { register } from '../diagnostics/registry.ts'
 import { reportOf } from '../diagnostics/report.ts'
 import { inText } from '../diagnostics/report-text.ts'
+import { WaitingClients } from '../queue/waiting-clients.ts'
 import { PoolEmitter } from '../runtime/emitter.ts'
 import { log, refreshTracing } from '../runtime/log/log.ts'
 import type { WatchTimes } from '../runtime/time/times.ts'
 import type { Acquiring } from './acquire.ts'
 import { assemble, type Environment, type Parts } from './assemble.ts'
+import type { CallOptions } from './call-limits.ts'
 import { Identity } from './identity.ts'
 import type { Lease } from './lease.ts'
-import type { CallOptions, Lifecycle } from './lifecycle.ts'
-import { WaitingClients } from './waiting-clients.ts'
+import type { Lifecycle } from './lifecycle.ts'
 
 /** @internal The parts of a pool, for tests. */
 export let partsOf: <T>(pool: Pool<T>) => Parts<T>
@@ -238,7 +239,7 @@ export class Pool<T> extends PoolEmitter<T> {
 
   /** @internal Records problems for the report, and announces the event to listeners. */
   override announce<K extends keyof PoolEvents<T> & string>(event: K, ...details: PoolEvents<T>[K]): void {
-    this.#problems.note(event, details, this.#parts.context.clock.now())
+    this.#problems.recordEvent(event, details, this.#parts.context.clock.now())
     super.announce(event, ...details)
   }
 

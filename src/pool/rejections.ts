@@ -46,7 +46,7 @@ export class Rejections<T> implements QueueListener<T> {
     const error = waiter.ownError ?? withoutStack(() => this.#errorFor(waiter, how, snapshot))
     waiter.traced?.failed(error, now - waiter.since)
     waiter.fail(error)
-    if (how === 'expired') this.#problems.add('timeout', 'an acquire timed out', now)
+    if (how === 'expired') this.#problems.record('timeout', 'an acquire timed out', now)
     if (how === 'shed') events.announce('shed', { pool: options.name, waitedMillis: now - waiter.since })
     this.#connector.waiterLeft(waiter, now, how === 'aborted')
   }

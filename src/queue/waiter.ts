@@ -1,8 +1,8 @@
 import type { Request } from '../api/acquire-request.ts'
 import { type Awaiters, answer, Question } from '../nested/awaiters.ts'
 import type { LeaseScope } from '../nested/host.ts'
-import type { TracedAcquire } from '../runtime/channels.ts'
 import type { StackTrace } from '../runtime/stack-trace.ts'
+import type { TracedAcquire } from './traced-acquire.ts'
 
 /** The state of an acquire. It leaves `waiting` once. The caller that moves it learns whether it was the first. */
 export type WaiterState =

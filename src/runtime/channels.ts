@@ -1,12 +1,11 @@
 import { type Channel, channel, type TracingChannel, tracingChannel } from 'node:diagnostics_channel'
 import type { AcquireMessage, CreateMessage, UseMessage, ValidateMessage } from '../api/channels.ts'
-import { inMicrotask, runInCapturedContext } from './async-context.ts'
 
 /*
  * The diagnostics channels. Check `hasSubscribers` before building a message, so that unused channels cost nothing.
  */
 
-export type Operation<M extends object> = TracingChannel<object, M>
+type Operation<M extends object> = TracingChannel<object, M>
 
 export const acquireChannel: Operation<AcquireMessage> = tracingChannel('lifeguard-pool:acquire')
 export const createChannel: Operation<CreateMessage> = tracingChannel('lifeguard-pool:create')
@@ -36,7 +35,7 @@ export const createdChannel: Channel = channel('lifeguard-pool:created')
 export const releaseChannel = EVENT_CHANNELS.get('release') as Channel
 
 /** The channel of an event, if it has one with subscribers. */
-export function heardChannel(event: string): Channel | undefined {
+export function channelInUse(event: string): Channel | undefined {
   const found = EVENT_CHANNELS.get(event)
   return found?.hasSubscribers === true ? found : undefined
 }
@@ -68,57 +67,3 @@ export function endOperation<M extends { error?: unknown }>(
   operation.asyncStart.publish(message)
   operation.asyncEnd.publish(message)
 }
-
-/**
- * A traced acquire. Its end is published in its caller's async context, before the caller continues, and never in the
- * middle of a step of the pool: for an acquire that waited, in a separate microtask. The code that settles the acquire
- * publishes it. A `then` on the caller's promise would hide from V8 who awaits that promise.
- */
-export class TracedAcquire {
-  readonly #message: AcquireMessage
-  /** Set only for an acquire that waits, because capturing the context costs as much as all the rest. */
-  #inContext: ((run: () => void) => void) | undefined = undefined
-
-  constructor(message: AcquireMessage) {
-    this.#message = message
-    const { start, end } = acquireChannel
-    if (start.hasSubscribers) start.runStores(message, nothing)
-    if (end.hasSubscribers) end.publish(message)
-  }
-
-  /** Called when the acquire has to wait. */
-  waits(): this {
-    this.#inContext = runInCapturedContext()
-    return this
-  }
-
-  /**
-   * Publishes within the acquire call itself, when its step is done. The function given to `use` may start before any
-   * microtask runs.
-   */
-  servedAtOnce(connection: number, loan: number): void {
-    this.#message.connection = connection
-    this.#message.loan = loan
-    this.#message.waitedMillis = 0
-    endOperation(acquireChannel, this.#message)
-  }
-
-  served(connection: number, loan: number, waitedMillis: number): void {
-    this.#message.connection = connection
-    this.#message.loan = loan
-    this.#end(waitedMillis, undefined)
-  }
-
-  failed(error: unknown, waitedMillis: number): void {
-    this.#end(waitedMillis, { error })
-  }
-
-  #end(waitedMillis: number, failure: { readonly error: unknown } | undefined): void {
-    this.#message.waitedMillis = waitedMillis
-    const end = (): void => inMicrotask(() => endOperation(acquireChannel, this.#message, failure))
-    if (this.#inContext === undefined) end()
-    else this.#inContext(end)
-  }
-}
-
-const nothing = (): void => {}

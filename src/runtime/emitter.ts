@@ -4,7 +4,7 @@ import { messageOf } from '../api/errors.ts'
 import type { PoolEvents } from '../api/events.ts'
 import { warn } from '../api/messages/warnings.ts'
 import { inMicrotask, outsideContext } from './async-context.ts'
-import { heardChannel, releaseChannel } from './channels.ts'
+import { channelInUse, releaseChannel } from './channels.ts'
 import { isThenable } from './thenables.ts'
 
 type Announcement<T> = {
@@ -71,12 +71,12 @@ export abstract class PoolEmitter<T> extends Emitter<T> {
 
   /** @internal Whether anybody listens for the states of connections, by event or by channel. */
   get announcesStates(): boolean {
-    return this.listenerCount('state') > 0 || heardChannel('state') !== undefined
+    return this.listenerCount('state') > 0 || channelInUse('state') !== undefined
   }
 
   /** @internal Queues an event. Its listeners are called soon. */
   announce<K extends keyof PoolEvents<T> & string>(event: K, ...details: PoolEvents<T>[K]): void {
-    if (this.listenerCount(event) === 0 && heardChannel(event) === undefined) return
+    if (this.listenerCount(event) === 0 && channelInUse(event) === undefined) return
     if (this.#announcements.length === 0) inMicrotask(() => this.flush())
     this.#announcements.push({ event, details } as Announcement<T>)
   }
@@ -95,7 +95,7 @@ export abstract class PoolEmitter<T> extends Emitter<T> {
       for (const { event, details } of announcements) {
         for (const listener of this.rawListeners(event))
           this.#call(event as string, listener as (...details: never[]) => unknown, details)
-        heardChannel(event as string)?.publish({ ...(details[0] as object), ...this.identity() })
+        channelInUse(event as string)?.publish({ ...(details[0] as object), ...this.identity() })
       }
     })
     this.#isDelivering = false

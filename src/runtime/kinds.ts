@@ -20,16 +20,6 @@ export class Kinds {
   }
 }
 
-/** The counts by kind of one pool. */
-export interface PoolKinds {
-  /** Connections that the pool has destroyed, by reason. */
-  readonly destroyed: Kinds
-  /** Those of them that were dirty, by what was left behind on them. */
-  readonly dirty: Kinds
-  /** Failed creates, by error. */
-  readonly createErrors: Kinds
-}
-
 /** What OpenTelemetry calls `error.type`: the code of an error, or its name if it has no code. */
 export function errorTypeOf(error: unknown): string {
   try {

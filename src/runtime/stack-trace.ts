@@ -88,7 +88,7 @@ export class StackTrace {
 
   /** The text as `Error.stack` prints it, starting with the user's file. */
   get text(): string {
-    return textOf(this.frames)
+    return stackText(this.frames)
   }
 
   /** The place of the call itself, to tell call sites apart. */
@@ -106,7 +106,7 @@ export class StackTrace {
 }
 
 /** Formats frames as they are printed. */
-export function textOf(frames: readonly Frame[]): string {
+function stackText(frames: readonly Frame[]): string {
   const shown = frames.filter(frame => frame.text !== '')
   return shown.map(frame => `    at ${frame.text}`).join('\n')
 }

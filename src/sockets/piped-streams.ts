@@ -37,7 +37,7 @@ export class PipedStreams {
   }
 
   /** May throw, because the streams are the user's own. */
-  takeOff(socket: Socket): void {
+  unpipeFrom(socket: Socket): void {
     for (const source of this.#sources) source.unpipe?.(socket)
   }
 }

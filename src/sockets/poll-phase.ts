@@ -1,7 +1,7 @@
 import { type Clock, eachTurn, loopMetrics, oncePerClock } from '../runtime/time/clock.ts'
 
 /** When a connection is lent without a check, an undelivered FIN is never older than this. Milliseconds. */
-export const GATE_MILLIS = 2
+const GATE_MILLIS = 2
 /**
  * If the thread showed no activity (a call of the pool, or a turn of the loop) for longer than this, it may have been
  * blocked: a wait for something outside (`Atomics.wait`, `execSync`) always takes longer. Measured on Linux: 0.02 ms.
@@ -17,7 +17,7 @@ const CHECKS_PER_MILLI = 6
 const MOST_CHECKS = 300
 
 /** A pool that owns sockets. */
-export interface SocketOwner {
+interface SocketOwner {
   /** Called when a turn of the event loop is about to poll. */
   onTurn(): void
 }

@@ -8,7 +8,7 @@ import { SocketBaseline } from './socket-baseline.ts'
 import { closeSocket, ownDoing, unaskable, unsentBytes, wasSent } from './socket-state.ts'
 
 /** What a watch finds wrong with a connection. */
-export interface SocketFault {
+interface SocketFault {
   readonly reason: 'half-closed' | 'broken' | 'dirty'
   readonly detail: string
   /** For a dirty connection: the name under which metrics count what was left on it, from a small set. */
@@ -24,7 +24,7 @@ export interface SocketListener {
 }
 
 /** What the factory says about a connection's socket. */
-export interface SocketTraits {
+interface SocketTraits {
   /** The socket is the resource itself, so its borrower reads from it. */
   readonly lentRaw: boolean
   /** The server may send data unasked on an idle connection. */
@@ -145,7 +145,7 @@ export class SocketWatch {
     if (this.#broken !== undefined) return this.#broken
     try {
       if (this.#piped.any) {
-        this.#piped.takeOff(this.socket)
+        this.#piped.unpipeFrom(this.socket)
         return { reason: 'dirty', left: 'pipe', detail: 'a stream was still being piped into it' }
       }
       const detail = this.#baseline.restore()

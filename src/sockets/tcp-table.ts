@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { linkOf, textOf } from '../runtime/log/output.ts'
+import { fileText, linkOf } from '../runtime/log/output.ts'
 import { descriptorOf } from './conn-check.ts'
 
 /** What the kernel says about a socket, whatever the event loop has or has not delivered. */
@@ -73,7 +73,7 @@ export function tcpSockets(sockets: readonly Socket[]): Map<Socket, TcpSocket> {
   }
   if (byInode.size === 0) return found
   for (const table of ['tcp', 'tcp6']) {
-    for (const { inode, state, unreadBytes, unsentBytes } of tcpRows(textOf(`/proc/self/net/${table}`))) {
+    for (const { inode, state, unreadBytes, unsentBytes } of tcpRows(fileText(`/proc/self/net/${table}`))) {
       const socket = byInode.get(inode)
       if (socket !== undefined) found.set(socket, { state, unreadBytes, unsentBytes })
     }

@@ -5,15 +5,14 @@ import { get } from 'node:http'
 import { type AddressInfo, createServer } from 'node:net'
 import { after, describe, test } from 'node:test'
 import { setTimeout as turn } from 'node:timers/promises'
-import { startPeer } from '../../examples/incidents/I0-peer.ts'
-import type { Progress } from '../../examples/incidents/I3-service.ts'
-import { startGate } from '../../examples/incidents/I4-gate.ts'
-import { Service } from '../../examples/incidents/support/service.ts'
 import { countSockets } from '../support/fds.ts'
+import { startPeer } from '../support/half-closing-peer.ts'
 import { makePipe } from '../support/pipe.ts'
 import { sleepsIn } from '../support/proc.ts'
 import { until } from '../support/processes.ts'
+import { startGate } from '../support/redis-gate.ts'
 import { ensureRedisBinary, startRedis } from '../support/redis-server.ts'
+import { Service } from '../support/service.ts'
 import { doctor, fixture, noPython, PYTHON, patternsOf, Started } from './support.ts'
 
 /*
@@ -148,7 +147,7 @@ describe('the doctor names each outage', { skip, concurrency: 3 }, () => {
     })
     try {
       await service.call('spike', 20)
-      const inside = async () => (await service.call<Progress>('progress')).inside
+      const inside = async () => (await service.call<{ inside: number }>('progress')).inside
       while ((await inside()) < 20) await turn(20)
       await service.call('letGo')
       const said = await doctor(service.pid, '--inspect', ...SECONDS)

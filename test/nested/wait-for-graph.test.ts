@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { deadlocked, type Judged, knots } from '../../src/nested/wait-for-graph.ts'
+import { deadlocked, type Edge, knots } from '../../src/nested/wait-for-graph.ts'
 import { Chance, seedFrom } from '../support/random.ts'
 
 /** A lease is named after its pool: `A1` is one of A. */
-type Wait = Judged<string, string, string>
+type Wait = Edge<string, string, string>
 
 const poolOf = (lease: string): string | undefined => (lease.startsWith('?') ? undefined : lease[0])
 const waits = (waiter: string, pool: string, ...blocks: string[]): Wait => ({ waiter, pool, blocks })

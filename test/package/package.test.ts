@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { readdirSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
@@ -49,6 +49,19 @@ test('what is published holds the compiled sources and their types, and nothing 
   const files = readdirSync(join(root, 'dist'), { recursive: true, encoding: 'utf8' })
   assert.ok(files.includes('index.d.ts') && files.includes('index.js'))
   assert.ok(!files.some(name => name.includes('test')), files.join())
+})
+
+test('the examples that are published import the package by its name, and nothing that is not published', async () => {
+  const args = ['pack', '--dry-run', '--json', '--ignore-scripts']
+  const [{ files }] = JSON.parse((await run('npm', args, { cwd: root, timeout: 60_000 })).stdout)
+  const examples = (files as { path: string }[])
+    .map(({ path }) => path)
+    .filter(path => /^examples\/.*ts$/.test(path))
+  assert.ok(examples.includes('examples/http-service.ts'), examples.join())
+  for (const example of examples) {
+    const [foreign] = /from '\.[^']*'/.exec(readFileSync(join(root, example), 'utf8')) ?? []
+    assert.equal(foreign, undefined, `${example} imports ${foreign}`)
+  }
 })
 
 test('a pool with idle connections, timers and a history keeps no process alive', async () => {

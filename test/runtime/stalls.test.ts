@@ -6,7 +6,7 @@ import { FakeClock } from '../support/clock.ts'
 import { block, scripted, turns } from '../support/factories.ts'
 import { withRedis } from '../support/redis.ts'
 import { rejection } from '../support/rejection.ts'
-import { blockUnderLoad, type StallOutcome } from './stall-load.ts'
+import { blockUnderLoad, type StallOutcome } from '../support/stall-load.ts'
 
 const redis = await withRedis()
 after(() => redis.stop())

@@ -6,7 +6,7 @@ const root = join(import.meta.dirname, '..', '..', '..')
 const pages = join(import.meta.dirname, '..', '.pages')
 
 /** Where the repository can be read: for links to sources, tests and examples, which are no pages. */
-const SOURCES = /'(https:[^']+)'/.exec(readFileSync(join(root, 'src/api/docs-url.ts'), 'utf8'))?.[1]
+const SOURCES = /'(https:[^']+)'/.exec(readFileSync(join(root, 'src/api/messages/docs-url.ts'), 'utf8'))?.[1]
 
 /** As on GitHub, and as test/docs/pages.ts checks it. */
 const slugify = heading =>
@@ -65,6 +65,7 @@ export default defineConfig({
           page('Production settings', 'production'),
           page('Testing your service', 'testing'),
           page('Sizing', 'sizing'),
+          page('One budget for several pools', 'budget'),
           page('Serverless', 'serverless'),
           page('Troubleshooting', 'troubleshooting'),
           page('Doctor', 'doctor'),
@@ -109,6 +110,7 @@ export default defineConfig({
       {
         text: 'Understand',
         items: optional([
+          page('Promises and their tests', 'promises'),
           page('Half-closed connections', 'half-close'),
           page('Nested acquires and deadlocks', 'nested'),
           page('Overload and stalls', 'overload'),

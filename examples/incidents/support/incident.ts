@@ -1,4 +1,5 @@
 import type { FoundRedis } from '../../../test/support/redis-server.ts'
+import type { Named } from '../../../test/support/service.ts'
 
 /** `without` the pool: the service as people write it today. `with`: the same service code on lifeguard-pool. */
 export type Side = 'without' | 'with'
@@ -16,13 +17,6 @@ export interface Stage {
 
 /** One thing that an operator would look at, and what it showed. */
 export type Row = readonly [label: string, value: string | number]
-
-/** The first time that the service itself said what was wrong. */
-export interface Named {
-  readonly text: string
-  /** Since the fault. */
-  readonly seconds: number
-}
 
 /** What one run showed. Nothing in it is written in beforehand. */
 export interface Seen {

@@ -1,5 +1,5 @@
 import type { Pool } from '../../../src/index.ts'
-import { type Call, type Message, wallClock } from './service.ts'
+import { type Call, type Message, wallClock } from '../../../test/support/service.ts'
 
 /*
  * The service's half of the wire to its operator. It does not hold the process: whether a service can end by itself

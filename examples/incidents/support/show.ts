@@ -1,4 +1,5 @@
-import { type Named, objections, type Played, type Seen, type Side } from './incident.ts'
+import type { Named } from '../../../test/support/service.ts'
+import { objections, type Played, type Seen, type Side } from './incident.ts'
 
 const HEADLINE: Readonly<Record<Side, string>> = {
   without: 'without: as people write it today',

@@ -2,7 +2,7 @@ import { withStackLimit } from '../../runtime/stack-limit.ts'
 import { HOME } from '../../runtime/stack-trace.ts'
 
 /** A kind of leftover that keeps occurring, for the event that names the call site. */
-export interface LeftoverSite {
+interface LeftoverSite {
   /** What was left behind: `MULTI`, `CLIENT TRACKING`, `BLPOP without an answer`, … */
   readonly left: string
   /** How many connections it has cost so far. */
@@ -62,7 +62,7 @@ export class LeftoverSites {
    * Records that something was left behind, and the stack of the command that did it.
    * @param isOfSender - any command may leave this kind behind
    */
-  note(left: string, stack: string | undefined, isOfSender = false): void {
+  record(left: string, stack: string | undefined, isOfSender = false): void {
     let kind = this.#kinds.get(left)
     if (kind === undefined) {
       if (this.#kinds.size >= MOST_KINDS) return

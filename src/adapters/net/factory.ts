@@ -17,7 +17,7 @@ export function socketFactory({ oneWay = false, ...target }: SocketTarget): Fact
     async create(signal) {
       const socket = await openSocket(target, signal)
       answered.set(socket, 0)
-      if (!oneWay) noteAnswers(socket, answered)
+      if (!oneWay) recordAnswers(socket, answered)
       return socket
     },
     destroy: endSocket,
@@ -31,7 +31,7 @@ export function socketFactory({ oneWay = false, ...target }: SocketTarget): Fact
 }
 
 /** Node passes received data to `push` before anybody reads it. A `data` listener instead would start the flow. */
-function noteAnswers(socket: Socket, answered: WeakMap<Socket, number>): void {
+function recordAnswers(socket: Socket, answered: WeakMap<Socket, number>): void {
   const { push } = socket
   socket.push = (chunk, encoding) => {
     if (chunk !== null) answered.set(socket, socket.bytesWritten)

@@ -45,7 +45,7 @@ const HISTOGRAM = 'HISTOGRAM'
 const DOUBLE = 1
 
 /** Returns the points of a metric, as read for the current collection. */
-export type LatestPoints = (metric: TimesMetric) => readonly PointOf<Spread>[]
+type LatestPoints = (metric: TimesMetric) => readonly PointOf<Spread>[]
 
 /**
  * Makes a meter collect these histograms from what the pools have counted.

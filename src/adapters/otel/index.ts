@@ -78,13 +78,13 @@ export function instrumentAll(options: InstrumentOptions = {}): () => void {
 function metering(options: InstrumentOptions, owner: object, attach: (meters: Meters) => void): () => void {
   if (options.metrics === false) return () => {}
   let meters: Meters | undefined
-  const begin = (provider: MeterProvider): void => {
+  const start = (provider: MeterProvider): void => {
     meters = metersOf(provider)
     attach(meters)
   }
   const { meterProvider } = options
-  const cancel = meterProvider === undefined ? onceRegistered(begin) : undefined
-  if (meterProvider !== undefined) begin(meterProvider)
+  const cancel = meterProvider === undefined ? onceRegistered(start) : undefined
+  if (meterProvider !== undefined) start(meterProvider)
   return () => {
     cancel?.()
     meters?.detach(owner)
@@ -103,26 +103,26 @@ const OCCASIONS = ['lifeguard-pool:created', 'tracing:lifeguard-pool:create:star
 
 /**
  * Waits for a global provider to be registered. Before that, the API returns one whose metrics go nowhere. There is no
- * event for it, so this looks whenever a pool or a connection is created.
+ * event for it, so this checks whenever a pool or a connection is created.
  *
  * @returns a function that stops waiting
  */
-function onceRegistered(begin: (provider: MeterProvider) => void): () => void {
+function onceRegistered(start: (provider: MeterProvider) => void): () => void {
   const cancel = (): void => {
-    for (const occasion of OCCASIONS) unsubscribe(occasion, look)
+    for (const occasion of OCCASIONS) unsubscribe(occasion, check)
   }
-  const look = (): void => {
+  const check = (): void => {
     if (!hasMeterProvider()) return
     cancel()
     try {
-      begin(metrics.getMeterProvider())
+      start(metrics.getMeterProvider())
     } catch (error) {
       // Node would end the process with what a subscriber throws.
       faultyProvider('metrics', error)
     }
   }
-  for (const occasion of OCCASIONS) subscribe(occasion, look)
-  look()
+  for (const occasion of OCCASIONS) subscribe(occasion, check)
+  check()
   return cancel
 }
 

@@ -13,12 +13,12 @@ const GAUGE = 2
 const SUM = 3
 
 /** The SDK counts since the last collection, or since the start. */
-export const DELTA = 0
+const DELTA = 0
 export const CUMULATIVE = 1
 export type Temporality = typeof DELTA | typeof CUMULATIVE
 
 /** The interval that a number is for. */
-export interface Interval {
+interface Interval {
   readonly startTime: HrTime
   readonly endTime: HrTime
 }

@@ -15,7 +15,7 @@ const MOST_HOLDERS = 5
 const of = (stats: PoolStats) => ({ pool: stats.name, stats })
 
 const heldBy = (holders: readonly string[] = []): string =>
-  holders.length === 0 ? '' : ` Held, longest first: ${firstFew(holders, MOST_HOLDERS)}.`
+  holders.length === 0 ? '' : ` Held, longest first: ${firstFew(holders, MOST_HOLDERS, '; ')}.`
 
 /** What is said of stalls, and where: first if they explain the wait, and last where something else does. */
 function stallIn(share: number, millis: number, otherwise: unknown): [first: string, last: string] {
@@ -95,7 +95,7 @@ export function hopeless(stats: PoolStats, estimatedMillis: number, timeout: num
 }
 
 /** What a breaker knows about why no connection can be made. */
-export interface ConnectTrouble {
+interface ConnectTrouble {
   readonly lastError: unknown
   /** What to do, if trying again will not help. */
   readonly permanentAdvice: string | undefined

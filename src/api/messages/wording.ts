@@ -3,7 +3,7 @@
  */
 
 /** The first items of a list and the number of the others, so that a message stays readable. */
-export function firstFew(items: readonly string[], most: number, separator = '; '): string {
+export function firstFew(items: readonly string[], most = 3, separator = ', '): string {
   const first = items.slice(0, most).join(separator)
   return items.length > most ? `${first}${separator.trimEnd()} and ${items.length - most} more` : first
 }

@@ -1,4 +1,4 @@
-import { isNumber, isOption, OPTIONS, type OptionName } from './option-table.ts'
+import { isNumber, isOption, LONGEST_MILLIS, OPTIONS, type OptionName } from './option-table.ts'
 import { isRecord, show } from './read-input.ts'
 
 /*
@@ -56,7 +56,7 @@ const plain = (name: string): string => name.toLowerCase().replaceAll(/[-_]/g, '
 const stem = (name: string): string => plain(name).replace(UNIT, '')
 
 /** The option that a wrong name was probably meant for; undefined if none is close. */
-export function meantBy(name: string): string | undefined {
+function meantBy(name: string): string | undefined {
   const alias = ALIASES[plain(name)] ?? ALIASES[stem(name)]
   if (alias !== undefined) return alias
   const names = [...Object.keys(OPTIONS), ...LEGACY]
@@ -100,7 +100,7 @@ export function sortNames(
   return sorted
 }
 
-export interface Quirk {
+interface Quirk {
   readonly name: OptionName
   readonly issue: string
   readonly instead?: number
@@ -159,8 +159,6 @@ const TIMES: readonly OptionName[] = [
 /** A time below this looks like seconds. A deadline above a day looks wrong. Milliseconds. */
 const SHORT_MILLIS = 100
 const DAY_MILLIS = 86_400_000
-/** `2 ** 31 - 1` and more is a usual way to say never. Milliseconds. */
-const NEVER_MILLIS = 2 ** 31 - 1
 
 /** Questions about times that seem to be in another unit. */
 export function doubtfulTimes(
@@ -168,7 +166,8 @@ export function doubtfulTimes(
 ): [name: OptionName, question: string][] {
   return TIMES.flatMap((name): [OptionName, string][] => {
     const value = input[name]
-    if (!isNumber(value) || value >= NEVER_MILLIS) return []
+    // The longest time that Node's timers take is a usual way to say never.
+    if (!isNumber(value) || value >= LONGEST_MILLIS) return []
     if (value < SHORT_MILLIS) {
       return [[name, `${name} is ${value} ms: were seconds meant? Then say ${value * 1000}`]]
     }

@@ -1,3 +1,4 @@
+import { type Budget, isBudget } from '../budget.ts'
 import type { PromiseClass } from './options.ts'
 import { isRecord, readRecord, show } from './read-input.ts'
 
@@ -118,12 +119,13 @@ export const OPTIONS = {
     undefined,
   ),
   name: own(text, ''),
+  budget: own<Budget | undefined>({ want: 'made by createBudget({ max })', ok: isBudget }, undefined),
 } as const
 
 /** The defaults inside `shedding`, once it is given. */
 export const SHEDDING: Shedding = { targetMillis: 50, intervalMillis: 2000, order: 'lifo' }
 
-export interface Shedding {
+interface Shedding {
   readonly targetMillis: number
   readonly intervalMillis: number
   readonly order: 'fifo' | 'lifo'
@@ -171,6 +173,11 @@ export function contradictions(input: Readonly<Record<string, unknown>>): string
   }
   if (isNumber(input.min) && isNumber(input.max) && input.max < 1 && input.min > input.max) {
     issues.push(`min (${input.min}) must not be above max (${input.max})`)
+  }
+  if (isBudget(input.budget)) {
+    const { min = 0, max = 1 } = input
+    const issue = isNumber(min) && isNumber(max) ? input.budget.minIssue(Math.min(min, max)) : undefined
+    if (issue !== undefined) issues.push(issue)
   }
   return issues
 }

@@ -1,3 +1,5 @@
+import type { Budget } from '../budget.ts'
+
 /** A promise class with a static `resolve`, such as Bluebird. */
 export interface PromiseClass {
   resolve(value?: unknown): PromiseLike<unknown>
@@ -105,6 +107,8 @@ export interface PoolOptions {
   earlyRefusal?: boolean | undefined
   /** Appears in every error, event and metric. Default: generated. */
   name?: string | undefined
+  /** A limit for the connections of this pool and others together, from `createBudget({ max })`. Default: none. */
+  budget?: Budget | undefined
 }
 
 /** Options of one acquire. */

@@ -90,7 +90,7 @@ function warnOf(oddities: readonly string[], unknown: readonly string[], input: 
   if (strange.length > 0) {
     warn(
       'UNKNOWN_OPTIONS',
-      `createPool knows no option of the name ${firstFew(strange, MOST_NAMES, ', ')}: it has no effect, as in generic-pool. If it is ` +
+      `createPool knows no option of the name ${firstFew(strange, MOST_NAMES)}: it has no effect, as in generic-pool. If it is ` +
         "another library's, it can stay; if it was meant for the pool, see PoolOptions for the names",
     )
   }
@@ -131,6 +131,7 @@ export function checkedBounds(
   given: { min?: number | undefined; max?: number | undefined },
   options: ResolvedOptions,
   stats: () => PoolStats,
+  share: { minIssue(min: number): string | undefined } | undefined,
 ): { min: number; max: number } {
   if (!isRecord(given)) {
     throw badOptions([`resize needs { min, max }, or one of them, got ${show(given)}`], options.name, stats())
@@ -139,6 +140,8 @@ export function checkedBounds(
   const issues = [...wrongWith('max', max), ...wrongWith('min', min)]
   for (const name of Object.keys(others)) issues.push(`${name} cannot be resized`)
   if (issues.length === 0 && min > max) issues.push(`min (${min}) must not be above max (${max})`)
+  const issue = issues.length === 0 ? share?.minIssue(min) : undefined
+  if (issue !== undefined) issues.push(issue)
   if (issues.length > 0) throw badOptions(issues, options.name, stats())
   return { min, max }
 }

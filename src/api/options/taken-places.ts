@@ -1,3 +1,4 @@
+import { isUsedUp, usedUp } from '../budget.ts'
 import type { AcquirePhase } from '../errors.ts'
 import { adviceFor } from '../messages/connect-advice.ts'
 import type { PoolStats } from '../stats.ts'
@@ -25,6 +26,11 @@ const PLACES = [
 
 /** What occupies the places of the pool now, the most frequent first, and what to do about that. */
 function taken(stats: PoolStats): { what: string; next: string } {
+  const { budget, size, closing, max } = stats
+  if (budget !== undefined && isUsedUp(budget, size + closing, max)) {
+    const next = 'See its report(); shorten the work done on connections, or raise the max of the budget'
+    return { what: `No connection may be created: ${usedUp(budget)}`, next }
+  }
   const found = PLACES.filter(([state]) => stats[state] > 0).sort(([a], [b]) => stats[b] - stats[a])
   const [first] = found
   const next = first?.[2] ?? 'See report()'

@@ -1,10 +1,11 @@
+import { firstFew } from '../../api/messages/wording.ts'
 import { showAddress } from '../proc/addresses.ts'
-import type { ThreadLook } from '../proc/look.ts'
 import type { ProcFiles } from '../proc/proc-files.ts'
+import type { ThreadSample } from '../proc/sample.ts'
 import { loadOf, type Series, threadOver } from '../proc/series.ts'
 import { descriptorOfCall, type SystemCall } from '../proc/system-calls.ts'
 import { nameOf } from '../proc/target.ts'
-import { count, type Finding, firstFew, inSeconds, percent } from './finding.ts'
+import { count, type Finding, inSeconds, percent } from './finding.ts'
 import { inputOf, longestStandstill, type Standstill } from './standstill.ts'
 
 /**
@@ -19,7 +20,7 @@ export function blockedLoop(proc: ProcFiles, series: Series): Finding | undefine
   const { target } = series
   const threads = threadOver(series, target.pid) ?? []
   const meanwhile = threads.filter((_, at) => {
-    const time = series.looks[at]?.at ?? 0
+    const time = series.samples[at]?.at ?? 0
     return time >= still.from.at && time <= still.to.at
   })
   const load = loadOf({ ...series, first: still.from, last: still.to }, target.pid)
@@ -83,7 +84,7 @@ function inCall(
   proc: ProcFiles,
   { target, last }: Series,
   call: SystemCall | undefined,
-  thread: ThreadLook | undefined,
+  thread: ThreadSample | undefined,
 ): string {
   if (call === undefined)
     return `the main thread sleeps in the kernel, in ${thread?.wchan || 'an unknown place'}`

@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util'
 import { CannotLook, diagnose } from './doctor.ts'
-import { textOf } from './text.ts'
+import { diagnosisText } from './text.ts'
 
 export const USAGE = `lifeguard-pool doctor <pid> [--seconds N] [--inspect] [--json]
 
@@ -40,6 +40,6 @@ export async function doctor(args: readonly string[]): Promise<{ code: number; t
   const diagnosis = await diagnose(Number(word), { seconds, inspect: values.inspect })
   return {
     code: diagnosis.findings.length > 0 ? 1 : 0,
-    text: values.json ? `${JSON.stringify(diagnosis, null, 2)}\n` : textOf(diagnosis),
+    text: values.json ? `${JSON.stringify(diagnosis, null, 2)}\n` : diagnosisText(diagnosis),
   }
 }

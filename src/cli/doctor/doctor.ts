@@ -1,12 +1,12 @@
 import { ProcFiles } from '../proc/proc-files.ts'
-import { type Series, watch } from '../proc/series.ts'
+import { type Series, sampleSeries } from '../proc/series.ts'
 import { type Target, targetOf } from '../proc/target.ts'
 import type { Finding } from './finding.ts'
 import { inspected } from './inspected.ts'
 import { mayStandStill } from './standstill.ts'
 import { findingsOf, reasonsOf, socketsInWords } from './verdict.ts'
 
-export interface DoctorOptions {
+interface DoctorOptions {
   readonly seconds: number
   /** Whether it may ask the process itself, by its inspector. */
   readonly inspect?: boolean
@@ -41,7 +41,7 @@ export async function diagnose(pid: number, { seconds, inspect = false }: Doctor
   const proc = new ProcFiles()
   const target = targetOf(proc, pid)
   if (target === undefined) throw new CannotLook(`there is no process ${pid} that can be seen from here`)
-  const series = await watch(proc, target, seconds, mayStandStill)
+  const series = await sampleSeries(proc, target, seconds, mayStandStill)
   if (series === undefined)
     throw new CannotLook(`process ${pid} (${target.name}) has ended while it was looked at`)
   const outside = await findingsOf(proc, series)
@@ -53,7 +53,7 @@ export async function diagnose(pid: number, { seconds, inspect = false }: Doctor
     name: target.name,
     command: target.command,
     seconds: series.seconds,
-    looks: series.looks.length,
+    looks: series.samples.length,
     findings,
     reasons: findings.length > 0 ? [] : reasonsOf(series),
     sockets: socketsInWords(series),

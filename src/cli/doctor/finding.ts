@@ -41,9 +41,3 @@ export function grouped<T>(all: readonly T[], keyOf: (one: T) => string): [key: 
   }
   return [...groups].sort(([, a], [, b]) => b.length - a.length)
 }
-
-/** The first items of a list, and the number of the others. */
-export function firstFew(all: readonly string[], most = 3): string {
-  const rest = all.length - most
-  return [...all.slice(0, most), ...(rest > 0 ? [`${rest} more`] : [])].join(', ')
-}

@@ -1,12 +1,13 @@
+import { firstFew } from '../../api/messages/wording.ts'
 import { showAddress } from '../proc/addresses.ts'
 import { loadOf, type Series, staying, threadIds } from '../proc/series.ts'
 import { CALLS_ALL_THE_TIME } from './blocked-loop.ts'
-import { count, type Finding, firstFew, grouped, inSeconds, percent } from './finding.ts'
+import { count, type Finding, grouped, inSeconds, percent } from './finding.ts'
 
 /** A thread that wants to run for this share of the time hardly ever sleeps. */
 const NEVER_SLEEPS = 0.9
 
-/** Finds connections that the peer has closed and the process has not, during the whole observation. */
+/** Finds connections that the peer has closed and the process has not, in all samples. */
 export function halfClosed(series: Series): Finding | undefined {
   const stay = staying(series, ({ state }) => state === 'CLOSE_WAIT')
   if (stay.length === 0) return undefined

@@ -4,10 +4,10 @@ import { stackOf } from '../inspect/stack.ts'
 import type { ProcFiles } from '../proc/proc-files.ts'
 import { pause, type Series } from '../proc/series.ts'
 import type { Finding } from './finding.ts'
-import { judgePools, ownedBy } from './pools.ts'
+import { ownedBy, poolFindings } from './pools.ts'
 
 /** What a process says of itself, by its inspector. */
-export interface Inspected {
+interface Inspected {
   readonly findings: readonly Finding[]
   /** Its pools, each in some lines. */
   readonly pools: readonly string[]
@@ -76,7 +76,7 @@ async function withPools(
   const after = await poolsOf(inspector)
   return {
     findings: [
-      ...judgePools(before, after, series.seconds).filter(({ pattern }) => !outside.has(pattern)),
+      ...poolFindings(before, after, series.seconds).filter(({ pattern }) => !outside.has(pattern)),
       ...findings.map(finding => withOwned(finding, after)),
     ],
     pools: [...after.pools.map(inWords), ...after.clients.map(clientsInWords)],

@@ -1,27 +1,28 @@
+import { firstFew } from '../../api/messages/wording.ts'
 import { tcpRows } from '../../sockets/tcp-table.ts'
 import { isLoopback, showAddress } from '../proc/addresses.ts'
 import { holdersOf } from '../proc/holders.ts'
-import type { Look } from '../proc/look.ts'
 import type { ProcFiles } from '../proc/proc-files.ts'
-import { loadOf, type Series, staying, threadIds, threadOver, watch } from '../proc/series.ts'
+import type { Sample } from '../proc/sample.ts'
+import { loadOf, type Series, sampleSeries, staying, threadIds, threadOver } from '../proc/series.ts'
 import { nameOf, targetOf } from '../proc/target.ts'
-import { count, type Finding, firstFew, grouped, inSeconds, percent } from './finding.ts'
+import { count, type Finding, grouped, inSeconds, percent } from './finding.ts'
 
 /*
  * Problems that are none of the five outages.
  */
 
 export function stopped(series: Series): Finding | undefined {
-  const looks = threadOver(series, series.target.pid)
-  if (looks === undefined || !looks.every(({ state }) => state === 'T' || state === 't')) return undefined
+  const samples = threadOver(series, series.target.pid)
+  if (samples === undefined || !samples.every(({ state }) => state === 'T' || state === 't')) return undefined
   const { pid } = series.target
-  const isTraced = looks.some(({ state }) => state === 't')
+  const isTraced = samples.some(({ state }) => state === 't')
   return {
     pattern: 'stopped',
     standsStill: 'in the kernel',
     title: isTraced ? 'A debugger has stopped the process.' : 'The process is stopped (SIGSTOP, Ctrl-Z).',
     evidence: [
-      `state ${looks.at(-1)?.state} in each of ${looks.length} looks over ${inSeconds(series.seconds * 1000)}`,
+      `state ${samples.at(-1)?.state} in each of ${samples.length} looks over ${inSeconds(series.seconds * 1000)}`,
     ],
     next: isTraced
       ? ['See what traces it: TracerPid in /proc/PID/status.']
@@ -60,7 +61,7 @@ const FLOWS = 4096
 /**
  * Finds servers that do not read what they are sent, or that are stopped, if they run on this machine.
  *
- * The same number of bytes in each observation proves little: requests of equal size look the same while a server
+ * The same number of bytes in each sample proves little: requests of equal size look the same while a server
  * handles one after the other. So either the server must have read nothing, or the process must have written nothing.
  */
 export async function silentPeer(proc: ProcFiles, series: Series): Promise<Finding | undefined> {
@@ -106,10 +107,10 @@ export async function silentPeer(proc: ProcFiles, series: Series): Promise<Findi
   return undefined
 }
 
-/** Bytes that were there in all observations, while none of them was ever taken. */
-function stuckIn({ looks }: Series, inode: string, what: 'unsent' | 'unreadByPeer'): boolean {
+/** Bytes that were there in all samples, while none of them was ever taken. */
+function stuckIn({ samples }: Series, inode: string, what: 'unsent' | 'unreadByPeer'): boolean {
   let before = 0
-  for (const { sockets } of looks) {
+  for (const { sockets } of samples) {
     const bytes = sockets.find(socket => socket.inode === inode)?.[what] ?? 0
     if (bytes === 0 || bytes < before) return false
     before = bytes
@@ -119,15 +120,15 @@ function stuckIn({ looks }: Series, inode: string, what: 'unsent' | 'unreadByPee
 
 const flowed = ({ first, last }: Series): number => bytesWritten(last) - bytesWritten(first)
 
-const bytesWritten = ({ threads }: Look): number =>
+const bytesWritten = ({ threads }: Sample): number =>
   threads.reduce((sum, { io }) => sum + (io?.writtenBytes ?? 0), 0)
 
 /** Does a server read anything? Also true if it may read in a way that /proc does not count. */
 async function reads(proc: ProcFiles, pid: number): Promise<boolean> {
   const server = targetOf(proc, pid)
-  const series = server && (await watch(proc, server, SHORT_LOOK_SECONDS))
+  const series = server && (await sampleSeries(proc, server, SHORT_LOOK_SECONDS))
   if (server === undefined || series === undefined) return true
-  const readsOf = ({ threads }: Look): number => threads.reduce((sum, { io }) => sum + (io?.reads ?? 0), 0)
+  const readsOf = ({ threads }: Sample): number => threads.reduce((sum, { io }) => sum + (io?.reads ?? 0), 0)
   // `recv`, which Python uses, is not counted. For such a server, only one that does nothing at all reads nothing.
   const works = !server.isNode && threadIds(series).some(tid => loadOf(series, tid).cpu > IDLE)
   return works || readsOf(series.first) !== readsOf(series.last) || series.first.threads[0]?.io === undefined

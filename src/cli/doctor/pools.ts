@@ -2,7 +2,7 @@ import type { ClientsState, PoolState, ProcessState } from '../inspect/pools-of.
 import { count, type Finding, inSeconds } from './finding.ts'
 
 /** What pools that were looked at twice show. */
-export function judgePools(before: ProcessState, after: ProcessState, seconds: number): Finding[] {
+export function poolFindings(before: ProcessState, after: ProcessState, seconds: number): Finding[] {
   const stuck = after.pools.filter(pool => isUsedUp(pool) && before.pools.some(one => isSame(one, pool)))
   const silent = after.clients.filter(one => isSilent(one, before.clients))
   return [

@@ -1,4 +1,4 @@
-import { EPOLLIN, type Look, type ThreadLook } from '../proc/look.ts'
+import { EPOLLIN, type Sample, type ThreadSample } from '../proc/sample.ts'
 import type { Series } from '../proc/series.ts'
 import { descriptorOfCall } from '../proc/system-calls.ts'
 
@@ -7,8 +7,8 @@ const TOO_LONG_MILLIS = 500
 
 /** A period in which input was left untouched. */
 export interface Standstill {
-  readonly from: Look
-  readonly to: Look
+  readonly from: Sample
+  readonly to: Sample
   /** Without the time in which the process waited for a processor, because it could do nothing then. */
   readonly millis: number
 }
@@ -19,30 +19,30 @@ export function longestStandstill(series: Series): Standstill | undefined {
   return longest !== undefined && longest.millis >= TOO_LONG_MILLIS ? longest : undefined
 }
 
-/** Was the process at a standstill in the last observation, but not yet for long enough to be sure? */
+/** Was the process at a standstill in the last sample, but not yet for long enough to be sure? */
 export function mayStandStill(series: Series): boolean {
   const last = standstillsOf(series).at(-1)
   return last?.to === series.last && longestStandstill(series) === undefined
 }
 
-function standstillsOf({ looks, target }: Series): Standstill[] {
+function standstillsOf({ samples, target }: Series): Standstill[] {
   const all: Standstill[] = []
-  let from: Look | undefined
-  let before: Look | undefined
+  let from: Sample | undefined
+  let before: Sample | undefined
   let left = new Map<string, number>()
-  for (const look of looks) {
-    const threads = target.isNode ? look.threads.slice(0, 1) : look.threads
-    const input = inputOf(look)
-    if (input.size === 0 || isAttended(look, threads, input)) from = undefined
-    else if (from === undefined || before === undefined || !isUntouched(left, input)) from = look
-    else if (readsOf(before, target.isNode) !== readsOf(look, target.isNode)) from = look
+  for (const sample of samples) {
+    const threads = target.isNode ? sample.threads.slice(0, 1) : sample.threads
+    const input = inputOf(sample)
+    if (input.size === 0 || isAttended(sample, threads, input)) from = undefined
+    else if (from === undefined || before === undefined || !isUntouched(left, input)) from = sample
+    else if (readsOf(before, target.isNode) !== readsOf(sample, target.isNode)) from = sample
     else {
       if (all.at(-1)?.from === from) all.pop()
-      const millis = look.at - from.at - (queuedOf(look) - queuedOf(from))
-      all.push({ from, to: look, millis })
+      const millis = sample.at - from.at - (queuedOf(sample) - queuedOf(from))
+      all.push({ from, to: sample, millis })
     }
     left = input
-    before = look
+    before = sample
   }
   return all
 }
@@ -50,7 +50,7 @@ function standstillsOf({ looks, target }: Series): Standstill[] {
 /**
  * The input that is in the kernel for the process, per socket: unread bytes, or connections that nobody has accepted.
  */
-export function inputOf({ sockets, epolls }: Look): Map<string, number> {
+export function inputOf({ sockets, epolls }: Sample): Map<string, number> {
   // A socket that an event loop does not watch at the moment is paused, so its input is not waited for. Without an
   // epoll, all sockets count.
   const isWatched = (fd: number): boolean =>
@@ -64,8 +64,8 @@ const isUntouched = (before: ReadonlyMap<string, number>, now: ReadonlyMap<strin
 
 /** Is one of the threads asleep in a call that this input would wake it from? */
 function isAttended(
-  { sockets, epolls }: Look,
-  threads: readonly ThreadLook[],
+  { sockets, epolls }: Sample,
+  threads: readonly ThreadSample[],
   input: ReadonlyMap<string, number>,
 ): boolean {
   return threads.some(({ call }) => {
@@ -77,9 +77,9 @@ function isAttended(
   })
 }
 
-function readsOf({ threads }: Look, onlyMain: boolean): number {
+function readsOf({ threads }: Sample, onlyMain: boolean): number {
   const counted = onlyMain ? threads.slice(0, 1) : threads
   return counted.reduce((sum, { io }) => sum + (io?.reads ?? 0), 0)
 }
 
-const queuedOf = ({ threads }: Look): number => threads[0]?.queuedMillis ?? 0
+const queuedOf = ({ threads }: Sample): number => threads[0]?.queuedMillis ?? 0

@@ -2,7 +2,7 @@ import type { Diagnosis } from './doctor.ts'
 import type { Finding, Pattern } from './finding.ts'
 
 /** The outages that each pattern is known from, as in docs/doctor.md. */
-export const NAMES: Readonly<Record<Pattern, string>> = {
+const NAMES: Readonly<Record<Pattern, string>> = {
   'half-closed': 'I0, half-closed connections',
   'unread-pipe': 'I1, output that nobody reads',
   'blocked-loop': 'I2, a blocked event loop',
@@ -16,7 +16,7 @@ export const NAMES: Readonly<Record<Pattern, string>> = {
 const WIDTH = 110
 
 /** Formats a diagnosis for people: what is wrong comes first. */
-export function textOf(diagnosis: Diagnosis): string {
+export function diagnosisText(diagnosis: Diagnosis): string {
   const { pid, name, command, seconds, looks, findings, reasons, sockets, pools, unseen } = diagnosis
   const lines = [
     `${name} (pid ${pid}), ${looks} looks in ${seconds.toFixed(1)} s: ${command.slice(0, WIDTH)}`,

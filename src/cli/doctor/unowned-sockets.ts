@@ -1,7 +1,8 @@
+import { firstFew } from '../../api/messages/wording.ts'
 import { showAddress } from '../proc/addresses.ts'
-import type { Look } from '../proc/look.ts'
+import type { Sample } from '../proc/sample.ts'
 import { type Series, staying } from '../proc/series.ts'
-import { count, type Finding, firstFew, grouped, inSeconds } from './finding.ts'
+import { count, type Finding, grouped, inSeconds } from './finding.ts'
 
 /** Fewer new sockets than this may come from a pool at work. */
 const MANY = 10
@@ -36,16 +37,17 @@ export function neverClosed(series: Series): Finding | undefined {
 
 /** Finds connections that the process opens in growing numbers and does not close. */
 export function growing(series: Series): Finding | undefined {
-  const { first, last, looks, seconds } = series
+  const { first, last, samples, seconds } = series
   const peers = new Set(last.sockets.filter(({ direction }) => direction === 'out').map(peerOf))
   for (const peer of peers) {
-    const at = (look: Look) => new Set(look.sockets.filter(one => peerOf(one) === peer).map(one => one.inode))
+    const at = (sample: Sample) =>
+      new Set(sample.sockets.filter(one => peerOf(one) === peer).map(one => one.inode))
     const [before, after] = [at(first), at(last)]
     const made = [...after].filter(inode => !before.has(inode)).length
     const closed = [...before].filter(inode => !after.has(inode)).length
     const steps = Array.from({ length: PARTS + 1 }, (_, part) => {
-      const look = looks[Math.round((part * (looks.length - 1)) / PARTS)]
-      return look === undefined ? 0 : at(look).size
+      const sample = samples[Math.round((part * (samples.length - 1)) / PARTS)]
+      return sample === undefined ? 0 : at(sample).size
     })
     const grows = steps.every((size, part) => part === 0 || size > (steps[part - 1] ?? 0))
     if (made < MANY || !grows || closed * 10 > made) continue

@@ -1,10 +1,11 @@
+import { firstFew } from '../../api/messages/wording.ts'
 import { flagsOf, type Holder, holdersOf, O_NONBLOCK, readersOf } from '../proc/holders.ts'
-import { EPOLLIN, EPOLLOUT, lookAt, type ThreadLook } from '../proc/look.ts'
 import type { ProcFiles } from '../proc/proc-files.ts'
+import { EPOLLIN, EPOLLOUT, sampleOf, type ThreadSample } from '../proc/sample.ts'
 import { type Series, threadIds, threadOver } from '../proc/series.ts'
 import { descriptorOfCall } from '../proc/system-calls.ts'
 import { nameOf } from '../proc/target.ts'
-import { count, type Finding, firstFew, inSeconds } from './finding.ts'
+import { count, type Finding, inSeconds } from './finding.ts'
 
 const OUTPUTS: Readonly<Record<number, string>> = { 1: 'stdout', 2: 'stderr' }
 const PIPE_OR_SOCKET = /^(?:pipe|socket):\[/
@@ -85,13 +86,13 @@ const isOutput = (link: string | undefined, proc: ProcFiles, pid: number, fd: nu
 /** Threads that stay in the same call of write all the time. */
 function inWrite(proc: ProcFiles, series: Series): Stuck | undefined {
   const { target, last, seconds } = series
-  const byFd = new Map<number, ThreadLook[]>()
+  const byFd = new Map<number, ThreadSample[]>()
   for (const tid of threadIds(series)) {
-    const looks = threadOver(series, tid)
-    const [first] = looks ?? []
-    if (looks === undefined || first?.call?.kind !== 'write') continue
+    const samples = threadOver(series, tid)
+    const [first] = samples ?? []
+    if (samples === undefined || first?.call?.kind !== 'write') continue
     const args = first.call.args.join()
-    const isSame = looks.every(
+    const isSame = samples.every(
       ({ call, io }) => call?.args.join() === args && io?.writes === first.io?.writes,
     )
     const fd = descriptorOfCall(first.call) ?? outputOf(proc, series)
@@ -120,13 +121,13 @@ const outputOf = (proc: ProcFiles, { target, last }: Series): number | undefined
 /** A synchronous logger on a non-blocking pipe: it writes nothing, sleeps, and tries again. */
 function inRetries(proc: ProcFiles, series: Series): Stuck | undefined {
   const { target, seconds, last } = series
-  const looks = threadOver(series, target.pid)
-  const [from, to] = [looks?.[0]?.io, looks?.at(-1)?.io]
+  const samples = threadOver(series, target.pid)
+  const [from, to] = [samples?.[0]?.io, samples?.at(-1)?.io]
   const fd = outputOf(proc, series)
-  if (looks === undefined || from === undefined || to === undefined || fd === undefined) return undefined
+  if (samples === undefined || from === undefined || to === undefined || fd === undefined) return undefined
   const writes = to.writes - from.writes
   if (writes < 2 || to.writtenBytes > from.writtenBytes) return undefined
-  if (looks.some(({ call }) => call?.kind === 'wait')) return undefined
+  if (samples.some(({ call }) => call?.kind === 'wait')) return undefined
   if (((flagsOf(proc, target.pid, fd) ?? 0) & O_NONBLOCK) === 0) return undefined
   if (last.sockets.some(socket => socket.fd === fd)) return undefined
   return {
@@ -138,12 +139,12 @@ function inRetries(proc: ProcFiles, series: Series): Stuck | undefined {
 
 /** An event loop that waits all the time for room in its output. */
 function inMemory(proc: ProcFiles, series: Series): Stuck | undefined {
-  const { target, looks, last, first, seconds } = series
+  const { target, samples, last, first, seconds } = series
   for (const fd of [2, 1]) {
     const link = last.links.get(fd)
     if (link === undefined || !isOutput(link, proc, target.pid, fd)) continue
     if (last.sockets.some(socket => socket.fd === fd)) continue
-    const waits = looks.every(({ epolls }) =>
+    const waits = samples.every(({ epolls }) =>
       [...epolls.values()].some(watched => ((watched.get(fd) ?? 0) & EPOLLOUT) !== 0),
     )
     if (!waits) continue
@@ -157,18 +158,18 @@ function inMemory(proc: ProcFiles, series: Series): Stuck | undefined {
     return {
       fd,
       blocks: false,
-      how: `in each of ${looks.length} looks over ${inSeconds(seconds * 1000)} its event loop waited for room there`,
+      how: `in each of ${samples.length} looks over ${inSeconds(seconds * 1000)} its event loop waited for room there`,
     }
   }
   return undefined
 }
 
-const bytesWritten = (threads: readonly ThreadLook[]): number =>
+const bytesWritten = (threads: readonly ThreadSample[]): number =>
   threads.reduce((sum, { io }) => sum + (io?.writtenBytes ?? 0), 0)
 
 /** Does a process read from the descriptor that it holds, or wait for it? */
 function reads(proc: ProcFiles, { pid, fd }: Holder): boolean {
-  const { threads, epolls } = lookAt(proc, pid, 0)
+  const { threads, epolls } = sampleOf(proc, pid, 0)
   const isWatched = [...epolls.values()].some(watched => ((watched.get(fd) ?? 0) & EPOLLIN) !== 0)
   if (isWatched) return true
   return threads.some(({ call, state }) => {

@@ -1,8 +1,9 @@
+import { firstFew } from '../../api/messages/wording.ts'
 import { showAddress } from '../proc/addresses.ts'
 import type { ProcFiles } from '../proc/proc-files.ts'
 import { loadOf, type Series, threadIds } from '../proc/series.ts'
 import { blockedLoop } from './blocked-loop.ts'
-import { count, type Finding, firstFew, grouped, percent } from './finding.ts'
+import { count, type Finding, grouped, percent } from './finding.ts'
 import { halfClosed } from './half-closed.ts'
 import { descriptors, silentPeer, stopped } from './others.ts'
 import { growing, neverClosed } from './unowned-sockets.ts'
@@ -29,18 +30,18 @@ export async function findingsOf(proc: ProcFiles, series: Series): Promise<Findi
 
 /** Why nothing was found: what was examined, and in which state it was. */
 export function reasonsOf(series: Series): string[] {
-  const { last, looks, target } = series
+  const { last, samples, target } = series
   const busiest = threadIds(series)
     .map(tid => ({ tid, ...loadOf(series, tid) }))
     .sort((a, b) => b.cpu - a.cpu)[0]
   const closeWait = last.sockets.filter(({ state }) => state === 'CLOSE_WAIT').length
-  const rests = looks.filter(({ threads }) => threads[0]?.call?.kind === 'wait').length
+  const rests = samples.filter(({ threads }) => threads[0]?.call?.kind === 'wait').length
   return [
     closeWait === 0
       ? 'no socket in CLOSE_WAIT'
       : `${count(closeWait, 'socket')} in CLOSE_WAIT, but only for a moment`,
     'no thread stands in a write',
-    `the main thread was at rest in ${rests} of ${looks.length} looks${busiest ? `; the busiest thread used ${percent(busiest.cpu)} of a processor` : ''}`,
+    `the main thread was at rest in ${rests} of ${samples.length} looks${busiest ? `; the busiest thread used ${percent(busiest.cpu)} of a processor` : ''}`,
     'no input lay there untouched',
     `${last.links.size} of ${target.mostDescriptors ?? 'any number of'} descriptors`,
   ]

@@ -1,7 +1,7 @@
 import { get } from 'node:http'
 import { systemClock } from '../../runtime/time/clock.ts'
-import { lookAt } from '../proc/look.ts'
 import type { ProcFiles } from '../proc/proc-files.ts'
+import { sampleOf } from '../proc/sample.ts'
 import { pause } from '../proc/series.ts'
 import type { Target } from '../proc/target.ts'
 import { openWebSocket, type WebSocketLine } from './websocket.ts'
@@ -58,7 +58,7 @@ export class Inspector {
       PATIENCE_MILLIS,
     )
     const inspector = new Inspector(line, wasOpen)
-    heard = text => inspector.#heard(text)
+    heard = text => inspector.#received(text)
     ended = () => inspector.#ended()
     return inspector
   }
@@ -112,7 +112,7 @@ export class Inspector {
     }
   }
 
-  #heard(text: string): void {
+  #received(text: string): void {
     const message = JSON.parse(text) as {
       id?: number
       method?: string
@@ -141,7 +141,9 @@ export function resultOf({ result, exceptionDetails }: Answer): unknown {
 }
 
 const portsOf = (proc: ProcFiles, pid: number): number[] =>
-  lookAt(proc, pid, 0).sockets.flatMap(({ direction, local }) => (direction === 'listen' ? [local.port] : []))
+  sampleOf(proc, pid, 0).sockets.flatMap(({ direction, local }) =>
+    direction === 'listen' ? [local.port] : [],
+  )
 
 /** The first of some ports at which an inspector answers. */
 async function inspectorAt(ports: readonly number[]): Promise<{ port: number; path: string } | undefined> {

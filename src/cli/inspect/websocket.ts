@@ -17,7 +17,7 @@ export interface WebSocketLine {
   close(): void
 }
 
-export interface Listener {
+interface Listener {
   message(text: string): void
   /** Once, however it ends. */
   closed(): void
@@ -48,7 +48,7 @@ export function openWebSocket(
       const socket = stream as Socket
       socket.setTimeout(0)
       const frames = new Frames(socket, listener)
-      frames.take(head)
+      frames.receive(head)
       resolve(frames)
     })
     call.end()
@@ -64,7 +64,7 @@ class Frames implements WebSocketLine {
   constructor(socket: Socket, listener: Listener) {
     this.#socket = socket
     this.#listener = listener
-    socket.on('data', chunk => this.take(chunk))
+    socket.on('data', chunk => this.receive(chunk))
     socket.on('error', () => {})
     socket.once('close', () => listener.closed())
   }
@@ -78,7 +78,7 @@ class Frames implements WebSocketLine {
     this.#socket.end()
   }
 
-  take(chunk: Buffer): void {
+  receive(chunk: Buffer): void {
     this.#rest = Buffer.concat([this.#rest, chunk])
     for (let frame = this.#next(); frame !== undefined; frame = this.#next()) this.#handle(...frame)
   }

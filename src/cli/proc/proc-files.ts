@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 
 /** Identifies a pipe or FIFO by its device and its number there. */
-export type PipeId = string
+type PipeId = string
 
 /**
  * Reads only /proc, and records what it was not allowed to read. A missing file does not count: its thread may have
@@ -18,26 +18,26 @@ export class ProcFiles {
 
   /** The content of a file; empty if it cannot be read. */
   text(path: string): string {
-    return this.#look(path, full => readFileSync(full, 'latin1')) ?? ''
+    return this.#read(path, full => readFileSync(full, 'latin1')) ?? ''
   }
 
   /** The names in a folder; empty if it cannot be read. */
   names(path: string): string[] {
-    return this.#look(path, full => readdirSync(full)) ?? []
+    return this.#read(path, full => readdirSync(full)) ?? []
   }
 
   /** The target of a link; empty if it cannot be read. */
   link(path: string): string {
-    return this.#look(path, full => readlinkSync(full)) ?? ''
+    return this.#read(path, full => readlinkSync(full)) ?? ''
   }
 
   /** Identifies the target of a descriptor without opening it, because that would add a reader or writer. */
   pipe(path: string): PipeId | undefined {
-    const stat = this.#look(path, full => statSync(full))
+    const stat = this.#read(path, full => statSync(full))
     return stat?.isFIFO() ? `${stat.dev}:${stat.ino}` : undefined
   }
 
-  #look<R>(path: string, read: (full: string) => R): R | undefined {
+  #read<R>(path: string, read: (full: string) => R): R | undefined {
     try {
       return read(`${this.#root}/${path}`)
     } catch (error) {

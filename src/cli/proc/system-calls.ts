@@ -3,7 +3,7 @@
  */
 
 /** What a call means when looking for a blocked thread. */
-export type CallKind = 'wait' | 'write' | 'read' | 'sleep' | 'lock' | 'child' | 'connect' | 'other'
+type CallKind = 'wait' | 'write' | 'read' | 'sleep' | 'lock' | 'child' | 'connect' | 'other'
 
 interface Named {
   readonly name: string

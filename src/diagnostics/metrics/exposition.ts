@@ -11,7 +11,7 @@ import type { Observable, PoolAttributes } from './observed-pools.ts'
 import { type PointOf, type Reading, readPools } from './reading.ts'
 
 /** One line of the exposition format. */
-export interface Sample {
+interface Sample {
   /** In a histogram, with the suffix `_bucket`, `_sum` or `_count`. */
   readonly name: string
   /** The labels of the pool. */
@@ -24,7 +24,7 @@ export interface Sample {
 type Labels = Readonly<Record<string, string>>
 
 /** A metric family in Prometheus's sense. */
-export interface Family {
+interface Family {
   readonly name: string
   readonly help: string
   readonly type: 'gauge' | 'counter' | 'histogram'
@@ -115,14 +115,16 @@ export function exposition(all: readonly Family[] = families()): string {
 }
 
 function inBraces({ labels, own }: Sample): string {
-  const text = [textOf(labels), own === undefined ? '' : joined(own)].filter(each => each !== '').join(',')
+  const text = [labelsText(labels), own === undefined ? '' : joined(own)]
+    .filter(each => each !== '')
+    .join(',')
   return text === '' ? '' : `{${text}}`
 }
 
 const knownTexts = new WeakMap<Labels, string>()
 
 /** The text of labels that occur again and again. */
-function textOf(labels: Labels): string {
+function labelsText(labels: Labels): string {
   const known = knownTexts.get(labels)
   if (known !== undefined) return known
   const text = joined(labels)

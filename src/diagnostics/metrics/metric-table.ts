@@ -239,7 +239,7 @@ export interface Spread {
   readonly counts: number[]
 }
 
-export const inSeconds = ({ count, sumMillis, maxMillis, counts }: TimesOf): Spread => ({
+export const spreadOf = ({ count, sumMillis, maxMillis, counts }: TimesOf): Spread => ({
   count,
   sum: sumMillis / 1000,
   max: maxMillis / 1000,

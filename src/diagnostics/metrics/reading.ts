@@ -1,11 +1,11 @@
 import type { PoolStats } from '../../api/stats.ts'
 import {
-  inSeconds,
   NUMBERS,
   type NumberMetric,
   type Point,
   PROCESS_NUMBERS,
   type Spread,
+  spreadOf,
   TIMES,
   type TimesMetric,
 } from './metric-table.ts'
@@ -56,7 +56,7 @@ export function readPools(
       const stats = pool.stats()
       const own = { key: keyOf(pool), attributes: attributesOf(pool) }
       const values = numbers.map(({ metric }) => metric.read(stats).map(point => pointOf(own, point)))
-      const spreads = times.map(({ metric }) => ({ ...own, value: inSeconds(stats.times[metric.what]) }))
+      const spreads = times.map(({ metric }) => ({ ...own, value: spreadOf(stats.times[metric.what]) }))
       for (const [index, { points }] of numbers.entries()) points.push(...(values[index] ?? []))
       for (const [index, { points }] of times.entries()) points.push(...spreads.slice(index, index + 1))
       any ??= stats

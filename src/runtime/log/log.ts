@@ -27,7 +27,7 @@ function write(this: unknown, ...args: unknown[]): void {
 }
 
 /** One of the `DEBUG` channels. */
-export interface LogChannel {
+interface LogChannel {
   (format: string, ...args: unknown[]): void
   readonly enabled: boolean
 }

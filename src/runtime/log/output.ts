@@ -161,14 +161,14 @@ function handleOf(fd: StandardFd): StreamHandle | undefined {
 }
 
 function flagsOf(fd: StandardFd): number | undefined {
-  const flags = /^flags:\s*([0-7]+)$/m.exec(textOf(`/proc/self/fdinfo/${fd}`))?.[1]
+  const flags = /^flags:\s*([0-7]+)$/m.exec(fileText(`/proc/self/fdinfo/${fd}`))?.[1]
   return flags === undefined ? undefined : Number.parseInt(flags, 8)
 }
 
 const isNonBlocking = (fd: StandardFd): boolean => ((flagsOf(fd) ?? 0) & O_NONBLOCK) !== 0
 
 /** The content of a file in /proc; empty if it cannot be read. */
-export function textOf(path: string): string {
+export function fileText(path: string): string {
   try {
     return readFileSync(path, 'latin1')
   } catch {

@@ -5,12 +5,12 @@ import { Deadlines } from './deadlines.ts'
 import type { Stalls } from './stalls.ts'
 
 /** How a hook ended. Every hook ends, either with its own result or at its deadline. */
-export type Outcome<R> =
+type Outcome<R> =
   | { readonly ok: true; readonly value: R }
   | { readonly ok: false; readonly error: unknown; readonly timedOut: boolean }
 
 /** What the deadline of a hook needs from its pool. */
-export interface HookLimits {
+interface HookLimits {
   readonly clock: Clock
   readonly stalls: Stalls
   readonly hookDeadlines: Deadlines<HookRun>

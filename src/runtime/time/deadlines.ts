@@ -14,7 +14,7 @@ export const PORTION_CHECK = 256
 const MAX_ENDED = 64
 
 /** Something that ends by itself or at its deadline. Times are in milliseconds of the pool's clock. */
-export interface Expiring {
+interface Expiring {
   readonly since: number
   readonly deadline: number
   readonly hasEnded: boolean
@@ -28,7 +28,7 @@ interface PutOff<E> {
 }
 
 /** Is called when entries reach their deadline. */
-export interface ExpiryListener<E> {
+interface ExpiryListener<E> {
   expire(entry: E, now: number): void
   /** Is called when all due entries, or one portion of them, have expired. */
   done?(): void

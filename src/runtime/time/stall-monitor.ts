@@ -2,7 +2,7 @@ import { STALL_MILLIS } from './alarm.ts'
 import { type Clock, eachTurn, oncePerClock } from './clock.ts'
 
 /** Is called when the event loop has been blocked. */
-export interface StallObserver {
+interface StallObserver {
   /** Is called with a stall: its end, and its length. A part of it may have been reported before. */
   add(until: number, millis: number): void
 }

@@ -11,7 +11,7 @@ export const MAX_GRACE_MILLIS = 100
 const MAX_GRACES = 3
 
 /** A period in which the event loop was blocked, in milliseconds of the pool's clock. */
-export interface Stall {
+interface Stall {
   readonly until: number
   readonly millis: number
 }
@@ -67,11 +67,11 @@ export class Stalls implements StallListener {
   /** For how many milliseconds since `start` the event loop was blocked. */
   since(start: number): number {
     this.#monitor.update()
-    return this.noted(start)
+    return this.knownSince(start)
   }
 
   /** The same, without the stall that the current turn may be part of. */
-  noted(start: number): number {
+  knownSince(start: number): number {
     let sum = 0
     for (let index = this.recent.length - 1; index >= 0; index -= 1) {
       const { until, millis } = this.recent[index] as Stall

@@ -16,7 +16,7 @@ const LOWEST = 0.1
 export type WatchTimes = (what: 'wait' | 'use' | 'create', millis: number) => void
 
 /** Counts times in buckets. */
-export class Histogram {
+class Histogram {
   readonly #counts = new Float64Array(BOUNDS.length + 1)
   #sum = 0
   #max = 0

@@ -68,7 +68,7 @@ const DEFAULTS: RedisOptions = {
 }
 
 /** ioredis merges its constructor's arguments, objects and URLs. The first one that sets an option wins. */
-export type RedisClass<R extends RedisClient> = new (...layers: never[]) => R
+type RedisClass<R extends RedisClient> = new (...layers: never[]) => R
 
 /**
  * Returns a function that creates an unconnected client from the user's options.

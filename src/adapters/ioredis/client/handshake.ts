@@ -34,7 +34,7 @@ export function connectWithoutInfo(client: RedisClient): void {
  *
  * Call it once the socket is connected.
  */
-export function hearRefusal(client: RedisClient): void {
+export function readRefusal(client: RedisClient): void {
   const stream = client.stream as Stream | undefined
   if (stream === undefined || client.status === 'ready') return
   const { destroy } = stream

@@ -8,7 +8,7 @@ import { SHOWN_BRIEFLY } from './brief.ts'
 import { destroyClient, isRedisClient, sentinelError, streamOf, watchSentinels } from './client.ts'
 import { forceOptions } from './client-options.ts'
 import type { RedisClient } from './client-types.ts'
-import { connectWithoutInfo, hearRefusal } from './handshake.ts'
+import { connectWithoutInfo, readRefusal } from './handshake.ts'
 import { isReplyError, refusalOf, watchErrorReplies } from './replies/error-replies.ts'
 import { guardReplies } from './replies/reply-guard.ts'
 import { keepInfo } from './role.ts'
@@ -94,7 +94,7 @@ function onFault(this: RedisClient): void {
 
 function onConnect(this: RedisClient): void {
   guardReplies(this)
-  hearRefusal(this)
+  readRefusal(this)
 }
 
 function onPeerClosed(this: Socket): void {

@@ -5,7 +5,7 @@ import type { RedisClient } from './client-types.ts'
 import { isUnsupported } from './replies/error-replies.ts'
 
 /** What the server reported about itself when the connection was made: the fields of INFO, all as text. */
-export type Info = Readonly<Record<string, string | undefined>>
+type Info = Readonly<Record<string, string | undefined>>
 
 const infos = new WeakMap<RedisClient, Info>()
 

@@ -13,7 +13,7 @@ export interface Terseness {
 }
 
 /** Has the server closed the connection during the handshake without giving a reason? */
-export function isHangUp(error: unknown): boolean {
+function isHangUp(error: unknown): boolean {
   const { code } = error as { code?: unknown }
   if (isPoolError(error))
     return (

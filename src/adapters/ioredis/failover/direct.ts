@@ -16,20 +16,23 @@ interface Director {
    * Called when the client is about to connect.
    * @param address - the server's address, as the sentinels report it
    */
-  note(address: Address): void
+  connecting(address: Address): void
 }
 
 /**
  * Makes a client use the addresses that the pool found. On its own, ioredis asks one sentinel after the other, always
  * starting with the first, and believes the first one that answers.
  */
-export function direct(client: RedisClient, { primary, latest, sentinels, first, note }: Director): void {
+export function direct(
+  client: RedisClient,
+  { primary, latest, sentinels, first, connecting }: Director,
+): void {
   const connector = connectorOf(client)
   if (connector?.sentinelNatResolve === undefined) return
   const { toPrimary, name } = sentinels.target
   const own = Object.getPrototypeOf(connector) as Required<typeof connector>
   const named = (address: Address): Address => {
-    note(address)
+    connecting(address)
     return own.sentinelNatResolve.call(connector, address) as Address
   }
   if (!toPrimary) {

@@ -13,13 +13,13 @@ import { SentinelWatch } from './sentinel-watch.ts'
 import { Sentinels, type SentinelTarget } from './sentinels.ts'
 
 /** What failover needs from the pool. */
-export interface FailoverHost {
+interface FailoverHost {
   readonly name: string
   purge(reason: string): void
 }
 
 /** What is known about a connected client. */
-export interface ClientState {
+interface ClientState {
   readonly isLent: boolean
   fault: string | undefined
 }
@@ -78,7 +78,7 @@ export class Failover {
       latest: () => dial.instead ?? this.#known.address,
       sentinels: this.#sentinels,
       first: this.#failures,
-      note: address => {
+      connecting: address => {
         this.#named.set(client, address)
         dial.tried.push(address)
       },

@@ -139,12 +139,12 @@ export class ClientLender implements ReplyListener {
   #judge(loan: HandleLoan, pending: number): Leftover | undefined {
     const { leftoverSites } = this.context
     const { dirt, watching, elsewhere } = loan.session?.left() ?? NOTHING
-    for (const what of dirt) leftoverSites.note(what, loan.stacks?.get(what))
+    for (const what of dirt) leftoverSites.record(what, loan.stacks?.get(what))
     const left = [...dirt]
     if (pending > 0) {
       const names = this.#pendingNames(pending)
       const what = withoutAnswer(names[0] ?? '')
-      leftoverSites.note(what, loan.stacks?.get(what), true)
+      leftoverSites.record(what, loan.stacks?.get(what), true)
       left.push(`${pending} without an answer (${names.join(', ')})`)
     } else if (left.length === 0 && this.client.condition?.subscriber) left.push('SUBSCRIBE')
     if (this.fault !== undefined) left.push(this.fault)

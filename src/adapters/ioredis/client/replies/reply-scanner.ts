@@ -159,7 +159,7 @@ export class ReplyScanner {
       }
       switch (this.#part) {
         case 'type':
-          if (!this.#begin(byte)) return BROKEN
+          if (!this.#startValue(byte)) return BROKEN
           break
         case 'line':
           if (byte === CR) this.#part = 'line end'
@@ -194,7 +194,7 @@ export class ReplyScanner {
    * Reads the first byte of a value.
    * @returns whether it can begin a value
    */
-  #begin(byte: number): boolean {
+  #startValue(byte: number): boolean {
     const kind = KINDS[byte] as number
     const depth = this.#open.length
     if (kind === 0 || (byte === PUSH && depth > 0)) {
@@ -272,7 +272,7 @@ export class ReplyScanner {
       if (KINDS[type] === LINE) this.#size = this.#count
       return true
     }
-    if (open.length === 1) this.#note(this.#size - (open[0] as number), isNull)
+    if (open.length === 1) this.#recordEntry(this.#size - (open[0] as number), isNull)
     while (open.length > 0) {
       const last = open.length - 1
       const left = (open[last] as number) - 1
@@ -284,7 +284,7 @@ export class ReplyScanner {
   }
 
   /** Records an entry of the outermost list that is not a list itself. */
-  #note(index: number, isNull: boolean): void {
+  #recordEntry(index: number, isNull: boolean): void {
     if (index >= LOOKED_AT) return
     if (isNull) this.#nulls |= 1 << index
     else if (index === 0 && this.#keepsText) this.#word = this.#text

@@ -1,10 +1,11 @@
 /*
  * Incident I1, three times over: a service whose stderr is a pipe that nobody reads.
  *
- *     node .build/examples/incidents/log-pipe/run.js [cycles]
+ *     node .build/bench/studies/log-pipe.js [cycles]
  */
-import { makePipe } from '../../../test/support/pipe.ts'
-import { runUnread } from './unread.ts'
+
+import { runUnread } from '../../test/support/log-pipe/unread.ts'
+import { makePipe } from '../../test/support/pipe.ts'
 
 const cycles = Number(process.argv[2] ?? 1_000_000)
 for (const way of ['plain', 'sync', 'guarded'] as const) {

@@ -1,5 +1,5 @@
-import type { PoolStats } from '../api/stats.ts'
-import { observablePools } from './metrics/observed-pools.ts'
+import type { PoolStats } from '../../api/stats.ts'
+import { observablePools } from '../metrics/observed-pools.ts'
 
 /** Whether a pool can serve acquires, and the numbers behind the answer. */
 interface PoolHealth

@@ -2,9 +2,8 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { extname } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { guardChild } from '../../../test/support/orphan-guard.ts'
-import { cpuMillis } from '../../../test/support/proc.ts'
-import type { Named } from './incident.ts'
+import { guardChild } from './orphan-guard.ts'
+import { cpuMillis } from './proc.ts'
 
 /** What a service sends to its operator. */
 export type Message =
@@ -27,6 +26,13 @@ export interface ServiceOptions {
   readonly stderr?: number | 'ignore' | 'inherit'
 }
 
+/** The first time that the service itself said what was wrong. */
+export interface Named {
+  readonly text: string
+  /** Since the fault. */
+  readonly seconds: number
+}
+
 /** A service in a process of its own, as its operator sees it: he may ask it, look at it from outside, and end it. */
 export class Service {
   readonly pid: number
@@ -41,10 +47,10 @@ export class Service {
     child.on('message', message => this.#heard(message as Message))
   }
 
-  /** @param name - of a file beside the incidents, without its extension */
+  /** @param name - of a file of `examples/incidents`, without its extension */
   static async start(name: string, words: readonly string[], options: ServiceOptions = {}): Promise<Service> {
     // As this file: .ts where types are stripped at run time, .js when compiled.
-    const file = new URL(`../${name}${extname(import.meta.url)}`, import.meta.url)
+    const file = new URL(`../../examples/incidents/${name}${extname(import.meta.url)}`, import.meta.url)
     const { LIFEGUARD_SCALE, DEBUG, ...env } = process.env
     const child = fork(file, [...words], {
       env: { ...env, ...options.env },

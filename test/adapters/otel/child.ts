@@ -7,8 +7,8 @@ import { registerInstrumentations } from '@opentelemetry/instrumentation'
 import { GenericPoolInstrumentation } from '@opentelemetry/instrumentation-generic-pool'
 import { IORedisInstrumentation } from '@opentelemetry/instrumentation-ioredis'
 import { InMemorySpanExporter, NodeTracerProvider, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-node'
-import type * as Redis from '../../src/adapters/ioredis/index.ts'
-import type * as Otel from '../../src/adapters/otel/index.ts'
+import type * as Redis from '../../../src/adapters/ioredis/index.ts'
+import type * as Otel from '../../../src/adapters/otel/index.ts'
 
 export interface SpanFacts {
   readonly name: string

@@ -3,7 +3,7 @@
  * `report()` says of that goes to stdout. Meant to be run with DEBUG=lifeguard-pool:* and a stderr that nobody reads.
  */
 import { setTimeout as pause } from 'node:timers/promises'
-import { createPool } from '../../../src/index.ts'
+import { createPool } from '../../src/index.ts'
 
 const pool = createPool(
   { create: async () => ({}), destroy: async () => {}, busy: () => false },

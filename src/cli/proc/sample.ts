@@ -4,7 +4,7 @@ import type { ProcFiles } from './proc-files.ts'
 import { type SystemCall, systemCallOf } from './system-calls.ts'
 
 /** One thread at one moment. Times count from its start. */
-export interface ThreadLook {
+export interface ThreadSample {
   readonly tid: number
   readonly name: string
   /** R: running or ready, S: sleeping, D: sleeping and not interruptible, T: stopped. */
@@ -22,9 +22,9 @@ export interface ThreadLook {
   readonly io: { reads: number; writes: number; readBytes: number; writtenBytes: number } | undefined
 }
 
-export type Direction = 'in' | 'out' | 'listen'
+type Direction = 'in' | 'out' | 'listen'
 
-export interface SocketLook {
+export interface SocketSample {
   readonly fd: number
   readonly inode: string
   readonly state: string
@@ -38,19 +38,19 @@ export interface SocketLook {
 }
 
 /** A connection that the kernel has accepted for a port of the process, but the process has not. */
-export type QueuedSocket = Omit<SocketLook, 'fd' | 'inode' | 'direction' | 'unreadByPeer'>
+type QueuedSocket = Omit<SocketSample, 'fd' | 'inode' | 'direction' | 'unreadByPeer'>
 
 /** What an epoll watches: the events of each descriptor, as epoll_ctl has them. */
-export type Watched = ReadonlyMap<number, number>
+type Watched = ReadonlyMap<number, number>
 export const EPOLLIN = 1
 export const EPOLLOUT = 4
 
 /** A process at one moment, as seen from outside. */
-export interface Look {
+export interface Sample {
   /** Milliseconds. */
   readonly at: number
-  readonly threads: readonly ThreadLook[]
-  readonly sockets: readonly SocketLook[]
+  readonly threads: readonly ThreadSample[]
+  readonly sockets: readonly SocketSample[]
   readonly queued: readonly QueuedSocket[]
   /** What each descriptor leads to. */
   readonly links: ReadonlyMap<number, string>
@@ -60,7 +60,7 @@ export interface Look {
 /** Of a process with more threads, only this many are read, because each takes time. */
 const MOST_THREADS = 64
 
-export function lookAt(proc: ProcFiles, pid: number, at: number): Look {
+export function sampleOf(proc: ProcFiles, pid: number, at: number): Sample {
   // Threads before sockets: what counts is where a thread was while input was already there.
   const threads = threadsOf(proc, pid)
   const links = new Map<number, string>()
@@ -74,7 +74,7 @@ export function lookAt(proc: ProcFiles, pid: number, at: number): Look {
   return { at, threads, links, epolls, ...socketsOf(proc, pid, links) }
 }
 
-function threadsOf(proc: ProcFiles, pid: number): ThreadLook[] {
+function threadsOf(proc: ProcFiles, pid: number): ThreadSample[] {
   const ids = proc
     .names(`${pid}/task`)
     .map(Number)
@@ -104,7 +104,7 @@ function threadsOf(proc: ProcFiles, pid: number): ThreadLook[] {
   })
 }
 
-function ioOf(text: string): ThreadLook['io'] {
+function ioOf(text: string): ThreadSample['io'] {
   const count = (name: string): number => Number(new RegExp(`^${name}: (\\d+)$`, 'm').exec(text)?.[1] ?? 0)
   if (text === '') return undefined
   return {
@@ -124,7 +124,7 @@ function socketsOf(
   proc: ProcFiles,
   pid: number,
   links: ReadonlyMap<number, string>,
-): Pick<Look, 'sockets' | 'queued'> {
+): Pick<Sample, 'sockets' | 'queued'> {
   const fds = new Map<string, number>()
   for (const [fd, link] of links) {
     const inode = /^socket:\[(\d+)\]$/.exec(link)?.[1]
@@ -143,7 +143,7 @@ function socketsOf(
     listening.add(portOf(local))
     if (fds.has(inode)) own.add(portOf(local))
   }
-  const sockets: SocketLook[] = []
+  const sockets: SocketSample[] = []
   const queued: QueuedSocket[] = []
   for (const row of rows) {
     const fd = fds.get(row.inode)

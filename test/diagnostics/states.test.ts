@@ -4,10 +4,10 @@ import { createServer, type Socket } from 'node:net'
 import { test } from 'node:test'
 import { createSocketPool } from '../../src/adapters/net/index.ts'
 import { openPool } from '../../src/pool/create-pool.ts'
+import { heard, type Message } from '../runtime/listening.ts'
 import { FakeClock, settle } from '../support/clock.ts'
 import { eventually, scripted } from '../support/factories.ts'
 import { open } from '../support/pools.ts'
-import { heard, type Message } from './listening.ts'
 
 const steps = (told: readonly Message[]): string[] =>
   told.map(({ connection, from, state }) => `#${connection} ${from} → ${state}`)

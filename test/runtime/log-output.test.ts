@@ -7,10 +7,10 @@ import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
-import { runUnread } from '../../examples/incidents/log-pipe/unread.ts'
+import { runUnread } from '../support/log-pipe/unread.ts'
 import { makePipe, type Pipe } from '../support/pipe.ts'
 
-const CHILD = join(import.meta.dirname, 'sink-child.js')
+const CHILD = join(import.meta.dirname, 'log-output-child.js')
 const SINK = join(import.meta.dirname, '../../src/runtime/log/log-sink.js')
 const skip = process.platform === 'linux' ? false : 'needs the pipes of Linux'
 const CYCLES = process.env.LIFEGUARD_LONG ? 1_000_000 : 200_000

@@ -1,6 +1,6 @@
 import { createRedisPool } from '../../src/adapters/ioredis/index.ts'
 import type { Pool } from '../../src/pool/pool.ts'
-import { block, eventually } from '../support/factories.ts'
+import { block, eventually } from './factories.ts'
 
 /** What became of everything that was under way while the loop was blocked again and again. */
 export interface StallOutcome {

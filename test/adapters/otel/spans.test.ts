@@ -3,15 +3,15 @@ import { execFile } from 'node:child_process'
 import { after, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { withRedis } from '../support/redis.ts'
-import type { ServiceFacts, SpanFacts } from './otel-child.ts'
+import { withRedis } from '../../support/redis.ts'
+import type { ServiceFacts, SpanFacts } from './child.ts'
 
 const redis = await withRedis()
 after(() => redis.stop())
 const { skip } = redis
 
 async function service(mode: 'auto' | 'all' | 'waited'): Promise<ServiceFacts> {
-  const child = fileURLToPath(new URL('./otel-child.js', import.meta.url))
+  const child = fileURLToPath(new URL('./child.js', import.meta.url))
   const { stdout } = await promisify(execFile)(process.execPath, ['--no-warnings', child, redis.url, mode], {
     timeout: 30_000,
     maxBuffer: 1 << 24,

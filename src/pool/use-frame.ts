@@ -1,9 +1,9 @@
+import type { Connection, PoolNode, UseFrame, Work } from '../nested/host.ts'
+import { addFrame, nextNumber } from '../nested/process-wide.ts'
 import { leaseName } from '../runtime/stack-trace.ts'
-import type { Lease, PoolNode, UseFrame, Work } from './host.ts'
-import { addFrame, nextNumber } from './process-wide.ts'
 
 /** What a use frame needs from its pool. */
-export interface UseHost<S extends Lease> {
+export interface UseHost<S extends Connection> {
   /** Calls the function that was passed to `use`. */
   call<R>(work: Work<R>, slot: S): R | PromiseLike<R>
   /** Ends a loan. The caller waits for the promise that it returns. */
@@ -15,7 +15,11 @@ export interface UseHost<S extends Lease> {
  * loan early may keep running for any time. The next loan then gets a frame with another name, so the two are not
  * confused.
  */
-export function useFrameOf<S extends Lease>(slot: S, pool: PoolNode | undefined, host: UseHost<S>): UseFrame {
+export function useFrameOf<S extends Connection>(
+  slot: S,
+  pool: PoolNode | undefined,
+  host: UseHost<S>,
+): UseFrame {
   if (slot.frame !== undefined && slot.frame.users === 0) return slot.frame
   const number = nextNumber()
   const name = leaseName(number)
@@ -43,10 +47,10 @@ export function useFrameOf<S extends Lease>(slot: S, pool: PoolNode | undefined,
       return result
     },
   }
-  const frame: UseFrame = { number, lease: slot, pool, loan: 0, users: 0, run: run as UseFrame['run'] }
+  const frame: UseFrame = { number, connection: slot, pool, loan: 0, users: 0, run: run as UseFrame['run'] }
   addFrame(frame)
   slot.frame = frame
   return frame
 }
 
-const isCurrent = (lease: Lease, loan: number): boolean => lease.loan === loan && lease.state === 'lent'
+const isCurrent = (slot: Connection, loan: number): boolean => slot.loan === loan && slot.state === 'lent'

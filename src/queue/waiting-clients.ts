@@ -1,8 +1,8 @@
-import type { WaitQueue } from '../queue/wait-queue.ts'
-import type { Waiter } from '../queue/waiter.ts'
+import type { WaitQueue } from './wait-queue.ts'
+import type { Waiter } from './waiter.ts'
 
 /** A waiting acquire, as generic-pool's users see it. */
-export interface WaitingClient {
+interface WaitingClient {
   reject(reason: unknown): void
 }
 

@@ -1,0 +1,113 @@
+import type { Fault, Slot } from '../connections/slot.ts'
+import type { BudgetShare, SharedBudget } from './budget.ts'
+import type { PoolContext } from './pool-context.ts'
+
+/** The part of a pool that creates connections and ends them. */
+interface ShareHost<T> {
+  readonly wanted: number
+  readonly isStopped: boolean
+  connectMore(): void
+  discard(slot: Slot<T>, reason: 'surplus', detail: string): void
+}
+
+/** The share that one pool has of a budget, as its option `budget` asks for. */
+export class PoolShare<T> implements BudgetShare {
+  readonly #budget: SharedBudget
+  readonly #context: PoolContext<T>
+  readonly #host: ShareHost<T>
+  readonly #yielded: Fault
+
+  constructor(budget: SharedBudget, context: PoolContext<T>, host: ShareHost<T>) {
+    this.#budget = budget
+    this.#context = context
+    this.#host = host
+    this.#yielded = {
+      reason: 'surplus',
+      detail: `another pool of the budget '${budget.name}' needs its place`,
+    }
+    budget.join(this)
+  }
+
+  get name(): string {
+    return this.#context.options.name
+  }
+
+  get min(): number {
+    return this.#host.isStopped ? 0 : this.#context.options.min
+  }
+
+  get inUse(): number {
+    return this.#context.slots.permitsInUse
+  }
+
+  get size(): number {
+    return this.#context.slots.size
+  }
+
+  get waiting(): number {
+    return this.#context.queue.waiting
+  }
+
+  get firstWaitSince(): number {
+    return this.#context.queue.peek()?.since ?? Number.POSITIVE_INFINITY
+  }
+
+  get wanted(): number {
+    return this.#host.wanted
+  }
+
+  get isClosed(): boolean {
+    return this.#host.isStopped
+  }
+
+  get spareSince(): number | undefined {
+    return this.waiting > 0 || this.size <= this.min
+      ? undefined
+      : this.#context.slots.nextIdle(true)?.idleSince
+  }
+
+  /** How many connections the budget would let this pool create now. */
+  get free(): number {
+    return this.#budget.freeFor(this)
+  }
+
+  now(): number {
+    return this.#context.clock.now()
+  }
+
+  giveUp(): object {
+    const slot = this.#context.slots.nextIdle(true) as Slot<T>
+    this.#host.discard(slot, 'surplus', this.#yielded.detail as string)
+    return slot
+  }
+
+  connectMore(): void {
+    this.#host.connectMore()
+  }
+
+  /** May one connection more be created? If not, `connectMore` is called when it is this pool's turn. */
+  request(): boolean {
+    return this.#budget.request(this)
+  }
+
+  returned(slot: Slot<T>): void {
+    this.#budget.returned(this, slot)
+  }
+
+  changed(): void {
+    this.#budget.changed()
+  }
+
+  leave(): void {
+    this.#budget.leave(this)
+  }
+
+  minIssue(min: number): string | undefined {
+    return this.#budget.minIssue(min, this)
+  }
+
+  /** Why a connection must be ended although an acquire of this pool waits for it. */
+  surplus(slot: Slot<T>): Fault | undefined {
+    return this.#budget.mustYield(this, slot) ? this.#yielded : undefined
+  }
+}

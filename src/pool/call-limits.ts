@@ -1,0 +1,40 @@
+import { notOptions } from '../api/acquire-request.ts'
+import { isRecord, show } from '../api/options/read-input.ts'
+import { badOptions } from '../api/options/resolve-options.ts'
+import type { PoolContext } from '../connecting/pool-context.ts'
+
+/** The time limit of one call in milliseconds, instead of the option that is its default, and a signal that ends it. */
+export interface CallOptions {
+  timeoutMillis?: number | false | undefined
+  signal?: AbortSignal | undefined
+}
+
+/** The same options, checked and complete. */
+export interface Limits {
+  millis: number
+  readonly signal: AbortSignal | undefined
+}
+
+export const UNLIMITED: Limits = { millis: Number.POSITIVE_INFINITY, signal: undefined }
+
+/**
+ * Reads the options of `ready`, `drain` and `close`. Ignores an event's arguments, as generic-pool does:
+ * `process.once('SIGTERM', drain)` passes the signal's name.
+ */
+export function readLimits<T>(
+  callOptions: unknown,
+  fallback: number,
+  { options, stats }: Pick<PoolContext<T>, 'options' | 'stats'>,
+): Limits {
+  const { timeoutMillis = fallback, signal: given, ...others } = isRecord(callOptions) ? callOptions : {}
+  const signal = given ?? undefined
+  const unknown = Object.keys(others).filter(name => others[name] !== undefined)
+  const issues = unknown.map(name => `${name} is not an option here`)
+  if (callOptions instanceof AbortSignal) issues.push(notOptions(callOptions))
+  if (timeoutMillis !== false && !(typeof timeoutMillis === 'number' && timeoutMillis >= 0))
+    issues.push(`timeoutMillis must be milliseconds ≥ 0, or false, got ${show(timeoutMillis)}`)
+  if (signal !== undefined && !(signal instanceof AbortSignal)) issues.push('signal must be an AbortSignal')
+  if (issues.length > 0) throw badOptions(issues, options.name, stats())
+  const millis = timeoutMillis === false ? Number.POSITIVE_INFINITY : (timeoutMillis as number)
+  return { millis, signal: signal as AbortSignal | undefined }
+}
