@@ -98,7 +98,9 @@ function showTabs(pools: readonly LivePool[], shown: LivePool | undefined): void
 
 function tick(): void {
   const quiet = performance.now() - source.answeredAt
-  const isSilent = quiet > SILENCE_MILLIS && !source.isPaused && !isAsking
+  // A process that is asked seldom is not silent.
+  const waits = source.askedAt === undefined ? 0 : performance.now() - source.askedAt
+  const isSilent = (waits > SILENCE_MILLIS || source.trouble !== undefined) && !source.isPaused && !isAsking
   silence.hidden = !isSilent
   body.classList.toggle('stale', isSilent)
   if (!isSilent) return

@@ -3,6 +3,7 @@ import type { LiveData } from '../../src/diagnostics/live/live-data.ts'
 /** How often the page asks, if that takes the process at most a twentieth of its time. Milliseconds. */
 const EVERY_MILLIS = 1000
 const LEAST_SHARE = 20
+const LONGEST_MILLIS = 10_000
 /** After this long it asks again. Milliseconds. */
 const PATIENCE_MILLIS = 60_000
 
@@ -15,6 +16,8 @@ export class Source {
   /** When the last answer came, by the page's clock, and what was wrong with the last question. */
   answeredAt = performance.now()
   trouble: string | undefined
+  /** Since when a question is without an answer. */
+  askedAt: number | undefined
   isPaused = false
   #timer: ReturnType<typeof setTimeout> | undefined
   readonly #base: string
@@ -38,6 +41,7 @@ export class Source {
 
   async #ask(): Promise<void> {
     let next = EVERY_MILLIS
+    this.askedAt = this.isPaused ? undefined : performance.now()
     try {
       const response = this.isPaused ? undefined : await this.#fetch('live.json')
       if (response?.status === 401) {
@@ -49,12 +53,13 @@ export class Source {
         const data = (await response.json()) as LiveData
         this.answeredAt = performance.now()
         this.trouble = undefined
-        next = Math.max(EVERY_MILLIS, data.tookMillis * LEAST_SHARE)
+        next = Math.min(Math.max(EVERY_MILLIS, data.tookMillis * LEAST_SHARE), LONGEST_MILLIS)
         this.onData(data)
       }
     } catch (error) {
       this.trouble = error instanceof Error ? error.message : String(error)
     }
+    this.askedAt = undefined
     this.#timer = setTimeout(() => void this.#ask(), next)
   }
 

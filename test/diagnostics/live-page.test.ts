@@ -124,7 +124,12 @@ describe('in a browser', { skip: noChromium }, () => {
   const says = (words: RegExp): string => `${words}.test(document.body.innerText)`
 
   test('an idle pool and a loaded one are shown: what is wrong, who holds, who waits', async () => {
-    const pool = open(new CountingFactory(), { name: 'orders', max: 12, min: 4 })
+    const pool = open(new CountingFactory(), {
+      name: 'orders',
+      max: 12,
+      min: 4,
+      acquireTimeoutMillis: 120_000,
+    })
     open(new CountingFactory(), { name: 'sessions', max: 4 })
     await pool.ready()
     await pool.use(() => {})
@@ -164,7 +169,7 @@ describe('in a browser', { skip: noChromium }, () => {
     const evil = '<script>globalThis.harmed = 1</script><img src=x onerror="globalThis.harmed = 2">'
     const pool = open(
       { create: async () => ({}), destroy: async () => {} },
-      { name: evil, max: 1, captureStacks: 'all' },
+      { name: evil, max: 1, captureStacks: 'all', acquireTimeoutMillis: 120_000 },
     )
     open(new CountingFactory(), { name: '"><svg onload=globalThis.harmed=3>' })
     const taking = { [evil]: () => pool.acquire() }

@@ -37,7 +37,6 @@ test('a recording of some time is answered as JSON, of all pools or of one', asy
     ['heard'],
   )
   assert.ok(timeline.spans.length >= 1)
-  assert.ok(timeline.millis >= 290)
   await eventually(() => !isRecording())
 })
 
