@@ -81,27 +81,37 @@ export class PoolError extends Error {
   declare readonly waitStack?: string
   declare readonly pools?: readonly string[]
   readonly #stats: PoolStats | undefined
+  readonly #holders: readonly string[] | undefined
 
   static {
     // Must be set before any error takes its stack, whose first line contains the name.
     PoolError.prototype.name = 'PoolError'
     Object.defineProperty(PoolError.prototype, BRAND, { value: true })
-    // Readable, but not printed with each error: its fifty lines would hide the message.
-    Object.defineProperty(PoolError.prototype, 'stats', {
-      get(this: PoolError): PoolStats | undefined {
-        return this.#stats
+    // Readable, but not printed with each error: fifty lines of numbers, or of a hundred holders, of which the message
+    // has the first, would hide the message.
+    Object.defineProperties(PoolError.prototype, {
+      stats: {
+        get(this: PoolError): PoolStats | undefined {
+          return this.#stats
+        },
+      },
+      holders: {
+        get(this: PoolError): readonly string[] | undefined {
+          return this.#holders
+        },
       },
     })
   }
 
   constructor(code: PoolErrorCode, message: string, details: PoolErrorDetails = {}) {
-    const { cause, stats, ...rest } = details
+    const { cause, stats, holders, ...rest } = details
     super(message, 'cause' in details ? { cause } : undefined)
     if (code === 'POOL_ACQUIRE_TIMEOUT') this.name = 'TimeoutError'
     this.code = code
     Object.assign(this, rest)
     this.docs = errorUrl(code)
     this.#stats = stats
+    this.#holders = holders
   }
 }
 

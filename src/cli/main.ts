@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { doctor } from './doctor/command.ts'
 import { timeline } from './timeline/command.ts'
+import { top } from './top/command.ts'
 
 /*
  * `npx lifeguard-pool <command>`
@@ -8,15 +9,16 @@ import { timeline } from './timeline/command.ts'
 
 const USAGE = `lifeguard-pool <command>
 
-  doctor <pid>     what is wrong with a running process
-  timeline <pid>   what its connections do, as bars over time
+  doctor <pid>              what is wrong with a running process
+  top <pid|socket>          its pools, once a second
+  timeline <pid|socket|…>   what its connections do, as bars over time
 
 lifeguard-pool <command> --help tells more.
 `
 
 type Command = (args: readonly string[]) => Promise<{ readonly code: number; readonly text: string }>
 
-const COMMANDS: Readonly<Record<string, Command>> = { doctor, timeline }
+const COMMANDS: Readonly<Record<string, Command>> = { doctor, timeline, top }
 
 async function main([name = '', ...args]: readonly string[]): Promise<number> {
   if (name === '--help' || name === '-h' || name === 'help') return say(process.stdout, USAGE, 0)
@@ -40,6 +42,8 @@ function say(stream: NodeJS.WriteStream, text: string, code: number): number {
   return code
 }
 
+// Whoever reads the output may go away, as `head` does.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
 main(process.argv.slice(2)).then(code => {
   process.exitCode = code
 })

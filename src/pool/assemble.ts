@@ -136,6 +136,7 @@ export function assemble<T>(
     halfClose: context.liveness.counts,
     busy: factory.busy?.bind(factory),
     unused: slot => leaks.unusedMillis(slot),
+    isForgotten: slot => leaks.isForgotten(slot),
     get state() {
       return lifecycle.state
     },
@@ -159,6 +160,7 @@ export function assemble<T>(
     connector.capacity.share?.leave()
   }
   connector.onConnected = slot => {
+    leaks.start()
     lending.connected(slot)
     evictor.plan()
   }

@@ -41,7 +41,7 @@ export function acquireTimeout(
   return new PoolError(
     'POOL_ACQUIRE_TIMEOUT',
     `ResourceRequest timed out: pool '${stats.name}' had no connection within ${Math.round(waitedMillis)} ms, ` +
-      `phase ${phase} ${numbersOf(stats)}.${stalledFirst}${why}${silent}${held} ${nextStep(stats, phase, cause)}.${stalledLast}`,
+      `phase ${phase} ${numbersOf(stats)}.${stalledFirst}${why}${silent}${held} ${nextStep(stats, phase, cause, silence)}.${stalledLast}`,
     {
       ...of(stats),
       phase,

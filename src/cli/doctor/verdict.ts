@@ -35,6 +35,12 @@ export function reasonsOf(series: Series): string[] {
     .map(tid => ({ tid, ...loadOf(series, tid) }))
     .sort((a, b) => b.cpu - a.cpu)[0]
   const closeWait = last.sockets.filter(({ state }) => state === 'CLOSE_WAIT').length
+  // Without rights, what was not seen is no reason.
+  if (last.links.size === 0)
+    return [
+      'its sockets, pipes and system calls cannot be seen by this user (see below)',
+      `the busiest thread used ${percent(busiest?.cpu ?? 0)} of a processor`,
+    ]
   const rests = samples.filter(({ threads }) => threads[0]?.call?.kind === 'wait').length
   return [
     closeWait === 0

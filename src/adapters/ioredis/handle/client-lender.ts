@@ -1,5 +1,5 @@
 import { messageOf } from '../../../api/errors.ts'
-import type { Leftover } from '../../../connections/handles.ts'
+import type { Leftover, Use } from '../../../connections/handles.ts'
 import type { Client, Command, RedisClient } from '../client/client-types.ts'
 import { wrongRole } from '../client/role.ts'
 import { condemns, type ReplyListener, watchReplies } from '../failover/failover-replies.ts'
@@ -9,7 +9,7 @@ import { CustomCommands } from './custom-commands.ts'
 import { type HandleClass, handleClass, sendCommand, shareEvents } from './handle.ts'
 import { type Handle, LOAN, type Loan } from './loan.ts'
 import { nameOf, ReplyOrder } from './reply-order.ts'
-import { SessionState } from './session-state.ts'
+import { type Left, SessionState } from './session-state.ts'
 
 /** One loan of one client. */
 class HandleLoan implements Loan {
@@ -91,6 +91,15 @@ export class ClientLender implements ReplyListener {
     const what = nameOf(command)
     if (loan.order === undefined && ReplyOrder.begins(what)) loan.order = new ReplyOrder()
     return loan.order?.conflict(what, this.client.commandQueue)
+  }
+
+  /** A subscription waits for messages, and MONITOR for the commands of others, without any command in progress. */
+  get use(): Use {
+    if (this.client.condition?.subscriber) return { awaits: 'messages of a subscription' }
+    const { dirt, watching } = this.#current?.session?.left() ?? NOTHING
+    if (dirt.includes('MONITOR')) return { awaits: 'MONITOR' }
+    if (dirt.includes('MULTI')) return { open: 'MULTI' }
+    return watching ? { open: 'WATCH' } : {}
   }
 
   note(given: Loan, command: Command): void {
@@ -210,7 +219,7 @@ export class ClientLender implements ReplyListener {
 
 const inReply = (error: Error): string => `a reply '${messageOf(error).split(' ', 1)[0]}'`
 
-const NOTHING = { dirt: [], watching: false, elsewhere: false }
+const NOTHING: Left = { dirt: [], watching: false, elsewhere: false }
 
 const withoutAnswer = (name: string): string => `${String(name).toUpperCase().slice(0, 40)} without an answer`
 
