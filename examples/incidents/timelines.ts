@@ -46,7 +46,7 @@ async function halfClose(): Promise<Timeline> {
   })
   const pool = createSocketPool(
     { host: '127.0.0.1', port },
-    { name: 'backend', max: 4, halfCloseGraceMillis: 500, serverIdleTimeoutMillis: 'none' },
+    { name: 'backend', max: 4, halfCloseGraceMillis: 600, serverIdleTimeoutMillis: 'none' },
   )
   const recording = recordTimeline({ pool: 'backend' })
   async function fetchPrices(): Promise<void> {
@@ -54,14 +54,16 @@ async function halfClose(): Promise<Timeline> {
   }
   /** It asks nothing of its connection for so long that the server hangs up on it. */
   async function longReport(): Promise<void> {
-    await pool.use(() => pause(900)).catch(() => {})
+    await pool.use(() => pause(2400)).catch(() => {})
   }
   const reporting = longReport()
   await Promise.all([fetchPrices(), fetchPrices(), fetchPrices()])
   await pause(120)
   await fetchPrices()
-  await pause(620)
+  await pause(900)
   await Promise.all([fetchPrices(), fetchPrices()])
+  await pause(150)
+  await fetchPrices()
   await reporting
   await fetchPrices()
   await pause(60)
@@ -111,7 +113,7 @@ async function outage(): Promise<Timeline> {
     await pool.use(asks).catch(() => {})
   }
   const requests: Promise<void>[] = []
-  const traffic = setInterval(() => requests.push(handleRequest()), 45)
+  const traffic = setInterval(() => requests.push(handleRequest()), 130)
   await pause(500)
   server.close()
   for (const socket of sockets) socket.destroy()
@@ -134,9 +136,9 @@ const PICTURES: Record<string, [run: () => Promise<Timeline>, title: string]> = 
   ],
   knot: [
     knot,
-    'Four tasks hold a connection each and ask for a second one: the pool proves the deadlock and breaks it',
+    'Four tasks hold a connection each and ask for a second one: the deadlock is proved and broken',
   ],
-  outage: [outage, 'The server is away from 0.5 s to 2.5 s; one request every 45 ms'],
+  outage: [outage, 'The server is away from 0.5 s to 2.5 s; one request every 130 ms'],
 }
 
 mkdirSync(folder, { recursive: true })

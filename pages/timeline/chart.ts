@@ -152,7 +152,7 @@ export class Chart {
     const near = ((this.#to - this.#from) / this.#width) * 6
     const mark = shown?.marks.find(each => Math.abs(each.at - at) < near)
     if (mark !== undefined) {
-      this.#tell(`${WHAT[mark.what]}. ${mark.words}`, mark.at)
+      this.#tell(`${WHAT[mark.what]}: ${mark.words}`, mark.at)
       return
     }
     const stall = this.#timeline.stalls.find(each => each.from <= at && at <= each.to)
@@ -279,7 +279,7 @@ export class Chart {
       const isChosen = index === this.#line && at === this.#bar
       if (end - x < 1 && x - covered < 0.7 && !isChosen) continue
       covered = Math.max(end, x + 1)
-      this.#drawBar(context, bar, x, y, Math.max(end - x, 1), ink, paper)
+      this.#drawBar(context, bar, x, y, Math.max(end - x, bar.look === 'failed-connect' ? 2 : 1), ink, paper)
       if (!isChosen) continue
       context.strokeStyle = ink
       context.lineWidth = 2

@@ -15,12 +15,13 @@ export interface Line {
 /** What the picture consists of, from top to bottom. */
 export function linesOf(timeline: Timeline): Line[] {
   const groups = groupsOf(timeline, MOST_LANES)
-  return groups.flatMap(({ name, max, connections, waits, moreWaits, marks }): Line[] => {
-    if (connections.length + waits.length + marks.length === 0) return []
+  return groups.flatMap(({ name, max, connections, failed, waits, moreWaits, marks }): Line[] => {
+    if (connections.length + failed.length + waits.length + marks.length === 0) return []
     const more = moreWaits > 0 ? `, ${count(moreWaits)} more that were too many at a time` : ''
     return [
       { heading: `${name}: at most ${count(max)} connection${max === 1 ? '' : 's'}`, bars: [], marks },
       ...connections,
+      ...failed.map(row => ({ ...row, label: 'failed' })),
       ...(waits.length === 0
         ? []
         : [{ heading: `acquires that wait${more}`, bars: [], marks: [] }, ...waits]),

@@ -32,7 +32,7 @@ const summary = [
   `${count(pools.length)} pool${pools.length === 1 ? '' : 's'}`,
   `${count(new Set(spans.map(({ pool, connection }) => `${pool}.${connection}`)).size)} connections`,
   `${count(waits.length)} acquires that waited`,
-  `${count(stalls.length)} times in which the event loop was blocked`,
+  `the event loop was blocked ${stalls.length === 0 ? 'never' : stalls.length === 1 ? 'once' : `${count(stalls.length)} times`}`,
 ]
 
 document.body.replaceChildren(
@@ -85,7 +85,7 @@ function happened(): HTMLElement {
   const items = marks.slice(0, MOST_LISTED).map(({ pool, at, what, words: said }) => {
     const jump = button(millisInWords(at), () => chart.show(at))
     const name = pools.length > 1 ? `${pools[pool]?.name ?? ''}: ` : ''
-    return el('li', {}, jump, el('span', {}, el('strong', {}, `${name}${WHAT[what]}. `), said))
+    return el('li', {}, jump, el('span', {}, el('strong', {}, `${name}${WHAT[what]}: `), said))
   })
   const more = marks.length - items.length
   return el('ol', { class: 'happened' }, ...items, more > 0 && el('li', {}, `and ${count(more)} more`))

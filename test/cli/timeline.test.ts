@@ -28,6 +28,8 @@ const FULL: Timeline = {
     { pool: 0, connection: 1, state: 'lent', from: 100, to: 400, loan: 1, site: `evil (/srv/<b>.js:1:2)` },
     { pool: 0, connection: 1, state: 'half-closed', from: 400, to: 500, loan: 1 },
     { pool: 0, connection: 1, state: 'closing', from: 500, to: 600, detail: 'half-closed: & "gone"' },
+    { pool: 0, connection: 3, state: 'connecting', from: 610, to: 620 },
+    { pool: 0, connection: 4, state: 'connecting', from: 640, to: 650 },
     { pool: 0, connection: 2, state: 'validating', from: 200, to: 300 },
     { pool: 0, connection: 2, state: 'resetting', from: 300, to: 450 },
     { pool: 0, connection: 2, state: 'idle', from: 450, to: 1000, isOpen: true },
@@ -46,6 +48,8 @@ const FULL: Timeline = {
       words: '#1: the server closed its side \u0000\u001b[31m',
       connection: 1,
     },
+    { pool: 0, at: 620, what: 'create-failed', words: 'connect ECONNREFUSED', connection: 3 },
+    { pool: 0, at: 650, what: 'create-failed', words: 'connect ECONNREFUSED', connection: 4 },
     { pool: 0, at: 800, what: 'deadlock', words: '<script>alert(2)</script>' },
   ],
   dropped: { spans: 3, waits: 0, marks: 0, completeFrom: 10 },
@@ -120,7 +124,13 @@ test('a recording in a file becomes a page and a picture in which all that it sa
   const svg = timelineSvg(FULL, 'A & B <c>')
   assert.doesNotMatch(svg, /<script|<b>|\p{Cc}(?<!\n)/u)
   assert.match(svg, /A &amp; B &lt;c&gt;/)
-  for (const word of ['POOL_ACQUIRE_TIMEOUT', 'evil', '3 records did not fit', 'its peer has gone'])
+  for (const word of [
+    'POOL_ACQUIRE_TIMEOUT',
+    'evil',
+    '3 records did not fit',
+    'its peer has gone',
+    'ECONNREFUSED, 2 times',
+  ])
     assert.match(svg, new RegExp(word))
   for (const look of ['connecting', 'validating', 'resetting', 'closing', 'stall'])
     assert.match(svg, new RegExp(`fill="url\\(#${look}\\)"`))
@@ -138,7 +148,7 @@ test('in a browser, the page shows each bar, by pointer and by keyboard, and run
     await page.until(`performance.getEntriesByName('draw').length > 0`)
     const text = await page.text()
     assert.match(text, /3 records did not fit/)
-    assert.match(text, /deadlock broken\. <script>alert\(2\)<\/script>/)
+    assert.match(text, /deadlock broken: <script>alert\(2\)<\/script>/)
     await page.read(`document.querySelector('canvas[tabindex]').focus()`)
     const press = (key: string): Promise<unknown> =>
       page.call('Input.dispatchKeyEvent', { type: 'keyDown', key })

@@ -7,7 +7,7 @@ import { after, describe, test } from 'node:test'
 import { diagnosticsHandler } from '../../src/diagnostics/index.ts'
 import type { LiveData } from '../../src/diagnostics/live/live-data.ts'
 import { type Browser, type BrowserPage, noChromium, startChromium } from '../support/chromium.ts'
-import { type Connection, CountingFactory } from '../support/factories.ts'
+import { type Connection, CountingFactory, scripted } from '../support/factories.ts'
 import { open } from '../support/pools.ts'
 
 /** Where the pictures of the pages go, if somebody wants to look at them. */
@@ -163,6 +163,24 @@ describe('in a browser', { skip: noChromium }, () => {
     for (const connection of held) await pool.release(connection)
     await pool.close({ timeoutMillis: 0 }).catch(() => {})
     await Promise.all(late)
+  })
+
+  test('an outage is named, with what the server says, and its waiters are shown', async () => {
+    const factory = scripted()
+    factory.onCreate.always({ rejects: new Error('connect ECONNREFUSED 10.0.0.7:6379') })
+    const pool = open(factory, {
+      ...{ name: 'cache', max: 8, acquireTimeoutMillis: 120_000, unhealthyAfterMillis: 100_000 },
+    })
+    const waiting = Array.from({ length: 20 }, () => pool.acquire().catch(() => undefined))
+    const shown = await page()
+    await shown.open(`${await serve()}/#cache`)
+    await shown.until(says(/Connecting fails, \d+ times in a row: connect ECONNREFUSED 10\.0\.0\.7:6379/))
+    assert.match(await shown.text(), /20 wait for 8 connections/)
+    await shown.until(`performance.getEntriesByName('render').length >= 4`)
+    await picture(shown, 'live-outage')
+    assert.deepEqual(shown.complaints, [])
+    await pool.close({ timeoutMillis: 0 }).catch(() => {})
+    await Promise.all(waiting)
   })
 
   test('names of pools and of call sites that are markup stay text', async () => {

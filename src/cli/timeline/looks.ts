@@ -10,6 +10,7 @@ export const COLOURS = {
   lent: '#0072b2',
   resetting: '#cc79a7',
   closing: '#8a8a8a',
+  'failed-connect': '#b3261e',
   'half-closed': '#d55e00',
   waiting: '#8b5fbf',
   failed: '#b3261e',
@@ -22,6 +23,7 @@ export type Look = keyof typeof COLOURS
 /** The states of a timeline, as they stand in a legend. */
 export const WORDS: Readonly<Record<Exclude<Look, 'forgotten'>, string>> = {
   connecting: 'connecting',
+  'failed-connect': 'connecting in vain',
   idle: 'idle',
   lent: 'lent',
   'half-closed': 'lent, and its peer has gone',

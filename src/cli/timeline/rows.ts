@@ -28,6 +28,8 @@ export interface Group {
   readonly name: string
   readonly max: number
   readonly connections: readonly Row[]
+  /** Connects of which no connection came, as many in a row as fit. */
+  readonly failed: readonly Row[]
   /** Waits, as many in a row as fit. */
   readonly waits: readonly Row[]
   /** Waits that are not drawn, since too many were at a time. */
@@ -42,11 +44,17 @@ export function groupsOf(timeline: Timeline, mostLanes: number): Group[] {
     const spans = timeline.spans.filter(span => span.pool === pool)
     const marks = timeline.marks.filter(mark => mark.pool === pool)
     const waits = timeline.waits.filter(wait => wait.pool === pool)
-    const { rows, more } = lanesOf(waits, mostLanes)
+    const { rows, more } = lanesOf(waits.map(waitBar), mostLanes)
+    const made = new Set(spans.filter(isMade).map(({ connection }) => connection))
+    const failed = spans.filter(({ connection }) => !made.has(connection))
     return {
       ...{ name, max, waits: rows, moreWaits: more },
-      connections: connectionRows(spans, marks),
-      marks: marks.filter(({ connection }) => connection === undefined),
+      connections: connectionRows(
+        spans.filter(({ connection }) => made.has(connection)),
+        marks,
+      ),
+      failed: lanesOf(failed.map(failedBar), mostLanes).rows,
+      marks: [...marks.filter(({ connection }) => connection === undefined), ...failuresIn(marks)],
     }
   })
 }
@@ -60,7 +68,7 @@ function connectionRows(spans: readonly TimelineSpan[], marks: readonly Timeline
   }
   const marksOf = new Map<number, TimelineMark[]>()
   for (const mark of marks) {
-    if (mark.connection !== undefined)
+    if (mark.connection !== undefined && mark.what !== 'create-failed')
       marksOf.set(mark.connection, [...(marksOf.get(mark.connection) ?? []), mark])
   }
   return [...byConnection.entries()]
@@ -89,12 +97,34 @@ const spanInWords = ({ connection, state, from, to, loan, site, detail, isOpen }
     .filter(part => part !== '')
     .join(', ')
 
-/** Puts waits that overlap into different rows. */
-function lanesOf(waits: readonly TimelineWait[], most: number): { rows: Row[]; more: number } {
+/** Was it more than an attempt to connect that has ended? */
+const isMade = ({ state, isOpen }: TimelineSpan): boolean => state !== 'connecting' || isOpen === true
+
+const failedBar = (span: TimelineSpan): Bar => ({
+  ...{ from: span.from, to: span.to, look: 'failed-connect', label: 'failed' },
+  words: `a connect that failed, ${millisInWords(span.to - span.from)}`,
+})
+
+/** Connects that fail in the same way, again and again, are told once. */
+function failuresIn(marks: readonly TimelineMark[]): TimelineMark[] {
+  const first = new Map<string, { mark: TimelineMark; times: number }>()
+  for (const mark of marks) {
+    if (mark.what !== 'create-failed') continue
+    const known = first.get(mark.words)
+    if (known === undefined) first.set(mark.words, { mark, times: 1 })
+    else known.times += 1
+  }
+  return [...first.values()].map(({ mark, times }) =>
+    times === 1 ? mark : { ...mark, words: `${mark.words}, ${times} times from here on` },
+  )
+}
+
+/** Puts bars that overlap into different rows. */
+function lanesOf(bars: readonly Bar[], most: number): { rows: Row[]; more: number } {
   const lanes: { end: number; bars: Bar[] }[] = []
   let more = 0
-  for (const wait of waits.toSorted((a, b) => a.from - b.from)) {
-    let lane = lanes.find(({ end }) => end <= wait.from)
+  for (const bar of bars.toSorted((a, b) => a.from - b.from)) {
+    let lane = lanes.find(({ end }) => end <= bar.from)
     if (lane === undefined) {
       if (lanes.length >= most) {
         more += 1
@@ -103,10 +133,10 @@ function lanesOf(waits: readonly TimelineWait[], most: number): { rows: Row[]; m
       lane = { end: 0, bars: [] }
       lanes.push(lane)
     }
-    lane.end = wait.to
-    lane.bars.push(waitBar(wait))
+    lane.end = bar.to
+    lane.bars.push(bar)
   }
-  return { rows: lanes.map(({ bars }) => ({ label: '', bars, marks: [] })), more }
+  return { rows: lanes.map(lane => ({ label: '', bars: lane.bars, marks: [] })), more }
 }
 
 function waitBar({ from, to, site, connection, error, isOpen }: TimelineWait): Bar {

@@ -35,8 +35,8 @@ export function timelineSvg(timeline: Timeline, title?: string): string {
 class Drawing {
   readonly #timeline: Timeline
   readonly #parts: string[] = []
-  /** What happened, with the number of its mark. */
-  readonly #notes: TimelineMark[] = []
+  /** What happened, and where it is drawn. */
+  readonly #marked: { readonly mark: TimelineMark; readonly y: number }[] = []
   #y = 0
 
   constructor(timeline: Timeline) {
@@ -44,20 +44,20 @@ class Drawing {
   }
 
   draw(title: string | undefined): string {
-    const { pools } = this.#timeline
     const groups = groupsOf(this.#timeline, MOST_LANES).filter(
-      group => group.connections.length + group.waits.length + group.marks.length > 0,
+      group => group.connections.length + group.failed.length + group.waits.length + group.marks.length > 0,
     )
     if (title !== undefined) {
       this.#y += 30
       this.#parts.push(text(20, this.#y, title, 'font-size="16" font-weight="600"'))
     }
     const top = this.#y + 14
-    for (const group of groups) this.#group(group, pools.length > 1)
+    for (const group of groups) this.#group(group, groups.length > 1)
+    const notes = this.#drawMarks()
     const bottom = this.#y + 6
     this.#axis(top, bottom)
     this.#legend(groups)
-    this.#noteLines()
+    this.#noteLines(notes)
     const height = this.#y + 16
     const font = 'font-family="system-ui, -apple-system, sans-serif" font-size="12" fill="#1c2733"'
     return (
@@ -71,7 +71,7 @@ class Drawing {
     return LEFT + (millis / Math.max(this.#timeline.millis, 1)) * (WIDTH - LEFT - RIGHT)
   }
 
-  #group({ name, max, connections, waits, moreWaits, marks }: Group, isNamed: boolean): void {
+  #group({ name, max, connections, failed, waits, moreWaits, marks }: Group, isNamed: boolean): void {
     this.#y += 26
     const few =
       connections.length > MOST_CONNECTIONS
@@ -83,6 +83,7 @@ class Drawing {
     this.#marks(marks, this.#y - 4)
     this.#y += 8
     for (const row of connections.slice(0, MOST_CONNECTIONS)) this.#row(row)
+    for (const row of failed) this.#row({ ...row, label: 'failed' })
     if (waits.length === 0) return
     this.#y += 14
     this.#parts.push(text(20, this.#y, `acquires that wait${more}`, 'fill="#5b6670"'))
@@ -94,7 +95,10 @@ class Drawing {
     const y = this.#y
     this.#parts.push(text(LEFT - 8, y + 11, label, 'text-anchor="end" fill="#5b6670"'))
     for (const { from, to, look, label: name, words } of bars) {
-      const [x, width] = [this.#x(from), Math.max(this.#x(to) - this.#x(from), 1)]
+      const [x, width] = [
+        this.#x(from),
+        Math.max(this.#x(to) - this.#x(from), look === 'failed-connect' ? 3 : 1),
+      ]
       const shape = `<rect x="${round(x)}" y="${y}" width="${round(width)}" height="${BAR}" rx="2" ${paint(look)}>`
       this.#parts.push(`${shape}<title>${escaped(words)}</title></rect>`)
       if (name.length * LETTER + 10 < width)
@@ -104,25 +108,22 @@ class Drawing {
     this.#y += ROW
   }
 
-  /** A numbered diamond for each, but for what happens again within a short distance. */
   #marks(marks: readonly TimelineMark[], y: number): void {
-    let before = Number.NEGATIVE_INFINITY
-    for (const mark of marks.toSorted((a, b) => a.at - b.at)) {
+    this.#marked.push(...marks.map(mark => ({ mark, y })))
+  }
+
+  /** A numbered diamond for each of the first. @returns those that have one */
+  #drawMarks(): TimelineMark[] {
+    const first = this.#marked.toSorted((a, b) => a.mark.at - b.mark.at).slice(0, MOST_NOTES)
+    for (const [index, { mark, y }] of first.entries()) {
       const x = this.#x(mark.at)
-      if (x - before < 16) continue
-      before = x
-      if (this.#notes.length >= MOST_NOTES) return
-      this.#notes.push(mark)
+      const style = 'text-anchor="middle" font-size="9.5" font-weight="600" fill="#b3261e"'
       this.#parts.push(
         `<path d="M${round(x)} ${y - 9}l8 9l-8 9l-8 -9z" fill="#fff" stroke="#b3261e" stroke-width="1.6"/>`,
-        text(
-          x,
-          y + 3.5,
-          String(this.#notes.length),
-          'text-anchor="middle" font-size="9.5" font-weight="600" fill="#b3261e"',
-        ),
+        text(x, y + 3.5, String(index + 1), style),
       )
     }
+    return first.map(({ mark }) => mark)
   }
 
   #axis(top: number, bottom: number): void {
@@ -150,7 +151,7 @@ class Drawing {
   }
 
   #legend(groups: readonly Group[]): void {
-    const rows = groups.flatMap(({ connections, waits }) => [...connections, ...waits])
+    const rows = groups.flatMap(({ connections, failed, waits }) => [...connections, ...failed, ...waits])
     const used = new Set<Look>(rows.flatMap(({ bars }) => bars.map(({ look }) => look)))
     if (this.#timeline.stalls.length > 0) used.add('stall')
     this.#y += 22
@@ -170,10 +171,10 @@ class Drawing {
     }
   }
 
-  #noteLines(): void {
-    for (const [index, { at, what, words }] of this.#notes.entries()) {
+  #noteLines(notes: readonly TimelineMark[]): void {
+    for (const [index, { at, what, words }] of notes.entries()) {
       this.#y += 18
-      const line = `${index + 1}  ${millisInWords(at)}: ${WHAT[what]}. ${words}`
+      const line = `${index + 1}  ${millisInWords(at)}: ${WHAT[what]}: ${words}`
       this.#parts.push(
         text(20, this.#y, line.length > 150 ? `${line.slice(0, 149)}…` : line, 'fill="#3c4852"'),
       )

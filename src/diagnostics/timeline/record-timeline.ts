@@ -140,7 +140,8 @@ class Recorder implements TimelineRecording {
   #lookAround(): void {
     for (const pool of livePools()) {
       const identity = pool.identity?.()
-      const index = identity && this.#indexOf(identity.instance)
+      if (identity === undefined || identity.instance.stats().state === 'closed') continue
+      const index = this.#indexOf(identity.instance)
       if (index === undefined) continue
       const { connections, leases } = pool.reportJson()
       const lent = new Map(leases.map(lease => [lease.connection, lease]))
@@ -190,7 +191,7 @@ class Recorder implements TimelineRecording {
         this.#ended(message, pool, at),
       ),
       on<CreateMessage>('tracing:lifeguard-pool:create:error', ({ connection, error }, pool, at) =>
-        mark(pool, at, 'create-failed', `connecting failed: ${messageOf(error)}`, connection),
+        mark(pool, at, 'create-failed', messageOf(error), connection),
       ),
       on<Told<'state'>>('lifeguard-pool:state', ({ connection, from, state }, pool, at) =>
         this.#lives.moved(pool, connection, from, state, at),
@@ -209,18 +210,13 @@ class Recorder implements TimelineRecording {
         mark(pool, at, 'deadlock', messageOf(error)),
       ),
       on<Told<'leak'>>('lifeguard-pool:leak', ({ connection, stack }, pool, at) =>
-        mark(pool, at, 'leak', `#${connection} looks forgotten${from(siteIn(stack))}`, connection),
+        mark(pool, at, 'leak', `#${connection}${takenAt(siteIn(stack))}`, connection),
       ),
       on<Told<'shed'>>('lifeguard-pool:shed', ({ waitedMillis }, pool, at) =>
-        mark(pool, at, 'shed', `an acquire was refused after ${Math.round(waitedMillis)} ms to shed load`),
+        mark(pool, at, 'shed', `an acquire was refused after ${Math.round(waitedMillis)} ms`),
       ),
       on<Told<'breaker'>>('lifeguard-pool:breaker', ({ state, error }, pool, at) =>
-        mark(
-          pool,
-          at,
-          'breaker',
-          `the breaker is ${state}${state === 'open' ? `: ${messageOf(error)}` : ''}`,
-        ),
+        mark(pool, at, 'breaker', `${state}${state === 'open' ? `: ${messageOf(error)}` : ''}`),
       ),
       on<Told<'stall'>>('lifeguard-pool:stall', ({ millis }, _, at) => this.#stalled(millis, at)),
     ]
@@ -265,4 +261,4 @@ class Recorder implements TimelineRecording {
 
 const siteIn = (stack: string | undefined): string | undefined => callSite(stack)?.replace(/^at /, '')
 
-const from = (site: string | undefined): string => (site === undefined ? '' : `, taken at ${site}`)
+const takenAt = (site: string | undefined): string => (site === undefined ? '' : `, taken at ${site}`)
