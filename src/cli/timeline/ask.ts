@@ -36,7 +36,7 @@ export function askForTimeline(
         limit.cancel()
         if (response.statusCode === 200 && response.complete) resolve(text)
         else if (response.statusCode === 401)
-          reject(new Error(`${where} wants its token: --token, or LIFEGUARD_TOKEN`))
+          reject(new Error(`${where} wants its token: --token, or LIFEGUARD_POOL_TOKEN`))
         else if (response.statusCode === 404)
           reject(new Error(`${where} has no /timeline.json: is its version older?`))
         else reject(new Error(`${where} answered ${response.statusCode}: ${text.trim().slice(0, 200)}`))

@@ -16,7 +16,7 @@ diagnosticsHandler), or in any process of Node with --inspect; or it draws what 
   --pool NAME   only this pool
   --inspect     record by the inspector, in a process that serves no diagnostics: SIGUSR1 opens it, and it is
                 closed again; the process loads the recorder of this package
-  --token T     what the diagnostics handler wants; or in the environment, as LIFEGUARD_TOKEN
+  --token T     what the diagnostics handler wants; or in the environment, as LIFEGUARD_POOL_TOKEN
   --svg         a picture for a document, instead of a page that can be zoomed
   --json        the recording as it is
   --title T     a heading for the picture
@@ -55,7 +55,7 @@ export async function timeline(args: readonly string[]): Promise<{ code: number;
   const seconds = values.record === undefined ? DEFAULT_SECONDS : Number(values.record)
   if (!(seconds > 0 && seconds <= MOST_SECONDS))
     throw new Error(`--record must be a number above 0, at most ${MOST_SECONDS}, got ${values.record}`)
-  const { pool, token = process.env.LIFEGUARD_TOKEN } = values
+  const { pool, token = process.env.LIFEGUARD_POOL_TOKEN } = values
   const recorded = await recordingOf(what, values.inspect, () => ({ seconds, pool, token }))
   const found = readTimeline(recorded, what)
   const text = values.json
