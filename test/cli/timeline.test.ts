@@ -80,7 +80,7 @@ test('a process that nobody prepared is recorded by its inspector, which is clos
     await child.word
     const refused = await run('timeline', String(child.pid), '--record', '0.5')
     assert.equal(refused.code, 2)
-    assert.match(refused.stderr, /serves no diagnostics at .*use --inspect/)
+    assert.match(refused.stderr, /serves no diagnostics that can be found.*use --inspect/)
     const out = join(folder, 'inspected.html')
     const said = await run('timeline', String(child.pid), '--inspect', '--record', '0.5', '--out', out)
     assert.equal(said.code, 0, said.stderr)

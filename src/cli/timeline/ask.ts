@@ -1,13 +1,8 @@
 import { request } from 'node:http'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { systemClock } from '../../runtime/time/clock.ts'
 
 /** How long the process may take beyond the recording. Milliseconds. */
 const PATIENCE_MILLIS = 30_000
-
-/** Where the diagnostics of a process answer: a socket, or a URL. */
-export const socketOf = (pid: number): string => join(tmpdir(), `lifeguard-pool-${pid}.sock`)
 
 /** Asks the diagnostics handler of a process to record for so long. */
 export function askForTimeline(

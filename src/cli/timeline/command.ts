@@ -1,6 +1,8 @@
 import { parseArgs } from 'node:util'
 import type { Timeline } from '../../diagnostics/timeline/timeline.ts'
-import { askForTimeline, socketOf } from './ask.ts'
+import { findSocket } from '../inspect/served.ts'
+import { ProcFiles } from '../proc/proc-files.ts'
+import { askForTimeline } from './ask.ts'
 import { recordByInspector } from './by-inspector.ts'
 import { kindOf, readText, writeText } from './files.ts'
 import { timelineHtml } from './html.ts'
@@ -86,15 +88,18 @@ async function recordingOf(what: string, inspect: boolean, request: () => Reques
     return await recordByInspector(Number(what), seconds, pool)
   }
   if (/^https?:\/\//.test(what)) return await askForTimeline(what, seconds, pool, token)
-  const path = isPid ? socketOf(Number(what)) : what
-  const kind = kindOf(path)
-  if (kind === 'socket') return await askForTimeline(path, seconds, pool, token)
-  if (kind === 'file' && !isPid) return readText(path)
-  throw new Error(
-    isPid
-      ? `process ${what} serves no diagnostics at ${path} (serveDiagnostics()): name its socket or URL, or use --inspect`
-      : `${what} is no process, socket, URL or file`,
-  )
+  if (isPid) {
+    const socket = await findSocket(new ProcFiles(), Number(what), { token })
+    if (socket !== undefined) return await askForTimeline(socket, seconds, pool, token)
+    throw new Error(
+      `process ${what} serves no diagnostics that can be found: call serveDiagnostics() in it, give the path of its ` +
+        'socket or its URL, or use --inspect',
+    )
+  }
+  const kind = kindOf(what)
+  if (kind === 'socket') return await askForTimeline(what, seconds, pool, token)
+  if (kind === 'file') return readText(what)
+  throw new Error(`${what} is no process, socket, URL or file`)
 }
 
 function readTimeline(text: string, from: string): Timeline {
