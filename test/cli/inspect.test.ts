@@ -22,7 +22,7 @@ function ask(port: number): void {
   get({ host: '127.0.0.1', port, agent: false }, response => response.resume()).on('error', () => {})
 }
 
-describe('--inspect', { skip }, () => {
+describe('--inspect', { skip, concurrency: 2 }, () => {
   test('does no harm to a program that is not of Node, which SIGUSR1 would end', async () => {
     const sleeping = new Started('/bin/sh', ['-c', 'echo ready; exec sleep 60'])
     try {

@@ -74,7 +74,7 @@ function unseenOf(proc: ProcFiles, { pid }: Target, { last }: Series): string[] 
     ...(own ? [`its descriptors, and so its sockets and pipes: ${rights}`] : []),
     ...(proc.refused.has('syscall')
       ? [
-          `in which system call its threads are (/proc/${pid}/syscall): ${rights}, or see kernel.yama.ptrace_scope; where they sleep is told by wchan instead`,
+          `which system call its threads are in (/proc/${pid}/syscall): ${rights}, or see kernel.yama.ptrace_scope; the doctor used wchan instead`,
         ]
       : []),
     ...(proc.refused.has('io') ? [`how much it reads and writes (/proc/${pid}/io): ${rights}`] : []),

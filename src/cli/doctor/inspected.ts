@@ -34,7 +34,7 @@ export async function inspected(
       findings,
       pools: [],
       notes: [
-        'its pools and its stack: it stands still in the kernel and cannot answer; its inspector was not opened',
+        'its pools and its stack: it is blocked in the kernel and cannot answer; its inspector was not opened',
       ],
     }
   let inspector: Inspector

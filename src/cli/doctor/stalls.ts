@@ -7,7 +7,7 @@ import { count, type Finding, percent } from './finding.ts'
  */
 
 const MINUTE_MILLIS = 60_000
-/** Stalls that add up to less than this, in a minute or while it is looked at, are usual. Milliseconds. */
+/** Stalls that add up to less than this in a minute are usual, and so is a single one that is shorter. Milliseconds. */
 const MUCH_MILLIS = 250
 /** From this share of the time on, stalls are a finding. */
 const MUCH = 0.1
@@ -26,7 +26,7 @@ const total = (all: readonly number[]): number => all.reduce((sum, millis) => su
 export const hasStalled = (state: ProcessState): boolean =>
   total(stallsWithin(state, MINUTE_MILLIS)) >= MUCH_MILLIS
 
-/** A stretch in its own code that is shorter than this blocks nobody for long. Milliseconds. */
+/** A stretch in one function that is shorter than this blocks nobody for long. Milliseconds. */
 const LONG_STRETCH_MILLIS = 100
 
 /**
@@ -38,7 +38,8 @@ export function stalls(after: ProcessState, seconds: number, stretch: BusiestStr
   const found = stallsWithin(after, millis)
   const blocked = total(found)
   if (stretch === undefined || stretch.millis < LONG_STRETCH_MILLIS) return []
-  if (blocked < MUCH_MILLIS || blocked < MUCH * millis) return []
+  // On a machine with too little processor time there are many short ones.
+  if (Math.max(...found, 0) < MUCH_MILLIS || blocked < MUCH * millis) return []
   const round = Math.round
   return [
     {
@@ -46,7 +47,7 @@ export function stalls(after: ProcessState, seconds: number, stretch: BusiestStr
       title: `The event loop is blocked again and again: ${percent(Math.min(blocked / millis, 1))} of the time.`,
       evidence: [
         `${count(found.length, 'time')} in the last ${round(millis)} ms, ${round(Math.max(...found))} ms at the longest`,
-        `for ${round(stretch.millis)} ms without a pause it ran mostly here:`,
+        `for ${round(stretch.millis)} ms of processor time without a pause it was in one function, mostly here:`,
         ...stretch.stack,
       ],
       next: ['Move long computations to a worker thread, or split them.'],

@@ -30,14 +30,14 @@ export function diagnosisText(diagnosis: Diagnosis): string {
     ...(findings.length > 0
       ? findings.flatMap(findingLines)
       : [
-          isBlind ? 'VERDICT: none, because' : 'VERDICT: nothing of what the doctor knows, because',
+          isBlind ? 'VERDICT: none, because' : 'VERDICT: none of the known outages, because',
           ...listed(reasons),
         ]),
   ]
   if (sockets.length > 0) lines.push('', 'its sockets:', ...listed(sockets))
   if (pools.length > 0)
     lines.push('', 'its pools:', ...pools.flatMap(pool => pool.split('\n').map(line => `  ${line}`)))
-  if (unseen.length > 0) lines.push('', 'not seen:', ...listed(unseen))
+  if (unseen.length > 0) lines.push('', 'not visible:', ...listed(unseen))
   // What a process calls itself, or its server says, must not reach a terminal as a command.
   return `${lines.join('\n')}\n`.replaceAll(CONTROL, '?')
 }

@@ -46,9 +46,9 @@ export function reasonsOf(series: Series): string[] {
     closeWait === 0
       ? 'no socket in CLOSE_WAIT'
       : `${count(closeWait, 'socket')} in CLOSE_WAIT, but only for a moment`,
-    'no thread stands in a write',
-    `the main thread was at rest in ${rests} of ${samples.length} looks${busiest ? `; the busiest thread used ${percent(busiest.cpu)} of a processor` : ''}`,
-    'no input lay there untouched',
+    'no thread is blocked in a write',
+    `the main thread was waiting for events in ${rests} of ${samples.length} looks${busiest ? `; the busiest thread used ${percent(busiest.cpu)} of a processor` : ''}`,
+    'no input waited unread',
     `${last.links.size} of ${target.mostDescriptors ?? 'any number of'} descriptors`,
   ]
 }

@@ -18,7 +18,7 @@ interface Profile {
   readonly timeDeltas: readonly number[]
 }
 
-/** The longest time that the process was in its own code without a pause, and where it mostly was meanwhile. */
+/** The longest time that the process was in one function without a pause, and where in it most of that went. */
 export interface BusiestStretch {
   readonly millis: number
   /** From the innermost function outwards. */
@@ -44,23 +44,36 @@ export async function profiled<R>(
   return [result, busiestStretch(answer.profile as Profile)]
 }
 
-/** What stands in a profile while no code runs. */
-const AT_REST: ReadonlySet<string> = new Set(['(idle)', '(root)', '(program)'])
+const isOfProgram = (url: string): boolean => url !== '' && !url.startsWith('node:')
+
+/** It may run at any time, and interrupts nothing. */
+const COLLECTOR = '(garbage collector)'
 
 export function busiestStretch({ nodes, samples, timeDeltas }: Profile): BusiestStretch | undefined {
   const byId = new Map(nodes.map(node => [node.id, node]))
   const parents = new Map(
     nodes.flatMap(({ id, children = [] }) => children.map(child => [child, id] as const)),
   )
+  /** The outermost function of the program itself. As long as it stays the same, the event loop may not have turned. */
+  const outermost = (from: number): number | undefined => {
+    let found: number | undefined
+    for (let id: number | undefined = from; id !== undefined; id = parents.get(id))
+      if (isOfProgram(byId.get(id)?.callFrame.url ?? '')) found = id
+    return found
+  }
   let longest = 0
   let counts = new Map<number, number>()
   let current = 0
   let currentCounts = new Map<number, number>()
+  let last: number | undefined
   for (const [index, id] of samples.entries()) {
-    if (AT_REST.has(byId.get(id)?.callFrame.functionName ?? '')) {
+    if (byId.get(id)?.callFrame.functionName === COLLECTOR) continue
+    const outer = outermost(id)
+    if (outer === undefined || outer !== last) {
       current = 0
       currentCounts = new Map()
-      continue
+      last = outer
+      if (outer === undefined) continue
     }
     // A longer gap says that the process, or who takes the samples, had no processor.
     const micros = Math.min(timeDeltas[index] ?? 0, MOST_GAP)
@@ -80,7 +93,7 @@ export function busiestStretch({ nodes, samples, timeDeltas }: Profile): Busiest
     id = parents.get(id)
   ) {
     const { functionName, url, lineNumber, columnNumber } = (byId.get(id) as ProfileNode).callFrame
-    if (url === '' || url.startsWith('node:')) continue
+    if (!isOfProgram(url)) continue
     stack.push(`at ${functionName || '(anonymous)'} (${url}:${lineNumber + 1}:${columnNumber + 1})`)
   }
   return { millis: longest / 1000, stack }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { after, describe, test } from 'node:test'
 import type { Redis } from 'ioredis'
-import { redisFactory } from '../../../src/adapters/ioredis/index.ts'
+import { redisFactory } from '../../../src/adapters/ioredis/open-redis-pool.ts'
 import { RedisPoolContext } from '../../../src/adapters/ioredis/redis-pool-context.ts'
 import { splitOptions } from '../../../src/adapters/ioredis/redis-pool-options.ts'
 import type { LeakEvent, PoolOptions } from '../../../src/index.ts'

@@ -1,13 +1,14 @@
 import { messageOf } from '../../../api/errors.ts'
 import type { Leftover, Use } from '../../../connections/handles.ts'
 import type { Client, Command, RedisClient } from '../client/client-types.ts'
+import { interceptErrorReplies } from '../client/replies/error-replies.ts'
 import { wrongRole } from '../client/role.ts'
 import { condemns, type ReplyListener, watchReplies } from '../failover/failover-replies.ts'
 import type { RedisPoolContext } from '../redis-pool-context.ts'
 import type { WantedRole } from '../redis-pool-options.ts'
 import { CustomCommands } from './custom-commands.ts'
 import { type HandleClass, handleClass, sendCommand, shareEvents } from './handle.ts'
-import { type Handle, LOAN, type Loan } from './loan.ts'
+import { type Handle, LOAN, type Loan, type LoanGuard } from './loan.ts'
 import { nameOf, ReplyOrder } from './reply-order.ts'
 import { type Left, SessionState } from './session-state.ts'
 
@@ -22,6 +23,7 @@ class HandleLoan implements Loan {
   order: ReplyOrder | undefined
   /** The stack for each thing that may be left behind, where stacks are wanted. */
   stacks: Map<string, string> | undefined
+  guard: LoanGuard | undefined = undefined
 
   constructor(lender: ClientLender) {
     this.lender = lender
@@ -58,6 +60,7 @@ export class ClientLender implements ReplyListener {
     this.#epoch = epoch
     this.definitions = new CustomCommands(client)
     watchReplies(client, wanted, this)
+    interceptErrorReplies(client, (error, command) => this.#current?.guard?.answered(error, command) ?? false)
     shareEvents(client, () => this.#current?.handle)
   }
 
