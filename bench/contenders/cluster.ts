@@ -5,7 +5,7 @@ import { createRedisClusterPool } from '../../src/adapters/ioredis/index.ts'
 
 /** A way to a Redis Cluster, as the scenes use it. */
 export interface ClusterContender {
-  /** WATCH, GET, MULTI, INCR, EXEC on one key; resolves with whether it was executed. */
+  /** WATCH, GET, MULTI, SET, EXEC on one key; resolves with whether it was executed. */
   increment(key: string): Promise<boolean>
   close(): Promise<unknown>
 }
@@ -35,8 +35,13 @@ async function pooledClusters(ports: readonly number[]): Promise<ClusterContende
     increment: async key =>
       await pool.use(async cluster => {
         await cluster.watch(key)
-        await cluster.get(key)
-        return (await cluster.multi().incr(key).exec()) !== null
+        const value = Number(await cluster.get(key))
+        return (
+          (await cluster
+            .multi()
+            .set(key, value + 1)
+            .exec()) !== null
+        )
       }),
     close: async () => {
       await pool.drain()
@@ -70,8 +75,13 @@ async function ours(ports: readonly number[]): Promise<ClusterContender> {
         { key },
         async redis => {
           await redis.watch(key)
-          await redis.get(key)
-          return (await redis.multi().incr(key).exec()) !== null
+          const value = Number(await redis.get(key))
+          return (
+            (await redis
+              .multi()
+              .set(key, value + 1)
+              .exec()) !== null
+          )
         },
         { retryMoved: true },
       ),

@@ -217,9 +217,9 @@ export class Connector<T> {
       if (!this.isStopped) {
         totals.createErrors += 1
         kinds.createErrors.count(errorTypeOf(slot.failure.error))
-        const { factory, serverLimit } = this.#context
+        const { factory, serverIdleTimeout } = this.#context
         const failure = connectFailure(slot.failure, factory.isPermanent?.bind(factory))
-        serverLimit.refused(now)
+        serverIdleTimeout.refused(now)
         this.#noteFailure(failure, this.breaker.failed(failure, slot.startedAt, now))
         events.announce('factoryCreateError', slot.failure.error as Error)
         this.connectMore()

@@ -45,7 +45,7 @@ export interface PoolContext<T> {
   readonly queue: WaitQueue<T>
   readonly totals: Totals
   readonly liveness: Liveness<T>
-  readonly serverLimit: ServerIdleTimeout
+  readonly serverIdleTimeout: ServerIdleTimeout
   /** Which context holds which connections; undefined under `nested: 'allow'`. */
   readonly nesting: Nesting<T> | undefined
   readonly stats: () => PoolStats

@@ -66,7 +66,7 @@ export class Liveness<T> {
   readonly #factory: Factory<T>
   readonly #name: string
   readonly #events: PoolEmitter<T>
-  readonly #serverLimit: ServerIdleTimeout
+  readonly #serverIdleTimeout: ServerIdleTimeout
   readonly #phase: PollPhase
   readonly #isOn: boolean
   /**
@@ -83,12 +83,12 @@ export class Liveness<T> {
     options: ResolvedOptions,
     clock: Clock,
     events: PoolEmitter<T>,
-    serverLimit: ServerIdleTimeout,
+    serverIdleTimeout: ServerIdleTimeout,
   ) {
     this.#factory = factory
     this.#name = options.name
     this.#events = events
-    this.#serverLimit = serverLimit
+    this.#serverIdleTimeout = serverIdleTimeout
     this.#phase = pollPhaseOf(clock)
     this.#isOn = options.halfClose === 'on' && factory.socket !== undefined
     this.suspicion = new Suspicion()
@@ -211,7 +211,7 @@ export class Liveness<T> {
       closeSocket(slot.watch.socket)
       if (isOwnDoing(detail)) return
       this.announceHalfClose(slot, from, detail, now)
-      if (from === 'idle') this.#serverLimit.closed(now - slot.traffic.quietSince, now)
+      if (from === 'idle') this.#serverIdleTimeout.closed(now - slot.traffic.quietSince, now)
       this.#suspect('closed', now)
     } else if (reason === 'dirty' && from === 'idle') closeSocket(slot.watch.socket)
   }

@@ -117,15 +117,15 @@ export async function reset<T>(
  * Asks the server for its idle limit, over a connection that nobody else uses meanwhile.
  * @returns what is wrong with the connection: a refusal is an answer, silence is not
  */
-export async function askLimit<T>(context: PoolContext<T>, slot: Slot<T>): Promise<Fault | undefined> {
-  const { factory, options, serverLimit } = context
+export async function askIdleTimeout<T>(context: PoolContext<T>, slot: Slot<T>): Promise<Fault | undefined> {
+  const { factory, options, serverIdleTimeout } = context
   const ended = await attempt(
     async () => factory.serverIdleTimeout?.(slot.resource as T),
     options.validateTimeoutMillis,
     context,
   )
   if (log.validate.enabled) log.validate('%s: the idle limit of the server: %O', options.name, ended)
-  serverLimit.answered(ended.ok ? ended.value : undefined)
+  serverIdleTimeout.answered(ended.ok ? ended.value : undefined)
   if (ended.ok || !ended.timedOut) return undefined
   return { reason: 'invalid', detail: 'the server did not answer when it was asked for its idle limit' }
 }

@@ -46,7 +46,7 @@ export class Evictor<T> {
   }
 
   /** Does the server still have to be asked for its idle limit? This happens once per generation. */
-  get #mustAskLimit(): boolean {
+  get #mustAskIdleTimeout(): boolean {
     const { factory, options } = this.#context
     return (
       this.#started &&
@@ -66,12 +66,12 @@ export class Evictor<T> {
 
   /** Called after every change: sees to it that the server is asked for its idle limit, if it still has to be. */
   askWhenIdle(): void {
-    if (this.#mustAskLimit && !this.#alarm.isSet) this.plan()
+    if (this.#mustAskIdleTimeout && !this.#alarm.isSet) this.plan()
   }
 
   /** Called when a connection has become idle. */
   wake(): void {
-    if (this.#started && (this.#mustAskLimit || (this.#isNeeded && !this.#alarm.isSet))) this.plan()
+    if (this.#started && (this.#mustAskIdleTimeout || (this.#isNeeded && !this.#alarm.isSet))) this.plan()
   }
 
   /**
@@ -80,12 +80,12 @@ export class Evictor<T> {
    */
   plan(): void {
     if (!this.#started) return
-    const { clock, options, serverLimit, slots } = this.#context
+    const { clock, options, serverIdleTimeout, slots } = this.#context
     const isAsleep = slots.counts.idle === 0 && options.evictionRunIntervalMillis === 0
     if (isAsleep) return
     const now = clock.now()
-    const retireAt = Math.min(now + retirePeriod(options, serverLimit.period), this.#nextExpiry(now))
-    const askAt = this.#mustAskLimit && slots.open > 0 ? this.#askAt : Number.POSITIVE_INFINITY
+    const retireAt = Math.min(now + retirePeriod(options, serverIdleTimeout.period), this.#nextExpiry(now))
+    const askAt = this.#mustAskIdleTimeout && slots.open > 0 ? this.#askAt : Number.POSITIVE_INFINITY
     if (options.evictionRunIntervalMillis === 0) this.#evictAt = this.#nextTooIdle(now)
     const next = Math.min(this.#evictAt, retireAt, askAt, this.#nextRenewal(now))
     const isPlanned = Number.isFinite(next)
@@ -136,7 +136,7 @@ export class Evictor<T> {
     }
     this.#renew(now)
     this.#retire(now)
-    if (this.#mustAskLimit) this.#askLimit(now)
+    if (this.#mustAskIdleTimeout) this.#askIdleTimeout(now)
     this.plan()
   }
 
@@ -184,17 +184,17 @@ export class Evictor<T> {
 
   /** Ends some of the connections that are too old, or that the server is about to close. Never all at once. */
   #retire(now: number): void {
-    const { clock, options, slots, serverLimit } = this.#context
+    const { clock, options, slots, serverIdleTimeout } = this.#context
     let left = Math.max(Math.ceil(slots.counts.idle / 8), 1)
-    let tester = serverLimit.isDoubted(now)
+    let tester = serverIdleTimeout.isDoubted(now)
     for (const slot of slots.idleSlots()) {
       if (slot.state !== 'idle') continue
       const old = now >= slot.retireAt
-      if (!old && !mustRetire(slot, now, serverLimit.retireAfter)) continue
+      if (!old && !mustRetire(slot, now, serverIdleTimeout.retireAfter)) continue
       if (!old && tester) {
         // Does not retire the longest idle connection, to see whether the server closes it.
         tester = false
-        serverLimit.survived(now - slot.traffic.quietSince)
+        serverIdleTimeout.survived(now - slot.traffic.quietSince)
         continue
       }
       if (left === 0 || clock.now() - now > RUN_MILLIS) {
@@ -207,14 +207,14 @@ export class Evictor<T> {
     }
   }
 
-  #askLimit(now: number): void {
+  #askIdleTimeout(now: number): void {
     const { slots, options } = this.#context
     // Takes the connection that will not be lent next.
     const slot: Slot<T> | undefined = slots.nextIdle(!options.fifo)
     this.#askAt = now + ASK_AGAIN_MILLIS
     if (slot === undefined) return
     this.#askedIn = this.#connector.generation
-    this.#validator.askLimit(slot)
+    this.#validator.askIdleTimeout(slot)
   }
 }
 

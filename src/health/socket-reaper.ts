@@ -64,7 +64,7 @@ export class SocketReaper<T> {
     if (this.#round === undefined) {
       this.#round = slots.all.values()
       this.#nextAt = start + ROUND_MILLIS
-      this.#context.serverLimit.conclude(start)
+      this.#context.serverIdleTimeout.conclude(start)
     }
     const round = this.#round
     for (let count = 1; ; count += 1) {

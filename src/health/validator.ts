@@ -4,7 +4,7 @@ import type { Leftover } from '../connections/handles.ts'
 import type { Fault, Slot } from '../connections/slot.ts'
 import type { Timer } from '../runtime/time/clock.ts'
 import { bytesThrough } from '../sockets/socket-state.ts'
-import { askLimit, flush, leftBehind, reset, validate } from './checks.ts'
+import { askIdleTimeout, flush, leftBehind, reset, validate } from './checks.ts'
 
 /** If a validation or reset takes longer than this, other connections are tried as well. Milliseconds. */
 const LONG_CHECK_MILLIS = 100
@@ -46,8 +46,8 @@ export class Validator<T> {
   }
 
   /** Asks the server for its idle limit, over an idle connection. */
-  askLimit(slot: Slot<T>): Promise<void> {
-    return this.#check(slot, 'validating', true, () => askLimit(this.#context, slot))
+  askIdleTimeout(slot: Slot<T>): Promise<void> {
+    return this.#check(slot, 'validating', true, () => askIdleTimeout(this.#context, slot))
   }
 
   /** Resets a connection that was returned. */
@@ -141,14 +141,14 @@ export class Validator<T> {
     idleSince: number | undefined,
     hasAnswered: boolean,
   ): void {
-    const { clock, serverLimit, options, onChange } = this.#context
+    const { clock, serverIdleTimeout, options, onChange } = this.#context
     const { capacity, breaker } = this.#connector
     const { checks } = capacity
     const now = clock.now()
     // The pool may have been closed by force meanwhile, and the connection with it.
     if (slot.state === from) {
       if (fault === undefined && from === 'validating') {
-        serverLimit.survived(now - slot.traffic.quietSince)
+        serverIdleTimeout.survived(now - slot.traffic.quietSince)
         slot.traffic.exchanged(slot.socket, now)
       }
       const end = fault ?? this.host.unfitReason(slot, now)

@@ -79,12 +79,12 @@ export function assemble<T>(
     queue.loadShedder = new LoadShedder(options.shedding, queue, clock, stalls)
   if (options.earlyRefusal) queue.serviceRate = new ServiceRate(stalls)
   const totals = newTotals()
-  const serverLimit = new ServerIdleTimeout(options.serverIdleTimeoutMillis, options.halfClose === 'on')
+  const serverIdleTimeout = new ServerIdleTimeout(options.serverIdleTimeoutMillis, options.halfClose === 'on')
   const shared = {
     ...{ factory, options, clock, loanNow, random, stalls, sampler, events, slots, queue, totals },
     hookDeadlines: newHookDeadlines(clock, stalls),
-    liveness: new Liveness(factory, options, clock, events, serverLimit),
-    serverLimit,
+    liveness: new Liveness(factory, options, clock, events, serverIdleTimeout),
+    serverIdleTimeout,
     times: new Times(),
     kinds: { destroyed: new Kinds(), dirty: new Kinds(), createErrors: new Kinds() },
     stats: () => statsOf(view, clock.now()),
@@ -144,7 +144,7 @@ export function assemble<T>(
       return connector.generation
     },
     get serverTimeout() {
-      return context.serverLimit.stats
+      return context.serverIdleTimeout.stats
     },
   }
   const holders = (): string[] => leasesOf(view, clock.now()).map(holderInWords)
@@ -171,9 +171,9 @@ export function assemble<T>(
     if (kind === 'closed') reaper.runNow()
     else if (factory.validate !== undefined) validator.validateSuspects(slots.idleSlots())
   }
-  context.serverLimit.onChange = () => {
+  context.serverIdleTimeout.onChange = () => {
     evictor.plan()
-    events.announce('server-timeout', { pool: name, ...context.serverLimit.stats })
+    events.announce('server-timeout', { pool: name, ...context.serverIdleTimeout.stats })
   }
   stalls.onStall = millis => {
     if (log.stall.enabled) log.stall('%s: the event loop was blocked for %d ms', name, millis)

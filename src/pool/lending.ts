@@ -205,8 +205,8 @@ export class Lending<T> implements ValidatorHost<T> {
 
   /** Why a connection must not be lent, whatever state it is in. */
   unfitReason(slot: Slot<T>, now: number): Fault | undefined {
-    const { serverLimit, options } = this.#context
-    const over = expired(slot, now, this.connector.generation, serverLimit.retireAfter, options.maxUses)
+    const { serverIdleTimeout, options } = this.#context
+    const over = expired(slot, now, this.connector.generation, serverIdleTimeout.retireAfter, options.maxUses)
     if (over !== undefined) {
       const detail = over === 'generation' ? this.connector.purgeReason : undefined
       return slot.fault ?? { reason: over, detail }

@@ -29,7 +29,7 @@ const COMING: ReadonlySet<SlotState> = new Set<SlotState>(['connecting', 'valida
 const isComing = ({ state }: { readonly state: SlotState }): boolean => COMING.has(state)
 
 /** The states of a pool, and the one that follows: none opens again. */
-const MOVES = { open: 'draining', draining: 'closed', closed: undefined } as const
+const NEXT = { open: 'draining', draining: 'closed', closed: undefined } as const
 
 /** The life of a pool: open → draining → closed. Starts it, and ends it in limited time. */
 export class Lifecycle<T> {
@@ -192,7 +192,7 @@ export class Lifecycle<T> {
 
   /** The one place where the state of a pool moves. */
   #move(to: PoolStats['state']): void {
-    if (MOVES[this.state] === to) this.state = to
+    if (NEXT[this.state] === to) this.state = to
   }
 
   /** Called when a later caller of `close` will not wait as long as the first one. */

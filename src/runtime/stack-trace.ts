@@ -42,7 +42,6 @@ const MICROTASKS = 'node:internal/process/task_queues'
 /** V8's call site, with the methods that Node's types leave out. */
 interface Site {
   getFunctionName(): string | null
-  getTypeName(): string | null
   getScriptNameOrSourceURL?(): string | null
   getFileName(): string | null | undefined
   getLineNumber(): number | null

@@ -1,27 +1,12 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { get } from 'node:http'
-import { after, describe, test } from 'node:test'
-import { fileURLToPath } from 'node:url'
+import { describe, test } from 'node:test'
 import { doctor as command } from '../../src/cli/doctor/command.ts'
 import { countSockets } from '../support/fds.ts'
 import { cpuMillis } from '../support/proc.ts'
 import { until } from '../support/processes.ts'
-import { ensureRedisBinary, startRedis } from '../support/redis-server.ts'
-import { doctor, patternsOf, run, Started } from './support.ts'
-
-const binary = await ensureRedisBinary()
-const skip =
-  process.platform !== 'linux' ? 'doctor reads /proc' : 'missing' in binary ? binary.missing : false
-const redis = skip === false ? await startRedis() : undefined
-after(() => redis?.stop())
-
-const CHILD = fileURLToPath(new URL('./sick-child.js', import.meta.url))
-const SECONDS = ['--seconds', '1']
-
-function ask(port: number): void {
-  get({ host: '127.0.0.1', port, agent: false }, response => response.resume()).on('error', () => {})
-}
+import { startRedis } from '../support/redis-server.ts'
+import { ask, CHILD, doctor, patternsOf, run, SECONDS, Started, skip } from './support.ts'
 
 describe('the command', () => {
   test('tells how it is used, and refuses what it does not know', async () => {
@@ -80,7 +65,7 @@ describe('the doctor names', { skip, concurrency: 2 }, () => {
       ask(port)
       const before = cpuMillis(sick.pid) ?? 0
       await until(() => (cpuMillis(sick.pid) ?? 0) > before + 100, 'it computes')
-      for (let request = 0; request < 5; request += 1) ask(port)
+      ask(port, 5)
       const said = await doctor(sick.pid, ...SECONDS)
       assert.deepEqual(patternsOf(said), ['blocked-loop'])
       assert.match(
@@ -98,7 +83,7 @@ describe('the doctor names', { skip, concurrency: 2 }, () => {
       const port = Number(await sick.word)
       ask(port)
       await until(() => countSockets(sick.pid)?.tcp.ESTABLISHED === 1, 'the request is accepted')
-      for (let request = 0; request < 5; request += 1) ask(port)
+      ask(port, 5)
       const said = await doctor(sick.pid, ...SECONDS)
       assert.deepEqual(patternsOf(said), ['blocked-loop'])
       assert.match(

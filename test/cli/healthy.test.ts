@@ -1,21 +1,16 @@
 import assert from 'node:assert/strict'
 import { after, describe, test } from 'node:test'
-import { fileURLToPath } from 'node:url'
 import { diagnose } from '../../src/cli/doctor/doctor.ts'
-import { ensureRedisBinary, startRedis } from '../support/redis-server.ts'
-import { fixture, noPython, PYTHON, Started } from './support.ts'
+import { startRedis } from '../support/redis-server.ts'
+import { fixture, HEALTHY_CHILD, noPython, PYTHON, Started, skip } from './support.ts'
 
 /*
  * An alarm for a process that is well would make the doctor worthless.
  */
 
-const binary = await ensureRedisBinary()
-const skip =
-  process.platform !== 'linux' ? 'doctor reads /proc' : 'missing' in binary ? binary.missing : false
 const redis = skip === false ? await startRedis() : undefined
 after(() => redis?.stop())
 
-const CHILD = fileURLToPath(new URL('./healthy-child.js', import.meta.url))
 /** Several at a time. */
 const QUIET = [
   'idle',
@@ -50,7 +45,7 @@ async function check(started: Started): Promise<void> {
 }
 
 async function checkNode(kind: string): Promise<void> {
-  const started = new Started(process.execPath, [CHILD, kind, redis?.url ?? ''])
+  const started = new Started(process.execPath, [HEALTHY_CHILD, kind, redis?.url ?? ''])
   assert.match(await started.word, /^(?:ready|x)/)
   await check(started)
 }

@@ -1,33 +1,20 @@
 import assert from 'node:assert/strict'
-import { get } from 'node:http'
 import { after, describe, test } from 'node:test'
-import { fileURLToPath } from 'node:url'
 import { countSockets } from '../support/fds.ts'
 import { cpuMillis } from '../support/proc.ts'
 import { isAlive, until } from '../support/processes.ts'
-import { ensureRedisBinary, startRedis } from '../support/redis-server.ts'
-import { doctor, patternsOf, Started } from './support.ts'
+import { startRedis } from '../support/redis-server.ts'
+import { ask, CHILD, doctor, HEALTHY_CHILD, patternsOf, SECONDS, Started, skip } from './support.ts'
 
-const binary = await ensureRedisBinary()
-const skip =
-  process.platform !== 'linux' ? 'doctor reads /proc' : 'missing' in binary ? binary.missing : false
 const redis = skip === false ? await startRedis() : undefined
 after(() => redis?.stop())
-
-const CHILD = fileURLToPath(new URL('./sick-child.js', import.meta.url))
-const HEALTHY = fileURLToPath(new URL('./healthy-child.js', import.meta.url))
-const SECONDS = ['--seconds', '1']
-
-function ask(port: number): void {
-  get({ host: '127.0.0.1', port, agent: false }, response => response.resume()).on('error', () => {})
-}
 
 describe('--inspect', { skip, concurrency: 2 }, () => {
   test('does no harm to a program that is not of Node, which SIGUSR1 would end', async () => {
     const sleeping = new Started('/bin/sh', ['-c', 'echo ready; exec sleep 60'])
     try {
       await sleeping.word
-      const said = await doctor(sleeping.pid, '--inspect', '--seconds', '1')
+      const said = await doctor(sleeping.pid, '--inspect', ...SECONDS)
       assert.deepEqual(said.findings, [])
       assert.match(said.unseen.join('\n'), /is no process of Node that takes SIGUSR1/)
       assert.ok(isAlive(sleeping.pid))
@@ -40,7 +27,7 @@ describe('--inspect', { skip, concurrency: 2 }, () => {
     const idle = new Started(process.execPath, ['--inspect=0', CHILD, ''], 'ignore')
     try {
       await idle.word
-      const said = await doctor(idle.pid, '--inspect', '--seconds', '1')
+      const said = await doctor(idle.pid, '--inspect', ...SECONDS)
       assert.deepEqual(said.findings, [])
       assert.equal(countSockets(idle.pid)?.tcp.LISTEN, 2)
     } finally {
@@ -56,12 +43,12 @@ describe('--inspect', { skip, concurrency: 2 }, () => {
     test(`raises no alarm for pools that are well: ${kind}`, async () => {
       const well = new Started(
         process.execPath,
-        ['--inspect-port=0', HEALTHY, kind, redis?.url ?? ''],
+        ['--inspect-port=0', HEALTHY_CHILD, kind, redis?.url ?? ''],
         'ignore',
       )
       try {
         await well.word
-        const said = await doctor(well.pid, '--inspect', '--seconds', '1')
+        const said = await doctor(well.pid, '--inspect', ...SECONDS)
         assert.deepEqual(said.findings, [])
         const pools = said.pools.filter(pool => !pool.startsWith('ioredis'))
         assert.equal(pools.length, 1, [...said.pools, ...said.unseen].join('\n'))
@@ -79,7 +66,7 @@ describe('--inspect', { skip, concurrency: 2 }, () => {
       ask(port)
       const before = cpuMillis(sick.pid) ?? 0
       await until(() => (cpuMillis(sick.pid) ?? 0) > before + 100, 'it computes')
-      for (let request = 0; request < 5; request += 1) ask(port)
+      ask(port, 5)
       const said = await doctor(sick.pid, '--inspect', ...SECONDS)
       assert.deepEqual(patternsOf(said), ['blocked-loop'])
       const evidence = said.findings[0]?.evidence.join('\n') ?? ''

@@ -11,19 +11,14 @@ import { makePipe } from '../support/pipe.ts'
 import { sleepsIn } from '../support/proc.ts'
 import { until } from '../support/processes.ts'
 import { startGate } from '../support/redis-gate.ts'
-import { ensureRedisBinary, startRedis } from '../support/redis-server.ts'
+import { startRedis } from '../support/redis-server.ts'
 import { Service } from '../support/service.ts'
-import { doctor, fixture, noPython, PYTHON, patternsOf, Started } from './support.ts'
+import { doctor, fixture, noPython, PYTHON, patternsOf, SECONDS, Started, skip } from './support.ts'
 
 /*
  * The doctor looks at each of the outages as it is, without this library: in services of Node, and in the two programs
  * of Python in which they happened.
  */
-
-const binary = await ensureRedisBinary()
-const skip =
-  process.platform !== 'linux' ? 'doctor reads /proc' : 'missing' in binary ? binary.missing : false
-const SECONDS = ['--seconds', '1']
 
 const redis = skip === false ? await startRedis() : undefined
 after(() => redis?.stop())
@@ -183,9 +178,16 @@ describe('the doctor names each outage', { skip, concurrency: 3 }, () => {
 
 /** Does an event loop of the process wait for room in its stderr? */
 function waitsForRoom(pid: number): boolean {
+  const infoOf = (fd: string): string => {
+    try {
+      return readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'latin1')
+    } catch {
+      // Closed since the folder was read.
+      return ''
+    }
+  }
   return readdirSync(`/proc/${pid}/fdinfo`).some(fd => {
-    const [, events = '0'] =
-      /^tfd:\s+2 events:\s+([0-9a-f]+)/m.exec(readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'latin1')) ?? []
+    const [, events = '0'] = /^tfd:\s+2 events:\s+([0-9a-f]+)/m.exec(infoOf(fd)) ?? []
     return (Number.parseInt(events, 16) & 4) !== 0
   })
 }

@@ -1,10 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
+import { get } from 'node:http'
 import { join } from 'node:path'
 import type { Diagnosis } from '../../src/cli/doctor/doctor.ts'
+import { ChildOutput } from '../support/child-output.ts'
 import { guardChild } from '../support/orphan-guard.ts'
 import { packageRoot } from '../support/package-root.ts'
+import { ensureRedisBinary } from '../support/redis-server.ts'
 
 /** The command as it is published. */
 export const COMMAND = join(packageRoot(), 'dist', 'cli', 'main.js')
@@ -12,26 +15,13 @@ export const COMMAND = join(packageRoot(), 'dist', 'cli', 'main.js')
 /** A program of another language, beside these tests. */
 export const fixture = (name: string): string => join(packageRoot(), 'test', 'cli', 'fixtures', name)
 
-export interface Said {
-  readonly code: number | null
-  readonly stdout: string
-  readonly stderr: string
-}
-
 /** Runs `lifeguard-pool` with some arguments. */
-export async function run(...args: readonly string[]): Promise<Said> {
+export async function run(...args: readonly string[]) {
   const child = spawn(process.execPath, [COMMAND, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
   guardChild(child)
-  let stdout = ''
-  let stderr = ''
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    stdout += text
-  })
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    stderr += text
-  })
-  const [code] = (await once(child, 'close')) as [number | null]
-  return { code, stdout, stderr }
+  const output = new ChildOutput(child)
+  const code = await output.ended
+  return { code, stdout: output.stdout, stderr: output.stderr }
 }
 
 /** What the doctor says of a process. */
@@ -39,6 +29,25 @@ export async function doctor(pid: number, ...args: readonly string[]): Promise<D
   const { code, stdout, stderr } = await run('doctor', String(pid), '--json', ...args)
   if (code !== 0 && code !== 1) throw new Error(`exit code ${code}: ${stderr}`)
   return JSON.parse(stdout) as Diagnosis
+}
+
+const binary = await ensureRedisBinary()
+/** For tests of the doctor, most of which need a server beside it. */
+export const skip: string | false =
+  process.platform !== 'linux' ? 'doctor reads /proc' : 'missing' in binary ? binary.missing : false
+
+/** How long the doctor looks in a test. */
+export const SECONDS = ['--seconds', '1'] as const
+
+/** A process with a fault, or one that is well: see there. */
+export const CHILD = join(import.meta.dirname, 'sick-child.js')
+export const HEALTHY_CHILD = join(import.meta.dirname, 'healthy-child.js')
+
+/** Requests that nobody waits for. */
+export function ask(port: number, count = 1): void {
+  for (let request = 0; request < count; request += 1) {
+    get({ host: '127.0.0.1', port, agent: false }, response => response.resume()).on('error', () => {})
+  }
 }
 
 export const patternsOf = ({ findings }: Diagnosis): string[] => findings.map(({ pattern }) => pattern)

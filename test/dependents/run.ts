@@ -5,10 +5,11 @@
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { cpSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { ChildOutput } from '../support/child-output.ts'
+import { freePort } from '../support/free-port.ts'
 import { packageRoot } from '../support/package-root.ts'
 import { withRedis } from '../support/redis.ts'
 
@@ -101,16 +102,6 @@ async function startMysql(folder: string): Promise<Mysql | undefined> {
   return undefined
 }
 
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer().once('error', reject)
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number }
-      server.close(() => resolve(port))
-    })
-  })
-}
-
 const PROGRAM = `
   require(process.argv[1])(JSON.parse(process.argv[2])).then(
     () => process.stdout.write('done'),
@@ -125,16 +116,12 @@ function failureOf(file: string, folder: string, servers: object): Promise<strin
       cwd: folder,
       stdio: ['ignore', 'pipe', 'pipe'],
     })
-    let output = ''
-    for (const stream of [child.stdout, child.stderr])
-      stream?.on('data', chunk => {
-        output += chunk
-      })
+    const output = new ChildOutput(child)
     const limit = setTimeout(() => child.kill('SIGKILL'), CASE_MILLIS)
     child.on('close', (code, signal) => {
       clearTimeout(limit)
-      const isDone = code === 0 && output.includes('done')
-      resolve(isDone ? undefined : `${signal ?? `exit code ${code}`}\n${output}`)
+      const isDone = code === 0 && output.stdout.includes('done')
+      resolve(isDone ? undefined : `${signal ?? `exit code ${code}`}\n${output.text}`)
     })
   })
 }

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { after, test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { ChildOutput } from '../support/child-output.ts'
 import { withRedis } from '../support/redis.ts'
 import type { Redis4Facts } from './redis-4-child.ts'
 
@@ -19,22 +19,19 @@ test('redis@4 does its isolated work through our pool, and its quit ends the pro
   const child = spawn(process.execPath, ['--no-warnings', script, redis.url, redis.key('redis-4:')], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
-  let output = ''
-  child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
-    output += chunk
-  })
+  const output = new ChildOutput(child)
   const over = new AbortController()
   try {
     const ended = await Promise.race([
-      once(child, 'close').then(([code]: unknown[]) => `exit code ${code}`),
+      output.ended.then(code => `exit code ${code}`),
       pause(LIMIT_MILLIS, 'still running', { signal: over.signal }),
     ])
-    assert.equal(ended, 'exit code 0', output)
+    assert.equal(ended, 'exit code 0', output.stdout)
   } finally {
     over.abort()
     child.kill('SIGKILL')
   }
-  const facts = JSON.parse(output) as Redis4Facts
+  const facts = JSON.parse(output.stdout) as Redis4Facts
   assert.deepEqual(facts, {
     redirected: ['@redis/client/dist/lib/client/index.js'],
     lent: 10,

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { ChildOutput } from '../support/child-output.ts'
 import { until } from '../support/processes.ts'
 
 /** Longest that any of the examples may take. */
@@ -7,11 +8,8 @@ const LIMIT_MILLIS = 120_000
 
 /** An example that runs as a child process, and what it has said so far. */
 export class Example {
-  stdout = ''
-  stderr = ''
   readonly child: ChildProcess
-  /** Its exit code, once it has ended and all its output is here. */
-  readonly ended: Promise<number | null>
+  readonly #output: ChildOutput
 
   /** @param file - below `examples`, without its extension */
   constructor(file: string, words: readonly string[] = [], env: Readonly<Record<string, string>> = {}) {
@@ -24,16 +22,20 @@ export class Example {
       timeout: LIMIT_MILLIS,
       killSignal: 'SIGKILL',
     })
-    this.child.stdout?.setEncoding('utf8').on('data', (text: string) => {
-      this.stdout += text
-    })
-    this.child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      this.stderr += text
-    })
-    this.ended = new Promise((resolve, reject) => {
-      this.child.on('error', reject)
-      this.child.on('close', code => resolve(code))
-    })
+    this.#output = new ChildOutput(this.child)
+  }
+
+  get stdout(): string {
+    return this.#output.stdout
+  }
+
+  get stderr(): string {
+    return this.#output.stderr
+  }
+
+  /** Its exit code, once it has ended and all its output is here. */
+  get ended(): Promise<number | null> {
+    return this.#output.ended
   }
 
   /** Waits until it has said that. */

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import { describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { brokenPromises, type Findings, judge } from '../../examples/soak/findings.ts'
+import { ChildOutput } from '../support/child-output.ts'
 import { BINARY_VARIABLE, ensureRedisBinary, MISSING_VARIABLE } from '../support/redis-binary.ts'
 
 const LIMIT_MILLIS = 40_000
@@ -11,34 +12,19 @@ const NONE = 'No redis-server, by order of a test.'
 const binary = await ensureRedisBinary()
 const real = 'path' in binary ? { skip: false, path: binary.path } : { skip: binary.missing, path: '' }
 
-interface Ended {
-  readonly code: number | null
-  readonly stdout: string
-  readonly stderr: string
-}
-
 /** What `npm start` runs, as a child; `variables` say which Redis it will find. */
-function start(words: string[], variables: Record<string, string>): Promise<Ended> {
+async function start(words: string[], variables: Record<string, string>) {
   const script = fileURLToPath(new URL('../../examples/start.js', import.meta.url))
   const { REDIS_URL, [BINARY_VARIABLE]: path, [MISSING_VARIABLE]: missing, ...env } = process.env
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [script, ...words], {
-      env: { ...env, ...variables },
-      stdio: ['ignore', 'pipe', 'pipe'],
-      timeout: LIMIT_MILLIS,
-      killSignal: 'SIGKILL',
-    })
-    let stdout = ''
-    let stderr = ''
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
-      stdout += text
-    })
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      stderr += text
-    })
-    child.on('error', reject)
-    child.on('close', code => resolve({ code, stdout, stderr }))
+  const child = spawn(process.execPath, [script, ...words], {
+    env: { ...env, ...variables },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: LIMIT_MILLIS,
+    killSignal: 'SIGKILL',
   })
+  const output = new ChildOutput(child)
+  const code = await output.ended
+  return { code, stdout: output.stdout, stderr: output.stderr }
 }
 
 describe('npm start -- service', { concurrency: true }, () => {
@@ -48,8 +34,10 @@ describe('npm start -- service', { concurrency: true }, () => {
     const { code, stdout, stderr } = await start(['service', '--seconds', '4', '--json', '--metrics'], {
       [BINARY_VARIABLE]: real.path,
     })
-    assert.equal(code, 0, stderr)
+    assert.notEqual(stdout, '', stderr)
     const findings = JSON.parse(stdout) as Findings & { redis: string }
+    assert.deepEqual(brokenPromises(findings), [], stderr)
+    assert.equal(code, 0, stderr)
     assert.match(stderr, /^db_client_connection_max\{db_client_connection_pool_name="service",[^}]*\} \d+$/m)
     const { troubles, noticed, pool, bank, sockets } = findings
     assert.match(findings.redis, /redis-server started for this run/)

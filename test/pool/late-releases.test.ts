@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { createPool } from '../../src/index.ts'
+import { ChildOutput } from '../support/child-output.ts'
 import { ScriptedFactory, scripted } from '../support/factories.ts'
 import { rejection } from '../support/rejection.ts'
 
@@ -54,12 +54,9 @@ describe('a loan that a forced close has ended', () => {
       const child = spawn(process.execPath, [join(import.meta.dirname, 'late-release-child.js'), how], {
         stdio: ['ignore', 'pipe', 'inherit'],
       })
-      let said = ''
-      child.stdout.on('data', text => {
-        said += text
-      })
-      const [code] = await once(child, 'close')
-      assert.deepEqual({ code, said }, { code: 0, said: 'shut down in order\n' })
+      const output = new ChildOutput(child)
+      const code = await output.ended
+      assert.deepEqual({ code, said: output.stdout }, { code: 0, said: 'shut down in order\n' })
     })
   }
 })

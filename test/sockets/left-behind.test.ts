@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { PassThrough, Writable } from 'node:stream'
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test'
 import type { Pool } from '../../src/index.ts'
+import { ChildOutput } from '../support/child-output.ts'
 import { eventually, turns } from '../support/factories.ts'
 import { type FaultServer, type FaultServerOptions, startFaultServer } from '../support/fault-server.ts'
 import { open } from '../support/pools.ts'
@@ -206,12 +207,9 @@ async function run(script: string, ...args: string[]): Promise<string> {
   const child = spawn(process.execPath, [join(import.meta.dirname, script), ...args], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
-  let said = ''
-  child.stdout.on('data', text => {
-    said += text
-  })
-  const [code] = await once(child, 'close')
-  return `${said.trim()}, ${code}`
+  const output = new ChildOutput(child)
+  const code = await output.ended
+  return `${output.stdout.trim()}, ${code}`
 }
 
 for (const kind of ['TCP', 'TLS', 'of its own factory', 'of a client']) {

@@ -1,11 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { startEmbeddedRedis } from './embedded-redis.ts'
+import { freePort } from './free-port.ts'
 import { guardChild, guardedDirectory } from './orphan-guard.ts'
 import { addressOf, ping, type RedisAddress } from './ping.ts'
 import { ensureRedisBinary } from './redis-binary.ts'
@@ -40,17 +40,6 @@ export interface RedisServer {
 }
 
 const host = '127.0.0.1'
-
-async function freePort(): Promise<number> {
-  const probe = createServer()
-  probe.listen(0, host)
-  await once(probe, 'listening')
-  const address = probe.address()
-  probe.close()
-  await once(probe, 'close')
-  if (address === null || typeof address === 'string') throw new Error('no free port')
-  return address.port
-}
 
 function configuration(dir: string, port: number, args: RedisArguments, options: RedisServerOptions): string {
   const directives: RedisArguments = {

@@ -1,9 +1,9 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { eventually } from './factories.ts'
+import { freePort } from './free-port.ts'
 import { guardChild, guardedDirectory } from './orphan-guard.ts'
 import { ping } from './ping.ts'
 import { ensureRedisBinary, type RedisServer, startRedis } from './redis-server.ts'
@@ -18,15 +18,6 @@ export interface Fleet {
 }
 
 const host = '127.0.0.1'
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, host)
-  await once(probe, 'listening')
-  const address = probe.address()
-  probe.close()
-  await once(probe, 'close')
-  return typeof address === 'object' && address !== null ? address.port : 0
-}
 
 /**
  * A sentinel that is on its own: it names the server at this port as the primary, right or wrong, until somebody tells it

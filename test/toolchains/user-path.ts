@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { readFileSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
+import { ChildOutput } from '../support/child-output.ts'
+import { freePort } from '../support/free-port.ts'
 import { until } from '../support/processes.ts'
 import { type RedisServer, startRedis } from '../support/redis-server.ts'
 
@@ -16,9 +16,8 @@ const LIMIT_MILLIS = 180_000
 
 /** A process, and what it has said so far. */
 class Service {
-  output = ''
   readonly child: ChildProcess
-  readonly ended: Promise<number | null>
+  readonly output: ChildOutput
 
   constructor(folder: string, words: readonly string[], env: Readonly<Record<string, string>>) {
     this.child = spawn(process.execPath, words, {
@@ -27,17 +26,13 @@ class Service {
       timeout: LIMIT_MILLIS,
       killSignal: 'SIGKILL',
     })
-    for (const stream of [this.child.stdout, this.child.stderr])
-      stream?.setEncoding('utf8').on('data', (text: string) => {
-        this.output += text
-      })
-    this.ended = once(this.child, 'close').then(([code]) => code as number | null)
+    this.output = new ChildOutput(this.child)
   }
 
   async says(pattern: RegExp): Promise<string> {
-    await until(() => pattern.test(this.output) || this.child.exitCode !== null, `${pattern}`)
-    const found = pattern.exec(this.output)
-    if (found === null) throw new Error(`it ended with ${this.child.exitCode}: ${this.output}`)
+    await until(() => pattern.test(this.output.text) || this.child.exitCode !== null, `${pattern}`)
+    const found = pattern.exec(this.output.text)
+    if (found === null) throw new Error(`it ended with ${this.child.exitCode}: ${this.output.text}`)
     return found[1] ?? found[0]
   }
 }
@@ -74,7 +69,7 @@ const serveRedis = (folder: string): Promise<void> =>
       const metrics = await page(`${at}/metrics`)
       if (!metrics.includes('visits')) throw new Error(`no metrics of the pool: ${metrics}`)
       service.child.kill('SIGTERM')
-      expect('exit code', await service.ended, 0)
+      expect('exit code', await service.output.ended, 0)
       await service.says(/drained/)
     } finally {
       service.child.kill('SIGKILL')
@@ -92,7 +87,7 @@ const migrate = (folder: string): Promise<void> =>
     const said: unknown[] = []
     for (const file of [before, after]) {
       const service = new Service(folder, [file], { REDIS_URL: url })
-      expect(`exit code of ${file}: ${service.output}`, await service.ended, 0)
+      expect(`exit code of ${file}: ${service.output}`, await service.output.ended, 0)
       said.push(service.output)
     }
     expect('the migrated service says', said[1], said[0])
@@ -104,7 +99,7 @@ const next = (folder: string): Promise<void> =>
     const site = join(folder, 'next')
     const env = { REDIS_URL: url }
     const build = new Service(site, [cli, 'build'], env)
-    if ((await build.ended) !== 0) throw new Error(build.output)
+    if ((await build.output.ended) !== 0) throw new Error(build.output.text)
     const port = await freePort()
     const service = new Service(site, [cli, 'start', '-p', String(port), '-H', '127.0.0.1'], env)
     try {
@@ -115,18 +110,9 @@ const next = (folder: string): Promise<void> =>
       if (!html.includes('the answer is 42')) throw new Error(html)
     } finally {
       service.child.kill('SIGKILL')
-      await service.ended
+      await service.output.ended
     }
   })
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { port: number }
-  server.close()
-  await once(server, 'close')
-  return port
-}
 
 /** By name: each gets the folder in which the package is installed. */
 export const USER_PATH: Readonly<Record<string, (folder: string) => Promise<void>>> = {

@@ -23,7 +23,7 @@ import type { Address } from './failover/addresses.ts'
 import type { Dial } from './failover/dial.ts'
 import type { SentinelTarget } from './failover/sentinels.ts'
 import { ClientLender } from './handle/client-lender.ts'
-import { checkBudget, forgetBudget } from './maxclients.ts'
+import { checkMaxclients, forgetMaxclients } from './maxclients.ts'
 import { RedisPoolContext } from './redis-pool-context.ts'
 import type { WantedRole } from './redis-pool-options.ts'
 import { serverOf } from './server-info.ts'
@@ -69,7 +69,7 @@ export function clientFactory<R extends RedisClient>(
     },
     async destroy(client) {
       failover.closed(client)
-      if (failover.clients.size === 0) forgetBudget(context)
+      if (failover.clients.size === 0) forgetMaxclients(context)
       await endClient(client)
     },
     validate: (client, signal) => isAlive(client, signal, context.isTerse),
@@ -105,7 +105,7 @@ async function openFit<R extends RedisClient>(
     const wanted = wantedRole(client, context)
     const isKnown = context.isTerse ? wanted === 'any' : await checkRole(client, wanted)
     if (!isKnown) context.warnOnce('LIFEGUARD_POOL_ROLE', roleUnknown(client, wanted))
-    if (!context.isTerse) await checkBudget(client, context)
+    if (!context.isTerse) await checkMaxclients(client, context)
     if (signal.aborted) {
       const why = messageOf(signal.reason)
       throw failed(client, `given up while the server was asked for its role (${why})`, signal.reason)

@@ -1,18 +1,18 @@
 import type { RedisClient } from './client/client-types.ts'
-import { infoOf } from './client/role.ts'
+import { addressOf, infoOf } from './client/role.ts'
 import type { RedisPoolContext } from './redis-pool-context.ts'
 
 /** The pools of this process that have connections, by the address of their server. */
 const known = new Map<string, Set<RedisPoolContext>>()
 
 /** Warns once per pool if the pools of all processes together may open more clients than the server accepts. */
-export async function checkBudget(client: RedisClient, context: RedisPoolContext): Promise<void> {
+export async function checkMaxclients(client: RedisClient, context: RedisPoolContext): Promise<void> {
   const key = addressOf(client)
   if (known.get(key)?.has(context)) return
   const pools = known.get(key) ?? new Set()
   known.set(key, pools.add(context))
   const { connected_clients: connected } = infoOf(client)
-  const limit = Number(infoOf(client).maxclients ?? (await askLimit(client)))
+  const limit = Number(infoOf(client).maxclients ?? (await askMaxclients(client)))
   if (!(limit > 0)) return
   const here = [...pools].reduce((sum, pool) => sum + pool.max, 0)
   const { instances } = context.options
@@ -31,16 +31,10 @@ export async function checkBudget(client: RedisClient, context: RedisPoolContext
 }
 
 /** Called when a pool has no connections any more. */
-export function forgetBudget(context: RedisPoolContext): void {
+export function forgetMaxclients(context: RedisPoolContext): void {
   for (const [key, pools] of known) {
     if (pools.delete(context) && pools.size === 0) known.delete(key)
   }
-}
-
-function addressOf(client: RedisClient): string {
-  const { path } = client.options as { path?: unknown }
-  const { remoteAddress, remotePort } = client.stream
-  return remoteAddress === undefined ? String(path) : `${remoteAddress}:${remotePort}`
 }
 
 const ownClients = (pools: ReadonlySet<RedisPoolContext>): number =>
@@ -49,7 +43,7 @@ const ownClients = (pools: ReadonlySet<RedisPoolContext>): number =>
 /**
  * Servers before Redis 7 do not report the limit in INFO. Managed services may refuse CONFIG; then it stays unknown.
  */
-async function askLimit(client: RedisClient): Promise<unknown> {
+async function askMaxclients(client: RedisClient): Promise<unknown> {
   const { config } = client as unknown as { config(...args: string[]): Promise<unknown> }
   try {
     const reply = await config.call(client, 'GET', 'maxclients')

@@ -1,3 +1,4 @@
+import { flagsIn } from '../../runtime/log/output.ts'
 import type { ProcFiles } from './proc-files.ts'
 
 /** A process that has something open. */
@@ -30,8 +31,7 @@ export const readersOf = (holders: readonly Holder[]): Holder[] =>
 
 /** Flags of an open file description, as /proc shows them. */
 export function flagsOf(proc: ProcFiles, pid: number | string, fd: number | string): number | undefined {
-  const flags = /^flags:\s*([0-7]+)$/m.exec(proc.text(`${pid}/fdinfo/${fd}`))?.[1]
-  return flags === undefined ? undefined : Number.parseInt(flags, 8)
+  return flagsIn(proc.text(`${pid}/fdinfo/${fd}`))
 }
 
 /** Linux: the flags for the access mode, and the flag for non-blocking. */

@@ -160,8 +160,11 @@ function handleOf(fd: StandardFd): StreamHandle | undefined {
   return (streamOf(fd) as { _handle?: StreamHandle | null })._handle ?? undefined
 }
 
-function flagsOf(fd: StandardFd): number | undefined {
-  const flags = /^flags:\s*([0-7]+)$/m.exec(fileText(`/proc/self/fdinfo/${fd}`))?.[1]
+const flagsOf = (fd: StandardFd): number | undefined => flagsIn(fileText(`/proc/self/fdinfo/${fd}`))
+
+/** The flags of a descriptor, from its file in /proc. */
+export function flagsIn(fdinfo: string): number | undefined {
+  const flags = /^flags:\s*([0-7]+)$/m.exec(fdinfo)?.[1]
   return flags === undefined ? undefined : Number.parseInt(flags, 8)
 }
 

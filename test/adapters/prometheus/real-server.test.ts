@@ -2,7 +2,6 @@ import assert from 'node:assert/strict'
 import { execFile, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
@@ -10,6 +9,7 @@ import { metricsText } from '../../../src/adapters/prometheus/index.ts'
 import { serveDiagnostics } from '../../../src/diagnostics/index.ts'
 import { DESCRIPTIONS, prometheusName } from '../../../src/diagnostics/metrics/exposition.ts'
 import { CountingFactory, eventually, scripted } from '../../support/factories.ts'
+import { freePort } from '../../support/free-port.ts'
 import { open } from '../../support/pools.ts'
 import { rejection } from '../../support/rejection.ts'
 import { dashboardQueries } from './dashboard.ts'
@@ -27,15 +27,6 @@ const skip =
 
 const folder = mkdtempSync(join(tmpdir(), 'lifeguard-prometheus-'))
 after(() => rmSync(folder, { recursive: true, force: true }))
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { port: number }
-  server.close()
-  await once(server, 'close')
-  return port
-}
 
 interface Result {
   readonly metric: Record<string, string>

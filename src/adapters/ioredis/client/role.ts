@@ -1,4 +1,5 @@
 import { messageOf, PoolError } from '../../../api/errors.ts'
+import { hostPort } from '../../../api/messages/wording.ts'
 import type { WantedRole } from '../redis-pool-options.ts'
 import { connectorOf } from './client.ts'
 import type { RedisClient } from './client-types.ts'
@@ -97,10 +98,11 @@ function refusal(client: RedisClient, why: string): PoolError {
   return new PoolError('POOL_CONNECT_FAILED', `connecting to Redis at ${addressOf(client)}: ${why}`)
 }
 
-function addressOf(client: RedisClient): string {
+/** The server that a client is connected to, in words. */
+export function addressOf(client: RedisClient): string {
   const { host, port, path } = client.options as Record<string, unknown>
   const { remoteAddress = host, remotePort = port } = client.stream
-  return String(path ?? `${remoteAddress}:${remotePort}`)
+  return String(path ?? hostPort(remoteAddress, remotePort))
 }
 
 /** The error replies to HELLO. */

@@ -20,7 +20,9 @@ import type { Take } from './router.ts'
 
 /** The pauses between two runs of a function whose slot is on its way. Milliseconds. */
 const FIRST_PAUSE = 5
-const LONGEST_PAUSE = 200
+const LONGEST_PAUSE = 50
+/** So often in a row it runs again at once where its slot has moved: two nodes may name each other. */
+const AT_ONCE = 3
 
 /** Options of one acquire, and for `use` whether its function may run again. */
 export interface ClusterUseOptions extends AcquireOptions {
@@ -115,9 +117,9 @@ export class RedisClusterPool extends PoolEmitter<Redis> {
         if (moved === undefined) throw error
         if (!retryMoved || (loan as ClusterLoan | undefined)?.mayHaveWritten || systemClock.now() >= until)
           throw moved
-        const { isFinal = false } = moved.moved ?? {}
-        // The new owner is known by now, unless the slot is still on its way, or two nodes name each other.
-        if (!isFinal || attempt > 0) await pause(backoff(attempt, FIRST_PAUSE, LONGEST_PAUSE), true)
+        const isFinal = moved.moved?.isFinal === true
+        if (!isFinal || attempt >= AT_ONCE) await pause(backoff(attempt, FIRST_PAUSE, LONGEST_PAUSE), true)
+        if (timeoutMillis !== false) request.timeoutMillis = Math.max(until - systemClock.now(), 0)
       }
     }
   }

@@ -253,6 +253,12 @@ describe('a slot that is on its way', { skip }, () => {
         pool.use({ key: 'foo' }, change),
         error => isPoolError(error, 'POOL_MOVED') && !error.moved.isFinal && error.moved.to !== undefined,
       )
+      // A slot that never arrives is no reason to wait for ever.
+      const short = { retryMoved: true, timeoutMillis: 300 }
+      await assert.rejects(
+        pool.use({ key: 'foo' }, change, short),
+        error => isMoved(error) || isPoolError(error, 'POOL_ACQUIRE_TIMEOUT'),
+      )
       const waiting = pool.use({ key: 'foo' }, change, { retryMoved: true })
       await eventually(() => pool.stats().nodes.some(({ stats }) => stats.totals.acquired > 2))
       await finish()
