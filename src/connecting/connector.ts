@@ -143,6 +143,7 @@ export class Connector<T> {
     events.announce('destroy', {
       pool: options.name,
       resource: slot.resource as T,
+      connection: slot.id,
       reason,
       ...(detail === undefined ? {} : { detail }),
     })

@@ -167,6 +167,10 @@ export function assemble<T>(
   validator.host = lending
   reaper.onStuck = (slot, detail) => lending.endStuck(slot, detail)
   slots.onFirstIdle = () => evictor.wake()
+  slots.onMove = (slot, from) => {
+    if (events.announcesStates)
+      events.announce('state', { pool: name, connection: slot.id, from, state: slot.state })
+  }
   context.liveness.onSuspicion = kind => {
     if (kind === 'closed') reaper.runNow()
     else if (factory.validate !== undefined) validator.validateSuspects(slots.idleSlots())
