@@ -90,6 +90,7 @@ export default defineConfig({
         items: optional([
           page('Redis', 'redis'),
           page('Redis Cluster', 'cluster'),
+          page('Tokens of cloud providers', 'redis-iam'),
           page('Sockets', 'sockets'),
           page('Factories: your own client', 'factory'),
           page('PostgreSQL', 'clients/postgresql'),
