@@ -10,7 +10,7 @@ import { startLyingNode } from './lying-node.ts'
 
 const binary = await ensureRedisBinary()
 const skip = 'missing' in binary ? binary.missing : false
-const cluster = skip ? undefined : await startCluster()
+const cluster = skip ? undefined : await startCluster({ 'cluster-node-timeout': '30000' })
 after(() => cluster?.stop())
 const { nodes = [] } = cluster ?? {}
 
