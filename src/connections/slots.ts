@@ -13,6 +13,8 @@ import { type Counts, move, newCounts, Slot } from './slot.ts'
 export class Slots<T> {
   /** Is called when a connection becomes idle while no other is idle. */
   onFirstIdle: () => void = () => {}
+  /** Is called after each move but those of a loan: idle → lent → idle. `from` is undefined for a new connection. */
+  onMove: (slot: Slot<T>, from: SlotState | undefined) => void = () => {}
   readonly counts: Counts = newCounts()
   readonly all = new Set<Slot<T>>()
   readonly #byResource = new Map<T, Slot<T>>()
@@ -46,6 +48,7 @@ export class Slots<T> {
     const slot = new Slot<T>(this.#lastId, generation, now)
     this.all.add(slot)
     this.counts.connecting += 1
+    this.onMove(slot, undefined)
     return slot
   }
 
@@ -76,12 +79,15 @@ export class Slots<T> {
 
   /** The slot whose resource, or handle of its current loan, this is. */
   slotOf(resource: T): Slot<T> | undefined {
-    return this.#byResource.get(resource)
+    const owner = this.#handles?.ownerOf(resource) as Slot<T> | undefined
+    if (owner === undefined) return this.#byResource.get(resource)
+    // Not a handle of another pool, nor an object that inherits from a handle.
+    return owner.lent === resource && this.#byResource.get(owner.resource as T) === owner ? owner : undefined
   }
 
   /** The slot with this resource or handle, if it is lent. */
   lentSlot(resource: T): Slot<T> | undefined {
-    const slot = this.#byResource.get(resource)
+    const slot = this.slotOf(resource)
     if (slot === undefined || slot.state !== 'lent') return undefined
     // A borrower must return the handle. It cannot return the connection behind it.
     return this.#handles === undefined || slot.lent === resource ? slot : undefined
@@ -90,9 +96,7 @@ export class Slots<T> {
   /** Called when a loan begins: creates its handle, where loans have handles. */
   beginLoan(slot: Slot<T>): void {
     if (this.#handles === undefined) return
-    const handle = this.#handles.lend(slot.resource as T)
-    slot.lent = handle
-    this.#byResource.set(handle, slot)
+    slot.lent = this.#handles.lend(slot.resource as T, slot)
   }
 
   /**
@@ -103,22 +107,28 @@ export class Slots<T> {
     if (this.#handles === undefined) return undefined
     // The slot keeps the handle: a borrower whose grant arrives only now must get a handle that refuses.
     const handle = slot.lent as T
-    return this.#byResource.delete(handle) ? this.#handles.unlend(slot.resource as T, handle) : undefined
+    return this.#handles.ownerOf(handle) === slot
+      ? this.#handles.unlend(slot.resource as T, handle)
+      : undefined
   }
 
   /** Moves a slot to another state, and keeps the idle list and the known resources up to date. */
   move(slot: Slot<T>, to: SlotState): void {
-    const wasIdle = slot.state === 'idle'
+    const from = slot.state
     // The pool itself ends the loan, for example in a forced close.
-    if (slot.state === 'lent' && to === 'closing') this.endLoan(slot)
+    if (from === 'lent' && to === 'closing') this.endLoan(slot)
     move(slot, to, this.counts)
-    if (wasIdle) this.#unlink(slot)
-    if (to === 'idle') this.#append(slot)
-    else if (to === 'closing') this.#byResource.delete(slot.resource as T)
+    if (from === 'idle') this.#unlink(slot)
+    if (to === 'lent') return
+    if (to === 'idle') {
+      this.#append(slot)
+      if (from === 'lent') return
+    } else if (to === 'closing') this.#byResource.delete(slot.resource as T)
     else if (to === 'closed') {
       this.all.delete(slot)
       this.counts.closed -= 1
     }
+    this.onMove(slot, from)
   }
 
   /** The idle slot to lend next: the longest idle one (`fifo`) or the latest. */

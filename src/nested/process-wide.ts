@@ -18,7 +18,7 @@ interface ProcessWide {
  * The key stands for the shape of everything that pools ask each other (see {@link PoolNode}). Change both together, or
  * two copies of the package misread each other.
  */
-const KEY = Symbol.for('lifeguard-pool.nested.v7')
+const KEY = Symbol.for('lifeguard-pool.nested.v8')
 
 function processWide(): ProcessWide {
   const holder = globalThis as { [KEY]?: ProcessWide }
@@ -65,5 +65,8 @@ export function leaseOfUse(number: number): Lease | undefined {
 }
 
 /** The `use` leases that cannot end before this call returns, because their functions await it; from inner to outer. */
-export const leasesOfUse = (asked: StackTrace): Lease[] =>
-  asked.leases.flatMap(number => leaseOfUse(number) ?? [])
+export function leasesOfUse(asked: StackTrace): Lease[] {
+  // Without a `use` in this process, the stack need not be read, which takes longer than to take it.
+  if (processWide().frames.size === 0) return []
+  return asked.leases.flatMap(number => leaseOfUse(number) ?? [])
+}
