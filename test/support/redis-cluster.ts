@@ -25,6 +25,8 @@ export interface TestCluster {
   endMove(slot: number, to: RedisServer): Promise<void>
   /** Moves a slot with its keys, as redis-cli --cluster reshard does. */
   move(slot: number, to: RedisServer): Promise<void>
+  /** From now on no primary is replaced because it is slow, however busy the machine. */
+  withoutFailover(): Promise<void>
   /** Resolves when all servers that answer see the same owners, and each primary has a replica in step. */
   settled(): Promise<void>
   stop(): Promise<void>
@@ -161,6 +163,9 @@ export async function startCluster(args: RedisArguments = {}, login: object = {}
       await cluster.beginMove(slot, to)
       await cluster.moveKeys(slot, to)
       await cluster.endMove(slot, to)
+    },
+    withoutFailover: async () => {
+      await Promise.all(servers.map(server => admin(server).config('SET', 'cluster-node-timeout', '30000')))
     },
     settled: () => eventually(isSettled, { within: 20_000, what: 'the cluster has settled' }),
     stop: async () => {

@@ -10,10 +10,9 @@ import { connectionsTo } from './connections.ts'
 
 const binary = await ensureRedisBinary()
 const skip = 'missing' in binary ? binary.missing : false
-const cluster = skip
-  ? (undefined as unknown as TestCluster)
-  : await startCluster({ 'cluster-node-timeout': '30000' })
+const cluster = skip ? (undefined as unknown as TestCluster) : await startCluster()
 after(() => cluster?.stop())
+await cluster?.withoutFailover()
 const nodes = cluster?.nodes ?? []
 
 /** The slot of `foo`, which these tests move to and fro. */
