@@ -2,7 +2,7 @@ import type { Command } from '../client/client-types.ts'
 import { effectOf } from './command-effects.ts'
 
 /** What is left on a connection when a loan ends. */
-export interface Left {
+interface Left {
   /** Names everything that cannot be undone. */
   readonly dirt: readonly string[]
   readonly watching: boolean
