@@ -178,9 +178,16 @@ describe('the doctor names each outage', { skip, concurrency: 3 }, () => {
 
 /** Does an event loop of the process wait for room in its stderr? */
 function waitsForRoom(pid: number): boolean {
+  const infoOf = (fd: string): string => {
+    try {
+      return readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'latin1')
+    } catch {
+      // Closed since the folder was read.
+      return ''
+    }
+  }
   return readdirSync(`/proc/${pid}/fdinfo`).some(fd => {
-    const [, events = '0'] =
-      /^tfd:\s+2 events:\s+([0-9a-f]+)/m.exec(readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'latin1')) ?? []
+    const [, events = '0'] = /^tfd:\s+2 events:\s+([0-9a-f]+)/m.exec(infoOf(fd)) ?? []
     return (Number.parseInt(events, 16) & 4) !== 0
   })
 }

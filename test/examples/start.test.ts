@@ -34,8 +34,10 @@ describe('npm start -- service', { concurrency: true }, () => {
     const { code, stdout, stderr } = await start(['service', '--seconds', '4', '--json', '--metrics'], {
       [BINARY_VARIABLE]: real.path,
     })
-    assert.equal(code, 0, stderr)
+    assert.notEqual(stdout, '', stderr)
     const findings = JSON.parse(stdout) as Findings & { redis: string }
+    assert.deepEqual(brokenPromises(findings), [], stderr)
+    assert.equal(code, 0, stderr)
     assert.match(stderr, /^db_client_connection_max\{db_client_connection_pool_name="service",[^}]*\} \d+$/m)
     const { troubles, noticed, pool, bank, sockets } = findings
     assert.match(findings.redis, /redis-server started for this run/)
