@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util'
+import { runCluster } from './cluster/demo.ts'
 import { incident as i0 } from './incidents/I0-half-closed.ts'
 import { incident as i1 } from './incidents/I1-log-pipe.ts'
 import { incident as i2 } from './incidents/I2-blocked-loop.ts'
@@ -15,6 +16,7 @@ import { runDemo } from './soak/demo.ts'
  *   npm start -- service           instead, a small service on one pool, whose connections are killed all the while
  *     --seconds N                    how long; default 20
  *     --metrics                      serve its metrics, and show the page as it is half-way
+ *   npm start -- cluster           a Redis Cluster whose slots move and whose primaries go, while two count on one key
  *   --json                         the findings as JSON on stdout; all else on stderr
  *
  * Exit code: 0 if all went as it must, 1 if not, 2 if it could not be tried.
@@ -35,9 +37,12 @@ async function main(): Promise<number> {
   const words = positionals.map(word => word.toUpperCase())
   if (words.includes('SERVICE'))
     return runDemo({ seconds: Number(values.seconds), metrics: values.metrics, json })
+  if (words.includes('CLUSTER')) return runCluster({ json })
   const unknown = words.find(word => INCIDENTS.every(({ id }) => id !== word))
   if (unknown !== undefined) {
-    throw new Error(`no incident '${unknown}': ${INCIDENTS.map(({ id }) => id).join(', ')}, or 'service'`)
+    throw new Error(
+      `no incident '${unknown}': ${INCIDENTS.map(({ id }) => id).join(', ')}, or 'service', or 'cluster'`,
+    )
   }
   const chosen = INCIDENTS.filter(({ id }) => words.length === 0 || words.includes(id))
   return playAll(chosen, { json, scale: process.env.LIFEGUARD_SCALE === 'small' ? 'small' : 'full' })

@@ -14,6 +14,7 @@ export type {
 export {
   type AcquirePhase,
   isPoolError,
+  type MovedSlot,
   PoolError,
   type PoolErrorCode,
   type PoolErrorOf,

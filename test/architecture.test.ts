@@ -48,6 +48,7 @@ const DOORS: Readonly<Record<string, readonly string[] | 'every file'>> = {
   diagnostics: [
     'call-sites',
     'findings',
+    'http/unix-socket',
     'metrics/exposition',
     'metrics/metric-table',
     'metrics/observed-pools',

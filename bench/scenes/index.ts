@@ -1,4 +1,5 @@
 import * as bursts from './bursts.ts'
+import * as cluster from './cluster.ts'
 import * as cycles from './cycles.ts'
 import * as firstLoans from './first-loans.ts'
 import * as growth from './growth.ts'
@@ -25,6 +26,7 @@ const FILES = {
   memory,
   sockets,
   redis,
+  cluster,
   recovery,
   outages,
   telemetry,

@@ -6,8 +6,8 @@ import { medianOf } from '../harness/figures.ts'
 /*
  * What nested detection costs: node .build/bench/studies/nested.js
  *
- * 'detect' against 'allow', acquire+release and use, each in a process of its own (AsyncLocalStorage slows every promise
- * of its process), in turn; and what it costs to look at 10 000 waiters that hold 300 leases, and to break their knot.
+ * 'detect' against 'allow', acquire+release and use, in turn, each in a process of its own so that one does not warm up
+ * the code of the other; and what it costs to look at 10 000 waiters that hold 300 leases, and to break their knot.
  * `node .build/bench/studies/nested.js verdicts` leaves the first part out. For another version of Node run it by that
  * version's binary.
  */

@@ -1,3 +1,4 @@
+import { noOptionOf } from './options/option-names.ts'
 import { time } from './options/option-table.ts'
 import type { AcquireOptions } from './options/options.ts'
 import { isRecord, show } from './options/read-input.ts'
@@ -32,10 +33,11 @@ export function readRequest(
   const signal = given.signal ?? undefined
   const issues: string[] = []
   const names = Object.keys(given)
-  for (const name of names) if (!KNOWN.has(name)) issues.push(`${name} is not an option of acquire`)
+  for (const name of names) if (!KNOWN.has(name)) issues.push(noOptionOf('acquire', name, KNOWN))
   // An AbortSignal, a Map and the like would otherwise be ignored silently.
   if (names.length === 0 && !isRecord(given)) issues.push(notOptions(given))
-  if (signal !== undefined && !(signal instanceof AbortSignal)) issues.push('signal must be an AbortSignal')
+  if (signal !== undefined && !(signal instanceof AbortSignal))
+    issues.push(`signal must be an AbortSignal, got ${show(signal)}`)
   if (detached !== undefined && typeof detached !== 'boolean') issues.push('detached must be true or false')
   if (timeoutMillis !== undefined && timeoutMillis !== false && !MILLIS.ok(timeoutMillis)) {
     issues.push(`timeoutMillis must be ${MILLIS.want}, or false, got ${show(timeoutMillis)}`)

@@ -38,7 +38,7 @@ export interface Budget {
   report(): string
 }
 
-/** @internal What the checks of a pool's options ask a budget. */
+/** What the checks of a pool's options ask a budget. */
 export interface CheckedBudget extends Budget {
   /**
    * What is wrong with this `min` of a pool, next to those of the others.

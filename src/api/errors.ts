@@ -10,6 +10,7 @@ export type PoolErrorCode =
   | 'POOL_DEADLOCK'
   | 'POOL_CONNECT_FAILED'
   | 'POOL_FAILOVER'
+  | 'POOL_MOVED'
   | 'POOL_UNHEALTHY'
   | 'POOL_ABORTED'
   | 'POOL_CLOSED'
@@ -50,6 +51,19 @@ export interface PoolErrorDetails {
    * holds.
    */
   pools?: readonly string[]
+  /** `POOL_MOVED`: which slot has moved, from where and where to. */
+  moved?: MovedSlot
+}
+
+/** A slot of a Redis Cluster that its node does not serve any more. */
+export interface MovedSlot {
+  readonly slot: number
+  /** `host:port` of the node of the loan. */
+  readonly from: string
+  /** `host:port` of the new owner; `undefined` if the node has not said it. */
+  readonly to: string | undefined
+  /** False while the slot is still on its way. */
+  readonly isFinal: boolean
 }
 
 /** Identifies an error of the pool for every copy of this package. */
@@ -80,28 +94,39 @@ export class PoolError extends Error {
   declare readonly heldStacks?: readonly string[]
   declare readonly waitStack?: string
   declare readonly pools?: readonly string[]
+  declare readonly moved?: MovedSlot
   readonly #stats: PoolStats | undefined
+  readonly #holders: readonly string[] | undefined
 
   static {
     // Must be set before any error takes its stack, whose first line contains the name.
     PoolError.prototype.name = 'PoolError'
     Object.defineProperty(PoolError.prototype, BRAND, { value: true })
-    // Readable, but not printed with each error: its fifty lines would hide the message.
-    Object.defineProperty(PoolError.prototype, 'stats', {
-      get(this: PoolError): PoolStats | undefined {
-        return this.#stats
+    // Readable, but not printed with each error: fifty lines of numbers, or of a hundred holders, of which the message
+    // has the first, would hide the message.
+    Object.defineProperties(PoolError.prototype, {
+      stats: {
+        get(this: PoolError): PoolStats | undefined {
+          return this.#stats
+        },
+      },
+      holders: {
+        get(this: PoolError): readonly string[] | undefined {
+          return this.#holders
+        },
       },
     })
   }
 
   constructor(code: PoolErrorCode, message: string, details: PoolErrorDetails = {}) {
-    const { cause, stats, ...rest } = details
+    const { cause, stats, holders, ...rest } = details
     super(message, 'cause' in details ? { cause } : undefined)
     if (code === 'POOL_ACQUIRE_TIMEOUT') this.name = 'TimeoutError'
     this.code = code
     Object.assign(this, rest)
     this.docs = errorUrl(code)
     this.#stats = stats
+    this.#holders = holders
   }
 }
 
@@ -116,6 +141,7 @@ interface Always {
   POOL_DEADLOCK: OfPool | 'heldStacks' | 'waitStack' | 'pools' | 'waitedMillis'
   POOL_CONNECT_FAILED: never
   POOL_FAILOVER: 'pool'
+  POOL_MOVED: 'pool' | 'moved'
   POOL_UNHEALTHY: OfPool
   POOL_ABORTED: OfPool | 'waitedMillis'
   POOL_CLOSED: OfPool

@@ -54,6 +54,8 @@ export interface LeakEvent<T> {
   heldMillis: number
   /** Since it was last seen in use; the same as `heldMillis` where use cannot be observed. */
   unusedMillis: number
+  /** What shows that it is not used, in words. */
+  saw: string
   /** The stack of its acquire, if it was recorded; see `captureStacks`. */
   stack?: string
   /** Will the connection be destroyed, so that its place is free again? */

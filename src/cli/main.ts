@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { doctor } from './doctor/command.ts'
+import { top } from './top/command.ts'
 
 /*
  * `npx lifeguard-pool <command>`
@@ -7,14 +8,15 @@ import { doctor } from './doctor/command.ts'
 
 const USAGE = `lifeguard-pool <command>
 
-  doctor <pid>   what is wrong with a running process
+  doctor <pid>       what is wrong with a running process
+  top <pid|socket>   its pools, once a second
 
 lifeguard-pool <command> --help tells more.
 `
 
 type Command = (args: readonly string[]) => Promise<{ readonly code: number; readonly text: string }>
 
-const COMMANDS: Readonly<Record<string, Command>> = { doctor }
+const COMMANDS: Readonly<Record<string, Command>> = { doctor, top }
 
 async function main([name = '', ...args]: readonly string[]): Promise<number> {
   if (name === '--help' || name === '-h' || name === 'help') return say(process.stdout, USAGE, 0)
@@ -38,6 +40,8 @@ function say(stream: NodeJS.WriteStream, text: string, code: number): number {
   return code
 }
 
+// Whoever reads the output may go away, as `head` does.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
 main(process.argv.slice(2)).then(code => {
   process.exitCode = code
 })

@@ -20,12 +20,24 @@ export interface Leftover {
   readonly undo?: () => Promise<void>
 }
 
-/** Creates and ends handles. Neither method may throw. */
+/** How a lent connection is used at the moment, beyond commands without an answer. */
+export interface Use {
+  /** What it waits for on purpose, such as messages of a subscription. Then it is in use. */
+  readonly awaits?: string
+  /** What its borrower has begun and not ended, such as a WATCH. */
+  readonly open?: string
+}
+
+/** Creates and ends handles. No method may throw. */
 export interface Handles<T> {
   /** Returns the handle for a new loan. It has the type of the connection and differs from every other handle. */
   lend(resource: T): T
   /** Ends the loan of this handle: from now on, each use of it is refused. */
   unlend(resource: T, handle: T): Leftover | undefined
+  /** Tells use from idling. With it, the detection of forgotten leases may be on by default. */
+  use?(resource: T): Use
+  /** The time after which unused leases are reported, if the user has given none. Milliseconds. */
+  readonly leakThresholdMillis?: number | undefined
 }
 
 /** A factory that may lend handles. */

@@ -2,6 +2,7 @@ import { isCausedByStalls } from '../api/messages/stall-blame.ts'
 import { firstFew } from '../api/messages/wording.ts'
 import { callSite } from './call-sites.ts'
 import type { LeaseReport, PoolReport } from './pool-report.ts'
+import { sitesInWords } from './recent-problems.ts'
 
 /** Stalls in the last minute that add up to this much are the first thing to report. Milliseconds. */
 const MUCH_STALL_MILLIS = 250
@@ -15,19 +16,34 @@ const RECENT_MILLIS = 600_000
  */
 export function findingsIn(report: PoolReport): string[] {
   const server = [...unreachable(report), ...silent(report)]
-  const [first, last] = loop(report, server.length > 0)
+  const leaks = forgotten(report)
+  const deadlocks = broken(report)
+  const [first, last] = loop(report, isExplained(report, server, [...leaks, ...deadlocks]))
   return [
     ...first,
     ...server,
-    ...forgotten(report),
+    ...leaks,
+    ...deadlocks,
     ...nested(report),
     ...full(report),
     ...halfClosed(report),
     ...closedByServer(report),
     ...unread(report),
     ...overloaded(report),
+    ...(leaks.length > 0 ? [] : longHeld(report)),
     ...last,
   ]
+}
+
+/** Does something other than stalls explain why acquires wait or, if none does, what went wrong before? */
+function isExplained(
+  { leases, waiters, stats }: PoolReport,
+  server: readonly string[],
+  others: readonly string[],
+): boolean {
+  if (server.length > 0) return true
+  if (waiters.length === 0) return others.length > 0
+  return leases.filter(({ suspect }) => suspect).length >= stats.max
 }
 
 /** What is said of stalls, and where: first if all else may follow from them, and last where something else explains it. */
@@ -78,16 +94,27 @@ function silent({ leases }: PoolReport): string[] {
 }
 
 /** The sentence for a pool where most lent connections wait for an answer and no data arrives. */
-export function silenceAmong(leases: readonly LeaseReport[]): string | undefined {
-  const waiting = leases.filter(({ busy, quietMillis = 0 }) => busy && quietMillis >= QUIET_MILLIS)
-  const [longest] = waiting.toSorted((a, b) => (b.quietMillis ?? 0) - (a.quietMillis ?? 0))
+export function silenceAmong(all: readonly LeaseReport[]): string | undefined {
+  const leases = all.filter(({ command }) => !WAITS_ON_PURPOSE.test(command ?? ''))
+  const waiting = leases
+    .filter(({ busy, quietMillis = 0 }) => busy && quietMillis >= QUIET_MILLIS)
+    .sort((a, b) => (b.quietMillis ?? 0) - (a.quietMillis ?? 0))
+  const [longest] = waiting
   if (longest === undefined || waiting.length * 2 < leases.length) return undefined
+  const others = all.length - leases.length
+  const least =
+    waiting.length > 1 ? `, each of them for at least ${ms(waiting.at(-1)?.quietMillis ?? 0)}` : ''
   return (
     `The server is silent: ${waiting.length} of the ${leases.length} lent connections wait for an answer, the longest ` +
-    `(${longest.command ?? 'a command'} on #${longest.connection}) for ${ms(longest.quietMillis ?? 0)} without a byte. ` +
-    'Commands that wait on purpose, such as BLPOP, look the same'
+    `(${longest.command ?? 'a command'} on #${longest.connection}) for ${ms(longest.quietMillis ?? 0)} without a byte${least}` +
+    (others > 0 ? `; ${others} more run commands that wait on purpose, such as BLPOP` : '') +
+    (longest.command === undefined ? '. Requests that wait on purpose look the same' : '')
   )
 }
+
+/** Redis's commands that the server may leave without an answer for as long as the caller allowed. */
+const WAITS_ON_PURPOSE =
+  /^(?:B(?:[LR]POP|RPOPLPUSH|LMOVE|LMPOP|ZPOPMIN|ZPOPMAX|ZMPOP)|XREAD(?:GROUP)?|WAIT(?:AOF)?|MONITOR|[PS]?SUBSCRIBE)$/i
 
 function forgotten({ leases, stats }: PoolReport): string[] {
   const suspects = leases.filter(lease => lease.suspect)
@@ -95,6 +122,21 @@ function forgotten({ leases, stats }: PoolReport): string[] {
   return [
     `${suspects.length} of ${stats.borrowed} leases look forgotten: ${list(suspects)}. Their holders have not used ` +
       'them for longer than leakThresholdMillis; look for a path on which they are not released.',
+  ]
+}
+
+function broken({ deadlocks, stats }: PoolReport): string[] {
+  const [latest] = deadlocks
+  if (latest === undefined) return []
+  const { deadlocks: count } = stats.totals
+  const sites = deadlocks.map(
+    ({ times, pools, askedAt, heldAt }) =>
+      `${times === 1 ? 'once' : `${times} times`}, ${sitesInWords(pools, askedAt, heldAt)}`,
+  )
+  return [
+    `${count === 1 ? '1 deadlock has' : `${count} deadlocks have`} been broken so far, the last one ${ms(latest.agoMillis)} ` +
+      `ago, each by rejecting one acquire: ${firstFew(sites, 3, '; ')}. Pass the connection on instead of acquiring a second ` +
+      'one inside, or take all of them in the same order.',
   ]
 }
 
@@ -167,13 +209,32 @@ function overloaded({ stats }: PoolReport): string[] {
   return [`So far ${timeouts} acquires have timed out and ${shed} have been shed.`]
 }
 
+/** From this on a lease is told also while nobody waits for its connection. Milliseconds. */
+const LONG_HELD_MILLIS = 10_000
+
+function longHeld({ leases, stats }: PoolReport): string[] {
+  const long = leases.filter(({ heldMillis }) => heldMillis >= LONG_HELD_MILLIS)
+  if (long.length === 0 || (stats.pending > 0 && stats.borrowed >= stats.max)) return []
+  return [
+    `${long.length} of ${stats.borrowed} leases have been held for more than ${LONG_HELD_MILLIS / 1000} s: ${list(long)}.`,
+  ]
+}
+
 const list = (leases: readonly LeaseReport[]): string => firstFew(leases.map(holderInWords), 3, '; ')
 
 /** Describes one lease in a few words: which connection, for how long, taken where. */
-export function holderInWords({ connection, heldMillis, unusedMillis, busy, stack }: LeaseReport): string {
+export function holderInWords({
+  connection,
+  heldMillis,
+  unusedMillis,
+  busy,
+  command,
+  stack,
+}: LeaseReport): string {
   const site = callSite(stack)
   const unused = unusedMillis === undefined || unusedMillis < 1000 ? '' : `, unused for ${ms(unusedMillis)}`
-  return `#${connection} for ${ms(heldMillis)}${busy ? ', at work' : ''}${unused}${site === undefined ? '' : ` ${site}`}`
+  const work = busy ? `, at work${command === undefined ? '' : ` (${command})`}` : ''
+  return `#${connection} for ${ms(heldMillis)}${work}${unused}${site === undefined ? '' : ` ${site}`}`
 }
 
 const ms = (millis: number): string => `${Math.round(millis)} ms`

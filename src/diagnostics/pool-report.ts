@@ -15,8 +15,23 @@ export interface PoolReport {
   connecting: { failures: number; breaker: 'open' | 'closed'; lastError?: string; retryInMillis?: number }
   /** The latest problems, newest first; at most a few of each kind, which are never forgotten. */
   troubles: { what: string; times: number; agoMillis: number }[]
+  /** The deadlocks that were broken in this pool so far, by call sites, the latest first. Not all of them, if there are many. */
+  deadlocks: DeadlockReport[]
   /** The last stalls of the event loop, oldest first. */
   stalls: { agoMillis: number; millis: number }[]
+}
+
+/** Deadlocks that were broken by rejecting an acquire, all at the same call sites. */
+export interface DeadlockReport {
+  times: number
+  /** Since the last of them. */
+  agoMillis: number
+  /** The pools that waited for each other. */
+  pools: string[]
+  /** Where the rejected acquire was made. */
+  askedAt?: string
+  /** Where the connections were taken that its caller held meanwhile. */
+  heldAt: string[]
 }
 
 export interface LeaseReport {
@@ -31,7 +46,7 @@ export interface LeaseReport {
   command?: string
   /** How long nothing has passed through the connection's socket, as far as it has been checked. */
   quietMillis?: number
-  /** Has it been reported as forgotten? */
+  /** Has it been reported as forgotten, and not been used since? */
   suspect: boolean
   /** The pools of which the caller already held a lease when it took this one. */
   nestedUnder?: string[]

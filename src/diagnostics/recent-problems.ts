@@ -12,6 +12,17 @@ interface Problem {
   at: number
 }
 
+/** Broken deadlocks with the same call sites. */
+export interface BrokenDeadlock {
+  readonly pools: readonly string[]
+  readonly askedAt: string | undefined
+  readonly heldAt: readonly string[]
+  times: number
+  at: number
+}
+
+/** How many deadlocks with different call sites are kept. */
+const MOST_DEADLOCKS = 8
 /** How many problems of each kind are kept, so that many of one kind do not displace the others. */
 const MOST_PER_KIND = 4
 /** A problem that has not happened for this long is counted from 1 again. Milliseconds. */
@@ -31,10 +42,25 @@ const UNEXPECTED: ReadonlySet<DestroyReason> = new Set([
 /** The latest problems, for the report. Most of them are also emitted as events, from which this class records them. */
 export class RecentProblems {
   readonly recent: Problem[] = []
+  /** Never forgotten, unless many others follow. The latest is last. */
+  readonly deadlocks: BrokenDeadlock[] = []
 
   recordEvent<T>(event: keyof PoolEvents<T>, details: readonly unknown[], now: number): void {
+    if (event === 'deadlock') this.#broken(details[0] as PoolEvents<unknown>['deadlock'][0], now)
     const what = inWords(event as string, details[0])
     if (what !== undefined) this.record(event as string, what, now)
+  }
+
+  #broken({ pools, waitStack, heldStacks }: PoolEvents<unknown>['deadlock'][0], now: number): void {
+    const askedAt = callSite(waitStack)
+    const heldAt = heldStacks.flatMap(stack => callSite(stack) ?? [])
+    const key = JSON.stringify([pools, askedAt, heldAt])
+    const index = this.deadlocks.findIndex(
+      one => key === JSON.stringify([one.pools, one.askedAt, one.heldAt]),
+    )
+    const [known] = index === -1 ? [] : this.deadlocks.splice(index, 1)
+    this.deadlocks.push({ pools, askedAt, heldAt, times: (known?.times ?? 0) + 1, at: now })
+    if (this.deadlocks.length > MOST_DEADLOCKS) this.deadlocks.shift()
   }
 
   record(kind: string, what: string, now: number): void {
@@ -59,7 +85,7 @@ function inWords(event: string, detail: unknown): string | undefined {
     case 'factoryDestroyError':
       return `closing failed: ${messageOf(detail)}`
     case 'deadlock':
-      return `a deadlock was broken: ${messageOf((detail as { error?: unknown }).error)}`
+      return deadlockInWords(detail as PoolEvents<unknown>['deadlock'][0])
     case 'leak':
       return leakInWords(detail as PoolEvents<unknown>['leak'][0])
     case 'shed':
@@ -73,6 +99,22 @@ function inWords(event: string, detail: unknown): string | undefined {
     default:
       return undefined
   }
+}
+
+function deadlockInWords({ pools, waitStack, heldStacks }: PoolEvents<unknown>['deadlock'][0]): string {
+  const held = heldStacks.flatMap(stack => callSite(stack) ?? [])
+  return `a deadlock was broken: ${sitesInWords(pools, callSite(waitStack), held)}`
+}
+
+/** Who asked for what while holding what, as far as it is known. */
+export function sitesInWords(
+  pools: readonly string[],
+  askedAt: string | undefined,
+  heldAt: readonly string[],
+): string {
+  const names = pools.map(pool => `'${pool}'`).join(' and ')
+  const asked = `an acquire${askedAt === undefined ? '' : ` ${askedAt}`} waited for pool ${names}`
+  return `${asked} while its caller held ${heldAt.length === 0 ? 'a connection' : `what was taken ${heldAt.join(' and ')}`}`
 }
 
 function leakInWords({ stack, reclaimed }: PoolEvents<unknown>['leak'][0]): string {

@@ -19,7 +19,9 @@ export function installReportSignal(
   options: ReportSignalOptions = {},
 ): () => void {
   if (!Object.hasOwn(constants.signals, signal))
-    throw new TypeError(`${signal} is not a signal of this system`)
+    throw new TypeError(`${signal} is not a signal of this system: use one such as SIGUSR2`)
+  if (signal === 'SIGKILL' || signal === 'SIGSTOP')
+    throw new TypeError(`${signal} cannot be caught: use another signal, such as SIGUSR2`)
   if (signal === 'SIGUSR1') throw new TypeError("SIGUSR1 starts Node's debugger: use another signal")
   const { file } = options
   if (file !== undefined && (typeof file !== 'string' || file === '')) {

@@ -14,6 +14,7 @@ import { type PoolView, statsOf } from './stats.ts'
 export interface ReportView<T> extends PoolView<T> {
   readonly busy: ((resource: T) => boolean | string) | undefined
   readonly unused: (slot: Slot<T>) => number | undefined
+  readonly isForgotten: (slot: Slot<T>) => boolean
 }
 
 /**
@@ -39,6 +40,12 @@ export function reportOf<T>(view: ReportView<T>, now: number): PoolReport {
     troubles: view.problems.recent
       .toSorted((a, b) => b.at - a.at)
       .map(({ what, times, at }) => ({ what, times, agoMillis: now - at })),
+    deadlocks: view.problems.deadlocks
+      .map(({ times, at, pools, askedAt, heldAt }) => ({
+        ...{ times, agoMillis: now - at, pools: [...pools], heldAt: [...heldAt] },
+        ...optional('askedAt', askedAt),
+      }))
+      .reverse(),
     stalls: view.stalls.recent.map(({ until, millis }) => ({ agoMillis: now - until, millis })),
   }
   report.findings = findingsIn(report)
@@ -46,7 +53,10 @@ export function reportOf<T>(view: ReportView<T>, now: number): PoolReport {
 }
 
 /** Every lease, oldest first. */
-export function leasesOf<T>({ slots, busy, unused, options }: ReportView<T>, now: number): LeaseReport[] {
+export function leasesOf<T>(
+  { slots, busy, unused, isForgotten, options }: ReportView<T>,
+  now: number,
+): LeaseReport[] {
   return [...slots.all]
     .filter(slot => slot.state === 'lent')
     .sort((a, b) => a.lentAt - b.lentAt)
@@ -57,7 +67,7 @@ export function leasesOf<T>({ slots, busy, unused, options }: ReportView<T>, now
       ...optional('unusedMillis', unused(slot)),
       ...work(busy, slot.resource as T),
       ...optional('quietMillis', slot.quietMillis(now)),
-      suspect: slot.isLeakSuspect,
+      suspect: isForgotten(slot),
       ...optional('nestedUnder', nestedUnder(slot.trace)),
       ...optional('stack', whereTaken(slot, options)),
     }))

@@ -53,3 +53,16 @@ export async function recordOwners<R>(served: Promise<R>, trace: StackTrace): Pr
   trace.owners = new StackTrace(recordOwners)
   return lent
 }
+
+/**
+ * Rejects a waiting acquire, once the stack of those who await it has been taken. The caller's promise is resolved with
+ * the promise of this function.
+ */
+export async function rejectTo(told: (awaiters: StackTrace) => void, error: unknown): Promise<never> {
+  // See `answer`.
+  await undefined
+  await undefined
+  await undefined
+  told(new StackTrace(rejectTo))
+  throw error
+}

@@ -12,10 +12,6 @@ const PORTION = 100
  */
 const SEARCH_SHARE = 20
 const SEARCH_MILLIS = 50
-/**
- * A search that looked at plain leases and found nothing was expensive, so this many of the next searches are skipped.
- */
-const PAUSE = 3
 
 interface Asked {
   readonly wait: Wait
@@ -40,7 +36,6 @@ export class DeadlockSearch {
   /** The milliseconds that the search may still work. */
   readonly #credit: TokenBucket
   #isUnderWay = false
-  #leftOut = 0
   #byNumber = new Map<number, Lease>()
   #plain = new PlainLeases()
   readonly #visited = new Set<PoolNode>()
@@ -56,8 +51,6 @@ export class DeadlockSearch {
 
   start(): void {
     if (this.#isUnderWay || this.#clock.now() < this.restsUntil) return
-    this.#leftOut -= 1
-    if (this.#leftOut >= 0) return
     this.#work(() => {
       if (!mayBeStuck(this.#pool)) return
       this.#isUnderWay = true
@@ -96,7 +89,6 @@ export class DeadlockSearch {
   #decide(): void {
     const knot = this.#knot()
     if (knot === undefined) {
-      this.#leftOut = this.#plain.isEmpty ? 0 : PAUSE
       this.#end()
       return
     }

@@ -66,7 +66,7 @@ export function takingOf({ trace }: Pick<Connection, 'trace'>): Taking | undefin
   const known = takings.get(trace)
   if (known !== undefined) return known
   const [taker, ...callers] = trace.owners.frames
-  if (taker === undefined || taker.joins || taker.lease !== undefined) return undefined
+  if (taker === undefined) return undefined
   const taking = { taker, callers: callers.length, key: callers.reduce(extendKey, taker.func), trace }
   takings.set(trace, taking)
   return taking

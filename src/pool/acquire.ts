@@ -1,7 +1,7 @@
 import type { Request } from '../api/acquire-request.ts'
 import { readRequest } from '../api/acquire-request.ts'
 import type { UseMessage } from '../api/channels.ts'
-import type { AcquirePhase, PoolError } from '../api/errors.ts'
+import { type AcquirePhase, isPoolError, type PoolError } from '../api/errors.ts'
 import * as refusals from '../api/messages/error-messages.ts'
 import type { AcquireOptions } from '../api/options/options.ts'
 import { show } from '../api/options/read-input.ts'
@@ -186,15 +186,15 @@ export class Acquiring<T> {
   /** The slow path: there are options to read, other acquires wait, or no idle connection may be lent. */
   #waitOrLend(given: Given, call: Call, traced: TracedAcquire | undefined): Promise<T | Grant<T>> {
     const { options, clock, queue, nesting, stats, times } = this.#context
-    if (this.#lifecycle.state !== 'open') return refuse(refusals.closed(stats()), traced)
+    if (this.#lifecycle.state !== 'open') return this.#refuse(refusals.closed(stats()), call, traced)
     let request: Request
     try {
       request = readRequest(given, options, this.#defaultRequest, stats)
     } catch (error) {
-      return refuse(error, traced)
+      return this.#refuse(error, call, traced)
     }
     const { signal } = request
-    if (signal?.aborted) return refuse(refusals.aborted(stats(), 0, signal.reason), traced)
+    if (signal?.aborted) return this.#refuse(refusals.aborted(stats(), 0, signal.reason), call, traced)
     this.#lifecycle.start()
     const slot = given === undefined ? undefined : this.#lendIdle()
     if (slot !== undefined) {
@@ -203,9 +203,9 @@ export class Acquiring<T> {
       return slot.trace === undefined || call === 'use' ? served : recordOwners(served, slot.trace)
     }
     const refusal = this.#refusal(request)
-    if (refusal !== undefined) return refuse(refusal, traced)
+    if (refusal !== undefined) return this.#refuse(refusal, call, traced)
     // A hook that ran in between may have aborted it.
-    if (signal?.aborted) return refuse(refusals.aborted(stats(), 0, signal.reason), traced)
+    if (signal?.aborted) return this.#refuse(refusals.aborted(stats(), 0, signal.reason), call, traced)
     const now = clock.now()
     let resolve: (value: unknown) => void = () => {}
     const promise = new Promise<unknown>(settle => {
@@ -228,6 +228,12 @@ export class Acquiring<T> {
     times.queued(queue.waiting)
     this.#lending.serve(now)
     return waiter.trace === undefined || call === 'use' ? promise : recordOwners(promise, waiter.trace)
+  }
+
+  /** Rejects the caller with an error whose stack begins at the caller's line. */
+  #refuse(error: unknown, call: Call, traced: TracedAcquire | undefined): Promise<never> {
+    if (isPoolError(error)) Error.captureStackTrace(error, this.#entries[call])
+    return refuse(error, traced)
   }
 
   /** What an acquire would have to wait for if it waited. */

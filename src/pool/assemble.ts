@@ -138,6 +138,7 @@ export function assemble<T>(
     halfClose: context.liveness.counts,
     busy: factory.busy?.bind(factory),
     unused: slot => leaks.unusedMillis(slot),
+    isForgotten: slot => leaks.isForgotten(slot),
     get state() {
       return lifecycle.state
     },
@@ -161,6 +162,7 @@ export function assemble<T>(
     connector.capacity.share?.leave()
   }
   connector.onConnected = slot => {
+    leaks.start()
     lending.connected(slot)
     evictor.plan()
   }

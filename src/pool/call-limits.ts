@@ -1,4 +1,5 @@
 import { notOptions } from '../api/acquire-request.ts'
+import { noOptionOf } from '../api/options/option-names.ts'
 import { isRecord, show } from '../api/options/read-input.ts'
 import { badOptions } from '../api/options/resolve-options.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
@@ -16,6 +17,8 @@ export interface Limits {
 }
 
 export const UNLIMITED: Limits = { millis: Number.POSITIVE_INFINITY, signal: undefined }
+
+const KNOWN: ReadonlySet<string> = new Set(['timeoutMillis', 'signal'])
 
 /** @throws if `close` was called with something that is not options, such as a number */
 export function checkOptions<T>(
@@ -38,11 +41,12 @@ export function readLimits<T>(
   const { timeoutMillis = fallback, signal: given, ...others } = isRecord(callOptions) ? callOptions : {}
   const signal = given ?? undefined
   const unknown = Object.keys(others).filter(name => others[name] !== undefined)
-  const issues = unknown.map(name => `${name} is not an option here`)
+  const issues = unknown.map(name => noOptionOf('this call', name, KNOWN))
   if (callOptions instanceof AbortSignal) issues.push(notOptions(callOptions))
   if (timeoutMillis !== false && !(typeof timeoutMillis === 'number' && timeoutMillis >= 0))
     issues.push(`timeoutMillis must be milliseconds ≥ 0, or false, got ${show(timeoutMillis)}`)
-  if (signal !== undefined && !(signal instanceof AbortSignal)) issues.push('signal must be an AbortSignal')
+  if (signal !== undefined && !(signal instanceof AbortSignal))
+    issues.push(`signal must be an AbortSignal, got ${show(signal)}`)
   if (issues.length > 0) throw badOptions(issues, options.name, stats())
   const millis = timeoutMillis === false ? Number.POSITIVE_INFINITY : (timeoutMillis as number)
   return { millis, signal: signal as AbortSignal | undefined }

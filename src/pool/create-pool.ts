@@ -2,7 +2,7 @@ import { forCaller, isPoolError } from '../api/errors.ts'
 import type { Factory } from '../api/factory.ts'
 import { isNews, warn } from '../api/messages/warnings.ts'
 import type { PoolOptions, PromiseClass } from '../api/options/options.ts'
-import { isRecord, readField } from '../api/options/read-input.ts'
+import { isRecord, readField, show } from '../api/options/read-input.ts'
 import {
   badOptions,
   type GivenOptions,
@@ -38,6 +38,11 @@ export function openPool<T>(
   environment: Environment = { clock: systemClock, random: Math.random },
 ): Pool<T> {
   const given = readOptions(options)
+  if (
+    typeof given.input.create === 'function' &&
+    typeof readField(factory ?? {}, 'create', []) !== 'function'
+  )
+    throw badOptions(['the arguments are in the wrong order: createPool(factory, options)'], undefined)
   const issues = factoryIssues(factory, given.input)
   let resolved: ResolvedOptions | undefined
   try {
@@ -91,7 +96,7 @@ function returnPromisesOf<T>(PromiseClass: PromiseClass, pool: Pool<T>): void {
 function factoryIssues(factory: unknown, options: GivenOptions['input']): string[] {
   // A class with static hooks works as well.
   if ((typeof factory !== 'object' && typeof factory !== 'function') || factory === null) {
-    return ['the factory must be an object with create and destroy']
+    return [`the factory must be an object with create and destroy, got ${show(factory)}`]
   }
   const issues: string[] = []
   const hook = (name: string): unknown => readField(factory, name, issues)

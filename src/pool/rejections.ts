@@ -8,9 +8,17 @@ import type { RecentProblems } from '../diagnostics/recent-problems.ts'
 import type { QueueListener, RejectReason, Snapshot } from '../queue/wait-queue.ts'
 import type { Waiter } from '../queue/waiter.ts'
 import { withoutStack } from '../runtime/stack-limit.ts'
+import { type StackTrace, showOrigin } from '../runtime/stack-trace.ts'
+import { TokenBucket } from '../runtime/token-bucket.ts'
 
 /** An acquire timeout of a full pool lists the holders, unless another one did so within this time. Milliseconds. */
 const HOLDERS_MILLIS = 10_000
+/**
+ * Of waiters whose stack was not taken when they came, so many in a row are asked who awaits them, and so many a
+ * second. It takes 10 µs each.
+ */
+const LOOKED_UP_IN_A_ROW = 100
+const LOOKED_UP_A_SECOND = 50
 
 /** Rejects waiters with an error that gives the reason, the numbers, the cause and who holds the connections. */
 export class Rejections<T> implements QueueListener<T> {
@@ -25,12 +33,15 @@ export class Rejections<T> implements QueueListener<T> {
   #holdersListedAt = Number.NEGATIVE_INFINITY
   #latest: Snapshot | undefined
   #connectError: PoolError | undefined
+  readonly #lookups: TokenBucket
   #silence: { readonly stats: PoolStats; readonly words: string | undefined } | undefined
 
   constructor(context: PoolContext<T>, connector: Connector<T>, problems: RecentProblems) {
     this.#context = context
     this.#connector = connector
     this.#problems = problems
+    const now = context.clock.now()
+    this.#lookups = new TokenBucket(LOOKED_UP_IN_A_ROW, LOOKED_UP_A_SECOND / 1000, LOOKED_UP_IN_A_ROW, now)
   }
 
   snapshot(now: number): Snapshot {
@@ -45,10 +56,26 @@ export class Rejections<T> implements QueueListener<T> {
     const { now } = snapshot
     const error = waiter.ownError ?? withoutStack(() => this.#errorFor(waiter, how, snapshot))
     waiter.traced?.failed(error, now - waiter.since)
-    waiter.fail(error)
+    waiter.fail(
+      error,
+      waiter.ownError === undefined ? this.#locate(waiter, error as PoolError, now) : undefined,
+    )
     if (how === 'expired') this.#problems.record('timeout', 'an acquire timed out', now)
     if (how === 'shed') events.announce('shed', { pool: options.name, waitedMillis: now - waiter.since })
     this.#connector.waiterLeft(waiter, now, how === 'aborted')
+  }
+
+  /**
+   * Lets the stack of the error begin at the line that called, if that was recorded. Otherwise it can still be found
+   * out who awaits the acquire.
+   */
+  #locate(waiter: Waiter<T>, error: PoolError, now: number): ((awaiters: StackTrace) => void) | undefined {
+    if (!this.#context.sampler.shows) return undefined
+    if (waiter.trace !== undefined) {
+      showOrigin(error, waiter.trace)
+      return undefined
+    }
+    return this.#lookups.take(now) ? awaiters => showOrigin(error, awaiters) : undefined
   }
 
   onAnyRejected(): void {

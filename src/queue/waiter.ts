@@ -1,5 +1,5 @@
 import type { Request } from '../api/acquire-request.ts'
-import { type Awaiters, answer, Question } from '../nested/awaiters.ts'
+import { type Awaiters, answer, Question, rejectTo } from '../nested/awaiters.ts'
 import type { LeaseScope } from '../nested/host.ts'
 import type { StackTrace } from '../runtime/stack-trace.ts'
 import type { TracedAcquire } from './traced-acquire.ts'
@@ -93,7 +93,12 @@ export class Waiter<T> {
     this.#settle(value)
   }
 
-  fail(error: unknown): void {
+  /** @param told - is called with the functions that await this acquire, a moment before they get the error */
+  fail(error: unknown, told?: (awaiters: StackTrace) => void): void {
+    if (told !== undefined) {
+      this.#settle(rejectTo(told, error))
+      return
+    }
     // Resolving a promise with this object rejects it. Keeping its reject function too would cost 64 bytes per waiter.
     // biome-ignore lint/suspicious/noThenProperty: the promise calls this method
     this.#settle({ then: (_: unknown, reject: (error: unknown) => void) => reject(error) })

@@ -104,6 +104,23 @@ export class StackTrace {
   }
 }
 
+/**
+ * Lets the stack of an error begin at the line of the user's code where this stack was taken. It is formatted only when
+ * somebody reads it.
+ */
+export function showOrigin(error: Error, origin: StackTrace): void {
+  Object.defineProperty(error, 'stack', {
+    configurable: true,
+    enumerable: false,
+    get: () => {
+      const { text } = origin
+      return `${error.name}: ${error.message}${text === '' ? '' : `\n${text}`}`
+    },
+    set: (value: unknown) =>
+      Object.defineProperty(error, 'stack', { value, writable: true, configurable: true, enumerable: false }),
+  })
+}
+
 /** Formats frames as they are printed. */
 function stackText(frames: readonly Frame[]): string {
   const shown = frames.filter(frame => frame.text !== '')

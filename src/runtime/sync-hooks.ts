@@ -11,7 +11,7 @@ export function askHook<R>(name: string, ask: () => R): R {
   if (ignoreRejection(answer) && isNews(`async ${name}`)) {
     warn(
       'HOOK',
-      `factory.${name} gave a promise, which is not awaited: it has to answer at once. Have it be no async function`,
+      `factory.${name} gave a promise, which is not awaited. Make it a function that is not async and returns its result at once`,
     )
   }
   return answer

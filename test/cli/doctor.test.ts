@@ -46,10 +46,7 @@ describe('the command', () => {
       await sleeping.word
       const well = await run('doctor', String(sleeping.pid), ...SECONDS)
       assert.equal(well.code, 0, well.stderr)
-      assert.match(
-        well.stdout,
-        /VERDICT: nothing of what the doctor knows, because\n {2}- no socket in CLOSE_WAIT/,
-      )
+      assert.match(well.stdout, /VERDICT: none of the known outages, because\n {2}- no socket in CLOSE_WAIT/)
       sleeping.child.kill('SIGSTOP')
       const ill = await run('doctor', String(sleeping.pid), ...SECONDS)
       assert.equal(ill.code, 1, ill.stderr)

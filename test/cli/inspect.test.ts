@@ -9,7 +9,7 @@ import { ask, CHILD, doctor, HEALTHY_CHILD, patternsOf, SECONDS, Started, skip }
 const redis = skip === false ? await startRedis() : undefined
 after(() => redis?.stop())
 
-describe('--inspect', { skip }, () => {
+describe('--inspect', { skip, concurrency: 2 }, () => {
   test('does no harm to a program that is not of Node, which SIGUSR1 would end', async () => {
     const sleeping = new Started('/bin/sh', ['-c', 'echo ready; exec sleep 60'])
     try {

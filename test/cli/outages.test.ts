@@ -77,7 +77,7 @@ describe('the doctor names each outage', { skip, concurrency: 3 }, () => {
       await until(() => /futex|pipe_write/.test(sleepsIn(service.pid) ?? ''), 'it waits for the pipe')
       const said = await doctor(service.pid, ...SECONDS)
       assert.deepEqual(patternsOf(said), ['unread-pipe'])
-      assert.match(said.findings[0]?.title ?? '', /stands still: it writes to stderr/)
+      assert.match(said.findings[0]?.title ?? '', /is blocked: it writes to stderr/)
       assert.match(
         said.findings[0]?.evidence.join('\n') ?? '',
         new RegExp(`held by node \\(pid ${process.pid}\\)`),

@@ -63,8 +63,16 @@ export class Started {
   /** Its first word on stdout. */
   readonly word: Promise<string>
 
-  constructor(command: string, args: readonly string[], stderr: number | 'ignore' | 'inherit' = 'inherit') {
-    this.child = spawn(command, [...args], { stdio: ['pipe', 'pipe', stderr] })
+  constructor(
+    command: string,
+    args: readonly string[],
+    stderr: number | 'ignore' | 'inherit' = 'inherit',
+    env: Readonly<Record<string, string>> = {},
+  ) {
+    this.child = spawn(command, [...args], {
+      stdio: ['pipe', 'pipe', stderr],
+      env: { ...process.env, ...env },
+    })
     guardChild(this.child)
     this.pid = this.child.pid as number
     this.word = new Promise((resolve, reject) => {

@@ -81,7 +81,7 @@ test('an error of megabytes is wrapped in a report without a loss, whatever its 
     await rejection(pool.acquire())
     const text = pool.report()
     assert.ok(text.replaceAll('\n      ', ' ').includes(said.trim()))
-    const [, wrapped = ''] = /what it looks like[^\n]*\n([\s\S]*?)\n {2}\S/.exec(text) ?? []
+    const [, wrapped = ''] = / {2}findings[^\n]*\n([\s\S]*?)\n {2}\S/.exec(text) ?? []
     const longest = wrapped.split('\n').reduce((most, line) => Math.max(most, line.length), 0)
     assert.ok(longest <= (word.trim().length > 100 ? word.length + 6 : 118) || word === 'x', `${longest}`)
     await pool.close()

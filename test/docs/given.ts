@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { createServer, connect as dial, type Socket } from 'node:net'
 import { createPool, type Pool } from 'lifeguard-pool'
+import { createRedisClusterPool } from 'lifeguard-pool/ioredis'
 
 /*
  * What the blocks of the documents use without making it: `<!-- given: connect -->` before a block. A client that answers
@@ -41,6 +42,9 @@ export const pool: Pool<Client> = createPool(
   { create: () => connect(), destroy: client => client.end(), reset: client => client.rollback() },
   { max: 4 },
 )
+
+/** A pool of a cluster that is not there: blocks only define what they would do with it. */
+export const cluster = createRedisClusterPool('127.0.0.1:1')
 
 /** A request that was given up by nobody. */
 export const request = { signal: new AbortController().signal }

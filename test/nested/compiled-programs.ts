@@ -160,7 +160,7 @@ try {\n${body}\n} catch (error) { ${place.line}.failure = error } finally { ${pl
     const { depth, detached, line } = place
     const chance = this.#chance
     const inner = { ...place, depth: depth - 1 }
-    const kind = depth === 0 ? 0 : chance.below(14)
+    const kind = depth === 0 ? 0 : chance.below(15)
     if (kind >= 4 && kind <= 8) return this.#hold(inner, detached)
     if (kind === 9) {
       if (place.holdsPlain) this.#isProvable = false
@@ -175,6 +175,7 @@ await Promise.all([${calls}])\nrun.joined(${line})`
     if (kind === 12) return this.#loop(inner)
     // Started now and awaited later: with `use` this would have to carry the mark until then.
     if (kind === 13 && !this.#ways.includes('use')) return this.#later(inner)
+    if (kind === 14 && !this.#ways.includes('use')) return this.#handOver(inner, detached)
     return `await run.sleep(${this.#millis(chance.oneIn(12) ? 1000 : chance.oneIn(8) ? 150 : 12)})`
   }
 
@@ -189,6 +190,19 @@ await Promise.all([${calls}])\nrun.joined(${line})`
     const meanwhile = this.#step(place)
     return `{\n${started}\ntry {\n${meanwhile}\n} finally {
 run.joins(${line}, ${child})\nawait ${promise}\n}\nrun.joined(${line})\n}`
+  }
+
+  /** Takes a connection and hands it to a consumer that nobody awaits, which gives it back after some time. */
+  #handOver({ line }: Place, detached: boolean): string {
+    const pool = this.#chance.below(this.#pools)
+    const way = this.#chance.pick<Way>(['acquire', 'lease'])
+    const [taken, consume, consumer] = [this.#name('taken'), this.#name('consume'), this.#name('line')]
+    const give = way === 'acquire' ? `pool[${pool}].release(taken)` : 'taken.release()'
+    this.#functions.push(`async function ${consume}(taken, ${consumer}) {
+run.holds(${consumer}, ${pool})\nawait run.sleep(${this.#millis(1000)})\nrun.gives(${consumer}, ${pool})
+${give}\n${consumer}.state = 'over'\n}`)
+    return `run.waits(${line}, ${pool})\ntry {\nconst ${taken} = await ${this.#take(way, pool, detached)}
+void ${consume}(${taken}, run.line())\n} finally { run.runs(${line}) }`
   }
 
   #hold(place: Place, detached: boolean): string {

@@ -16,6 +16,13 @@ export type Step =
   | { readonly do: 'all'; readonly branches: readonly (readonly Step[])[] }
   /** `Promise.race` with a timer. */
   | { readonly do: 'race'; readonly millis: number; readonly body: readonly Step[] }
+  /** Takes a connection and hands it to a consumer that nobody awaits, which gives it back after some time. */
+  | {
+      readonly do: 'handOver'
+      readonly pool: number
+      readonly way: 'acquire' | 'lease'
+      readonly millis: number
+    }
   /** Started and left to itself. */
   | { readonly do: 'fork'; readonly body: readonly Step[] }
 
@@ -35,7 +42,7 @@ export function randomProgram(chance: Chance, plain: boolean): Program {
   const ways: readonly Way[] = plain ? mixed : ['use']
   const steps = (depth: number): Step[] => Array.from({ length: 1 + chance.below(3) }, () => step(depth))
   const step = (depth: number): Step => {
-    const kind = depth === 0 ? 0 : chance.below(10)
+    const kind = depth === 0 ? 0 : chance.below(plain ? 11 : 10)
     if (kind >= 4 && kind <= 7) {
       return { do: 'hold', pool: chance.below(pools.length), way: chance.pick(ways), body: steps(depth - 1) }
     }
@@ -43,6 +50,10 @@ export function randomProgram(chance: Chance, plain: boolean): Program {
       return { do: 'all', branches: Array.from({ length: 2 + chance.below(2) }, () => steps(depth - 1)) }
     }
     if (kind === 9) return { do: 'fork', body: steps(depth - 1) }
+    if (kind === 10) {
+      const way = chance.pick<'acquire' | 'lease'>(['acquire', 'lease'])
+      return { do: 'handOver', pool: chance.below(pools.length), way, millis: millis(1000) }
+    }
     if (kind === 3) return { do: 'race', millis: millis(300), body: steps(depth - 1) }
     // Now and then for twenty graces.
     return { do: 'sleep', millis: millis(chance.oneIn(12) ? 1000 : chance.oneIn(8) ? 150 : 12) }
@@ -118,6 +129,7 @@ export class Run {
     for (const step of steps) {
       if (step.do === 'sleep') await this.#sleep(step.millis)
       else if (step.do === 'hold') await this.#hold(step, line, detached)
+      else if (step.do === 'handOver') await this.#handOver(step, line, detached)
       else if (step.do === 'race') await this.#race(step, line, detached)
       else if (step.do === 'all') await this.#all(step.branches, line, detached)
       else this.#line(own => this.#steps(step.body, own, true))
@@ -143,6 +155,24 @@ export class Run {
     await Promise.race([ended, this.#sleep(step.millis)])
     line.state = 'runs'
     line.branches = []
+  }
+
+  async #handOver(step: Step & { do: 'handOver' }, line: Line, detached: boolean): Promise<void> {
+    const lender = this.#lenders[step.pool] as Lender
+    line.state = 'waits'
+    line.waitsFor = step.pool
+    try {
+      const taken = await lender[step.way](detached)
+      this.#line(async consumer => {
+        consumer.holds.push(step.pool)
+        await this.#sleep(step.millis)
+        consumer.holds.pop()
+        if (step.way === 'lease') (taken as { release(): unknown }).release()
+        else lender.release(taken)
+      })
+    } finally {
+      line.state = 'runs'
+    }
   }
 
   async #hold(step: Step & { do: 'hold' }, line: Line, detached: boolean): Promise<void> {

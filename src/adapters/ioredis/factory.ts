@@ -84,6 +84,8 @@ export function clientFactory<R extends RedisClient>(
     [HANDLES]: {
       lend: client => (lenders.get(client) as ClientLender).lend() as unknown as R,
       unlend: (client, handle) => (lenders.get(client) as ClientLender).unlend(handle),
+      use: client => (lenders.get(client) as ClientLender).use,
+      leakThresholdMillis: context.options.leakThresholdMillis,
     },
   }
 }

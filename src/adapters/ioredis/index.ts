@@ -1,22 +1,30 @@
-import { Redis, type RedisOptions } from 'ioredis'
+import type { Redis, RedisOptions } from 'ioredis'
 import { forCaller } from '../../api/errors.ts'
-import type { Factory } from '../../api/factory.ts'
-import type { PoolOptions } from '../../api/options/options.ts'
-import { isRecord } from '../../api/options/read-input.ts'
 import type { Pool } from '../../pool/pool.ts'
-import { openAdapter } from '../open-adapter.ts'
-import { clientMaker } from './client/client-options.ts'
 import type { RedisClient } from './client/client-types.ts'
 import type { CredentialsFunction, RedisCredentials } from './client/credentials.ts'
-import { hideSecretsWithin } from './client/secrets.ts'
-import { clientFactory, type Make } from './factory.ts'
-import { RedisPoolContext } from './redis-pool-context.ts'
-import { type RedisPoolOptions, splitOptions } from './redis-pool-options.ts'
+import {
+  type ClusterSeed,
+  type ClusterWhere,
+  type RedisClusterOptions,
+  readCluster,
+} from './cluster/cluster-options.ts'
+import { type ClusterUseOptions, RedisClusterPool } from './cluster/cluster-pool.ts'
+import type { RedisClusterStats } from './cluster/nodes.ts'
+import { openRedisPool, redisFactory } from './open-redis-pool.ts'
+import type { RedisPoolOptions } from './redis-pool-options.ts'
 
-export type { CredentialsFunction, RedisCredentials, RedisPoolOptions }
-
-/** A connection that has been idle for longer is checked with a PING before it is lent. Milliseconds. */
-const VALIDATE_AFTER_IDLE_MILLIS = 500
+export type {
+  ClusterSeed,
+  ClusterUseOptions,
+  ClusterWhere,
+  CredentialsFunction,
+  RedisClusterOptions,
+  RedisClusterPool,
+  RedisClusterStats,
+  RedisCredentials,
+  RedisPoolOptions,
+}
 
 /**
  * Creates a pool of ioredis clients, each with its own connection.
@@ -34,7 +42,7 @@ const VALIDATE_AFTER_IDLE_MILLIS = 500
  *
  * @param redis - options or URL as for `new Redis(…)`, or a function that returns a new client each time it is called
  * @param options - those of any pool, and `instances`, `role`, `cleanCommands` and `prepare`; `validateAfterIdleMillis`
- * is 500 by default
+ * is 500 by default, and `leakThresholdMillis` 30000
  * @throws PoolError `POOL_BAD_OPTIONS` that lists every wrong option and why
  */
 export function createRedisPool<R extends RedisClient = Redis>(
@@ -44,62 +52,20 @@ export function createRedisPool<R extends RedisClient = Redis>(
   return forCaller(createRedisPool, () => openRedisPool(context => redisFactory(redis, context), options))
 }
 
-/** @internal */
-export function openRedisPool<R extends RedisClient>(
-  makeFactory: (context: RedisPoolContext) => Factory<R>,
-  options: RedisPoolOptions | undefined,
-): Pool<R> {
-  const split = splitOptions(options)
-  let context: RedisPoolContext | undefined
-  const pool = openAdapter(
-    () => {
-      context = new RedisPoolContext(split.adapter)
-      const factory = makeFactory(context)
-      if (split.prepare !== undefined)
-        factory.prepare = withoutSecrets(split.prepare as unknown as Prepare<R>)
-      return factory
-    },
-    withDefaults(split.pool),
-    split.issues,
-  )
-  context?.attach(pool as unknown as Pool<never>)
-  return pool
-}
-
-type Prepare<R> = NonNullable<Factory<R>['prepare']>
-
 /**
- * `prepare` is given the client itself, not a handle. If it sends AUTH and that fails, the error contains the password.
+ * Creates a pool of dedicated connections to the nodes of a Redis Cluster.
+ *
+ * A loan leads to the node of a key, and lends an ioredis client of its own, as `createRedisPool` does: with WATCH, MULTI
+ * and blocking commands. It refuses keys of other slots before they are sent. Each node has a pool, created when it is
+ * first needed, with the options given here: `max` is the limit for each node, `maxTotal` for all.
+ *
+ * @param nodes - one or more nodes of the cluster; the others are found through them
+ * @param options - those of `createRedisPool`, and `redisOptions`, `natMap` and `maxTotal`
+ * @throws PoolError `POOL_BAD_OPTIONS` that lists every wrong option and why
  */
-function withoutSecrets<R>(prepare: Prepare<R>): Prepare<R> {
-  return async (client, signal) => {
-    try {
-      await prepare(client, signal)
-    } catch (error) {
-      hideSecretsWithin(error)
-      throw error
-    }
-  }
-}
-
-/** A value that is not an object is passed on, so that the pool refuses it. */
-function withDefaults(options: PoolOptions | undefined): PoolOptions | undefined {
-  if (options === undefined || options === null)
-    return { validateAfterIdleMillis: VALIDATE_AFTER_IDLE_MILLIS }
-  if (!isRecord(options)) return options
-  const { validateAfterIdleMillis = VALIDATE_AFTER_IDLE_MILLIS } = options as PoolOptions
-  return { ...options, validateAfterIdleMillis }
-}
-
-/** @internal */
-export function redisFactory<R extends RedisClient = Redis>(
-  redis: RedisOptions | string | ((credentials: RedisCredentials) => R),
-  context?: RedisPoolContext,
-): Factory<R> {
-  return clientFactory(
-    typeof redis === 'function'
-      ? redis
-      : (clientMaker(Redis, redis, context?.options.credentials !== undefined) as unknown as Make<R>),
-    context,
-  )
+export function createRedisClusterPool(
+  nodes: ClusterSeed | readonly ClusterSeed[],
+  options?: RedisClusterOptions,
+): RedisClusterPool {
+  return forCaller(createRedisClusterPool, () => new RedisClusterPool(readCluster(nodes, options)))
 }

@@ -14,13 +14,19 @@ export interface AdapterOptions {
   /** In lower case. */
   readonly cleanCommands: ReadonlySet<string>
   readonly credentials: CredentialSource | undefined
+  /** After how long without use a lease is reported, where the user has not said. Milliseconds. */
+  readonly leakThresholdMillis: number | undefined
 }
+
+/** A Redis client that is lent and sends nothing for this long is worth a word. Milliseconds. */
+const LEAK_THRESHOLD_MILLIS = 30_000
 
 export const NO_ADAPTER_OPTIONS: AdapterOptions = {
   instances: undefined,
   role: undefined,
   cleanCommands: new Set(),
   credentials: undefined,
+  leakThresholdMillis: undefined,
 }
 
 /** Options of a pool of Redis clients: those of any pool, and some that concern Redis. */
@@ -76,7 +82,10 @@ export function splitOptions(given: RedisPoolOptions | undefined): {
   readonly issues: readonly string[]
 } {
   const issues: string[] = []
-  if (!isRecord(given)) return { adapter: NO_ADAPTER_OPTIONS, pool: given, prepare: undefined, issues }
+  if (!isRecord(given)) {
+    const adapter = { ...NO_ADAPTER_OPTIONS, leakThresholdMillis: LEAK_THRESHOLD_MILLIS }
+    return { adapter, pool: given, prepare: undefined, issues }
+  }
   const { instances, role, cleanCommands, credentials, prepare, ...pool } = readRecord(given, NAMES, issues)
   if (instances !== undefined && !(Number.isInteger(instances) && (instances as number) >= 1))
     issues.push(`instances must be a whole number ≥ 1, got ${show(instances)}`)
@@ -96,6 +105,9 @@ export function splitOptions(given: RedisPoolOptions | undefined): {
     cleanCommands: new Set(((cleanCommands ?? []) as string[]).map(name => name.toLowerCase())),
     credentials:
       credentials === undefined ? undefined : new CredentialSource(credentials as CredentialsFunction),
+    // Nothing is ever reclaimed by default: that needs a threshold of the user's own.
+    leakThresholdMillis:
+      pool.leakThresholdMillis === undefined && pool.leakReclaim !== true ? LEAK_THRESHOLD_MILLIS : undefined,
   }
   return { adapter, pool, prepare: prepare as RedisPoolOptions['prepare'], issues }
 }

@@ -1,6 +1,8 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { type MeterProvider, metrics, type TracerProvider, trace } from '@opentelemetry/api'
 import type { PoolIdentity } from '../../api/channels.ts'
+import { show } from '../../api/options/read-input.ts'
+import { badOptions } from '../../api/options/resolve-options.ts'
 import { isObservable, type Observable, observablePools } from '../../diagnostics/metrics/observed-pools.ts'
 import type { Pool } from '../../pool/pool.ts'
 import { hasMeterProvider } from '../../runtime/otel-context.ts'
@@ -35,9 +37,9 @@ export interface InstrumentOptions {
  */
 export function instrumentPool<T>(pool: Pool<T>, options: InstrumentOptions = {}): () => void {
   const owner = {}
-  const unmeter = metering(options, owner, meters => {
-    if (isObservable(pool)) meters.attach(pool, owner)
-  })
+  if (typeof pool?.stats !== 'function' || !isObservable(pool))
+    throw badOptions([`instrumentPool needs a pool of this package, got ${show(pool)}`], undefined)
+  const unmeter = metering(options, owner, meters => meters.attach(pool, owner))
   const untrace = tracing(options, instance => instance === (pool as object))
   return () => {
     unmeter()
@@ -98,6 +100,8 @@ function metersOf(provider: MeterProvider): Meters {
   return found
 }
 
+const SPANS: readonly unknown[] = ['waited', 'all', 'off']
+
 /** At these messages, the global provider is checked again. */
 const OCCASIONS = ['lifeguard-pool:created', 'tracing:lifeguard-pool:create:start']
 
@@ -128,6 +132,8 @@ function onceRegistered(start: (provider: MeterProvider) => void): () => void {
 
 function tracing(options: InstrumentOptions, concerns: (instance: object) => boolean): () => void {
   const { spans = 'waited', tracerProvider = trace.getTracerProvider(), requireParentSpan = true } = options
+  if (!SPANS.includes(spans))
+    throw badOptions([`spans must be 'waited', 'all' or 'off', got ${show(spans)}`], undefined)
   if (spans === 'off') return () => {}
   return traceAcquires(tracerProvider, { spans, requireParentSpan, concerns })
 }

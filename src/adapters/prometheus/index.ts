@@ -1,3 +1,5 @@
+import { show } from '../../api/options/read-input.ts'
+import { badOptions } from '../../api/options/resolve-options.ts'
 import { CONTENT_TYPE, DESCRIPTIONS, exposition, families } from '../../diagnostics/metrics/exposition.ts'
 import { type Observable, observablePools } from '../../diagnostics/metrics/observed-pools.ts'
 import type { Pool } from '../../pool/pool.ts'
@@ -39,6 +41,8 @@ export function metricsText(pools?: MetricPools): string {
  * @returns a function that removes them
  */
 export function registerPools(registry: PromRegistry, pools?: MetricPools): () => void {
+  if (typeof registry?.registerMetric !== 'function')
+    throw badOptions([`registerPools needs a registry of prom-client, got ${show(registry)}`], undefined)
   const read = oncePerScrape(() => new Map(families(chosen(pools)).map(family => [family.name, family])))
   for (const { name, help, type } of DESCRIPTIONS) {
     const metric: PromMetric = {

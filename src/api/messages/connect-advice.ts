@@ -1,3 +1,5 @@
+import { PoolError } from '../errors.ts'
+
 /** What to check first when no connection can be made, by the code of the system's error. */
 const ADVICE: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'Nothing listens there: check that the server is up, and the host and port',
@@ -10,6 +12,10 @@ const ADVICE: Readonly<Record<string, string>> = {
   ECONNRESET:
     'The server, or something on the way to it, accepted the connection and closed it: see its log, and its limits',
   EMFILE: 'This process has too many open files: raise its limit, or look for a leak',
+  EPROTO:
+    'The TLS handshake failed: check that the server speaks TLS at this port, and that the versions and certificates fit',
+  ERR_SSL_WRONG_VERSION_NUMBER:
+    'The server does not speak TLS at this port: check the port, or leave TLS out',
   EADDRNOTAVAIL:
     'This machine has no free local port: look for connections that are made and closed again and again',
 }
@@ -29,6 +35,8 @@ function adviceOf(cause: unknown): string {
     const advice = typeof code === 'string' && Object.hasOwn(ADVICE, code) ? ADVICE[code] : undefined
     if (advice !== undefined) return advice
   }
+  // An error of the pool says itself what to do.
+  if (cause instanceof PoolError) return 'See the cause'
   return cause === undefined
     ? 'Check that the server is up and reachable'
     : 'See the cause, and the log of the server'

@@ -1,6 +1,7 @@
 import { type AcquirePhase, messageOf, numbersOf, PoolError } from '../errors.ts'
 import { inTheWay, nextStep } from '../options/taken-places.ts'
 import type { PoolStats } from '../stats.ts'
+import { brief, lastError } from './causes.ts'
 import { adviceFor } from './connect-advice.ts'
 import { isCausedByStalls, isNotableStall } from './stall-blame.ts'
 import { firstFew } from './wording.ts'
@@ -37,11 +38,10 @@ export function acquireTimeout(
   const [stalledFirst, stalledLast] = stallIn(stalledMillis / waitedMillis, stalledMillis, cause ?? silence)
   const held = heldBy(holders)
   const silent = silence === undefined ? '' : ` ${silence}.`
-  const why = cause === undefined ? '' : ` Last error while connecting: ${messageOf(cause)}.`
   return new PoolError(
     'POOL_ACQUIRE_TIMEOUT',
     `ResourceRequest timed out: pool '${stats.name}' had no connection within ${Math.round(waitedMillis)} ms, ` +
-      `phase ${phase} ${numbersOf(stats)}.${stalledFirst}${why}${silent}${held} ${nextStep(stats, phase, cause)}.${stalledLast}`,
+      `phase ${phase} ${numbersOf(stats)}.${stalledFirst}${lastError(cause, stats)}${silent}${held} ${nextStep(stats, phase, cause, silence)}.${stalledLast}`,
     {
       ...of(stats),
       phase,
@@ -55,11 +55,10 @@ export function acquireTimeout(
 
 /** For an acquire with `timeoutMillis: 0`. */
 export function noneAtHand(stats: PoolStats, phase: AcquirePhase, cause: unknown): PoolError {
-  const why = cause === undefined ? '' : ` Last error while connecting: ${messageOf(cause)}.`
   return new PoolError(
     'POOL_ACQUIRE_TIMEOUT',
     `ResourceRequest timed out: pool '${stats.name}' had no connection within 0 ms, phase ${phase} ${numbersOf(stats)}.` +
-      `${why} ${inTheWay(stats, phase)}, and timeoutMillis 0 does not wait for that. Give it some milliseconds, or keep ` +
+      `${lastError(cause, stats)} ${inTheWay(stats, phase)}, and timeoutMillis 0 does not wait for that. Give it some milliseconds, or keep ` +
       'connections ready with min.',
     { ...of(stats), phase, waitedMillis: 0, stalledMillis: 0, ...(cause === undefined ? {} : { cause }) },
   )
@@ -68,7 +67,7 @@ export function noneAtHand(stats: PoolStats, phase: AcquirePhase, cause: unknown
 /** The message is exactly generic-pool's, because its users compare it. The rest is in `hint`. */
 export function queueFull(stats: PoolStats, most: number): PoolError {
   const hint =
-    `pool '${stats.name}' has ${most} waiting already, as maxWaitingClients allows ${numbersOf(stats)}. Slow the ` +
+    `in pool '${stats.name}' ${most} acquires already wait, the limit of maxWaitingClients ${numbersOf(stats)}. Slow the ` +
     'callers down, raise max, or raise maxWaitingClients if the wait is acceptable'
   return new PoolError('POOL_QUEUE_FULL', 'max waitingClients count exceeded', { ...of(stats), hint })
 }
@@ -110,14 +109,14 @@ export function cannotConnect(
   if (permanentAdvice !== undefined) {
     return new PoolError(
       'POOL_CONNECT_FAILED',
-      `pool '${stats.name}' cannot connect${times}: ${messageOf(cause)} ${numbersOf(stats)}. ${permanentAdvice}. It ` +
+      `pool '${stats.name}' cannot connect${times}: ${brief(cause)} ${numbersOf(stats)}. ${permanentAdvice}. It ` +
         'tries again after a second while connections are asked for, and then less often',
       { ...of(stats), cause },
     )
   }
   return new PoolError(
     'POOL_UNHEALTHY',
-    `pool '${stats.name}' cannot connect${times}: ${messageOf(cause)} ${numbersOf(stats)}. It keeps trying, at least ` +
+    `pool '${stats.name}' cannot connect${times}: ${brief(cause)} ${numbersOf(stats)}. It keeps trying, at least ` +
       `once a second while connections are asked for. ${adviceFor(cause)}`,
     { ...of(stats), cause },
   )
@@ -153,7 +152,7 @@ export function closed(stats: PoolStats): PoolError {
   return new PoolError(
     'POOL_CLOSED',
     `pool is draining and cannot accept work: pool '${stats.name}' is ${stats.state} ${numbersOf(stats)}. ` +
-      'Stop asking before drain() or close(), or make a new pool',
+      'Stop acquiring before drain() or close(), or make a new pool',
     of(stats),
   )
 }
@@ -169,8 +168,8 @@ export function notBorrowed(stats: PoolStats, what: 'release' | 'destroy', resou
   }
   return new PoolError(
     'POOL_NOT_BORROWED',
-    `Resource not currently part of this pool: ${what} refused, as pool '${stats.name}' has not lent it, or has it ` +
-      `back already ${numbersOf(stats)}. Nothing was changed; end each loan once, where it was taken, or let use() do it`,
+    `Resource not currently part of this pool: ${what} refused, because pool '${stats.name}' has not lent it, or ` +
+      `already has it back ${numbersOf(stats)}. Nothing was changed. End each loan once, where it was acquired, or let use() do it`,
     of(stats),
   )
 }
@@ -181,8 +180,8 @@ const isPromise = (value: unknown): boolean =>
 export function leaseEnded(stats: PoolStats, what: string): PoolError {
   return new PoolError(
     'POOL_LEASE_ENDED',
-    `${what} after the end of its lease on pool '${stats.name}' ${numbersOf(stats)}: the connection may be lent to ` +
-      'somebody else by now. Keep the work inside the lease, or take a new one',
+    `${what} after the end of its lease on pool '${stats.name}' ${numbersOf(stats)}: the connection may already be lent ` +
+      'again. Keep the work inside the lease, or acquire a new one',
     of(stats),
   )
 }
@@ -200,7 +199,7 @@ export function unsent(stats: PoolStats, bytes: number, why: string): PoolError 
     'POOL_UNSENT',
     `a connection of pool '${stats.name}' was returned ${what}: ${why} ${numbersOf(stats)}. The connection has been ` +
       'destroyed, and what was not sent is lost. Await the end of a write or of a pipe, or the answer to it, before the ' +
-      'loan ends; if the server is merely slow, raise resetTimeoutMillis',
+      'loan ends; if the server is only slow, raise resetTimeoutMillis',
     of(stats),
   )
 }
@@ -239,8 +238,9 @@ export function notReady(
 export function connectTimeout(stats: PoolStats, millis: number, cause: unknown): PoolError {
   return new PoolError(
     'POOL_CONNECT_FAILED',
-    `pool '${stats.name}': connecting took longer than ${millis} ms ${numbersOf(stats)}. If the server is merely slow, ` +
-      'raise createTimeoutMillis; if it accepts and stays silent, look at the server or at what stands in between',
+    `pool '${stats.name}': connecting took longer than ${millis} ms ${numbersOf(stats)}. If the server is only slow, ` +
+      'raise createTimeoutMillis; if it accepts connections and does not answer, check the server and any proxy, and whether ' +
+      'both sides use TLS',
     { ...of(stats), cause },
   )
 }
@@ -250,8 +250,8 @@ export function stillDialing(stats: PoolStats, millis: number): PoolError {
   return new PoolError(
     'POOL_CONNECT_FAILED',
     `pool '${stats.name}': a connect has been in progress for ${Math.round(millis)} ms, and has neither succeeded nor failed ` +
-      `${numbersOf(stats)}. Does something accept connections there and stay silent, or drop packets? With a ` +
-      'createTimeoutMillis below acquireTimeoutMillis the next one is tried in time',
+      `${numbersOf(stats)}. Check whether the server accepts connections and does not answer, or a firewall drops ` +
+      'packets. With a createTimeoutMillis below acquireTimeoutMillis the next one is tried in time',
     of(stats),
   )
 }
@@ -267,10 +267,12 @@ export function endedEarly(stats: PoolStats, { detail, ageMillis, wasLent }: Ear
   const when = wasLent
     ? `ended in its first loan, ${Math.round(ageMillis)} ms after it was created and before it was of use`
     : 'ended before it was lent'
+  const next = detail.startsWith('factory.')
+    ? 'Check that hook, and what the server answered to it'
+    : 'The server, or a proxy in front of it, may be refusing this client after accepting it'
   return new PoolError(
     'POOL_CONNECT_FAILED',
-    `pool '${stats.name}': a new connection ${when}: ${detail} ${numbersOf(stats)}. The server, or a proxy in ` +
-      'front of it, may be refusing this client after accepting it',
+    `pool '${stats.name}': a new connection ${when}: ${detail} ${numbersOf(stats)}. ${next}`,
     of(stats),
   )
 }

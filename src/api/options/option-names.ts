@@ -87,6 +87,13 @@ const suggestion = (meant: string | undefined): string =>
 
 export const noOption = (name: string): string => `${name} is not an option${suggestion(meantBy(name))}`
 
+/** The same for the options of a call. */
+export function noOptionOf(call: string, name: string, known: ReadonlySet<string>): string {
+  const wrong = stem(name)
+  const near = [...known].find(each => stem(each) === wrong || isWithin(stem(each), wrong, 2))
+  return `${name} is not an option of ${call}${suggestion(near)}`
+}
+
 /** Sorts names that are not options by how a drop-in pool treats them. */
 export function sortNames(
   names: readonly string[],

@@ -80,7 +80,7 @@ export interface PoolOptions {
   nested?: 'detect' | 'forbid' | 'reuse' | 'allow' | undefined
   /** How long a deadlock must last without any activity before it is broken. Default 50. */
   deadlockGraceMillis?: number | undefined
-  /** Report a lease that has not been used for this long. Default 0: off. */
+  /** Report a lease that has not been used for this long. Default 0: off; in a pool of Redis clients 30000. */
   leakThresholdMillis?: number | undefined
   /** Destroy the connection of such a lease, so that its place is free again. Default false. */
   leakReclaim?: boolean | undefined

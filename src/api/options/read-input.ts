@@ -14,7 +14,8 @@ export function show(value: unknown): string {
   if (typeof value !== 'object' || value === null) return String(value)
   const tag = tagOf(value)
   if (tag === 'Array') return 'an array'
-  return isRecord(value) ? 'an object' : `an object that is no record of options (${tag})`
+  if (isRecord(value)) return 'an object'
+  return tag === 'Object' ? 'an object with a then' : `an object of the kind ${tag}`
 }
 
 /** The kind of object that the value claims to be: `Map`, `URL`, … */

@@ -66,14 +66,14 @@ export function resolveOptions(given: GivenOptions, dropIn: boolean): ResolvedOp
   const oddities = [
     ...legacy.map(name => `${name} is an option of generic-pool 2 and has no effect`),
     ...slips.map(noOption),
-    ...quirks.map(quirk => quirk.issue),
   ]
   const isOurs = Object.keys(input).some(name => isOption(name) && !OPTIONS[name].isGeneric)
   const mayBeOdd = dropIn && issues.length === 0 && !(isOurs && quirks.length > 0)
-  if (!mayBeOdd) issues.unshift(...oddities)
+  if (!mayBeOdd) issues.unshift(...oddities, ...quirks.map(({ issue }) => issue))
   if (!dropIn || issues.length > 0) issues.push(...unknown.map(noOption))
   if (issues.length > 0) throw badOptions(issues, nameIn(input))
-  warnOf(oddities, unknown, input)
+  const taken = quirks.map(({ issue, instead = 'the default' }) => `${issue}, taken as ${instead}`)
+  warnOf([...oddities, ...taken], unknown, input)
   for (const { name, instead } of quirks) {
     if (instead === undefined) delete input[name]
     else input[name] = instead
@@ -84,14 +84,14 @@ export function resolveOptions(given: GivenOptions, dropIn: boolean): ResolvedOp
 
 function warnOf(oddities: readonly string[], unknown: readonly string[], input: GivenOptions['input']): void {
   if (oddities.length > 0) {
-    warn('ODD_OPTIONS', `options taken as generic-pool takes them: ${oddities.join('; ')}`)
+    warn('ODD_OPTIONS', `odd options are taken as generic-pool takes them: ${oddities.join('; ')}`)
   }
   const strange = unknown.filter(isNews)
   if (strange.length > 0) {
     warn(
       'UNKNOWN_OPTIONS',
-      `createPool knows no option of the name ${firstFew(strange, MOST_NAMES)}: it has no effect, as in generic-pool. If it is ` +
-        "another library's, it can stay; if it was meant for the pool, see PoolOptions for the names",
+      `createPool does not know the option ${firstFew(strange, MOST_NAMES)}: it has no effect, as in generic-pool. If it ` +
+        'belongs to another library, it can stay. If it is meant for the pool, see PoolOptions for the names',
     )
   }
   const questions = doubtfulTimes(input).filter(([name]) => isNews(`${name} in ms`))

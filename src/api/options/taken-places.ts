@@ -40,7 +40,10 @@ function taken(stats: PoolStats): { what: string; next: string } {
 }
 
 /** What an acquire was waiting for, and what to do about it. */
-export function nextStep(stats: PoolStats, phase: AcquirePhase, cause: unknown): string {
+export function nextStep(stats: PoolStats, phase: AcquirePhase, cause: unknown, silence?: string): string {
+  // More connections to a server that does not answer would not help.
+  if (silence !== undefined && cause === undefined)
+    return 'Check the server and the network; stuckMillis ends connections that get no answer'
   if (phase === 'connect') return `No connection could be made in time. ${adviceFor(cause)}`
   const { what, next } = taken(stats)
   return `${what}. ${next}`

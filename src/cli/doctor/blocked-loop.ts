@@ -45,7 +45,7 @@ export function blockedLoop(proc: ProcFiles, series: Series): Finding | undefine
   return {
     pattern: 'blocked-loop',
     standsStill: runs ? 'in its code' : 'in the kernel',
-    title: `${target.isNode ? 'The event loop' : 'The process'} stood still for at least ${inSeconds(still.to.at - still.from.at)} while input lay there.`,
+    title: `${target.isNode ? 'The event loop' : 'The process'} was blocked for at least ${inSeconds(still.to.at - still.from.at)} while input waited.`,
     evidence: [...inputInWords(still), ...where],
     next: [
       ...(runs

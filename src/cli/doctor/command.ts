@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util'
-import { CannotLook, diagnose } from './doctor.ts'
+import { CannotLook } from '../cannot-look.ts'
+import { diagnose } from './doctor.ts'
 import { diagnosisText } from './text.ts'
 
 export const USAGE = `lifeguard-pool doctor <pid> [--seconds N] [--inspect] [--json]
@@ -39,7 +40,7 @@ export async function doctor(args: readonly string[]): Promise<{ code: number; t
     throw new CannotLook(`--seconds must be a number above 0, at most ${MOST_SECONDS}, got ${values.seconds}`)
   const diagnosis = await diagnose(Number(word), { seconds, inspect: values.inspect })
   return {
-    code: diagnosis.findings.length > 0 ? 1 : 0,
+    code: diagnosis.isBlind ? 2 : diagnosis.findings.length > 0 ? 1 : 0,
     text: values.json ? `${JSON.stringify(diagnosis, null, 2)}\n` : diagnosisText(diagnosis),
   }
 }

@@ -1,8 +1,9 @@
+import { CannotLook } from '../cannot-look.ts'
 import { ProcFiles } from '../proc/proc-files.ts'
 import { type Series, sampleSeries } from '../proc/series.ts'
 import { type Target, targetOf } from '../proc/target.ts'
 import type { Finding } from './finding.ts'
-import { inspected } from './inspected.ts'
+import { inspected, served } from './inspected.ts'
 import { mayStandStill } from './standstill.ts'
 import { findingsOf, reasonsOf, socketsInWords } from './verdict.ts'
 
@@ -27,10 +28,9 @@ export interface Diagnosis {
   readonly pools: readonly string[]
   /** What could not be examined, and why. */
   readonly unseen: readonly string[]
+  /** Could too little be seen for a verdict? */
+  readonly isBlind: boolean
 }
-
-/** Something prevents the doctor from examining the process at all. */
-export class CannotLook extends Error {}
 
 /**
  * Examines a process from outside for some seconds, and reports what is wrong with it. Changes nothing in the process;
@@ -47,7 +47,11 @@ export async function diagnose(pid: number, { seconds, inspect = false }: Doctor
   const outside = await findingsOf(proc, series)
   const { findings, pools, notes } = inspect
     ? await inspected(proc, series, outside)
-    : { findings: outside, pools: [], notes: hintsFor(target, outside) }
+    : ((await served(proc, series, outside)) ?? {
+        findings: outside,
+        pools: [],
+        notes: hintsFor(target, outside),
+      })
   return {
     pid,
     name: target.name,
@@ -59,6 +63,7 @@ export async function diagnose(pid: number, { seconds, inspect = false }: Doctor
     sockets: socketsInWords(series),
     pools,
     unseen: [...unseenOf(proc, target, series), ...notes],
+    isBlind: findings.length === 0 && series.last.links.size === 0 && proc.refused.has('fd'),
   }
 }
 
@@ -69,7 +74,7 @@ function unseenOf(proc: ProcFiles, { pid }: Target, { last }: Series): string[] 
     ...(own ? [`its descriptors, and so its sockets and pipes: ${rights}`] : []),
     ...(proc.refused.has('syscall')
       ? [
-          `in which system call its threads are (/proc/${pid}/syscall): ${rights}, or see kernel.yama.ptrace_scope; where they sleep is told by wchan instead`,
+          `which system call its threads are in (/proc/${pid}/syscall): ${rights}, or see kernel.yama.ptrace_scope; the doctor used wchan instead`,
         ]
       : []),
     ...(proc.refused.has('io') ? [`how much it reads and writes (/proc/${pid}/io): ${rights}`] : []),

@@ -8,6 +8,10 @@ export type Pattern =
   | 'stopped'
   | 'silent-peer'
   | 'descriptors'
+  | 'leak'
+  | 'deadlock'
+  | 'idle-limit'
+  | 'unreachable'
 
 /** One thing that is wrong, with the evidence for it. */
 export interface Finding {

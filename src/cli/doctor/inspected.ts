@@ -1,10 +1,16 @@
+import type { PoolReport } from '../../diagnostics/pool-report.ts'
+import { inText } from '../../diagnostics/report-text.ts'
 import { Inspector } from '../inspect/inspector.ts'
 import { type PoolState, type ProcessState, poolsOf } from '../inspect/pools-of.ts'
+import { profiled } from '../inspect/profile.ts'
+import { findSocket, reportsAt } from '../inspect/served.ts'
 import { stackOf } from '../inspect/stack.ts'
 import type { ProcFiles } from '../proc/proc-files.ts'
 import { pause, type Series } from '../proc/series.ts'
 import type { Finding } from './finding.ts'
 import { ownedBy, poolFindings } from './pools.ts'
+import { reportFindings, waitingLines } from './reported.ts'
+import { hasStalled, stalls } from './stalls.ts'
 
 /** What a process says of itself, by its inspector. */
 interface Inspected {
@@ -28,19 +34,26 @@ export async function inspected(
       findings,
       pools: [],
       notes: [
-        'its pools and its stack: it stands still in the kernel and cannot answer; its inspector was not opened',
+        'its pools and its stack: it is blocked in the kernel and cannot answer; its inspector was not opened',
       ],
     }
   let inspector: Inspector
   try {
     inspector = await Inspector.open(proc, target)
   } catch (error) {
-    return { findings, pools: [], notes: [`its pools: ${messageOf(error)}`] }
+    const note = `its pools: ${messageOf(error)}`
+    const other = await served(proc, series, findings)
+    return other === undefined
+      ? { findings, pools: [], notes: [note] }
+      : { ...other, notes: [note, ...other.notes] }
   }
   const notes: string[] = []
   let found: Pick<Inspected, 'findings' | 'pools'> = { findings, pools: [] }
   try {
-    found = await (still === undefined ? withPools : withStack)(inspector, series, findings)
+    found =
+      still === undefined
+        ? await withPools(() => poolsOf(inspector), series, findings, inspector)
+        : await withStack(inspector, findings)
   } catch (error) {
     notes.push(`what the process says itself: ${messageOf(error)}`)
   }
@@ -53,7 +66,6 @@ const messageOf = (error: unknown): string => (error instanceof Error ? error.me
 
 async function withStack(
   inspector: Inspector,
-  _series: Series,
   findings: readonly Finding[],
 ): Promise<Pick<Inspected, 'findings' | 'pools'>> {
   const stack = await stackOf(inspector)
@@ -65,20 +77,83 @@ async function withStack(
   }
 }
 
-async function withPools(
-  inspector: Inspector,
+/** How long a diagnostics socket may take to answer. Milliseconds. */
+const ANSWER_MILLIS = 5000
+
+/**
+ * Asks a process of Node that serves its reports itself.
+ *
+ * @returns undefined if it does not, or if it is known not to answer
+ */
+export async function served(
+  proc: ProcFiles,
   series: Series,
   findings: readonly Finding[],
+): Promise<Inspected | undefined> {
+  const { isNode, pid } = series.target
+  if (!isNode || findings.some(({ standsStill }) => standsStill !== undefined)) return undefined
+  try {
+    const how = { millis: ANSWER_MILLIS }
+    const socket = await findSocket(proc, pid, how)
+    if (socket === undefined) return undefined
+    const ask = async (): Promise<ProcessState> => stateOf(await reportsAt(socket, how))
+    return { ...(await withPools(ask, series, findings)), notes: [] }
+  } catch (error) {
+    return { findings, pools: [], notes: [`its pools: ${messageOf(error)}`] }
+  }
+}
+
+const stateOf = (reports: readonly PoolReport[]): ProcessState => ({
+  pools: reports.map(json => {
+    const { name, max, size, borrowed, pending, totals } = json.stats
+    const isKnown = json.leases.some(({ busy }) => busy !== undefined)
+    return {
+      ...{
+        kind: 'lifeguard-pool',
+        name,
+        max,
+        size,
+        lent: borrowed,
+        waiting: pending,
+        json,
+        report: inText(json),
+      },
+      moved: [totals.acquired, json.leases.map(({ connection, loan }) => `${connection}.${loan}`)].join(),
+      ...(isKnown ? { atWork: json.leases.filter(({ busy }) => busy).length } : {}),
+    }
+  }),
+  clients: [],
+})
+
+async function withPools(
+  ask: () => Promise<ProcessState>,
+  series: Series,
+  findings: readonly Finding[],
+  inspector?: Inspector,
 ): Promise<Pick<Inspected, 'findings' | 'pools'>> {
   const outside = new Set(findings.map(({ pattern }) => pattern))
-  const before = await poolsOf(inspector)
-  await pause(series.seconds * 1000)
-  const after = await poolsOf(inspector)
+  const before = await ask()
+  const rest = (): Promise<void> => pause(series.seconds * 1000)
+  // Samples cost the process a little, so they are taken only where it is known to stall.
+  const [, stretch] =
+    inspector !== undefined && hasStalled(before)
+      ? await profiled(inspector, rest)
+      : [await rest(), undefined]
+  const after = await ask()
+  const reported = reportFindings(before, after)
+  const isReported = new Set(reported.map(({ pattern }) => pattern))
+  const seen = findings.map(finding => withOwned(withLines(finding, after), after))
+  const inside = [
+    ...stalls(after, series.seconds, stretch),
+    ...reported,
+    ...poolFindings(before, after, series.seconds).filter(({ pattern }) => !isReported.has(pattern)),
+  ].filter(({ pattern }) => !outside.has(pattern))
+  const isSilent = outside.has('silent-peer') || isReported.has('silent-peer')
   return {
-    findings: [
-      ...poolFindings(before, after, series.seconds).filter(({ pattern }) => !outside.has(pattern)),
-      ...findings.map(finding => withOwned(finding, after)),
-    ],
+    // Whoever waits for a silent server holds his connection for that reason.
+    findings: isSilent
+      ? [...seen, ...inside.filter(({ pattern }) => pattern !== 'pool-used-up')]
+      : [...inside, ...seen],
     pools: [...after.pools.map(inWords), ...after.clients.map(clientsInWords)],
   }
 }
@@ -86,6 +161,12 @@ async function withPools(
 const withOwned = (finding: Finding, state: ProcessState): Finding =>
   finding.pattern === 'unowned-sockets' && state.pools.length > 0
     ? { ...finding, evidence: [...finding.evidence, ownedBy(state)] }
+    : finding
+
+/** The server is named already. Who waits for it is known inside only. */
+const withLines = (finding: Finding, state: ProcessState): Finding =>
+  finding.pattern === 'silent-peer'
+    ? { ...finding, evidence: [...finding.evidence, ...waitingLines(state)] }
     : finding
 
 function inWords({ kind, name, max, size, lent, waiting, atWork, report }: PoolState): string {

@@ -1,9 +1,12 @@
 import type { ClientsState, PoolState, ProcessState } from '../inspect/pools-of.ts'
 import { count, type Finding, inSeconds } from './finding.ts'
+import { isAllForgotten } from './reported.ts'
 
 /** What pools that were looked at twice show. */
 export function poolFindings(before: ProcessState, after: ProcessState, seconds: number): Finding[] {
-  const stuck = after.pools.filter(pool => isUsedUp(pool) && before.pools.some(one => isSame(one, pool)))
+  const stuck = after.pools.filter(
+    pool => isUsedUp(pool) && !isAllForgotten(pool) && before.pools.some(one => isSame(one, pool)),
+  )
   const silent = after.clients.filter(one => isSilent(one, before.clients))
   return [
     // Whoever holds a connection that a silent server does not answer holds it for that reason.

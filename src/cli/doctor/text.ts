@@ -11,25 +11,35 @@ const NAMES: Readonly<Record<Pattern, string>> = {
   stopped: 'a stopped process',
   'silent-peer': 'a silent server',
   descriptors: 'descriptors near their limit',
+  leak: 'connections that were lent and not given back',
+  deadlock: 'I3, nested acquires that deadlock',
+  'idle-limit': 'a server that closes idle connections',
+  unreachable: 'a server that cannot be reached',
 }
 
 const WIDTH = 110
+/** Control characters, but for the end of a line. */
+const CONTROL = /[^\P{Cc}\n]/gu
 
 /** Formats a diagnosis for people: what is wrong comes first. */
 export function diagnosisText(diagnosis: Diagnosis): string {
-  const { pid, name, command, seconds, looks, findings, reasons, sockets, pools, unseen } = diagnosis
+  const { pid, name, command, seconds, looks, findings, reasons, sockets, pools, unseen, isBlind } = diagnosis
   const lines = [
-    `${name} (pid ${pid}), ${looks} looks in ${seconds.toFixed(1)} s: ${command.slice(0, WIDTH)}`,
+    `${name} (pid ${pid}), ${looks} looks in ${seconds.toFixed(1)} s: ${command.slice(0, WIDTH).replaceAll('\n', ' ')}`,
     '',
     ...(findings.length > 0
       ? findings.flatMap(findingLines)
-      : ['VERDICT: nothing of what the doctor knows, because', ...listed(reasons)]),
+      : [
+          isBlind ? 'VERDICT: none, because' : 'VERDICT: none of the known outages, because',
+          ...listed(reasons),
+        ]),
   ]
   if (sockets.length > 0) lines.push('', 'its sockets:', ...listed(sockets))
   if (pools.length > 0)
     lines.push('', 'its pools:', ...pools.flatMap(pool => pool.split('\n').map(line => `  ${line}`)))
-  if (unseen.length > 0) lines.push('', 'not seen:', ...listed(unseen))
-  return `${lines.join('\n')}\n`
+  if (unseen.length > 0) lines.push('', 'not visible:', ...listed(unseen))
+  // What a process calls itself, or its server says, must not reach a terminal as a command.
+  return `${lines.join('\n')}\n`.replaceAll(CONTROL, '?')
 }
 
 function findingLines({ pattern, title, evidence, next }: Finding, index: number): string[] {

@@ -30,7 +30,7 @@ export function neverClosed(series: Series): Finding | undefined {
         : []),
     ],
     next: [
-      'Either a failure between accept and the first read loses the socket (look for errors in the log at the times of the accepts), or the handlers of these requests wait for something that never comes, as for a connection of a pool: --inspect tells.',
+      'Either a failure between accept and the first read loses the socket (look for errors in the log at the times of the accepts), or the handlers of these requests wait without end, for example for a connection of a pool: use --inspect.',
     ],
   }
 }
@@ -60,7 +60,7 @@ export function growing(series: Series): Finding | undefined {
       ],
       next: [
         'Every failure after a connect must close the socket: handshake, AUTH, SELECT, an init hook that throws, a deadline that passes before the connection is there.',
-        '--inspect tells how many of them the pools of the process own. A pool of many connections that is only being filled stops growing: look again.',
+        '--inspect shows how many of them the pools of the process own. A pool that is only being filled stops growing: run the doctor again.',
       ],
     }
   }

@@ -48,8 +48,8 @@ function findingOf(proc: ProcFiles, series: Series, stuck: Stuck): Finding {
     pattern: 'unread-pipe',
     ...(blocks ? { standsStill: 'in the kernel' as const } : {}),
     title: blocks
-      ? `The process stands still: it writes to ${name}, and nobody reads that.`
-      : `Nobody reads ${name} of the process: what it says is kept in its memory.`,
+      ? `The process is blocked: it writes to ${name}, and nobody reads it.`
+      : `Nobody reads ${name} of the process: it keeps its output in memory.`,
     evidence: [
       `fd ${fd} (${name}) is ${link}`,
       how,
@@ -58,14 +58,14 @@ function findingOf(proc: ProcFiles, series: Series, stuck: Stuck): Finding {
         : 'who holds the other end of a socket cannot be seen in /proc',
       ...(closeWait.length > 0
         ? [
-            `a consequence: ${count(closeWait.length, 'connection')} in CLOSE_WAIT with ${count(unread, 'byte')} unread; nobody is left to serve or close them`,
+            `a consequence: ${count(closeWait.length, 'connection')} in CLOSE_WAIT with ${count(unread, 'byte')} unread; no thread is free to serve or close them`,
           ]
         : []),
     ],
     next: [
-      'Let somebody read it again; whoever started the process holds the other end, or has passed it on.',
-      'Let it log to a file or to a collector, not to a pipe of an ssh or of a supervisor that may go.',
-      'Use a logger that drops and counts lines rather than wait: LogSink of lifeguard-pool/diagnostics is one.',
+      'Make something read it again. The process that started this one holds the other end, or has passed it on.',
+      'Log to a file or to a collector, not to a pipe of an ssh or a supervisor that may end.',
+      'Use a logger that drops and counts lines instead of waiting, such as LogSink of lifeguard-pool/diagnostics.',
     ],
   }
 }
@@ -74,10 +74,10 @@ function readersInWords(proc: ProcFiles, pid: number, readers: readonly Holder[]
   const others = readers.filter(holder => holder.pid !== pid)
   const names = [...new Set(others.map(holder => holder.pid))].map(one => nameOf(proc, one))
   if (names.length > 0) return `its other end is held by ${firstFew(names)}, and not read there`
-  const unseen = (proc.refused.get('fd') ?? 0) > 0 ? ', of those that may be looked at' : ''
+  const unseen = (proc.refused.get('fd') ?? 0) > 0 ? ', of those that may be examined' : ''
   return readers.length > 0
-    ? `its other end is held by nobody but the process itself${unseen}`
-    : `its other end is held by no process${unseen}`
+    ? `only the process itself holds its other end${unseen}`
+    : `no process holds its other end${unseen}`
 }
 
 const isOutput = (link: string | undefined, proc: ProcFiles, pid: number, fd: number): boolean =>

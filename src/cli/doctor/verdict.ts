@@ -35,14 +35,20 @@ export function reasonsOf(series: Series): string[] {
     .map(tid => ({ tid, ...loadOf(series, tid) }))
     .sort((a, b) => b.cpu - a.cpu)[0]
   const closeWait = last.sockets.filter(({ state }) => state === 'CLOSE_WAIT').length
+  // Without rights, what was not seen is no reason.
+  if (last.links.size === 0)
+    return [
+      'its sockets, pipes and system calls cannot be seen by this user (see below)',
+      `the busiest thread used ${percent(busiest?.cpu ?? 0)} of a processor`,
+    ]
   const rests = samples.filter(({ threads }) => threads[0]?.call?.kind === 'wait').length
   return [
     closeWait === 0
       ? 'no socket in CLOSE_WAIT'
       : `${count(closeWait, 'socket')} in CLOSE_WAIT, but only for a moment`,
-    'no thread stands in a write',
-    `the main thread was at rest in ${rests} of ${samples.length} looks${busiest ? `; the busiest thread used ${percent(busiest.cpu)} of a processor` : ''}`,
-    'no input lay there untouched',
+    'no thread is blocked in a write',
+    `the main thread was waiting for events in ${rests} of ${samples.length} looks${busiest ? `; the busiest thread used ${percent(busiest.cpu)} of a processor` : ''}`,
+    'no input waited unread',
     `${last.links.size} of ${target.mostDescriptors ?? 'any number of'} descriptors`,
   ]
 }

@@ -32,12 +32,22 @@ export class Inspector {
    * @throws Error that says why there is none
    */
   static async open(proc: ProcFiles, target: Target): Promise<Inspector> {
+    const namespace = proc.link(`${target.pid}/ns/net`)
+    if (namespace !== '' && namespace !== proc.link('self/ns/net'))
+      throw new Error(
+        `it is in another network namespace (a container), where its inspector would open: run this inside, nsenter -t ${target.pid} -n`,
+      )
     const before = portsOf(proc, target.pid)
     let found = await inspectorAt(before)
     const wasOpen = found !== undefined
     if (found === undefined) {
       // Any other program would be ended by it.
-      if (!target.takesInspector) throw new Error(`${target.name} is no process of Node that takes SIGUSR1`)
+      if (!target.takesInspector)
+        throw new Error(
+          proc.refused.has('exe')
+            ? 'whether it is a process of Node cannot be seen by this user'
+            : `${target.name} is no process of Node that takes SIGUSR1`,
+        )
       process.kill(target.pid, 'SIGUSR1')
       const deadline = systemClock.now() + PATIENCE_MILLIS
       while (found === undefined && systemClock.now() < deadline) {

@@ -1,3 +1,4 @@
+import type { PoolReport } from '../../diagnostics/pool-report.ts'
 import { type Inspector, resultOf } from './inspector.ts'
 
 /** A pool, or a client that many have one of, as the inspector finds it in a process. */
@@ -12,8 +13,9 @@ export interface PoolState {
   readonly moved: string
   /** Of what is lent, how much has work under way; undefined where that is not known. */
   readonly atWork?: number
-  /** What the pool itself says. */
+  /** What the pool itself says, as text and as data. */
   readonly report?: string
+  readonly json?: PoolReport
 }
 
 /** Clients of ioredis that lead to one server. */
@@ -46,7 +48,7 @@ const OURS = `[...(globalThis[Symbol.for('lifeguard-pool:pools')] ?? [])].flatMa
     kind: 'lifeguard-pool', name: pool.name, max: pool.max, size: pool.size, lent: pool.borrowed, waiting: pool.pending,
     moved: [stats.totals.acquired, stats.totals.timedOut, report.leases.map(({ connection, loan }) => connection + '.' + loan)].join(),
     atWork: report.leases.some(({ busy }) => busy !== undefined) ? report.leases.filter(({ busy }) => busy).length : undefined,
-    report: pool.report(),
+    report: pool.report(), json: report,
   }]
 })`
 

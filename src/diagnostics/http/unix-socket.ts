@@ -3,8 +3,8 @@ import { request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-/** The socket path of this process if none is configured. */
-export const defaultSocketPath = (): string => join(tmpdir(), `lifeguard-pool-${process.pid}.sock`)
+/** The socket path of a process, by default this one, if none is configured. */
+export const defaultSocketPath = (pid = process.pid): string => join(tmpdir(), `lifeguard-pool-${pid}.sock`)
 
 /**
  * Makes room for a socket at this path: removes a socket file that a dead process left behind. Leaves alone a socket on

@@ -96,7 +96,10 @@ export function clientMaker<R extends RedisClient>(
     // acquire.
     own = { ...new Layered({ lazyConnect: true }, user).options, lazyConnect: false }
   } catch (error) {
-    issues.push(`ioredis refuses the options: ${messageOf(error)}`)
+    const hint = String(messageOf(error)).startsWith('Invalid URL')
+      ? ': remove spaces, and write # / ? @ and % of a password percent-encoded (encodeURIComponent)'
+      : ''
+    issues.push(`ioredis refuses the options: ${messageOf(error)}${hint}`)
   }
   issues.push(...unusable(own))
   if (hasCredentials && own.password != null)
@@ -138,6 +141,8 @@ function wrongTarget(given: unknown): string[] {
   if (isRedisClient(given))
     return ['a client cannot be shared by the connections of a pool: pass () => new Redis(…)']
   if (typeof given === 'string' && given.trim() !== '') {
+    if (/^\s*["']/.test(given))
+      return ['the URL begins with a quote: remove the quotes from the text or the environment variable']
     // ioredis takes any other text for the path of a Unix socket.
     const [, scheme] = /^\s*([a-z][\w+.-]*):\/\//i.exec(given) ?? []
     return scheme === undefined || /^rediss?$/i.test(scheme)

@@ -72,7 +72,7 @@ function whatIs(value: unknown): string {
   if (other?.isCluster === true) {
     other.on('error', () => {})
     other.disconnect()
-    return 'not a cluster: a cluster has a connection to each of its nodes already; pool the clients of one node'
+    return 'not a cluster: createRedisClusterPool lends connections to the nodes of one'
   }
   if (typeof other?.then === 'function') {
     Promise.resolve(value).then(

@@ -1,15 +1,16 @@
 import { messageOf } from '../../../api/errors.ts'
-import type { Leftover } from '../../../connections/handles.ts'
+import type { Leftover, Use } from '../../../connections/handles.ts'
 import type { Client, Command, RedisClient } from '../client/client-types.ts'
+import { interceptErrorReplies } from '../client/replies/error-replies.ts'
 import { wrongRole } from '../client/role.ts'
 import { condemns, type ReplyListener, watchReplies } from '../failover/failover-replies.ts'
 import type { RedisPoolContext } from '../redis-pool-context.ts'
 import type { WantedRole } from '../redis-pool-options.ts'
 import { CustomCommands } from './custom-commands.ts'
 import { type HandleClass, handleClass, sendCommand, shareEvents } from './handle.ts'
-import { type Handle, LOAN, type Loan } from './loan.ts'
+import { type Handle, LOAN, type Loan, type LoanGuard } from './loan.ts'
 import { nameOf, ReplyOrder } from './reply-order.ts'
-import { SessionState } from './session-state.ts'
+import { type Left, SessionState } from './session-state.ts'
 
 /** One loan of one client. */
 class HandleLoan implements Loan {
@@ -22,6 +23,7 @@ class HandleLoan implements Loan {
   order: ReplyOrder | undefined
   /** The stack for each thing that may be left behind, where stacks are wanted. */
   stacks: Map<string, string> | undefined
+  guard: LoanGuard | undefined = undefined
 
   constructor(lender: ClientLender) {
     this.lender = lender
@@ -58,6 +60,7 @@ export class ClientLender implements ReplyListener {
     this.#epoch = epoch
     this.definitions = new CustomCommands(client)
     watchReplies(client, wanted, this)
+    interceptErrorReplies(client, (error, command) => this.#current?.guard?.answered(error, command) ?? false)
     shareEvents(client, () => this.#current?.handle)
   }
 
@@ -91,6 +94,15 @@ export class ClientLender implements ReplyListener {
     const what = nameOf(command)
     if (loan.order === undefined && ReplyOrder.isNeededFor(what)) loan.order = new ReplyOrder()
     return loan.order?.conflict(what, this.client.commandQueue)
+  }
+
+  /** A subscription waits for messages, and MONITOR for the commands of others, without any command in progress. */
+  get use(): Use {
+    if (this.client.condition?.subscriber) return { awaits: 'messages of a subscription' }
+    const { dirt, watching } = this.#current?.session?.left() ?? NOTHING
+    if (dirt.includes('MONITOR')) return { awaits: 'MONITOR' }
+    if (dirt.includes('MULTI')) return { open: 'MULTI' }
+    return watching ? { open: 'WATCH' } : {}
   }
 
   record(given: Loan, command: Command): void {
@@ -211,7 +223,7 @@ export class ClientLender implements ReplyListener {
 
 const inReply = (error: Error): string => `a reply '${messageOf(error).split(' ', 1)[0]}'`
 
-const NOTHING = { dirt: [], watching: false, elsewhere: false }
+const NOTHING: Left = { dirt: [], watching: false, elsewhere: false }
 
 const withoutAnswer = (name: string): string => `${String(name).toUpperCase().slice(0, 40)} without an answer`
 

@@ -19,6 +19,13 @@ export function sendCommand(this: Handle, command: Command, stream?: unknown, no
     command.reject(ended(loan, command.name))
     return command.promise
   }
+  const { guard } = loan
+  if (guard !== undefined) {
+    // The commands of a pipeline have been looked at together, before the first was sent.
+    const refusal = stream === undefined ? guard.refusal(command) : undefined
+    if (refusal !== undefined) return notSent(command, refusal)
+    guard.sent(command)
+  }
   const plain = isPlain(command.name)
   if (!plain || loan.order !== undefined) {
     const conflict = lender.conflict(loan, command)
@@ -34,18 +41,24 @@ export function sendCommand(this: Handle, command: Command, stream?: unknown, no
 
 /** Rejects a command whose answer ioredis could not recognise: see `ReplyOrder`. */
 function refuse(client: Client, command: Command, conflict: string, pipeline: unknown): Promise<unknown> {
-  // Nothing was sent, so an ignored promise must not crash the process as an unhandled rejection.
-  command.promise.catch(() => {})
   const name = String(command.name).toUpperCase()
-  command.reject(
+  notSent(
+    command,
     new Error(
-      `${name} was not sent: ioredis cannot tell its answer from others behind ${conflict}. ` +
-        'Wait for the answer of a subscription, or take a connection of your own: duplicate()',
+      `${name} was not sent: after ${conflict}, ioredis cannot match its answer. ` +
+        'Await the answer of a subscription first, or use a separate client: duplicate()',
     ),
   )
   // A pipeline is written only when it has all its commands. Without this one, the others would stay in the queue for
   // ever.
   if (pipeline !== undefined) destroyClient(client)
+  return command.promise
+}
+
+function notSent(command: Command, error: Error): Promise<unknown> {
+  // Nothing was sent, so an ignored promise must not crash the process as an unhandled rejection.
+  command.promise.catch(() => {})
+  command.reject(error)
   return command.promise
 }
 

@@ -8,6 +8,21 @@ export interface Loan {
   readonly ended: boolean
   /** Set once a command was sent after which not every other command may follow. */
   readonly order: unknown
+  /** Watches over the commands of this loan, on a node of a cluster. */
+  guard: LoanGuard | undefined
+}
+
+/** What a cluster does about the commands of a loan. */
+export interface LoanGuard {
+  /** Called before commands are sent. @returns the error with which one must be refused */
+  refusal(command: Command): Error | undefined
+  /** Called when a command is sent. */
+  sent(command: Command): void
+  /**
+   * Called with an error reply, before its command is rejected.
+   * @returns whether it has dealt with the command
+   */
+  answered(error: Error, command: Command): boolean
 }
 
 /** What the handles of one client share. */

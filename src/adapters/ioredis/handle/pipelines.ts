@@ -1,5 +1,5 @@
-import type { Pipeline } from '../client/client-types.ts'
-import { ended, type Handle, LOAN } from './loan.ts'
+import type { Command, Pipeline } from '../client/client-types.ts'
+import { ended, type Handle, LOAN, type Loan, type LoanGuard } from './loan.ts'
 
 const EXEC: unique symbol = Symbol('exec')
 const HAS_RUN: unique symbol = Symbol('has run')
@@ -8,6 +8,8 @@ const HAS_RUN: unique symbol = Symbol('has run')
 interface OwnPipeline extends Pipeline {
   [EXEC]: Pipeline['exec']
   [HAS_RUN]: boolean
+  /** ioredis's own. */
+  readonly _queue?: readonly Command[]
 }
 
 /**
@@ -16,16 +18,26 @@ interface OwnPipeline extends Pipeline {
  */
 function exec(this: OwnPipeline, ...args: unknown[]): Promise<unknown> {
   const loan = (this.redis as Partial<Handle>)[LOAN]
-  if (loan?.ended !== true || !this[HAS_RUN]) {
+  const refusal = loan?.guard === undefined || loan.ended ? undefined : refusalOfAny(this, loan.guard)
+  if (refusal === undefined && (loan?.ended !== true || !this[HAS_RUN])) {
     this[HAS_RUN] = true
     // Passes the exact number of arguments: in an inline transaction they are arguments of a command, and undefined
     // counts.
     return this[EXEC](...args)
   }
   const [callback] = args
-  const refused = Promise.reject(ended(loan, 'pipeline().exec'))
+  const refused = Promise.reject(refusal ?? ended(loan as Loan, 'pipeline().exec'))
   if (typeof callback === 'function') refused.catch(callback as (error: unknown) => void)
   return refused
+}
+
+/** If one command is refused, none is sent: neither half a pipeline nor half a transaction. */
+function refusalOfAny({ _queue = [] }: OwnPipeline, guard: LoanGuard): Error | undefined {
+  for (const command of _queue) {
+    const refusal = guard.refusal(command)
+    if (refusal !== undefined) return refusal
+  }
+  return undefined
 }
 
 function withOwnExec(made: unknown): unknown {

@@ -1,4 +1,5 @@
 import type { Command } from '../client/client-types.ts'
+import { replyWithin } from '../client/replies/error-replies.ts'
 import { effectOf } from './command-effects.ts'
 
 /** What is left on a connection when a loan ends. */
@@ -65,9 +66,14 @@ export class SessionState {
       case 'multi':
         this.#multi = step
         return 'MULTI'
-      case 'watch':
+      case 'watch': {
+        const before = this.#watch
         this.#watch = step
+        onReply(command, isRefused, () => {
+          if (this.#watch === step) this.#watch = before
+        })
         return undefined
+      }
       case 'unwatch':
         // Inside a MULTI, the reply is QUEUED and nothing has been done yet.
         onReply(command, isOk, () => this.#unwatched(step))
@@ -115,7 +121,7 @@ export class SessionState {
  * Does not use the command's promise: a callback given to ioredis, or code that awaits the command, may end the loan
  * before a reaction to the promise would run.
  */
-function onReply(
+export function onReply(
   command: Command,
   counts: (reply: unknown) => boolean,
   then: (reply: unknown) => void,
@@ -131,10 +137,15 @@ function onReply(
   }
 }
 
+/** The server has not carried the command out. */
+const isRefused = (reply: unknown): boolean => reply instanceof Error && replyWithin(reply) !== undefined
+
+/** Besides EXECABORT, a node of a cluster discards the transaction if it may not carry it out. */
+const isExecRefused = (message: string | undefined): boolean =>
+  message !== undefined && /^(?:EXECABORT|MOVED|ASK|TRYAGAIN|CLUSTERDOWN|CROSSSLOT)\b/.test(message)
+
 const isOk = (reply: unknown): boolean => !(reply instanceof Error) && String(reply) === 'OK'
 
 /** An array, null if a watched key has changed, or EXECABORT: the transaction is over, and so is the WATCH. */
 const isExecuted = (reply: unknown): boolean =>
-  reply instanceof Error
-    ? reply.name === 'ReplyError' && /^EXECABORT\b/.test(reply.message)
-    : reply === null || Array.isArray(reply)
+  reply instanceof Error ? isExecRefused(replyWithin(reply)?.message) : reply === null || Array.isArray(reply)

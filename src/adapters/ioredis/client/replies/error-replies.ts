@@ -2,11 +2,14 @@ import type { Command, RedisClient } from '../client-types.ts'
 import { hideSecrets, isSecret } from '../secrets.ts'
 
 type Listener = (error: Error, command: Command) => void
+/** @returns whether it has dealt with the command, which is then not rejected here */
+type Interceptor = (error: Error, command: Command) => boolean
 
 interface Watched {
   /** Why the server refuses the connection: the first error reply that says so. */
   refusal: Error | undefined
   listener: Listener | undefined
+  interceptor: Interceptor | undefined
 }
 
 const watched = new WeakMap<RedisClient, Watched>()
@@ -19,10 +22,11 @@ type Internals = RedisClient & { handleReconnection(error: Error, item: { comman
  */
 export function watchErrorReplies(client: RedisClient): void {
   const { handleReconnection } = client as Internals
-  const state: Watched = { refusal: undefined, listener: undefined }
+  const state: Watched = { refusal: undefined, listener: undefined, interceptor: undefined }
   watched.set(client, state)
   const watch = (given: Error, item: { command: Command }): void => {
     const { command } = item
+    if (state.interceptor?.(given, command)) return
     if (isSecret(command.name)) hideSecrets(given, command)
     const isNew = client.status !== 'ready'
     if (isNew && state.refusal === undefined && !isUnsupported(given)) state.refusal = given
@@ -37,6 +41,12 @@ export function watchErrorReplies(client: RedisClient): void {
 export function onErrorReply(client: RedisClient, listener: Listener): void {
   const state = watched.get(client)
   if (state !== undefined) state.listener = listener
+}
+
+/** @param interceptor - is called with each error reply from now on, before the command is rejected */
+export function interceptErrorReplies(client: RedisClient, interceptor: Interceptor): void {
+  const state = watched.get(client)
+  if (state !== undefined) state.interceptor = interceptor
 }
 
 /** The error reply with which the server refused the connection while it was being made. */

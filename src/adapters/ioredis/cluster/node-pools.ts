@@ -1,0 +1,136 @@
+import type { Redis } from 'ioredis'
+import { PoolError } from '../../../api/errors.ts'
+import type { PoolEvents } from '../../../api/events.ts'
+import type { Pool } from '../../../pool/pool.ts'
+import { log } from '../../../runtime/log/log.ts'
+import { destroyWithError } from '../client/client.ts'
+import { type Address, inWords } from '../failover/addresses.ts'
+import { openRedisPool, redisFactory } from '../open-redis-pool.ts'
+import type { RedisPoolContext } from '../redis-pool-context.ts'
+import type { ClusterConfig } from './cluster-options.ts'
+
+export type NodeRole = 'primary' | 'replica'
+
+/** An acquire that waits for a connection to a node. */
+export interface NodeWait {
+  /** Does it still want this node? */
+  stillWants(nodePool: NodePool): boolean
+  /** Ends the wait, as another node is wanted now. */
+  reroute(): void
+}
+
+/** The pool of one node in one role. */
+export interface NodePool {
+  readonly address: Address
+  readonly role: NodeRole
+  readonly pool: Pool<Redis>
+  readonly context: RedisPoolContext
+  readonly waits: Set<NodeWait>
+}
+
+/** Events of the pools of the nodes that the cluster's pool emits as well; those of each loan are too many. */
+const PASSED_ON = [
+  'factoryCreateError',
+  'factoryDestroyError',
+  'connect',
+  'destroy',
+  'half-close',
+  'server-timeout',
+  'shed',
+  'leak',
+  'leak-end',
+  'nested',
+  'deadlock',
+  'dirty',
+  'breaker',
+] as const
+
+/** Calls the listeners of the cluster's pool. */
+export type PassOn = <K extends keyof PoolEvents<Redis> & string>(
+  event: K,
+  ...details: PoolEvents<Redis>[K]
+) => unknown
+
+/** The pools of a cluster's nodes. Each is made when it is first needed, and drained when its node has gone. */
+export class NodePools {
+  readonly #config: ClusterConfig
+  readonly #passOn: PassOn
+  readonly #open = new Map<string, NodePool>()
+  /** Pools of nodes that have gone or changed their role, until their last loan has ended. */
+  readonly #retired = new Set<NodePool>()
+  /** How many pools have been retired. */
+  retirements = 0
+
+  constructor(config: ClusterConfig, passOn: PassOn) {
+    this.#config = config
+    this.#passOn = passOn
+  }
+
+  get open(): readonly NodePool[] {
+    return [...this.#open.values()]
+  }
+
+  get all(): readonly NodePool[] {
+    return [...this.#open.values(), ...this.#retired]
+  }
+
+  of(address: Address, role: NodeRole): NodePool {
+    const key = `${role} ${inWords(address)}`
+    const known = this.#open.get(key)
+    if (known !== undefined) return known
+    const made = this.#make(address, role)
+    this.#open.set(key, made)
+    return made
+  }
+
+  /** The pool that has lent this connection. */
+  ownerOf(resource: Redis): Pool<Redis> | undefined {
+    return this.all.find(({ pool }) => pool.isBorrowedResource(resource))?.pool
+  }
+
+  /** Drains the pool: whoever waits is sent elsewhere, idle connections end, loans end as their borrowers end them. */
+  retire(nodePool: NodePool, why: string): void {
+    const { pool, address, role, waits } = nodePool
+    this.#open.delete(`${role} ${inWords(address)}`)
+    this.#retired.add(nodePool)
+    this.retirements += 1
+    if (log.pool.enabled) log.pool('%s: retired: %s', pool.name, why)
+    for (const wait of [...waits]) wait.reroute()
+    pool.purge(why)
+    const gone = (): boolean => this.#retired.delete(nodePool)
+    pool.close({ timeoutMillis: false }).then(gone, gone)
+  }
+
+  /**
+   * Cuts the loans of a retired pool whose node is silent: it is dead or stopped, its slots have another owner, and no
+   * answer will come.
+   */
+  cut({ pool, address, context }: NodePool): void {
+    const name = this.#config.name
+    const error = new PoolError(
+      'POOL_FAILOVER',
+      `pool '${name}': the connection was cut, as ${inWords(address)} does not answer and the cluster has given its slots ` +
+        'to another node. A command in progress may have run on the old primary and may be lost; check whether it can be ' +
+        'repeated, and take a new connection',
+      { pool: name },
+    )
+    if (log.pool.enabled) log.pool('%s: cut: the node is silent', pool.name)
+    for (const client of [...context.failover.clients.keys()]) destroyWithError(client, error)
+  }
+
+  #make(address: Address, role: NodeRole): NodePool {
+    const { name, redis, pool: options } = this.#config
+    const target = { ...redis, ...address, ...(role === 'replica' ? { readOnly: true } : {}) }
+    let made: RedisPoolContext | undefined
+    const pool = openRedisPool<Redis>(
+      context => {
+        made = context
+        return redisFactory(target, context)
+      },
+      { ...options, role, name: `${name} ${inWords(address)}${role === 'replica' ? ' (replica)' : ''}` },
+    )
+    for (const event of PASSED_ON)
+      pool.on(event, (...details: unknown[]) => this.#passOn(event, ...(details as never)))
+    return { address, role, pool, context: made as RedisPoolContext, waits: new Set() }
+  }
+}

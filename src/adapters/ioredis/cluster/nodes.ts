@@ -1,0 +1,212 @@
+import { Redis, type RedisOptions } from 'ioredis'
+import type { PoolStats } from '../../../api/stats.ts'
+import type { Pool } from '../../../pool/pool.ts'
+import { clientMaker } from '../client/client-options.ts'
+import type { Client } from '../client/client-types.ts'
+import { openClient } from '../client/open-client.ts'
+import { type Address, inWords } from '../failover/addresses.ts'
+import { splitOptions } from '../redis-pool-options.ts'
+import type { ClusterConfig } from './cluster-options.ts'
+import { follow } from './follow.ts'
+import type { GuardHost } from './loan-guard.ts'
+import { NodePools, type PassOn } from './node-pools.ts'
+import { Router } from './router.ts'
+import { Topology } from './topology.ts'
+
+/** A snapshot of the pool of a cluster, as plain data. */
+export interface RedisClusterStats {
+  name: string
+  state: PoolStats['state']
+  maxTotal: number
+  /** The sums over all nodes. */
+  size: number
+  idle: number
+  borrowed: number
+  pending: number
+  topology: {
+    /** `cluster_current_epoch`: the number of the latest change that is known; -1 before the first answer. */
+    epoch: number
+    /** How many of the 16384 slots have an owner. */
+    covered: number
+    /** How often the nodes have been asked, and how often a slot got another owner. */
+    refreshes: number
+    changes: number
+    /** How often a loan was told that its slot has moved, and how often a single command was sent elsewhere. */
+    moved: number
+    followed: number
+    /** How many pools have been drained, as their node has gone or has another role. */
+    retired: number
+  }
+  /** The pool of each node that was needed so far. */
+  nodes: { node: string; role: 'primary' | 'replica'; slots: number; stats: PoolStats }[]
+}
+
+/** The nodes of a cluster: which serves what, and the pool of each. Everything that is behind the cluster's pool. */
+export class Nodes {
+  readonly pools: NodePools
+  readonly topology: Topology
+  readonly router: Router
+  readonly guardHost: GuardHost
+  readonly #config: ClusterConfig
+  #moved = 0
+  #followed = 0
+  #closed: Pool<Redis> | undefined
+  #isGone = false
+
+  constructor(config: ClusterConfig, passOn: PassOn) {
+    this.#config = config
+    const { name, seeds, translate, acquireTimeoutMillis } = config
+    this.pools = new NodePools(config, (event, ...details) => {
+      // The node may be dead, or no primary any more.
+      if (event === 'factoryCreateError' || (event === 'destroy' && isSuspicious(details[0])))
+        void this.topology.refresh()
+      return passOn(event, ...details)
+    })
+    this.topology = new Topology({
+      ...{ name, seeds, translate },
+      open: openerOf(config),
+      nodesInUse: () => this.#inUse(),
+      onChange: isBelieved => this.#onChange(isBelieved),
+      onTick: () => this.#cutSilent(),
+    })
+    const nodes = this
+    this.router = new Router({
+      ...{ name, acquireTimeoutMillis, pools: this.pools, topology: this.topology },
+      get closed() {
+        return nodes.#closed
+      },
+      stats: () => this.#numbers(),
+    })
+    this.guardHost = {
+      ...{ name, translate },
+      down: () => void this.topology.refresh(),
+      moved: (slot, to) => {
+        this.#moved += 1
+        this.topology.moved(slot, to)
+      },
+      follow: (command, redirect, loan) => {
+        this.#followed += 1
+        const patience = Math.min(acquireTimeoutMillis, LONGEST_PATIENCE)
+        loan.following = loan.following.then(() => follow(this.topology, command, redirect, loan, patience))
+      },
+    }
+  }
+
+  /** For what concerns no connection of any pool. */
+  get anyPool(): Pool<Redis> {
+    const [first] = this.pools.all
+    return first?.pool ?? this.#closed ?? this.pools.of(this.#config.seeds[0] as Address, 'primary').pool
+  }
+
+  /** The numbers in errors that concern no node. */
+  #numbers(): PoolStats {
+    return { ...this.anyPool.stats(), name: this.#config.name }
+  }
+
+  #inUse(): Address[] {
+    const used = this.pools.all.filter(({ pool, waits }) => pool.size > 0 || waits.size > 0)
+    return [...new Map(used.map(({ address }) => [inWords(address), address])).values()]
+  }
+
+  #onChange(isBelieved: boolean): void {
+    if (isBelieved) {
+      const { shards } = this.topology.map
+      const replicas = new Set(
+        [...shards.values()].flatMap(({ shard }) => shard.replicas.map(({ address }) => inWords(address))),
+      )
+      for (const nodePool of this.pools.open) {
+        const key = inWords(nodePool.address)
+        const isRight = nodePool.role === 'primary' ? shards.has(key) : replicas.has(key)
+        if (!isRight) this.pools.retire(nodePool, `${key} is no ${nodePool.role} of the cluster any more`)
+      }
+      this.#cutSilent()
+    }
+    this.router.reroute()
+  }
+
+  #cutSilent(): void {
+    for (const nodePool of this.pools.all)
+      if (
+        !this.pools.open.includes(nodePool) &&
+        nodePool.pool.borrowed > 0 &&
+        this.topology.isSilent(nodePool.address)
+      )
+        this.pools.cut(nodePool)
+  }
+
+  stats(): Omit<RedisClusterStats, 'size' | 'idle' | 'borrowed' | 'pending'> {
+    const { map, refresher } = this.topology
+    const { shards } = map
+    const nodes = this.pools.all.map(({ address, role, pool }) => {
+      const node = inWords(address)
+      const slots = role === 'primary' ? (shards.get(node)?.slots ?? 0) : 0
+      return { node, role, slots, stats: pool.stats() }
+    })
+    return {
+      name: this.#config.name,
+      state: this.#isGone ? 'closed' : this.#closed === undefined ? 'open' : 'draining',
+      maxTotal: this.#config.maxTotal,
+      topology: {
+        epoch: map.epoch,
+        covered: [...shards.values()].reduce((sum, { slots }) => sum + slots, 0),
+        refreshes: refresher.count,
+        changes: map.changes,
+        moved: this.#moved,
+        followed: this.#followed,
+        retired: this.pools.retirements,
+      },
+      nodes,
+    }
+  }
+
+  async close(options: object, drainTimeoutMillis: number): Promise<void> {
+    this.#closed ??= this.anyPool
+    const limited = { timeoutMillis: drainTimeoutMillis, ...options }
+    try {
+      const closing = [...this.pools.all.map(({ pool }) => pool), this.#closed].map(pool =>
+        pool.close(limited),
+      )
+      const ended = await Promise.allSettled(closing)
+      for (const outcome of ended) if (outcome.status === 'rejected') throw outcome.reason
+    } finally {
+      this.#isGone = true
+      this.topology.close()
+    }
+  }
+}
+
+/** Has the server ended the connection, or shown that it serves nobody? */
+const isSuspicious = (ended: unknown): boolean =>
+  ['broken', 'half-closed', 'invalid', 'generation'].includes(
+    String((ended as { reason?: unknown } | undefined)?.reason),
+  )
+
+/** How long a single command may be sent from node to node. Milliseconds. */
+const LONGEST_PATIENCE = 5000
+
+/** Opens the pool's own connections to nodes, with the same options as those that are lent. */
+function openerOf({
+  redis,
+  pool,
+}: ClusterConfig): (address: Address, signal: AbortSignal) => Promise<Client> {
+  const { credentials } = splitOptions(pool).adapter
+  return async (address, signal) => {
+    const options: RedisOptions = { ...redis, ...address }
+    const make = clientMaker(Redis, options, credentials !== undefined)
+    if (credentials === undefined)
+      return (await openClient(
+        () => make(),
+        signal,
+        () => {},
+        false,
+      )) as unknown as Client
+    return (await credentials.open(signal, given =>
+      openClient(
+        () => make(given),
+        signal,
+        () => {},
+        false,
+      ),
+    )) as unknown as Client
+  }
+}

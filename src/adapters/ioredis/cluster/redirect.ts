@@ -1,0 +1,36 @@
+import { type Address, addressOf } from '../failover/addresses.ts'
+import type { Translate } from './view.ts'
+
+/** What a node answers instead of carrying a command out. */
+export interface Redirect {
+  /**
+   * `MOVED`: the slot belongs to another node. `ASK`: it is moving there, and the key has arrived already. `TRYAGAIN`: it
+   * is moving, and only some of the keys have arrived.
+   */
+  readonly kind: 'MOVED' | 'ASK' | 'TRYAGAIN'
+  /** `undefined` with TRYAGAIN. */
+  readonly slot: number | undefined
+  readonly to: Address | undefined
+}
+
+const TO = /^(MOVED|ASK) (\d+) (.*):(\d+)$/
+
+/**
+ * Reads an error reply.
+ *
+ * @param asked - the host of the node that answered: where it names none, it means its own
+ */
+export function redirectOf(message: string, asked: string, translate: Translate): Redirect | undefined {
+  if (message.startsWith('TRYAGAIN')) return { kind: 'TRYAGAIN', slot: undefined, to: undefined }
+  const found = TO.exec(message)
+  if (found === null) return undefined
+  const [, kind, slot, host = '', port] = found
+  const isNamed = host !== '' && host !== '?'
+  const address = addressOf(isNamed ? host.replace(/^\[(.*)\]$/, '$1') : asked, port)
+  const to = address === undefined || !isNamed ? address : translate(address)
+  return { kind: kind as 'MOVED' | 'ASK', slot: Number(slot), to }
+}
+
+/** Was a command with this error reply not carried out? */
+export const isUndone = (message: string): boolean =>
+  /^(?:MOVED|ASK|TRYAGAIN|CLUSTERDOWN|CROSSSLOT|EXECABORT|READONLY|MASTERDOWN|LOADING)\b/.test(message)

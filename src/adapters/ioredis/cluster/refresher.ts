@@ -1,0 +1,129 @@
+import { messageOf } from '../../../api/errors.ts'
+import { log } from '../../../runtime/log/log.ts'
+import { backoff } from '../../../runtime/time/backoff.ts'
+import { systemClock } from '../../../runtime/time/clock.ts'
+import { type Address, inWords } from '../failover/addresses.ts'
+import type { View } from './view.ts'
+
+/** How many nodes are asked: one more than have to agree. */
+const WANTED = 3
+/**
+ * How long the slower ones are waited for once two have answered; and the same the first time, as two that differ then
+ * tell nothing. Milliseconds.
+ */
+const GRACE_MILLIS = 50
+const FIRST_GRACE_MILLIS = 500
+/** If nodes have not answered after this time, others are asked as well. Milliseconds. */
+const STAGGER_MILLIS = 100
+/** The first and the longest pause between two refreshes. It grows as long as they tell nothing new. Milliseconds. */
+const FIRST_PAUSE = 100
+const LONGEST_PAUSE = 400
+
+export interface RefreshHost {
+  readonly name: string
+  /** Has any topology been believed so far? */
+  isKnown(): boolean
+  /** The nodes that may be asked, in order. */
+  candidates(): readonly Address[]
+  ask(address: Address): Promise<View>
+  /**
+   * @param isAll - nobody else could be asked
+   * @returns whether there was anything new
+   */
+  learn(views: readonly View[], isAll: boolean): boolean
+}
+
+/** Asks nodes for the topology. All who want it at the same time share one refresh, and there is a pause between two. */
+export class Refresher {
+  readonly #host: RefreshHost
+  #current: Promise<void> | undefined
+  #endedAt = Number.NEGATIVE_INFINITY
+  /** How many refreshes in a row have told nothing new. */
+  #fruitless = 0
+  /** How often the nodes have been asked. */
+  count = 0
+  /** Why the last node that failed could not be asked. */
+  lastError: unknown
+
+  constructor(host: RefreshHost) {
+    this.#host = host
+  }
+
+  /** Never rejects. */
+  refresh(): Promise<void> {
+    this.#current ??= this.#refresh().finally(() => {
+      this.#current = undefined
+      this.#endedAt = systemClock.now()
+    })
+    return this.#current
+  }
+
+  async #refresh(): Promise<void> {
+    const rest = this.#endedAt + backoff(this.#fruitless, FIRST_PAUSE, LONGEST_PAUSE) - systemClock.now()
+    if (rest > 0) await pause(rest, false)
+    this.count += 1
+    const { views, isAll } = await this.#askNodes()
+    this.#fruitless = this.#host.learn(views, isAll) ? 0 : this.#fruitless + 1
+  }
+
+  #askNodes(): Promise<{ readonly views: readonly View[]; readonly isAll: boolean }> {
+    const order = new Map(this.#host.candidates().map(address => [inWords(address), address]))
+    const views: View[] = []
+    const asked = new Set<string>()
+    return new Promise(resolve => {
+      let open = 0
+      let extra = 0
+      let isDone = false
+      const done = (): void => {
+        isDone = true
+        grace?.cancel()
+        stagger.cancel()
+        resolve({ views: [...views], isAll: open === 0 && asked.size === order.size })
+      }
+      let grace: { cancel(): void } | undefined
+      const askMore = (): void => {
+        for (const [key, address] of order) {
+          if (open + views.length >= WANTED + extra) break
+          if (asked.has(key)) continue
+          asked.add(key)
+          open += 1
+          this.#host.ask(address).then(answered, error => {
+            this.lastError = error
+            if (log.pool.enabled) log.pool('%s: topology from %s: %s', this.#host.name, key, messageOf(error))
+            answered(undefined)
+          })
+        }
+        if (open === 0) done()
+      }
+      const answered = (view: View | undefined): void => {
+        open -= 1
+        if (isDone) return
+        if (view !== undefined) {
+          // The same node may be known under two addresses, and has one vote.
+          if (!views.some(({ id }) => id === view.id)) views.push(view)
+          // Who knows only this one so far asks those whom it names.
+          for (const { address } of view.nodes.values()) order.set(inWords(address), address)
+        }
+        if (views.length >= WANTED) done()
+        else {
+          const millis = this.#host.isKnown() ? GRACE_MILLIS : FIRST_GRACE_MILLIS
+          if (views.length >= 2) grace ??= systemClock.after(millis, done)
+          askMore()
+        }
+      }
+      let stagger = systemClock.after(STAGGER_MILLIS, () => slow())
+      const slow = (): void => {
+        extra += 1
+        stagger = systemClock.after(STAGGER_MILLIS, () => slow())
+        askMore()
+      }
+      askMore()
+    })
+  }
+}
+
+/** @param isAwaited - a caller waits for what follows, and so the process must not end before */
+export const pause = (millis: number, isAwaited: boolean): Promise<void> =>
+  new Promise(resolve => {
+    systemClock.after(millis, resolve).hold(isAwaited)
+  })

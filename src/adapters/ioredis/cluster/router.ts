@@ -1,0 +1,193 @@
+import type { Redis } from 'ioredis'
+import { messageOf, PoolError } from '../../../api/errors.ts'
+import * as refusals from '../../../api/messages/error-messages.ts'
+import type { AcquireOptions } from '../../../api/options/options.ts'
+import type { PoolStats } from '../../../api/stats.ts'
+import type { Pool } from '../../../pool/pool.ts'
+import { onAbort } from '../../../runtime/abort.ts'
+import { systemClock } from '../../../runtime/time/clock.ts'
+import type { Target } from './cluster-options.ts'
+import type { NodePool, NodePools } from './node-pools.ts'
+import type { Topology } from './topology.ts'
+
+/** How often the topology is asked for while no node serves what is wanted. Milliseconds. */
+const ASK_AGAIN_MILLIS = 100
+
+export interface RouterHost {
+  readonly name: string
+  readonly acquireTimeoutMillis: number
+  /** A closed pool, once the cluster's pool is closing. */
+  readonly closed: Pool<Redis> | undefined
+  readonly pools: NodePools
+  readonly topology: Topology
+  /** The numbers in errors. */
+  stats(): PoolStats
+}
+
+/** How a loan is taken from the pool of a node. */
+export type Take<L> = (nodePool: Pick<NodePool, 'pool' | 'address'>, options: AcquireOptions) => Promise<L>
+
+/**
+ * Finds the node of a loan, and waits there for a connection. If the slot gets another owner meanwhile, the wait goes on
+ * there, with what is left of its time.
+ */
+export class Router {
+  readonly #host: RouterHost
+
+  constructor(host: RouterHost) {
+    this.#host = host
+  }
+
+  /** @param hasBegun - has the loan begun? What is thrown after that is not about the wait */
+  async lend<L>(
+    target: Target,
+    request: AcquireOptions,
+    take: Take<L>,
+    hasBegun: () => boolean = () => false,
+  ): Promise<L> {
+    const { signal, timeoutMillis = this.#host.acquireTimeoutMillis } = request
+    const since = systemClock.now()
+    const until = timeoutMillis === false ? Number.POSITIVE_INFINITY : since + Number(timeoutMillis)
+    for (;;) {
+      const { closed } = this.#host
+      if (closed !== undefined) return take({ pool: closed, address: { host: '', port: 0 } }, request)
+      const nodePool = this.#nodePool(target) ?? (await this.#found(target, since, until, signal))
+      if (nodePool === undefined) continue
+      const left = until - systemClock.now()
+      const abort = new AbortController()
+      const stop = onAbort(signal, () => abort.abort(signal?.reason))
+      let isRerouted = false
+      const wait = {
+        stillWants: (other: NodePool) => this.#serves(other, target),
+        reroute: () => {
+          isRerouted = true
+          abort.abort(new Error('another node serves the slot'))
+        },
+      }
+      nodePool.waits.add(wait)
+      this.#host.topology.watch()
+      try {
+        // The options are as the caller gave them where they are wrong: the pool of the node says so.
+        const isFirst = left >= until - since || !Number.isFinite(until)
+        const timeout = isFirst ? timeoutMillis : Math.max(left, 0)
+        return await take(nodePool, {
+          ...request,
+          timeoutMillis: timeout,
+          signal: signal === undefined || signal instanceof AbortSignal ? abort.signal : signal,
+        })
+      } catch (error) {
+        if (!isRerouted || hasBegun() || signal?.aborted) throw error
+      } finally {
+        stop()
+        nodePool.waits.delete(wait)
+      }
+    }
+  }
+
+  /** Sends the waiting acquires on whose slot has another owner now. */
+  reroute(): void {
+    for (const nodePool of this.#host.pools.open)
+      for (const wait of [...nodePool.waits]) if (!wait.stillWants(nodePool)) wait.reroute()
+  }
+
+  #serves({ address, role }: NodePool, target: Target): boolean {
+    const key = `${address.host} ${address.port}`
+    return this.#addresses(target).some(
+      other => role === other.role && `${other.address.host} ${other.address.port}` === key,
+    )
+  }
+
+  /** The nodes that may serve a target. */
+  #addresses({ slot, role, node }: Target): Pick<NodePool, 'address' | 'role'>[] {
+    const { map } = this.#host.topology
+    if (node !== undefined) {
+      const address = map.nodes.get(node)?.address
+      if (address === undefined) return []
+      return [{ address, role: map.shards.has(node) ? 'primary' : 'replica' }]
+    }
+    const shard = map.shardOf(slot as number)
+    if (shard === undefined) return []
+    if (role === 'primary') return [{ address: shard.primary.address, role }]
+    return shard.replicas.map(({ address }) => ({ address, role }))
+  }
+
+  #nodePool(target: Target): NodePool | undefined {
+    const found = this.#addresses(target).map(({ address, role }) => this.#host.pools.of(address, role))
+    if (found.length <= 1) return found[0]
+    // Of several replicas: one that answers, and that has the fewest loans and waiters.
+    const load = ({ pool, address }: NodePool): number =>
+      pool.borrowed + pool.pending + (this.#host.topology.isSilent(address) || isDown(pool) ? 1e6 : 0)
+    return found.reduce((best, other) => (load(other) < load(best) ? other : best))
+  }
+
+  /**
+   * Waits until a node serves the target.
+   *
+   * @returns undefined if the pool has been closed meanwhile
+   * @throws PoolError when the time is over
+   */
+  async #found(
+    target: Target,
+    since: number,
+    until: number,
+    signal: AbortSignal | undefined,
+  ): Promise<NodePool | undefined> {
+    const { topology } = this.#host
+    const isOver = (): boolean => systemClock.now() >= until
+    while (this.#host.closed === undefined) {
+      if (signal?.aborted)
+        throw refusals.aborted(this.#host.stats(), systemClock.now() - since, signal.reason)
+      await this.#untilRefreshed(until, signal)
+      const found = this.#nodePool(target)
+      if (found !== undefined) return found
+      if (target.node !== undefined && topology.map.isKnown) throw this.#noNode(target)
+      if (isOver()) throw this.#noNode(target)
+      await this.#atMost(ASK_AGAIN_MILLIS, until, signal)
+    }
+    return undefined
+  }
+
+  #untilRefreshed(until: number, signal: AbortSignal | undefined): Promise<void> {
+    return this.#atMost(Number.POSITIVE_INFINITY, until, signal, this.#host.topology.refresh())
+  }
+
+  /** Waits for the promise, but not longer than this, the time limit and the signal. Holds the process meanwhile. */
+  #atMost(
+    millis: number,
+    until: number,
+    signal: AbortSignal | undefined,
+    promise?: Promise<void>,
+  ): Promise<void> {
+    return new Promise(resolve => {
+      const end = Math.min(millis, until - systemClock.now(), LONGEST)
+      const timer = systemClock.after(Math.max(end, 0), done)
+      timer.hold(true)
+      let stop = (): void => {}
+      function done(): void {
+        timer.cancel()
+        stop()
+        resolve()
+      }
+      stop = onAbort(signal, done)
+      promise?.then(done)
+    })
+  }
+
+  #noNode({ slot, role, node }: Target): PoolError {
+    const { name, topology } = this.#host
+    const { map, refresher } = topology
+    const { lastError: cause } = refresher
+    const known = [...map.nodes.keys()].join(', ')
+    const why = map.isKnown ? `the nodes known are ${known}` : `no node could be asked: ${messageOf(cause)}`
+    const what = node === undefined ? `no ${role} serves slot ${slot}` : `there is no node '${node}'`
+    return new PoolError(
+      'POOL_CONNECT_FAILED',
+      `pool '${name}': ${what}; ${why}. Look at CLUSTER INFO and CLUSTER NODES`,
+      { pool: name, ...(map.isKnown ? {} : { cause }) },
+    )
+  }
+}
+
+const LONGEST = 2 ** 31 - 1
+
+const isDown = (pool: Pool<Redis>): boolean => pool.stats().breaker === 'open'

@@ -1,0 +1,152 @@
+import { systemClock } from '../../../runtime/time/clock.ts'
+import { type Address, inWords, isSameAddress } from '../failover/addresses.ts'
+import { SLOTS } from './keys.ts'
+import type { ClusterNode, Shard, View } from './view.ts'
+
+/**
+ * How long a slot that a MOVED has corrected is kept against nodes that have not heard of it. The news spreads within a
+ * second or two. Milliseconds.
+ */
+const KEPT_MILLIS = 2000
+
+interface Counted {
+  readonly shard: Shard
+  readonly slots: number
+}
+
+interface Correction {
+  readonly shard: Shard
+  readonly until: number
+}
+
+/**
+ * Which node serves which slot, by what the nodes have said so far.
+ *
+ *     two nodes agree about a slot          believed
+ *     one says so, and the others differ    the known owner stays
+ *     only one can be asked                 believed if it knows of no earlier state than before
+ *     a node answers MOVED                  believed for that slot, at once: it does not serve it any more
+ */
+export class SlotMap {
+  readonly #shards = new Array<Shard | undefined>(SLOTS).fill(undefined)
+  #counted: ReadonlyMap<string, Counted> | undefined
+  readonly #corrections = new Map<number, Correction>()
+  /** Every node that the latest views named, by its address. */
+  #nodes = new Map<string, ClusterNode>()
+  /** The highest `cluster_current_epoch` seen. */
+  epoch = -1
+  /** How often the owner of a slot has changed. */
+  changes = 0
+
+  get isKnown(): boolean {
+    return this.epoch >= 0
+  }
+
+  shardOf(slot: number): Shard | undefined {
+    return this.#shards[slot]
+  }
+
+  /** The shards by the address of their primary, and how many slots each has. */
+  get shards(): ReadonlyMap<string, Counted> {
+    this.#counted ??= countOf(this.#shards)
+    return this.#counted
+  }
+
+  /** Every node that is known, by its address. */
+  get nodes(): ReadonlyMap<string, ClusterNode> {
+    return this.#nodes
+  }
+
+  /** A node has answered MOVED: the slot belongs to another one. */
+  moved(slot: number, to: Address): void {
+    const key = inWords(to)
+    const before = this.#shards[slot]
+    if (before !== undefined && isSameAddress(before.primary.address, to)) return
+    const known = this.shards.get(key)?.shard
+    const primary = this.#nodes.get(key) ?? { id: key, address: to }
+    const shard = known ?? { primary, replicas: [] }
+    this.#nodes.set(key, primary)
+    this.#corrections.set(slot, { shard, until: systemClock.now() + KEPT_MILLIS })
+    this.#set(slot, shard)
+  }
+
+  /**
+   * Learns from what the nodes say.
+   *
+   * @param views - by different nodes
+   * @param isAll - nobody else could be asked
+   * @returns whether they were believed: a single one is only if nobody else can be asked
+   */
+  learn(views: readonly View[], isAll: boolean): boolean {
+    const epoch = Math.max(...views.map(view => view.epoch))
+    if (views.length < 2 && !(views.length === 1 && isAll && epoch >= this.epoch)) return false
+    const now = systemClock.now()
+    for (let slot = 0; slot < SLOTS; slot += 1) {
+      const shard = this.#findShard(slot, views, now)
+      if (shard !== this.#shards[slot]) this.#set(slot, shard)
+    }
+    this.epoch = Math.max(this.epoch, epoch)
+    this.#nodes = new Map()
+    const shards = [...this.shards.values()].flatMap(({ shard: { primary, replicas } }) => [
+      primary,
+      ...replicas,
+    ])
+    for (const node of [...views.flatMap(({ nodes }) => [...nodes.values()]), ...shards])
+      this.#nodes.set(inWords(node.address), node)
+    return true
+  }
+
+  /** Who serves a slot, by these views and by what was known before. */
+  #findShard(slot: number, views: readonly View[], now: number): Shard | undefined {
+    const known = this.#shards[slot]
+    const correction = this.#corrections.get(slot)
+    if (correction !== undefined) {
+      const { id, address } = correction.shard.primary
+      const own = views.find(view => view.id === id || view.by === inWords(address))
+      const isDenied = own !== undefined && !isSamePrimary(own.shards[slot], correction.shard)
+      const isConfirmed = own !== undefined && !isDenied
+      if (isConfirmed || isDenied || now >= correction.until) this.#corrections.delete(slot)
+      if (isConfirmed) return own.shards[slot]
+      if (!isDenied && now < correction.until) return known
+    }
+    let best: View | undefined
+    let most = 0
+    for (const view of views) {
+      let votes = 0
+      for (const other of views) if (isSamePrimary(view.shards[slot], other.shards[slot])) votes += 1
+      if (votes > most || (votes === most && view.epoch > (best?.epoch ?? -1))) {
+        best = view
+        most = votes
+      }
+    }
+    const isBelieved = most >= 2 || views.length === 1 || known === undefined
+    return isBelieved ? best?.shards[slot] : known
+  }
+
+  #set(slot: number, shard: Shard | undefined): void {
+    if (!isSamePrimary(this.#shards[slot], shard)) this.changes += 1
+    this.#shards[slot] = shard
+    this.#counted = undefined
+  }
+}
+
+function countOf(shards: readonly (Shard | undefined)[]): ReadonlyMap<string, Counted> {
+  const slots = new Map<Shard, number>()
+  for (const shard of shards) if (shard !== undefined) slots.set(shard, (slots.get(shard) ?? 0) + 1)
+  const counted = new Map<string, Counted>()
+  for (const [shard, count] of slots) {
+    const key = inWords(shard.primary.address)
+    const known = counted.get(key)
+    // The same shard may have come with several answers; one that was only named by a MOVED has no replicas.
+    const best =
+      known === undefined || shard.replicas.length > known.shard.replicas.length ? shard : known.shard
+    counted.set(key, { shard: best, slots: count + (known?.slots ?? 0) })
+  }
+  return counted
+}
+
+function isSamePrimary(a: Shard | undefined, b: Shard | undefined): boolean {
+  if (a === b) return true
+  if (a === undefined || b === undefined) return false
+  return a.primary.id === b.primary.id || isSameAddress(a.primary.address, b.primary.address)
+}

@@ -1,0 +1,168 @@
+import { log } from '../../../runtime/log/log.ts'
+import { systemClock, type Timer } from '../../../runtime/time/clock.ts'
+import { type Address, inWords } from '../failover/addresses.ts'
+import { NodeLink, type OpenLink } from './node-link.ts'
+import { Refresher } from './refresher.ts'
+import { SlotMap } from './slot-map.ts'
+import type { Translate, View } from './view.ts'
+
+/** How often the nodes in use are looked after. Milliseconds. */
+const TICK_MILLIS = 250
+/** Every how many ticks a node is asked whether it is alive. */
+const TICKS_PER_PING = 2
+/** A node that takes longer is silent: its slots may be given to another one. Milliseconds. */
+const SILENT_MILLIS = 500
+/** How often the topology is asked for although nothing has happened. Milliseconds. */
+const REFRESH_MILLIS = 5000
+
+export interface TopologyHost {
+  readonly name: string
+  readonly seeds: readonly Address[]
+  readonly translate: Translate
+  readonly open: OpenLink
+  /** The nodes that have connections of the pool, or acquires that wait for one. */
+  nodesInUse(): readonly Address[]
+  /** @param isBelieved - nodes have agreed on it; otherwise one slot has been corrected */
+  onChange(isBelieved: boolean): void
+  /** Called with each look at the nodes. */
+  onTick(): void
+}
+
+/**
+ * Knows which node serves which slot, and keeps that up to date while the pool is in use:
+ *
+ *     MOVED                              that slot at once, and all are asked
+ *     a create fails, a node is silent   nodes are asked until their answer has changed, or the node is back
+ *     nothing                            nodes are asked every 5 s
+ */
+export class Topology {
+  readonly map = new SlotMap()
+  readonly refresher: Refresher
+  readonly #host: TopologyHost
+  readonly #links = new Map<string, NodeLink>()
+  /** Nodes that did not answer in time when they were last asked whether they are alive. */
+  readonly #silent = new Set<string>()
+  readonly #asked = new Set<string>()
+  #timer: Timer | undefined
+  #ticks = 0
+  #refreshedAt = 0
+  #isClosed = false
+
+  constructor(host: TopologyHost) {
+    this.#host = host
+    this.refresher = new Refresher({
+      name: host.name,
+      isKnown: () => this.map.isKnown,
+      candidates: () => this.#candidates(),
+      ask: address => this.linkTo(address).view(),
+      learn: (views, isAll) => this.#learn(views, isAll),
+    })
+  }
+
+  isSilent(address: Address): boolean {
+    return this.#silent.has(inWords(address))
+  }
+
+  /** The pool's own connection to a node. */
+  linkTo(address: Address): NodeLink {
+    const key = inWords(address)
+    const known = this.#links.get(key)
+    if (known !== undefined) return known
+    const { open, translate } = this.#host
+    const link = new NodeLink(address, open, translate)
+    if (this.#isClosed) link.close()
+    else this.#links.set(key, link)
+    return link
+  }
+
+  /** Never rejects. Resolves when the nodes have answered. */
+  refresh(): Promise<void> {
+    return this.#isClosed ? Promise.resolve() : this.refresher.refresh()
+  }
+
+  /** A node has answered MOVED. */
+  moved(slot: number, to: Address): void {
+    const { changes } = this.map
+    this.map.moved(slot, to)
+    if (this.map.changes === changes) return
+    this.#host.onChange(false)
+    void this.refresh()
+  }
+
+  /** Looks after the nodes from now on, as long as any is in use. Does not keep the process alive. */
+  watch(): void {
+    if (this.#isClosed) return
+    this.#timer ??= systemClock.after(TICK_MILLIS, () => this.#tick())
+  }
+
+  close(): void {
+    this.#isClosed = true
+    this.#timer?.cancel()
+    this.#closeLinks()
+  }
+
+  #closeLinks(): void {
+    for (const link of this.#links.values()) link.close()
+    this.#links.clear()
+    this.#silent.clear()
+  }
+
+  #tick(): void {
+    this.#timer = undefined
+    const inUse = this.#host.nodesInUse()
+    if (inUse.length === 0) {
+      this.#closeLinks()
+      return
+    }
+    this.#ticks += 1
+    if (this.#ticks % TICKS_PER_PING === 0) for (const address of inUse) void this.#ping(address)
+    const isDue = systemClock.now() - this.#refreshedAt >= REFRESH_MILLIS
+    if (this.#silent.size > 0 || isDue) void this.refresh()
+    this.#host.onTick()
+    this.watch()
+  }
+
+  async #ping(address: Address): Promise<void> {
+    const key = inWords(address)
+    if (this.#asked.has(key)) return
+    this.#asked.add(key)
+    const timer = systemClock.after(SILENT_MILLIS, () => this.#silent.add(key))
+    try {
+      await this.linkTo(address).ping()
+      this.#silent.delete(key)
+    } catch {
+      if (this.#links.has(key)) this.#silent.add(key)
+    } finally {
+      timer.cancel()
+      this.#asked.delete(key)
+    }
+  }
+
+  /** Primaries first, as they learn of a change first, and in random order: not all processes ask the same. */
+  #candidates(): readonly Address[] {
+    const rank = (address: Address): number => (this.isSilent(address) ? 2 : 0) + Math.random()
+    const shards = [...this.map.shards.values()].map(({ shard }) => shard)
+    const sorted = (addresses: readonly Address[]): Address[] =>
+      addresses
+        .map(address => ({ address, by: rank(address) }))
+        .sort((a, b) => a.by - b.by)
+        .map(({ address }) => address)
+    return [
+      ...sorted(shards.map(({ primary }) => primary.address)),
+      ...sorted(shards.flatMap(({ replicas }) => replicas.map(({ address }) => address))),
+      ...this.#host.seeds,
+    ]
+  }
+
+  #learn(views: readonly View[], isAll: boolean): boolean {
+    const { changes } = this.map
+    if (this.#isClosed || !this.map.learn(views, isAll)) return false
+    this.#refreshedAt = systemClock.now()
+    if (log.pool.enabled && this.map.changes !== changes) {
+      const shards = [...this.map.shards].map(([address, { slots }]) => `${address}: ${slots}`)
+      log.pool('%s: topology at epoch %d: %s', this.#host.name, this.map.epoch, shards.join(', '))
+    }
+    this.#host.onChange(true)
+    return this.map.changes !== changes
+  }
+}

@@ -1,0 +1,83 @@
+import { isRecord } from '../../../api/options/read-input.ts'
+import { type Address, addressOf, inWords } from '../failover/addresses.ts'
+import { SLOTS } from './keys.ts'
+
+/** A node of the cluster. */
+export interface ClusterNode {
+  /** What the cluster calls it; the address where only that is known. */
+  readonly id: string
+  readonly address: Address
+}
+
+/** A primary and its replicas. */
+export interface Shard {
+  readonly primary: ClusterNode
+  readonly replicas: readonly ClusterNode[]
+}
+
+/** What one node says of the cluster. */
+export interface View {
+  /** The address of the node that was asked, and what the cluster calls it; the same where it does not say. */
+  readonly by: string
+  readonly id: string
+  /** The number of the latest change that it knows of: cluster_current_epoch. */
+  readonly epoch: number
+  readonly nodes: ReadonlyMap<string, ClusterNode>
+  /** The shard of each slot. */
+  readonly shards: readonly (Shard | undefined)[]
+}
+
+/** The address of a node as this process sees it (`natMap`). */
+export type Translate = (address: Address) => Address
+
+export type NatMap = Readonly<Record<string, Address>> | ((address: string) => Address | null | undefined)
+
+export function translator(natMap: NatMap | undefined): Translate {
+  if (natMap === undefined) return address => address
+  const find = typeof natMap === 'function' ? natMap : (address: string) => natMap[address]
+  return address => {
+    const found = find(`${address.host}:${address.port}`)
+    return (isRecord(found) ? addressOf(found.host, found.port) : undefined) ?? address
+  }
+}
+
+/** The replies to CLUSTER SLOTS, INFO and MYID. */
+export interface Answers {
+  readonly slots: unknown
+  readonly info?: unknown
+  readonly id?: unknown
+}
+
+/**
+ * Reads what a node says. CLUSTER SLOTS: for each range of slots, its primary and the replicas. The address of a node is the
+ * one that the cluster prefers (`cluster-preferred-endpoint-type`). Where it gives none, it means the host that was
+ * asked.
+ *
+ * @throws if the reply is of another shape
+ */
+export function readView({ slots, info, id }: Answers, asked: Address, translate: Translate): View {
+  if (!Array.isArray(slots)) throw new Error('the reply to CLUSTER SLOTS is not a list')
+  const nodes = new Map<string, ClusterNode>()
+  const shards = new Array<Shard | undefined>(SLOTS).fill(undefined)
+  const nodeOf = (given: unknown): ClusterNode[] => {
+    const [host, port, id] = Array.isArray(given) ? given : []
+    const isKnown = host !== null && String(host) !== '' && String(host) !== '?'
+    const named = addressOf(isKnown ? host : asked.host, port)
+    if (named === undefined) return []
+    const address = isKnown ? translate(named) : named
+    const node = { id: String(id ?? inWords(address)), address }
+    nodes.set(node.id, nodes.get(node.id) ?? node)
+    return [nodes.get(node.id) as ClusterNode]
+  }
+  for (const range of slots) {
+    const [first, last, ...members] = Array.isArray(range) ? range : []
+    const [primary, ...replicas] = members.flatMap(nodeOf)
+    const isRange = Number.isInteger(first) && Number.isInteger(last) && first >= 0 && last < SLOTS
+    if (!isRange || primary === undefined) throw new Error('the reply to CLUSTER SLOTS has no range of slots')
+    const shard = { primary, replicas }
+    for (let slot = first as number; slot <= last; slot += 1) shards[slot] = shard
+  }
+  const epoch = Number(/^cluster_current_epoch:(\d+)/m.exec(String(info))?.[1] ?? 0)
+  const by = inWords(asked)
+  return { by, id: typeof id === 'string' && id !== '' ? id : by, epoch, nodes, shards }
+}

@@ -1,0 +1,24 @@
+import { messageOf, PoolError } from '../errors.ts'
+import type { PoolStats } from '../stats.ts'
+
+/*
+ * How the cause of an error is quoted in its message.
+ */
+
+/** Longer texts of others are cut in a message: `error.cause` has them in full. */
+const MOST_CHARACTERS = 160
+
+/** What the error says, cut if it is long. */
+export function brief(cause: unknown): string {
+  const text = messageOf(cause).trimEnd()
+  return text.length > MOST_CHARACTERS ? `${text.slice(0, MOST_CHARACTERS)}…` : text
+}
+
+/** The last error while connecting. One of the pool's own repeats neither its name nor its numbers. */
+export function lastError(cause: unknown, { name }: PoolStats): string {
+  if (cause === undefined) return ''
+  const text = messageOf(cause).trimEnd()
+  const isOwn = cause instanceof PoolError && cause.pool === name
+  const own = text.replace(`pool '${name}': `, '').replace(/ \(total=[^)]*\)/, '')
+  return ` Last error while connecting: ${isOwn ? own : brief(cause)}.`
+}

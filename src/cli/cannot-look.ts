@@ -1,0 +1,2 @@
+/** Something prevents a command from examining the process at all. */
+export class CannotLook extends Error {}

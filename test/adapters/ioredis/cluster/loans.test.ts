@@ -1,0 +1,401 @@
+import assert from 'node:assert/strict'
+import { after, describe, test } from 'node:test'
+import type { Redis } from 'ioredis'
+import { createRedisClusterPool } from '../../../../src/adapters/ioredis/index.ts'
+import { isPoolError } from '../../../../src/index.ts'
+import { eventually } from '../../../support/factories.ts'
+import { startCluster } from '../../../support/redis-cluster.ts'
+import { ensureRedisBinary } from '../../../support/redis-server.ts'
+import { startLyingNode } from './lying-node.ts'
+
+const binary = await ensureRedisBinary()
+const skip = 'missing' in binary ? binary.missing : false
+const cluster = skip ? undefined : await startCluster()
+after(() => cluster?.stop())
+const { nodes = [] } = cluster ?? {}
+
+/** Keys of three different nodes, in the slots 866, 6680 and 12182. `bar` is in 5061. */
+const KEYS = ['hello', 'counter', 'foo'].map(key => `{${key}}`)
+
+const crossSlot = /^Error: CROSSSLOT /
+
+describe('a loan leads to the node of its key', { skip }, () => {
+  test('each key reads and writes at its own node, with transactions of its own', async () => {
+    await using pool = createRedisClusterPool(nodes, { max: 2 })
+    for (const key of KEYS) {
+      await pool.use({ key }, async redis => {
+        await redis.watch(key)
+        assert.deepEqual(await redis.multi().set(key, 'x').get(key).exec(), [
+          [null, 'OK'],
+          [null, 'x'],
+        ])
+      })
+    }
+    const { nodes: used, topology } = pool.stats()
+    assert.equal(used.length, 3)
+    assert.equal(topology.covered, 16_384)
+    assert.ok(used.every(({ role, stats }) => role === 'primary' && stats.size === 1))
+  })
+
+  test('one node is enough to begin with, and a dead one beside it does no harm', async () => {
+    await using pool = createRedisClusterPool([{ port: 1 }, nodes[4] as string])
+    assert.equal(await pool.use({ key: 'foo' }, redis => redis.ping()), 'PONG')
+  })
+
+  test('acquire, lease, release and destroy work as with any pool', async () => {
+    await using pool = createRedisClusterPool(nodes, { max: 2 })
+    const redis = await pool.acquire({ key: 'foo' })
+    assert.ok(pool.isBorrowedResource(redis))
+    assert.equal(pool.borrowed, 1)
+    await redis.set('foo', 1)
+    await pool.release(redis)
+    await assert.rejects(redis.get('foo'), error => isPoolError(error, 'POOL_LEASE_ENDED'))
+    await assert.rejects(pool.release(redis), error => isPoolError(error, 'POOL_NOT_BORROWED'))
+    {
+      await using lease = await pool.lease({ slot: 12_182 })
+      assert.equal(await lease.resource.get('foo'), '1')
+    }
+    await pool.destroy(await pool.acquire({ key: 'foo' }))
+    assert.equal(pool.borrowed, 0)
+  })
+
+  test('a replica is lent where one is asked for', async () => {
+    await using pool = createRedisClusterPool(nodes, { max: 2 })
+    await pool.use({ key: 'foo' }, redis => redis.set('foo', 'copied'))
+    const read = () => pool.use({ key: 'foo', role: 'replica' }, redis => redis.get('foo'))
+    await eventually(async () => (await read()) === 'copied')
+    const [role] = (await pool.use({ key: 'foo', role: 'replica' }, redis => redis.role())) as string[]
+    assert.equal(role, 'slave')
+  })
+
+  test('a node is lent by its address, and one that is not there is named', async () => {
+    await using pool = createRedisClusterPool(nodes)
+    assert.equal(await pool.use({ node: nodes[1] as string }, redis => redis.ping()), 'PONG')
+    assert.equal(await pool.use({ node: nodes[4] as string }, redis => redis.ping()), 'PONG')
+    await assert.rejects(
+      pool.use({ node: '127.0.0.1:1' }, redis => redis.ping()),
+      /there is no node '127\.0\.0\.1:1'; the nodes known are /,
+    )
+  })
+
+  test('the prefix of all keys counts for the slot', async () => {
+    await using pool = createRedisClusterPool(nodes, { redisOptions: { keyPrefix: 'app:' } })
+    for (const key of ['foo', 'bar', 'hello', 'a', 'b', 'c'])
+      assert.equal(await pool.use({ key }, redis => redis.set(key, 1)), 'OK')
+  })
+})
+
+describe('no command is sent to another slot', { skip }, () => {
+  /** Runs on a loan for the slot of `foo`, and counts what the nodes received. */
+  const onFoo = async <R>(work: (redis: Redis) => Promise<R>): Promise<R> => {
+    await using pool = createRedisClusterPool(nodes)
+    return await pool.use({ key: 'foo' }, work)
+  }
+
+  test('a key of another slot is refused before it is sent, with both keys in words', async () => {
+    await onFoo(async redis => {
+      await assert.rejects(redis.get('bar'), {
+        message:
+          "CROSSSLOT GET was not sent: key 'bar' is in slot 5061, and the loan is for slot 12182 (key 'foo'). Keys with the " +
+          'same {hash tag} share a slot; keys of different slots need a loan each',
+      })
+      await assert.rejects(redis.mget('foo', 'bar'), crossSlot)
+      await assert.rejects(redis.call('MSET', 'foo', '1', 'bar', '2'), crossSlot)
+      await assert.rejects(redis.eval('return 1', 1, 'bar'), crossSlot)
+      await assert.rejects(redis.xread('STREAMS', 'foo', 'bar', '0', '0'), crossSlot)
+      await assert.rejects(redis.watch('foo', 'bar'), crossSlot)
+      assert.equal(await redis.get('foo{}{bar}').catch(() => 'refused'), 'refused', 'its tag is empty')
+      assert.equal(await redis.mget('foo', 'x{foo}').then(found => found.length), 2)
+      assert.equal(await redis.ping(), 'PONG')
+      assert.equal(await redis.eval('return 7', 0), 7)
+    })
+  })
+
+  test('a SORT by patterns counts its key and its destination alone', async () => {
+    await onFoo(async redis => {
+      await redis.del('foo')
+      await redis.rpush('foo', 2, 1)
+      assert.deepEqual(await redis.sort('foo', 'LIMIT', 0, 5), ['1', '2'])
+      await assert.rejects(redis.sort('foo', 'STORE', 'bar'), crossSlot)
+      await redis.del('foo')
+    })
+  })
+
+  test('of a pipeline with one wrong key nothing is sent', async () => {
+    await onFoo(async redis => {
+      await redis.set('foo', 'before')
+      await assert.rejects(redis.pipeline().set('foo', 'half').set('bar', 1).exec(), crossSlot)
+      await assert.rejects(redis.multi().set('foo', 'half').set('bar', 1).exec(), crossSlot)
+      assert.equal(await redis.get('foo'), 'before')
+    })
+  })
+
+  test('a transaction whose command was refused is not executed without it', async () => {
+    await onFoo(async redis => {
+      await redis.set('foo', 'before')
+      await redis.multi({ pipeline: false })
+      await redis.set('foo', 'half')
+      await assert.rejects(redis.set('bar', 1), crossSlot)
+      await assert.rejects(redis.exec(), /^Error: EXECABORT EXEC was not sent/)
+      await redis.discard()
+      assert.equal(await redis.get('foo'), 'before')
+    })
+  })
+
+  test('a script of the borrower, by defineCommand, is refused as well', async () => {
+    await onFoo(async redis => {
+      redis.defineCommand('mine', { numberOfKeys: 1, lua: 'return KEYS[1]' })
+      const { mine } = redis as unknown as { mine(key: string): Promise<string> }
+      assert.equal(await mine.call(redis, 'foo'), 'foo')
+      await assert.rejects(mine.call(redis, 'bar'), crossSlot)
+    })
+  })
+
+  test('a loan for a node takes any slot, but one a command', async () => {
+    await using pool = createRedisClusterPool(nodes)
+    const owner = await cluster?.ownerOf(12_182)
+    await pool.use({ node: `127.0.0.1:${owner?.port}` }, async redis => {
+      await redis.set('foo', 1)
+      await redis.set('a{foo}', 1)
+      await assert.rejects(redis.mget('foo', 'bar'), crossSlot)
+    })
+  })
+
+  test('what was refused leaves the connection clean', async () => {
+    await using pool = createRedisClusterPool(nodes)
+    await pool.use({ key: 'foo' }, redis => redis.get('bar').catch(() => {}))
+    await pool.use({ key: 'foo' }, redis =>
+      redis
+        .pipeline()
+        .get('bar')
+        .exec()
+        .catch(() => {}),
+    )
+    await pool.use({ key: 'foo' }, redis => redis.get('foo'))
+    assert.equal(pool.stats().nodes[0]?.stats.totals.created, 1)
+  })
+})
+
+describe('what is wrong is told at once', { skip }, () => {
+  test('options', () => {
+    const issuesOf = (make: () => unknown): readonly string[] => {
+      try {
+        make()
+      } catch (error) {
+        if (isPoolError(error, 'POOL_BAD_OPTIONS')) return error.issues
+      }
+      return []
+    }
+    assert.deepEqual(
+      issuesOf(() => createRedisClusterPool([])),
+      ['nodes must name at least one node of the cluster'],
+    )
+    const wrong = {
+      maxTotal: 0,
+      natMap: 3,
+      redisOptions: { db: 2, host: 'x', lazyConnect: false },
+      max: 0,
+      role: 'any',
+      foo: 1,
+    }
+    const issues = issuesOf(() => createRedisClusterPool('nowhere', wrong as never)).join('\n')
+    for (const part of [
+      'nodes must be',
+      'maxTotal',
+      'natMap',
+      'redisOptions.db',
+      'redisOptions.host',
+      'lazyConnect',
+      'max must',
+      'role is said',
+      'foo',
+    ])
+      assert.ok(issues.includes(part), `${part} in\n${issues}`)
+  })
+
+  test('where a loan leads to', async () => {
+    await using pool = createRedisClusterPool(nodes)
+    for (const where of [
+      undefined,
+      {},
+      { key: 'a', slot: 1 },
+      { slot: 16_384 },
+      { key: 1 },
+      { node: 'x', role: 'primary' },
+      { key: 'a', role: 'any' },
+      { keys: 'a' },
+    ])
+      await assert.rejects(
+        pool.use(where as never, () => {}),
+        error => isPoolError(error, 'POOL_BAD_OPTIONS'),
+      )
+    await assert.rejects(pool.use({ key: 'a' }, undefined as never), error =>
+      isPoolError(error, 'POOL_BAD_OPTIONS'),
+    )
+    await assert.rejects(pool.acquire({ key: 'a' }, { timeout: 3 } as never), error =>
+      isPoolError(error, 'POOL_BAD_OPTIONS'),
+    )
+  })
+})
+
+describe('nobody waits for ever', { skip }, () => {
+  test('a cluster of which no node is there is told within the time limit', async () => {
+    await using pool = createRedisClusterPool(1, { acquireTimeoutMillis: 300 })
+    await assert.rejects(
+      pool.use({ key: 'a' }, () => {}),
+      /no primary serves slot 15495; no node could be asked: .*ECONNREFUSED/,
+    )
+  })
+
+  test('a signal ends the wait for the topology', async () => {
+    await using pool = createRedisClusterPool(1)
+    const abort = new AbortController()
+    const waiting = pool.use({ key: 'a' }, () => {}, { signal: abort.signal })
+    abort.abort()
+    await assert.rejects(waiting, error => isPoolError(error, 'POOL_ABORTED'))
+  })
+
+  test('after close nothing is lent, and no socket is left', async () => {
+    const pool = createRedisClusterPool(nodes)
+    await pool.use({ key: 'a' }, redis => redis.ping())
+    await pool.close()
+    assert.equal(pool.size, 0)
+    assert.equal(pool.stats().state, 'closed')
+    await assert.rejects(
+      pool.use({ key: 'a' }, () => {}),
+      error => isPoolError(error, 'POOL_CLOSED'),
+    )
+  })
+
+  test('a deadlock across two nodes is proved and broken', async () => {
+    await using pool = createRedisClusterPool(nodes)
+    const both = (first: string, second: string, met: () => Promise<void>) =>
+      pool.use({ key: first }, async () => {
+        await met()
+        return await pool.use({ key: second }, () => 'both')
+      })
+    let there = 0
+    const met = async (): Promise<void> => {
+      there += 1
+      await eventually(() => there === 2)
+    }
+    const outcomes = await Promise.allSettled([both('foo', 'bar', met), both('bar', 'foo', met)])
+    const [victim] = outcomes.filter(outcome => outcome.status === 'rejected')
+    assert.ok(isPoolError(victim?.reason, 'POOL_DEADLOCK'), String(victim?.reason))
+    assert.equal(outcomes.filter(({ status }) => status === 'fulfilled').length, 1)
+  })
+})
+
+describe('maxTotal is the limit for all nodes together', { skip }, () => {
+  test('connections move to the nodes that need them, and nobody starves', async () => {
+    await using pool = createRedisClusterPool(nodes, { max: 4, maxTotal: 4 })
+    let most = 0
+    pool.on('connect', () => {
+      const open = pool.stats().nodes.map(({ stats }) => stats.size + stats.closing)
+      most = Math.max(
+        most,
+        open.reduce((sum, count) => sum + count, 0),
+      )
+    })
+    const served = new Map<string, number>()
+    const user = async (key: string): Promise<void> => {
+      for (let count = 0; count < 30; count += 1) {
+        await pool.use({ key }, redis => redis.incr(`${key}:served`))
+        served.set(key, (served.get(key) ?? 0) + 1)
+      }
+    }
+    for (const key of KEYS) await Promise.all(Array.from({ length: 6 }, () => user(key)))
+    await Promise.all(KEYS.flatMap(key => [user(key), user(key)]))
+    assert.deepEqual(
+      [...served.values()],
+      KEYS.map(() => 8 * 30),
+    )
+    assert.equal(most, 4)
+  })
+})
+
+test("a nested loan that shares the connection has its own slot, and leaves its caller's as it was", {
+  skip,
+}, async () => {
+  await using pool = createRedisClusterPool(nodes, { nested: 'reuse' })
+  await pool.use({ key: 'hello' }, async redis => {
+    // Of the same node.
+    await pool.use({ key: 'bar' }, async inner => {
+      await inner.get('bar')
+      await assert.rejects(inner.get('hello'), crossSlot)
+    })
+    await redis.get('hello')
+    await assert.rejects(redis.get('bar'), crossSlot)
+  })
+  assert.equal(pool.size, 1)
+})
+
+describe('how the nodes are reached', { skip }, () => {
+  const everywhere = (...command: string[]) =>
+    Promise.all((cluster?.servers ?? []).map(server => cluster?.admin(server).call(...(command as [string]))))
+
+  test('with a password that a function gives, on every connection', async () => {
+    await everywhere('ACL', 'SETUSER', 'app', 'on', '>secret', '~*', '&*', '+@all')
+    let asked = 0
+    const credentials = async () => {
+      asked += 1
+      return { username: 'app', password: 'secret' }
+    }
+    await using pool = createRedisClusterPool(nodes, { credentials })
+    for (const key of KEYS) assert.equal(await pool.use({ key }, redis => redis.call('ACL', 'WHOAMI')), 'app')
+    assert.ok(asked >= 3)
+    await using byUrl = createRedisClusterPool(nodes.map(node => `redis://app:secret@${node}`))
+    for (const key of KEYS)
+      assert.equal(await byUrl.use({ key }, redis => redis.call('ACL', 'WHOAMI')), 'app')
+    await using wrong = createRedisClusterPool(nodes, {
+      redisOptions: { username: 'app', password: 'wrong' },
+      acquireTimeoutMillis: 500,
+    })
+    await assert.rejects(
+      wrong.use({ key: 'foo' }, () => {}),
+      /WRONGPASS|password/,
+    )
+  })
+
+  test('by the names that the cluster prefers, and by the host that was asked where it gives none', async () => {
+    const nodesOf = async (): Promise<string[]> => {
+      await using pool = createRedisClusterPool(nodes)
+      for (const key of KEYS) assert.equal(await pool.use({ key }, redis => redis.set(key, 1)), 'OK')
+      return pool.stats().nodes.map(({ node }) => node.replace(/\d+$/, ''))
+    }
+    try {
+      await everywhere('CONFIG', 'SET', 'cluster-announce-hostname', 'localhost')
+      await everywhere('CONFIG', 'SET', 'cluster-preferred-endpoint-type', 'hostname')
+      await eventually(async () => (await nodesOf()).every(node => node === 'localhost:'))
+      await everywhere('CONFIG', 'SET', 'cluster-preferred-endpoint-type', 'unknown-endpoint')
+      await eventually(async () => (await nodesOf()).every(node => node === '127.0.0.1:'))
+    } finally {
+      await everywhere('CONFIG', 'SET', 'cluster-preferred-endpoint-type', 'ip')
+      await everywhere('CONFIG', 'SET', 'cluster-announce-hostname', '')
+    }
+  })
+})
+
+test('a node that lies about the topology takes no connection away, and gets no key of others', {
+  skip,
+}, async () => {
+  const [honest = 0, ...others] = cluster?.servers.map(({ port }) => port) ?? []
+  const liar = await startLyingNode(honest)
+  try {
+    const natMap = { [`127.0.0.1:${honest}`]: { host: '127.0.0.1', port: liar.port } }
+    await using pool = createRedisClusterPool([liar.port, ...others], { natMap })
+    for (let round = 0; round < 20 || (liar.lies < 5 && round < 2000); round += 1) {
+      for (const key of KEYS) await pool.use({ key }, redis => redis.set(key, round))
+      // The end of its connections makes the pool ask again.
+      pool.purge('to have it ask')
+    }
+    assert.ok(liar.lies >= 5, `${liar.lies} lies`)
+    const { changes, moved, retired, covered } = pool.stats().topology
+    assert.deepEqual(
+      { changes, moved, retired, covered },
+      { changes: 16_384, moved: 0, retired: 0, covered: 16_384 },
+    )
+  } finally {
+    await liar.stop()
+  }
+})
