@@ -3,7 +3,7 @@ import { replyWithin } from '../client/replies/error-replies.ts'
 import { effectOf } from './command-effects.ts'
 
 /** What is left on a connection when a loan ends. */
-interface Left {
+export interface Left {
   /** Names everything that cannot be undone. */
   readonly dirt: readonly string[]
   readonly watching: boolean
