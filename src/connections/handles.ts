@@ -30,8 +30,13 @@ export interface Use {
 
 /** Creates and ends handles. No method may throw. */
 export interface Handles<T> {
-  /** Returns the handle for a new loan. It has the type of the connection and differs from every other handle. */
-  lend(resource: T): T
+  /**
+   * Returns the handle for a new loan. It has the type of the connection and differs from every other handle.
+   * @param owner - what {@link ownerOf} returns until the loan ends
+   */
+  lend(resource: T, owner: object): T
+  /** The owner of this handle's loan; undefined if the loan has ended or if it is no handle. */
+  ownerOf(handle: T): object | undefined
   /** Ends the loan of this handle: from now on, each use of it is refused. */
   unlend(resource: T, handle: T): Leftover | undefined
   /** Tells use from idling. With it, the detection of forgotten leases may be on by default. */

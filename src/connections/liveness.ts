@@ -7,7 +7,7 @@ import type { PoolEmitter } from '../runtime/emitter.ts'
 import { askHook } from '../runtime/sync-hooks.ts'
 import type { Clock } from '../runtime/time/clock.ts'
 import { checkSocket, type SocketCheck } from '../sockets/conn-check.ts'
-import { type PollPhase, pollPhaseOf } from '../sockets/poll-phase.ts'
+import { GATE_MILLIS, type PollPhase, pollPhaseOf } from '../sockets/poll-phase.ts'
 import { CLOSED_HERE, closeSocket, isHealthy, isOpen, isOwnDoing, ownDoing } from '../sockets/socket-state.ts'
 import { type SocketListener, SocketWatch } from '../sockets/socket-watch.ts'
 import { handlesOf } from './handles.ts'
@@ -65,6 +65,7 @@ export class Liveness<T> {
   onSuspicion: (kind: 'closed' | 'silent') => void = () => {}
   readonly #factory: Factory<T>
   readonly #name: string
+  readonly #clock: Clock
   readonly #events: PoolEmitter<T>
   readonly #serverIdleTimeout: ServerIdleTimeout
   readonly #phase: PollPhase
@@ -87,6 +88,7 @@ export class Liveness<T> {
   ) {
     this.#factory = factory
     this.#name = options.name
+    this.#clock = clock
     this.#events = events
     this.#serverIdleTimeout = serverIdleTimeout
     this.#phase = pollPhaseOf(clock)
@@ -180,9 +182,13 @@ export class Liveness<T> {
     if (watch === undefined || !watch.hasHandle) return undefined
     this.#phase.observe(now)
     const suspectedAt = this.suspicion.since(slot)
-    if (suspectedAt === undefined && this.#phase.trusts(slot.lookedAt, now)) {
-      this.counts.gateSkips += 1
-      return undefined
+    if (suspectedAt === undefined) {
+      // It has waited for the poll phase that ended now.
+      if (settledAt >= slot.idleSince && settledAt - watch.deferredAt < GATE_MILLIS) return undefined
+      const needed = this.#phase.needed(slot.lookedAt, watch.heardAt, now)
+      if (needed === 'nothing') this.counts.gateSkips += 1
+      if (needed === 'poll') watch.deferredAt = now
+      if (needed !== 'check') return needed === 'poll' ? 'barrier' : undefined
     }
     const result = this.#checkSocket(slot, now)
     if (result === 'healthy') return undefined
@@ -260,6 +266,7 @@ export class Liveness<T> {
     if (watch.traits.unsolicited || watch.awaitsGreeting) return 'unknown'
     if (!watch.hasHandle || mayGetTickets(slot, now)) return 'unknown'
     const result = checkSocket(watch.socket)
+    this.#phase.checked(this.#clock.now())
     if (result === 'unknown') this.counts.kernel = 'unavailable'
     else this.counts.looks += 1
     if (result === 'healthy') slot.lookedAt = now
@@ -270,6 +277,11 @@ export class Liveness<T> {
     return {
       isIdle: () => slot.state === 'idle',
       isFresh: () => slot.loan === 0,
+      heard: () => {
+        const now = this.#clock.now()
+        this.#phase.observe(now)
+        return now
+      },
       onFault: fault => {
         if (slot.fault !== undefined || slot.state === 'closing') return
         if (!isOwnDoing(fault.detail)) this.counts.found.events += 1

@@ -76,12 +76,15 @@ export class Slots<T> {
 
   /** The slot whose resource, or handle of its current loan, this is. */
   slotOf(resource: T): Slot<T> | undefined {
-    return this.#byResource.get(resource)
+    const owner = this.#handles?.ownerOf(resource) as Slot<T> | undefined
+    if (owner === undefined) return this.#byResource.get(resource)
+    // Not a handle of another pool, nor an object that inherits from a handle.
+    return owner.lent === resource && this.#byResource.get(owner.resource as T) === owner ? owner : undefined
   }
 
   /** The slot with this resource or handle, if it is lent. */
   lentSlot(resource: T): Slot<T> | undefined {
-    const slot = this.#byResource.get(resource)
+    const slot = this.slotOf(resource)
     if (slot === undefined || slot.state !== 'lent') return undefined
     // A borrower must return the handle. It cannot return the connection behind it.
     return this.#handles === undefined || slot.lent === resource ? slot : undefined
@@ -90,9 +93,7 @@ export class Slots<T> {
   /** Called when a loan begins: creates its handle, where loans have handles. */
   beginLoan(slot: Slot<T>): void {
     if (this.#handles === undefined) return
-    const handle = this.#handles.lend(slot.resource as T)
-    slot.lent = handle
-    this.#byResource.set(handle, slot)
+    slot.lent = this.#handles.lend(slot.resource as T, slot)
   }
 
   /**
@@ -103,7 +104,9 @@ export class Slots<T> {
     if (this.#handles === undefined) return undefined
     // The slot keeps the handle: a borrower whose grant arrives only now must get a handle that refuses.
     const handle = slot.lent as T
-    return this.#byResource.delete(handle) ? this.#handles.unlend(slot.resource as T, handle) : undefined
+    return this.#handles.ownerOf(handle) === slot
+      ? this.#handles.unlend(slot.resource as T, handle)
+      : undefined
   }
 
   /** Moves a slot to another state, and keeps the idle list and the known resources up to date. */

@@ -65,5 +65,8 @@ export function leaseOfUse(number: number): Lease | undefined {
 }
 
 /** The `use` leases that cannot end before this call returns, because their functions await it; from inner to outer. */
-export const leasesOfUse = (asked: StackTrace): Lease[] =>
-  asked.leases.flatMap(number => leaseOfUse(number) ?? [])
+export function leasesOfUse(asked: StackTrace): Lease[] {
+  // Without a `use` in this process, the stack need not be read, which takes longer than to take it.
+  if (processWide().frames.size === 0) return []
+  return asked.leases.flatMap(number => leaseOfUse(number) ?? [])
+}

@@ -1,7 +1,8 @@
 import { type Clock, eachTurn, loopMetrics, oncePerClock } from '../runtime/time/clock.ts'
+import { TokenBucket } from '../runtime/token-bucket.ts'
 
 /** When a connection is lent without a check, an undelivered FIN is never older than this. Milliseconds. */
-const GATE_MILLIS = 2
+export const GATE_MILLIS = 2
 /**
  * If the thread showed no activity (a call of the pool, or a turn of the loop) for longer than this, it may have been
  * blocked: a wait for something outside (`Atomics.wait`, `execSync`) always takes longer. Measured on Linux: 0.02 ms.
@@ -13,8 +14,16 @@ const GAP_MILLIS = 0.015
  * connections are lent.
  */
 const CHECKS_PER_MILLI = 6
+/**
+ * The same for connections that have just answered. Beyond it they wait for the next poll phase, which is cheaper under
+ * load: connections that are returned in one turn wait for it together.
+ */
+const ANSWERED_CHECKS_PER_MILLI = 1
 /** How many checks can be saved up. */
 const MOST_CHECKS = 300
+
+/** What has to happen before a connection may be lent: nothing, a check in the kernel, or another poll phase. */
+export type Needed = 'nothing' | 'check' | 'poll'
 
 /** A pool that owns sockets. */
 interface SocketOwner {
@@ -42,8 +51,8 @@ export class PollPhase {
   /** The last activity of this thread, and the end of the last stretch without any. */
   #seenAt = Number.NEGATIVE_INFINITY
   #gapAt = Number.NEGATIVE_INFINITY
-  #checks = MOST_CHECKS
-  #paidUntil = Number.NEGATIVE_INFINITY
+  readonly #checks = new TokenBucket(MOST_CHECKS, CHECKS_PER_MILLI, MOST_CHECKS, 0)
+  readonly #answeredChecks = new TokenBucket(MOST_CHECKS, ANSWERED_CHECKS_PER_MILLI, MOST_CHECKS, 0)
   readonly #members = new Set<SocketOwner>()
   #stop: (() => void) | undefined
   /** The functions to run in the next turn, in the one after it, and so on. */
@@ -77,16 +86,24 @@ export class PollPhase {
     this.#seenAt = now
   }
 
+  /** Records that the thread was busy with a check until now, so that this time does not count as blocked. */
+  checked(now: number): void {
+    this.#seenAt = now
+  }
+
   /**
-   * May a connection be lent without a check? It may if it was found alive, by the loop or by a check, after the thread
-   * may have been blocked. When the checks have used up their share of time, only `GATE_MILLIS` is guaranteed.
+   * A connection may be lent at once if it was found alive, by the loop or by a check, after the thread may have been
+   * blocked. When the checks have used up their share of time, only `GATE_MILLIS` is guaranteed. If it has answered since
+   * it was found alive, the server may have closed it right behind that answer, so nothing is taken on trust.
    *
    * @param lookedAt - when a check last found it alive
+   * @param heardAt - when data last arrived on it
    */
-  trusts(lookedAt: number, now: number): boolean {
+  needed(lookedAt: number, heardAt: number, now: number): Needed {
     const goodAt = Math.max(lookedAt, this.#delivered)
-    if (now - goodAt >= GATE_MILLIS) return false
-    return goodAt >= this.#gapAt || !this.#affordsCheck(now)
+    if (heardAt > goodAt) return this.#answeredChecks.take(now) ? 'check' : 'poll'
+    if (now - goodAt >= GATE_MILLIS) return 'check'
+    return goodAt >= this.#gapAt || !this.#checks.take(now) ? 'nothing' : 'check'
   }
 
   get turn(): number | undefined {
@@ -131,14 +148,6 @@ export class PollPhase {
     this.#markedIn = metrics?.loopCount
     this.#events = metrics?.events
     for (const member of this.#members) member.onTurn()
-  }
-
-  #affordsCheck(now: number): boolean {
-    this.#checks = Math.min(this.#checks + (now - this.#paidUntil) * CHECKS_PER_MILLI, MOST_CHECKS)
-    this.#paidUntil = now
-    if (this.#checks < 1) return false
-    this.#checks -= 1
-    return true
   }
 }
 

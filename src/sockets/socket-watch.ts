@@ -20,6 +20,8 @@ export interface SocketListener {
   isIdle(): boolean
   /** Has the connection never been lent? */
   isFresh(): boolean
+  /** Data has arrived: returns the time, in milliseconds of the pool's clock. */
+  heard(): number
   onFault(fault: SocketFault): void
 }
 
@@ -62,12 +64,15 @@ export class SocketWatch {
   /** Whether there is a kernel socket, and whether it uses TLS. */
   readonly hasHandle: boolean
   readonly isSecure: boolean
+  /** When data last arrived, and when the connection was last left to wait for a poll phase because of that. */
+  heardAt = Number.NEGATIVE_INFINITY
+  deferredAt = Number.NEGATIVE_INFINITY
   readonly #listener: SocketListener
   readonly #reader: 'client' | 'pool' | 'nobody'
   readonly #baseline: SocketBaseline
   readonly #canSwallow: boolean
   readonly #piped = new PipedStreams()
-  /** Whether the pool's `data` listener is attached, and which state to restore when it is removed. */
+  /** Whether the pool's `data` listener is attached, and the state to restore after it. */
   #isFlowing = false
   #wasFlowing: boolean | null = null
   #hasStopped = false
@@ -101,7 +106,7 @@ export class SocketWatch {
     return this.#reader === 'pool' && !this.#isFlowing && !this.awaitsGreeting
   }
 
-  /** Bytes that the borrower has written but the kernel has not accepted yet. */
+  /** Bytes written that the kernel has not accepted yet. */
   get unsentBytes(): number {
     return unsentBytes(this.socket)
   }
@@ -213,6 +218,7 @@ export class SocketWatch {
   #emit(emit: Emit, event: string | symbol, args: unknown[]): boolean {
     switch (event) {
       case 'data':
+        this.heardAt = this.#listener.heard()
         // Nobody asked for this data. A client could take it for an answer, or fail.
         if (this.#onData()) return false
         break
@@ -278,9 +284,8 @@ export class SocketWatch {
 function hasListener(socket: Socket, event: string): boolean {
   try {
     return socket.listenerCount(event) > 0
-  } catch {
-    return false
-  }
+  } catch {}
+  return false
 }
 
 /** Does something other than a borrower read from the socket all the time? */

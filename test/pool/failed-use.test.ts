@@ -51,8 +51,20 @@ describe('after its function has failed, use', () => {
 
   test('keeps a connection whose adapter has seen every command, and says that it is clean', async () => {
     let left: Leftover | undefined
+    const owners = new WeakMap<Connection, object>()
     const factory = Object.assign(scripted(), {
-      [HANDLES]: { lend: ({ id }: Connection): Connection => ({ id }), unlend: () => left },
+      [HANDLES]: {
+        lend: ({ id }: Connection, owner: object): Connection => {
+          const handle = { id }
+          owners.set(handle, owner)
+          return handle
+        },
+        ownerOf: (handle: Connection) => owners.get(handle),
+        unlend: (_: Connection, handle: Connection) => {
+          owners.delete(handle)
+          return left
+        },
+      },
     })
     const pool = open(factory, { max: 1 })
     await assert.rejects(pool.use(boom), { message: 'boom' })

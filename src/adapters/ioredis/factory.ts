@@ -22,7 +22,7 @@ import { answers, openTersely } from './client/terse.ts'
 import type { Address } from './failover/addresses.ts'
 import type { Dial } from './failover/dial.ts'
 import type { SentinelTarget } from './failover/sentinels.ts'
-import { ClientLender } from './handle/client-lender.ts'
+import { ClientLender, ownerOf, unlend } from './handle/client-lender.ts'
 import { checkMaxclients, forgetMaxclients } from './maxclients.ts'
 import { RedisPoolContext } from './redis-pool-context.ts'
 import type { WantedRole } from './redis-pool-options.ts'
@@ -82,8 +82,9 @@ export function clientFactory<R extends RedisClient>(
       return server
     },
     [HANDLES]: {
-      lend: client => (lenders.get(client) as ClientLender).lend() as unknown as R,
-      unlend: (client, handle) => (lenders.get(client) as ClientLender).unlend(handle),
+      lend: (client, owner) => (lenders.get(client) as ClientLender).lend(owner) as unknown as R,
+      ownerOf,
+      unlend: (_, handle) => unlend(handle),
       use: client => (lenders.get(client) as ClientLender).use,
       leakThresholdMillis: context.options.leakThresholdMillis,
     },

@@ -24,7 +24,10 @@ export function connectWithoutInfo(client: RedisClient): void {
     return reply
   }
   Object.defineProperty(client, 'info', { value: tolerant, configurable: true, writable: true })
-  client.once('ready', () => Reflect.deleteProperty(client, 'info'))
+  client.once('ready', () => {
+    // Not deleted: V8 makes an object slow for good when a property is deleted, and with it every command.
+    ;(client as Internals).info = info
+  })
 }
 
 /**
@@ -38,7 +41,10 @@ export function readRefusal(client: RedisClient): void {
   const stream = client.stream as Stream | undefined
   if (stream === undefined || client.status === 'ready') return
   const { destroy } = stream
-  const restore = (): boolean => Reflect.deleteProperty(stream, 'destroy')
+  const restore = (): void => {
+    // Not deleted, see `connectWithoutInfo`.
+    stream.destroy = destroy
+  }
   client.once('ready', restore)
   stream.destroy = function (error) {
     restore()

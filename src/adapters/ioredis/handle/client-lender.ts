@@ -15,6 +15,8 @@ import { type Left, SessionState } from './session-state.ts'
 /** One loan of one client. */
 class HandleLoan implements Loan {
   readonly lender: ClientLender
+  /** Whoever has lent the client; see `Handles`. */
+  readonly owner: object
   readonly handle: Handle
   ended = false
   /** Set once a command was sent that may leave something behind. */
@@ -25,8 +27,9 @@ class HandleLoan implements Loan {
   stacks: Map<string, string> | undefined
   guard: LoanGuard | undefined = undefined
 
-  constructor(lender: ClientLender) {
+  constructor(lender: ClientLender, owner: object) {
     this.lender = lender
+    this.owner = owner
     this.handle = new (lender.Handle as HandleClass)(this)
   }
 }
@@ -64,11 +67,11 @@ export class ClientLender implements ReplyListener {
     shareEvents(client, () => this.#current?.handle)
   }
 
-  lend(): Handle {
+  lend(owner: object): Handle {
     // `prepare` may have selected another database than the options did.
     this.#home ??= this.#database
     this.Handle ??= handleClass(this.client)
-    const loan = new HandleLoan(this)
+    const loan = new HandleLoan(this, owner)
     this.#current = loan
     return loan.handle
   }
@@ -77,8 +80,8 @@ export class ClientLender implements ReplyListener {
    * Ends the loan of a handle.
    * @returns what was left behind, or undefined
    */
-  unlend(handle: RedisClient): Leftover | undefined {
-    const loan = (handle as Handle)[LOAN] as HandleLoan
+  unlend(given: Loan): Leftover | undefined {
+    const loan = given as HandleLoan
     loan.ended = true
     this.#current = undefined
     const { client } = this
@@ -219,6 +222,23 @@ export class ClientLender implements ReplyListener {
     }
     return [...names]
   }
+}
+
+/** See `Handles.ownerOf`. */
+export function ownerOf(handle: unknown): object | undefined {
+  try {
+    const loan = (handle as Partial<Handle> | null | undefined)?.[LOAN] as HandleLoan | undefined
+    return loan === undefined || loan.ended ? undefined : loan.owner
+  } catch {
+    // A proxy of the user's that throws.
+    return undefined
+  }
+}
+
+/** See `Handles.unlend`. */
+export function unlend(handle: unknown): Leftover | undefined {
+  const loan = (handle as Handle)[LOAN]
+  return (loan.lender as ClientLender).unlend(loan)
 }
 
 const inReply = (error: Error): string => `a reply '${messageOf(error).split(' ', 1)[0]}'`

@@ -112,6 +112,7 @@ const FIELDS = ['stream', 'condition', 'commandQueue', 'offlineQueue', 'connecto
  */
 const NOT_SHARED: ReadonlySet<unknown> = new Set([
   'emit',
+  'info',
   'flushQueue',
   'listeners',
   'handleReconnection',

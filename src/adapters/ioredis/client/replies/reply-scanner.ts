@@ -41,9 +41,11 @@ const MOST_DIGITS = 15
 const LONGEST_TEXT = 32
 /** How many entries at the beginning of a list are examined. */
 const LOOKED_AT = 4
+/** The length of the text that `endOfBulk` has found last. */
+let bulkSize = 0
 
 /**
- * A fast path for short texts, because most long replies are lists of them. It skips a text that is complete in the
+ * A fast path for short texts, because most replies are texts or lists of them. It skips a text that is complete in the
  * chunk and is not one of the examined entries.
  *
  * @param from - the position after its first byte
@@ -58,6 +60,7 @@ function endOfBulk(chunk: Buffer, from: number): number {
     count = count * 10 + digit
   }
   const end = at + 2 + count
+  bulkSize = count
   const isWhole = at > from && chunk[at] === CR && chunk[at + 1] === LF
   return isWhole && chunk[end] === CR && chunk[end + 1] === LF ? end + 2 : 0
 }
@@ -146,13 +149,12 @@ export class ReplyScanner {
       }
       const byte = chunk[at] as number
       at += 1
-      if (byte === BULK && this.#part === 'type' && this.#open.length > 0 && !this.#isFirst) {
+      if (byte === BULK && this.#part === 'type' && !this.#isFirst) {
         const end = endOfBulk(chunk, at)
         if (end > 0) {
           at = end
-          this.#type = BULK
-          this.#isNegative = false
-          this.#keepsText = false
+          this.#startValue(BULK)
+          if (this.#open.length === 0) this.#size = bulkSize
           if (this.#ended()) return at
           continue
         }
