@@ -8,10 +8,24 @@ export interface PoolEvents<T> {
   factoryDestroyError: [error: Error]
   connect: [event: { pool: string; resource: T; millis: number }]
   acquire: [event: { pool: string; resource: T; waitedMillis: number }]
-  release: [event: { pool: string; resource: T; heldMillis: number }]
-  destroy: [event: { pool: string; resource: T; reason: DestroyReason; detail?: string }]
+  release: [event: { pool: string; resource: T; connection: number; loan: number; heldMillis: number }]
+  destroy: [event: { pool: string; resource: T; connection: number; reason: DestroyReason; detail?: string }]
+  /**
+   * A connection has gone from one state to another. Not emitted when an idle one is lent or comes back to be idle:
+   * `acquire` and `release` tell that.
+   */
+  state: [event: { pool: string; connection: number; from: SlotState | undefined; state: SlotState }]
   /** A connection whose peer is gone was found, in this state. */
-  'half-close': [event: { pool: string; resource: T; state: SlotState; idleMillis?: number; detail: string }]
+  'half-close': [
+    event: {
+      pool: string
+      resource: T
+      connection: number
+      state: SlotState
+      idleMillis?: number
+      detail: string
+    },
+  ]
   /** What is known about the server's idle limit has changed. */
   'server-timeout': [event: { pool: string } & PoolStats['serverTimeout']]
   stall: [event: { pool: string; millis: number }]

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { doctor } from './doctor/command.ts'
+import { timeline } from './timeline/command.ts'
 import { top } from './top/command.ts'
 
 /*
@@ -8,15 +9,16 @@ import { top } from './top/command.ts'
 
 const USAGE = `lifeguard-pool <command>
 
-  doctor <pid>       what is wrong with a running process
-  top <pid|socket>   its pools, once a second
+  doctor <pid>              what is wrong with a running process
+  top <pid|socket>          its pools, once a second
+  timeline <pid|socket|…>   what its connections do, as bars over time
 
 lifeguard-pool <command> --help tells more.
 `
 
 type Command = (args: readonly string[]) => Promise<{ readonly code: number; readonly text: string }>
 
-const COMMANDS: Readonly<Record<string, Command>> = { doctor, top }
+const COMMANDS: Readonly<Record<string, Command>> = { doctor, timeline, top }
 
 async function main([name = '', ...args]: readonly string[]): Promise<number> {
   if (name === '--help' || name === '-h' || name === 'help') return say(process.stdout, USAGE, 0)

@@ -9,6 +9,7 @@ import { forCaller } from '../api/errors.ts'
 import { breaches, text, whole } from '../api/options/option-table.ts'
 import { isRecord, readRecord, show } from '../api/options/read-input.ts'
 import { badOptions } from '../api/options/resolve-options.ts'
+import type { PoolNode } from '../nested/host.ts'
 
 /** A pool, as its budget sees it. */
 export interface BudgetShare {
@@ -27,6 +28,8 @@ export interface BudgetShare {
   /** Since when the longest idle of those that it can do without is idle; undefined if it needs all it has. */
   readonly spareSince: number | undefined
   readonly isClosed: boolean
+  /** For the deadlock search; undefined under `nested: 'allow'`. */
+  readonly node: PoolNode | undefined
   now(): number
   /** Ends that connection. */
   giveUp(): object
@@ -171,6 +174,22 @@ export class SharedBudget implements CheckedBudget {
       }
     }
     return false
+  }
+
+  /**
+   * The other pools that use up the budget, so that this pool cannot connect before one of their leases ends. Not those
+   * with no more than their `min`, whose places it does not get.
+   * @returns undefined if it can connect, or if one of them takes no part in the deadlock search
+   */
+  rivals(share: BudgetShare): PoolNode[] | undefined {
+    if (this.#placesFor(share, this.#reserved) > 0) return undefined
+    const users = [...this.#shares].filter(other => other !== share && other.inUse > other.min)
+    const nodes = users.flatMap(({ node }) => node ?? [])
+    return nodes.length === users.length ? nodes : undefined
+  }
+
+  sharers(share: BudgetShare): PoolNode[] {
+    return [...this.#shares].flatMap(other => (other === share ? [] : (other.node ?? [])))
   }
 
   get #reserved(): number {

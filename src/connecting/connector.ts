@@ -10,13 +10,11 @@ import { log, refreshTracing } from '../runtime/log/log.ts'
 import { Alarm } from '../runtime/time/alarm.ts'
 import { closeSocket } from '../sockets/socket-state.ts'
 import { Breaker } from './breaker.ts'
-import type { SharedBudget } from './budget.ts'
 import { Capacity } from './capacity.ts'
 import { type ConnectFailure, connectFailure } from './connect-failure.ts'
 import { isEarlyDeath } from './early-death.ts'
 import { Engine } from './engine.ts'
 import type { PoolContext } from './pool-context.ts'
-import { PoolShare } from './pool-share.ts'
 
 /** New acquires wait for the probe of an open breaker unless it is older than this. Milliseconds. */
 const PROBE_MILLIS = 500
@@ -58,8 +56,6 @@ export class Connector<T> {
         context.events.announce('breaker', { pool, state, failures, error }),
     })
     this.capacity = new Capacity(context, this.breaker)
-    if (options.budget !== undefined)
-      this.capacity.share = new PoolShare(options.budget as SharedBudget, context, this)
     this.#engine = new Engine(context, error => {
       context.totals.destroyErrors += 1
       context.events.announce('factoryDestroyError', error as Error)
@@ -108,8 +104,15 @@ export class Connector<T> {
 
   #retry(): void {
     this.breaker.checkSurvivors()
-    if (this.breaker.unproven) this.#retryAlarm.set(this.breaker.trials.until)
+    this.#awaitTrials()
     this.connectMore()
+  }
+
+  /** Looks again when the first of the new connections on trial will have lived long enough. */
+  #awaitTrials(): void {
+    if (this.isStopped || !this.breaker.unproven) return
+    const { until } = this.breaker.trials
+    if (until < Number.POSITIVE_INFINITY) this.#retryAlarm.set(until)
   }
 
   /** Called when a connection has answered, or a loan of it has ended well. */
@@ -143,6 +146,7 @@ export class Connector<T> {
     events.announce('destroy', {
       pool: options.name,
       resource: slot.resource as T,
+      connection: slot.id,
       reason,
       ...(detail === undefined ? {} : { detail }),
     })
@@ -254,7 +258,7 @@ export class Connector<T> {
   #deliverWhenCertain(slot: Slot<T>): void {
     const { clock, liveness, slots, stalls } = this.#context
     const { capacity, breaker } = this
-    if (breaker.unproven) this.#retryAlarm.set(breaker.trials.until)
+    this.#awaitTrials()
     const deliver = (): void => {
       capacity.connects.delete(slot)
       this.#deliver(slot)

@@ -1,4 +1,5 @@
 import type { Fault, Slot } from '../connections/slot.ts'
+import type { PoolNode } from '../nested/host.ts'
 import type { BudgetShare, SharedBudget } from './budget.ts'
 import type { PoolContext } from './pool-context.ts'
 
@@ -104,6 +105,20 @@ export class PoolShare<T> implements BudgetShare {
 
   minIssue(min: number): string | undefined {
     return this.#budget.minIssue(min, this)
+  }
+
+  get node(): PoolNode | undefined {
+    return this.#context.nesting?.detector
+  }
+
+  /** The pools whose leases keep this one from connecting; undefined if none do, or if it is not known who holds them. */
+  rivals(): PoolNode[] | undefined {
+    return this.#budget.rivals(this)
+  }
+
+  /** The other pools of the budget, as far as they take part in the deadlock search. */
+  sharers(): PoolNode[] {
+    return this.#budget.sharers(this)
   }
 
   /** Why a connection must be ended although an acquire of this pool waits for it. */

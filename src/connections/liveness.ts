@@ -226,10 +226,16 @@ export class Liveness<T> {
   announceHalfClose(slot: Slot<T>, state: SlotState, detail = 'the connection was closed', now = 0): void {
     if (slot.isHalfCloseAnnounced) return
     slot.isHalfCloseAnnounced = true
-    if (this.#events.listenerCount('half-close') === 0) return
-    const resource = slot.resource as T
+    const { id: connection, resource } = slot
     const idle = state === 'idle' ? { idleMillis: now - slot.idleSince } : {}
-    this.#events.announce('half-close', { pool: this.#name, resource, state, detail, ...idle })
+    this.#events.announce('half-close', {
+      pool: this.#name,
+      resource: resource as T,
+      connection,
+      state,
+      detail,
+      ...idle,
+    })
   }
 
   /** Called when a connection was found dead. */

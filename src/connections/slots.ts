@@ -13,6 +13,8 @@ import { type Counts, move, newCounts, Slot } from './slot.ts'
 export class Slots<T> {
   /** Is called when a connection becomes idle while no other is idle. */
   onFirstIdle: () => void = () => {}
+  /** Is called after each move but those of a loan: idle → lent → idle. `from` is undefined for a new connection. */
+  onMove: (slot: Slot<T>, from: SlotState | undefined) => void = () => {}
   readonly counts: Counts = newCounts()
   readonly all = new Set<Slot<T>>()
   readonly #byResource = new Map<T, Slot<T>>()
@@ -46,6 +48,7 @@ export class Slots<T> {
     const slot = new Slot<T>(this.#lastId, generation, now)
     this.all.add(slot)
     this.counts.connecting += 1
+    this.onMove(slot, undefined)
     return slot
   }
 
@@ -111,17 +114,21 @@ export class Slots<T> {
 
   /** Moves a slot to another state, and keeps the idle list and the known resources up to date. */
   move(slot: Slot<T>, to: SlotState): void {
-    const wasIdle = slot.state === 'idle'
+    const from = slot.state
     // The pool itself ends the loan, for example in a forced close.
-    if (slot.state === 'lent' && to === 'closing') this.endLoan(slot)
+    if (from === 'lent' && to === 'closing') this.endLoan(slot)
     move(slot, to, this.counts)
-    if (wasIdle) this.#unlink(slot)
-    if (to === 'idle') this.#append(slot)
-    else if (to === 'closing') this.#byResource.delete(slot.resource as T)
+    if (from === 'idle') this.#unlink(slot)
+    if (to === 'lent') return
+    if (to === 'idle') {
+      this.#append(slot)
+      if (from === 'lent') return
+    } else if (to === 'closing') this.#byResource.delete(slot.resource as T)
     else if (to === 'closed') {
       this.all.delete(slot)
       this.counts.closed -= 1
     }
+    this.onMove(slot, from)
   }
 
   /** The idle slot to lend next: the longest idle one (`fifo`) or the latest. */

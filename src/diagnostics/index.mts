@@ -5,6 +5,7 @@ export {
   diagnosticsHandler,
   installReportSignal,
   LogSink,
+  recordTimeline,
   reportAll,
   reportHandler,
   serveDiagnostics,

@@ -12,3 +12,12 @@ export {
 } from './http/diagnostics-server.ts'
 export { type ReportHandlerOptions, reportHandler } from './http/http-handler.ts'
 export { installReportSignal } from './report-signal.ts'
+export { recordTimeline, type TimelineOptions, type TimelineRecording } from './timeline/record-timeline.ts'
+export type {
+  Timeline,
+  TimelineDrops,
+  TimelineMark,
+  TimelineSpan,
+  TimelineState,
+  TimelineWait,
+} from './timeline/timeline.ts'

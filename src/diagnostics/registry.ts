@@ -8,10 +8,11 @@ import type { PoolReport } from './pool-report.ts'
 export interface Reporting {
   readonly name: string
   report(): string
-  /** Optional, as are the next two: older copies of this package in the process do not have them. */
+  /** Optional, as are the next three: older copies of this package in the process do not have them. */
   stats?(): PoolStats
   identity?(): PoolIdentity
   watchTimes?(watch: WatchTimes): () => void
+  reportWith?(mostWaiters: number): PoolReport
   reportJson(): PoolReport
 }
 

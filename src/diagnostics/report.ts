@@ -19,8 +19,10 @@ export interface ReportView<T> extends PoolView<T> {
 
 /**
  * Reads the state of a pool. Takes milliseconds: it asks the kernel about every socket, and formats every stack once.
+ *
+ * @param mostWaiters - no more than this many of the first waiters are read
  */
-export function reportOf<T>(view: ReportView<T>, now: number): PoolReport {
+export function reportOf<T>(view: ReportView<T>, now: number, mostWaiters?: number): PoolReport {
   const { slots, queue, breaker, options } = view
   const all = [...slots.all]
   const kernel = tcpSockets(all.flatMap(slot => slot.socket ?? []))
@@ -28,7 +30,7 @@ export function reportOf<T>(view: ReportView<T>, now: number): PoolReport {
     stats: statsOf(view, now),
     findings: [],
     leases: leasesOf(view, now),
-    waiters: queue.waiters().map(waiter => waiterReport(waiter, options, now)),
+    waiters: queue.waiters(mostWaiters).map(waiter => waiterReport(waiter, options, now)),
     connections: all.map(slot => connectionReport(slot, kernel, now)),
     connecting: {
       failures: breaker.failures,

@@ -61,10 +61,25 @@ export class DeadlockDetector<T> implements PoolNode {
   }
 
   canMove(): boolean {
-    const { slots, options } = this.#host
-    const { connecting, idle, validating, resetting, closing } = slots.counts
-    const isUnderWay = connecting + idle + validating + resetting + closing > 0
-    return isUnderWay || slots.permitsInUse < options.max || !this.hasStood(1)
+    if (!this.isStill()) return true
+    const { slots, options, rivals } = this.#host
+    if (slots.permitsInUse >= options.max) return false
+    return rivals?.()?.every(rival => rival.isStill()) !== true
+  }
+
+  sharers(): readonly PoolNode[] {
+    return this.#host.sharers?.() ?? []
+  }
+
+  rivals(): readonly PoolNode[] {
+    const { slots, options, rivals } = this.#host
+    if (this.#host.waiting() === 0) return []
+    return (slots.permitsInUse < options.max && rivals?.()) || []
+  }
+
+  isStill(): boolean {
+    const { connecting, idle, validating, resetting, closing } = this.#host.slots.counts
+    return connecting + idle + validating + resetting + closing === 0 && this.hasStood(1)
   }
 
   hasStood(graces: number, since = Number.NEGATIVE_INFINITY): boolean {
@@ -116,7 +131,7 @@ export class DeadlockDetector<T> implements PoolNode {
     const waitedMillis = now - wait.since
     const edge = knot.find(({ waiter }) => waiter === wait)
     const details = { heldStacks: [] as string[], waitStack: '', pools: [] as string[], waitedMillis }
-    details.pools = [...new Set(knot.map(({ pool }) => pool.name))]
+    details.pools = [...new Set(knot.flatMap(({ pool }) => [pool, ...pool.rivals()].map(({ name }) => name)))]
     if (sampler.shows) {
       details.heldStacks = (edge?.blocks ?? []).map(({ connection }) => connection.trace?.text ?? '')
       details.waitStack = (wait.trace ?? wait.awaiters?.chain)?.text ?? ''

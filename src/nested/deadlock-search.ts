@@ -18,8 +18,6 @@ interface Asked {
   readonly pool: PoolNode
 }
 
-const poolOf = ({ pool }: Lease): PoolNode | undefined => pool
-
 /**
  * Looks for a knot that one pool is part of. Each step runs in its own turn of the event loop, so data that is still
  * unread in the kernel is handled before the verdict.
@@ -38,6 +36,7 @@ export class DeadlockSearch {
   #isUnderWay = false
   #byNumber = new Map<number, Lease>()
   #plain = new PlainLeases()
+  #poolsOf: (lease: Lease) => readonly PoolNode[] = () => []
   readonly #visited = new Set<PoolNode>()
   #toAsk: Asked[] = []
   #asked: Asked[] = []
@@ -54,6 +53,7 @@ export class DeadlockSearch {
     this.#work(() => {
       if (!mayBeStuck(this.#pool)) return
       this.#isUnderWay = true
+      this.#poolsOf = poolsServed()
       this.#visit(this.#pool)
       // Plain leases matter only now: a knot that contains any is not broken before `CROWD_GRACES`. Any waiter of any
       // pool could hold one of them.
@@ -80,7 +80,8 @@ export class DeadlockSearch {
     this.#asked.push(...portion)
     this.#later(() => {
       // Continues with the pools whose leases these waiters hold, even pools that can still move.
-      for (const { wait } of portion) for (const { pool } of this.#inUse(wait)) this.#visit(pool)
+      for (const { wait } of portion)
+        for (const held of this.#inUse(wait)) for (const pool of this.#poolsOf(held)) this.#visit(pool)
       if (this.#toAsk.length > 0) this.#ask()
       else this.#decide()
     })
@@ -106,6 +107,7 @@ export class DeadlockSearch {
     this.#isUnderWay = false
     this.#byNumber = new Map()
     this.#plain = new PlainLeases()
+    this.#poolsOf = () => []
     this.#visited.clear()
     this.#asked = []
   }
@@ -126,7 +128,9 @@ export class DeadlockSearch {
 
   /** The knot that this pool is part of, if the answers so far prove one. */
   #knot(): Knot | undefined {
-    const still = new Map([...this.#visited].filter(pool => !pool.canMove()).map(pool => [pool, pool.lent]))
+    const standing = [...this.#visited].filter(pool => !pool.canMove())
+    const still = new Map(standing.map(pool => [pool, sum([pool, ...pool.rivals()].map(({ lent }) => lent))]))
+    const poolsOf = poolsServed()
     const edges = this.#asked.map(({ wait, pool }) => ({ waiter: wait, pool, blocks: this.#inUse(wait) }))
     const lively = new Set(
       edges.flatMap(({ blocks }) => blocks.filter(held => !held.pool.isQuiet(held.connection, 1))),
@@ -140,14 +144,14 @@ export class DeadlockSearch {
       const judged = edges
         .filter(({ waiter, pool }) => pool.isDue(waiter))
         .map(edge => ({ ...edge, blocks: [...edge.blocks, ...(claimed.get(edge.waiter) ?? [])] }))
-      const dead = deadlocked(judged, still, poolOf, lively)
+      const dead = deadlocked(judged, still, poolsOf, lively)
       const stuck = new Set(dead.map(({ pool }) => pool))
       // Drops these claims: one of their waiters may still go on, and it could be the one that holds the lease.
       const doubtful = claims.filter(({ waits }) =>
         waits.some(({ waiter, pool }) => !stuck.has(pool) || !pool.isBound(waiter)),
       )
       if (doubtful.length === 0)
-        return knots(dead, poolOf).find(knot => knot.some(({ pool }) => pool === this.#pool))
+        return knots(dead, poolsOf).find(knot => knot.some(({ pool }) => pool === this.#pool))
       for (const claim of doubtful) claims.splice(claims.indexOf(claim), 1)
     }
   }
@@ -165,17 +169,35 @@ export class DeadlockSearch {
   }
 }
 
+/** The pools whose waiters a lease can serve when it ends: its own, and those that only its budget keeps from connecting. */
+function poolsServed(): (lease: Lease) => readonly PoolNode[] {
+  const served = new Map<PoolNode, readonly PoolNode[]>()
+  return ({ pool }) => {
+    let pools = served.get(pool)
+    if (pools === undefined) {
+      pools = [pool, ...pool.sharers().filter(each => each.rivals().includes(pool))]
+      served.set(pool, pools)
+    }
+    return pools
+  }
+}
+
+const sum = (numbers: readonly number[]): number => numbers.reduce((total, each) => total + each, 0)
+
 /** A cheap check, repeated while anybody waits: could every lease of this pool be held by a waiter? */
-function mayBeStuck(pool: PoolNode): boolean {
-  const leases = pool.leases()
+function mayBeStuck(waited: PoolNode): boolean {
+  const pools = [waited, ...waited.rivals()]
+  const leases = pools.flatMap(pool => pool.leases())
   const plain = leases.filter(({ isPlain }) => isPlain)
   const graces = plain.length === 0 ? 1 : plain.length < CROWD ? PLAIN_GRACES : CROWD_GRACES
   // Checks every lease, without stopping at the first lively one: traffic is measured from one check to the next.
-  const lively = leases.filter(({ connection, isPlain }) => !pool.isQuiet(connection, isPlain ? graces : 1))
+  const lively = leases.filter(
+    ({ pool, connection, isPlain }) => !pool.isQuiet(connection, isPlain ? graces : 1),
+  )
   // If it is unknown who took a plain lease, no holder can be proved, so the lease counts as able to end.
   return (
     lively.length === 0 &&
-    pool.hasStood(graces) &&
+    pools.every(pool => pool.hasStood(graces)) &&
     plain.every(({ connection }) => takingOf(connection) !== undefined)
   )
 }

@@ -72,6 +72,15 @@ export interface PoolNode {
   readonly lent: number
   /** Can the pool serve a waiter without a lease ending first, or has it served one within the grace? */
   canMove(): boolean
+  /** The other pools of its budget. */
+  sharers(): readonly PoolNode[]
+  /**
+   * The pools whose leases keep it from connecting, as they use up the budget that they share. Its waiters are served
+   * when one of those leases ends, as well as when one of its own does.
+   */
+  rivals(): readonly PoolNode[]
+  /** Is no connection of it under way or idle, and has none come or gone for the grace? */
+  isStill(): boolean
   /** Has no connection come or gone for this many graces, and none since `since`, if given? */
   hasStood(graces: number, since?: number): boolean
   /** The leases of this pool. */
@@ -126,6 +135,13 @@ export interface NestingHost<T> {
     readonly counts: Readonly<Record<SlotState, number>>
     readonly permitsInUse: number
   }
+  /** The other pools of the budget, as far as they take part in the search. Left out without a budget. */
+  readonly sharers?: () => readonly PoolNode[]
+  /**
+   * The pools that use up the budget, if that has no place for this pool; undefined if it has, or if it is not known who
+   * holds their leases. Left out without a budget.
+   */
+  readonly rivals?: () => readonly PoolNode[] | undefined
   stats(): PoolStats
   /** The acquires that wait, in the order in which they will be served. */
   waits(): Iterable<Wait>

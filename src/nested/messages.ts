@@ -1,4 +1,5 @@
 import { numbersOf, PoolError, type PoolErrorDetails } from '../api/errors.ts'
+import { firstFew } from '../api/messages/wording.ts'
 import type { PoolStats } from '../api/stats.ts'
 import { withoutStack } from '../runtime/stack-limit.ts'
 import type { StackTrace } from '../runtime/stack-trace.ts'
@@ -11,6 +12,9 @@ export const SIZING =
 const MARK =
   'If the holder of a connection does not wait for this acquire (nothing awaits the work), mark it: ' +
   'acquire({ detached: true }) or use(fn, { detached: true })'
+
+/** At most this many pools of a budget are named. */
+const MOST_RIVALS = 5
 
 const quoted = (pool: string): string => `'${pool}'`
 
@@ -39,10 +43,14 @@ function circle(knot: Knot, first: string): string {
   const lines = pools.map(pool => {
     const targets = new Map<PoolNode, number>()
     for (const { pool: target, blocks } of knot) {
-      if (blocks.some(held => held.pool === pool)) targets.set(target, (targets.get(target) ?? 0) + 1)
+      if (blocks.some(held => held.pool === pool || pool.rivals().includes(held.pool)))
+        targets.set(target, (targets.get(target) ?? 0) + 1)
     }
     const waiting = [...targets].map(([target, count]) => `${count} waiting for ${quoted(target.name)}`)
-    return `pool ${quoted(pool.name)}: ${pool.lent} lent, all held by ${waiting.join(' and ')}`
+    const rivals = pool.rivals().map(({ name, lent }) => `${quoted(name)} (${lent})`)
+    const budget =
+      rivals.length === 0 ? '' : ` and its budget used up by ${firstFew(rivals, MOST_RIVALS, ', ')}`
+    return `pool ${quoted(pool.name)}: ${pool.lent} lent${budget}, all held by ${waiting.join(' and ')}`
   })
   if (lines.length === 1) return `  ┌► ${lines[0]}\n  └──┘`
   return lines

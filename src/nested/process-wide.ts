@@ -18,7 +18,7 @@ interface ProcessWide {
  * The key stands for the shape of everything that pools ask each other (see {@link PoolNode}). Change both together, or
  * two copies of the package misread each other.
  */
-const KEY = Symbol.for('lifeguard-pool.nested.v7')
+const KEY = Symbol.for('lifeguard-pool.nested.v8')
 
 function processWide(): ProcessWide {
   const holder = globalThis as { [KEY]?: ProcessWide }

@@ -2,8 +2,8 @@
  * Decides which waiters are deadlocked. Pure: it compares pools, leases and waiters by identity and calls none of them.
  *
  * **Facts.** A *still* pool is full, has nothing in progress (no create, validation, reset or close) and has shown no
- * activity for its grace. Every other pool is live. For each still pool we know how many leases it has lent. For each
- * waiter that may be judged we know the pool that it waits for, and the leases that cannot end before it is served. All
+ * activity for its grace. Every other pool is live. For each still pool we know how many leases it has lent; where a
+ * budget keeps it from connecting, the leases of the other pools of the budget count as its own, too. For each waiter that may be judged we know the pool that it waits for, and the leases that cannot end before it is served. All
  * other waiters are live, and so is every lease that no judged waiter blocks.
  *
  * **Definition.** Live is the smallest set for which
@@ -36,7 +36,8 @@ export function deadlocked<W, L, P>(
   judged: readonly Edge<W, L, P>[],
   /** How many leases each still pool has lent. */
   lent: ReadonlyMap<P, number>,
-  poolOf: (lease: L) => P | undefined,
+  /** The pools that a lease can serve when it ends: several, where pools share a budget. */
+  poolsOf: (lease: L) => readonly P[],
   /** Leases whose holder shows activity. */
   lively: ReadonlySet<L>,
 ): Edge<W, L, P>[] {
@@ -53,10 +54,11 @@ export function deadlocked<W, L, P>(
   }
   const free = new Map(lent)
   for (const lease of blockers.keys()) {
-    const pool = poolOf(lease)
-    if (pool === undefined || lively.has(lease)) continue
-    const left = free.get(pool)
-    if (left !== undefined) free.set(pool, left - 1)
+    if (lively.has(lease)) continue
+    for (const pool of poolsOf(lease)) {
+      const left = free.get(pool)
+      if (left !== undefined) free.set(pool, left - 1)
+    }
   }
   const live: P[] = []
   for (const [pool, leases] of free) if (leases > 0) live.push(pool)
@@ -69,8 +71,7 @@ export function deadlocked<W, L, P>(
       for (const lease of blocks) {
         const left = (blockers.get(lease) as number) - 1
         blockers.set(lease, left)
-        const owner = left === 0 ? poolOf(lease) : undefined
-        if (owner !== undefined) live.push(owner)
+        if (left === 0) live.push(...poolsOf(lease))
       }
     }
   }
@@ -82,25 +83,25 @@ export function deadlocked<W, L, P>(
  * nothing outside. Rejecting a waiter that only waits for such a cycle would harm its caller and free nobody.
  *
  * These are the strongly connected components without an outgoing edge, found with Tarjan's algorithm. An edge leads
- * from the pool of a blocked lease to the pool that its waiter waits for.
+ * from each pool of a blocked lease to the pool that its waiter waits for.
  */
 export function knots<W, L, P>(
   dead: readonly Edge<W, L, P>[],
-  poolOf: (lease: L) => P | undefined,
+  poolsOf: (lease: L) => readonly P[],
 ): Edge<W, L, P>[][] {
   const waitsFor = new Map<P, Set<P>>()
   for (const { pool, blocks } of dead) {
     for (const lease of blocks) {
-      const owner = poolOf(lease)
-      if (owner === undefined) continue
-      const targets = waitsFor.get(owner)
-      if (targets === undefined) waitsFor.set(owner, new Set([pool]))
-      else targets.add(pool)
+      for (const owner of poolsOf(lease)) {
+        const targets = waitsFor.get(owner)
+        if (targets === undefined) waitsFor.set(owner, new Set([pool]))
+        else targets.add(pool)
+      }
     }
   }
   // No edge leads out of a component, so a waiter that blocks a lease of its pools waits for one of them, too.
   return cycles(waitsFor).map(cycle =>
-    dead.filter(({ blocks }) => blocks.some(lease => cycle.has(poolOf(lease) as P))),
+    dead.filter(({ blocks }) => blocks.some(lease => poolsOf(lease).some(pool => cycle.has(pool)))),
   )
 }
 

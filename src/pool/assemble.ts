@@ -1,8 +1,10 @@
 import type { Factory } from '../api/factory.ts'
 import type { ResolvedOptions } from '../api/options/resolve-options.ts'
 import { newTotals } from '../api/stats.ts'
+import type { SharedBudget } from '../connecting/budget.ts'
 import { Connector } from '../connecting/connector.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
+import { PoolShare } from '../connecting/pool-share.ts'
 import { handlesOf } from '../connections/handles.ts'
 import { Liveness } from '../connections/liveness.ts'
 import { ServerIdleTimeout } from '../connections/server-idle-timeout.ts'
@@ -99,6 +101,12 @@ export function assemble<T>(
   }
   const host: NestingHost<T> = {
     ...shared,
+    ...(options.budget === undefined
+      ? {}
+      : {
+          rivals: () => connector.capacity.share?.rivals(),
+          sharers: () => connector.capacity.share?.sharers() ?? [],
+        }),
     waits: () => queue.waiters(),
     waiting: () => queue.waiting,
     hasTrafficWithin: (slot, now, millis) => ((slot as Slot<T>).quietMillis(now) ?? millis) < millis,
@@ -113,6 +121,8 @@ export function assemble<T>(
     nesting: options.nested === 'allow' ? undefined : new Nesting<T>(host, stalls),
   }
   const connector = new Connector(context)
+  if (options.budget !== undefined)
+    connector.capacity.share = new PoolShare(options.budget as SharedBudget, context, connector)
   const validator = new Validator(context, connector)
   const lateReleases = new LateReleases()
   const lending = new Lending(context, connector, validator, lateReleases)
@@ -169,6 +179,10 @@ export function assemble<T>(
   validator.host = lending
   reaper.onStuck = (slot, detail) => lending.endStuck(slot, detail)
   slots.onFirstIdle = () => evictor.wake()
+  slots.onMove = (slot, from) => {
+    if (events.announcesStates)
+      events.announce('state', { pool: name, connection: slot.id, from, state: slot.state })
+  }
   context.liveness.onSuspicion = kind => {
     if (kind === 'closed') reaper.runNow()
     else if (factory.validate !== undefined) validator.validateSuspects(slots.idleSlots())

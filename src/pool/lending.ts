@@ -193,21 +193,21 @@ export class Lending<T> implements ValidatorHost<T> {
 
   #recordEnd(slot: Slot<T>, now: number, how: LoanEnd): void {
     const { events, options, totals, nesting, times } = this.#context
+    const { id: connection, loan, lent } = slot
     // Both times may be slightly old, so `now` can be before `lentAt`: see `Clock.recent`.
     const heldMillis = Math.max(now - slot.lentAt, 0)
     totals.released += 1
     if (nesting !== undefined) nesting.loanEnded(slot.trace, now)
     slot.trace = undefined
     times.released(heldMillis)
-    if (tracing.loans) log.lend('%s #%d: back, loan %d', options.name, slot.id, slot.loan)
+    if (tracing.loans) log.lend('%s #%d: back, loan %d', options.name, connection, loan)
     if (slot.isLeakSuspect) {
       slot.isLeakSuspect = false
-      if (log.leak.enabled)
-        log.leak('%s #%d: loan %d was %s after all', options.name, slot.id, slot.loan, how)
-      events.announce('leak-end', { pool: options.name, resource: slot.lent as T, heldMillis, how })
+      if (log.leak.enabled) log.leak('%s #%d: loan %d was %s after all', options.name, connection, loan, how)
+      events.announce('leak-end', { pool: options.name, resource: lent as T, heldMillis, how })
     }
     if (events.announcesReleases)
-      events.announce('release', { pool: options.name, resource: slot.lent as T, heldMillis })
+      events.announce('release', { pool: options.name, resource: lent as T, connection, loan, heldMillis })
   }
 
   /** Called when a new connection has been created. */

@@ -222,8 +222,13 @@ export class Pool<T> extends PoolEmitter<T> {
 
   /** The same as {@link report}, as plain data for `JSON.stringify`. */
   reportJson(): PoolReport {
+    return this.reportWith()
+  }
+
+  /** @internal The same, with no more than so many of the first waiters. */
+  reportWith(mostWaiters?: number): PoolReport {
     this.#parts.context.stalls.update()
-    return reportOf(this.#parts.view, this.#parts.context.clock.now())
+    return reportOf(this.#parts.view, this.#parts.context.clock.now(), mostWaiters)
   }
 
   /** @internal Records problems for the report, and announces the event to listeners. */

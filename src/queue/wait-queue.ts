@@ -147,9 +147,20 @@ export class WaitQueue<T> {
     this.loadShedder?.stop()
   }
 
-  /** All waiters, in the order in which they will be served. */
-  waiters(): Waiter<T>[] {
-    return this.#lists.flatMap(list => [...list])
+  /**
+   * The waiters, in the order in which they will be served.
+   * @param most - no more than this many of the first ones
+   */
+  waiters(most = Number.POSITIVE_INFINITY): Waiter<T>[] {
+    if (this.waiting <= most) return this.#lists.flatMap(list => [...list])
+    const first: Waiter<T>[] = []
+    for (const list of this.#lists) {
+      for (const waiter of list) {
+        if (first.length >= most) return first
+        first.push(waiter)
+      }
+    }
+    return first
   }
 
   /** The waiters by priority, each list in order of arrival. */

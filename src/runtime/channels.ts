@@ -16,6 +16,7 @@ export const useChannel: Operation<UseMessage> = tracingChannel('lifeguard-pool:
 const PUBLISHED = [
   'release',
   'destroy',
+  'state',
   'half-close',
   'deadlock',
   'leak',

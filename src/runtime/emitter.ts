@@ -69,6 +69,11 @@ export abstract class PoolEmitter<T> extends Emitter<T> {
     return this.hasListeners.release || releaseChannel.hasSubscribers
   }
 
+  /** @internal Whether anybody listens for the states of connections, by event or by channel. */
+  get announcesStates(): boolean {
+    return this.listenerCount('state') > 0 || channelInUse('state') !== undefined
+  }
+
   /** @internal Queues an event. Its listeners are called soon. */
   announce<K extends keyof PoolEvents<T> & string>(event: K, ...details: PoolEvents<T>[K]): void {
     if (this.listenerCount(event) === 0 && channelInUse(event) === undefined) return

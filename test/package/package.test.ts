@@ -23,7 +23,7 @@ test('the package can be required, and has the same names as when it is imported
   const list = 'console.log(Object.keys(p).sort().join())'
   const required = await child(`const p = require('lifeguard-pool'); ${list}`, 'commonjs')
   const imported = await child(`import * as p from 'lifeguard-pool'; ${list}`, 'module')
-  for (const name of ['createPool', 'Pool', 'Lease', 'PoolError', 'isPoolError']) {
+  for (const name of ['createPool', 'createBudget', 'Pool', 'Lease', 'PoolError', 'isPoolError']) {
     assert.ok(required.split(',').includes(name), `${name} is missing: ${required}`)
   }
   assert.equal(required.replace('__esModule,', ''), imported)

@@ -5,6 +5,9 @@ import { badOptions } from '../../src/api/options/resolve-options.ts'
 import { genericPool } from '../../src/generic-pool.ts'
 import {
   type AcquirePhase,
+  type Budget,
+  type BudgetStats,
+  createBudget,
   createPool,
   type Factory,
   isPoolError,
@@ -102,6 +105,17 @@ test('factories of generic-pool fit, and misuse does not compile', () => {
   // @ts-expect-error: an unknown option
   assert.throws(() => createPool(factory, { maximum: 10 }))
   return pool.close()
+})
+
+test('a budget has a type of its own, and no other value compiles in its place', async () => {
+  const budget: Budget = createBudget({ max: 3 })
+  const pool = createPool({ create: async () => new Client(), destroy: () => {} }, { max: 9, budget })
+  isTrue<Same<ReturnType<typeof pool.stats>['budget'], BudgetStats | undefined>>(true)
+  // @ts-expect-error: a number is no budget
+  assert.throws(() => createPool({ create: async () => 1, destroy: () => {} }, { budget: 20 }))
+  // @ts-expect-error: max is missing
+  assert.throws(() => createBudget({ name: 'x' }))
+  await pool.close()
 })
 
 test('who asks for a code gets what errors with it always say, and no more than that', async () => {

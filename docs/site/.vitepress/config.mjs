@@ -88,6 +88,7 @@ export default defineConfig({
         text: 'Clients',
         items: optional([
           page('Redis', 'redis'),
+          page('Tokens of cloud providers', 'redis-iam'),
           page('Sockets', 'sockets'),
           page('Factories: your own client', 'factory'),
           page('PostgreSQL', 'clients/postgresql'),

@@ -72,10 +72,12 @@ export function clientFactory<R extends RedisClient>(
       if (failover.clients.size === 0) forgetMaxclients(context)
       await endClient(client)
     },
-    validate: (client, signal) => isAlive(client, signal, context.isTerse),
+    validate: (client, signal) =>
+      context.handoffs.isRelaxed(client) ? isSound(client) : isAlive(client, signal, context.isTerse),
     socket: streamOf,
     busy: busyWith,
     isPermanent: permanentAdvice,
+    ...(context.options.handoffs && { unsolicited: client => context.handoffs.isListening(client) }),
     ...(credentials && { expiresAt: client => expiries.get(client) }),
     serverIdleTimeout: async client => (context.isTerse ? undefined : askIdleTimeout(client)),
     get server() {
@@ -97,16 +99,19 @@ async function openFit<R extends RedisClient>(
   context: RedisPoolContext,
   dial: Dial,
 ): Promise<R> {
-  const { failover } = context
+  const { failover, handoffs } = context
   const { signal } = dial
   const onMade = (made: R): void => failover.direct(made, sentinelsOf(made), dial)
-  const client = await openTersely(context, isTerse => openClient(make, signal, onMade, isTerse))
+  const client = await handoffs.open(make, aimed =>
+    openTersely(context, isTerse => openClient(aimed, signal, onMade, isTerse)),
+  )
   const stop = onAbort(signal, () => destroyClient(client))
   try {
     const wanted = wantedRole(client, context)
     const isKnown = context.isTerse ? wanted === 'any' : await checkRole(client, wanted)
     if (!isKnown) context.warnOnce('LIFEGUARD_POOL_ROLE', roleUnknown(client, wanted))
     if (!context.isTerse) await checkMaxclients(client, context)
+    if (!context.isTerse) await handoffs.listen(client)
     if (signal.aborted) {
       const why = messageOf(signal.reason)
       throw failed(client, `given up while the server was asked for its role (${why})`, signal.reason)
@@ -167,12 +172,17 @@ function busyWith(client: RedisClient): boolean | string {
   return command === undefined || String(command.name).toUpperCase().slice(0, 40)
 }
 
-/** Is the connection clean, and does the server answer a PING on it? */
-async function isAlive(client: RedisClient, signal: AbortSignal, isTerse: boolean): Promise<boolean> {
+/** Is the connection open and clean, as far as is known here? */
+function isSound(client: RedisClient): boolean {
   const stream = streamOf(client)
   if (client.status !== 'ready' || stream === undefined || !isHealthy(stream)) return false
   // With RESP3 a PING is answered even while subscribed, so the answer would prove nothing.
-  if (client.condition?.subscriber || isBusy(client) || signal.aborted) return false
+  return !client.condition?.subscriber && !isBusy(client)
+}
+
+/** Is the connection clean, and does the server answer a PING on it? */
+async function isAlive(client: RedisClient, signal: AbortSignal, isTerse: boolean): Promise<boolean> {
+  if (!isSound(client) || signal.aborted) return false
   return (await unlessAborted(signal, isTerse ? answers(client) : answersPing(client))) === true
 }
 
@@ -187,9 +197,9 @@ async function answersPing(client: RedisClient): Promise<boolean> {
 
 /**
  * Asks for `timeout` in the server's configuration. Managed services deny or rename CONFIG. The rejection then makes
- * the pool learn the limit from observed closes. (This factory does not declare that the server may send data unasked:
- * ioredis only delivers push messages to channel subscribers, so data on an idle connection was left by its last
- * borrower.)
+ * the pool learn the limit from observed closes. (Without `handoffs`, this factory does not declare that the server may
+ * send data unasked: ioredis only delivers push messages to channel subscribers, so data on an idle connection was left
+ * by its last borrower.)
  *
  * @returns milliseconds; 0 for no limit; undefined if the answer cannot be read
  */

@@ -78,12 +78,12 @@ export class LeftoverSites {
   }
 }
 
-const IOREDIS = /[\\/]ioredis(?:-\d+)?[\\/]built[\\/]/
+const CLIENT_CODE = /[\\/](?:ioredis(?:-\d+)?|iovalkey)[\\/]built[\\/]/
 
 /** The stack of the function's callers, without frames of ioredis and of this package. */
 function stackOf(within: (...args: never[]) => unknown): string {
   const holder: { stack?: string } = {}
   withStackLimit(20, () => Error.captureStackTrace(holder, within))
   const lines = (holder.stack ?? '').split('\n').slice(1)
-  return lines.filter(line => !IOREDIS.test(line) && !(HOME && line.includes(HOME))).join('\n')
+  return lines.filter(line => !CLIENT_CODE.test(line) && !(HOME && line.includes(HOME))).join('\n')
 }

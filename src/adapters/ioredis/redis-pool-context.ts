@@ -2,6 +2,7 @@ import { leaseEnded } from '../../api/messages/error-messages.ts'
 import type { Pool } from '../../pool/pool.ts'
 import type { Terseness } from './client/terse.ts'
 import { Failover } from './failover/failover.ts'
+import { Handoffs } from './failover/handoffs.ts'
 import { LeftoverSites } from './leftover-sites.ts'
 import { type AdapterOptions, NO_ADAPTER_OPTIONS } from './redis-pool-options.ts'
 
@@ -10,6 +11,7 @@ export class RedisPoolContext implements Terseness {
   readonly options: AdapterOptions
   readonly leftoverSites: LeftoverSites
   readonly failover: Failover
+  readonly handoffs: Handoffs
   /** See {@link Terseness}. */
   isTerse = false
   readonly #warned = new Set<string>()
@@ -26,6 +28,14 @@ export class RedisPoolContext implements Terseness {
         return context.name
       },
       purge: reason => this.#pool?.purge(reason),
+    })
+    this.handoffs = new Handoffs(options.handoffs, {
+      get name() {
+        return context.name
+      },
+      isLent: client => this.failover.clients.get(client)?.isLent ?? false,
+      retire: (client, reason) => void this.#pool?.invalidate(client as never, reason),
+      warnOnce: (code, message) => this.warnOnce(code, message),
     })
   }
 

@@ -14,6 +14,7 @@ export interface AdapterOptions {
   /** In lower case. */
   readonly cleanCommands: ReadonlySet<string>
   readonly credentials: CredentialSource | undefined
+  readonly handoffs: boolean
   /** After how long without use a lease is reported, where the user has not said. Milliseconds. */
   readonly leakThresholdMillis: number | undefined
 }
@@ -26,6 +27,7 @@ export const NO_ADAPTER_OPTIONS: AdapterOptions = {
   role: undefined,
   cleanCommands: new Set(),
   credentials: undefined,
+  handoffs: false,
   leakThresholdMillis: undefined,
 }
 
@@ -53,6 +55,11 @@ export interface RedisPoolOptions extends PoolOptions {
    */
   credentials?: CredentialsFunction | undefined
   /**
+   * Follow a server that announces its maintenance (Redis Cloud, Redis Software): the pool moves to the new address
+   * before the server closes the connections. Needs RESP3, so ioredis 6. Default false.
+   */
+  handoffs?: boolean | undefined
+  /**
    * Prepares a new client once before it is first lent, within `createTimeoutMillis`: loads a library, reads a setting.
    * If it fails, the connection is closed and counts as a failed create.
    */
@@ -67,6 +74,7 @@ const NAMES: ReadonlySet<string> = new Set([
   'role',
   'cleanCommands',
   'credentials',
+  'handoffs',
   'prepare',
 ])
 
@@ -86,7 +94,11 @@ export function splitOptions(given: RedisPoolOptions | undefined): {
     const adapter = { ...NO_ADAPTER_OPTIONS, leakThresholdMillis: LEAK_THRESHOLD_MILLIS }
     return { adapter, pool: given, prepare: undefined, issues }
   }
-  const { instances, role, cleanCommands, credentials, prepare, ...pool } = readRecord(given, NAMES, issues)
+  const { instances, role, cleanCommands, credentials, handoffs, prepare, ...pool } = readRecord(
+    given,
+    NAMES,
+    issues,
+  )
   if (instances !== undefined && !(Number.isInteger(instances) && (instances as number) >= 1))
     issues.push(`instances must be a whole number ≥ 1, got ${show(instances)}`)
   if (role !== undefined && !ROLES.includes(role))
@@ -96,6 +108,8 @@ export function splitOptions(given: RedisPoolOptions | undefined): {
     issues.push(`cleanCommands must be a list of names of commands, got ${show(cleanCommands)}`)
   if (credentials !== undefined && typeof credentials !== 'function')
     issues.push(`credentials must be a function, got ${show(typeof credentials)}`)
+  if (handoffs !== undefined && typeof handoffs !== 'boolean')
+    issues.push(`handoffs must be true or false, got ${show(handoffs)}`)
   if (prepare !== undefined && typeof prepare !== 'function')
     issues.push(`prepare must be a function, got ${show(prepare)}`)
   if (issues.length > 0) return { adapter: NO_ADAPTER_OPTIONS, pool, prepare: undefined, issues }
@@ -103,6 +117,7 @@ export function splitOptions(given: RedisPoolOptions | undefined): {
     instances: instances as number | undefined,
     role: role as WantedRole | undefined,
     cleanCommands: new Set(((cleanCommands ?? []) as string[]).map(name => name.toLowerCase())),
+    handoffs: handoffs === true,
     credentials:
       credentials === undefined ? undefined : new CredentialSource(credentials as CredentialsFunction),
     // Nothing is ever reclaimed by default: that needs a threshold of the user's own.

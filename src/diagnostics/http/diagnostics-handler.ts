@@ -2,9 +2,13 @@ import { createHash, timingSafeEqual } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { messageOf } from '../../api/errors.ts'
 import { badOptions } from '../../api/options/resolve-options.ts'
+import { systemClock } from '../../runtime/time/clock.ts'
+import { livePage, wantsPage } from '../live/live-page.ts'
+import { liveData } from '../live/live-report.ts'
 import { CONTENT_TYPE, exposition, families } from '../metrics/exposition.ts'
 import { healthOf } from './health-check.ts'
 import { reportHandler } from './http-handler.ts'
+import { answerTimeline } from './timeline-answer.ts'
 import { type Handler, withUnreadLimit } from './unread-limit.ts'
 
 /** What `diagnosticsHandler` answers, and to whom. */
@@ -20,7 +24,9 @@ export interface DiagnosticsHandlerOptions {
  *
  * - `/metrics`: all pools in Prometheus's text format;
  * - `/healthz`: JSON, with status 200 if all pools are healthy, otherwise 503;
- * - `/report`: the reports of all pools as text or JSON, see {@link reportHandler}.
+ * - `/report`: the reports of all pools as text or JSON, see {@link reportHandler};
+ * - `/`: for browsers, a page that shows the pools live. It reads `/live.json`;
+ * - `/timeline.json?seconds=10`: records what the pools do for so long, see {@link recordTimeline}.
  *
  * Reports contain call stacks and addresses: mount it where only operators can reach it, or set a token. At most eight
  * clients each may take up to ten seconds to read metrics and reports. Others get 503 meanwhile.
@@ -35,11 +41,15 @@ export function diagnosticsHandler(options: DiagnosticsHandlerOptions = {}): Han
     // Without a limit: a slow reader elsewhere must not make the process look ill. The answer is small.
     '/healthz': (_, response) => answerHealth(response, options),
     '/report': reportHandler(),
+    '/live.json': withUnreadLimit(answerLive()),
+    '/timeline.json': answerTimeline(),
   }
   const isAllowed = options.token === undefined ? () => true : tokenCheck(options.token)
   return (request, response) => {
     try {
-      if (!isAllowed(request))
+      const isPage = isPageRequest(request)
+      if (isPage) sendPage(response, isAllowed(request) ? 200 : 401)
+      else if (!isAllowed(request))
         send(response, 401, TEXT, 'A token is needed: Authorization: Bearer …\n', {
           'www-authenticate': 'Bearer',
         })
@@ -56,12 +66,40 @@ export function diagnosticsHandler(options: DiagnosticsHandlerOptions = {}): Han
 const TEXT = 'text/plain; charset=utf-8'
 const JSON_TYPE = 'application/json; charset=utf-8'
 
-type Handlers = Readonly<Record<'/metrics' | '/healthz' | '/report', Handler>>
+type Handlers = Readonly<
+  Record<'/metrics' | '/healthz' | '/report' | '/live.json' | '/timeline.json', Handler>
+>
 
 function route(request: IncomingMessage, response: ServerResponse, handlers: Handlers): void {
   const [path = ''] = (request.url ?? '').split('?', 1)
   if (Object.hasOwn(handlers, path)) handlers[path as keyof Handlers](request, response)
   else send(response, 404, TEXT, 'There are /metrics, /healthz and /report.\n')
+}
+
+/** A browser that opens `/`. Whatever else asks for it is told that there is nothing. */
+const isPageRequest = ({ method, url, headers }: IncomingMessage): boolean =>
+  method === 'GET' && /^\/(?:\?|$)/.test(url ?? '') && wantsPage(headers.accept)
+
+/** The page itself holds no data: without the token it only asks for it. */
+function sendPage(response: ServerResponse, status: 200 | 401): void {
+  const { html, headers } = livePage()
+  const more = status === 401 ? { ...headers, 'www-authenticate': 'Bearer' } : { ...headers }
+  send(response, status, 'text/html; charset=utf-8', html, more)
+}
+
+/** An answer is good for this long, so that many open pages cost as much as one. Milliseconds. */
+const LIVE_MILLIS = 400
+
+function answerLive(): Handler {
+  let body = ''
+  let readAt = Number.NEGATIVE_INFINITY
+  return (_, response) => {
+    if (systemClock.now() - readAt > LIVE_MILLIS) {
+      body = JSON.stringify(liveData())
+      readAt = systemClock.now()
+    }
+    send(response, 200, JSON_TYPE, body)
+  }
 }
 
 const answerMetrics: Handler = (_, response) => send(response, 200, CONTENT_TYPE, exposition(families()))

@@ -31,7 +31,7 @@ export function reportable(pools: readonly Observable[]): Observable[] {
  * The name of a pool in metrics, unique in the process. If two pools share a name, the second one gets `#2`, unless the
  * first one is closed. A pool keeps its name for its whole life.
  */
-function uniqueName(pool: Reporting): string {
+export function uniqueName(pool: Reporting): string {
   const known = names.get(pool)
   if (known !== undefined) return known
   const live = livePools()

@@ -2,12 +2,12 @@ import assert from 'node:assert/strict'
 import { after, describe, test } from 'node:test'
 import type { Redis } from 'ioredis'
 import { withRedis } from '../../support/redis.ts'
-import { poolOf, rejection, versions } from './versions.ts'
+import { everyClient, poolOf, rejection } from './versions.ts'
 
 const redis = await withRedis()
 after(() => redis.stop())
 
-for (const { name, Client } of versions) {
+for (const { name, Client } of everyClient) {
   describe(`${name}: a connection of which somebody says that it is unusable`, { skip: redis.skip }, () => {
     const counted = (options: object = {}) => {
       const clients: Redis[] = []

@@ -7,7 +7,7 @@ import { eventually } from '../../support/factories.ts'
 import { withRedis } from '../../support/redis.ts'
 import { tlsCertificate, tlsKey } from '../../support/tls.ts'
 import { type Answer, bulk, butFor, handshake, startFakeRedis, withFake } from './fake-redis.ts'
-import { factoryOf, heldTimers, noSignal, noTimers, rejection, versions } from './versions.ts'
+import { everyClient, factoryOf, heldTimers, noSignal, noTimers, rejection } from './versions.ts'
 
 const redis = await withRedis({ databases: '4', unixsocketperm: '777' }, { unixsocket: true })
 const guarded = await withRedis({ requirepass: 'open' })
@@ -18,7 +18,7 @@ after(async () => {
 
 const { skip } = redis
 
-for (const { name, Client } of versions) {
+for (const { name, Client } of everyClient) {
   describe(`${name}: connecting`, () => {
     const create = (options: unknown, signal = noSignal()) => factoryOf(Client, options).create(signal)
     const failure = (options: unknown, signal?: AbortSignal) => rejection(create(options, signal))

@@ -8,7 +8,7 @@ import { countSockets } from '../../support/fds.ts'
 import { kernelStates } from '../../support/kernel.ts'
 import { withRedis } from '../../support/redis.ts'
 import { type Answer, butFor, handshake, startFakeRedis } from './fake-redis.ts'
-import { factoryOf, heldTimers, noSignal, noTimers, rejection, versions } from './versions.ts'
+import { everyClient, factoryOf, heldTimers, noSignal, noTimers, rejection } from './versions.ts'
 
 const redis = await withRedis()
 after(() => redis.stop())
@@ -20,7 +20,7 @@ const silentFor =
   command =>
     names.includes(command[0] ?? '') ? undefined : handshake(command)
 
-for (const { name, Client } of versions) {
+for (const { name, Client } of everyClient) {
   const connect = async (options: unknown) => {
     const factory = factoryOf(Client, options)
     const client = await factory.create(noSignal())

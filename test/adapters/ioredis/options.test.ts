@@ -8,7 +8,7 @@ import { isPoolError } from '../../../src/api/errors.ts'
 import type { Pool } from '../../../src/pool/pool.ts'
 import { aged, eventually } from '../../support/factories.ts'
 import { withRedis } from '../../support/redis.ts'
-import { factoryOf, noSignal, rejection, versions } from './versions.ts'
+import { factoryOf, madeHere, noSignal, rejection } from './versions.ts'
 
 const redis = await withRedis()
 after(() => redis.stop())
@@ -24,7 +24,7 @@ function issuesOf(run: () => unknown): readonly string[] {
   throw new Error('should have been refused')
 }
 
-for (const { name, Client } of versions) {
+for (const { name, Client } of madeHere) {
   describe(`${name}: options`, () => {
     const issues = (given: unknown) => issuesOf(() => factoryOf(Client, given))
 
@@ -184,7 +184,7 @@ for (const { name, Client } of versions) {
   })
 }
 
-for (const { name, Client } of versions) {
+for (const { name, Client } of madeHere) {
   describe(`${name}: options with which it would do something else, or end the process`, () => {
     const wrong: readonly [option: string, ...values: unknown[]][] = [
       ['db', Number.NaN, 'x', -1, 1.5],

@@ -48,6 +48,10 @@ const FORCED: Readonly<Record<string, Forced>> = {
     why: 'it connects to every sentinel, for each pooled client',
     usual: true,
   },
+  maintNotifications: {
+    value: 'disabled',
+    why: 'a client that replaces its socket under a loan escapes every check; handoffs: true moves the pool instead',
+  },
   monitor: { value: false, why: 'a connection that monitors takes no commands', usual: true },
 }
 
@@ -221,6 +225,9 @@ export function forceOptions(client: RedisClient, isTerse: boolean): void {
   for (const [name, { value }] of differing) options[name] = value
   if (isTerse) Object.assign(options, TERSE)
   setDisconnectTimeout(client, DISCONNECT_MILLIS)
-  // A borrower who changed an option would change it for all later borrowers.
-  Object.freeze(options)
+  // A borrower who changed an option would change it for all later borrowers. But iovalkey changes others while it
+  // connects: with which family of addresses it tries next.
+  for (const name of Object.keys(FORCED)) Object.defineProperty(options, name, { writable: false })
+  if (client.status === 'ready') Object.freeze(options)
+  else client.once('ready', () => Object.freeze(options))
 }

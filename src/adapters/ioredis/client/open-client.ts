@@ -144,8 +144,8 @@ function ready(client: RedisClient, signal: AbortSignal): Promise<void> {
     if (client.status === 'ready') onReady()
     else if (client.status === 'wait') {
       client.connect().catch((reason: unknown) => {
-        // The true cause was an earlier event. Without one, this error only says that the connection was closed.
-        if (!settled) onEnd(reason)
+        // The true cause was an earlier event. Without one, this error mostly says only that the connection was closed.
+        if (!settled) (reason instanceof TypeError ? onError : onEnd)(reason)
       })
     } else if (client.status !== 'connecting' && client.status !== 'connect') {
       onError(

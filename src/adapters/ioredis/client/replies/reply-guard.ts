@@ -40,6 +40,8 @@ class ReplyGuard {
   /** Set once a subscription has been sent: from then on each reply may change what the next one has to be. */
   isCareful = false
   isOver = false
+  /** Is called with each complete push message, and the text that it begins with. */
+  onPush: ((word: string, frame: Buffer) => void) | undefined
 
   /** @param read - the listener of ioredis for the data of the socket */
   constructor(client: RedisClient, read: (chunk: Buffer) => void) {
@@ -66,6 +68,8 @@ class ReplyGuard {
         if (!this.isOver) this.fail(wrong)
         return
       }
+      if (scanner.isPush && this.onPush !== undefined && scanner.word !== undefined)
+        this.onPush(scanner.word, Buffer.concat([...this.#held, chunk.subarray(sound, end)]))
       if (this.#held.length > 0) for (const held of this.#held.splice(0)) this.#give(held, 0, held.length)
       sound = end
       if (this.isCareful) {
@@ -133,6 +137,12 @@ export function guardReplies(client: RedisClient): void {
     }
   }
   Object.defineProperty(client, 'flushQueue', { value: flushGuarded, configurable: true, writable: true })
+}
+
+/** Calls the listener with each push message from now on. ioredis ignores those that are not about channels. */
+export function listenToPushes(client: RedisClient, listener: (word: string, frame: Buffer) => void): void {
+  const guard = guards.get(client.commandQueue)
+  if (guard !== undefined) guard.onPush = listener
 }
 
 /** ioredis calls this to get the next command, for each reply. */
