@@ -121,7 +121,9 @@ export class Capacity<T> {
   waiterLeft(waited: number, now: number, isImpatient: boolean): void {
     const [oldest] = this.connects
     if (oldest === undefined || (isImpatient && waited < IMPATIENT_MILLIS)) return
-    if (now - oldest.startedAt >= waited * 0.9) this.connects.delete(oldest)
+    // The loop may have been blocked just before the connect could start.
+    const ran = waited - this.#context.stalls.knownSince(now - waited)
+    if (now - oldest.startedAt >= ran * 0.9) this.connects.delete(oldest)
   }
 
   /** Stops counting on old connects that a newer one has overtaken by far. Their waiters get a new connect. */

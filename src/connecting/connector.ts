@@ -271,8 +271,10 @@ export class Connector<T> {
     }
     capacity.connects.add(slot)
     // Data that arrived during the stall is still unread in the kernel, and timers run before it is read.
-    if (millis === 0) liveness.barrier(deliver)
-    else outsideContext(() => clock.after(millis, () => liveness.barrier(deliver)))
+    if (millis === 0) liveness.barrier(slot, deliver)
+    else outsideContext(() => clock.after(millis, () => liveness.barrier(slot, deliver)))
+    // It may have ended an outage: those who wait for others need not wait for its delivery.
+    this.connectMore()
   }
 
   #deliver(slot: Slot<T>): void {

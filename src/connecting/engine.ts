@@ -9,6 +9,7 @@ import type { Slot } from '../connections/slot.ts'
 import { unlessAborted } from '../runtime/abort.ts'
 import { createChannel, endOperation, runOperation } from '../runtime/channels.ts'
 import { withoutSpans } from '../runtime/otel-context.ts'
+import { askHook } from '../runtime/sync-hooks.ts'
 import { attempt } from '../runtime/time/attempt.ts'
 import { timeOfDay } from '../runtime/time/clock.ts'
 import type { PoolContext } from './pool-context.ts'
@@ -111,7 +112,7 @@ export class Engine<T> {
     try {
       await unlessAborted(signal, Promise.resolve(factory.prepare?.(resource, signal)))
       if (signal.aborted) throw signal.reason
-      const expiresAt = factory.expiresAt?.(resource)
+      const expiresAt = askHook('expiresAt', () => factory.expiresAt?.(resource))
       if (expiresAt !== undefined)
         slot.retireAt = retireBeforeExpiry(clock.now(), millisLeft(expiresAt), random)
     } catch (error) {

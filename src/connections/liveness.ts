@@ -245,10 +245,13 @@ export class Liveness<T> {
     this.onSuspicion(kind)
   }
 
-  /** Runs a function once all data that is now in the kernel has been delivered. */
-  barrier(run: () => void): void {
+  /**
+   * Runs a function once all data that is now in the kernel has been delivered.
+   * @param slot - whose data is awaited: before a FIN there may be a greeting, or the answer to a check
+   */
+  barrier({ watch, state }: Slot<T>, run: () => void): void {
     this.counts.barriers += 1
-    this.#phase.barrier(run, this.#mayHide)
+    this.#phase.barrier(run, this.#mayHide || watch?.awaitsGreeting === true || state === 'validating')
   }
 
   /** Checks an idle connection, for the sweep. */

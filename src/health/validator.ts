@@ -36,10 +36,16 @@ export class Validator<T> {
 
   /** Validates an idle connection. Its idle age does not change. */
   validate(slot: Slot<T>, isExpected = true): Promise<void> {
+    const { clock, stalls, liveness } = this.#context
     return this.#check(slot, 'validating', isExpected, async () => {
+      const since = clock.now()
       const fault = await validate(this.#context, slot)
-      if (fault === undefined) slot.provenAt = this.#context.clock.now()
-      return fault
+      if (fault !== undefined) return fault
+      slot.provenAt = clock.now()
+      // What came behind the answer during a stall, such as a FIN, is still unread.
+      if (slot.watch !== undefined && stalls.since(since) > 0)
+        await new Promise<void>(resolve => liveness.barrier(slot, resolve))
+      return undefined
     })
   }
 

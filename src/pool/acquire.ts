@@ -185,7 +185,7 @@ export class Acquiring<T> {
 
   /** The slow path: there are options to read, other acquires wait, or no idle connection may be lent. */
   #waitOrLend(given: Given, call: Call, traced: TracedAcquire | undefined): Promise<T | Grant<T>> {
-    const { options, clock, queue, nesting, stats, times } = this.#context
+    const { options, clock, queue, nesting, stats, times, stalls } = this.#context
     if (this.#lifecycle.state !== 'open') return this.#refuse(refusals.closed(stats()), call, traced)
     let request: Request
     try {
@@ -206,6 +206,8 @@ export class Acquiring<T> {
     if (refusal !== undefined) return this.#refuse(refusal, call, traced)
     // A hook that ran in between may have aborted it.
     if (signal?.aborted) return this.#refuse(refusals.aborted(stats(), 0, signal.reason), call, traced)
+    // The first wait of a pool begins before its first create does.
+    stalls.start()
     const now = clock.now()
     let resolve: (value: unknown) => void = () => {}
     const promise = new Promise<unknown>(settle => {

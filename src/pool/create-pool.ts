@@ -30,12 +30,20 @@ export function createStrictPool<T>(factory: Factory<T>, options: PoolOptions | 
   return openPool(factory, options, false)
 }
 
+const SYSTEM: Environment = { clock: systemClock, random: Math.random }
+let inForce = SYSTEM
+
+/** @internal For `lifeguard-pool/testing`: pools that are created from now on have this time and randomness. */
+export function simulateEnvironment(environment: Environment | undefined): void {
+  inForce = environment ?? SYSTEM
+}
+
 /** @internal For tests, which replace time and randomness. */
 export function openPool<T>(
   factory: Factory<T>,
   options: PoolOptions | undefined,
   dropIn: boolean,
-  environment: Environment = { clock: systemClock, random: Math.random },
+  environment: Environment = inForce,
 ): Pool<T> {
   const given = readOptions(options)
   if (

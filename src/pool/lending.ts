@@ -75,7 +75,7 @@ export class Lending<T> implements ValidatorHost<T> {
         const found = slot.watch === undefined ? undefined : liveness.check(slot, now, settledAt)
         if (found === undefined) return slot
         if (found === 'barrier') {
-          this.#awaitEventLoop(now)
+          this.#awaitEventLoop(slot, now)
           return undefined
         }
         end = found
@@ -235,14 +235,14 @@ export class Lending<T> implements ValidatorHost<T> {
       this.makeIdle(slot, now, idleSince)
       return
     }
-    // The server may have closed a used connection right after its last answer. Data on a new one may be a greeting.
-    const lost = slot.loan === 0 ? undefined : liveness.check(slot, now, Number.NEGATIVE_INFINITY)
+    // The server may have closed it right after its last answer. Data on a new one may be a greeting.
+    const lost = slot.watch?.awaitsGreeting ? undefined : liveness.check(slot, now, Number.NEGATIVE_INFINITY)
     const found = this.#connector.capacity.share?.surplus(slot) ?? lost
     const isFit = found === undefined || (found === 'barrier' && how === 'proved')
     // Otherwise it stays in the state lent and goes to the next waiter.
     if (!isFit || how === 'proved') this.makeIdle(slot, now, idleSince)
     if (isFit) this.#grant(slot, now)
-    else if (found === 'barrier') this.#awaitEventLoop(now)
+    else if (found === 'barrier') this.#awaitEventLoop(slot, now)
     else this.#connector.discard(slot, found.reason, found.detail, found.left)
     if (found !== undefined && how === 'returned') this.#connector.connectMore()
   }
@@ -270,7 +270,7 @@ export class Lending<T> implements ValidatorHost<T> {
   }
 
   /** Serves again once the event loop has delivered the data that is now in the kernel. */
-  #awaitEventLoop(now: number): void {
+  #awaitEventLoop(slot: Slot<T>, now: number): void {
     this.#connector.capacity.awaitsEventLoop = true
     const turn = this.#context.liveness.turn()
     if (this.#waitingSince !== undefined) {
@@ -280,7 +280,7 @@ export class Lending<T> implements ValidatorHost<T> {
     }
     this.#waitingSince = now
     this.#waitingInTurn = turn
-    this.#context.liveness.barrier(() => {
+    this.#context.liveness.barrier(slot, () => {
       const settledAt = this.#waitingSince
       this.#waitingSince = undefined
       this.#connector.capacity.awaitsEventLoop = false

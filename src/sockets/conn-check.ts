@@ -15,6 +15,19 @@ const byte = new Uint8Array(1)
  */
 const HANDLES: ReadonlySet<string | undefined> = new Set(['TCP', 'Pipe', 'TLSWrap'])
 
+/** The sockets of simulations (`lifeguard-pool/testing`), which no kernel knows, and what answers in its place. */
+let simulated: WeakMap<Socket, () => SocketCheck> | undefined
+
+/** Has a simulation answer for the kernel whenever this socket is checked. */
+export function simulateKernel(socket: Socket, check: () => SocketCheck): void {
+  simulated ??= new WeakMap()
+  simulated.set(socket, check)
+}
+
+/** Can {@link checkSocket} tell anything about this socket? */
+export const isCheckable = (socket: Socket): boolean =>
+  simulated?.has(socket) || descriptorOf(socket) !== undefined
+
 /**
  * The descriptor of a socket, where it can be read: `_handle.fd` is private to Node, and -1 on Windows.
  *
@@ -39,6 +52,8 @@ export function descriptorOf(socket: Socket): number | undefined {
  * Use it only for sockets that are idle and on which the peer sends nothing unasked. A reset is reported only once.
  */
 export function checkSocket(socket: Socket): SocketCheck {
+  const simulation = simulated?.get(socket)
+  if (simulation !== undefined) return simulation()
   const fd = descriptorOf(socket)
   if (fd === undefined) return 'unknown'
   try {

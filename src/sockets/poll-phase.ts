@@ -1,4 +1,5 @@
-import { type Clock, eachTurn, loopMetrics, oncePerClock } from '../runtime/time/clock.ts'
+import { type Clock, oncePerClock } from '../runtime/time/clock.ts'
+import { eachTurn, loopMetrics } from '../runtime/time/event-loop.ts'
 import { TokenBucket } from '../runtime/token-bucket.ts'
 
 /** When a connection is lent without a check, an undelivered FIN is never older than this. Milliseconds. */
@@ -68,7 +69,7 @@ export class PollPhase {
    */
   join(member: SocketOwner): void {
     this.#members.add(member)
-    this.#stop ??= eachTurn(() => this.#mark())
+    this.#stop ??= eachTurn(this.#clock, () => this.#mark())
   }
 
   leave(member: SocketOwner): void {
@@ -107,7 +108,7 @@ export class PollPhase {
   }
 
   get turn(): number | undefined {
-    return loopMetrics()?.loopCount
+    return loopMetrics(this.#clock)?.loopCount
   }
 
   /**
@@ -140,7 +141,7 @@ export class PollPhase {
   #mark(): void {
     const now = this.#clock.now()
     this.observe(now)
-    const metrics = loopMetrics()
+    const metrics = loopMetrics(this.#clock)
     // The poll phase had nothing to do, so there was nothing in the kernel until now.
     const wasQuiet = metrics !== undefined && metrics.events === this.#events
     this.#delivered = wasQuiet ? now : this.#latest

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import { messageOf } from '../api/errors.ts'
 import { backoff } from '../runtime/time/backoff.ts'
 import type { Clock } from '../runtime/time/clock.ts'
-import { descriptorOf } from './conn-check.ts'
+import { isCheckable } from './conn-check.ts'
 import { PipedStreams } from './piped-streams.ts'
 import { SocketBaseline } from './socket-baseline.ts'
 import { closeSocket, ownDoing, unaskable, unsentBytes, wasSent } from './socket-state.ts'
@@ -93,7 +93,7 @@ export class SocketWatch {
   }
 
   get isLookable(): boolean {
-    return !this.traits.unsolicited && descriptorOf(this.socket) !== undefined
+    return !this.traits.unsolicited && isCheckable(this.socket)
   }
 
   /** May data from the server be a greeting, which is for the first borrower? */

@@ -66,6 +66,7 @@ export async function writeSnippets(pages: readonly Page[]): Promise<Snippet[]> 
         'lifeguard-pool/ioredis': ['../../src/adapters/ioredis/index.mts'],
         'lifeguard-pool/net': ['../../src/adapters/net/index.mts'],
         'lifeguard-pool/diagnostics': ['../../src/diagnostics/index.mts'],
+        'lifeguard-pool/testing': ['../../src/testing/index.mts'],
       },
     },
     include: ['*.mts'],

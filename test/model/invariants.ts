@@ -53,8 +53,9 @@ export function assertInvariants(pool: Pool<Connection>, world: World, mostHeld:
   const { capacity } = connector
   if (queue.waiting > 0) {
     const fit = idle.filter(slot => slot.fault === undefined && slot.generation === connector.generation)
+    // Where the kernel cannot be asked, the idle ones wait for the next poll phase, and for nobody else.
     assert.ok(
-      fit.length === 0 || capacity.incoming >= queue.waiting,
+      fit.length === 0 || capacity.incoming >= queue.waiting || capacity.awaitsEventLoop,
       `5: ${queue.waiting} wait although ${fit.length} are idle`,
     )
     const served = queue.waiting - capacity.incoming <= 0 || capacity.freePermits <= 0

@@ -36,6 +36,7 @@ test('every entry point can be required and imported', async () => {
     ['lifeguard-pool/diagnostics', 'installReportSignal'],
     ['lifeguard-pool/otel', 'instrumentAll'],
     ['lifeguard-pool/prometheus', 'metricsText'],
+    ['lifeguard-pool/testing', 'createSimulation'],
   ]) {
     assert.equal(await child(`console.log(typeof require('${entry}').${name})`, 'commonjs'), 'function')
     assert.equal(
@@ -48,7 +49,7 @@ test('every entry point can be required and imported', async () => {
 test('what is published holds the compiled sources and their types, and nothing else', () => {
   const files = readdirSync(join(root, 'dist'), { recursive: true, encoding: 'utf8' })
   assert.ok(files.includes('index.d.ts') && files.includes('index.js'))
-  assert.ok(!files.some(name => name.includes('test')), files.join())
+  assert.ok(!files.some(name => /(?:^|[/\\])test[/\\]|\.test\./.test(name)), files.join())
 })
 
 test('the examples that are published import the package by its name, and nothing that is not published', async () => {

@@ -111,6 +111,7 @@ export default defineConfig({
       {
         text: 'Understand',
         items: optional([
+          page('Reliability', 'reliability'),
           page('Promises and their tests', 'promises'),
           page('Half-closed connections', 'half-close'),
           page('Nested acquires and deadlocks', 'nested'),

@@ -3,7 +3,6 @@ import { MessageChannel } from 'node:worker_threads'
 import { LONGEST_MILLIS } from '../../api/options/option-table.ts'
 import { outsideContext } from '../async-context.ts'
 import {
-  clearRealImmediate,
   type ForeignTimers,
   foreignTimers,
   realNow,
@@ -44,6 +43,14 @@ export interface Clock {
    * Optional: without it, they are real.
    */
   isFake?(): boolean
+  /** The event loop to which the clock belongs. Optional: without it, Node's own. */
+  readonly loop?: EventLoop
+}
+
+/** What is known of an event loop: see `event-loop.ts`. */
+export interface EventLoop {
+  eachTurn(run: () => void): () => void
+  metrics(): { readonly loopCount: number; readonly events: number } | undefined
 }
 
 /*
@@ -255,38 +262,9 @@ export const epochMillis = (): number => performance.timeOrigin + performance.no
 /** The time of day as text, for people. Durations are never measured with it. */
 export const timestamp = (): string => new Date().toISOString()
 
-const eachTurnRuns = new Set<() => void>()
-let nextTurn: NodeJS.Immediate | undefined
-
-function turned(): void {
-  nextTurn = setRealImmediate?.(turned).unref()
+/** Called where the timers in force may have changed. */
+export function followTimers(): void {
   if (setTimeout !== inForce) follow()
-  for (const run of eachTurnRuns) run()
-}
-
-/**
- * Runs a function once in every turn of the event loop, in the check phase, outside any async context. All functions
- * share one unref'd immediate. It neither wakes the loop nor keeps the process alive, so an idle process pays nothing.
- *
- * @returns a function that stops it
- */
-export function eachTurn(run: () => void): () => void {
-  eachTurnRuns.add(run)
-  nextTurn ??= outsideContext(() => setRealImmediate?.(turned).unref())
-  return () => {
-    if (!eachTurnRuns.delete(run) || eachTurnRuns.size > 0) return
-    clearRealImmediate(nextTurn)
-    nextTurn = undefined
-  }
-}
-
-/**
- * How many turns the event loop has begun and how many events it has handled; `undefined` where Node does not provide
- * it.
- */
-export function loopMetrics(): { readonly loopCount: number; readonly events: number } | undefined {
-  const timing = performance.nodeTiming as { uvMetricsInfo?: { loopCount: number; events: number } }
-  return timing.uvMetricsInfo
 }
 
 /** The time of day in milliseconds since 1970, as users mean it: the system may set it forward or back. */

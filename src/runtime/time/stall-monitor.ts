@@ -1,5 +1,6 @@
 import { STALL_MILLIS } from './alarm.ts'
-import { type Clock, eachTurn, oncePerClock } from './clock.ts'
+import { type Clock, oncePerClock } from './clock.ts'
+import { eachTurn } from './event-loop.ts'
 
 /** Is called when the event loop has been blocked. */
 interface StallObserver {
@@ -47,7 +48,7 @@ export class StallMonitor {
     this.#listeners.add(ref)
     if (this.#stop === undefined) {
       this.#active = this.#clock.active()
-      this.#stop = eachTurn(() => this.#turn())
+      this.#stop = eachTurn(this.#clock, () => this.#turn())
     }
     return () => this.#forget(ref)
   }
