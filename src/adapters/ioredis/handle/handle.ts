@@ -45,7 +45,7 @@ function refuse(client: Client, command: Command, conflict: string, pipeline: un
   notSent(
     command,
     new Error(
-      `${name} was not sent: after ${conflict}, ioredis cannot match its answer. ` +
+      `${name} was not sent: ioredis cannot match its answer behind ${conflict}. ` +
         'Await the answer of a subscription first, or use a separate client: duplicate()',
     ),
   )
