@@ -33,9 +33,9 @@ export function sendCommand(this: Handle, command: Command, stream?: unknown, no
   }
   if (!plain) {
     if (isSecret(command.name)) hideInRejection(command)
-    lender.note(loan, command)
+    lender.record(loan, command)
   }
-  if (lender.context.leftoverSites.wantsSenders) lender.noteSender(loan, command)
+  if (lender.context.leftoverSites.wantsSenders) lender.recordSender(loan, command)
   return lender.client.sendCommand(command, stream, node)
 }
 
