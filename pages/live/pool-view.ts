@@ -42,7 +42,7 @@ export class PoolView {
       { line: new Sparkline('Acquires', each), value: () => rate(sample => sample.acquired) },
       { line: new Sparkline('Failed', each), value: () => rate(sample => sample.failed) },
       {
-        line: new Sparkline('Event loop blocked', value => `${duration(value)}/s`),
+        line: new Sparkline('Loop blocked', value => `${duration(value)}/s`),
         value: () => rate(sample => sample.stalledMillis),
       },
     ]

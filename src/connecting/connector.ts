@@ -138,7 +138,7 @@ export class Connector<T> {
     if (isEarlyDeath(slot, { reason, detail }, from, now, options)) {
       const early = { detail: detail ?? reason, ageMillis: now - slot.createdAt, wasLent: slot.loan > 0 }
       const failure = { error: endedEarly(this.#context.stats(), early), kind: 'turned-away' } as const
-      this.#noteFailure(failure, this.breaker.diedEarly(failure, slot, now))
+      this.#recordFailure(failure, this.breaker.diedEarly(failure, slot, now))
     }
     // Only after the breaker has been informed: connections that `lost` makes suspect may lead to new connects.
     liveness.lost(slot, { reason, detail }, from, now)
@@ -224,7 +224,7 @@ export class Connector<T> {
         const { factory, serverIdleTimeout } = this.#context
         const failure = connectFailure(slot.failure, factory.isPermanent?.bind(factory))
         serverIdleTimeout.refused(now)
-        this.#noteFailure(failure, this.breaker.failed(failure, slot.startedAt, now))
+        this.#recordFailure(failure, this.breaker.failed(failure, slot.startedAt, now))
         events.announce('factoryCreateError', slot.failure.error as Error)
         this.connectMore()
       }
@@ -282,7 +282,7 @@ export class Connector<T> {
     this.#context.onChange()
   }
 
-  #noteFailure({ error, kind }: ConnectFailure, wasProbe: boolean): void {
+  #recordFailure({ error, kind }: ConnectFailure, wasProbe: boolean): void {
     const { options, queue, clock } = this.#context
     const { breaker } = this
     if (log.create.enabled) log.create('%s: failed, %d in a row: %O', options.name, breaker.failures, error)

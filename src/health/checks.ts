@@ -2,18 +2,43 @@ import type { ValidateMessage } from '../api/channels.ts'
 import { messageOf } from '../api/errors.ts'
 import { unsent } from '../api/messages/error-messages.ts'
 import { isNews, warn } from '../api/messages/warnings.ts'
+import type { Connector } from '../connecting/connector.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
 import type { Leftover } from '../connections/handles.ts'
+import { expired } from '../connections/lifetime.ts'
+import { lossOf } from '../connections/liveness.ts'
 import type { Fault, Slot } from '../connections/slot.ts'
 import { endOperation, runOperation, validateChannel } from '../runtime/channels.ts'
 import { log } from '../runtime/log/log.ts'
 import { askHook } from '../runtime/sync-hooks.ts'
 import { attempt } from '../runtime/time/attempt.ts'
+import { isHealthy, isOpen } from '../sockets/socket-state.ts'
 
 const UNVOUCHED: Fault = {
   reason: 'dirty',
   left: 'failed use',
   detail: 'the function given to use failed, and there is no factory.reset to clean the connection',
+}
+
+const SURPLUS: Fault = { reason: 'surplus', detail: undefined }
+
+/** Why a connection must not be lent, whatever state it is in. Asked at each end of a loan. */
+export function unfitReason<T>(
+  slot: Slot<T>,
+  now: number,
+  { serverIdleTimeout, options }: PoolContext<T>,
+  connector: Connector<T>,
+): Fault | undefined {
+  const over = expired(slot, now, connector.generation, serverIdleTimeout.retireAfter, options.maxUses)
+  if (over !== undefined) {
+    const detail = over === 'generation' ? connector.purgeReason : undefined
+    return slot.fault ?? { reason: over, detail }
+  }
+  if (slot.socket !== undefined && !isHealthy(slot.socket)) {
+    // Data that the server sends before the first loan is left for the first borrower.
+    if (slot.loan > 0 || !isOpen(slot.socket)) return lossOf(slot.socket)
+  }
+  return connector.capacity.isOversized ? SURPLUS : undefined
 }
 
 /**

@@ -4,7 +4,7 @@ import type { Leftover } from '../connections/handles.ts'
 import type { Fault, Slot } from '../connections/slot.ts'
 import type { Timer } from '../runtime/time/clock.ts'
 import { bytesThrough } from '../sockets/socket-state.ts'
-import { askIdleTimeout, flush, leftBehind, reset, validate } from './checks.ts'
+import { askIdleTimeout, flush, leftBehind, reset, unfitReason, validate } from './checks.ts'
 
 /** If a validation or reset takes longer than this, other connections are tried as well. Milliseconds. */
 const LONG_CHECK_MILLIS = 100
@@ -13,8 +13,6 @@ const AT_A_TIME = 8
 
 /** The part of the pool that lends connections. It takes them over once they have passed their check. */
 export interface ValidatorHost<T> {
-  /** Why a connection must not be lent, whatever state it is in. */
-  unfitReason(slot: Slot<T>, now: number): Fault | undefined
   makeIdle(slot: Slot<T>, now: number): void
   /** Called when the connection has answered. `idleSince` is given if it was idle before and stays so. */
   validated(slot: Slot<T>, now: number, idleSince: number | undefined): void
@@ -157,7 +155,7 @@ export class Validator<T> {
         serverIdleTimeout.survived(now - slot.traffic.quietSince)
         slot.traffic.exchanged(slot.socket, now)
       }
-      const end = fault ?? this.host.unfitReason(slot, now)
+      const end = fault ?? unfitReason(slot, now, this.#context, this.#connector)
       if (end !== undefined) this.#connector.discard(slot, end.reason, end.detail, end.left)
       // A reset in which the server has said nothing is no proof that it is still there.
       else if (from === 'resetting' && (options.testOnBorrow || !hasAnswered)) this.host.makeIdle(slot, now)

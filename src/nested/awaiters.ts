@@ -45,12 +45,12 @@ export async function answer(awaiters: Awaiters, served: Promise<unknown>): Prom
 }
 
 /** Passes on what a plain acquire was served with, and records the stack of those who receive it. */
-export async function noteOwners<R>(served: Promise<R>, trace: StackTrace): Promise<R> {
+export async function recordOwners<R>(served: Promise<R>, trace: StackTrace): Promise<R> {
   // An async helper that returns this promise follows it only after two microtasks.
   await undefined
   await undefined
   const lent = await served
-  trace.owners = new StackTrace(noteOwners)
+  trace.owners = new StackTrace(recordOwners)
   return lent
 }
 

@@ -39,7 +39,7 @@ interface Taking {
 }
 
 /** Leases that the same function took at the same statement, awaited by the same callers. */
-export interface LeaseGroup {
+interface LeaseGroup {
   readonly taking: Taking
   readonly leases: Lease[]
 }
@@ -165,7 +165,7 @@ function isLater(frame: Frame, { taker, trace }: Taking): boolean {
 }
 
 /** Plain leases that were taken alike, and the waiters that may hold them. */
-export interface Claim {
+interface Claim {
   readonly leases: readonly Lease[]
   readonly waits: readonly WaitEdge[]
 }

@@ -4,11 +4,13 @@ import type { UseMessage } from '../api/channels.ts'
 import { type AcquirePhase, isPoolError, type PoolError } from '../api/errors.ts'
 import * as refusals from '../api/messages/error-messages.ts'
 import type { AcquireOptions } from '../api/options/options.ts'
+import { show } from '../api/options/read-input.ts'
+import { badOptions } from '../api/options/resolve-options.ts'
 import { phaseOf } from '../connecting/capacity.ts'
 import type { Connector } from '../connecting/connector.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
 import { Grant, isCurrent, type Slot } from '../connections/slot.ts'
-import { noteOwners } from '../nested/awaiters.ts'
+import { recordOwners } from '../nested/awaiters.ts'
 import type { Entry, Work as UseWork } from '../nested/host.ts'
 import type { Nesting } from '../nested/nesting.ts'
 import { TracedAcquire } from '../queue/traced-acquire.ts'
@@ -55,6 +57,7 @@ export class Acquiring<T> {
 
   constructor(
     context: PoolContext<T>,
+    connector: Connector<T>,
     lending: Lending<T>,
     lifecycle: Lifecycle<T>,
     releasing: Releasing<T>,
@@ -63,7 +66,7 @@ export class Acquiring<T> {
     const { options, nesting } = context
     this.#context = context
     this.#lending = lending
-    this.#connector = lending.connector
+    this.#connector = connector
     this.#lifecycle = lifecycle
     this.#releasing = releasing
     this.#sampler = context.sampler
@@ -82,22 +85,25 @@ export class Acquiring<T> {
     const traced = acquireChannel.hasSubscribers ? this.#trace('acquire') : undefined
     const refusal = this.#strict?.refusal(given, this.#entries.acquire)
     if (refusal !== undefined) return refuse(refusal, traced)
-    const slot = given === undefined ? this.#lendIdle() : undefined
+    const slot = this.#lendAtOnce('acquire', given, traced)
     if (slot === undefined) return this.#waitOrLend(given, 'acquire', traced) as Promise<T>
-    this.#begin(slot, 'acquire', given, traced)
-    return slot.trace === undefined ? promiseOf(slot) : noteOwners(promiseOf(slot), slot.trace)
+    return slot.trace === undefined ? promiseOf(slot) : recordOwners(promiseOf(slot), slot.trace)
   }
 
   use<R>(work: Work<T, R>, given: Given): Promise<R> {
-    const refusal = this.#strict?.refusal(given, this.#entries.use)
-    if (refusal !== undefined)
-      return refuse(refusal, acquireChannel.hasSubscribers ? this.#trace('use') : undefined)
+    if (typeof work !== 'function') {
+      const { options, stats } = this.#context
+      return Promise.reject(
+        badOptions([`use needs a function to run, got ${show(work)}`], options.name, stats()),
+      )
+    }
     const shared = this.#strict?.share(work as UseWork<R>, given)
     if (shared !== undefined) return shared
     const traced = acquireChannel.hasSubscribers ? this.#trace('use') : undefined
-    const slot = given === undefined ? this.#lendIdle() : undefined
+    const refusal = this.#strict?.refusal(given, this.#entries.use)
+    if (refusal !== undefined) return refuse(refusal, traced)
+    const slot = this.#lendAtOnce('use', given, traced)
     if (slot === undefined) return this.#useLater(work, given, this.#waitOrLend(given, 'use', traced))
-    this.#begin(slot, 'use', given, traced)
     return this.#run(work, slot, given)
   }
 
@@ -105,14 +111,13 @@ export class Acquiring<T> {
     const traced = acquireChannel.hasSubscribers ? this.#trace('lease') : undefined
     const refusal = this.#strict?.refusal(given, this.#entries.lease)
     if (refusal !== undefined) return refuse(refusal, traced)
-    const slot = given === undefined ? this.#lendIdle() : undefined
+    const slot = this.#lendAtOnce('lease', given, traced)
     if (slot === undefined) {
       const grant = (await this.#waitOrLend(given, 'lease', traced)) as Grant<T>
       return new Lease(grant.slot, grant.loan, this.#releasing)
     }
-    this.#begin(slot, 'lease', given, traced)
     const { loan } = slot
-    if (slot.trace !== undefined) await noteOwners(DONE, slot.trace)
+    if (slot.trace !== undefined) await recordOwners(DONE, slot.trace)
     return new Lease(slot, loan, this.#releasing)
   }
 
@@ -160,8 +165,15 @@ export class Acquiring<T> {
     return slot
   }
 
-  /** Called when a loan has begun at once: records its stack, if it is sampled. */
-  #begin(slot: Slot<T>, call: Call, given: Given, traced: TracedAcquire | undefined): void {
+  /** Lends an idle connection in the same call, unless there are options to read first. */
+  #lendAtOnce(call: Call, given: Given, traced: TracedAcquire | undefined): Slot<T> | undefined {
+    const slot = given === undefined ? this.#lendIdle() : undefined
+    if (slot !== undefined) this.#lent(slot, call, given, traced)
+    return slot
+  }
+
+  /** Called when a connection was lent at once: records the stack of the loan, if it is sampled. */
+  #lent(slot: Slot<T>, call: Call, given: Given, traced: TracedAcquire | undefined): void {
     const { lentAt } = slot
     if (this.#sampler.left > 0 || lentAt >= this.#sampler.refillAt) {
       slot.trace = this.#sampler.capture(this.#entries[call], lentAt)
@@ -186,9 +198,9 @@ export class Acquiring<T> {
     this.#lifecycle.start()
     const slot = given === undefined ? undefined : this.#lendIdle()
     if (slot !== undefined) {
-      this.#begin(slot, call, given, traced)
+      this.#lent(slot, call, given, traced)
       const served = Promise.resolve(call === 'acquire' ? (slot.lent as T) : new Grant(slot))
-      return slot.trace === undefined || call === 'use' ? served : noteOwners(served, slot.trace)
+      return slot.trace === undefined || call === 'use' ? served : recordOwners(served, slot.trace)
     }
     const refusal = this.#refusal(request)
     if (refusal !== undefined) return this.#refuse(refusal, call, traced)
@@ -217,7 +229,7 @@ export class Acquiring<T> {
     queue.enqueue(waiter)
     times.queued(queue.waiting)
     this.#lending.serve(now)
-    return waiter.trace === undefined || call === 'use' ? promise : noteOwners(promise, waiter.trace)
+    return waiter.trace === undefined || call === 'use' ? promise : recordOwners(promise, waiter.trace)
   }
 
   /** Rejects the caller with an error whose stack begins at the caller's line. */

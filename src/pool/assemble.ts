@@ -33,6 +33,7 @@ import { stallMonitorOf } from '../runtime/time/stall-monitor.ts'
 import { Stalls } from '../runtime/time/stalls.ts'
 import { Times } from '../runtime/time/times.ts'
 import { Acquiring, type EntryPoints } from './acquire.ts'
+import { LateReleases } from './late-releases.ts'
 import { LeakDetector } from './leak-detector.ts'
 import { Lending } from './lending.ts'
 import { Lifecycle } from './lifecycle.ts'
@@ -123,13 +124,14 @@ export function assemble<T>(
   if (options.budget !== undefined)
     connector.capacity.share = new PoolShare(options.budget as SharedBudget, context, connector)
   const validator = new Validator(context, connector)
-  const lending = new Lending(context, connector, validator)
+  const lateReleases = new LateReleases()
+  const lending = new Lending(context, connector, validator, lateReleases)
   const evictor = new Evictor(context, connector, validator)
   const reaper = new SocketReaper(context, connector)
   const lifecycle = new Lifecycle(context, connector, lending, evictor, reaper)
   const leaks = new LeakDetector(context, lending)
-  const releasing = new Releasing(context, lending)
-  const acquiring = new Acquiring(context, lending, lifecycle, releasing, entries)
+  const releasing = new Releasing(context, connector, lending, lateReleases)
+  const acquiring = new Acquiring(context, connector, lending, lifecycle, releasing, entries)
   const rejections = new Rejections(context, connector, problems)
   const view: ReportView<T> = {
     ...{

@@ -20,6 +20,15 @@ export const UNLIMITED: Limits = { millis: Number.POSITIVE_INFINITY, signal: und
 
 const KNOWN: ReadonlySet<string> = new Set(['timeoutMillis', 'signal'])
 
+/** @throws if `close` was called with something that is not options, such as a number */
+export function checkOptions<T>(
+  callOptions: unknown,
+  { options, stats }: Pick<PoolContext<T>, 'options' | 'stats'>,
+): void {
+  if (callOptions === null || isRecord(callOptions) || callOptions instanceof AbortSignal) return
+  throw badOptions([`close takes { timeoutMillis, signal }, got ${show(callOptions)}`], options.name, stats())
+}
+
 /**
  * Reads the options of `ready`, `drain` and `close`. Ignores an event's arguments, as generic-pool does:
  * `process.once('SIGTERM', drain)` passes the signal's name.

@@ -20,7 +20,7 @@ export class LateReleases {
   }
 
   /** Is this the first late release of the resource? Then its caller has made no mistake. */
-  take(resource: unknown): boolean {
+  accept(resource: unknown): boolean {
     return this.#values.delete(resource) || this.#objects.delete(resource as object)
   }
 }

@@ -2,17 +2,15 @@ import type { PoolEvents } from '../api/events.ts'
 import type { DestroyReason } from '../api/stats.ts'
 import type { Connector } from '../connecting/connector.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
-import { expired, mustValidate } from '../connections/lifetime.ts'
-import { lossOf } from '../connections/liveness.ts'
+import { mustValidate } from '../connections/lifetime.ts'
 import { type Fault, Grant, type Slot } from '../connections/slot.ts'
-import { leftBehind, leftUnsent } from '../health/checks.ts'
+import { leftBehind, leftUnsent, unfitReason } from '../health/checks.ts'
 import type { Validator, ValidatorHost } from '../health/validator.ts'
 import type { Waiter } from '../queue/waiter.ts'
 import { log, tracing } from '../runtime/log/log.ts'
-import { isHealthy, isOpen } from '../sockets/socket-state.ts'
-import { LateReleases } from './late-releases.ts'
+import { isOpen } from '../sockets/socket-state.ts'
+import type { LateReleases } from './late-releases.ts'
 
-const SURPLUS: Fault = { reason: 'surplus', detail: undefined }
 /** How a loan ended, as the event `leak-end` says it. */
 type LoanEnd = PoolEvents<unknown>['leak-end'][0]['how']
 /** Reasons that mean that the connection was of no use. */
@@ -31,9 +29,9 @@ const CLOSED_POOL: Fault = { reason: 'drain', detail: undefined }
  * that demand and breaker would allow to be used.
  */
 export class Lending<T> implements ValidatorHost<T> {
-  readonly connector: Connector<T>
-  readonly validator: Validator<T>
-  readonly lateReleases = new LateReleases()
+  readonly #connector: Connector<T>
+  readonly #validator: Validator<T>
+  readonly #lateReleases: LateReleases
   readonly #context: PoolContext<T>
   readonly #fifo: boolean
   readonly #resets: boolean
@@ -41,12 +39,18 @@ export class Lending<T> implements ValidatorHost<T> {
   #waitingSince: number | undefined
   #waitingInTurn: number | undefined
 
-  constructor(context: PoolContext<T>, connector: Connector<T>, validator: Validator<T>) {
+  constructor(
+    context: PoolContext<T>,
+    connector: Connector<T>,
+    validator: Validator<T>,
+    lateReleases: LateReleases,
+  ) {
     this.#context = context
     this.#fifo = context.options.fifo
     this.#resets = context.factory.reset !== undefined || context.options.testOnReturn
-    this.connector = connector
-    this.validator = validator
+    this.#connector = connector
+    this.#validator = validator
+    this.#lateReleases = lateReleases
   }
 
   /**
@@ -58,14 +62,14 @@ export class Lending<T> implements ValidatorHost<T> {
   findFit(now: number, validations: number, settledAt: number): Slot<T> | undefined {
     const { slots, options, liveness, stalls } = this.#context
     for (let slot = slots.nextIdle(this.#fifo); slot !== undefined; slot = slots.nextIdle(this.#fifo)) {
-      let end = this.unfitReason(slot, now)
+      let end = unfitReason(slot, now, this.#context, this.#connector)
       // With `keepWarm`, a connection close to the server's limit is validated, as the idle check would do, not ended.
       const isDue = options.keepWarm && end?.reason === 'server-timeout'
       if (end === undefined || isDue) {
         if (isDue || mustValidate(slot, now, options, stalls) || liveness.suspicion.wantsAnswer(slot)) {
           if (validations <= 0) return undefined
           validations -= 1
-          this.validator.validate(slot)
+          this.#validator.validate(slot)
           continue
         }
         const found = slot.watch === undefined ? undefined : liveness.check(slot, now, settledAt)
@@ -76,7 +80,7 @@ export class Lending<T> implements ValidatorHost<T> {
         }
         end = found
       }
-      this.connector.discard(slot, end.reason, end.detail, end.left)
+      this.#connector.discard(slot, end.reason, end.detail, end.left)
     }
     return undefined
   }
@@ -115,14 +119,14 @@ export class Lending<T> implements ValidatorHost<T> {
       const first = queue.peek()
       const isSettled = (first?.since ?? now) <= settledAt
       const settled = isSettled ? settledAt : Number.NEGATIVE_INFINITY
-      const proving = Math.min(slots.counts.validating, this.connector.capacity.checks.size)
+      const proving = Math.min(slots.counts.validating, this.#connector.capacity.checks.size)
       const slot = this.findFit(now, queue.waiting - proving, settled)
       // A hook that ran in between may have rejected the last waiter.
       if (slot === undefined || queue.waiting === 0) break
       // This waiter, even if the youngest go first: a younger one may have come after the wait began.
       this.#grant(slot, now, isSettled ? first : undefined)
     }
-    this.connector.connectMore()
+    this.#connector.connectMore()
   }
 
   /**
@@ -136,23 +140,26 @@ export class Lending<T> implements ValidatorHost<T> {
     else slot.traffic.countAtReturn(slot.watch.socket, now, slot.lentAt)
     const left = this.#context.slots.endLoan(slot)
     const isUnsent = leftUnsent(this.#context, slot)
-    const end = this.unfitReason(slot, now) ?? leftBehind(this.#context, slot, left, isUnsent) ?? slot.fault
+    const end =
+      unfitReason(slot, now, this.#context, this.#connector) ??
+      leftBehind(this.#context, slot, left, isUnsent) ??
+      slot.fault
     // `factory.busy` may have ended the loan itself, or have called `invalidate`.
     if (slot.state !== 'lent' || slot.loan !== loan) return undefined
-    this.#noteEnd(slot, now, 'released')
-    const sent = isUnsent ? this.validator.flush(slot, left, end) : undefined
+    this.#recordEnd(slot, now, 'released')
+    const sent = isUnsent ? this.#validator.flush(slot, left, end) : undefined
     // A caller that awaits the promise gets the error. Otherwise it is ignored.
     if (sent !== undefined) sent.catch(() => {})
-    else if (end !== undefined) this.connector.discard(slot, end.reason, end.detail, end.left)
+    else if (end !== undefined) this.#connector.discard(slot, end.reason, end.detail, end.left)
     else if (this.#resets || left !== undefined) {
-      this.validator.reset(slot, left)
+      this.#validator.reset(slot, left)
     } else if (this.#context.options.testOnBorrow) {
       this.makeIdle(slot, now)
       this.serve(now)
     } else this.#lendOrRest(slot, now, 'returned')
     // Only after the slot has its new state, because a hook called from here must see that state.
-    if (this.connector.breaker.unproven && !slot.isDoubtful && !DEAD_REASONS.has(end?.reason))
-      this.connector.provedUseful(slot)
+    if (this.#connector.breaker.unproven && !slot.isDoubtful && !DEAD_REASONS.has(end?.reason))
+      this.#connector.provedUseful(slot)
     this.#context.onChange()
     return sent
   }
@@ -160,10 +167,10 @@ export class Lending<T> implements ValidatorHost<T> {
   /** Destroys a lent connection, at its borrower's request or because the pool closes. */
   destroy(slot: Slot<T>, reason: DestroyReason = 'user'): void {
     const isAlive = slot.fault === undefined && (slot.socket === undefined || isOpen(slot.socket))
-    if (reason !== 'user') this.lateReleases.expect(slot)
-    this.#noteEnd(slot, this.#context.clock.now(), 'destroyed')
-    this.connector.discard(slot, reason)
-    if (this.connector.breaker.unproven && isAlive) this.connector.provedUseful(slot)
+    if (reason !== 'user') this.#lateReleases.expect(slot)
+    this.#recordEnd(slot, this.#context.clock.now(), 'destroyed')
+    this.#connector.discard(slot, reason)
+    if (this.#connector.breaker.unproven && isAlive) this.#connector.provedUseful(slot)
     this.#context.onChange()
   }
 
@@ -178,13 +185,13 @@ export class Lending<T> implements ValidatorHost<T> {
   }
 
   #endByPool(slot: Slot<T>, how: LoanEnd, reason: DestroyReason, detail: string): void {
-    this.lateReleases.expect(slot)
-    this.#noteEnd(slot, this.#context.clock.now(), how)
-    this.connector.discard(slot, reason, detail)
+    this.#lateReleases.expect(slot)
+    this.#recordEnd(slot, this.#context.clock.now(), how)
+    this.#connector.discard(slot, reason, detail)
     this.#context.onChange()
   }
 
-  #noteEnd(slot: Slot<T>, now: number, how: LoanEnd): void {
+  #recordEnd(slot: Slot<T>, now: number, how: LoanEnd): void {
     const { events, options, totals, nesting, times } = this.#context
     const { id: connection, loan, lent } = slot
     // Both times may be slightly old, so `now` can be before `lentAt`: see `Clock.recent`.
@@ -203,26 +210,13 @@ export class Lending<T> implements ValidatorHost<T> {
       events.announce('release', { pool: options.name, resource: lent as T, connection, loan, heldMillis })
   }
 
-  /** Why a connection must not be lent, whatever state it is in. */
-  unfitReason(slot: Slot<T>, now: number): Fault | undefined {
-    const { serverIdleTimeout, options } = this.#context
-    const over = expired(slot, now, this.connector.generation, serverIdleTimeout.retireAfter, options.maxUses)
-    if (over !== undefined) {
-      const detail = over === 'generation' ? this.connector.purgeReason : undefined
-      return slot.fault ?? { reason: over, detail }
-    }
-    if (slot.socket !== undefined && !isHealthy(slot.socket)) {
-      // Data that the server sends before the first loan is left for the first borrower.
-      if (slot.loan > 0 || !isOpen(slot.socket)) return lossOf(slot.socket)
-    }
-    return this.connector.capacity.isOversized ? SURPLUS : undefined
-  }
-
   /** Called when a new connection has been created. */
   connected(slot: Slot<T>): void {
     const now = this.#context.clock.now()
-    const end = this.connector.isStopped ? CLOSED_POOL : this.unfitReason(slot, now)
-    if (end !== undefined) this.connector.discard(slot, end.reason, end.detail, end.left)
+    const end = this.#connector.isStopped
+      ? CLOSED_POOL
+      : unfitReason(slot, now, this.#context, this.#connector)
+    if (end !== undefined) this.#connector.discard(slot, end.reason, end.detail, end.left)
     else if (this.#context.options.testOnBorrow) this.makeIdle(slot, now)
     else this.#lendOrRest(slot, now, 'proved')
     this.serve(now)
@@ -243,14 +237,14 @@ export class Lending<T> implements ValidatorHost<T> {
     }
     // The server may have closed it right after its last answer. Data on a new one may be a greeting.
     const lost = slot.watch?.awaitsGreeting ? undefined : liveness.check(slot, now, Number.NEGATIVE_INFINITY)
-    const found = this.connector.capacity.share?.surplus(slot) ?? lost
+    const found = this.#connector.capacity.share?.surplus(slot) ?? lost
     const isFit = found === undefined || (found === 'barrier' && how === 'proved')
     // Otherwise it stays in the state lent and goes to the next waiter.
     if (!isFit || how === 'proved') this.makeIdle(slot, now, idleSince)
     if (isFit) this.#grant(slot, now)
     else if (found === 'barrier') this.#awaitEventLoop(slot, now)
-    else this.connector.discard(slot, found.reason, found.detail, found.left)
-    if (found !== undefined && how === 'returned') this.connector.connectMore()
+    else this.#connector.discard(slot, found.reason, found.detail, found.left)
+    if (found !== undefined && how === 'returned') this.#connector.connectMore()
   }
 
   /** Adds a connection to the idle ones. */
@@ -277,7 +271,7 @@ export class Lending<T> implements ValidatorHost<T> {
 
   /** Serves again once the event loop has delivered the data that is now in the kernel. */
   #awaitEventLoop(slot: Slot<T>, now: number): void {
-    this.connector.capacity.awaitsEventLoop = true
+    this.#connector.capacity.awaitsEventLoop = true
     const turn = this.#context.liveness.turn()
     if (this.#waitingSince !== undefined) {
       // The poll phase of this wait is still to come, so it also covers data that has reached the kernel by now.
@@ -289,7 +283,7 @@ export class Lending<T> implements ValidatorHost<T> {
     this.#context.liveness.barrier(slot, () => {
       const settledAt = this.#waitingSince
       this.#waitingSince = undefined
-      this.connector.capacity.awaitsEventLoop = false
+      this.#connector.capacity.awaitsEventLoop = false
       this.serve(this.#context.clock.now(), settledAt)
       this.#context.onChange()
     })

@@ -9,7 +9,7 @@ import type { SocketReaper } from '../health/socket-reaper.ts'
 import { onAbort } from '../runtime/abort.ts'
 import { log } from '../runtime/log/log.ts'
 import { Alarm } from '../runtime/time/alarm.ts'
-import { type CallOptions, type Limits, readLimits, UNLIMITED } from './call-limits.ts'
+import { type CallOptions, checkOptions, type Limits, readLimits, UNLIMITED } from './call-limits.ts'
 import type { Lending } from './lending.ts'
 
 /** The limits of a close, which a later call of `close` may shorten. */
@@ -144,6 +144,7 @@ export class Lifecycle<T> {
   close(callOptions: CallOptions): Promise<void> {
     let limits: Limits
     try {
+      checkOptions(callOptions, this.#context)
       const { drainTimeoutMillis } = this.#context.options
       // A later call waits as long as the first one takes, unless it has a time limit of its own.
       const fallback = this.#closing === undefined ? drainTimeoutMillis : Number.POSITIVE_INFINITY

@@ -2,7 +2,6 @@ import type { PoolIdentity } from '../api/channels.ts'
 import type { PoolEvents } from '../api/events.ts'
 import type { Factory } from '../api/factory.ts'
 import type { AcquireOptions } from '../api/options/options.ts'
-import { isRecord, show } from '../api/options/read-input.ts'
 import { badOptions, type ResolvedOptions } from '../api/options/resolve-options.ts'
 import type { PoolStats } from '../api/stats.ts'
 import type { PoolReport } from '../diagnostics/pool-report.ts'
@@ -30,7 +29,6 @@ export let partsOf: <T>(pool: Pool<T>) => Parts<T>
  */
 export class Pool<T> extends PoolEmitter<T> {
   readonly #problems = new RecentProblems()
-  readonly #options: ResolvedOptions
   readonly #parts: Parts<T>
   readonly #acquiring: Acquiring<T>
   readonly #lifecycle: Lifecycle<T>
@@ -47,7 +45,6 @@ export class Pool<T> extends PoolEmitter<T> {
     // Called directly by a user: the options are not checked and have no defaults.
     if (environment?.clock === undefined)
       throw badOptions(['new Pool(…) is not for use: call createPool(factory, options)'])
-    this.#options = options
     this.#parts = assemble(factory, options, environment, this, this.#problems, ENTRY_POINTS)
     this.#acquiring = this.#parts.acquiring
     this.#lifecycle = this.#parts.lifecycle
@@ -74,7 +71,6 @@ export class Pool<T> extends PoolEmitter<T> {
    * Otherwise it is destroyed, because a transaction may be open on it.
    */
   use<R>(work: (resource: T) => R | PromiseLike<R>, request?: number | AcquireOptions): Promise<R> {
-    if (typeof work !== 'function') return this.#misused(`use needs a function to run, got ${show(work)}`)
     return this.#acquiring.use(work, request)
   }
 
@@ -157,8 +153,6 @@ export class Pool<T> extends PoolEmitter<T> {
    * `close` rejects with `POOL_ABORTED`
    */
   close(options: CallOptions = {}): Promise<void> {
-    if (options !== null && !isRecord(options) && !((options as unknown) instanceof AbortSignal))
-      return this.#misused(`close takes { timeoutMillis, signal }, got ${show(options)}`)
     return this.#lifecycle.close(options)
   }
 
@@ -180,7 +174,7 @@ export class Pool<T> extends PoolEmitter<T> {
   }
 
   get name(): string {
-    return this.#options.name
+    return this.#parts.context.options.name
   }
 
   /** Connections that the pool owns or is creating, not counting those being closed. */
@@ -204,11 +198,11 @@ export class Pool<T> extends PoolEmitter<T> {
   }
 
   get max(): number {
-    return this.#options.max
+    return this.#parts.context.options.max
   }
 
   get min(): number {
-    return this.#options.min
+    return this.#parts.context.options.min
   }
 
   /** How many more connections may be created now. Those being closed still count. */
@@ -265,10 +259,6 @@ export class Pool<T> extends PoolEmitter<T> {
   /** @internal Read by generic-pool's own test suite. */
   get _scheduledEviction(): object | null {
     return this.#lifecycle.evictor.planned
-  }
-
-  #misused(issue: string): Promise<never> {
-    return Promise.reject(badOptions([issue], this.name, this.stats()))
   }
 }
 

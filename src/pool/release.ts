@@ -1,7 +1,9 @@
 import { messageOf } from '../api/errors.ts'
 import { notBorrowed } from '../api/messages/error-messages.ts'
+import type { Connector } from '../connecting/connector.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
 import type { Fault, Slot } from '../connections/slot.ts'
+import type { LateReleases } from './late-releases.ts'
 import type { LeaseHost } from './lease.ts'
 import type { Lending } from './lending.ts'
 
@@ -20,11 +22,20 @@ const DONE: Promise<void> = Promise.resolve()
  */
 export class Releasing<T> implements LeaseHost<T> {
   readonly #context: PoolContext<T>
+  readonly #connector: Connector<T>
   readonly #lending: Lending<T>
+  readonly #lateReleases: LateReleases
 
-  constructor(context: PoolContext<T>, lending: Lending<T>) {
+  constructor(
+    context: PoolContext<T>,
+    connector: Connector<T>,
+    lending: Lending<T>,
+    lateReleases: LateReleases,
+  ) {
     this.#context = context
+    this.#connector = connector
     this.#lending = lending
+    this.#lateReleases = lateReleases
   }
 
   get stats(): PoolContext<T>['stats'] {
@@ -35,7 +46,7 @@ export class Releasing<T> implements LeaseHost<T> {
   end(resource: T, how: 'release' | 'destroy'): Promise<void> {
     const slot = this.#context.slots.lentSlot(resource)
     if (slot === undefined) {
-      if (this.#lending.lateReleases.take(resource)) return DONE
+      if (this.#lateReleases.accept(resource)) return DONE
       if (how === 'destroy' && this.#endUnlent(resource)) return DONE
       return Promise.reject(notBorrowed(this.stats(), how, resource))
     }
@@ -71,7 +82,7 @@ export class Releasing<T> implements LeaseHost<T> {
 
   #markUnusable(slot: Slot<T>, fault: Fault): void {
     slot.fault ??= fault
-    if (slot.state === 'idle') this.#lending.connector.discard(slot, fault.reason, fault.detail)
+    if (slot.state === 'idle') this.#connector.discard(slot, fault.reason, fault.detail)
     this.#context.events.flush()
   }
 

@@ -6,7 +6,7 @@ import { Codel } from './codel.ts'
 import type { Waiter } from './waiter.ts'
 
 /** What the shedder needs from the queue. */
-export interface ShedQueue<T> {
+interface ShedQueue<T> {
   readonly waiting: number
   /** The waiter that has waited longest, of any priority: one of low priority stands behind all others. */
   oldest(): Waiter<T> | undefined

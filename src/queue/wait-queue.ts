@@ -126,8 +126,7 @@ export class WaitQueue<T> {
 
   /** Removes one waiter out of turn and marks it as granted. */
   remove(waiter: Waiter<T>): Waiter<T> {
-    waiter.state = 'granted'
-    this.#unlink(waiter)
+    this.#move(waiter, 'granted')
     return waiter
   }
 
@@ -198,8 +197,7 @@ export class WaitQueue<T> {
   /** @returns false if the waiter had already left */
   #leave(waiter: Waiter<T>, how: RejectReason): boolean {
     if (waiter.hasEnded) return false
-    waiter.state = how
-    this.#unlink(waiter)
+    this.#move(waiter, how)
     if (this.waiting === 0) this.serviceRate?.emptied()
     return true
   }
@@ -214,8 +212,10 @@ export class WaitQueue<T> {
     return priority === 0 ? this.#first : (this.#lists[priority] as PriorityList<T>)
   }
 
-  #unlink(waiter: Waiter<T>): void {
+  /** The one place where the state of a waiter moves: from `waiting` to its end, which takes it from the queue. */
+  #move(waiter: Waiter<T>, to: Exclude<WaiterState, 'waiting'>): void {
     const { signal } = waiter
+    waiter.state = to
     this.#listOf(waiter).remove(waiter)
     this.waiting -= 1
     if (this.waiting === 0) this.#deadlines.hold(false)

@@ -74,7 +74,7 @@ const CASES: Readonly<Record<string, Case>> = {
   },
   'unread stderr': {
     pattern: 'unread-pipe',
-    says: /stands still: it writes to stderr/,
+    says: /is blocked: it writes to stderr/,
     isUnread: true,
     until: async service =>
       await until(() => /futex|pipe_write/.test(sleepsIn(service.pid) ?? ''), 'it waits for the pipe'),

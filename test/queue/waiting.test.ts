@@ -238,6 +238,6 @@ test('the queue is bounded, and its error has the numbers beside the text that g
   const error = await rejection(pool.acquire())
   assert.equal(error.code, 'POOL_QUEUE_FULL')
   assert.equal(error.message, 'max waitingClients count exceeded')
-  assert.match(error.hint ?? '', /2 waiting already.*borrowed=1/)
+  assert.match(error.hint ?? '', /2 acquires already wait.*borrowed=1/)
   for (const each of waiting) each.catch(() => {})
 })

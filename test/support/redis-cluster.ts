@@ -25,6 +25,8 @@ export interface TestCluster {
   endMove(slot: number, to: RedisServer): Promise<void>
   /** Moves a slot with its keys, as redis-cli --cluster reshard does. */
   move(slot: number, to: RedisServer): Promise<void>
+  /** From now on no primary is replaced because it is slow, however busy the machine. */
+  withoutFailover(): Promise<void>
   /** Resolves when all servers that answer see the same owners, and each primary has a replica in step. */
   settled(): Promise<void>
   stop(): Promise<void>
@@ -46,7 +48,7 @@ async function startNode(extra: RedisArguments): Promise<RedisServer> {
   const server = await startRedis({
     'cluster-enabled': 'yes',
     'cluster-config-file': 'nodes.conf',
-    'cluster-node-timeout': '700',
+    'cluster-node-timeout': '1000',
     'cluster-port': String(busPort),
     'cluster-require-full-coverage': 'no',
     'cluster-replica-validity-factor': '0',
@@ -89,20 +91,19 @@ export async function startCluster(args: RedisArguments = {}, login: object = {}
     (await admin(server).cluster('SLOTS')) as unknown as Range[]
   const at = (port: number): RedisServer => servers.find(server => server.port === port) as RedisServer
 
+  /** Who has the slot says so itself; the others may not have heard of it yet. */
   const membersOf = async (slot: number): Promise<RedisServer[]> => {
-    const votes = new Map<number, { members: RedisServer[]; count: number }>()
-    for (const server of await alive()) {
-      const range = (await ranges(server)).find(([first, last]) => first <= slot && slot <= last)
-      const members = range === undefined ? [] : portsOf(range).map(at)
-      const [primary] = members
-      if (primary === undefined) continue
-      const entry = votes.get(primary.port) ?? { members, count: 0 }
-      entry.count += 1
-      if (members.length > entry.members.length) entry.members = members
-      votes.set(primary.port, entry)
-    }
-    const [best] = [...votes.values()].sort((a, b) => b.count - a.count)
-    if (best === undefined) throw new Error(`nobody owns slot ${slot}`)
+    const views = await Promise.all(
+      (await alive()).map(async server => {
+        const range = (await ranges(server)).find(([first, last]) => first <= slot && slot <= last)
+        return { server, members: range === undefined ? [] : portsOf(range).map(at) }
+      }),
+    )
+    const votes = (server: RedisServer): number => views.filter(({ members }) => members[0] === server).length
+    const [best] = views
+      .filter(({ server, members }) => members[0] === server)
+      .sort((a, b) => votes(b.server) - votes(a.server))
+    if (best === undefined) throw new Error(`nobody has slot ${slot}`)
     return best.members
   }
   const ownerOf = async (slot: number): Promise<RedisServer> => (await membersOf(slot))[0] as RedisServer
@@ -154,11 +155,17 @@ export async function startCluster(args: RedisArguments = {}, login: object = {}
       // The new owner first: so the slot is never without one.
       await admin(to).cluster('SETSLOT', slot, 'NODE', toId)
       await admin(from).cluster('SETSLOT', slot, 'NODE', toId)
+      // As redis-cli does, so that all primaries agree.
+      const others = (await primaries()).filter(server => server !== to && server !== from)
+      await Promise.all(others.map(server => admin(server).cluster('SETSLOT', slot, 'NODE', toId)))
     },
     move: async (slot, to) => {
       await cluster.beginMove(slot, to)
       await cluster.moveKeys(slot, to)
       await cluster.endMove(slot, to)
+    },
+    withoutFailover: async () => {
+      await Promise.all(servers.map(server => admin(server).config('SET', 'cluster-node-timeout', '30000')))
     },
     settled: () => eventually(isSettled, { within: 20_000, what: 'the cluster has settled' }),
     stop: async () => {

@@ -69,6 +69,7 @@ export default defineConfig({
           page('Serverless', 'serverless'),
           page('Troubleshooting', 'troubleshooting'),
           page('Doctor', 'doctor'),
+          page('Top', 'top'),
         ]),
       },
       {
@@ -88,6 +89,7 @@ export default defineConfig({
         text: 'Clients',
         items: optional([
           page('Redis', 'redis'),
+          page('Redis Cluster', 'cluster'),
           page('Tokens of cloud providers', 'redis-iam'),
           page('Sockets', 'sockets'),
           page('Factories: your own client', 'factory'),

@@ -67,7 +67,7 @@ export function noneAtHand(stats: PoolStats, phase: AcquirePhase, cause: unknown
 /** The message is exactly generic-pool's, because its users compare it. The rest is in `hint`. */
 export function queueFull(stats: PoolStats, most: number): PoolError {
   const hint =
-    `in pool '${stats.name}' ${most} acquires already wait, the limit of maxWaitingClients ${numbersOf(stats)}. Slow the ` +
+    `pool '${stats.name}' has ${most} waiting already, the limit of maxWaitingClients ${numbersOf(stats)}. Slow the ` +
     'callers down, raise max, or raise maxWaitingClients if the wait is acceptable'
   return new PoolError('POOL_QUEUE_FULL', 'max waitingClients count exceeded', { ...of(stats), hint })
 }
@@ -238,9 +238,8 @@ export function notReady(
 export function connectTimeout(stats: PoolStats, millis: number, cause: unknown): PoolError {
   return new PoolError(
     'POOL_CONNECT_FAILED',
-    `pool '${stats.name}': connecting took longer than ${millis} ms ${numbersOf(stats)}. If the server is only slow, ` +
-      'raise createTimeoutMillis; if it accepts connections and does not answer, check the server and any proxy, and whether ' +
-      'both sides use TLS',
+    `pool '${stats.name}': connecting took longer than ${millis} ms ${numbersOf(stats)}. If the server is slow, ` +
+      'raise createTimeoutMillis; if it does not answer, check it, any proxy, and whether both sides use TLS',
     { ...of(stats), cause },
   )
 }
@@ -268,7 +267,7 @@ export function endedEarly(stats: PoolStats, { detail, ageMillis, wasLent }: Ear
     ? `ended in its first loan, ${Math.round(ageMillis)} ms after it was created and before it was of use`
     : 'ended before it was lent'
   const next = detail.startsWith('factory.')
-    ? 'Check that hook, and what the server answered to it'
+    ? 'Check that hook'
     : 'The server, or a proxy in front of it, may be refusing this client after accepting it'
   return new PoolError(
     'POOL_CONNECT_FAILED',

@@ -44,7 +44,8 @@ export function nextStep(stats: PoolStats, phase: AcquirePhase, cause: unknown, 
   // More connections to a server that does not answer would not help.
   if (silence !== undefined && cause === undefined)
     return 'Check the server and the network; stuckMillis ends connections that get no answer'
-  if (phase === 'connect') return `No connection could be made in time. ${adviceFor(cause)}`
+  if (phase === 'connect')
+    return cause === undefined ? `No connection could be made in time. ${adviceFor(cause)}` : adviceFor(cause)
   const { what, next } = taken(stats)
   return `${what}. ${next}`
 }

@@ -118,22 +118,28 @@ const isTerminal = (link: string | undefined): boolean => /^\/dev\/(?:pts\/|tty)
 const outputOf = (proc: ProcFiles, { target, last }: Series): number | undefined =>
   [2, 1].find(fd => isOutput(last.links.get(fd), proc, target.pid, fd))
 
+/** For this share of the time, up to the end, nothing must have been taken. */
+const LEAST_SHARE = 1 / 2
+
 /** A synchronous logger on a non-blocking pipe: it writes nothing, sleeps, and tries again. */
 function inRetries(proc: ProcFiles, series: Series): Stuck | undefined {
   const { target, seconds, last } = series
   const samples = threadOver(series, target.pid)
-  const [from, to] = [samples?.[0]?.io, samples?.at(-1)?.io]
+  const to = samples?.at(-1)?.io
   const fd = outputOf(proc, series)
-  if (samples === undefined || from === undefined || to === undefined || fd === undefined) return undefined
-  const writes = to.writes - from.writes
-  if (writes < 2 || to.writtenBytes > from.writtenBytes) return undefined
-  if (samples.some(({ call }) => call?.kind === 'wait')) return undefined
+  if (samples === undefined || to === undefined || fd === undefined) return undefined
+  // The pipe may have become full only while it was looked at.
+  const since = samples.findIndex(({ io }) => io?.writtenBytes === to.writtenBytes)
+  const millis = last.at - (series.samples[since]?.at ?? last.at)
+  const writes = to.writes - (samples[since]?.io?.writes ?? to.writes)
+  if (writes < 2 || millis < seconds * 1000 * LEAST_SHARE) return undefined
+  if (samples.slice(since).some(({ call }) => call?.kind === 'wait')) return undefined
   if (((flagsOf(proc, target.pid, fd) ?? 0) & O_NONBLOCK) === 0) return undefined
   if (last.sockets.some(socket => socket.fd === fd)) return undefined
   return {
     fd,
     blocks: true,
-    how: `in ${inSeconds(seconds * 1000)} the main thread called write ${writes} times, not one byte was taken, and between them it sleeps: it waits for room, and never comes back to its event loop`,
+    how: `in ${inSeconds(millis)} the main thread called write ${writes} times, not one byte was taken, and between them it sleeps: it waits for room, and never comes back to its event loop`,
   }
 }
 

@@ -89,13 +89,13 @@ export class ClientLender implements ReplyListener {
     const isClean = pending === 0 && loan.session === undefined && this.fault === undefined
     return isClean && this.#doubt === undefined && !client.condition?.subscriber
       ? undefined
-      : this.#judge(loan, pending)
+      : this.#leftBehind(loan, pending)
   }
 
   conflict(given: Loan, command: Command): string | undefined {
     const loan = given as HandleLoan
     const what = nameOf(command)
-    if (loan.order === undefined && ReplyOrder.begins(what)) loan.order = new ReplyOrder()
+    if (loan.order === undefined && ReplyOrder.isNeededFor(what)) loan.order = new ReplyOrder()
     return loan.order?.conflict(what, this.client.commandQueue)
   }
 
@@ -108,7 +108,7 @@ export class ClientLender implements ReplyListener {
     return watching ? { open: 'WATCH' } : {}
   }
 
-  note(given: Loan, command: Command): void {
+  record(given: Loan, command: Command): void {
     const loan = given as HandleLoan
     const { cleanCommands } = this.context.options
     loan.session ??= new SessionState(this.#home ?? this.#database, cleanCommands, error =>
@@ -118,7 +118,7 @@ export class ClientLender implements ReplyListener {
     if (suspicion !== undefined) this.#suspect(loan, suspicion)
   }
 
-  noteSender(loan: Loan, command: Command): void {
+  recordSender(loan: Loan, command: Command): void {
     this.#suspect(loan as HandleLoan, withoutAnswer(command.name))
   }
 
@@ -151,7 +151,8 @@ export class ClientLender implements ReplyListener {
     loan.stacks.set(what, stack)
   }
 
-  #judge(loan: HandleLoan, pending: number): Leftover | undefined {
+  /** Is the connection dirty? @returns what was left behind */
+  #leftBehind(loan: HandleLoan, pending: number): Leftover | undefined {
     const { leftoverSites } = this.context
     const { dirt, watching, elsewhere } = loan.session?.left() ?? NOTHING
     for (const what of dirt) leftoverSites.record(what, loan.stacks?.get(what))

@@ -64,7 +64,7 @@ const PLAIN: ReadonlySet<string> = new Set([...STATELESS].filter(name => !isSecr
 export const isPlain = (name: string): boolean => PLAIN.has(name)
 
 /** What a command may leave behind on its connection. */
-export type Effect =
+type Effect =
   | { readonly kind: 'none' }
   | {
       readonly kind: 'transaction'

@@ -33,9 +33,9 @@ export function sendCommand(this: Handle, command: Command, stream?: unknown, no
   }
   if (!plain) {
     if (isSecret(command.name)) hideInRejection(command)
-    lender.note(loan, command)
+    lender.record(loan, command)
   }
-  if (lender.context.leftoverSites.wantsSenders) lender.noteSender(loan, command)
+  if (lender.context.leftoverSites.wantsSenders) lender.recordSender(loan, command)
   return lender.client.sendCommand(command, stream, node)
 }
 
@@ -45,7 +45,7 @@ function refuse(client: Client, command: Command, conflict: string, pipeline: un
   notSent(
     command,
     new Error(
-      `${name} was not sent: after ${conflict}, ioredis cannot match its answer. ` +
+      `${name} was not sent: ioredis cannot match its answer behind ${conflict}. ` +
         'Await the answer of a subscription first, or use a separate client: duplicate()',
     ),
   )

@@ -26,7 +26,7 @@ export interface LoanGuard {
 }
 
 /** What the handles of one client share. */
-export interface LenderOf {
+interface LenderOf {
   readonly client: Client
   readonly context: RedisPoolContext
   readonly definitions: CustomCommands
@@ -35,9 +35,9 @@ export interface LenderOf {
   /** @returns the earlier command of this loan after which this one must not be sent, or undefined */
   conflict(loan: Loan, command: Command): string | undefined
   /** Called before a command is sent that may leave something behind. */
-  note(loan: Loan, command: Command): void
+  record(loan: Loan, command: Command): void
   /** Called before each command is sent, in a pool where commands were left without an answer before. */
-  noteSender(loan: Loan, command: Command): void
+  recordSender(loan: Loan, command: Command): void
 }
 
 /** A field of every handle. An object that inherits from a handle shares its loan. */

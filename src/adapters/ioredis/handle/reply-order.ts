@@ -34,7 +34,7 @@ export class ReplyOrder {
    * May some commands not follow this one?
    * @param what - its name as {@link nameOf} returns it, including a subcommand
    */
-  static begins(what: string): boolean {
+  static isNeededFor(what: string): boolean {
     return REPLY_CHANGING.has(what) || what === 'MONITOR' || SUBSCRIPTIONS.has(what.toLowerCase())
   }
 

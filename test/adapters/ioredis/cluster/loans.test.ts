@@ -12,6 +12,7 @@ const binary = await ensureRedisBinary()
 const skip = 'missing' in binary ? binary.missing : false
 const cluster = skip ? undefined : await startCluster()
 after(() => cluster?.stop())
+await cluster?.withoutFailover()
 const { nodes = [] } = cluster ?? {}
 
 /** Keys of three different nodes, in the slots 866, 6680 and 12182. `bar` is in 5061. */
