@@ -6,7 +6,7 @@ import type { PoolStats } from '../stats.ts'
  */
 
 /** Longer texts of others are cut in a message: `error.cause` has them in full. */
-const MOST_CHARACTERS = 120
+const MOST_CHARACTERS = 240
 
 /** What the error says, cut if it is long. */
 export function brief(cause: unknown): string {
