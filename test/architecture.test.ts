@@ -43,7 +43,7 @@ const DOORS: Readonly<Record<string, readonly string[] | 'every file'>> = {
   sockets: ['conn-check', 'poll-phase', 'socket-state', 'socket-watch', 'tcp-table'],
   nested: ['awaiters', 'host', 'nesting', 'process-wide'],
   queue: ['load-shedder', 'service-rate', 'traced-acquire', 'wait-queue', 'waiter', 'waiting-clients'],
-  connections: ['handles', 'lifetime', 'liveness', 'server-idle-timeout', 'slot', 'slots'],
+  connections: ['handles', 'lifetime', 'liveness', 'server-idle-timeout', 'slot', 'slots', 'socket-faults'],
   connecting: ['breaker', 'budget', 'capacity', 'connector', 'pool-context', 'pool-share'],
   health: ['checks', 'evictor', 'socket-reaper', 'validator'],
   diagnostics: [

@@ -1,5 +1,5 @@
 import { endedEarly, madeTwice, stillDialing } from '../api/messages/error-messages.ts'
-import { isNews, warn } from '../api/messages/warnings.ts'
+import { warnOfNothing } from '../api/messages/warnings.ts'
 import type { DestroyReason } from '../api/stats.ts'
 import { retireTime } from '../connections/lifetime.ts'
 import type { Slot } from '../connections/slot.ts'
@@ -231,13 +231,7 @@ export class Connector<T> {
       onChange()
       return
     }
-    if ((resource === undefined || resource === null) && isNews(`create of ${options.name}`)) {
-      warn(
-        'CREATE',
-        `factory.create of pool '${options.name}' returned ${resource}, and that is what the pool lends. Make it return the ` +
-          'connection, or a promise of it',
-      )
-    }
+    if (resource === undefined || resource === null) warnOfNothing(options.name, resource)
     totals.created += 1
     times.created(now - slot.startedAt)
     slot.createdAt = now

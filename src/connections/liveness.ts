@@ -1,4 +1,3 @@
-import type { Socket } from 'node:net'
 import { messageOf } from '../api/errors.ts'
 import type { Factory } from '../api/factory.ts'
 import type { ResolvedOptions } from '../api/options/resolve-options.ts'
@@ -8,38 +7,13 @@ import { askHook } from '../runtime/sync-hooks.ts'
 import type { Clock } from '../runtime/time/clock.ts'
 import { checkSocket, type SocketCheck } from '../sockets/conn-check.ts'
 import { GATE_MILLIS, type PollPhase, pollPhaseOf } from '../sockets/poll-phase.ts'
-import { CLOSED_HERE, closeSocket, isHealthy, isOpen, isOwnDoing, ownDoing } from '../sockets/socket-state.ts'
+import { closeSocket, isHealthy, isOpen, isOwnDoing } from '../sockets/socket-state.ts'
 import { type SocketListener, SocketWatch } from '../sockets/socket-watch.ts'
 import { handlesOf } from './handles.ts'
 import type { ServerIdleTimeout } from './server-idle-timeout.ts'
 import type { Fault, Slot } from './slot.ts'
+import { CHECK_FAULTS, FOUND_CLOSED, lossOf } from './socket-faults.ts'
 import { Suspicion } from './suspicion.ts'
-
-const FAULTS: Readonly<Record<Exclude<SocketCheck, 'healthy' | 'unknown'>, Fault>> = {
-  fin: { reason: 'half-closed', detail: 'the server had closed its side, found by a check of the kernel' },
-  reset: { reason: 'broken', detail: 'the server had reset it, found by a check of the kernel' },
-  data: {
-    reason: 'dirty',
-    left: 'unread',
-    detail: 'the server had sent data while it was idle, found by a check of the kernel',
-  },
-}
-const FOUND_CLOSED: Fault = { reason: 'half-closed', detail: 'its socket was found closed' }
-const ENDED_HERE: Fault = { reason: 'broken', detail: CLOSED_HERE }
-
-const UNREAD: Fault = {
-  reason: 'dirty',
-  left: 'unread',
-  detail: 'there are bytes on it that nobody has read',
-}
-
-/** Describes what is wrong with a connection whose socket is not healthy. */
-export function lossOf(socket: Socket): Fault {
-  if (isOpen(socket)) return UNREAD
-  const detail = ownDoing(socket)
-  if (detail === undefined) return FOUND_CLOSED
-  return detail === CLOSED_HERE ? ENDED_HERE : { reason: 'broken', detail }
-}
 
 /** Reasons that mean that the peer is gone, unless this side closed the connection first. */
 const GONE: ReadonlySet<DestroyReason> = new Set(['half-closed', 'broken'])
@@ -194,7 +168,7 @@ export class Liveness<T> {
     if (result === 'healthy') return undefined
     if (result !== 'unknown') {
       this.counts.found.borrow += 1
-      return FAULTS[result]
+      return CHECK_FAULTS[result]
     }
     return settledAt >= Math.max(slot.idleSince, suspectedAt ?? 0) ? undefined : 'barrier'
   }
@@ -266,7 +240,7 @@ export class Liveness<T> {
     const result = this.#checkSocket(slot, now)
     if (result === 'healthy' || result === 'unknown') return undefined
     this.counts.found.sweep += 1
-    return FAULTS[result]
+    return CHECK_FAULTS[result]
   }
 
   #checkSocket(slot: Slot<T>, now: number): SocketCheck {

@@ -13,3 +13,13 @@ export function isNews(subject: string): boolean {
   warned.add(subject)
   return true
 }
+
+/** Warns once for each pool whose `factory.create` returns nothing. */
+export function warnOfNothing(pool: string, resource: unknown): void {
+  if (!isNews(`create of ${pool}`)) return
+  warn(
+    'CREATE',
+    `factory.create of pool '${pool}' returned ${resource}, and that is what the pool lends. Make it return the ` +
+      'connection, or a promise of it',
+  )
+}
