@@ -41,7 +41,7 @@ async function main(): Promise<number> {
   const unknown = words.find(word => INCIDENTS.every(({ id }) => id !== word))
   if (unknown !== undefined) {
     throw new Error(
-      `no incident '${unknown}': ${INCIDENTS.map(({ id }) => id).join(', ')}, or 'service', or 'cluster'`,
+      `no incident '${unknown}': ${INCIDENTS.map(({ id }) => id).join(', ')}, 'service' or 'cluster'`,
     )
   }
   const chosen = INCIDENTS.filter(({ id }) => words.length === 0 || words.includes(id))

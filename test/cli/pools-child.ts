@@ -1,4 +1,5 @@
 /* A service with three pools at work. Says its diagnostics socket on stdout; with 'no socket', only that it is there. */
+import { once } from 'node:events'
 import { setTimeout as pause } from 'node:timers/promises'
 import { serveDiagnostics } from '../../src/diagnostics/index.ts'
 import { createPool } from '../../src/index.ts'
@@ -41,6 +42,9 @@ async function forgetsSession(): Promise<void> {
 for (let reader = 0; reader < 5; reader += 1) void readsCache()
 await Promise.all([holdsOrders(), holdsOrders(), forgetsSession()])
 for (let waiter = 0; waiter < 3; waiter += 1) void waitsForOrders()
+
+// From now on the session counts as forgotten.
+await once(sessions, 'leak')
 
 const [, , what = 'socket', ...more] = process.argv
 const served =

@@ -38,7 +38,7 @@ describe('the outages, each without the pool and with it', { skip }, () => {
 test('an incident that nobody knows is refused in one line', async () => {
   const example = new Example('start', ['I7'])
   assert.equal(await example.ended, 2)
-  assert.match(example.stderr, /^no incident 'I7': I0, I1, I2, I3, I4, or 'service'\n$/)
+  assert.match(example.stderr, /^no incident 'I7': I0, I1, I2, I3, I4, 'service' or 'cluster'\n$/)
 })
 
 test('the verdict is measured: harm on the guarded side, or none on the other, is bad news', () => {
