@@ -67,7 +67,7 @@ export function noneAtHand(stats: PoolStats, phase: AcquirePhase, cause: unknown
 /** The message is exactly generic-pool's, because its users compare it. The rest is in `hint`. */
 export function queueFull(stats: PoolStats, most: number): PoolError {
   const hint =
-    `pool '${stats.name}' has ${most} waiting already, the limit of maxWaitingClients ${numbersOf(stats)}. Slow the ` +
+    `pool '${stats.name}': ${most} acquires already wait, and maxWaitingClients allows no more ${numbersOf(stats)}. Slow the ` +
     'callers down, raise max, or raise maxWaitingClients if the wait is acceptable'
   return new PoolError('POOL_QUEUE_FULL', 'max waitingClients count exceeded', { ...of(stats), hint })
 }
