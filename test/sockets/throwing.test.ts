@@ -86,7 +86,8 @@ describe('an HTTP/2 session, whose socket throws once it is closed', () => {
         assert.equal(await pool.use(get), 'answer')
         await eventually(() => pool.stats().closing === 0)
         assert.equal(reasons.length, 1)
-        assert.match(reasons[0] as string, /^broken|^half-closed/)
+        // The server may answer the end of the session before its socket is closed.
+        assert.match(reasons[0] as string, /^broken|^half-closed|^dirty: the server sent data/)
         pool.report()
         await pool.close()
         assert.equal(pool.size, 0)
