@@ -248,12 +248,22 @@ export class Liveness<T> {
     // The check would consume a byte of the server's data.
     if (watch.traits.unsolicited || watch.awaitsGreeting) return 'unknown'
     if (!watch.hasHandle || mayGetTickets(slot, now)) return 'unknown'
+    // So it would where a command of the handshake, such as READONLY, has no answer yet.
+    if (slot.loan === 0 && this.#isBusy(slot.resource as T)) return 'unknown'
     const result = checkSocket(watch.socket)
     this.#phase.checked(this.#clock.now())
     if (result === 'unknown') this.counts.kernel = 'unavailable'
     else this.counts.looks += 1
     if (result === 'healthy') slot.lookedAt = now
     return result
+  }
+
+  #isBusy(resource: T): boolean {
+    try {
+      return Boolean(this.#factory.busy?.(resource))
+    } catch {
+      return true
+    }
   }
 
   #watcher(slot: Slot<T>, onFault: (fault: Fault) => void): SocketListener {

@@ -13,6 +13,11 @@ const PORTION = 100
 const SEARCH_SHARE = 20
 const SEARCH_MILLIS = 50
 
+/**
+ * A search that looked at plain leases and found nothing was expensive, so this many of the next searches are skipped.
+ */
+const PAUSE = 3
+
 interface Asked {
   readonly wait: Wait
   readonly pool: PoolNode
@@ -34,6 +39,7 @@ export class DeadlockSearch {
   /** The milliseconds that the search may still work. */
   readonly #credit: TokenBucket
   #isUnderWay = false
+  #leftOut = 0
   #byNumber = new Map<number, Lease>()
   #plain = new PlainLeases()
   #poolsOf: (lease: Lease) => readonly PoolNode[] = () => []
@@ -50,6 +56,8 @@ export class DeadlockSearch {
 
   start(): void {
     if (this.#isUnderWay || this.#clock.now() < this.restsUntil) return
+    this.#leftOut -= 1
+    if (this.#leftOut >= 0) return
     this.#work(() => {
       if (!mayBeStuck(this.#pool)) return
       this.#isUnderWay = true
@@ -90,6 +98,7 @@ export class DeadlockSearch {
   #decide(): void {
     const knot = this.#knot()
     if (knot === undefined) {
+      this.#leftOut = this.#plain.isEmpty ? 0 : PAUSE
       this.#end()
       return
     }

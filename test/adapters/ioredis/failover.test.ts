@@ -147,6 +147,18 @@ for (const { name, Client } of versions) {
       }
     })
 
+    test('is known, and the answer to the last command of the handshake may still be on its way', async () => {
+      const pool = poolOf(Client, { port: redis.server.port, readOnly: true }, { acquireTimeoutMillis: 5000 })
+      const reasons: string[] = []
+      pool.on('destroy', ({ reason }) => reasons.push(reason))
+      for (let round = 0; round < 30; round += 1) {
+        assert.equal(await pool.use(client => client.get('x')), null)
+        pool.purge()
+      }
+      await pool.close()
+      assert.deepEqual([...new Set(reasons)], ['generation'])
+    })
+
     test('does not matter to TLS, Unix sockets, URLs and users with minimal rights', async () => {
       const tls = await startRedis({}, { tls: { key: tlsKey, cert: tlsCertificate } })
       const admin = new Redis(redis.url)
