@@ -51,8 +51,9 @@ function loop({ stalls, waiters }: PoolReport, isExplained: boolean): [first: st
   const recent = stalls.filter(stall => stall.agoMillis < MINUTE_MILLIS)
   const sum = recent.reduce((total, { millis }) => total + millis, 0)
   if (sum < MUCH_STALL_MILLIS) return [[], []]
-  const longest = Math.max(...recent.map(stall => stall.millis))
-  const waited = Math.max(...waiters.map(waiter => waiter.waitedMillis))
+  const longest = recent.reduce((most, { millis }) => Math.max(most, millis), 0)
+  // Not by spreading: there may be more waiters than a call may have arguments.
+  const waited = waiters.reduce((most, { waitedMillis }) => Math.max(most, waitedMillis), 0)
   const within = stalls.reduce((total, { agoMillis, millis }) => {
     return total + Math.max(Math.min(millis, waited - agoMillis), 0)
   }, 0)

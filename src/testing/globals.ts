@@ -90,8 +90,8 @@ function virtualGlobals(loop: VirtualLoop): Record<string, unknown> {
       })
       return immediate
     },
-    clearImmediate: (immediate: { isCleared?: boolean } | undefined) => {
-      if (immediate !== undefined) immediate.isCleared = true
+    clearImmediate: (immediate: { isCleared?: boolean } | null | undefined) => {
+      if (immediate !== null && immediate !== undefined) immediate.isCleared = true
     },
     Date: VirtualDate,
   }

@@ -21,6 +21,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
 import { promisify } from 'node:util'
+import { findingsIn } from '../../src/diagnostics/findings.ts'
 import { reportHandler } from '../../src/diagnostics/index.ts'
 import { createPool } from '../../src/index.ts'
 import { appendNow } from '../../src/runtime/log/output.ts'
@@ -174,4 +175,16 @@ test('reports do not pile up in memory for clients that do not read: beyond a fe
     server.close()
     await Promise.all(pools.map(pool => pool.close()))
   }
+})
+
+test('a quarter of a million who wait, and a loop that was blocked: the report has its findings', async () => {
+  const pool = createPool({ create: () => ({}), destroy: () => {} }, { max: 1 })
+  const held = await pool.acquire()
+  const report = pool.reportJson()
+  const waiter = { waitedMillis: 1000, leftMillis: 1000, priority: 0 }
+  const waiters = Array.from({ length: 250_000 }, () => waiter) as unknown as typeof report.waiters
+  const stalls = [{ millis: 900, agoMillis: 50 }]
+  assert.match(findingsIn({ ...report, waiters, stalls }).join(), /event loop was blocked for 900 ms/)
+  await pool.release(held)
+  await pool.close()
 })

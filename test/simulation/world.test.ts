@@ -43,6 +43,18 @@ describe('a simulated world', () => {
     assert.equal(setTimeout, real)
   })
 
+  test('timers that were never set may be cleared, as libraries do', async () => {
+    const world = createSimulation()
+    const nothing = [undefined, null] as never[]
+    await world.run(async () => {
+      for (const timer of nothing) {
+        clearTimeout(timer)
+        clearInterval(timer)
+        clearImmediate(timer)
+      }
+    })
+  })
+
   test('a function that waits for what never happens is refused, and the process has its timers back', async () => {
     const world = createSimulation({ limitMillis: 1000 })
     const real = setTimeout

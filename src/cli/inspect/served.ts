@@ -43,13 +43,14 @@ export async function findSocket(
 export interface Asking {
   readonly token?: string | undefined
   /** Give up after this time without a byte. Default: never, so that no requests pile up in a process that is blocked. */
-  readonly millis?: number
+  readonly millis?: number | undefined
 }
 
 /** Asks a diagnostics server once, by the path of its Unix socket or by its URL. */
 export function reportsAt(where: string, { token, millis }: Asking): Promise<PoolReport[]> {
   const isUrl = /^https?:\/\//.test(where)
-  const path = '/report?format=json'
+  const folder = isUrl ? new URL(where).pathname.replace(/\/$/, '') : ''
+  const path = `${folder}/report?format=json`
   const headers = token === undefined ? {} : { authorization: `Bearer ${token}` }
   return new Promise((resolve, reject) => {
     const fail = (why: string): void => reject(new CannotLook(`${where} ${why}`))

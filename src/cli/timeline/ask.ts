@@ -1,5 +1,6 @@
 import { request } from 'node:http'
 import { systemClock } from '../../runtime/time/clock.ts'
+import { clean } from '../top/cells.ts'
 
 /** How long the process may take beyond the recording. Milliseconds. */
 const PATIENCE_MILLIS = 30_000
@@ -34,7 +35,8 @@ export function askForTimeline(
           reject(new Error(`${where} wants its token: --token, or LIFEGUARD_POOL_TOKEN`))
         else if (response.statusCode === 404)
           reject(new Error(`${where} has no /timeline.json: is its version older?`))
-        else reject(new Error(`${where} answered ${response.statusCode}: ${text.trim().slice(0, 200)}`))
+        else
+          reject(new Error(`${where} answered ${response.statusCode}: ${clean(text.trim().slice(0, 200))}`))
       })
     })
     const limit = systemClock.after(seconds * 1000 + PATIENCE_MILLIS, () =>

@@ -1,11 +1,14 @@
 import { parseArgs } from 'node:util'
 import { systemClock } from '../../runtime/time/clock.ts'
 import { CannotLook } from '../cannot-look.ts'
-import { colours, plain } from './cells.ts'
+import { clean, colours, plain } from './cells.ts'
 import { History } from './history.ts'
 import { Live, timeOfDay } from './live.ts'
 import { type Source, sourceOf } from './source.ts'
 import { linesOf } from './view.ts'
+
+/** What is printed once waits so long for the process: its event loop may be blocked. Milliseconds. */
+const PATIENCE_MILLIS = 10_000
 
 export const USAGE = `lifeguard-pool top <pid|socket|URL> [--once] [--json] [--inspect] [--token T]
 
@@ -42,14 +45,15 @@ export async function top(args: readonly string[]): Promise<{ code: number; text
     throw new CannotLook(`top needs one process, socket or URL, got ${positionals.join(' ') || 'nothing'}`)
   const { env, stdout, stdin } = process
   const token = values.token ?? env.LIFEGUARD_POOL_TOKEN
-  const source = await sourceOf(target, { inspect: values.inspect, token })
   const isTerminal = stdout.isTTY === true && stdin.isTTY === true && env.TERM !== 'dumb'
+  const isLive = isTerminal && !values.once && !values.json
+  const millis = isLive ? undefined : PATIENCE_MILLIS
+  const source = await sourceOf(target, { inspect: values.inspect, token, millis })
   const hasColours = isTerminal && (env.NO_COLOR ?? '') === ''
   const paint = hasColours ? colours : plain
   try {
     if (values.json) return { code: 0, text: `${JSON.stringify(await source.read(), null, 2)}\n` }
-    if (isTerminal && !values.once)
-      return await new Live(source, { input: stdin, output: stdout }, paint).run()
+    if (isLive) return await new Live(source, { input: stdin, output: stdout }, paint).run()
     return { code: 0, text: await once(source, stdout.columns || DEFAULT_COLUMNS, paint) }
   } finally {
     await source.close()
@@ -68,7 +72,7 @@ async function once(source: Source, columns: number, paint: typeof plain): Promi
     lines.push(
       ...(selected === 0
         ? page
-        : ['', `${pools[selected]?.report.stats.name}`, ...page.slice(2 + pools.length)]),
+        : ['', clean(`${pools[selected]?.report.stats.name}`), ...page.slice(2 + pools.length)]),
     )
   }
   return `${lines.join('\n')}\n`

@@ -2,7 +2,7 @@ import { defaultSocketPath } from '../../diagnostics/http/unix-socket.ts'
 import type { PoolReport } from '../../diagnostics/pool-report.ts'
 import { CannotLook } from '../cannot-look.ts'
 import { Inspector } from '../inspect/inspector.ts'
-import { findSocket, reportsAt, reportsIn } from '../inspect/served.ts'
+import { type Asking, findSocket, reportsAt, reportsIn } from '../inspect/served.ts'
 import { ProcFiles } from '../proc/proc-files.ts'
 import { nameOf, targetOf } from '../proc/target.ts'
 
@@ -21,16 +21,21 @@ export interface SourceOptions {
   readonly inspect?: boolean
   /** The token of the diagnostics server. */
   readonly token?: string | undefined
+  /** Give up after so many milliseconds without an answer. Default: never. */
+  readonly millis?: number | undefined
 }
 
 /**
  * @param target - the id of a process, the path of a Unix socket, or the URL of a diagnostics server
  * @throws CannotLook that says what is missing
  */
-export async function sourceOf(target: string, { inspect = false, token }: SourceOptions): Promise<Source> {
+export async function sourceOf(
+  target: string,
+  { inspect = false, token, millis }: SourceOptions,
+): Promise<Source> {
   if (!/^\d+$/.test(target)) {
     if (inspect) throw new CannotLook('--inspect needs the id of a process')
-    return served(target, target, () => false, token)
+    return served(target, target, () => false, { token, millis })
   }
   const pid = Number(target)
   if (pid === 0 || !isAlive(pid))
@@ -39,13 +44,13 @@ export async function sourceOf(target: string, { inspect = false, token }: Sourc
   const what = process.platform === 'linux' ? nameOf(proc, pid) : `pid ${pid}`
   const isGone = (): boolean => !isAlive(pid)
   if (inspect) return inspected(proc, pid, what, isGone)
-  const socket = await findSocket(proc, pid, { token })
+  const socket = await findSocket(proc, pid, { token, millis })
   if (socket === undefined)
     throw new CannotLook(
       `process ${pid} serves no diagnostics at ${defaultSocketPath(pid)}: call serveDiagnostics() in it, give the path of ` +
         'its socket, or ask by its inspector with --inspect',
     )
-  return served(socket, what, isGone, token)
+  return served(socket, what, isGone, { token, millis })
 }
 
 function isAlive(pid: number): boolean {
@@ -57,8 +62,8 @@ function isAlive(pid: number): boolean {
   }
 }
 
-function served(where: string, what: string, isGone: () => boolean, token: string | undefined): Source {
-  return { what, isGone, read: () => reportsAt(where, { token }), close: async () => {} }
+function served(where: string, what: string, isGone: () => boolean, how: Asking): Source {
+  return { what, isGone, read: () => reportsAt(where, how), close: async () => {} }
 }
 
 /** Runs in the other process: the list of pools that hangs on globalThis. */
