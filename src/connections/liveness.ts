@@ -3,7 +3,7 @@ import type { Factory } from '../api/factory.ts'
 import type { ResolvedOptions } from '../api/options/resolve-options.ts'
 import type { DestroyReason, PoolStats, SlotState } from '../api/stats.ts'
 import type { PoolEmitter } from '../runtime/emitter.ts'
-import { askHook } from '../runtime/sync-hooks.ts'
+import { askHook, isBusy } from '../runtime/sync-hooks.ts'
 import type { Clock } from '../runtime/time/clock.ts'
 import { checkSocket, type SocketCheck } from '../sockets/conn-check.ts'
 import { GATE_MILLIS, type PollPhase, pollPhaseOf } from '../sockets/poll-phase.ts'
@@ -249,21 +249,13 @@ export class Liveness<T> {
     if (watch.traits.unsolicited || watch.awaitsGreeting) return 'unknown'
     if (!watch.hasHandle || mayGetTickets(slot, now)) return 'unknown'
     // So it would where a command of the handshake, such as READONLY, has no answer yet.
-    if (slot.loan === 0 && this.#isBusy(slot.resource as T)) return 'unknown'
+    if (slot.loan === 0 && isBusy(this.#factory, slot.resource as T)) return 'unknown'
     const result = checkSocket(watch.socket)
     this.#phase.checked(this.#clock.now())
     if (result === 'unknown') this.counts.kernel = 'unavailable'
     else this.counts.looks += 1
     if (result === 'healthy') slot.lookedAt = now
     return result
-  }
-
-  #isBusy(resource: T): boolean {
-    try {
-      return Boolean(this.#factory.busy?.(resource))
-    } catch {
-      return true
-    }
   }
 
   #watcher(slot: Slot<T>, onFault: (fault: Fault) => void): SocketListener {

@@ -1,5 +1,6 @@
 import type { PoolEvents } from '../api/events.ts'
 import { log } from '../runtime/log/log.ts'
+import { isBusy } from '../runtime/sync-hooks.ts'
 import { Alarm, type StallListener } from '../runtime/time/alarm.ts'
 import { DeadlockSearch, youngestOf } from './deadlock-search.ts'
 import type { Connection, Knot, Lease, NestingHost, PoolNode, Wait } from './host.ts'
@@ -104,12 +105,7 @@ export class DeadlockDetector<T> implements PoolNode {
     const { factory, clock, options } = this.#host
     if (this.#host.hasTrafficWithin(connection, clock.now(), graces * options.deadlockGraceMillis))
       return false
-    try {
-      return factory.busy?.(connection.resource as T) !== true
-    } catch {
-      // `busy` threw, so there is no proof that the holder is doing nothing.
-      return false
-    }
+    return !isBusy(factory, connection.resource as T)
   }
 
   waits(): Wait[] {

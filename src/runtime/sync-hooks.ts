@@ -1,3 +1,4 @@
+import type { Factory } from '../api/factory.ts'
 import { isNews, warn } from '../api/messages/warnings.ts'
 import { runHook } from './emitter.ts'
 import { ignoreRejection } from './thenables.ts'
@@ -15,4 +16,16 @@ export function askHook<R>(name: string, ask: () => R): R {
     )
   }
   return answer
+}
+
+/**
+ * Has the connection work without an answer, by `factory.busy`? That may answer with the name of a command. If it throws,
+ * nothing proves that the connection is at rest, so it counts as busy.
+ */
+export function isBusy<T>(factory: Factory<T>, resource: T): boolean {
+  try {
+    return Boolean(askHook('busy', () => factory.busy?.(resource)))
+  } catch {
+    return true
+  }
 }

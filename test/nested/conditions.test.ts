@@ -44,6 +44,15 @@ never(
   },
 )
 
+test('a holder whose connection names the command under way is not proved to wait', async () => {
+  const world = new World()
+  const factory = { ...world.factory(), busy: () => 'BLPOP' }
+  const pool = world.pool({ max: 1, acquireTimeoutMillis: 20 * GRACE }, factory)
+  const ended = endings([pool.use(() => pool.use(() => 'inner'))])
+  await world.clock.advance(30 * GRACE)
+  assert.deepEqual([await ended, world.deadlocks], [['POOL_ACQUIRE_TIMEOUT'], []])
+})
+
 for (const nested of ['detect', 'forbid'] as const) {
   test(`a handler called while another run of it holds a connection holds nothing itself (${nested})`, async () => {
     const world = new World()
