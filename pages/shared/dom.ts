@@ -66,3 +66,13 @@ export function sized(
   context?.scale(ratio, ratio)
   return context
 }
+
+/** A canvas for the legend, which a screen reader leaves out: the words stand beside it. */
+export function blankSwatch(width: number): HTMLCanvasElement {
+  const made = document.createElement('canvas')
+  made.className = 'swatch'
+  made.width = width
+  made.height = 28
+  made.setAttribute('aria-hidden', 'true')
+  return made
+}

@@ -1,3 +1,4 @@
+import { blankSwatch } from './dom.ts'
 /*
  * How each state of a connection looks: a colour that the colour-blind can tell from the others (after Okabe and Ito),
  * and a shape of its own, for print and for whoever sees no colour.
@@ -100,11 +101,7 @@ export function drawLook(
 
 /** A picture of a look for a legend. */
 export function swatch(look: Look): HTMLCanvasElement {
-  const made = document.createElement('canvas')
-  made.className = 'swatch'
-  made.width = 28
-  made.height = 28
-  made.setAttribute('aria-hidden', 'true')
+  const made = blankSwatch(28)
   const context = made.getContext('2d')
   if (context !== null) drawLook(context, look, 2, 2, 24)
   return made

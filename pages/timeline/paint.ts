@@ -1,4 +1,5 @@
 import { COLOURS, type Look } from '../../src/cli/timeline/looks.ts'
+import { blankSwatch } from '../shared/dom.ts'
 
 /*
  * Bars in colours, and in patterns for whoever sees none. The patterns are those of the pictures for documents.
@@ -65,11 +66,7 @@ function patternOf(context: CanvasRenderingContext2D, look: Look, paper: string)
 }
 
 export function legendOf(look: Look): HTMLCanvasElement {
-  const made = document.createElement('canvas')
-  made.className = 'swatch'
-  made.width = 36
-  made.height = 28
-  made.setAttribute('aria-hidden', 'true')
+  const made = blankSwatch(36)
   const pen = made.getContext('2d')
   if (pen === null) return made
   pen.fillStyle = patternOf(pen, look, 'transparent') ?? COLOURS[look]

@@ -38,7 +38,7 @@ export interface Handles<T> {
   /** The owner of this handle's loan; undefined if the loan has ended or if it is no handle. */
   ownerOf(handle: T): object | undefined
   /** Ends the loan of this handle: from now on, each use of it is refused. */
-  unlend(resource: T, handle: T): Leftover | undefined
+  unlend(handle: T): Leftover | undefined
   /** Tells use from idling. With it, the detection of forgotten leases may be on by default. */
   use?(resource: T): Use
   /** The time after which unused leases are reported, if the user has given none. Milliseconds. */

@@ -107,9 +107,7 @@ export class Slots<T> {
     if (this.#handles === undefined) return undefined
     // The slot keeps the handle: a borrower whose grant arrives only now must get a handle that refuses.
     const handle = slot.lent as T
-    return this.#handles.ownerOf(handle) === slot
-      ? this.#handles.unlend(slot.resource as T, handle)
-      : undefined
+    return this.#handles.ownerOf(handle) === slot ? this.#handles.unlend(handle) : undefined
   }
 
   /** Moves a slot to another state, and keeps the idle list and the known resources up to date. */

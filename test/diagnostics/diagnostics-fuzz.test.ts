@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
 import { channel } from 'node:diagnostics_channel'
-import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -11,6 +10,7 @@ import type { PoolStats } from '../../src/index.ts'
 import { CountingFactory, eventually } from '../support/factories.ts'
 import { open } from '../support/pools.ts'
 import { Chance, seedFrom } from '../support/random.ts'
+import { raw } from './raw-request.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'lifeguard-fuzz-'))
 after(() => rmSync(folder, { recursive: true, force: true }))
@@ -90,19 +90,6 @@ const ACCEPTS = [
   ',,,;;;',
   'text/html'.repeat(300),
 ]
-
-/** Sends these bytes. @returns all that comes back until the connection ends */
-async function raw(path: string, bytes: string): Promise<string> {
-  const socket = connect(path)
-  let answer = ''
-  socket.setEncoding('latin1').on('data', part => {
-    answer += part
-  })
-  socket.on('error', () => {})
-  socket.end(bytes, 'latin1')
-  await once(socket, 'close')
-  return answer
-}
 
 test('whatever is asked, in whatever way, changes nothing: no pool, no listener, and no answer holds markup that was sent', async t => {
   const chance = new Chance(seedFrom('LIFEGUARD_SEED'))

@@ -11,22 +11,10 @@ import { diagnosticsHandler, serveDiagnostics } from '../../src/diagnostics/inde
 import { CountingFactory } from '../support/factories.ts'
 import { open } from '../support/pools.ts'
 import { rejection } from '../support/rejection.ts'
+import { raw } from './raw-request.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'lifeguard-attacked-'))
 after(() => rmSync(folder, { recursive: true, force: true }))
-
-/** Sends these bytes, and gives all that comes back until the server hangs up. */
-async function raw(path: string, bytes: string): Promise<string> {
-  const socket = connect(path)
-  let answer = ''
-  socket.setEncoding('latin1').on('data', part => {
-    answer += part
-  })
-  socket.on('error', () => {})
-  socket.end(bytes, 'latin1')
-  await once(socket, 'close')
-  return answer
-}
 
 const get = (path: string, more = ''): string =>
   `GET ${path} HTTP/1.1\r\nhost: x\r\n${more}connection: close\r\n\r\n`

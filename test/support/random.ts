@@ -1,20 +1,12 @@
-/** Repeatable chance for tests that print their seed (mulberry32). */
-export class Chance {
+import { Chance as RepeatableChance } from '../../src/testing/chance.ts'
+
+/** Repeatable chance for tests that print their seed. */
+export class Chance extends RepeatableChance {
   readonly seed: number
-  #state: number
 
   constructor(seed: number) {
+    super(seed)
     this.seed = seed
-    this.#state = seed >>> 0
-  }
-
-  /** A number from 0 (included) to 1. */
-  readonly next = (): number => {
-    this.#state = (this.#state + 0x6d2b79f5) >>> 0
-    let mixed = this.#state
-    mixed = Math.imul(mixed ^ (mixed >>> 15), mixed | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
   }
 
   /** A whole number from 0 to `below` - 1. */

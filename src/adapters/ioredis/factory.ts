@@ -86,7 +86,7 @@ export function clientFactory<R extends RedisClient>(
     [HANDLES]: {
       lend: (client, owner) => (lenders.get(client) as ClientLender).lend(owner) as unknown as R,
       ownerOf,
-      unlend: (_, handle) => unlend(handle),
+      unlend,
       use: client => (lenders.get(client) as ClientLender).use,
       leakThresholdMillis: context.options.leakThresholdMillis,
     },

@@ -3,7 +3,7 @@ import { CannotLook } from '../cannot-look.ts'
 import { diagnose } from './doctor.ts'
 import { diagnosisText } from './text.ts'
 
-export const USAGE = `lifeguard-pool doctor <pid> [--seconds N] [--inspect] [--json]
+const USAGE = `lifeguard-pool doctor <pid> [--seconds N] [--inspect] [--json]
 
 Looks at a running process on Linux, of Node or any other, for some seconds, and says which of the known
 outages it is in, why, and what to do next. Without --inspect it only reads /proc, and changes nothing.

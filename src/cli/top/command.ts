@@ -10,7 +10,7 @@ import { linesOf } from './view.ts'
 /** What is printed once waits so long for the process: its event loop may be blocked. Milliseconds. */
 const PATIENCE_MILLIS = 10_000
 
-export const USAGE = `lifeguard-pool top <pid|socket|URL> [--once] [--json] [--inspect] [--token T]
+const USAGE = `lifeguard-pool top <pid|socket|URL> [--once] [--json] [--inspect] [--token T]
 
 Shows the pools of a running process, once a second: slots by state, who waits and for how long, the oldest
 leases by call site, what went wrong lately. Asks its diagnostics socket (serveDiagnostics, reportHandler).
