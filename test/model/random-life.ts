@@ -110,7 +110,7 @@ export class Episode {
     const chance = this.#chance
     const holding = this.#holding
     const waiting = this.#waiting
-    switch (chance.below(14)) {
+    switch (chance.below(16)) {
       case 0:
       case 1:
         return this.#acquire(chance.oneIn(3))
@@ -143,6 +143,12 @@ export class Episode {
         if (chance.oneIn(6)) return this.#stall()
         this.#last = 'advance'
         return this.#clock.advance(1 + chance.below(chance.oneIn(5) ? 120 : 8))
+      case 13:
+      case 14:
+        // Among other steps it is rare that nobody waits and a connection is idle.
+        if (this.#next() !== undefined) return this.#acquire(chance.oneIn(3))
+        if (holding.length > 0) this.#giveBack(chance.pick(holding), 'release')
+        return
       default:
         return this.#misuse()
     }
