@@ -259,7 +259,8 @@ export class Connector<T> {
     }
     const millis = breaker.watchMillis(slot, slots.open > 0)
     const isStale = slot.watch !== undefined && stalls.since(slot.startedAt) > 0
-    if (millis === 0 && !isStale) {
+    // One from before a purge is not lent, so nobody should wait for it.
+    if ((millis === 0 && !isStale) || slot.generation !== this.generation) {
       this.#deliver(slot)
       return
     }
@@ -289,7 +290,10 @@ export class Connector<T> {
   #watch(slot: Slot<T>): void {
     const wrong = this.#context.liveness.watch(slot, fault => {
       // If the connection is lent or being checked, its next step reads `slot.fault`.
-      if (slot.state === 'idle') this.discard(slot, fault.reason, fault.detail, fault.left)
+      if (slot.state !== 'idle') return
+      this.discard(slot, fault.reason, fault.detail, fault.left)
+      // Waiters may have counted on it, while the event loop was to show whether it is alive.
+      this.connectMore()
     })
     slot.fault ??= wrong
   }

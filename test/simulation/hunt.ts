@@ -12,10 +12,12 @@ export interface Budget {
   readonly seeds: number
 }
 
-export const BUDGET: Budget = { orders: 300, seeds: 800 }
+export const BUDGET: Budget = { orders: 100, seeds: 2000 }
 
 /** A single configuration has fewer, but for those with `min`. */
 const MOST_ORDERS = 4000
+const FEW_SEEDS = 60
+const FEW_ORDERS = 200
 
 /** @returns how it was found; undefined if it was not */
 export async function hunt({ orders, seeds }: Budget): Promise<string | undefined> {
@@ -37,23 +39,31 @@ export async function hunt({ orders, seeds }: Budget): Promise<string | undefine
       return say(`exhaustive, ${nameOf(setup)}`, error)
     }
   }
-  const few = Math.min(seeds, 30)
-  for (let seed = 1; seed <= few; seed += 1) {
-    const found = await program(seed)
-    if (found !== undefined) return found
+  const programs = async (from: number, until: number): Promise<string | undefined> => {
+    for (let seed = from; seed <= Math.min(until, seeds); seed += 1) {
+      const found = await program(seed)
+      if (found !== undefined) return found
+    }
+    return undefined
+  }
+  const searches = async (setups: readonly Setup[], limit: number): Promise<string | undefined> => {
+    for (const setup of setups) {
+      const found = await search(setup, limit)
+      if (found !== undefined) return found
+    }
+    return undefined
   }
   const all = configurations(2)
-  for (const setup of [...all.filter(({ faults }) => faults.length < 2), ...WITH_MIN, ...TRIPLES]) {
-    const found = await search(setup, MOST_ORDERS)
-    if (found !== undefined) return found
-  }
-  for (let seed = few + 1; seed <= seeds; seed += 1) {
-    const found = await program(seed)
-    if (found !== undefined) return found
-  }
-  for (const setup of all.filter(({ faults }) => faults.length === 2)) {
-    const found = await search(setup, orders)
-    if (found !== undefined) return found
-  }
-  return undefined
+  const small = [...all.filter(({ faults }) => faults.length < 2), ...WITH_MIN, ...TRIPLES]
+  // What is quick comes first.
+  return (
+    (await programs(1, FEW_SEEDS)) ??
+    (await searches(small, FEW_ORDERS)) ??
+    (await programs(FEW_SEEDS + 1, seeds)) ??
+    (await searches(small, MOST_ORDERS)) ??
+    (await searches(
+      all.filter(({ faults }) => faults.length === 2),
+      orders,
+    ))
+  )
 }

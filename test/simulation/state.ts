@@ -39,6 +39,7 @@ export function stateOf(world: SmallWorld): string {
       slot.socket?.destroyed,
     ]),
     slots.idleSlots().map(place),
+    world.server.unread,
     connections.map(({ socket }) => [socket.destroyed, (socket as { hasFin?: boolean }).hasFin]),
     queue.waiters().map(({ call, since, breakerOpening }) => [call, since, breakerOpening]),
     world.tasks.map(({ state, connection, abort, error }) => [
