@@ -162,6 +162,8 @@ export class Connector<T> {
       onChange()
     }
     outsideContext(() => this.#engine.close(slot).then(closed))
+    // Waiters counted on it, while the event loop was to show whether it is alive.
+    if (from === 'idle' && this.capacity.awaitsEventLoop) this.connectMore()
   }
 
   /** Starts a new generation: older connections are not lent again, connects in progress are destroyed on arrival. */
@@ -290,10 +292,7 @@ export class Connector<T> {
   #watch(slot: Slot<T>): void {
     const wrong = this.#context.liveness.watch(slot, fault => {
       // If the connection is lent or being checked, its next step reads `slot.fault`.
-      if (slot.state !== 'idle') return
-      this.discard(slot, fault.reason, fault.detail, fault.left)
-      // Waiters may have counted on it, while the event loop was to show whether it is alive.
-      this.connectMore()
+      if (slot.state === 'idle') this.discard(slot, fault.reason, fault.detail, fault.left)
     })
     slot.fault ??= wrong
   }

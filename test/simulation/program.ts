@@ -36,6 +36,39 @@ const KINDS = [
   ],
 ] as const
 
+/** An operation, and the ranges of its two numbers. */
+type Part = readonly [op: string, a: readonly [number, number], b: readonly [number, number]]
+const ANY = [0, 1000] as const
+
+/** What tends to come together, and seldom does by chance: inserted in some of the programs. */
+const SCENES: readonly (readonly Part[])[] = [
+  // A server shuts down, connection by connection, while the process is busy.
+  [
+    ['crowd', [2, 6], [0, 50]],
+    ['sleep', [60, 120], [1, 2]],
+    ['busy', [15, 40], [1, 2]],
+    ['end in turn', [0, 20], [2, 12]],
+    ['rush', [0, 20], [7, 30]],
+    ['sleep', ANY, ANY],
+  ],
+  [
+    ['crowd', ANY, ANY],
+    ['sleep', ANY, ANY],
+    ['late fault', [0, 40], ANY],
+    ['rush', ANY, ANY],
+    ['rush', ANY, ANY],
+  ],
+  // It comes back, and is gone again.
+  [
+    ['stop', ANY, ANY],
+    ['use', ANY, ANY],
+    ['recover', ANY, ANY],
+    ['crowd', ANY, ANY],
+    ['late fault', [0, 40], ANY],
+    ['block', ANY, ANY],
+  ],
+]
+
 export type Op = string
 
 /** An operation and two numbers below 1000, whose meaning is the operation's. */
@@ -65,10 +98,12 @@ export function programOf(seed: number, count = STEPS): Program {
     for (let copy = 0; copy < weight; copy += 1) ops.push(kind)
   }
   const options = optionsOf(chance)
-  const steps = Array.from(
-    { length: count },
-    (): Step => [chance.pick(ops), chance.below(1000), chance.below(1000)],
-  )
+  const step = (op: Op): Step => [op, chance.below(1000), chance.below(1000)]
+  const within = ([from, until]: readonly [number, number]): number => from + chance.below(until - from)
+  const part = ([op, a, b]: Part): Step => [op, within(a), within(b)]
+  const steps = Array.from({ length: count }, () => step(chance.pick(ops)))
+  for (const scene of SCENES)
+    if (chance.oneIn(4)) steps.splice(chance.below(count), scene.length, ...scene.map(part))
   return {
     seed,
     options,

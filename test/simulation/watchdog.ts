@@ -1,6 +1,7 @@
 /* What must be true after every single callback of a simulated service, not only between the steps of its program. */
 
 import assert from 'node:assert/strict'
+import type { Slot } from '../../src/connections/slot.ts'
 import { type Pool, partsOf } from '../../src/pool/pool.ts'
 import type { Clock } from '../../src/runtime/time/clock.ts'
 import type { VirtualLoop } from '../../src/testing/virtual-loop.ts'
@@ -17,6 +18,8 @@ export class Watchdog {
   readonly #clock: Clock
   #mostHeld: number
   #outageSince = 0
+  #suspectedAt = Number.NEGATIVE_INFINITY
+  #suspectedIn = 0
 
   constructor(pool: Pool<never>, clock: Clock) {
     this.#pool = pool
@@ -47,6 +50,22 @@ export class Watchdog {
     assertInvariants(this.#pool as never, world, this.#mostHeld, Number.NEGATIVE_INFINITY)
     this.#mostHeld = Math.max(this.#pool.max, slots.permitsInUse)
     this.#checkPause()
+    const { closedAt } = partsOf(this.#pool).context.liveness.suspicion
+    if (closedAt === this.#suspectedAt) return
+    this.#suspectedAt = closedAt
+    this.#suspectedIn = this.#turn
+  }
+
+  get #turn(): number {
+    return this.#clock.loop?.metrics()?.loopCount ?? 0
+  }
+
+  /** A connection that was suspect has been found alive since then, or the loop has polled since then. */
+  lent({ idleSince, lookedAt, provenAt, loan }: Slot<unknown>, since: number): void {
+    const isSuspect = loan > 1 && Math.max(idleSince, lookedAt, provenAt) < this.#suspectedAt
+    // Virtual time stands still within a turn: what came first at the same time cannot be told.
+    const isLater = this.#turn > this.#suspectedIn || since >= this.#suspectedAt
+    assert.ok(!isSuspect || isLater, 'a suspect connection was lent without a later barrier')
   }
 
   /** A backoff that doubles pauses for about as long as the outage has lasted, however many creates fail together. */
