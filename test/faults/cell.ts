@@ -7,11 +7,11 @@ import type { Phase, Started } from './phases.ts'
 import { FaultWorld, type Transport } from './world.ts'
 
 /** Longest time for anything that a phase starts: acquire, command, release, with ample room for a busy machine. */
-const SETTLE_MILLIS = 6000
+const SETTLE_MILLIS = 12_000
 /** How long a fault lasts. */
 const LASTS_MILLIS = 250
 /** Within this time after the fault all connections can be lent again. */
-const RECOVER_MILLIS = 8000
+const RECOVER_MILLIS = 15_000
 
 export interface Outcome {
   readonly fault: string

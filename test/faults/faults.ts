@@ -1,7 +1,7 @@
 /* The faults: how each strikes, how it ends, and which errors tell the truth about it. */
 
 import { setTimeout as delay } from 'node:timers/promises'
-import type { FaultProxy } from './proxy.ts'
+import { type FaultProxy, reset } from './proxy.ts'
 import type { FaultWorld } from './world.ts'
 
 export interface Fault {
@@ -70,7 +70,7 @@ export const FAULTS: readonly Fault[] = [
   },
   {
     name: 'RST',
-    strike: world => proxyOf(world).each(near => near.resetAndDestroy()),
+    strike: world => proxyOf(world).each(near => reset(near)),
     says: GONE,
   },
   {

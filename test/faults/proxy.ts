@@ -18,6 +18,12 @@ interface Pair {
   isStalled: boolean
 }
 
+/** There is no RST on a Unix socket: it closes, and what is unread is lost. */
+export function reset(socket: Socket): void {
+  if (socket.remoteAddress === undefined) socket.destroy()
+  else socket.resetAndDestroy()
+}
+
 export class FaultProxy {
   /** Set: accepted connections are not passed on, and nobody is told. */
   isSilent = false
@@ -113,10 +119,10 @@ export class FaultProxy {
     far.on('end', () => {
       if (!pair.isStalled) near.end()
     })
-    far.on('error', () => near.resetAndDestroy())
+    far.on('error', () => reset(near))
     near.on('close', hadError => {
       this.#pairs.delete(pair)
-      if (hadError) far.resetAndDestroy()
+      if (hadError) reset(far)
       else far.destroy()
     })
     far.on('close', () => {

@@ -11,7 +11,7 @@ import { writeFigures } from '../simulation/reliability.ts'
 import { descriptors, type Outcome, runCell } from './cell.ts'
 import { FAULTS } from './faults.ts'
 import { PHASES } from './phases.ts'
-import { TRANSPORTS } from './world.ts'
+import { FaultWorld, TRANSPORTS } from './world.ts'
 
 export const nameOf = (cell: { fault: string; phase: string; transport: string }): string =>
   `${cell.fault} / ${cell.phase} / ${cell.transport}`
@@ -38,6 +38,9 @@ const queue = TRANSPORTS.flatMap(transport =>
 })
 const outcomes: Outcome[] = []
 const since = performance.now()
+// What is opened once for all, such as the pipe of the guard of child processes, is there from then on.
+const first = await FaultWorld.open('plain', false)
+if (typeof first !== 'string') await first.stop()
 const before = descriptors()
 
 async function work(): Promise<void> {

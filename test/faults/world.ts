@@ -66,7 +66,7 @@ export class FaultWorld {
   static async open(transport: Transport, needsNetwork: boolean): Promise<FaultWorld | string> {
     names += 1
     const name = `fault-${names}.test`
-    const common: RedisOptions = { commandTimeout: 700, connectTimeout: 3000 }
+    const common: RedisOptions = { commandTimeout: 1500, connectTimeout: 3000 }
     if (needsNetwork) {
       const network = await openNetwork()
       if (typeof network === 'string') return network
@@ -149,6 +149,6 @@ export class FaultWorld {
 const poolOf = (options: RedisOptions): Pool<Redis> =>
   createRedisPool(options, {
     ...{ max: 3, name: 'faults', validateAfterIdleMillis: 60 },
-    ...{ acquireTimeoutMillis: 900, createTimeoutMillis: 500, validateTimeoutMillis: 200 },
-    ...{ resetTimeoutMillis: 250, destroyTimeoutMillis: 300, drainTimeoutMillis: 900 },
+    ...{ acquireTimeoutMillis: 1500, createTimeoutMillis: 700, validateTimeoutMillis: 400 },
+    ...{ resetTimeoutMillis: 500, destroyTimeoutMillis: 500, drainTimeoutMillis: 1500 },
   })
