@@ -1,8 +1,9 @@
 /* One search with a limited budget, for a mutant: small configurations, then random programs. Ends at the first find. */
 
 import { configurations, nameOf, TRIPLES, WITH_MIN } from './configurations.ts'
+import { CORPUS } from './corpus.ts'
 import { explore } from './explorer.ts'
-import { programOf } from './program.ts'
+import { type Program, programOf } from './program.ts'
 import { runProgram } from './run-program.ts'
 import { type Setup, SmallWorld } from './small-world.ts'
 
@@ -23,12 +24,12 @@ const FEW_ORDERS = 200
 export async function hunt({ orders, seeds }: Budget): Promise<string | undefined> {
   const say = (where: string, error: unknown): string =>
     `${where}: ${((error as Error).message.split('\n')[0] ?? '').slice(0, 110)}`
-  const program = async (seed: number): Promise<string | undefined> => {
+  const attempt = async (name: string, program: Program): Promise<string | undefined> => {
     try {
-      await runProgram(programOf(seed))
+      await runProgram(program)
       return undefined
     } catch (error) {
-      return say(`random, seed ${seed}`, error)
+      return say(name, error)
     }
   }
   const search = async (setup: Setup, limit: number): Promise<string | undefined> => {
@@ -39,9 +40,16 @@ export async function hunt({ orders, seeds }: Budget): Promise<string | undefine
       return say(`exhaustive, ${nameOf(setup)}`, error)
     }
   }
+  const known = async (): Promise<string | undefined> => {
+    for (const each of Object.values(CORPUS)) {
+      const found = await attempt('a program of the corpus', each)
+      if (found !== undefined) return found
+    }
+    return undefined
+  }
   const programs = async (from: number, until: number): Promise<string | undefined> => {
     for (let seed = from; seed <= Math.min(until, seeds); seed += 1) {
-      const found = await program(seed)
+      const found = await attempt(`random, seed ${seed}`, programOf(seed))
       if (found !== undefined) return found
     }
     return undefined
@@ -57,6 +65,7 @@ export async function hunt({ orders, seeds }: Budget): Promise<string | undefine
   const small = [...all.filter(({ faults }) => faults.length < 2), ...WITH_MIN, ...TRIPLES]
   // What is quick comes first.
   return (
+    (await known()) ??
     (await programs(1, FEW_SEEDS)) ??
     (await searches(small, FEW_ORDERS)) ??
     (await programs(FEW_SEEDS + 1, seeds)) ??
