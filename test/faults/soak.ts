@@ -5,9 +5,9 @@
  */
 
 import { setTimeout as delay } from 'node:timers/promises'
-import { FAULTS } from '../faults/faults.ts'
-import { FaultWorld, TRANSPORTS } from '../faults/world.ts'
 import { countSockets } from '../support/fds.ts'
+import { FAULTS } from './faults.ts'
+import { FaultWorld, TRANSPORTS } from './world.ts'
 
 const words = process.argv.slice(2)
 const after = (flag: string): number | undefined => {
