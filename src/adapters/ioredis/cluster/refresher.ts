@@ -18,6 +18,8 @@ const STAGGER_MILLIS = 100
 /** The first and the longest pause between two refreshes. It grows as long as they tell nothing new. Milliseconds. */
 const FIRST_PAUSE = 100
 const LONGEST_PAUSE = 400
+/** The pause where it is known that there is something new. Milliseconds. */
+const URGENT_PAUSE = 10
 
 export interface RefreshHost {
   readonly name: string
@@ -40,6 +42,9 @@ export class Refresher {
   #endedAt = Number.NEGATIVE_INFINITY
   /** How many refreshes in a row have told nothing new. */
   #fruitless = 0
+  #isUrgent = false
+  /** Ends the pause in progress. */
+  #endPause: () => void = () => {}
   /** How often the nodes have been asked. */
   count = 0
   /** Why the last node that failed could not be asked. */
@@ -58,9 +63,25 @@ export class Refresher {
     return this.#current
   }
 
+  /** There is something new: asks now, without the pause. */
+  hurry(): void {
+    this.#isUrgent = true
+    void this.refresh()
+    this.#endPause()
+  }
+
   async #refresh(): Promise<void> {
-    const rest = this.#endedAt + backoff(this.#fruitless, FIRST_PAUSE, LONGEST_PAUSE) - systemClock.now()
-    if (rest > 0) await pause(rest, false)
+    const pauseMillis = this.#isUrgent ? URGENT_PAUSE : backoff(this.#fruitless, FIRST_PAUSE, LONGEST_PAUSE)
+    const rest = this.#endedAt + pauseMillis - systemClock.now()
+    if (rest > 0)
+      await new Promise<void>(resolve => {
+        const timer = systemClock.after(rest, resolve)
+        this.#endPause = () => {
+          timer.cancel()
+          resolve()
+        }
+      })
+    this.#isUrgent = false
     this.count += 1
     const { views, isAll } = await this.#askNodes()
     this.#fruitless = this.#host.learn(views, isAll) ? 0 : this.#fruitless + 1

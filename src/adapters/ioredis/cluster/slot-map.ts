@@ -4,7 +4,7 @@ import { SLOTS } from './keys.ts'
 import type { ClusterNode, Shard, View } from './view.ts'
 
 /**
- * How long a slot that a MOVED has corrected is kept against nodes that have not heard of it. The news spreads within a
+ * How long a slot that a MOVED or a takeover has corrected is kept against nodes that have not heard of it. The news spreads within a
  * second or two. Milliseconds.
  */
 const KEPT_MILLIS = 2000
@@ -26,11 +26,15 @@ interface Correction {
  *     one says so, and the others differ    the known owner stays
  *     only one can be asked                 believed if it knows of no earlier state than before
  *     a node answers MOVED                  believed for that slot, at once: it does not serve it any more
+ *     a replica has taken over              believed for the slots of its primary that it claims, at once: the primary cannot
+ *                                           be reached
  */
 export class SlotMap {
   readonly #shards = new Array<Shard | undefined>(SLOTS).fill(undefined)
   #counted: ReadonlyMap<string, Counted> | undefined
   readonly #corrections = new Map<number, Correction>()
+  /** Shards whose replica says that it has taken over, and until when that counts. */
+  readonly #takeovers = new Map<Shard, number>()
   /** Every node that the latest views named, by its address. */
   #nodes = new Map<string, ClusterNode>()
   /** The highest `cluster_current_epoch` seen. */
@@ -71,6 +75,27 @@ export class SlotMap {
   }
 
   /**
+   * A replica of a primary that cannot be reached says that it has taken over.
+   *
+   * @param view - what it says of the cluster
+   * @returns whether it claims any slot of its primary
+   */
+  tookOver(primary: Address, view: View): boolean {
+    const taken = new Map<Shard, Shard>()
+    for (let slot = 0; slot < SLOTS; slot += 1) {
+      const known = this.#shards[slot]
+      const own = view.shards[slot]
+      if (known === undefined || !isSameAddress(known.primary.address, primary)) continue
+      if (own === undefined || own.primary.id !== view.id) continue
+      const shard = taken.get(own) ?? { ...own }
+      taken.set(own, shard)
+      this.#set(slot, shard)
+    }
+    for (const shard of taken.values()) this.#takeovers.set(shard, systemClock.now() + KEPT_MILLIS)
+    return taken.size > 0
+  }
+
+  /**
    * Learns from what the nodes say.
    *
    * @param views - by different nodes
@@ -81,10 +106,17 @@ export class SlotMap {
     const epoch = Math.max(...views.map(view => view.epoch))
     if (views.length < 2 && !(views.length === 1 && isAll && epoch >= this.epoch)) return false
     const now = systemClock.now()
+    let known: Shard | undefined
+    let found: Shard | undefined
     for (let slot = 0; slot < SLOTS; slot += 1) {
-      const shard = this.#findShard(slot, views, now)
-      if (shard !== this.#shards[slot]) this.#set(slot, shard)
+      // Nearly always a slot has the same answers as the one before it.
+      let isAlike = slot > 0 && this.#corrections.size === 0 && this.#shards[slot] === known
+      for (const { shards } of views) isAlike &&= shards[slot] === shards[slot - 1]
+      known = this.#shards[slot]
+      found = isAlike ? found : this.#findShard(slot, views, now)
+      if (found !== known) this.#set(slot, found)
     }
+    for (const [shard, until] of this.#takeovers) if (now >= until) this.#takeovers.delete(shard)
     this.epoch = Math.max(this.epoch, epoch)
     this.#nodes = new Map()
     const shards = [...this.shards.values()].flatMap(({ shard: { primary, replicas } }) => [
@@ -108,6 +140,10 @@ export class SlotMap {
       if (isConfirmed || isDenied || now >= correction.until) this.#corrections.delete(slot)
       if (isConfirmed) return own.shards[slot]
       if (!isDenied && now < correction.until) return known
+    }
+    if (known !== undefined && now < (this.#takeovers.get(known) ?? 0)) {
+      const own = views.find(({ id }) => id === known.primary.id)
+      if (own === undefined || isSamePrimary(own.shards[slot], known)) return known
     }
     let best: View | undefined
     let most = 0
