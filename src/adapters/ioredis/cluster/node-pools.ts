@@ -51,7 +51,7 @@ export type PassOn = <K extends keyof PoolEvents<Redis> & string>(
   ...details: PoolEvents<Redis>[K]
 ) => unknown
 
-/** What happened in the pool of a node. */
+/** What happened in the pool of a node: an event, or `slots-moved`, where the node says so itself. */
 export type Observe = (event: string, address: Address, detail: unknown) => void
 
 /** The pools of a cluster's nodes. Each is made when it is first needed, and drained when its node has gone. */
@@ -100,11 +100,6 @@ export class NodePools {
     return undefined
   }
 
-  /** The pool that has lent this connection. */
-  ownerOf(resource: Redis): Pool<Redis> | undefined {
-    return this.all.find(({ pool }) => pool.isBorrowedResource(resource))?.pool
-  }
-
   /** Drains the pool: whoever waits is sent elsewhere, idle connections end, loans end as their borrowers end them. */
   retire(nodePool: NodePool, why: string): void {
     const { pool, address, role, waits } = nodePool
@@ -148,6 +143,7 @@ export class NodePools {
     const pool = openRedisPool<Redis>(
       context => {
         made = context
+        context.handoffs.onSlotsMoved = () => this.#observe('slots-moved', address, undefined)
         return redisFactory(target, context)
       },
       { ...options, role, name: `${name} ${inWords(address)}${role === 'replica' ? ' (replica)' : ''}` },

@@ -60,7 +60,8 @@ export class Nodes {
       // The node may be dead, or no primary any more.
       if (event === 'factoryCreateError') this.topology.lost(address)
       else if (event === 'connect') this.topology.found(address)
-      else if (event === 'destroy' && isSuspicious(detail)) void this.topology.refresh()
+      else if (event === 'slots-moved' || (event === 'destroy' && isSuspicious(detail)))
+        void this.topology.refresh()
     })
     this.topology = new Topology({
       ...{ name, seeds, translate },

@@ -24,6 +24,7 @@ interface Correction {
  *
  *     two nodes agree about a slot          believed
  *     one says so, and the others differ    the known owner stays
+ *     nodes say that nobody has the slot    the known owner stays, unless it says so itself: a node that was reset knows nobody
  *     only one can be asked                 believed if it knows of no earlier state than before
  *     a node answers MOVED                  believed for that slot, at once: it does not serve it any more
  *     a replica has taken over              believed for the slots of its primary that it claims, at once: the primary cannot
@@ -103,7 +104,9 @@ export class SlotMap {
    * @returns whether they were believed: a single one is only if nobody else can be asked
    */
   learn(views: readonly View[], isAll: boolean): boolean {
-    const epoch = Math.max(...views.map(view => view.epoch))
+    const epochs = views.map(view => view.epoch).sort((a, b) => b - a)
+    // One that only a single node of several knows of may be made up, and no later answer would reach it.
+    const epoch = epochs[1] ?? epochs[0] ?? -1
     if (views.length < 2 && !(views.length === 1 && isAll && epoch >= this.epoch)) return false
     const now = systemClock.now()
     let known: Shard | undefined
@@ -148,12 +151,19 @@ export class SlotMap {
     let best: View | undefined
     let most = 0
     for (const view of views) {
+      if (view.shards[slot] === undefined) continue
       let votes = 0
       for (const other of views) if (isSamePrimary(view.shards[slot], other.shards[slot])) votes += 1
       if (votes > most || (votes === most && view.epoch > (best?.epoch ?? -1))) {
         best = view
         most = votes
       }
+    }
+    if (best === undefined && known !== undefined) {
+      const own = views.find(
+        view => view.id === known.primary.id || view.by === inWords(known.primary.address),
+      )
+      return own === undefined ? known : undefined
     }
     const isBelieved = most >= 2 || views.length === 1 || known === undefined
     return isBelieved ? best?.shards[slot] : known
