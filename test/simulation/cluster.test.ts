@@ -125,6 +125,8 @@ describe('a replica that takes over from a primary that is gone', () => {
         await work.stop()
         const first = work.served.find(({ by }) => by === 'node-3')?.at ?? Number.NaN
         assert.ok(first - took < 300, `${first - took} ms`)
+        // It is asked over one connection. The loans have two more.
+        assert.ok(node(3).server.accepted <= 3, `${node(3).server.accepted}`)
       },
       { max: 2 },
     )

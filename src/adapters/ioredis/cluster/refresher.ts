@@ -18,8 +18,6 @@ const STAGGER_MILLIS = 100
 /** The first and the longest pause between two refreshes. It grows as long as they tell nothing new. Milliseconds. */
 const FIRST_PAUSE = 100
 const LONGEST_PAUSE = 400
-/** The pause where it is known that there is something new. Milliseconds. */
-const URGENT_PAUSE = 10
 
 export interface RefreshHost {
   readonly name: string
@@ -42,7 +40,6 @@ export class Refresher {
   #endedAt = Number.NEGATIVE_INFINITY
   /** How many refreshes in a row have told nothing new. */
   #fruitless = 0
-  #isUrgent = false
   /** Ends the pause in progress. */
   #endPause: () => void = () => {}
   /** How often the nodes have been asked. */
@@ -65,14 +62,12 @@ export class Refresher {
 
   /** There is something new: asks now, without the pause. */
   hurry(): void {
-    this.#isUrgent = true
     void this.refresh()
     this.#endPause()
   }
 
   async #refresh(): Promise<void> {
-    const pauseMillis = this.#isUrgent ? URGENT_PAUSE : backoff(this.#fruitless, FIRST_PAUSE, LONGEST_PAUSE)
-    const rest = this.#endedAt + pauseMillis - systemClock.now()
+    const rest = this.#endedAt + backoff(this.#fruitless, FIRST_PAUSE, LONGEST_PAUSE) - systemClock.now()
     if (rest > 0)
       await new Promise<void>(resolve => {
         const timer = systemClock.after(rest, resolve)
@@ -81,7 +76,6 @@ export class Refresher {
           resolve()
         }
       })
-    this.#isUrgent = false
     this.count += 1
     const { views, isAll } = await this.#askNodes()
     this.#fruitless = this.#host.learn(views, isAll) ? 0 : this.#fruitless + 1

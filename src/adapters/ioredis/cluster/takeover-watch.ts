@@ -72,10 +72,6 @@ export class TakeoverWatch {
     this.#lost.delete(key)
   }
 
-  close(): void {
-    for (const address of this.lostOnes) this.found(address)
-  }
-
   #look(lost: Lost): void {
     const replicas = this.#host.replicasOf(lost.address)
     const now = systemClock.now()

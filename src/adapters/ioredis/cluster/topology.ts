@@ -64,7 +64,9 @@ export class Topology {
     })
     this.#takeovers = new TakeoverWatch({
       replicasOf: primary =>
-        this.map.shards.get(inWords(primary))?.shard.replicas.map(({ address }) => address),
+        this.#isClosed
+          ? undefined
+          : this.map.shards.get(inWords(primary))?.shard.replicas.map(({ address }) => address),
       isPrimary: node => this.linkTo(node).isPrimary(),
       onTakeover: (node, lost) => this.#tookOver(node, lost),
     })
@@ -121,7 +123,6 @@ export class Topology {
   close(): void {
     this.#isClosed = true
     this.#timer?.cancel()
-    this.#takeovers.close()
     this.#closeLinks()
   }
 
