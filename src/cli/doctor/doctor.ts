@@ -3,9 +3,9 @@ import { ProcFiles } from '../proc/proc-files.ts'
 import { type Series, sampleSeries } from '../proc/series.ts'
 import { type Target, targetOf } from '../proc/target.ts'
 import type { Finding } from './finding.ts'
-import { inspected, served } from './inspected.ts'
-import { mayStandStill } from './standstill.ts'
-import { findingsOf, reasonsOf, socketsInWords } from './verdict.ts'
+import { inspected, served } from './inside/inspected.ts'
+import { mayStandStill } from './outside/standstill.ts'
+import { findingsOf, reasonsOf, socketsInWords } from './outside/verdict.ts'
 
 interface DoctorOptions {
   readonly seconds: number

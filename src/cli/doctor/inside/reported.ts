@@ -1,8 +1,8 @@
-import { holderInWords, silenceAmong } from '../../diagnostics/findings.ts'
-import type { PoolReport } from '../../diagnostics/pool-report.ts'
-import { sitesInWords } from '../../diagnostics/recent-problems.ts'
-import type { PoolState, ProcessState } from '../inspect/pools-of.ts'
-import { count, type Finding, inSeconds } from './finding.ts'
+import { holderInWords, silenceAmong } from '../../../diagnostics/findings.ts'
+import type { PoolReport } from '../../../diagnostics/pool-report.ts'
+import { sitesInWords } from '../../../diagnostics/recent-problems.ts'
+import type { PoolState, ProcessState } from '../../inspect/pools-of.ts'
+import { count, type Finding, inSeconds } from '../finding.ts'
 
 /*
  * What pools of this package say of themselves. They have guarded against it, so the process may seem to be well.

@@ -1,8 +1,8 @@
-import { firstFew } from '../../api/messages/wording.ts'
-import { showAddress } from '../proc/addresses.ts'
-import { loadOf, type Series, staying, threadIds } from '../proc/series.ts'
+import { firstFew } from '../../../api/messages/wording.ts'
+import { showAddress } from '../../proc/addresses.ts'
+import { loadOf, type Series, staying, threadIds } from '../../proc/series.ts'
+import { count, type Finding, grouped, inSeconds, percent } from '../finding.ts'
 import { CALLS_ALL_THE_TIME } from './blocked-loop.ts'
-import { count, type Finding, grouped, inSeconds, percent } from './finding.ts'
 
 /** A thread that wants to run for this share of the time hardly ever sleeps. */
 const NEVER_SLEEPS = 0.9

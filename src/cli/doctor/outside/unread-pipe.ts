@@ -1,11 +1,11 @@
-import { firstFew } from '../../api/messages/wording.ts'
-import { flagsOf, type Holder, holdersOf, O_NONBLOCK, readersOf } from '../proc/holders.ts'
-import type { ProcFiles } from '../proc/proc-files.ts'
-import { EPOLLIN, EPOLLOUT, sampleOf, type ThreadSample } from '../proc/sample.ts'
-import { type Series, threadIds, threadOver } from '../proc/series.ts'
-import { descriptorOfCall } from '../proc/system-calls.ts'
-import { nameOf } from '../proc/target.ts'
-import { count, type Finding, inSeconds } from './finding.ts'
+import { firstFew } from '../../../api/messages/wording.ts'
+import { flagsOf, type Holder, holdersOf, O_NONBLOCK, readersOf } from '../../proc/holders.ts'
+import type { ProcFiles } from '../../proc/proc-files.ts'
+import { EPOLLIN, EPOLLOUT, sampleOf, type ThreadSample } from '../../proc/sample.ts'
+import { type Series, threadIds, threadOver } from '../../proc/series.ts'
+import { descriptorOfCall } from '../../proc/system-calls.ts'
+import { nameOf } from '../../proc/target.ts'
+import { count, type Finding, inSeconds } from '../finding.ts'
 
 const OUTPUTS: Readonly<Record<number, string>> = { 1: 'stdout', 2: 'stderr' }
 const PIPE_OR_SOCKET = /^(?:pipe|socket):\[/

@@ -1,12 +1,12 @@
-import { firstFew } from '../../api/messages/wording.ts'
-import { tcpRows } from '../../sockets/tcp-table.ts'
-import { isLoopback, showAddress } from '../proc/addresses.ts'
-import { holdersOf } from '../proc/holders.ts'
-import type { ProcFiles } from '../proc/proc-files.ts'
-import type { Sample } from '../proc/sample.ts'
-import { loadOf, type Series, sampleSeries, staying, threadIds, threadOver } from '../proc/series.ts'
-import { nameOf, targetOf } from '../proc/target.ts'
-import { count, type Finding, grouped, inSeconds, percent } from './finding.ts'
+import { firstFew } from '../../../api/messages/wording.ts'
+import { tcpRows } from '../../../sockets/tcp-table.ts'
+import { isLoopback, showAddress } from '../../proc/addresses.ts'
+import { holdersOf } from '../../proc/holders.ts'
+import type { ProcFiles } from '../../proc/proc-files.ts'
+import type { Sample } from '../../proc/sample.ts'
+import { loadOf, type Series, sampleSeries, staying, threadIds, threadOver } from '../../proc/series.ts'
+import { nameOf, targetOf } from '../../proc/target.ts'
+import { count, type Finding, grouped, inSeconds, percent } from '../finding.ts'
 
 /*
  * Problems that are none of the five outages.

@@ -1,6 +1,6 @@
-import { EPOLLIN, type Sample, type ThreadSample } from '../proc/sample.ts'
-import type { Series } from '../proc/series.ts'
-import { descriptorOfCall } from '../proc/system-calls.ts'
+import { EPOLLIN, type Sample, type ThreadSample } from '../../proc/sample.ts'
+import type { Series } from '../../proc/series.ts'
+import { descriptorOfCall } from '../../proc/system-calls.ts'
 
 /** Input counts as untouched if the thread neither waited for it nor took any of it for this long. Milliseconds. */
 const TOO_LONG_MILLIS = 500

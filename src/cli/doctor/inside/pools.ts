@@ -1,5 +1,5 @@
-import type { ClientsState, PoolState, ProcessState } from '../inspect/pools-of.ts'
-import { count, type Finding, inSeconds } from './finding.ts'
+import type { ClientsState, PoolState, ProcessState } from '../../inspect/pools-of.ts'
+import { count, type Finding, inSeconds } from '../finding.ts'
 import { isAllForgotten } from './reported.ts'
 
 /** What pools that were looked at twice show. */

@@ -1,8 +1,8 @@
-import { firstFew } from '../../api/messages/wording.ts'
-import { showAddress } from '../proc/addresses.ts'
-import type { Sample } from '../proc/sample.ts'
-import { type Series, staying } from '../proc/series.ts'
-import { count, type Finding, grouped, inSeconds } from './finding.ts'
+import { firstFew } from '../../../api/messages/wording.ts'
+import { showAddress } from '../../proc/addresses.ts'
+import type { Sample } from '../../proc/sample.ts'
+import { type Series, staying } from '../../proc/series.ts'
+import { count, type Finding, grouped, inSeconds } from '../finding.ts'
 
 /** Fewer new sockets than this may come from a pool at work. */
 const MANY = 10
