@@ -94,19 +94,27 @@ function silent({ leases }: PoolReport): string[] {
   return found === undefined ? [] : [`${found}. Check the server and the network, and see stuckMillis.`]
 }
 
-/** The sentence for a pool where most lent connections wait for an answer and no data arrives. */
+/** The leases that have waited long for an answer while no data arrives, the longest first. */
+export const unansweredAmong = (all: readonly LeaseReport[]): LeaseReport[] =>
+  all
+    .filter(({ busy, quietMillis = 0 }) => busy && quietMillis >= QUIET_MILLIS)
+    .filter(({ command }) => !WAITS_ON_PURPOSE.test(command ?? ''))
+    .sort((a, b) => (b.quietMillis ?? 0) - (a.quietMillis ?? 0))
+
+/**
+ * The sentence for a pool where most lent connections wait for an answer and no data arrives. A single one does not tell
+ * a silent server from a command that takes long.
+ */
 export function silenceAmong(all: readonly LeaseReport[]): string | undefined {
   const leases = all.filter(({ command }) => !WAITS_ON_PURPOSE.test(command ?? ''))
-  const waiting = leases
-    .filter(({ busy, quietMillis = 0 }) => busy && quietMillis >= QUIET_MILLIS)
-    .sort((a, b) => (b.quietMillis ?? 0) - (a.quietMillis ?? 0))
+  const waiting = unansweredAmong(all)
   const [longest] = waiting
   if (longest === undefined || waiting.length * 2 < leases.length) return undefined
   const others = all.length - leases.length
   const least =
     waiting.length > 1 ? `, each of them for at least ${ms(waiting.at(-1)?.quietMillis ?? 0)}` : ''
   return (
-    `The server is silent: ${waiting.length} of the ${leases.length} lent connections wait for an answer, the longest ` +
+    `The server is silent${waiting.length === 1 ? ', or slow with this one command' : ''}: ${waiting.length} of the ${leases.length} lent connections wait for an answer, the longest ` +
     `(${longest.command ?? 'a command'} on #${longest.connection}) for ${ms(longest.quietMillis ?? 0)} without a byte${least}` +
     (others > 0 ? `; ${others} more run commands that wait on purpose, such as BLPOP` : '') +
     (longest.command === undefined ? '. Requests that wait on purpose look the same' : '')

@@ -12,10 +12,10 @@ const MOST_CONNECTIONS = 40
 const MOST_LANES = 16
 const MOST_NOTES = 12
 
-/** Control characters have no place in XML. */
+/** Control characters, halves of characters and these two have no place in XML; others would turn the text around them. */
 const escaped = (text: string): string =>
   text
-    .replaceAll(/[^\P{Cc}]/gu, ' ')
+    .replaceAll(/[\p{Cc}\p{Cf}\p{Cs}\ufffe\uffff]/gu, ' ')
     .replaceAll('&', '&amp;')
     .replaceAll('<', '&lt;')
     .replaceAll('>', '&gt;')

@@ -50,6 +50,8 @@ const SITE_DEPTH = 16
  * @throws PoolError `POOL_BAD_OPTIONS`
  */
 export function recordTimeline(options: TimelineOptions = {}): TimelineRecording {
+  if (typeof options !== 'object' || options === null)
+    throw badOptions([`the options must be an object, got ${show(options)}`])
   const { pool, most = MOST } = options
   if (!Number.isInteger(most) || most < 1)
     throw badOptions([`most must be a whole number above 0, got ${show(most)}`])

@@ -7,13 +7,23 @@ export function poolFindings(before: ProcessState, after: ProcessState, seconds:
   const stuck = after.pools.filter(
     pool => isUsedUp(pool) && !isAllForgotten(pool) && before.pools.some(one => isSame(one, pool)),
   )
-  const silent = after.clients.filter(one => isSilent(one, before.clients))
+  const silent = silentAmong(before, after)
+  const sure = silent.filter(({ waiting }) => waiting > 1)
   return [
     // Whoever holds a connection that a silent server does not answer holds it for that reason.
-    ...silent.map(one => silentServer(one, seconds)),
-    ...(silent.length > 0 ? [] : stuck.map(pool => usedUp(pool, seconds))),
+    ...sure.map(one => silentServer(one, seconds)),
+    ...(silent.length > 0 ? [] : stuck.map(pool => stoodStill(pool, seconds))),
   ]
 }
+
+/** Commands that may be slow: a single client does not tell whether its server is silent. */
+export const slowCommands = (before: ProcessState, after: ProcessState, seconds: number): string[] =>
+  silentAmong(before, after)
+    .filter(({ waiting }) => waiting === 1)
+    .map(
+      ({ server, unanswered, command }) =>
+        `${server} has not sent one byte in ${inSeconds(seconds * 1000)} to a client of ioredis with ${count(unanswered, 'command')} without an answer${command === undefined ? '' : `, the first of them ${command}`}: a slow command, or a silent server; one client does not tell`,
+    )
 
 const isUsedUp = ({ lent, max, waiting }: PoolState): boolean => waiting > 0 && lent >= max
 
@@ -21,22 +31,22 @@ const isUsedUp = ({ lent, max, waiting }: PoolState): boolean => waiting > 0 && 
 const isSame = (one: PoolState, pool: PoolState): boolean =>
   isUsedUp(one) && one.kind === pool.kind && one.name === pool.name && one.moved === pool.moved
 
-function usedUp(pool: PoolState, seconds: number): Finding {
+/** Waiting acquires that were made by somebody who holds a connection, as pools of this package know it. */
+const nestedIn = ({ json }: PoolState): number | undefined =>
+  // A pool that only the async context names may belong to a long-lived lease that every request inherits.
+  json?.waiters.filter(({ nestedUnder }) => nestedUnder?.some(pool => pool.endsWith("'"))).length
+
+function stoodStill(pool: PoolState, seconds: number): Finding {
   const { kind, name, lent, max, waiting, atWork, report } = pool
-  const isNested = waiting >= lent
+  const nested = nestedIn(pool)
+  const cause = causeOf(pool, nested)
   return {
-    pattern: 'pool-used-up',
+    pattern: cause === 'nested' || cause === 'nested or a leak' ? 'pool-used-up' : 'pool-stands-still',
     title: `All connections of ${kind}${name === '' ? '' : ` '${name}'`} are lent, ${waiting} wait for one, and nothing moves.`,
     evidence: [
       `${lent} of ${max} lent, ${waiting} waiting; for at least ${inSeconds(seconds * 1000)} no loan has begun and none has ended`,
-      ...(atWork === undefined
-        ? []
-        : [
-            `${count(atWork, 'lent connection')} at work: the holders of the other ${lent - atWork} do not use them`,
-          ]),
-      isNested
-        ? 'as many wait as hold a connection, or more: those who hold one wait for a second (nested acquires)'
-        : 'fewer wait than hold a connection: some of these were never given back (a leak), or their holders wait for something else',
+      ...(atWork === undefined ? [] : [atWorkInWords(lent, atWork)]),
+      CAUSES[cause](nested),
       ...(report === undefined
         ? []
         : report
@@ -46,24 +56,72 @@ function usedUp(pool: PoolState, seconds: number): Finding {
             .map(line => line.trim())),
     ],
     next: [
-      'Pass the connection on to what is called, instead of acquiring a second one inside; give every acquire a deadline.',
+      ...NEXT[cause],
       kind === 'lifeguard-pool'
         ? 'pool.report() has the call sites of holders and waiters.'
-        : 'A pool of lifeguard-pool proves such a deadlock, breaks it, and names both call sites.',
+        : 'A pool of lifeguard-pool names the call sites of holders and waiters, and breaks deadlocks.',
     ],
   }
 }
 
-function isSilent({ server, unanswered, moved }: ClientsState, before: readonly ClientsState[]): boolean {
-  const one = before.find(each => each.server === server)
-  return unanswered > 0 && (one?.unanswered ?? 0) > 0 && one?.moved === moved
+const atWorkInWords = (lent: number, atWork: number): string =>
+  atWork === lent
+    ? `all ${lent} have work under way`
+    : `${count(atWork, 'lent connection')} at work: the holders of the other ${lent - atWork} do not use them`
+
+type Cause = 'nested' | 'nested or a leak' | 'leak or elsewhere' | 'at work' | 'unknown'
+
+/** What the numbers show, and no more. */
+function causeOf({ json, lent, waiting, atWork }: PoolState, nested: number | undefined): Cause {
+  if (nested !== undefined && nested > 0) return 'nested'
+  if (atWork !== undefined && atWork * 2 >= lent) return 'at work'
+  if (atWork === undefined) return 'unknown'
+  return json === undefined && waiting >= lent ? 'nested or a leak' : 'leak or elsewhere'
 }
 
-const silentServer = ({ server, clients, unanswered, command }: ClientsState, seconds: number): Finding => ({
+const CAUSES: Readonly<Record<Cause, (nested: number | undefined) => string>> = {
+  nested: nested =>
+    `${nested} of the waiting acquires were made by somebody who holds a connection already (nested acquires)`,
+  'nested or a leak': () =>
+    'as many wait as hold a connection, or more: so it is when those who hold one wait for a second (nested acquires), or when connections were never given back (a leak); from outside these look the same',
+  'leak or elsewhere': () =>
+    'no waiting acquire is known to be nested: some of these connections were never given back (a leak), or their holders wait for something else',
+  'at work': () => 'long commands, or a slow server: no leak and no nested acquire is shown',
+  unknown: () =>
+    'whether their holders use them cannot be seen here: long jobs, a leak, and nested acquires look the same',
+}
+
+const NEXT: Readonly<Record<Cause, readonly string[]>> = {
+  nested: [
+    'Pass the connection on to what is called, instead of acquiring a second one inside; give every acquire a deadline.',
+  ],
+  'nested or a leak': [
+    'Look for an acquire inside of what holds a connection, and pass that connection on instead; then for a path on which one is not given back. Give every acquire a deadline.',
+  ],
+  'leak or elsewhere': [
+    'Look at what their holders wait for, and for a path on which a connection is not given back: an exception, an early return.',
+  ],
+  'at work': ['Look at these commands and at the server; a larger pool helps only if the server has room.'],
+  unknown: [
+    'Look at what the holders do. If their jobs are that long, they need more connections, or others for the short ones.',
+  ],
+}
+
+/** Servers of which nothing has come, while commands had no answer. */
+const silentAmong = ({ clients: before }: ProcessState, { clients }: ProcessState): ClientsState[] =>
+  clients.filter(({ server, unanswered, moved }) => {
+    const one = before.find(each => each.server === server)
+    return unanswered > 0 && (one?.unanswered ?? 0) > 0 && one?.moved === moved
+  })
+
+const silentServer = (
+  { server, clients, waiting, unanswered, command }: ClientsState,
+  seconds: number,
+): Finding => ({
   pattern: 'silent-peer',
   title: `The server ${server} does not answer.`,
   evidence: [
-    `${count(unanswered, 'command')} without an answer${command === undefined ? '' : ` (${command})`} on ${count(clients, 'client')} of ioredis, and not one byte has come in ${inSeconds(seconds * 1000)}`,
+    `${count(unanswered, 'command')} without an answer${command === undefined ? '' : ` (${command})`} on ${waiting} of ${count(clients, 'client')} of ioredis, and not one byte has come in ${inSeconds(seconds * 1000)}`,
   ],
   next: [
     'Look at the server: run the doctor on it, or ask it from another client.',
