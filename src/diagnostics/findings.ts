@@ -1,3 +1,4 @@
+import { isUsedUp, usedUp } from '../api/budget.ts'
 import { isCausedByStalls } from '../api/messages/stall-blame.ts'
 import { firstFew } from '../api/messages/wording.ts'
 import { callSite } from './call-sites.ts'
@@ -25,6 +26,7 @@ export function findingsIn(report: PoolReport): string[] {
     ...leaks,
     ...deadlocks,
     ...nested(report),
+    ...budgetUsedUp(report),
     ...full(report),
     ...halfClosed(report),
     ...closedByServer(report),
@@ -160,6 +162,15 @@ function nested({ leases, waiters }: PoolReport): string[] {
   ]
 }
 
+function budgetUsedUp({ stats }: PoolReport): string[] {
+  const { budget, size, max, pending } = stats
+  if (budget === undefined || pending === 0 || !isUsedUp(budget, size, max)) return []
+  return [
+    `${pending} acquires wait, and this pool may create no connection: it has ${size} of at most ${max}, but ${usedUp(budget)}. ` +
+      'Raise the max of the budget, or have the others give up connections (idleTimeoutMillis).',
+  ]
+}
+
 function full({ leases, stats }: PoolReport): string[] {
   if (stats.pending === 0 || stats.borrowed < stats.max) return []
   const silent = leases.filter(lease => lease.busy === false)
@@ -241,7 +252,8 @@ export function holderInWords({
   stack,
 }: LeaseReport): string {
   const site = callSite(stack)
-  const unused = unusedMillis === undefined || unusedMillis < 1000 ? '' : `, unused for ${ms(unusedMillis)}`
+  const unused =
+    unusedMillis === undefined || unusedMillis < 1000 ? '' : `, not used for the last ${ms(unusedMillis)}`
   const work = busy ? `, at work${command === undefined ? '' : ` (${command})`}` : ''
   return `#${connection} for ${ms(heldMillis)}${work}${unused}${site === undefined ? '' : ` ${site}`}`
 }

@@ -60,7 +60,13 @@ export function inText(report: PoolReport): string {
   })
   origin = origins()
   section(lines, 'waiters, in order', report.waiters, waiter => {
-    const left = waiter.leftMillis === null ? 'no deadline' : `${ms(waiter.leftMillis)} left`
+    const { leftMillis } = waiter
+    const left =
+      leftMillis === null
+        ? 'no deadline'
+        : leftMillis >= 0
+          ? `${ms(leftMillis)} left`
+          : `its deadline was ${ms(-leftMillis)} ago: the event loop has not come to it`
     return `waits for ${ms(waiter.waitedMillis)}, priority ${waiter.priority}, ${left}${origin(waiter)}`
   })
   section(lines, 'connections', report.connections, connectionLine)

@@ -41,7 +41,10 @@ describe('what is answered at /', () => {
     for (const accept of ['*/*', 'application/json', 'text/plain, */*', 'text/html;q=0', 'xtext/html']) {
       const response = await fetch(`${url}/`, { headers: { accept } })
       assert.equal(response.status, 404, accept)
-      assert.match(await response.text(), /^There are \/metrics, \/healthz, \/report, .* Mounted below a path/)
+      assert.match(
+        await response.text(),
+        /^There are \/metrics, \/healthz, \/report, .* Mounted below a path/,
+      )
     }
     for (const path of ['/', '/?x=1']) {
       const response = await fetch(url + path, HTML)

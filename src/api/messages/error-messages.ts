@@ -248,7 +248,7 @@ export function connectTimeout(stats: PoolStats, millis: number, cause: unknown)
 export function stillDialing(stats: PoolStats, millis: number): PoolError {
   return new PoolError(
     'POOL_CONNECT_FAILED',
-    `pool '${stats.name}': a connect has been in progress for ${Math.round(millis)} ms, and has neither succeeded nor failed ` +
+    `pool '${stats.name}': a connect has had no answer for ${Math.round(millis)} ms, and goes on ` +
       `${numbersOf(stats)}. Check whether the server accepts connections and does not answer, or a firewall drops ` +
       'packets. With a createTimeoutMillis below acquireTimeoutMillis the next one is tried in time',
     of(stats),

@@ -1,3 +1,4 @@
+import { isUsedUp as isBudgetUsedUp } from '../../../api/budget.ts'
 import type { ClientsState, PoolState, ProcessState } from '../../inspect/pools-of.ts'
 import { count, type Finding, inSeconds } from '../finding.ts'
 import { isAllForgotten } from './reported.ts'
@@ -25,7 +26,11 @@ export const slowCommands = (before: ProcessState, after: ProcessState, seconds:
         `${server} has not sent one byte in ${inSeconds(seconds * 1000)} to a client of ioredis with ${count(unanswered, 'command')} without an answer${command === undefined ? '' : `, the first of them ${command}`}: a slow command, or a silent server; one client does not tell`,
     )
 
-const isUsedUp = ({ lent, max, waiting }: PoolState): boolean => waiting > 0 && lent >= max
+const isUsedUp = ({ lent, size, max, waiting, json }: PoolState): boolean => {
+  const budget = json?.stats.budget
+  const isLimited = budget !== undefined && isBudgetUsedUp(budget, size, max)
+  return waiting > 0 && (lent >= max || (isLimited && lent >= size && lent > 0))
+}
 
 /** Nothing of it has moved: no loan has begun or ended. */
 const isSame = (one: PoolState, pool: PoolState): boolean =>

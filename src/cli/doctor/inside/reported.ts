@@ -108,7 +108,7 @@ function unreachable(name: string, { connecting }: PoolReport, earlier: PoolRepo
     pattern: 'unreachable',
     title: `Pool '${name}' cannot connect to its server.`,
     evidence: [
-      `${count(connecting.failures, 'connect')} failed in a row, the last one by: ${connecting.lastError}`,
+      `${count(connecting.failures, 'connect')} in a row without a connection; what is known of the last one: ${connecting.lastError}`,
     ],
     next: ['Look at the server and at the network; the pool finds it by itself once it is back.'],
   }
