@@ -207,7 +207,22 @@ describe('in a browser', { skip: noChromium }, () => {
       0,
     )
     assert.match(await shown.read('document.title'), /<script>/)
+    // Characters that turn the text, half a character, and an address that is none.
+    const odd = open(new CountingFactory(), { name: 'odd \u202e name \ud800', max: 1 })
+    await shown.until(
+      `[...document.querySelectorAll('nav button')].some(each => each.textContent.includes('odd'))`,
+    )
+    await shown.read(
+      `[...document.querySelectorAll('nav button')].find(each => each.textContent.includes('odd')).click()`,
+    )
+    await shown.until(says(/Connections: 0 of at most 1/))
+    await shown.read(`document.querySelector('.actions button').click()`)
+    await shown.until(`/^pool 'odd|is open/.test(document.querySelector('textarea').value)`)
+    assert.doesNotMatch(await shown.text(), /[\u202e\p{Cs}]/u)
+    await shown.open(`${url}/?again#%`)
+    await shown.until(says(/Connections: \d/))
     assert.deepEqual(shown.complaints, [])
+    await odd.close()
     await pool.release(held as object)
     await waiting
   })

@@ -46,7 +46,7 @@ const start = (pool: string | undefined, mostMillis: number): string => `{
   const { createRequire } = process.getBuiltinModule?.('node:module') ?? require('node:module')
   const file = ${JSON.stringify(RECORDER)}
   const recordings = (${RECORDINGS} ??= new Map())
-  const id = performance.now()
+  const id = (recordings.last = (recordings.last ?? 0) + 1)
   recordings.set(id, createRequire(file)(file).recordTimeline(${JSON.stringify({ pool })}))
   const end = () => { recordings.get(id)?.stop(); recordings.delete(id) }
   globalThis.setTimeout(end, ${mostMillis}).unref()
