@@ -227,8 +227,8 @@ export class Lifecycle<T> {
     this.#context.stalls.stop()
     if (outcome === 'met') return
     const then = drained
-      ? 'Connections that did not close are given up.'
-      : 'What was lent has been destroyed, and who waited has been rejected.'
+      ? 'The pool no longer waits for the connections that have not closed.'
+      : 'Connections still lent have been destroyed, and waiting acquires have been rejected.'
     if (outcome === 'aborted')
       throw refusals.callAborted(before, 'close', clock.now() - since, then, signal, holders)
     throw refusals.drainTimeout(before, Math.round(limits.millis), 'close', then, holders)

@@ -107,7 +107,7 @@ export class Pool<T> extends PoolEmitter<T> {
 
   /** Is this connection lent at the moment? */
   isBorrowedResource(resource: T): boolean {
-    return this.#parts.context.slots.lentSlot(resource) !== undefined
+    return this.#parts.releasing.isBorrowed(resource)
   }
 
   /** Starts maintaining `min` connections and checking idle ones. Only needed if `autostart` is off. */

@@ -1,5 +1,6 @@
 import { messageOf } from '../api/errors.ts'
 import { notBorrowed } from '../api/messages/error-messages.ts'
+import { warnOfNoConnection } from '../api/messages/wrong-arguments.ts'
 import type { Connector } from '../connecting/connector.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
 import type { Fault, Slot } from '../connections/slot.ts'
@@ -62,10 +63,22 @@ export class Releasing<T> implements LeaseHost<T> {
    */
   invalidate(resource: T, why: unknown): boolean {
     const slot = this.#context.slots.slotOf(resource)
-    if (slot === undefined) return false
+    if (slot === undefined) {
+      warnOfNoConnection(this.#context.options.name, 'invalidate', resource, 'nothing was changed')
+      return false
+    }
     const detail = why === undefined ? 'pool.invalidate was called' : messageOf(why)
     this.#markUnusable(slot, { reason: 'invalidated', detail })
     return true
+  }
+
+  /** Is this connection lent at the moment? */
+  isBorrowed(resource: T): boolean {
+    if (this.#context.slots.lentSlot(resource) !== undefined) return true
+    // A caller that has nothing yet may well ask.
+    if (resource !== undefined && resource !== null)
+      warnOfNoConnection(this.#context.options.name, 'isBorrowedResource', resource, 'answered false')
+    return false
   }
 
   /**

@@ -4,7 +4,8 @@ import type { PoolStats } from '../stats.ts'
 import { brief, lastError } from './causes.ts'
 import { adviceFor } from './connect-advice.ts'
 import { isCausedByStalls, isNotableStall } from './stall-blame.ts'
-import { firstFew } from './wording.ts'
+import { counted, firstFew } from './wording.ts'
+import { noConnection } from './wrong-arguments.ts'
 
 /**
  * All errors that a pool gives to callers are in this file, so that they have one style: what happened, the numbers,
@@ -158,11 +159,12 @@ export function closed(stats: PoolStats): PoolError {
 }
 
 export function notBorrowed(stats: PoolStats, what: 'release' | 'destroy', resource?: unknown): PoolError {
-  if (isPromise(resource)) {
+  const wrong = noConnection(resource, what)
+  if (wrong !== undefined) {
     return new PoolError(
       'POOL_NOT_BORROWED',
-      `Resource not currently part of this pool: ${what} of pool '${stats.name}' was given a promise ` +
-        `${numbersOf(stats)}. Await what acquire returned, and ${what} that; nothing was changed`,
+      `Resource not currently part of this pool: ${what} of pool '${stats.name}' was given ${wrong.what} ` +
+        `${numbersOf(stats)}. ${wrong.instead}. Nothing was changed`,
       of(stats),
     )
   }
@@ -173,9 +175,6 @@ export function notBorrowed(stats: PoolStats, what: 'release' | 'destroy', resou
     of(stats),
   )
 }
-
-const isPromise = (value: unknown): boolean =>
-  typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
 
 export function leaseEnded(stats: PoolStats, what: string): PoolError {
   return new PoolError(
@@ -214,8 +213,8 @@ export function drainTimeout(
 ): PoolError {
   return new PoolError(
     'POOL_DRAIN_TIMEOUT',
-    `${what} of pool '${stats.name}' not done after ${millis} ms: ${stats.borrowed} connections were still lent and ` +
-      `${stats.pending} acquires waited ${numbersOf(stats)}.${heldBy(holders)} ${then} End these ` +
+    `${what} of pool '${stats.name}' has not ended after ${millis} ms: ${counted(stats.borrowed, 'connection')} still lent, ` +
+      `${counted(stats.pending, 'acquire')} waiting ${numbersOf(stats)}.${heldBy(holders)} ${then} End these ` +
       'loans first, or allow more time',
     { ...of(stats), holders },
   )
