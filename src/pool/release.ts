@@ -1,4 +1,4 @@
-import { messageOf } from '../api/errors.ts'
+import { messageOf, pointAtCaller } from '../api/errors.ts'
 import { notBorrowed } from '../api/messages/error-messages.ts'
 import { warnOfNoConnection } from '../api/messages/wrong-arguments.ts'
 import type { Connector } from '../connecting/connector.ts'
@@ -26,17 +26,20 @@ export class Releasing<T> implements LeaseHost<T> {
   readonly #connector: Connector<T>
   readonly #lending: Lending<T>
   readonly #lateReleases: LateReleases
+  readonly #entries: Readonly<Record<'release' | 'destroy', object>>
 
   constructor(
     context: PoolContext<T>,
     connector: Connector<T>,
     lending: Lending<T>,
     lateReleases: LateReleases,
+    entries: Readonly<Record<'release' | 'destroy', object>>,
   ) {
     this.#context = context
     this.#connector = connector
     this.#lending = lending
     this.#lateReleases = lateReleases
+    this.#entries = entries
   }
 
   get stats(): PoolContext<T>['stats'] {
@@ -49,7 +52,7 @@ export class Releasing<T> implements LeaseHost<T> {
     if (slot === undefined) {
       if (this.#lateReleases.accept(resource)) return DONE
       if (how === 'destroy' && this.#endUnlent(resource)) return DONE
-      return Promise.reject(notBorrowed(this.stats(), how, resource))
+      return Promise.reject(pointAtCaller(notBorrowed(this.stats(), how, resource), this.#entries[how]))
     }
     const sent = this.endLoan(slot, how)
     this.#context.events.flush()

@@ -1,7 +1,7 @@
 import { type AcquirePhase, messageOf, numbersOf, PoolError } from '../errors.ts'
 import { inTheWay, nextStep } from '../options/taken-places.ts'
 import type { PoolStats } from '../stats.ts'
-import { brief, lastError } from './causes.ts'
+import { brief, IN_PROGRESS, lastError } from './causes.ts'
 import { adviceFor } from './connect-advice.ts'
 import { isCausedByStalls, isNotableStall } from './stall-blame.ts'
 import { counted, firstFew } from './wording.ts'
@@ -111,7 +111,7 @@ export function cannotConnect(
     return new PoolError(
       'POOL_CONNECT_FAILED',
       `pool '${stats.name}' cannot connect${times}: ${brief(cause)} ${numbersOf(stats)}. ${permanentAdvice}. It ` +
-        'tries again after a second while connections are asked for, and then less often',
+        'tries again after a second, and then less often',
       { ...of(stats), cause },
     )
   }
@@ -247,9 +247,9 @@ export function connectTimeout(stats: PoolStats, millis: number, cause: unknown)
 export function stillDialing(stats: PoolStats, millis: number): PoolError {
   return new PoolError(
     'POOL_CONNECT_FAILED',
-    `pool '${stats.name}': a connect has been in progress for ${Math.round(millis)} ms, and has neither succeeded nor failed ` +
-      `${numbersOf(stats)}. Check whether the server accepts connections and does not answer, or a firewall drops ` +
-      'packets. With a createTimeoutMillis below acquireTimeoutMillis the next one is tried in time',
+    `pool '${stats.name}': ${IN_PROGRESS} for ${Math.round(millis)} ms ${numbersOf(stats)}. Check whether the server ` +
+      'accepts connections without an answer, a firewall drops packets, or only one side uses TLS. A lower ' +
+      'createTimeoutMillis leaves time to try again',
     of(stats),
   )
 }
