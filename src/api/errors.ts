@@ -175,16 +175,25 @@ export function isPoolError(error: unknown, code?: PoolErrorCode): error is Pool
   }
 }
 
+/** A function or a class that the user calls. */
+type Entry = (...args: never[]) => unknown
+
+/** Lets the stack of an error begin at the line of the user's code that called this function. */
+export function pointAtCaller<E extends Error>(error: E, entry: object): E {
+  Error.captureStackTrace(error, entry as Entry)
+  return error
+}
+
 /**
  * Runs the body of an entry point, and makes an error about its options point at the line that called it.
  *
  * @param entry - the function that the user called
  */
-export function forCaller<R>(entry: (...args: never[]) => unknown, run: () => R): R {
+export function forCaller<R>(entry: Entry, run: () => R): R {
   try {
     return run()
   } catch (error) {
-    if (isPoolError(error, 'POOL_BAD_OPTIONS')) Error.captureStackTrace(error, entry)
+    if (isPoolError(error, 'POOL_BAD_OPTIONS')) pointAtCaller(error, entry)
     throw error
   }
 }

@@ -1,7 +1,7 @@
 import type { Request } from '../api/acquire-request.ts'
 import { readRequest } from '../api/acquire-request.ts'
 import type { UseMessage } from '../api/channels.ts'
-import { type AcquirePhase, isPoolError, type PoolError } from '../api/errors.ts'
+import { type AcquirePhase, isPoolError, type PoolError, pointAtCaller } from '../api/errors.ts'
 import * as refusals from '../api/messages/error-messages.ts'
 import type { AcquireOptions } from '../api/options/options.ts'
 import { show } from '../api/options/read-input.ts'
@@ -26,8 +26,8 @@ import { type UseHost, useFrameOf } from './use-frame.ts'
 type Work<T, R> = (resource: T) => R | PromiseLike<R>
 type Given = number | AcquireOptions | undefined
 
-/** The methods that the user calls. Recorded stacks start at their callers. */
-export type EntryPoints = Readonly<Record<Call, Entry>>
+/** The methods that the user calls. Recorded stacks and errors start at their callers. */
+export type EntryPoints = Readonly<Record<Call | 'release' | 'destroy' | 'ready' | 'drain' | 'close', Entry>>
 
 const DONE: Promise<void> = Promise.resolve()
 
@@ -98,7 +98,10 @@ export class Acquiring<T> {
     if (typeof work !== 'function') {
       const { options, stats } = this.#context
       return Promise.reject(
-        badOptions([`use needs a function to run, got ${show(work)}`], options.name, stats()),
+        pointAtCaller(
+          badOptions([`use needs a function to run, got ${show(work)}`], options.name, stats()),
+          this.#entries.use,
+        ),
       )
     }
     const shared = this.#strict?.share(work as UseWork<R>, given)
@@ -265,7 +268,7 @@ export class Acquiring<T> {
 
   /** Rejects the caller with an error whose stack begins at the caller's line. */
   #refuse(error: unknown, call: Call, traced: TracedAcquire | undefined): Promise<never> {
-    if (isPoolError(error)) Error.captureStackTrace(error, this.#entries[call])
+    if (isPoolError(error)) pointAtCaller(error, this.#entries[call])
     return refuse(error, traced)
   }
 

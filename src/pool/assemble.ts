@@ -131,9 +131,9 @@ export function assemble<T>(
   const lending = new Lending(context, connector, validator, lateReleases)
   const evictor = new Evictor(context, connector, validator)
   const reaper = new SocketReaper(context, connector)
-  const lifecycle = new Lifecycle(context, connector, lending, evictor, reaper)
+  const lifecycle = new Lifecycle(context, connector, lending, evictor, reaper, entries)
   const leaks = new LeakDetector(context, lending)
-  const releasing = new Releasing(context, connector, lending, lateReleases)
+  const releasing = new Releasing(context, connector, lending, lateReleases, entries)
   const acquiring = new Acquiring(context, connector, lending, lifecycle, releasing, entries)
   const rejections = new Rejections(context, connector, problems)
   const view: ReportView<T> = {
