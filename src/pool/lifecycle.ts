@@ -200,6 +200,10 @@ export class Lifecycle<T> {
 
   /** Called when a connection, a loan or a wait has ended: checks the conditions of all calls that wait for that. */
   checkWaits(): void {
+    if (this.#checks.size > 0) this.#runChecks()
+  }
+
+  #runChecks(): void {
     for (const check of this.#checks) check()
   }
 

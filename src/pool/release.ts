@@ -49,14 +49,16 @@ export class Releasing<T> implements LeaseHost<T> {
   /** Ends the loan of this connection. */
   end(resource: T, how: 'release' | 'destroy'): Promise<void> {
     const slot = this.#context.slots.lentSlot(resource)
-    if (slot === undefined) {
-      if (this.#lateReleases.accept(resource)) return DONE
-      if (how === 'destroy' && this.#endUnlent(resource)) return DONE
-      return Promise.reject(pointAtCaller(notBorrowed(this.stats(), how, resource), this.#entries[how]))
-    }
+    if (slot === undefined) return this.#endNotLent(resource, how)
     const sent = this.endLoan(slot, how)
     this.#context.events.flush()
     return sent ?? DONE
+  }
+
+  #endNotLent(resource: T, how: 'release' | 'destroy'): Promise<void> {
+    if (this.#lateReleases.accept(resource)) return DONE
+    if (how === 'destroy' && this.#endUnlent(resource)) return DONE
+    return Promise.reject(pointAtCaller(notBorrowed(this.stats(), how, resource), this.#entries[how]))
   }
 
   /**
