@@ -62,7 +62,10 @@ function draw({ redis, incidents }: Found): string {
       { lines: wrapped(`${id} ${title}`, COLUMNS[0].letters), style: 'font-weight="600"' },
       { lines: without.harm.flatMap(harm => wrapped(harm, COLUMNS[1].letters)), style: `fill="${RED}"` },
       { lines: wrapped(guarded.unharmed ?? '', COLUMNS[2].letters), style: `fill="${GREEN}"` },
-      { lines: [seconds === undefined ? '' : `within ${(Math.ceil(seconds * 10) / 10).toFixed(1)} s`], style: '' },
+      {
+        lines: [seconds === undefined ? '' : `within ${(Math.ceil(seconds * 10) / 10).toFixed(1)} s`],
+        style: '',
+      },
     ]
     parts.push(`<path d="M20 ${y}H${WIDTH - 20}" stroke="#d5dae0"/>`)
     for (const [column, { lines, style }] of cells.entries()) {
