@@ -78,8 +78,8 @@ const BRAND = Symbol.for('lifeguard-pool.error')
 export class PoolError extends Error {
   readonly code: PoolErrorCode
   /**
-   * A link to the explanation of this code. It is printed with the error, but is no part of the message, which people
-   * compare.
+   * Where the installed package explains this code. It is printed with the error, but is no part of the message, which
+   * people compare.
    */
   readonly docs: string
   declare readonly pool?: string
