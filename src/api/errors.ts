@@ -119,14 +119,17 @@ export class PoolError extends Error {
   }
 
   constructor(code: PoolErrorCode, message: string, details: PoolErrorDetails = {}) {
-    const { cause, stats, holders, ...rest } = details
-    super(message, 'cause' in details ? { cause } : undefined)
+    super(message, 'cause' in details ? { cause: details.cause } : undefined)
     if (code === 'POOL_ACQUIRE_TIMEOUT') this.name = 'TimeoutError'
     this.code = code
-    Object.assign(this, rest)
+    // Not by `...rest`, which takes V8 twice as long as all the rest.
+    for (const key in details) {
+      if (key !== 'cause' && key !== 'stats' && key !== 'holders')
+        (this as Record<string, unknown>)[key] = details[key as keyof PoolErrorDetails]
+    }
     this.docs = errorUrl(code)
-    this.#stats = stats
-    this.#holders = holders
+    this.#stats = details.stats
+    this.#holders = details.holders
   }
 }
 
@@ -213,6 +216,18 @@ export function messageOf(error: unknown, depth = 0): string {
 
 /** The numbers in every message. */
 export function numbersOf(stats: PoolStats): string {
+  if (stats !== lastStats) {
+    lastNumbers = numbersIn(stats)
+    lastStats = stats
+  }
+  return lastNumbers
+}
+
+/** The latest result: waiters that leave together share their stats. */
+let lastStats: PoolStats | undefined
+let lastNumbers = ''
+
+function numbersIn(stats: PoolStats): string {
   const { size, max, idle, borrowed, pending, connecting, validating, resetting, closing } = stats
   const transit = [
     connecting > 0 ? `, connecting=${connecting}` : '',
