@@ -90,7 +90,7 @@ function timesInWords({ times, peaks, oldestWaitMillis }: PoolReport['stats']): 
   ] as const
   const facts = lines.filter(([, { count }]) => count > 0).map(([what, each]) => `  ${what} ${spread(each)}`)
   if (peaks.borrowed > 0)
-    facts.push(`  at most ${peaks.borrowed} were lent at a time, and ${peaks.pending} acquires waited`)
+    facts.push(`  at a time, at most ${peaks.borrowed} lent and ${peaks.pending} waiting`)
   if (oldestWaitMillis > 0) facts.push(`  the longest wait at the moment is ${ms(oldestWaitMillis)}`)
   return facts
 }

@@ -1,4 +1,5 @@
 import type { PoolIdentity } from '../api/channels.ts'
+import { forCaller, pointAtCaller } from '../api/errors.ts'
 import type { PoolEvents } from '../api/events.ts'
 import type { Factory } from '../api/factory.ts'
 import type { AcquireOptions } from '../api/options/options.ts'
@@ -46,7 +47,7 @@ export class Pool<T> extends PoolEmitter<T> {
     super()
     // Called directly by a user: the options are not checked and have no defaults.
     if (environment?.clock === undefined)
-      throw badOptions(['new Pool(…) is not for use: call createPool(factory, options)'])
+      throw pointAtCaller(badOptions(['new Pool(…) is not for use: call createPool(factory, options)']), Pool)
     this.#parts = assemble(factory, options, environment, this, this.#problems, ENTRY_POINTS)
     this.#acquiring = this.#parts.acquiring
     this.#lifecycle = this.#parts.lifecycle
@@ -109,7 +110,7 @@ export class Pool<T> extends PoolEmitter<T> {
 
   /** Is this connection lent at the moment? */
   isBorrowedResource(resource: T): boolean {
-    return this.#parts.context.slots.lentSlot(resource) !== undefined
+    return this.#parts.releasing.isBorrowed(resource)
   }
 
   /** Starts maintaining `min` connections and checking idle ones. Only needed if `autostart` is off. */
@@ -171,7 +172,7 @@ export class Pool<T> extends PoolEmitter<T> {
 
   /** Changes the bounds. Surplus connections are destroyed: idle ones now, lent ones when they are returned. */
   resize(bounds: { min?: number | undefined; max?: number | undefined }): void {
-    this.#lifecycle.resize(bounds)
+    forCaller(Pool.prototype.resize, () => this.#lifecycle.resize(bounds))
     this.flush()
   }
 
@@ -272,5 +273,5 @@ export class Pool<T> extends PoolEmitter<T> {
 }
 
 /** Saved here, because a subclass or a tool may replace the methods. */
-const { acquire, use, lease } = Pool.prototype
-const ENTRY_POINTS = { acquire, use, lease }
+const { acquire, use, lease, release, destroy, ready, drain, close } = Pool.prototype
+const ENTRY_POINTS = { acquire, use, lease, release, destroy, ready, drain, close }
