@@ -14,11 +14,16 @@ export function brief(cause: unknown): string {
   return text.length > MOST_CHARACTERS ? `${text.slice(0, MOST_CHARACTERS)}…` : text
 }
 
+/** How the error about a connect begins that has not ended yet. */
+export const IN_PROGRESS = 'a connect has been in progress'
+
 /** The last error while connecting. One of the pool's own repeats neither its name nor its numbers. */
 export function lastError(cause: unknown, { name }: PoolStats): string {
   if (cause === undefined) return ''
   const text = messageOf(cause).trimEnd()
   const isOwn = cause instanceof PoolError && cause.pool === name
   const own = text.replace(`pool '${name}': `, '').replace(/ \(total=[^)]*\)/, '')
+  // Nothing has failed yet.
+  if (isOwn && own.startsWith(IN_PROGRESS)) return ` A${own.slice(1)}.`
   return ` Last error while connecting: ${isOwn ? own : brief(cause)}.`
 }

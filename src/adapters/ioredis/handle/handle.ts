@@ -1,3 +1,4 @@
+import { pointAtCaller } from '../../../api/errors.ts'
 import { INSPECT, SHOWN_BRIEFLY } from '../client/brief.ts'
 import { destroyClient, streamOf } from '../client/client.ts'
 import { duplicateOf } from '../client/client-options.ts'
@@ -16,7 +17,7 @@ export function sendCommand(this: Handle, command: Command, stream?: unknown, no
   const loan = this[LOAN]
   const { lender } = loan
   if (loan.ended) {
-    command.reject(ended(loan, command.name))
+    command.reject(pointAtCaller(ended(loan, command.name), sendCommand))
     return command.promise
   }
   const { guard } = loan
