@@ -59,6 +59,8 @@ function configuration(dir: string, port: number, args: RedisArguments, options:
       'tls-port': String(port),
       'tls-key-file': `"${join(dir, 'key.pem')}"`,
       'tls-cert-file': `"${join(dir, 'cert.pem')}"`,
+      // Its own authority, for servers that talk to each other.
+      'tls-ca-cert-file': `"${join(dir, 'cert.pem')}"`,
       'tls-auth-clients': 'no',
     })
   }
