@@ -68,11 +68,12 @@ const trouble = (what: string, happen: Trouble, after = AFTER_MILLIS): Scene => 
     // What hangs is counted already.
     await Promise.race([way.close().catch(() => {}), delay(3000)])
     await cluster.stop()
+    const afterwards: Figure[] = Number.isNaN(takenAt)
+      ? []
+      : [{ row: 'of that, after the replica had taken over', unit: 'ms', value: gapEnd - takenAt }]
     return [
       { row: 'longest time without any served', unit: 'ms', value: gap },
-      ...(Number.isNaN(takenAt)
-        ? []
-        : [{ row: 'of that, after the replica had taken over', unit: 'ms', value: gapEnd - takenAt }]),
+      ...afterwards,
       { row: 'failed', unit: '', value: failed.length },
       { row: 'hung', unit: '', value: hung },
       {
