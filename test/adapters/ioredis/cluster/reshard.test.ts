@@ -71,9 +71,11 @@ test('two WATCH writers count to 10 000 while redis-cli reshards slot by slot: n
     for (let count = 0; counted < ALL; count += 1) {
       const one = `reader:${id}:${count % 5000}`
       await pool.use({ key: one }, redis => redis.incr(one)).catch(error => failures.push(error))
-      for (const { port } of cluster.servers) most = Math.max(most, connectionsTo(port) - 1)
     }
   }
+  const counting = setInterval(() => {
+    for (const { port } of cluster.servers) most = Math.max(most, connectionsTo(port) - 1)
+  }, 50)
   const work = Promise.all([writer(), writer(), reader(1), reader(2)])
   for (; counted < ALL; moves += 1) {
     const [from, to] = moves % 2 === 0 ? [home, other] : [other, home]
@@ -81,6 +83,7 @@ test('two WATCH writers count to 10 000 while redis-cli reshards slot by slot: n
     await cluster.settled()
   }
   await work
+  clearInterval(counting)
   const value = Number(await pool.use({ key }, redis => redis.get(key), { retryMoved: true }))
   const { topology } = pool.stats()
   const seen = `${counted} counted, ${value} in the key, ${moves} reshards of 20 slots, ${JSON.stringify(topology)}, longest ${longest} ms`
