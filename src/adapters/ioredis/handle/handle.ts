@@ -202,6 +202,7 @@ function newClass(prototype: object, keys: readonly PropertyKey[]): HandleClass 
     _events: member(undefined),
     _eventsCount: member(0),
     // A promise looks for it each time it gives somebody the handle, and would search the long prototypes of ioredis.
+    // biome-ignore lint/suspicious/noThenProperty: it says that a handle is none
     then: member(undefined),
     status,
     ...Object.fromEntries(GUARDED.map(name => [name, member(guarded(prototype, name))])),
