@@ -200,7 +200,7 @@ export async function findRedis(): Promise<FoundRedis> {
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : cause
       throw new Error(
-        `REDIS_URL is set, but the Redis at ${shown} refuses what it asks for (${reason}). Mend the name, the password ` +
+        `REDIS_URL is set, but the Redis at ${shown} refuses what it asks for (${reason}). Correct the name, the password ` +
           'or the database in it, or unset REDIS_URL.',
         { cause },
       )

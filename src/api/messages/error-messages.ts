@@ -78,8 +78,8 @@ export function shed(stats: PoolStats, waitedMillis: number, targetMillis: numbe
   return new PoolError(
     'POOL_SHED',
     `pool '${stats.name}' is overloaded and sheds load: this acquire had waited ${Math.round(waitedMillis)} ms, and ` +
-      `no acquire has waited less than the target of ${targetMillis} ms for an interval ${numbersOf(stats)}. Tell the ` +
-      'caller to come back later; send less, shorten the work done on a connection, or raise max if the server can take it',
+      `no acquire has waited less than the target of ${targetMillis} ms for an interval ${numbersOf(stats)}. Let the ` +
+      'caller retry later; send less, shorten the work done on a connection, or raise max if the server can take it',
     { ...of(stats), waitedMillis },
   )
 }
@@ -263,7 +263,7 @@ interface EarlyEnd {
 
 export function endedEarly(stats: PoolStats, { detail, ageMillis, wasLent }: EarlyEnd): PoolError {
   const when = wasLent
-    ? `ended in its first loan, ${Math.round(ageMillis)} ms after it was created and before it was of use`
+    ? `ended in its first loan, ${Math.round(ageMillis)} ms after it was created and before it was useful`
     : 'ended before it was lent'
   const next = detail.startsWith('factory.')
     ? 'Check that hook'

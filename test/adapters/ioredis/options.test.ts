@@ -126,12 +126,12 @@ for (const { name, Client } of madeHere) {
         [{ connection_string: 'redis://10.1.2.3' }, /^connection_string .* pass the URL itself/],
         [{ host: 'h', 'database-number': 3 }, /^database-number .* it is called db$/],
         [{ host: 'h', useTLS: true }, /^useTLS .* it is called tls$/],
-        [{ host: 'h', rejectUnauthorized: false }, /^rejectUnauthorized .* it belongs into tls/],
+        [{ host: 'h', rejectUnauthorized: false }, /^rejectUnauthorized .* it belongs in tls/],
         [{ servers: ['10.1.2.3'] }, /^servers .* make a pool for each of them/],
         // Whatever it is called: nothing else says where to.
         [
           { redisServiceHost: '10.1.2.3', db: 1 },
-          /^redisServiceHost .* would connect to localhost: say where to/,
+          /^redisServiceHost .* would connect to localhost: set host/,
         ],
         [{ sentinels: ['10.1.2.3:1'], name: 'x' }, /^sentinels\[0\] must be \{ host, port \}$/],
         [{ sentinels: '10.1.2.3:1', name: 'x' }, /^sentinels must be a list of \{ host, port \}$/],

@@ -45,7 +45,7 @@ function adopt<R extends RedisClient>(client: R, isTerse: boolean): R {
     throw badOptions([`the function must return an ioredis client, ${whatIs(client)}`])
   if (taken.has(client)) {
     throw badOptions([
-      'the function returned a client that a pool has already: it must make a new one each time',
+      'the function returned a client that a pool already has: it must make a new one each time',
     ])
   }
   taken.add(client)
@@ -79,7 +79,7 @@ function whatIs(value: unknown): string {
       late => isRedisClient(late) && !taken.has(late) && destroyClient(late),
       () => {},
     )
-    return 'not a promise of one: what has to be awaited belongs behind the first command'
+    return 'not a promise of one: await in the options prepare and credentials, not here'
   }
   return value === null || typeof value !== 'object' ? `not ${value}` : 'not some other object'
 }
