@@ -5,11 +5,13 @@ import type { Factory } from '../api/factory.ts'
 import type { AcquireOptions } from '../api/options/options.ts'
 import { badOptions, type ResolvedOptions } from '../api/options/resolve-options.ts'
 import type { PoolStats } from '../api/stats.ts'
+import { whereTaken } from '../diagnostics/call-sites.ts'
 import type { PoolReport } from '../diagnostics/pool-report.ts'
 import { RecentProblems } from '../diagnostics/recent-problems.ts'
 import { register } from '../diagnostics/registry.ts'
 import { reportOf } from '../diagnostics/report.ts'
 import { inText } from '../diagnostics/report-text.ts'
+import type { WaitObserver } from '../queue/traced-acquire.ts'
 import { WaitingClients } from '../queue/waiting-clients.ts'
 import { PoolEmitter } from '../runtime/emitter.ts'
 import { log, refreshTracing } from '../runtime/log/log.ts'
@@ -255,6 +257,13 @@ export class Pool<T> extends PoolEmitter<T> {
    */
   watchTimes(watch: WatchTimes): () => void {
     return this.#parts.context.times.watch(watch)
+  }
+
+  /** @internal Traces the acquires that wait already. Each is told of once. */
+  observeWaiting(observerFor: (waitedMillis: number, stack: string | undefined) => WaitObserver): void {
+    const { queue, options, clock } = this.#parts.context
+    for (const waiter of queue.waiters())
+      waiter.traced ??= observerFor(clock.now() - waiter.since, whereTaken(waiter, options))
   }
 
   /** @internal Read by generic-pool's own test suite. */

@@ -117,7 +117,14 @@ describe('docs/api.md', () => {
   const asCode = (text.match(/`[^`\n]+`/g) ?? []).join('\n')
   const isNamed = (name: string): boolean => new RegExp(`(?<![\\w-])${name}(?![\\w-])`).test(asCode)
   /** Public by their names; what is marked as internal is nobody's. */
-  const internal = new Set(['constructor', 'announce', 'identity', 'watchTimes', 'reportWith'])
+  const internal = new Set([
+    'constructor',
+    'announce',
+    'identity',
+    'watchTimes',
+    'reportWith',
+    'observeWaiting',
+  ])
   const members = (type: { readonly prototype: object }): string[] =>
     Object.getOwnPropertyNames(type.prototype).filter(name => !name.startsWith('_') && !internal.has(name))
 
