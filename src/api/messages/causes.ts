@@ -17,12 +17,18 @@ export function brief(cause: unknown): string {
 /** How the error about a connect begins that has not ended yet. */
 export const IN_PROGRESS = 'a connect has been in progress'
 
+/** What the error says. One of this pool repeats neither its name nor its numbers, which stand beside it. */
+export function ownText(cause: unknown, pool: string): string {
+  const text = messageOf(cause).trimEnd()
+  if (!(cause instanceof PoolError) || cause.pool !== pool) return text
+  return text.replace(`pool '${pool}': `, '').replace(/ \(total=[^)]*\)/, '')
+}
+
 /** The last error while connecting. One of the pool's own repeats neither its name nor its numbers. */
 export function lastError(cause: unknown, { name }: PoolStats): string {
   if (cause === undefined) return ''
-  const text = messageOf(cause).trimEnd()
   const isOwn = cause instanceof PoolError && cause.pool === name
-  const own = text.replace(`pool '${name}': `, '').replace(/ \(total=[^)]*\)/, '')
+  const own = ownText(cause, name)
   // Nothing has failed yet.
   if (isOwn && own.startsWith(IN_PROGRESS)) return ` A${own.slice(1)}.`
   return ` Last error while connecting: ${isOwn ? own : brief(cause)}.`

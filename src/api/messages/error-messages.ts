@@ -263,7 +263,7 @@ interface EarlyEnd {
 
 export function endedEarly(stats: PoolStats, { detail, ageMillis, wasLent }: EarlyEnd): PoolError {
   const when = wasLent
-    ? `ended in its first loan, ${Math.round(ageMillis)} ms after it was created and before it was useful`
+    ? `ended ${Math.round(ageMillis)} ms after it was created, before its first loan had brought an answer`
     : 'ended before it was lent'
   const next = detail.startsWith('factory.')
     ? 'Check that hook'
