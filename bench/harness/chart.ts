@@ -17,7 +17,7 @@ const COLUMN = { width: 560, labels: 210, figures: 120 }
 const LINE = 18
 const TOP = 78
 const COLOURS: Readonly<Record<string, string>> = {
-  'lifeguard-pool': '#d1495b',
+  'lifeguard-pool': '#2a7d4f',
   'generic-pool': '#30638e',
   'generic-pool + ioredis': '#30638e',
 }

@@ -8,7 +8,7 @@ const ROWS: readonly (readonly [row: string, title: string])[] = [
   ['use, 10 workers, max 10', 'use'],
 ]
 const BARS: readonly (readonly [contender: string, colour: string])[] = [
-  ['lifeguard-pool', '#d1495b'],
+  ['lifeguard-pool', '#2a7d4f'],
   ['generic-pool', '#30638e'],
   ['generic-pool + timeout', '#7d9bb8'],
   ['lightning-pool', '#b6bec7'],

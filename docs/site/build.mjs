@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { copyLinked } from './files.mjs'
 
 /*
  * `npm run docs`: the site in docs/site/dist. The pages are those of docs/, as they are; the API comes from the docstrings.
@@ -27,6 +28,7 @@ for (const name of readdirSync(join(root, 'docs')).filter(each => each !== 'site
   cpSync(join(root, 'docs', name), join(pages, 'docs', name), { recursive: true })
 for (const name of ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md'])
   cpSync(join(root, name), join(pages, name))
+copyLinked(root, pages, join(pages, 'public/files'))
 writeFileSync(join(pages, 'index.md'), readFileSync(join(root, 'README.md')))
 
 run(process.execPath, [tool('typedoc', 'bin', 'typedoc'), '--options', join(here, 'typedoc.json')])

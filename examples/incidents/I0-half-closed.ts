@@ -42,7 +42,7 @@ interface Sizes {
 const SIZES = { full: { redis: 20, peers: 40, uploads: 4 }, small: { redis: 6, peers: 10, uploads: 1 } }
 const WATCH_MILLIS = 1000
 
-export const incident: Incident = { id: 'I0', title: 'server closes idle connections', play }
+export const incident: Incident = { id: 'I0', title: 'the server closes idle connections', play }
 
 async function play(side: Side, stage: Stage): Promise<Seen> {
   const sizes = SIZES[stage.scale]
@@ -64,7 +64,7 @@ async function play(side: Side, stage: Stage): Promise<Seen> {
         ...unflushed.rows,
       ],
       harm: [...(closing?.harm ?? []), ...unread.harm, ...unflushed.harm],
-      unharmed: `0 of ${sizes.peers + sizes.uploads} left in CLOSE_WAIT, ${closing?.served ?? 0}+${unread.served} requests served`,
+      unharmed: `0 of ${sizes.peers + sizes.uploads} left in CLOSE_WAIT, ${(closing?.served ?? 0) + unread.served} requests served`,
       named: slowest(closing?.named, unread.named),
       report,
     }

@@ -47,7 +47,7 @@ const END_MILLIS = 4000
 const TOO_MUCH_BYTES = 2 * 2 ** 20
 const MEGABYTE = 2 ** 20
 
-export const incident: Incident = { id: 'I1', title: 'a log pipe that nobody reads', play }
+export const incident: Incident = { id: 'I1', title: 'nobody reads the log of the process', play }
 
 async function play(side: Side, stage: Stage): Promise<Seen> {
   if (side === 'with') return playOne('sink', stage)
@@ -60,7 +60,10 @@ async function play(side: Side, stage: Stage): Promise<Seen> {
       ['— debug, by way of process.stderr', ''],
       ...stream.rows,
     ],
-    harm: [...sync.harm.map(harm => `sync: ${harm}`), ...stream.harm.map(harm => `stream: ${harm}`)],
+    harm: [
+      ...sync.harm.map(harm => `synchronous log: ${harm}`),
+      ...stream.harm.map(harm => `stream: ${harm}`),
+    ],
     unharmed: stream.unharmed,
   }
 }
@@ -112,14 +115,14 @@ async function playOne(way: string, { redis, scale, say }: Stage): Promise<Seen>
       harm: harmOf(
         [
           later.served === 0,
-          `the loop stopped after ${served} heartbeats, ${census ? `${census.closeWait} CLOSE_WAIT` : 'no answers'}`,
+          `the loop stopped after ${served} heartbeats, ${census ? `${census.closeWait} sockets in CLOSE_WAIT` : 'no answers'}`,
         ],
         [alive && failed + later.failed > 0, `${failed + later.failed} heartbeats failed`],
         [queued > TOO_MUCH_BYTES, `${toMegabytes(queued)} MB of log in memory`],
         [alive && !ended, 'cannot end'],
         [!alive && service.hasEnded, 'the process died'],
       ),
-      unharmed: `${served + later.served} heartbeats served, ${memory?.dropped ?? 0} log lines dropped, ends by itself`,
+      unharmed: `${served + later.served} heartbeats served, ${memory?.dropped ?? 0} log lines dropped and counted; the process ends when asked`,
       named: service.named(faultAt),
       report,
     }

@@ -38,7 +38,7 @@ const MOST_RELOADS = 3
 const PAGES = { full: { healthy: 1, slow: 5 }, small: { healthy: 1, slow: 2 } }
 const KEY = 'lifeguard-incident:I2'
 
-export const incident: Incident = { id: 'I2', title: 'a synchronous call blocks the loop', play }
+export const incident: Incident = { id: 'I2', title: 'a synchronous call blocks the event loop', play }
 
 async function play(side: Side, stage: Stage): Promise<Seen> {
   const distance = await Service.start('I2-distance', [stage.redis.url, String(ONE_WAY_MILLIS)])
@@ -91,9 +91,9 @@ async function play(side: Side, stage: Stage): Promise<Seen> {
       harm: harmOf(
         [failed > 0, `${failed} of ${served + failed} requests failed`],
         [thrownAway > 0, `${thrownAway} healthy connections thrown away`],
-        [outs.length > 0, `${outs.map(([name]) => name).join(' and ')} taken out`],
+        [outs.length > 0, `${outs.map(([name]) => name).join(' and ')} taken out of service`],
       ),
-      unharmed: `all ${served} requests served, no node taken out`,
+      unharmed: `all ${served} requests served, no node taken out of service`,
       named: nodes.map(node => node.named(faultAt)).find(named => named !== undefined),
       report: side === 'with' ? await nodes[0]?.call<string>('report') : undefined,
     }

@@ -17,14 +17,18 @@ import { harmOf, type Incident, orUnknown, type Seen, type Side, type Stage } fr
  * I/O timeouts did not help: no I/O was under way     CPU of the service while all stand still
  * no handler ever reached its close                   later requests, which need one connection only, served
  *
- * The guarded run may sacrifice one request to save the others: its error draws the circle.
+ * The guarded run may reject one request, so that the others go on: its error draws the circle.
  */
 
 const SIZES = { full: { tasks: 300, singles: 50 }, small: { tasks: 40, singles: 10 } }
 /** Nobody served for so long, with an idle processor: that is standing still. */
 const STILL_MILLIS = 2000
 
-export const incident: Incident = { id: 'I3', title: 'nested acquisition', play }
+export const incident: Incident = {
+  id: 'I3',
+  title: 'requests hold one connection and wait for another',
+  play,
+}
 
 async function play(side: Side, stage: Stage): Promise<Seen> {
   const { tasks, singles } = SIZES[stage.scale]
@@ -63,7 +67,7 @@ async function play(side: Side, stage: Stage): Promise<Seen> {
         [failed.length > 1, `${failed.length} of ${tasks} requests failed`],
         [later < singles, `${singles - later} of ${singles} later requests, too`],
       ),
-      unharmed: `${served} of ${tasks} served, ${failed.length} sacrificed; ${later} of ${singles} later requests served`,
+      unharmed: `${served} of ${tasks} served, ${failed.length} rejected for them; ${later} of ${singles} later requests served`,
       named: service.named(faultAt),
     }
   } finally {

@@ -39,7 +39,7 @@ const FLAVOURS: readonly Flavour[] = [
 ]
 const SIZES = { full: { millis: 800, enough: 150 }, small: { millis: 300, enough: 30 } }
 
-export const incident: Incident = { id: 'I4', title: 'connected, never owned', play }
+export const incident: Incident = { id: 'I4', title: 'a login fails, and its socket stays open', play }
 
 interface Leak {
   readonly name: string
@@ -88,7 +88,7 @@ async function play(side: Side, stage: Stage): Promise<Seen> {
           .map(one => one.name)
           .join(', ')})`,
       ]),
-      unharmed: `0 open that nobody owns, ${leaks.reduce((sum, one) => sum + one.accepted, 0)} accepted, all closed`,
+      unharmed: `0 left open; ${leaks.reduce((sum, one) => sum + one.accepted, 0)} connections accepted, all closed`,
       named: slowest(leaks.map(one => one.named)),
       report:
         side === 'with'

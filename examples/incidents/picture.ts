@@ -45,9 +45,14 @@ const text = (x: number, y: number, content: string, style = ''): string =>
   `<text x="${x}" y="${y}" ${style}>${escaped(content)}</text>`
 
 function draw({ redis, incidents }: Found): string {
-  const heads = ['', 'without', 'with lifeguard-pool', 'cause named']
+  const heads = ['', 'without this pool', 'with it', 'cause reported']
   const parts = [
-    text(20, 34, 'npm start: five real outages, played on this machine', 'font-size="17" font-weight="600"'),
+    text(
+      20,
+      34,
+      'What npm start shows: five outages, without this pool and with it',
+      'font-size="17" font-weight="600"',
+    ),
     ...COLUMNS.map(({ x }, index) => text(x, 66, heads[index] ?? '', 'fill="#5b6670"')),
   ]
   let y = 78
@@ -57,7 +62,10 @@ function draw({ redis, incidents }: Found): string {
       { lines: wrapped(`${id} ${title}`, COLUMNS[0].letters), style: 'font-weight="600"' },
       { lines: without.harm.flatMap(harm => wrapped(harm, COLUMNS[1].letters)), style: `fill="${RED}"` },
       { lines: wrapped(guarded.unharmed ?? '', COLUMNS[2].letters), style: `fill="${GREEN}"` },
-      { lines: [seconds === undefined ? '' : `after ${seconds.toFixed(1)} s`], style: '' },
+      {
+        lines: [seconds === undefined ? '' : `within ${(Math.ceil(seconds * 10) / 10).toFixed(1)} s`],
+        style: '',
+      },
     ]
     parts.push(`<path d="M20 ${y}H${WIDTH - 20}" stroke="#d5dae0"/>`)
     for (const [column, { lines, style }] of cells.entries()) {

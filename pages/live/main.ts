@@ -1,5 +1,5 @@
 import type { LiveData, LivePool } from '../../src/diagnostics/live/live-data.ts'
-import { count, duration, el, say } from '../shared/dom.ts'
+import { count, duration, el, encoded, say, visible } from '../shared/dom.ts'
 import { History, sampleOf } from './history.ts'
 import { PoolView } from './pool-view.ts'
 import { Source } from './source.ts'
@@ -15,7 +15,8 @@ const source = new Source()
 const histories = new Map<string, History>()
 const view = new PoolView(name => source.report(name))
 let latest: LiveData | undefined
-let chosen = decodeURIComponent(location.hash.slice(1)) || undefined
+/** The pool that the address names, as `encoded` has it. */
+let chosen = hash()
 
 const process = el('span', { class: 'dim' })
 const pause = el('button', { type: 'button', 'aria-pressed': 'false' }, 'Pause')
@@ -30,6 +31,16 @@ document.body.replaceChildren(
   tabs,
   body,
 )
+
+/** The browser may have encoded it in its own way, and a person may have typed anything. */
+function hash(): string {
+  const text = location.hash.slice(1)
+  try {
+    return encoded(decodeURIComponent(text))
+  } catch {
+    return text
+  }
+}
 
 function show(data: LiveData): void {
   const at = performance.now()
@@ -50,14 +61,14 @@ function render(): void {
   if (latest === undefined) return
   performance.mark('render-start')
   const { pools } = latest
-  const pool = pools.find(({ name }) => name === chosen) ?? pools.find(isSick) ?? pools[0]
+  const pool = pools.find(({ name }) => encoded(name) === chosen) ?? pools.find(isSick) ?? pools[0]
   showTabs(pools, pool)
   if (pool === undefined) {
     body.replaceChildren(el('p', {}, 'There is no open pool in this process.'))
   } else {
     if (view.element.parentNode !== body) body.replaceChildren(view.element)
     view.show(pool, histories.get(pool.name) ?? new History(), performance.now())
-    document.title = `${pool.name}: ${count(pool.stats.borrowed)} lent, ${count(pool.stats.pending)} waiting`
+    document.title = `${visible(pool.name)}: ${count(pool.stats.borrowed)} lent, ${count(pool.stats.pending)} waiting`
   }
   performance.measure('render', 'render-start')
   performance.clearMarks()
@@ -75,8 +86,8 @@ function showTabs(pools: readonly LivePool[], shown: LivePool | undefined): void
     if (button === undefined) {
       button = el('button', { type: 'button' })
       button.addEventListener('click', () => {
-        chosen = name
-        history.replaceState(null, '', `#${encodeURIComponent(name)}`)
+        chosen = encoded(name)
+        history.replaceState(null, '', `#${chosen}`)
         render()
       })
       buttons.set(name, button)
@@ -143,7 +154,7 @@ pause.addEventListener('click', () => {
 })
 addEventListener('resize', render)
 addEventListener('hashchange', () => {
-  chosen = decodeURIComponent(location.hash.slice(1)) || undefined
+  chosen = hash()
   render()
 })
 source.onData = show

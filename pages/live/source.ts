@@ -1,4 +1,5 @@
 import type { LiveData } from '../../src/diagnostics/live/live-data.ts'
+import { encoded } from '../shared/dom.ts'
 
 /** How often the page asks, if that takes the process at most a twentieth of its time. Milliseconds. */
 const EVERY_MILLIS = 1000
@@ -34,7 +35,7 @@ export class Source {
 
   /** The report of a pool, as text. */
   async report(pool: string): Promise<string> {
-    const response = await this.#fetch(`report?pool=${encodeURIComponent(pool)}`)
+    const response = await this.#fetch(`report?pool=${encoded(pool)}`)
     if (!response.ok) throw new Error(`the answer was ${response.status}`)
     return await response.text()
   }

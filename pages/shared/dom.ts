@@ -11,9 +11,16 @@ export function el<K extends keyof HTMLElementTagNameMap>(
 ): HTMLElementTagNameMap[K] {
   const made = document.createElement(tag)
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value)
-  made.append(...children.filter(isNode))
+  made.append(...children.filter(isNode).map(child => (typeof child === 'string' ? visible(child) : child)))
   return made
 }
+
+/** Characters that turn the text around them, and halves of characters: what others have named may hold them. */
+const ODD = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]|\p{Cs}/gu
+export const visible = (text: string): string => text.replaceAll(ODD, '\ufffd')
+
+/** For an address: half a character has no code there. */
+export const encoded = (text: string): string => encodeURIComponent(text.replaceAll(/\p{Cs}/gu, '\ufffd'))
 
 const isNode = (child: Child): child is Node | string => child !== undefined && child !== false
 
@@ -32,7 +39,8 @@ export function svg<K extends keyof SVGElementTagNameMap>(
 
 /** Puts a text into an element, if it is another one: screen readers read out what changes. */
 export function say(element: Element, text: string): void {
-  if (element.textContent !== text) element.textContent = text
+  const shown = visible(text)
+  if (element.textContent !== shown) element.textContent = shown
 }
 
 const MINUTES = [60_000, 1000, 'min', 's'] as const

@@ -1,7 +1,7 @@
 import { COLOURS } from '../../src/cli/timeline/looks.ts'
 import { type Bar, millisInWords, niceStep, WHAT } from '../../src/cli/timeline/rows.ts'
 import type { Timeline } from '../../src/diagnostics/timeline/timeline.ts'
-import { el, sized } from '../shared/dom.ts'
+import { el, sized, visible } from '../shared/dom.ts'
 import { firstWithin, type Line, linesOf } from './lines.ts'
 import { drawMark, fillOf, forgetPatterns, isOutlined } from './paint.ts'
 
@@ -256,7 +256,7 @@ export class Chart {
     if (heading !== undefined) {
       context.fillStyle = ink
       context.font = '600 12px system-ui, sans-serif'
-      context.fillText(heading, 6, y + 12)
+      context.fillText(visible(heading), 6, y + 12)
       context.font = '11px system-ui, sans-serif'
     }
     if (label !== undefined) {

@@ -3,7 +3,7 @@ import { millisInWords, WHAT } from '../../src/cli/timeline/rows.ts'
 import type { Timeline } from '../../src/diagnostics/timeline/timeline.ts'
 import { count, el, say } from '../shared/dom.ts'
 import { Chart } from './chart.ts'
-import { legendOf } from './paint.ts'
+import { legendOf, legendOfMark } from './paint.ts'
 
 /*
  * The page of a recorded timeline: bars over time that can be zoomed, and below them what happened, in order.
@@ -67,6 +67,7 @@ document.body.replaceChildren(
     'ul',
     { class: 'legend' },
     ...(Object.keys(WORDS) as (keyof typeof WORDS)[]).map(look => el('li', {}, legendOf(look), WORDS[look])),
+    el('li', {}, legendOfMark(), 'something happened: told below'),
   ),
   el(
     'p',

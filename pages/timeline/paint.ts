@@ -80,6 +80,15 @@ export function legendOf(look: Look): HTMLCanvasElement {
   return made
 }
 
+export function legendOfMark(): HTMLCanvasElement {
+  const made = blankSwatch(36)
+  const pen = made.getContext('2d')
+  if (pen === null) return made
+  pen.scale(1.7, 1.7)
+  drawMark(pen, 10.5, 8, 'transparent')
+  return made
+}
+
 /** A diamond, for what happened at one moment. */
 export function drawMark(context: CanvasRenderingContext2D, x: number, y: number, paper: string): void {
   context.beginPath()

@@ -1,3 +1,4 @@
+import { warnOfPriority } from './messages/wrong-arguments.ts'
 import { noOptionOf } from './options/option-names.ts'
 import { time } from './options/option-table.ts'
 import type { AcquireOptions } from './options/options.ts'
@@ -28,14 +29,14 @@ export function readRequest(
       stats(),
     )
   }
-  if (typeof given !== 'object') return { ...plain, priority: priorityOf(given, options.priorityRange) }
+  if (typeof given !== 'object') return { ...plain, priority: priorityOf(given, options) }
   const { priority, timeoutMillis, detached } = given
   const signal = given.signal ?? undefined
   const issues: string[] = []
   const names = Object.keys(given)
-  for (const name of names) if (!KNOWN.has(name)) issues.push(noOptionOf('acquire', name, KNOWN))
   // An AbortSignal, a Map and the like would otherwise be ignored silently.
-  if (names.length === 0 && !isRecord(given)) issues.push(notOptions(given))
+  if (Array.isArray(given) || (names.length === 0 && !isRecord(given))) issues.push(notOptions(given))
+  else for (const name of names) if (!KNOWN.has(name)) issues.push(noOptionOf('acquire', name, KNOWN))
   if (signal !== undefined && !(signal instanceof AbortSignal))
     issues.push(`signal must be an AbortSignal, got ${show(signal)}`)
   if (detached !== undefined && typeof detached !== 'boolean') issues.push('detached must be true or false')
@@ -44,7 +45,7 @@ export function readRequest(
   }
   if (issues.length > 0) throw badOptions(issues, options.name, stats())
   return {
-    priority: priorityOf(priority, options.priorityRange),
+    priority: priorityOf(priority, options),
     timeout: timeoutMillis === undefined ? plain.timeout : Math.ceil(noLimit(timeoutMillis)),
     signal,
     detached: detached === true,
@@ -58,10 +59,14 @@ export const notOptions = (given: unknown): string =>
     : `options must be an object, got ${show(given)}`
 
 /** As in generic-pool, a value that is no number means the highest priority, and a number out of range the lowest. */
-function priorityOf(priority: unknown, range: number): number {
-  const line =
-    typeof priority === 'number' || typeof priority === 'string' ? Math.trunc(Number(priority)) || 0 : 0
-  return line < 0 || line >= range ? range - 1 : line
+function priorityOf(priority: unknown, { priorityRange: range, name }: ResolvedOptions): number {
+  const isNumeric = typeof priority === 'string' || typeof priority === 'boolean'
+  const number = typeof priority === 'number' || isNumeric ? Number(priority) : Number.NaN
+  const line = Math.trunc(number) || 0
+  const taken = line < 0 || line >= range ? range - 1 : line
+  if (taken !== number && priority !== undefined && priority !== null)
+    warnOfPriority(name, priority, range, taken)
+  return taken
 }
 
 /** Is this request marked `detached`? Options that cannot be read are refused later. */

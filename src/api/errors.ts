@@ -78,8 +78,8 @@ const BRAND = Symbol.for('lifeguard-pool.error')
 export class PoolError extends Error {
   readonly code: PoolErrorCode
   /**
-   * A link to the explanation of this code. It is printed with the error, but is no part of the message, which people
-   * compare.
+   * Where the installed package explains this code. It is printed with the error, but is no part of the message, which
+   * people compare.
    */
   readonly docs: string
   declare readonly pool?: string
@@ -119,14 +119,17 @@ export class PoolError extends Error {
   }
 
   constructor(code: PoolErrorCode, message: string, details: PoolErrorDetails = {}) {
-    const { cause, stats, holders, ...rest } = details
-    super(message, 'cause' in details ? { cause } : undefined)
+    super(message, 'cause' in details ? { cause: details.cause } : undefined)
     if (code === 'POOL_ACQUIRE_TIMEOUT') this.name = 'TimeoutError'
     this.code = code
-    Object.assign(this, rest)
+    // Not by `...rest`, which takes V8 twice as long as all the rest.
+    for (const key in details) {
+      if (key !== 'cause' && key !== 'stats' && key !== 'holders')
+        (this as Record<string, unknown>)[key] = details[key as keyof PoolErrorDetails]
+    }
     this.docs = errorUrl(code)
-    this.#stats = stats
-    this.#holders = holders
+    this.#stats = details.stats
+    this.#holders = details.holders
   }
 }
 
@@ -175,16 +178,25 @@ export function isPoolError(error: unknown, code?: PoolErrorCode): error is Pool
   }
 }
 
+/** A function or a class that the user calls. */
+type Entry = (...args: never[]) => unknown
+
+/** Lets the stack of an error begin at the line of the user's code that called this function. */
+export function pointAtCaller<E extends Error>(error: E, entry: object): E {
+  Error.captureStackTrace(error, entry as Entry)
+  return error
+}
+
 /**
  * Runs the body of an entry point, and makes an error about its options point at the line that called it.
  *
  * @param entry - the function that the user called
  */
-export function forCaller<R>(entry: (...args: never[]) => unknown, run: () => R): R {
+export function forCaller<R>(entry: Entry, run: () => R): R {
   try {
     return run()
   } catch (error) {
-    if (isPoolError(error, 'POOL_BAD_OPTIONS')) Error.captureStackTrace(error, entry)
+    if (isPoolError(error, 'POOL_BAD_OPTIONS')) pointAtCaller(error, entry)
     throw error
   }
 }
@@ -204,6 +216,18 @@ export function messageOf(error: unknown, depth = 0): string {
 
 /** The numbers in every message. */
 export function numbersOf(stats: PoolStats): string {
+  if (stats !== lastStats) {
+    lastNumbers = numbersIn(stats)
+    lastStats = stats
+  }
+  return lastNumbers
+}
+
+/** The latest result: waiters that leave together share their stats. */
+let lastStats: PoolStats | undefined
+let lastNumbers = ''
+
+function numbersIn(stats: PoolStats): string {
   const { size, max, idle, borrowed, pending, connecting, validating, resetting, closing } = stats
   const transit = [
     connecting > 0 ? `, connecting=${connecting}` : '',

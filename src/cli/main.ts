@@ -9,9 +9,9 @@ import { top } from './top/command.ts'
 
 const USAGE = `lifeguard-pool <command>
 
-  doctor <pid>              what is wrong with a running process
-  top <pid|socket>          its pools, once a second
-  timeline <pid|socket|…>   what its connections do, as bars over time
+  doctor <pid>                        what is wrong with a running process
+  top <pid|socket|URL>                its pools, once a second
+  timeline <pid|socket|URL|file.json> what its connections do, as bars over time
 
 lifeguard-pool <command> --help tells more.
 `
@@ -42,8 +42,17 @@ function say(stream: NodeJS.WriteStream, text: string, code: number): number {
   return code
 }
 
-// Whoever reads the output may go away, as `head` does.
-for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
+/** The exit code, if the output could not be written. */
+let failed: number | undefined
+
+for (const stream of [process.stdout, process.stderr])
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    // Whoever reads the output may go away, as `head` does.
+    if (error.code === 'EPIPE' || failed !== undefined) return
+    failed = 2
+    process.exitCode = failed
+    if (stream === process.stdout) process.stderr.write(`lifeguard-pool: ${error.message}\n`)
+  })
 main(process.argv.slice(2)).then(code => {
-  process.exitCode = code
+  process.exitCode = failed ?? code
 })

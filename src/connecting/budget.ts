@@ -267,7 +267,7 @@ export function createBudget(options: BudgetOptions): Budget {
     issues.push(...breaches(whole(1), 'max', max))
     if (name !== undefined) issues.push(...breaches(text, 'name', name))
     for (const other of Object.keys(others))
-      issues.push(`${other} is no option of a budget: it takes max and name`)
+      issues.push(`${other} is not an option of a budget: it takes max and name`)
     if (issues.length > 0) throw badOptions(issues)
     budgetsMade += 1
     return new SharedBudget((name as string | undefined) ?? `budget-${budgetsMade}`, max as number)

@@ -6,8 +6,8 @@
 
 const CERTIFICATE =
   "The server's certificate is not accepted: check the host name or servername, ca, and its dates"
-const CREDENTIALS = 'Mend the user name or the password, or let this user connect from this host'
-const DATABASE = 'Mend the name of the database, create it, or let this user have it'
+const CREDENTIALS = 'Correct the user name or the password, or allow this user to connect from this host'
+const DATABASE = 'Correct the name of the database, create it, or give this user access to it'
 
 /**
  * Node's codes for certificate errors ("X509 certificate error codes" in its TLS documentation), and the one for the

@@ -28,8 +28,11 @@ export function allReports(name?: string): PoolReport[] {
   })
 }
 
+/** In an address, half a character comes as U+FFFD. */
 const chosen = (name: string | undefined): Reporting[] =>
-  livePools().filter(pool => name === undefined || pool.name === name)
+  livePools().filter(
+    pool => name === undefined || pool.name === name || pool.name.replaceAll(/\p{Cs}/gu, '\ufffd') === name,
+  )
 
 function guarded(pool: Reporting, report: () => string): string {
   try {

@@ -1,3 +1,4 @@
+import { isUsedUp, usedUp } from '../api/budget.ts'
 import { isCausedByStalls } from '../api/messages/stall-blame.ts'
 import { firstFew } from '../api/messages/wording.ts'
 import { callSite } from './call-sites.ts'
@@ -25,6 +26,7 @@ export function findingsIn(report: PoolReport): string[] {
     ...leaks,
     ...deadlocks,
     ...nested(report),
+    ...budgetUsedUp(report),
     ...full(report),
     ...halfClosed(report),
     ...closedByServer(report),
@@ -94,19 +96,27 @@ function silent({ leases }: PoolReport): string[] {
   return found === undefined ? [] : [`${found}. Check the server and the network, and see stuckMillis.`]
 }
 
-/** The sentence for a pool where most lent connections wait for an answer and no data arrives. */
+/** The leases that have waited long for an answer while no data arrives, the longest first. */
+export const unansweredAmong = (all: readonly LeaseReport[]): LeaseReport[] =>
+  all
+    .filter(({ busy, quietMillis = 0 }) => busy && quietMillis >= QUIET_MILLIS)
+    .filter(({ command }) => !WAITS_ON_PURPOSE.test(command ?? ''))
+    .sort((a, b) => (b.quietMillis ?? 0) - (a.quietMillis ?? 0))
+
+/**
+ * The sentence for a pool where most lent connections wait for an answer and no data arrives. A single one does not tell
+ * a silent server from a command that takes long.
+ */
 export function silenceAmong(all: readonly LeaseReport[]): string | undefined {
   const leases = all.filter(({ command }) => !WAITS_ON_PURPOSE.test(command ?? ''))
-  const waiting = leases
-    .filter(({ busy, quietMillis = 0 }) => busy && quietMillis >= QUIET_MILLIS)
-    .sort((a, b) => (b.quietMillis ?? 0) - (a.quietMillis ?? 0))
+  const waiting = unansweredAmong(all)
   const [longest] = waiting
   if (longest === undefined || waiting.length * 2 < leases.length) return undefined
   const others = all.length - leases.length
   const least =
     waiting.length > 1 ? `, each of them for at least ${ms(waiting.at(-1)?.quietMillis ?? 0)}` : ''
   return (
-    `The server is silent: ${waiting.length} of the ${leases.length} lent connections wait for an answer, the longest ` +
+    `The server is silent${waiting.length === 1 ? ', or slow with this one command' : ''}: ${waiting.length} of the ${leases.length} lent connections wait for an answer, the longest ` +
     `(${longest.command ?? 'a command'} on #${longest.connection}) for ${ms(longest.quietMillis ?? 0)} without a byte${least}` +
     (others > 0 ? `; ${others} more run commands that wait on purpose, such as BLPOP` : '') +
     (longest.command === undefined ? '. Requests that wait on purpose look the same' : '')
@@ -149,6 +159,15 @@ function nested({ leases, waiters }: PoolReport): string[] {
   return [
     `${waiting.length} of ${waiters.length} waiting acquires are made while a connection is held (${leases.length} ` +
       'leases): taking a second connection while holding a first can deadlock the pool.',
+  ]
+}
+
+function budgetUsedUp({ stats }: PoolReport): string[] {
+  const { budget, size, max, pending } = stats
+  if (budget === undefined || pending === 0 || !isUsedUp(budget, size, max)) return []
+  return [
+    `${pending} acquires wait, and this pool may create no connection: it has ${size} of at most ${max}, but ${usedUp(budget)}. ` +
+      'Raise the max of the budget, or have the others give up connections (idleTimeoutMillis).',
   ]
 }
 
@@ -233,7 +252,8 @@ export function holderInWords({
   stack,
 }: LeaseReport): string {
   const site = callSite(stack)
-  const unused = unusedMillis === undefined || unusedMillis < 1000 ? '' : `, unused for ${ms(unusedMillis)}`
+  const unused =
+    unusedMillis === undefined || unusedMillis < 1000 ? '' : `, not used for the last ${ms(unusedMillis)}`
   const work = busy ? `, at work${command === undefined ? '' : ` (${command})`}` : ''
   return `#${connection} for ${ms(heldMillis)}${work}${unused}${site === undefined ? '' : ` ${site}`}`
 }

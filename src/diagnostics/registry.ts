@@ -1,5 +1,6 @@
 import type { PoolIdentity } from '../api/channels.ts'
 import type { PoolStats } from '../api/stats.ts'
+import type { WaitObserver } from '../queue/traced-acquire.ts'
 import { createdChannel } from '../runtime/channels.ts'
 import type { WatchTimes } from '../runtime/time/times.ts'
 import type { PoolReport } from './pool-report.ts'
@@ -8,11 +9,12 @@ import type { PoolReport } from './pool-report.ts'
 export interface Reporting {
   readonly name: string
   report(): string
-  /** Optional, as are the next three: older copies of this package in the process do not have them. */
+  /** Optional, as are the next four: older copies of this package in the process do not have them. */
   stats?(): PoolStats
   identity?(): PoolIdentity
   watchTimes?(watch: WatchTimes): () => void
   reportWith?(mostWaiters: number): PoolReport
+  observeWaiting?(observerFor: (waitedMillis: number, stack: string | undefined) => WaitObserver): void
   reportJson(): PoolReport
 }
 

@@ -9,10 +9,13 @@ const MOST_LINES = 1000
 const MOST_STALLS = 8
 /** Sentences are wrapped at this column. */
 const WIDTH = 112
-/** Control characters, but for those that lay the report out. */
-const CONTROL = /[^\P{Cc}\n\t]/gu
-const escaped = (character: string): string =>
-  character === '\r' ? '\\r' : `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`
+/** Control characters, but for those that lay the report out; those that turn text around; halves of characters. */
+const CONTROL = /[^\P{Cc}\n\t]|[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]|\p{Cs}/gu
+const escaped = (character: string): string => {
+  const code = character.charCodeAt(0)
+  if (character === '\r') return '\\r'
+  return code > 0xff ? `\\u${code.toString(16).padStart(4, '0')}` : `\\x${code.toString(16).padStart(2, '0')}`
+}
 const ms = (millis: number): string => `${Math.round(millis)} ms`
 /** Short times get two significant digits. */
 const fine = (millis: number): string => (millis >= 10 ? ms(millis) : `${Number(millis.toPrecision(2))} ms`)
@@ -57,7 +60,13 @@ export function inText(report: PoolReport): string {
   })
   origin = origins()
   section(lines, 'waiters, in order', report.waiters, waiter => {
-    const left = waiter.leftMillis === null ? 'no deadline' : `${ms(waiter.leftMillis)} left`
+    const { leftMillis } = waiter
+    const left =
+      leftMillis === null
+        ? 'no deadline'
+        : leftMillis >= 0
+          ? `${ms(leftMillis)} left`
+          : `its deadline was ${ms(-leftMillis)} ago: the event loop has not come to it`
     return `waits for ${ms(waiter.waitedMillis)}, priority ${waiter.priority}, ${left}${origin(waiter)}`
   })
   section(lines, 'connections', report.connections, connectionLine)
@@ -81,7 +90,7 @@ function timesInWords({ times, peaks, oldestWaitMillis }: PoolReport['stats']): 
   ] as const
   const facts = lines.filter(([, { count }]) => count > 0).map(([what, each]) => `  ${what} ${spread(each)}`)
   if (peaks.borrowed > 0)
-    facts.push(`  at most ${peaks.borrowed} were lent at a time, and ${peaks.pending} acquires waited`)
+    facts.push(`  at a time, at most ${peaks.borrowed} lent and ${peaks.pending} waiting`)
   if (oldestWaitMillis > 0) facts.push(`  the longest wait at the moment is ${ms(oldestWaitMillis)}`)
   return facts
 }
@@ -140,7 +149,7 @@ function connectionLine(connection: ConnectionReport): string {
   const parts = [
     state === 'connecting'
       ? `connecting for ${ms(ageMillis)}`
-      : `${state}, ${ms(ageMillis)} old, lent ${loans} times`,
+      : `${state}, ${ms(ageMillis)} old, lent ${loans === 1 ? 'once' : `${loans} times`}`,
   ]
   if (idleMillis !== undefined) parts.push(`idle for ${ms(idleMillis)}`)
   if (fault !== undefined) parts.push(fault)

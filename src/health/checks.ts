@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import type { ValidateMessage } from '../api/channels.ts'
 import { messageOf } from '../api/errors.ts'
 import { unsent } from '../api/messages/error-messages.ts'
@@ -30,15 +31,17 @@ export function unfitReason<T>(
   connector: Connector<T>,
 ): Fault | undefined {
   const over = expired(slot, now, connector.generation, serverIdleTimeout.retireAfter, options.maxUses)
-  if (over !== undefined) {
-    const detail = over === 'generation' ? connector.purgeReason : undefined
-    return slot.fault ?? { reason: over, detail }
-  }
-  if (slot.socket !== undefined && !isHealthy(slot.socket)) {
-    // Data that the server sends before the first loan is left for the first borrower.
-    if (slot.loan > 0 || !isOpen(slot.socket)) return lossOf(slot.socket)
-  }
+  if (over !== undefined)
+    return slot.fault ?? { reason: over, detail: over === 'generation' ? connector.purgeReason : undefined }
+  const lost = slot.socket === undefined ? undefined : socketFault(slot, slot.socket)
+  if (lost !== undefined) return lost
   return connector.capacity.isOversized ? SURPLUS : undefined
+}
+
+function socketFault<T>({ loan }: Slot<T>, socket: Socket): Fault | undefined {
+  if (isHealthy(socket)) return undefined
+  // Data that the server sends before the first loan is left for the first borrower.
+  return loan > 0 || !isOpen(socket) ? lossOf(socket) : undefined
 }
 
 /**
@@ -176,12 +179,14 @@ export function leftBehind<T>(
   if (left !== undefined && left.undo === undefined)
     return { reason: 'dirty', left: left.left, detail: left.detail }
   // Checked again once everything has been sent. Until then a pipe, or code that waits for `drain`, keeps writing.
-  return isUnsent ? undefined : (slot.watch?.restore() ?? leftBusy(context, slot))
+  const replaced = isUnsent ? undefined : slot.watch?.restore()
+  return isUnsent || replaced !== undefined || context.factory.busy === undefined
+    ? replaced
+    : leftBusy(context, slot)
 }
 
 /** Has the borrower left work without an answer? The next borrower would get the replies. */
 function leftBusy<T>({ factory }: PoolContext<T>, slot: Slot<T>): Fault | undefined {
-  if (factory.busy === undefined) return undefined
   try {
     return askHook('busy', () => factory.busy?.(slot.resource as T))
       ? { reason: 'dirty', left: 'unanswered', detail: 'it was returned with unanswered work' }

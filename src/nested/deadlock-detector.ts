@@ -49,7 +49,7 @@ export class DeadlockDetector<T> implements PoolNode {
    * instead, the same knot could form again.
    */
   prioritised(): Wait | undefined {
-    let [wait] = this.#prioritised
+    let wait = this.#prioritised[0]
     while (wait?.hasEnded) {
       this.#prioritised.shift()
       wait = this.#prioritised[0]

@@ -1,7 +1,7 @@
 import type { Request } from '../api/acquire-request.ts'
 import { readRequest } from '../api/acquire-request.ts'
 import type { UseMessage } from '../api/channels.ts'
-import { type AcquirePhase, isPoolError, type PoolError } from '../api/errors.ts'
+import { type AcquirePhase, isPoolError, type PoolError, pointAtCaller } from '../api/errors.ts'
 import * as refusals from '../api/messages/error-messages.ts'
 import type { AcquireOptions } from '../api/options/options.ts'
 import { show } from '../api/options/read-input.ts'
@@ -26,8 +26,8 @@ import { type UseHost, useFrameOf } from './use-frame.ts'
 type Work<T, R> = (resource: T) => R | PromiseLike<R>
 type Given = number | AcquireOptions | undefined
 
-/** The methods that the user calls. Recorded stacks start at their callers. */
-export type EntryPoints = Readonly<Record<Call, Entry>>
+/** The methods that the user calls. Recorded stacks and errors start at their callers. */
+export type EntryPoints = Readonly<Record<Call | 'release' | 'destroy' | 'ready' | 'drain' | 'close', Entry>>
 
 const DONE: Promise<void> = Promise.resolve()
 
@@ -49,6 +49,8 @@ export class Acquiring<T> {
   readonly #strict: Nesting<T> | undefined
   /** The request of an acquire without options. */
   readonly #defaultRequest: Request
+  /** Whether the options let such an acquire wait, however many wait already. */
+  readonly #mayAlwaysWait: boolean
   readonly #useHost: UseHost<Slot<T>> = {
     call: (work, slot) =>
       useChannel.hasSubscribers ? this.#tracedWork(work, slot) : work(slot.lent as never),
@@ -75,6 +77,8 @@ export class Acquiring<T> {
     this.#strict = options.nested === 'detect' ? undefined : nesting
     const timeout = options.acquireTimeoutMillis
     this.#defaultRequest = { priority: 0, timeout, signal: undefined, detached: false }
+    this.#mayAlwaysWait =
+      timeout > 0 && !options.earlyRefusal && options.maxWaitingClients === Number.POSITIVE_INFINITY
   }
 
   get stats(): PoolContext<T>['stats'] {
@@ -94,7 +98,10 @@ export class Acquiring<T> {
     if (typeof work !== 'function') {
       const { options, stats } = this.#context
       return Promise.reject(
-        badOptions([`use needs a function to run, got ${show(work)}`], options.name, stats()),
+        pointAtCaller(
+          badOptions([`use needs a function to run, got ${show(work)}`], options.name, stats()),
+          this.#entries.use,
+        ),
       )
     }
     const shared = this.#strict?.share(work as UseWork<R>, given)
@@ -185,7 +192,8 @@ export class Acquiring<T> {
 
   /** The slow path: there are options to read, other acquires wait, or no idle connection may be lent. */
   #waitOrLend(given: Given, call: Call, traced: TracedAcquire | undefined): Promise<T | Grant<T>> {
-    const { options, clock, queue, nesting, stats, times, stalls } = this.#context
+    if (given === undefined && this.#mustWait) return this.#wait(this.#defaultRequest, given, call, traced)
+    const { options, stats } = this.#context
     if (this.#lifecycle.state !== 'open') return this.#refuse(refusals.closed(stats()), call, traced)
     let request: Request
     try {
@@ -207,7 +215,36 @@ export class Acquiring<T> {
     // A hook that ran in between may have aborted it.
     if (signal?.aborted) return this.#refuse(refusals.aborted(stats(), 0, signal.reason), call, traced)
     // The first wait of a pool begins before its first create does.
-    stalls.start()
+    this.#context.stalls.start()
+    const promise = this.#wait(request, given, call, traced)
+    this.#lending.serve(this.#context.clock.now())
+    return promise
+  }
+
+  /**
+   * Is it certain that a plain acquire can only wait? Others wait already, all connections are lent, and no other one
+   * may be made. Then nothing has to be checked, started or served, which is most of the work of the slow path.
+   */
+  get #mustWait(): boolean {
+    const { queue, slots } = this.#context
+    return (
+      queue.waiting > 0 &&
+      this.#mayAlwaysWait &&
+      slots.counts.idle === 0 &&
+      this.#lifecycle.state === 'open' &&
+      this.#connector.breaker.failures === 0 &&
+      this.#connector.capacity.freePermits <= 0
+    )
+  }
+
+  /** Adds an acquire to the queue. */
+  #wait(
+    request: Request,
+    given: Given,
+    call: Call,
+    traced: TracedAcquire | undefined,
+  ): Promise<T | Grant<T>> {
+    const { clock, queue, nesting, times } = this.#context
     const now = clock.now()
     let resolve: (value: unknown) => void = () => {}
     const promise = new Promise<unknown>(settle => {
@@ -216,25 +253,22 @@ export class Acquiring<T> {
     const waiter = new Waiter<T>(request, now, call, resolve)
     const { breaker } = this.#connector
     // In an outage nobody waits for a lease, and those who wait are many: their stacks would delay its end.
-    if (breaker.failures === 0 && this.#sampler.affords(now))
+    if (breaker.failures === 0 && this.#sampler.affords(now)) {
       waiter.trace = this.#sampler.capture(this.#entries[call], now)
-    else this.#sampler.waiting()
-    waiter.traced = traced?.waits()
+      nesting?.warnIfNested(waiter.trace, given, now)
+    } else this.#sampler.waiting()
+    if (traced !== undefined) waiter.traced = traced.waits()
     if (breaker.isOpen) waiter.breakerOpening = breaker.openings
-    if (nesting !== undefined) {
-      if (waiter.trace !== undefined) nesting.warnIfNested(waiter.trace, given, now)
-      if (call !== 'use') waiter.scope = nesting.plainScope(given)
-      nesting.detector.watch(now)
-    }
+    if (this.#strict !== undefined && call !== 'use') waiter.scope = this.#strict.plainScope(given)
+    if (nesting !== undefined) nesting.detector.watch(now)
     queue.enqueue(waiter)
     times.queued(queue.waiting)
-    this.#lending.serve(now)
     return waiter.trace === undefined || call === 'use' ? promise : recordOwners(promise, waiter.trace)
   }
 
   /** Rejects the caller with an error whose stack begins at the caller's line. */
   #refuse(error: unknown, call: Call, traced: TracedAcquire | undefined): Promise<never> {
-    if (isPoolError(error)) Error.captureStackTrace(error, this.#entries[call])
+    if (isPoolError(error)) pointAtCaller(error, this.#entries[call])
     return refuse(error, traced)
   }
 

@@ -83,6 +83,9 @@ export function assemble<T>(
   if (options.earlyRefusal) queue.serviceRate = new ServiceRate(stalls)
   const totals = newTotals()
   const serverIdleTimeout = new ServerIdleTimeout(options.serverIdleTimeoutMillis, options.halfClose === 'on')
+  // Called once per loan, so parts that a pool does not need are left out.
+  const hasSockets = factory.socket !== undefined && options.halfClose === 'on'
+  const asksIdleTimeout = hasSockets && factory.serverIdleTimeout !== undefined
   const shared = {
     ...{ factory, options, clock, loanNow, random, stalls, sampler, events, slots, queue, totals },
     hookDeadlines: newHookDeadlines(clock, stalls),
@@ -94,8 +97,8 @@ export function assemble<T>(
     identity: () => events.identity(),
     onChange: () => {
       lifecycle.checkWaits()
-      reaper.start()
-      evictor.askWhenIdle()
+      if (hasSockets) reaper.start()
+      if (asksIdleTimeout) evictor.askWhenIdle()
       connector.capacity.share?.changed()
     },
   }
@@ -128,9 +131,9 @@ export function assemble<T>(
   const lending = new Lending(context, connector, validator, lateReleases)
   const evictor = new Evictor(context, connector, validator)
   const reaper = new SocketReaper(context, connector)
-  const lifecycle = new Lifecycle(context, connector, lending, evictor, reaper)
+  const lifecycle = new Lifecycle(context, connector, lending, evictor, reaper, entries)
   const leaks = new LeakDetector(context, lending)
-  const releasing = new Releasing(context, connector, lending, lateReleases)
+  const releasing = new Releasing(context, connector, lending, lateReleases, entries)
   const acquiring = new Acquiring(context, connector, lending, lifecycle, releasing, entries)
   const rejections = new Rejections(context, connector, problems)
   const view: ReportView<T> = {

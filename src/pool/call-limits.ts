@@ -1,4 +1,5 @@
 import { notOptions } from '../api/acquire-request.ts'
+import { isNews, warn } from '../api/messages/warnings.ts'
 import { noOptionOf } from '../api/options/option-names.ts'
 import { isRecord, show } from '../api/options/read-input.ts'
 import { badOptions } from '../api/options/resolve-options.ts'
@@ -29,6 +30,16 @@ export function checkOptions<T>(
   throw badOptions([`close takes { timeoutMillis, signal }, got ${show(callOptions)}`], options.name, stats())
 }
 
+/** Once for each pool: generic-pool ignores what is passed here, so it is not refused. */
+function warnOfNumber(pool: string, given: number): void {
+  if (!isNews(`number given to ${pool}`)) return
+  warn(
+    'ARGUMENT',
+    `ready or drain of pool '${pool}' was given ${given}, which is ignored, as in generic-pool. A time limit is passed ` +
+      `as { timeoutMillis: ${given} }`,
+  )
+}
+
 /**
  * Reads the options of `ready`, `drain` and `close`. Ignores an event's arguments, as generic-pool does:
  * `process.once('SIGTERM', drain)` passes the signal's name.
@@ -38,6 +49,7 @@ export function readLimits<T>(
   fallback: number,
   { options, stats }: Pick<PoolContext<T>, 'options' | 'stats'>,
 ): Limits {
+  if (typeof callOptions === 'number') warnOfNumber(options.name, callOptions)
   const { timeoutMillis = fallback, signal: given, ...others } = isRecord(callOptions) ? callOptions : {}
   const signal = given ?? undefined
   const unknown = Object.keys(others).filter(name => others[name] !== undefined)

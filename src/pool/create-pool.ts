@@ -103,6 +103,8 @@ function returnPromisesOf<T>(PromiseClass: PromiseClass, pool: Pool<T>): void {
 /** Returns what is wrong with a factory, and with options for which it lacks a hook. */
 function factoryIssues(factory: unknown, options: GivenOptions['input']): string[] {
   // A class with static hooks works as well.
+  if (typeof factory === 'function' && typeof readField(factory, 'create', []) !== 'function')
+    return [`the factory must be an object with create and destroy, got ${show(factory)}`]
   if ((typeof factory !== 'object' && typeof factory !== 'function') || factory === null) {
     return [`the factory must be an object with create and destroy, got ${show(factory)}`]
   }

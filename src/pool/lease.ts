@@ -1,3 +1,4 @@
+import { type PoolError, pointAtCaller } from '../api/errors.ts'
 import { leaseEnded } from '../api/messages/error-messages.ts'
 import type { PoolStats } from '../api/stats.ts'
 import { isCurrent, type Slot } from '../connections/slot.ts'
@@ -36,7 +37,7 @@ export class Lease<T> {
    * @throws PoolError `POOL_LEASE_ENDED` after the end of the lease
    */
   get resource(): T {
-    if (!this.active) throw leaseEnded(this.#host.stats(), 'lease.resource was used')
+    if (!this.active) throw this.#ended('lease.resource was used', GETTER)
     return this.#resource
   }
 
@@ -64,7 +65,14 @@ export class Lease<T> {
     const slot = this.#slot
     // The pool itself ended the loan. Its holder made no mistake, so this must not become an unhandled rejection.
     if (slot.wasEndedByPool && slot.loan === this.#loan) return Promise.resolve()
-    if (!this.active) return Promise.reject(leaseEnded(this.#host.stats(), `${how} was called`))
+    if (!this.active) return Promise.reject(this.#ended(`lease.${how} was called`, Lease.prototype[how]))
     return this.#host.endLoan(slot, how) ?? Promise.resolve()
   }
+
+  #ended(what: string, entry: object): PoolError {
+    return pointAtCaller(leaseEnded(this.#host.stats(), what), entry)
+  }
 }
+
+/** The getter of `lease.resource`. */
+const GETTER = Object.getOwnPropertyDescriptor(Lease.prototype, 'resource')?.get ?? Lease

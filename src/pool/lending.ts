@@ -2,6 +2,7 @@ import type { PoolEvents } from '../api/events.ts'
 import type { DestroyReason } from '../api/stats.ts'
 import type { Connector } from '../connecting/connector.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
+import type { Leftover } from '../connections/handles.ts'
 import { mustValidate } from '../connections/lifetime.ts'
 import { type Fault, Grant, type Slot } from '../connections/slot.ts'
 import { leftBehind, leftUnsent, unfitReason } from '../health/checks.ts'
@@ -35,6 +36,8 @@ export class Lending<T> implements ValidatorHost<T> {
   readonly #context: PoolContext<T>
   readonly #fifo: boolean
   readonly #resets: boolean
+  /** Whether returned connections are reset or validated before they are lent again. */
+  readonly #settlesReturned: boolean
   /** Since when a waiter waits for the event loop to deliver what the kernel holds; undefined if none does. */
   #waitingSince: number | undefined
   #waitingInTurn: number | undefined
@@ -48,6 +51,7 @@ export class Lending<T> implements ValidatorHost<T> {
     this.#context = context
     this.#fifo = context.options.fifo
     this.#resets = context.factory.reset !== undefined || context.options.testOnReturn
+    this.#settlesReturned = this.#resets || context.options.testOnBorrow
     this.#connector = connector
     this.#validator = validator
     this.#lateReleases = lateReleases
@@ -91,7 +95,7 @@ export class Lending<T> implements ValidatorHost<T> {
   }
 
   lend(slot: Slot<T>, now: number, waitedMillis: number): void {
-    const { slots, options, events, totals, times } = this.#context
+    const { slots, events, totals, times } = this.#context
     if (slot.state !== 'lent') {
       slot.watch?.yield()
       slots.move(slot, 'lent')
@@ -103,10 +107,13 @@ export class Lending<T> implements ValidatorHost<T> {
     slot.isDoubtful = false
     totals.acquired += 1
     times.lent(slots.counts.lent, waitedMillis)
+    if (tracing.loans || events.hasListeners.acquire) this.#announceLoan(slot, waitedMillis)
+  }
+
+  #announceLoan(slot: Slot<T>, waitedMillis: number): void {
+    const { options, events } = this.#context
     if (tracing.loans) log.lend('%s #%d: lent, loan %d', options.name, slot.id, slot.loan)
-    if (events.hasListeners.acquire) {
-      events.announce('acquire', { pool: options.name, resource: slot.lent as T, waitedMillis })
-    }
+    events.announce('acquire', { pool: options.name, resource: slot.lent as T, waitedMillis })
   }
 
   /** Serves waiters with idle connections, and starts connects for the rest. */
@@ -147,21 +154,39 @@ export class Lending<T> implements ValidatorHost<T> {
     // `factory.busy` may have ended the loan itself, or have called `invalidate`.
     if (slot.state !== 'lent' || slot.loan !== loan) return undefined
     this.#recordEnd(slot, now, 'released')
-    const sent = isUnsent ? this.#validator.flush(slot, left, end) : undefined
-    // A caller that awaits the promise gets the error. Otherwise it is ignored.
-    if (sent !== undefined) sent.catch(() => {})
-    else if (end !== undefined) this.#connector.discard(slot, end.reason, end.detail, end.left)
-    else if (this.#resets || left !== undefined) {
-      this.#validator.reset(slot, left)
-    } else if (this.#context.options.testOnBorrow) {
-      this.makeIdle(slot, now)
-      this.serve(now)
-    } else this.#lendOrRest(slot, now, 'returned')
+    let sent: Promise<void> | undefined
+    if (end === undefined && left === undefined && !isUnsent && !this.#settlesReturned)
+      this.#lendOrRest(slot, now, 'returned')
+    else sent = this.#settleReturned(slot, now, left, isUnsent, end)
     // Only after the slot has its new state, because a hook called from here must see that state.
     if (this.#connector.breaker.unproven && !slot.isDoubtful && !DEAD_REASONS.has(end?.reason))
       this.#connector.provedUseful(slot)
     this.#context.onChange()
     return sent
+  }
+
+  /** What becomes of a returned connection that cannot be lent again as it is. */
+  #settleReturned(
+    slot: Slot<T>,
+    now: number,
+    left: Leftover | undefined,
+    isUnsent: boolean,
+    end: Fault | undefined,
+  ): Promise<void> | undefined {
+    if (isUnsent) {
+      const sent = this.#validator.flush(slot, left, end)
+      // A caller that awaits the promise gets the error. Otherwise it is ignored.
+      sent.catch(() => {})
+      return sent
+    }
+    if (end !== undefined) this.#connector.discard(slot, end.reason, end.detail, end.left)
+    else if (this.#resets || left !== undefined) this.#validator.reset(slot, left)
+    else {
+      // `testOnBorrow`: it is validated before it is lent again.
+      this.makeIdle(slot, now)
+      this.serve(now)
+    }
+    return undefined
   }
 
   /** Destroys a lent connection, at its borrower's request or because the pool closes. */
@@ -192,14 +217,20 @@ export class Lending<T> implements ValidatorHost<T> {
   }
 
   #recordEnd(slot: Slot<T>, now: number, how: LoanEnd): void {
-    const { events, options, totals, nesting, times } = this.#context
-    const { id: connection, loan, lent } = slot
+    const { events, totals, nesting, times } = this.#context
     // Both times may be slightly old, so `now` can be before `lentAt`: see `Clock.recent`.
     const heldMillis = Math.max(now - slot.lentAt, 0)
     totals.released += 1
     if (nesting !== undefined) nesting.loanEnded(slot.trace, now)
     slot.trace = undefined
     times.released(heldMillis)
+    if (tracing.loans || slot.isLeakSuspect || events.announcesReleases)
+      this.#announceEnd(slot, heldMillis, how)
+  }
+
+  #announceEnd(slot: Slot<T>, heldMillis: number, how: LoanEnd): void {
+    const { events, options } = this.#context
+    const { id: connection, loan, lent } = slot
     if (tracing.loans) log.lend('%s #%d: back, loan %d', options.name, connection, loan)
     if (slot.isLeakSuspect) {
       slot.isLeakSuspect = false
@@ -229,14 +260,20 @@ export class Lending<T> implements ValidatorHost<T> {
 
   /** Gives a connection that is new, checked or returned to the next waiter; makes it idle if there is none. */
   #lendOrRest(slot: Slot<T>, now: number, how: 'proved' | 'returned', idleSince = now): void {
-    const { queue, liveness } = this.#context
+    const { queue } = this.#context
     if (queue.waiting > 0) queue.loadShedder?.dequeue(now)
-    if (queue.waiting === 0) {
-      this.makeIdle(slot, now, idleSince)
-      return
-    }
+    if (queue.waiting === 0) this.makeIdle(slot, now, idleSince)
+    else if (slot.watch === undefined && how === 'returned' && this.#connector.capacity.share === undefined)
+      // It stays in the state lent, and there is nothing to check.
+      this.#grant(slot, now)
+    else this.#lendIfFit(slot, now, how, idleSince)
+  }
+
+  #lendIfFit(slot: Slot<T>, now: number, how: 'proved' | 'returned', idleSince: number): void {
+    const { liveness } = this.#context
     // The server may have closed it right after its last answer. Data on a new one may be a greeting.
-    const lost = slot.watch?.awaitsGreeting ? undefined : liveness.check(slot, now, Number.NEGATIVE_INFINITY)
+    const isSilent = slot.watch?.awaitsGreeting === false
+    const lost = isSilent ? liveness.check(slot, now, Number.NEGATIVE_INFINITY) : undefined
     const found = this.#connector.capacity.share?.surplus(slot) ?? lost
     const isFit = found === undefined || (found === 'barrier' && how === 'proved')
     // Otherwise it stays in the state lent and goes to the next waiter.

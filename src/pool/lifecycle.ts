@@ -1,4 +1,4 @@
-import { messageOf } from '../api/errors.ts'
+import { forCaller, messageOf } from '../api/errors.ts'
 import * as refusals from '../api/messages/error-messages.ts'
 import { checkedBounds } from '../api/options/resolve-options.ts'
 import type { PoolStats, SlotState } from '../api/stats.ts'
@@ -31,6 +31,9 @@ const isComing = ({ state }: { readonly state: SlotState }): boolean => COMING.h
 /** The states of a pool, and the one that follows: none opens again. */
 const NEXT = { open: 'draining', draining: 'closed', closed: undefined } as const
 
+/** The methods that the user calls: an error about their options starts at their callers. */
+type Entries = Readonly<Record<'ready' | 'drain' | 'close', Parameters<typeof forCaller>[0]>>
+
 /** The life of a pool: open → draining → closed. Starts it, and ends it in limited time. */
 export class Lifecycle<T> {
   state: PoolStats['state'] = 'open'
@@ -43,6 +46,7 @@ export class Lifecycle<T> {
   onClosed: () => void = () => {}
   readonly #connector: Connector<T>
   readonly #reaper: SocketReaper<T>
+  readonly #entries: Entries
   readonly #checks = new Set<() => void>()
   #started = false
   #clearing = 0
@@ -57,12 +61,14 @@ export class Lifecycle<T> {
     lending: Lending<T>,
     evictor: Evictor<T>,
     reaper: SocketReaper<T>,
+    entries: Entries,
   ) {
     this.#context = context
     this.#connector = connector
     this.#lending = lending
     this.evictor = evictor
     this.#reaper = reaper
+    this.#entries = entries
   }
 
   start(): void {
@@ -74,7 +80,9 @@ export class Lifecycle<T> {
 
   async ready(callOptions: CallOptions): Promise<void> {
     const { options, slots, clock, stats } = this.#context
-    const limits = readLimits(callOptions, options.acquireTimeoutMillis, this.#context)
+    const limits = forCaller(this.#entries.ready, () =>
+      readLimits(callOptions, options.acquireTimeoutMillis, this.#context),
+    )
     const since = clock.now()
     this.start()
     const isReady = (): boolean => slots.open >= options.min
@@ -94,7 +102,9 @@ export class Lifecycle<T> {
   }
 
   async drain(callOptions: CallOptions): Promise<void> {
-    const limits = readLimits(callOptions, this.#context.options.drainTimeoutMillis, this.#context)
+    const limits = forCaller(this.#entries.drain, () =>
+      readLimits(callOptions, this.#context.options.drainTimeoutMillis, this.#context),
+    )
     const { clock, stats } = this.#context
     const since = clock.now()
     const outcome = await this.#drain(limits)
@@ -144,11 +154,13 @@ export class Lifecycle<T> {
   close(callOptions: CallOptions): Promise<void> {
     let limits: Limits
     try {
-      checkOptions(callOptions, this.#context)
       const { drainTimeoutMillis } = this.#context.options
       // A later call waits as long as the first one takes, unless it has a time limit of its own.
       const fallback = this.#closing === undefined ? drainTimeoutMillis : Number.POSITIVE_INFINITY
-      limits = readLimits(callOptions, fallback, this.#context)
+      limits = forCaller(this.#entries.close, () => {
+        checkOptions(callOptions, this.#context)
+        return readLimits(callOptions, fallback, this.#context)
+      })
     } catch (error) {
       return Promise.reject(error)
     }
@@ -188,6 +200,10 @@ export class Lifecycle<T> {
 
   /** Called when a connection, a loan or a wait has ended: checks the conditions of all calls that wait for that. */
   checkWaits(): void {
+    if (this.#checks.size > 0) this.#runChecks()
+  }
+
+  #runChecks(): void {
     for (const check of this.#checks) check()
   }
 
@@ -227,8 +243,8 @@ export class Lifecycle<T> {
     this.#context.stalls.stop()
     if (outcome === 'met') return
     const then = drained
-      ? 'Connections that did not close are given up.'
-      : 'What was lent has been destroyed, and who waited has been rejected.'
+      ? 'The pool no longer waits for the connections that have not closed.'
+      : 'Connections still lent have been destroyed, and waiting acquires have been rejected.'
     if (outcome === 'aborted')
       throw refusals.callAborted(before, 'close', clock.now() - since, then, signal, holders)
     throw refusals.drainTimeout(before, Math.round(limits.millis), 'close', then, holders)

@@ -1,14 +1,17 @@
 import type { PoolIdentity } from '../api/channels.ts'
+import { forCaller, pointAtCaller } from '../api/errors.ts'
 import type { PoolEvents } from '../api/events.ts'
 import type { Factory } from '../api/factory.ts'
 import type { AcquireOptions } from '../api/options/options.ts'
 import { badOptions, type ResolvedOptions } from '../api/options/resolve-options.ts'
 import type { PoolStats } from '../api/stats.ts'
+import { whereTaken } from '../diagnostics/call-sites.ts'
 import type { PoolReport } from '../diagnostics/pool-report.ts'
 import { RecentProblems } from '../diagnostics/recent-problems.ts'
 import { register } from '../diagnostics/registry.ts'
 import { reportOf } from '../diagnostics/report.ts'
 import { inText } from '../diagnostics/report-text.ts'
+import type { WaitObserver } from '../queue/traced-acquire.ts'
 import { WaitingClients } from '../queue/waiting-clients.ts'
 import { PoolEmitter } from '../runtime/emitter.ts'
 import { log, refreshTracing } from '../runtime/log/log.ts'
@@ -44,7 +47,7 @@ export class Pool<T> extends PoolEmitter<T> {
     super()
     // Called directly by a user: the options are not checked and have no defaults.
     if (environment?.clock === undefined)
-      throw badOptions(['new Pool(…) is not for use: call createPool(factory, options)'])
+      throw pointAtCaller(badOptions(['new Pool(…) is not for use: call createPool(factory, options)']), Pool)
     this.#parts = assemble(factory, options, environment, this, this.#problems, ENTRY_POINTS)
     this.#acquiring = this.#parts.acquiring
     this.#lifecycle = this.#parts.lifecycle
@@ -107,7 +110,7 @@ export class Pool<T> extends PoolEmitter<T> {
 
   /** Is this connection lent at the moment? */
   isBorrowedResource(resource: T): boolean {
-    return this.#parts.context.slots.lentSlot(resource) !== undefined
+    return this.#parts.releasing.isBorrowed(resource)
   }
 
   /** Starts maintaining `min` connections and checking idle ones. Only needed if `autostart` is off. */
@@ -169,7 +172,7 @@ export class Pool<T> extends PoolEmitter<T> {
 
   /** Changes the bounds. Surplus connections are destroyed: idle ones now, lent ones when they are returned. */
   resize(bounds: { min?: number | undefined; max?: number | undefined }): void {
-    this.#lifecycle.resize(bounds)
+    forCaller(Pool.prototype.resize, () => this.#lifecycle.resize(bounds))
     this.flush()
   }
 
@@ -256,6 +259,13 @@ export class Pool<T> extends PoolEmitter<T> {
     return this.#parts.context.times.watch(watch)
   }
 
+  /** @internal Traces the acquires that wait already. Each is told of once. */
+  observeWaiting(observerFor: (waitedMillis: number, stack: string | undefined) => WaitObserver): void {
+    const { queue, options, clock } = this.#parts.context
+    for (const waiter of queue.waiters())
+      waiter.traced ??= observerFor(clock.now() - waiter.since, whereTaken(waiter, options))
+  }
+
   /** @internal Read by generic-pool's own test suite. */
   get _scheduledEviction(): object | null {
     return this.#lifecycle.evictor.planned
@@ -263,5 +273,5 @@ export class Pool<T> extends PoolEmitter<T> {
 }
 
 /** Saved here, because a subclass or a tool may replace the methods. */
-const { acquire, use, lease } = Pool.prototype
-const ENTRY_POINTS = { acquire, use, lease }
+const { acquire, use, lease, release, destroy, ready, drain, close } = Pool.prototype
+const ENTRY_POINTS = { acquire, use, lease, release, destroy, ready, drain, close }

@@ -1,5 +1,6 @@
-import { messageOf } from '../api/errors.ts'
+import { messageOf, pointAtCaller } from '../api/errors.ts'
 import { notBorrowed } from '../api/messages/error-messages.ts'
+import { warnOfNoConnection } from '../api/messages/wrong-arguments.ts'
 import type { Connector } from '../connecting/connector.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
 import type { Fault, Slot } from '../connections/slot.ts'
@@ -25,17 +26,20 @@ export class Releasing<T> implements LeaseHost<T> {
   readonly #connector: Connector<T>
   readonly #lending: Lending<T>
   readonly #lateReleases: LateReleases
+  readonly #entries: Readonly<Record<'release' | 'destroy', object>>
 
   constructor(
     context: PoolContext<T>,
     connector: Connector<T>,
     lending: Lending<T>,
     lateReleases: LateReleases,
+    entries: Readonly<Record<'release' | 'destroy', object>>,
   ) {
     this.#context = context
     this.#connector = connector
     this.#lending = lending
     this.#lateReleases = lateReleases
+    this.#entries = entries
   }
 
   get stats(): PoolContext<T>['stats'] {
@@ -45,14 +49,16 @@ export class Releasing<T> implements LeaseHost<T> {
   /** Ends the loan of this connection. */
   end(resource: T, how: 'release' | 'destroy'): Promise<void> {
     const slot = this.#context.slots.lentSlot(resource)
-    if (slot === undefined) {
-      if (this.#lateReleases.accept(resource)) return DONE
-      if (how === 'destroy' && this.#endUnlent(resource)) return DONE
-      return Promise.reject(notBorrowed(this.stats(), how, resource))
-    }
+    if (slot === undefined) return this.#endNotLent(resource, how)
     const sent = this.endLoan(slot, how)
     this.#context.events.flush()
     return sent ?? DONE
+  }
+
+  #endNotLent(resource: T, how: 'release' | 'destroy'): Promise<void> {
+    if (this.#lateReleases.accept(resource)) return DONE
+    if (how === 'destroy' && this.#endUnlent(resource)) return DONE
+    return Promise.reject(pointAtCaller(notBorrowed(this.stats(), how, resource), this.#entries[how]))
   }
 
   /**
@@ -62,10 +68,22 @@ export class Releasing<T> implements LeaseHost<T> {
    */
   invalidate(resource: T, why: unknown): boolean {
     const slot = this.#context.slots.slotOf(resource)
-    if (slot === undefined) return false
+    if (slot === undefined) {
+      warnOfNoConnection(this.#context.options.name, 'invalidate', resource, 'nothing was changed')
+      return false
+    }
     const detail = why === undefined ? 'pool.invalidate was called' : messageOf(why)
     this.#markUnusable(slot, { reason: 'invalidated', detail })
     return true
+  }
+
+  /** Is this connection lent at the moment? */
+  isBorrowed(resource: T): boolean {
+    if (this.#context.slots.lentSlot(resource) !== undefined) return true
+    // A caller that has nothing yet may well ask.
+    if (resource !== undefined && resource !== null)
+      warnOfNoConnection(this.#context.options.name, 'isBorrowedResource', resource, 'answered false')
+    return false
   }
 
   /**

@@ -2,12 +2,18 @@ import type { AcquireMessage } from '../api/channels.ts'
 import { inMicrotask, runInCapturedContext } from '../runtime/async-context.ts'
 import { acquireChannel, endOperation } from '../runtime/channels.ts'
 
+/** Is told how an acquire that waits ends. */
+export interface WaitObserver {
+  served(connection: number, loan: number, waitedMillis: number): void
+  failed(error: unknown, waitedMillis: number): void
+}
+
 /**
  * A traced acquire. Its end is published in its caller's async context, before the caller continues, and never in the
  * middle of a step of the pool: for an acquire that waited, in a separate microtask. The code that settles the acquire
  * publishes it. A `then` on the caller's promise would hide from V8 who awaits that promise.
  */
-export class TracedAcquire {
+export class TracedAcquire implements WaitObserver {
   readonly #message: AcquireMessage
   /** Set only for an acquire that waits, because capturing the context costs as much as all the rest. */
   #inContext: ((run: () => void) => void) | undefined = undefined

@@ -2,7 +2,7 @@ import type { Request } from '../api/acquire-request.ts'
 import { type Awaiters, answer, Question, rejectTo } from '../nested/awaiters.ts'
 import type { LeaseScope } from '../nested/host.ts'
 import type { StackTrace } from '../runtime/stack-trace.ts'
-import type { TracedAcquire } from './traced-acquire.ts'
+import type { WaitObserver } from './traced-acquire.ts'
 
 /** The state of an acquire. It leaves `waiting` once. The caller that moves it learns whether it was the first. */
 export type WaiterState =
@@ -44,8 +44,8 @@ export class Waiter<T> {
   awaiters: Awaiters | undefined = undefined
   /** The number of the breaker's opening (`Breaker.openings`) during which it came; -1 if the breaker was closed. */
   breakerOpening = -1
-  /** Set while a subscriber traces this acquire. It is notified when the acquire ends. */
-  traced: TracedAcquire | undefined = undefined
+  /** Set while somebody traces this acquire. It is notified when the acquire ends. */
+  traced: WaitObserver | undefined = undefined
   /**
    * The error to reject with instead of the queue's own: it breaks a deadlock, or comes from a user of
    * `_waitingClientsQueue`.

@@ -86,7 +86,10 @@ export abstract class PoolEmitter<T> extends Emitter<T> {
    * part of a larger one.
    */
   flush(): void {
-    if (this.#announcements.length === 0 || this.#isDelivering || hooksRunning > 0) return
+    if (this.#announcements.length > 0 && !this.#isDelivering && hooksRunning === 0) this.#deliver()
+  }
+
+  #deliver(): void {
     const announcements = this.#announcements
     // Events that the listeners cause are delivered in another microtask.
     this.#announcements = []

@@ -97,6 +97,7 @@ export class Simulation {
     const restore = replaceGlobals(this.#loop)
     simulateEnvironment(this.#environment)
     try {
+      const start = this.now
       let hasEnded = false
       const ended = new Promise<R>(resolve => resolve(work())).finally(() => {
         hasEnded = true
@@ -105,7 +106,7 @@ export class Simulation {
       await this.#loop.runUntil(this.now + this.#limitMillis, () => hasEnded)
       if (!hasEnded)
         throw new Error(
-          `the function has not ended after ${Math.round(this.now)} virtual milliseconds: it waits for something that does ` +
+          `the function has not ended after ${Math.round(this.now - start)} virtual milliseconds: it waits for something that does ` +
             'not happen, or for something outside of the simulation (files, real sockets, node:timers/promises)',
         )
       return await ended

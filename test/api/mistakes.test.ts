@@ -37,6 +37,11 @@ const MISTAKES: readonly (readonly [name: string, mistake: () => unknown, messag
     () => loose({ max: 5 }, factory),
     /wrong order: createPool\(factory, options\)/,
   ],
+  [
+    'a factory that is the function that connects',
+    () => loose(async () => ({})),
+    /factory must be an object with create and destroy, got a function/,
+  ],
   ['no factory', () => loose(undefined), /factory must be an object with create and destroy, got undefined/],
   ['a misspelled option', () => make({ maxx: 5 }), /maxx is not an option \(did you mean max\?\)/],
   [
@@ -108,14 +113,24 @@ describe('a typical mistake', () => {
     await pool.close()
   })
 
+  test('a connect that goes on for ever is not called an error, and TLS on one side is thought of', async () => {
+    const pool = make({}, { create: () => new Promise(() => {}) })
+    const message = await messageOf(() => pool.acquire())
+    assert.match(message, /A connect has been in progress for \d+ ms\. Check .* only one side uses TLS/)
+    assert.doesNotMatch(message, /Last error/)
+    await pool.close({ timeoutMillis: 1 }).catch(() => {})
+  })
+
   test('numbers as text are told with the value in force, and not in an error of something else', async () => {
     const warnings: string[] = []
     const onWarning = (warning: Error): void => void warnings.push(warning.message)
     process.on('warning', onWarning)
     loose(factory, { max: '10' })
+    loose(factory, { max: 'ten' })
     await eventually(() =>
       warnings.some(text => /max must be a whole number ≥ 1, got "10", taken as 10/.test(text)),
     )
+    await eventually(() => warnings.some(text => /got "ten", taken as 1, the default/.test(text)))
     process.off('warning', onWarning)
     assert.doesNotMatch(await messageOf(() => make({ max: '10', name: 'ours' })), /taken as/)
   })

@@ -6,7 +6,7 @@ import { countSockets } from '../support/fds.ts'
 import { cpuMillis } from '../support/proc.ts'
 import { until } from '../support/processes.ts'
 import { startRedis } from '../support/redis-server.ts'
-import { ask, CHILD, doctor, patternsOf, run, SECONDS, Started, skip } from './support.ts'
+import { ask, CHILD, doctor, POOLS_CHILD, patternsOf, run, SECONDS, Started, skip } from './support.ts'
 
 describe('the command', () => {
   test('tells how it is used, and refuses what it does not know', async () => {
@@ -55,6 +55,22 @@ describe('the command', () => {
       await sleeping.kill()
     }
   })
+})
+
+test('a diagnostics server that wants a token gets it, and without it the pools count as not seen', {
+  skip,
+}, async () => {
+  const service = new Started(process.execPath, [POOLS_CHILD, 'token', 'secret'])
+  try {
+    await service.word
+    const refused = await doctor(service.pid, '--seconds', '0.5')
+    assert.match(refused.unseen.join('\n'), /wants its token: --token, or LIFEGUARD_POOL_TOKEN/)
+    assert.deepEqual(refused.pools, [])
+    const said = await doctor(service.pid, '--seconds', '0.5', '--token', 'secret')
+    assert.equal(said.pools.length, 3, said.unseen.join('\n'))
+  } finally {
+    await service.kill()
+  }
 })
 
 describe('the doctor names', { skip, concurrency: 2 }, () => {

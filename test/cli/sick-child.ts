@@ -3,7 +3,7 @@ import { execSync } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, openSync } from 'node:fs'
 import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from 'node:net'
 import { Redis } from 'ioredis'
 
 const [, , which = '', url = ''] = process.argv
@@ -29,10 +29,33 @@ const FAULTS: Readonly<Record<string, () => void>> = {
   },
 }
 
-const server = createServer((_request, response) => {
-  FAULTS[which]?.()
-  response.end('ok')
-})
-server.listen(0, '127.0.0.1')
-await once(server, 'listening')
-process.stdout.write(`${(server.address() as AddressInfo).port}\n`)
+/** Blocks itself once its connection is there. No input waits for it meanwhile. */
+const blocked: Readonly<Record<string, () => void>> = {
+  'execSync with connections': () => connect(Number(url), '127.0.0.1', () => execSync('sleep 60')),
+  'Atomics.wait with connections': () =>
+    connect(Number(url), '127.0.0.1', () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)),
+  'execSync alone': () => setImmediate(() => execSync('sleep 60')),
+}
+
+/** Accepts, and forgets what it has accepted. */
+if (which === 'lost after accept') {
+  const lost: Socket[] = []
+  const forgetful = createTcpServer({ pauseOnConnect: true }, socket => lost.push(socket))
+  forgetful.listen(0, '127.0.0.1')
+  await once(forgetful, 'listening')
+  process.stdout.write(`${(forgetful.address() as AddressInfo).port}\n`)
+} else if (blocked[which] !== undefined) {
+  process.stdout.write('soon\n', () => blocked[which]?.())
+} else {
+  await serve()
+}
+
+async function serve(): Promise<void> {
+  const server = createServer((_request, response) => {
+    FAULTS[which]?.()
+    response.end('ok')
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  process.stdout.write(`${(server.address() as AddressInfo).port}\n`)
+}

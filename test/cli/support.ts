@@ -27,7 +27,7 @@ export async function run(...args: readonly string[]) {
 /** What the doctor says of a process. */
 export async function doctor(pid: number, ...args: readonly string[]): Promise<Diagnosis> {
   const { code, stdout, stderr } = await run('doctor', String(pid), '--json', ...args)
-  if (code !== 0 && code !== 1) throw new Error(`exit code ${code}: ${stderr}`)
+  if (stdout === '') throw new Error(`exit code ${code}: ${stderr}`)
   return JSON.parse(stdout) as Diagnosis
 }
 
@@ -41,6 +41,8 @@ export const SECONDS = ['--seconds', '1'] as const
 
 /** A process with a fault, or one that is well: see there. */
 export const CHILD = join(import.meta.dirname, 'sick-child.js')
+/** Three pools; with the argument `no socket` it serves nothing. */
+export const POOLS_CHILD = join(import.meta.dirname, 'pools-child.js')
 export const HEALTHY_CHILD = join(import.meta.dirname, 'healthy-child.js')
 
 /** Requests that nobody waits for. */

@@ -1,5 +1,15 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import {
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
@@ -7,9 +17,11 @@ import { fileURLToPath } from 'node:url'
 import { timelineHtml } from '../../src/cli/timeline/html.ts'
 import { timelineSvg } from '../../src/cli/timeline/svg.ts'
 import { recordTimeline, type Timeline } from '../../src/diagnostics/index.ts'
+import { ChildOutput } from '../support/child-output.ts'
 import { noChromium, startChromium } from '../support/chromium.ts'
 import { countSockets } from '../support/fds.ts'
-import { run, Started } from './support.ts'
+import { guardChild } from '../support/orphan-guard.ts'
+import { COMMAND, run, Started } from './support.ts'
 
 const CHILD = fileURLToPath(new URL('./timeline-child.js', import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'lifeguard-timeline-'))
@@ -45,7 +57,7 @@ const FULL: Timeline = {
       pool: 0,
       at: 400,
       what: 'half-close',
-      words: '#1: the server closed its side \u0000\u001b[31m',
+      words: '#1: the server closed its side \u0000\u001b[31m\uffff\ud800\u202e',
       connection: 1,
     },
     { pool: 0, at: 620, what: 'create-failed', words: 'connect ECONNREFUSED', connection: 3 },
@@ -122,7 +134,8 @@ test('a recording in a file becomes a page and a picture in which all that it sa
   assert.equal(html.match(/<script/g)?.length, 2)
   assert.doesNotMatch(html, /alert\(1\)<\/script>/)
   const svg = timelineSvg(FULL, 'A & B <c>')
-  assert.doesNotMatch(svg, /<script|<b>|\p{Cc}(?<!\n)/u)
+  // Neither markup nor what XML forbids nor what turns the text around.
+  assert.doesNotMatch(svg, /<script|<b>|\p{Cc}(?<!\n)|[\p{Cs}\p{Cf}\ufffe\uffff]/u)
   assert.match(svg, /A &amp; B &lt;c&gt;/)
   for (const word of [
     'POOL_ACQUIRE_TIMEOUT',
@@ -134,6 +147,53 @@ test('a recording in a file becomes a page and a picture in which all that it sa
     assert.match(svg, new RegExp(word))
   for (const look of ['connecting', 'validating', 'resetting', 'closing', 'stall'])
     assert.match(svg, new RegExp(`fill="url\\(#${look}\\)"`))
+})
+
+test('a link to a recording, or to a socket, leads there', async () => {
+  const [file, path] = [join(folder, 'linked.json'), join(folder, 'linked.sock')]
+  writeFileSync(file, JSON.stringify(FULL))
+  symlinkSync(file, join(folder, 'link.json'))
+  assert.equal((await run('timeline', join(folder, 'link.json'), '--svg')).stdout, timelineSvg(FULL))
+  const child = new Started(process.execPath, [CHILD, path])
+  try {
+    await child.word
+    symlinkSync(path, join(folder, 'link.sock'))
+    const said = await run('timeline', join(folder, 'link.sock'), '--record', '0.1', '--json')
+    assert.equal(said.code, 0, said.stderr)
+  } finally {
+    await child.kill()
+  }
+})
+
+test('where it cannot be written, nothing is recorded, and no file is overwritten unasked', async () => {
+  const [file, out] = [join(folder, 'kept.json'), join(folder, 'precious')]
+  writeFileSync(file, JSON.stringify(FULL))
+  writeFileSync(out, 'precious')
+  // Port 1 refuses, which nobody comes to.
+  for (const [where, words] of [
+    [out, /is there already: choose another name, or --force/],
+    [folder, /is a folder/],
+    [join(folder, 'nowhere', 'out.html'), /ENOENT/],
+  ] as const) {
+    const { code, stderr } = await run('timeline', 'http://127.0.0.1:1/', '--out', where)
+    assert.equal(code, 2)
+    assert.match(stderr, words)
+  }
+  assert.equal(readFileSync(out, 'utf8'), 'precious')
+  assert.equal((await run('timeline', file, '--out', out, '--force', '--svg')).code, 0)
+  assert.equal(readFileSync(out, 'utf8'), timelineSvg(FULL))
+})
+
+test('output that cannot be written is no success', {
+  skip: existsSync('/dev/full') ? false : 'there is no /dev/full',
+}, async () => {
+  const full = openSync('/dev/full', 'w')
+  const child = spawn(process.execPath, [COMMAND, '--help'], { stdio: ['ignore', full, 'pipe'] })
+  closeSync(full)
+  guardChild(child)
+  const output = new ChildOutput(child)
+  assert.equal(await output.ended, 2)
+  assert.match(output.stderr, /ENOSPC/)
 })
 
 test('in a browser, the page shows each bar, by pointer and by keyboard, and runs nothing else', {

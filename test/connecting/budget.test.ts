@@ -462,7 +462,7 @@ describe('what is said of a budget', () => {
     assert.match(bad({}), /max must be a whole number ≥ 1, got undefined/)
     assert.match(
       bad({ max: 0, name: '', min: 2 }),
-      /max must be .+ got 0; name must be .+; min is no option of a budget/,
+      /max must be .+ got 0; name must be .+; min is not an option of a budget/,
     )
     assert.match(bad({ max: Number.POSITIVE_INFINITY }), /max must be a whole number/)
     const pool = (budget: unknown, more = {}): void =>

@@ -41,7 +41,10 @@ describe('what is answered at /', () => {
     for (const accept of ['*/*', 'application/json', 'text/plain, */*', 'text/html;q=0', 'xtext/html']) {
       const response = await fetch(`${url}/`, { headers: { accept } })
       assert.equal(response.status, 404, accept)
-      assert.equal(await response.text(), 'There are /metrics, /healthz and /report.\n')
+      assert.match(
+        await response.text(),
+        /^There are \/metrics, \/healthz, \/report, .* Mounted below a path/,
+      )
     }
     for (const path of ['/', '/?x=1']) {
       const response = await fetch(url + path, HTML)
@@ -204,7 +207,22 @@ describe('in a browser', { skip: noChromium }, () => {
       0,
     )
     assert.match(await shown.read('document.title'), /<script>/)
+    // Characters that turn the text, half a character, and an address that is none.
+    const odd = open(new CountingFactory(), { name: 'odd \u202e name \ud800', max: 1 })
+    await shown.until(
+      `[...document.querySelectorAll('nav button')].some(each => each.textContent.includes('odd'))`,
+    )
+    await shown.read(
+      `[...document.querySelectorAll('nav button')].find(each => each.textContent.includes('odd')).click()`,
+    )
+    await shown.until(says(/Connections: 0 of at most 1/))
+    await shown.read(`document.querySelector('.actions button').click()`)
+    await shown.until(`/^pool 'odd|is open/.test(document.querySelector('textarea').value)`)
+    assert.doesNotMatch(await shown.text(), /[\u202e\p{Cs}]/u)
+    await shown.open(`${url}/?again#%`)
+    await shown.until(says(/Connections: \d/))
     assert.deepEqual(shown.complaints, [])
+    await odd.close()
     await pool.release(held as object)
     await waiting
   })

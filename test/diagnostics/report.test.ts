@@ -81,7 +81,7 @@ test('the report tells every lease, waiter, dial, connection and trouble, in tex
   const text = pool.report().replaceAll(/\n {6}(?=\S)/g, ' ')
   for (const part of [
     "pool 'p' is open (total=3, max=3",
-    '1 of 2 leases look forgotten: #1 for 1500 ms, unused for 1500 ms at ',
+    '1 of 2 leases look forgotten: #1 for 1500 ms, not used for the last 1500 ms at ',
     '#1 held for 1500 ms, loan 1, last used 1500 ms ago, looks FORGOTTEN',
     'waits for 300 ms, priority 0, no deadline',
     '#4 connecting for',

@@ -147,8 +147,63 @@ test('its memory is bounded: the oldest is dropped, counted, and said from when 
   for (const acquired of late) await pool.release(await acquired)
 })
 
+test('acquires that wait already when it begins are in it, with what they had waited, and what they get', async () => {
+  const pool = open(new CountingFactory(), { name: 'waits-before', max: 1, captureStacks: 'all' })
+  const held = await pool.acquire()
+  const served = pool.acquire()
+  const refused = rejection(pool.acquire({ timeoutMillis: 30 }))
+  const still = pool.acquire()
+  await moment()
+  const recording = recordTimeline({ pool: 'waits-before' })
+  await refused
+  await moment()
+  await pool.release(held)
+  const next = await served
+  await moment()
+  const { spans, waits } = recording.stop()
+  assert.deepEqual(
+    waits.map(({ from, connection, error, isOpen }) => [from, connection, error, isOpen]),
+    [
+      [0, undefined, 'POOL_ACQUIRE_TIMEOUT', undefined],
+      [0, 1, undefined, undefined],
+      [0, undefined, undefined, true],
+    ],
+  )
+  for (const { beforeMillis = 0, site } of waits) {
+    assert.ok(beforeMillis >= 1)
+    assert.match(site ?? '', /timeline\.test\.js/)
+  }
+  // The connection went from hand to hand.
+  assert.deepEqual(
+    spans.map(({ state, loan }) => [state, loan]),
+    [
+      ['lent', 1],
+      ['lent', 2],
+    ],
+  )
+  assert.ok((spans[0]?.beforeMillis ?? 0) >= 1)
+  await pool.release(next)
+  await pool.release(await still)
+  assert.equal(recording.read().waits.length, 3)
+})
+
+test('a stall that goes on when it begins or ends is in it, also where no pool has noticed it', async () => {
+  const stalled = (millis: number): void => {
+    const end = performance.now() + millis
+    while (performance.now() < end);
+  }
+  const recording = recordTimeline({ pool: 'none' })
+  stalled(300)
+  await new Promise(resolve => setTimeout(resolve, 100))
+  stalled(300)
+  const { stalls, millis } = recording.stop()
+  assert.equal(stalls[0]?.from, 0)
+  assert.equal(stalls.at(-1)?.to, millis)
+  assert.ok(stalls.length >= 2)
+})
+
 test('what it is given is checked', () => {
-  for (const wrong of [{ most: 0 }, { most: 1.5 }, { pool: 7 }])
+  for (const wrong of [{ most: 0 }, { most: 1.5 }, { pool: 7 }, null, 'redis'])
     assert.throws(() => recordTimeline(wrong as never), { code: 'POOL_BAD_OPTIONS' })
   assert.deepEqual(heard(), [])
 })

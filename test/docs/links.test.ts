@@ -82,16 +82,30 @@ describe('the pages as a whole', () => {
       assert.equal(isPublished(file), true, file)
   })
 
-  test('the tests that the README names for each promise exist', () => {
+  test('each promise of the README links, in words, to a section that names its tests, and they exist', () => {
     const rows = (byName.get('README.md')?.text ?? '').split('\n').filter(line => /^[|] never /.test(line))
-    const named = rows.map(row =>
-      [...(row.split('|')[3] ?? '').matchAll(/`([^`]+)`/g)].map(([, name]) => name),
-    )
-    assert.ok(rows.length >= 8 && named.every(names => names.length > 0))
-    assert.deepEqual(
-      named.flat().filter(name => !exists(`test/${name}.test.ts`)),
-      [],
-    )
+    const sections = (byName.get('docs/promises.md')?.text ?? '').split(/^## /m).slice(1)
+    assert.ok(rows.length >= 8)
+    assert.equal(sections.length, rows.length)
+    for (const row of rows) {
+      const [, words = '', anchor = ''] = /\[([^\]]+)\]\(docs\/promises\.md#([\w-]+)\)/.exec(row) ?? []
+      assert.ok(words.includes(' ') && !words.includes('`'), row)
+      const section = sections.find(text => text.toLowerCase().startsWith(anchor.replaceAll('-', ' ')))
+      const files = [...(section ?? '').matchAll(/`(test\/[\w/-]+\.test\.ts)`/g)].map(([, file = '']) => file)
+      assert.ok(files.length > 0, anchor)
+      assert.deepEqual(
+        files.filter(file => !exists(file)),
+        [],
+      )
+    }
+  })
+
+  test('every page of docs/ is in the menu of the site', () => {
+    const menu = readFileSync(join(packageRoot(), 'docs/site/.vitepress/config.mjs'), 'utf8')
+    const missing = pages
+      .map(({ name }) => /^docs\/(.+)\.md$/.exec(name)?.[1])
+      .filter(name => name !== undefined && !menu.includes(`'${name}'`))
+    assert.deepEqual(missing, [])
   })
 
   test('every page of docs/ can be reached from the README by links', () => {

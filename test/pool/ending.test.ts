@@ -42,7 +42,7 @@ test('drain gives up on a loan that never ends, and says how many there are', as
   await clock.advance(50)
   assert.match(
     (await asked).message,
-    /after 50 ms: 1 connections were still lent.*Held, longest first: #1 for 50 ms at .*ending\.test/,
+    /after 50 ms: 1 connection still lent, 0 acquires waiting.*Held, longest first: #1 for 50 ms at .*ending\.test/,
   )
   await clock.advance(250)
   assert.equal((await byDefault).code, 'POOL_DRAIN_TIMEOUT')
@@ -350,7 +350,7 @@ test('close at its signal ends everything by force at once, whichever of its cal
     assert.equal(error.code, 'POOL_ABORTED')
     assert.equal(error.cause, caller.signal.reason)
     assert.equal(error.waitedMillis, 40)
-    assert.match(error.message, /has been destroyed/)
+    assert.match(error.message, /have been destroyed/)
   }
   assert.equal((await waiting).code, 'POOL_CLOSED')
   assert.deepEqual(reasons, ['drain'])
@@ -372,7 +372,7 @@ test('a close whose signal was aborted already, or is while connections close, w
   const closing = rejection(pool.close({ signal: caller.signal }))
   await settle()
   caller.abort()
-  assert.match((await closing).message, /did not close are given up/)
+  assert.match((await closing).message, /no longer waits for the connections that have not closed/)
 })
 
 test('a later close that will not wait for as long shortens the first one, and a longer or a plain one changes nothing', async () => {
@@ -388,7 +388,7 @@ test('a later close that will not wait for as long shortens the first one, and a
     for (const closing of [first, plain, longer, shorter]) {
       const { code, message } = await closing
       assert.equal(code, 'POOL_DRAIN_TIMEOUT')
-      assert.match(message, new RegExp(`not done after ${100 + later.timeoutMillis} ms`))
+      assert.match(message, new RegExp(`has not ended after ${100 + later.timeoutMillis} ms`))
     }
     assert.deepEqual(reasons, ['drain'])
     assert.equal(pool.size, 0)

@@ -113,6 +113,55 @@ describe('the stack of the error of an acquire begins at the line that asked', (
   })
 })
 
+describe('the stack of any other refusal begins at the line that called', () => {
+  const BAD = { timeoutMillis: 'soon' } as unknown as { timeoutMillis: number }
+  const CALLS: Readonly<Record<string, (pool: Full, connection: never) => unknown>> = {
+    'a second release': async function asks(pool, connection) {
+      await pool.release(connection)
+      await pool.release(connection)
+    },
+    'a destroy of nothing': async function asks(pool) {
+      await pool.destroy(undefined as never)
+    },
+    'use without a function': async function asks(pool) {
+      await pool.use(undefined as never)
+    },
+    'ready, drain and close with bad options': async function asks(pool) {
+      const errors = await Promise.allSettled([pool.ready(BAD), pool.drain(BAD), pool.close(BAD)])
+      for (const { reason } of errors as PromiseRejectedResult[])
+        assert.match(first(reason), /at (?:async )?asks \(/, reason.stack)
+      await pool.close(5 as never)
+    },
+    'resize with bad bounds': async function asks(pool) {
+      pool.resize({ max: -1 })
+    },
+    'the resource of a lease that has ended': async function asks(pool, connection) {
+      await pool.release(connection)
+      const lease = await pool.lease()
+      await lease.release()
+      return lease.resource
+    },
+    'a second end of a lease': async function asks(pool, connection) {
+      await pool.release(connection)
+      const lease = await pool.lease()
+      await lease.destroy()
+      await lease.destroy()
+    },
+    'new Pool': async function asks(pool) {
+      return new (pool.constructor as new (...given: unknown[]) => unknown)({}, {})
+    },
+  }
+  for (const [name, call] of Object.entries(CALLS)) {
+    test(name, async () => {
+      const clock = new FakeClock()
+      const pool = openPool(scripted(), { max: 1 }, false, { clock, random: () => 0 })
+      const connection = await pool.acquire()
+      const error = await rejection(call(pool, connection as never) as Promise<unknown>)
+      assert.match(first(error), /at (?:async )?asks \(.*error-origin\.test\.js/, error.stack)
+    })
+  }
+})
+
 test("nobody's stack is shown under captureStacks 'off'", async () => {
   for (const nested of ['detect', 'allow'] as const) {
     const { clock, pool } = await full({ captureStacks: 'off', nested })

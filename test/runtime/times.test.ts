@@ -77,7 +77,7 @@ test('peaks stay, and the age of the oldest waiter goes with it', async () => {
   const stats = pool.stats()
   assert.equal(stats.oldestWaitMillis, 0)
   assert.deepEqual(stats.peaks, { borrowed: 3, pending: 3 })
-  assert.match(pool.report(), /at most 3 were lent at a time, and 3 acquires waited/)
+  assert.match(pool.report(), /at a time, at most 3 lent and 3 waiting/)
   assert.match(
     pool.report(),
     /acquires waited \d+ ms on average, half up to 0\.1 ms, 99 % up to \d+ ms, at most 700 ms/,

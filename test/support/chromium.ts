@@ -154,7 +154,9 @@ async function openPage(port: number): Promise<BrowserPage> {
   let hear: (text: string) => void = () => {}
   const listener = { message: (text: string) => hear(text), closed: () => {} }
   const path = new URL(target.webSocketDebuggerUrl).pathname
-  const page = new BrowserPage(await openWebSocket(port, path, listener, PATIENCE_MILLIS))
+  const page = new BrowserPage(
+    await openWebSocket({ host: '127.0.0.1', port, path }, listener, PATIENCE_MILLIS),
+  )
   hear = text => page.hear(text)
   for (const domain of ['Page', 'Runtime', 'Log']) await page.call(`${domain}.enable`)
   return page

@@ -59,6 +59,8 @@ function configuration(dir: string, port: number, args: RedisArguments, options:
       'tls-port': String(port),
       'tls-key-file': `"${join(dir, 'key.pem')}"`,
       'tls-cert-file': `"${join(dir, 'cert.pem')}"`,
+      // Its own authority, for servers that talk to each other.
+      'tls-ca-cert-file': `"${join(dir, 'cert.pem')}"`,
       'tls-auth-clients': 'no',
     })
   }
@@ -202,7 +204,7 @@ export async function findRedis(): Promise<FoundRedis> {
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : cause
       throw new Error(
-        `REDIS_URL is set, but the Redis at ${shown} refuses what it asks for (${reason}). Mend the name, the password ` +
+        `REDIS_URL is set, but the Redis at ${shown} refuses what it asks for (${reason}). Correct the name, the password ` +
           'or the database in it, or unset REDIS_URL.',
         { cause },
       )

@@ -1,12 +1,13 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join, posix } from 'node:path'
 import { defineConfig } from 'vitepress'
+import { nameOfCopy } from '../files.mjs'
 
 const root = join(import.meta.dirname, '..', '..', '..')
 const pages = join(import.meta.dirname, '..', '.pages')
 
-/** Where the repository can be read: for links to sources, tests and examples, which are no pages. */
-const SOURCES = /'(https:[^']+)'/.exec(readFileSync(join(root, 'src/api/messages/docs-url.ts'), 'utf8'))?.[1]
+/** For links to sources, tests and examples, which are no pages: build.mjs has copied these files. */
+const FILES = '/files/'
 
 /** As on GitHub, and as test/docs/pages.ts checks it. */
 const slugify = heading =>
@@ -16,7 +17,7 @@ const slugify = heading =>
     .replace(/[^\p{L}\p{N}\s_-]/gu, '')
     .replace(/\s/g, '-')
 
-/** Links of the pages to what is no page lead to the repository. */
+/** Links of the pages to what is no page lead to a copy of that file. */
 function linkOut(md) {
   const isPage = path => existsSync(join(pages, path)) && /\.(?:md|svg)$/.test(path)
   md.core.ruler.push('link-out', ({ tokens, env }) => {
@@ -25,10 +26,10 @@ function linkOut(md) {
       if (token.type !== 'link_open') continue
       const target = token.attrGet('href') ?? ''
       if (target === '' || /^(?:[a-z]+:|#|\/)/.test(target)) continue
-      const [path = '', anchor] = target.split('#')
+      const [path = ''] = target.split('#')
       const file = posix.normalize(posix.join(folder, path))
       if (!isPage(file) && existsSync(join(root, file)))
-        token.attrSet('href', `${SOURCES}${file}${anchor === undefined ? '' : `#${anchor}`}`)
+        token.attrSet('href', `${FILES}${nameOfCopy(root, file)}`)
     }
   })
 }
@@ -68,8 +69,6 @@ export default defineConfig({
           page('One budget for several pools', 'budget'),
           page('Serverless', 'serverless'),
           page('Troubleshooting', 'troubleshooting'),
-          page('Doctor', 'doctor'),
-          page('Top', 'top'),
         ]),
       },
       {
@@ -105,6 +104,9 @@ export default defineConfig({
         text: 'Watch',
         items: optional([
           page('Diagnostics', 'diagnostics'),
+          page('Doctor', 'doctor'),
+          page('Top', 'top'),
+          page('Timeline', 'timeline'),
           page('Channels', 'channels'),
           page('OpenTelemetry', 'otel'),
           page('Prometheus', 'prometheus'),

@@ -45,7 +45,7 @@ function reportLines(report: string): string[] {
 export function tableOf(all: readonly Played[]): string {
   const cell = (seen: Seen): string => (seen.harm.length > 0 ? seen.harm.join('; ') : seen.unharmed)
   const rows = [
-    ['incident', 'without', 'with', 'cause named after'],
+    ['incident', 'without', 'with', 'cause reported after'],
     ...all.map(({ id, title, without, with: guarded }) => [
       `${id} ${title}`,
       cell(without),

@@ -15,10 +15,13 @@ const ADVICE: Readonly<Record<string, string>> = {
   EPROTO:
     'The TLS handshake failed: check that the server speaks TLS at this port, and that the versions and certificates fit',
   ERR_SSL_WRONG_VERSION_NUMBER:
-    'The server does not speak TLS at this port: check the port, or leave TLS out',
+    'The server does not seem to speak TLS at this port: check the port, or leave TLS out',
   EADDRNOTAVAIL:
     'This machine has no free local port: look for connections that are made and closed again and again',
 }
+
+/** Node's words if the server closes the connection during the TLS handshake. The code is ECONNRESET. */
+const BEFORE_SECURE = 'before secure TLS connection was established'
 
 /** What to check first, as far as the error shows it. Does not claim more than has been observed. */
 export function adviceFor(cause: unknown): string {
@@ -32,6 +35,7 @@ export function adviceFor(cause: unknown): string {
 function adviceOf(cause: unknown): string {
   for (let error = cause, depth = 0; error instanceof Error && depth < 5; error = error.cause, depth += 1) {
     const { code } = error as { code?: unknown }
+    if (error.message.includes(BEFORE_SECURE)) return ADVICE.ERR_SSL_WRONG_VERSION_NUMBER as string
     const advice = typeof code === 'string' && Object.hasOwn(ADVICE, code) ? ADVICE[code] : undefined
     if (advice !== undefined) return advice
   }

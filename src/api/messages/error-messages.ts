@@ -1,10 +1,11 @@
 import { type AcquirePhase, messageOf, numbersOf, PoolError } from '../errors.ts'
 import { inTheWay, nextStep } from '../options/taken-places.ts'
 import type { PoolStats } from '../stats.ts'
-import { brief, lastError } from './causes.ts'
+import { brief, IN_PROGRESS, lastError } from './causes.ts'
 import { adviceFor } from './connect-advice.ts'
 import { isCausedByStalls, isNotableStall } from './stall-blame.ts'
-import { firstFew } from './wording.ts'
+import { counted, firstFew } from './wording.ts'
+import { noConnection } from './wrong-arguments.ts'
 
 /**
  * All errors that a pool gives to callers are in this file, so that they have one style: what happened, the numbers,
@@ -12,6 +13,8 @@ import { firstFew } from './wording.ts'
  */
 
 const MOST_HOLDERS = 5
+/** Most characters of a cause beside long advice, so that a message stays under 400. */
+const BESIDE_ADVICE = 180
 
 const of = (stats: PoolStats) => ({ pool: stats.name, stats })
 
@@ -77,8 +80,8 @@ export function shed(stats: PoolStats, waitedMillis: number, targetMillis: numbe
   return new PoolError(
     'POOL_SHED',
     `pool '${stats.name}' is overloaded and sheds load: this acquire had waited ${Math.round(waitedMillis)} ms, and ` +
-      `no acquire has waited less than the target of ${targetMillis} ms for an interval ${numbersOf(stats)}. Tell the ` +
-      'caller to come back later; send less, shorten the work done on a connection, or raise max if the server can take it',
+      `no acquire has waited less than the target of ${targetMillis} ms for an interval ${numbersOf(stats)}. Let the ` +
+      'caller retry later; send less, shorten the work done on a connection, or raise max if the server can take it',
     { ...of(stats), waitedMillis },
   )
 }
@@ -109,8 +112,8 @@ export function cannotConnect(
   if (permanentAdvice !== undefined) {
     return new PoolError(
       'POOL_CONNECT_FAILED',
-      `pool '${stats.name}' cannot connect${times}: ${brief(cause)} ${numbersOf(stats)}. ${permanentAdvice}. It ` +
-        'tries again after a second while connections are asked for, and then less often',
+      `pool '${stats.name}' cannot connect${times}: ${brief(cause, BESIDE_ADVICE)} ${numbersOf(stats)}. ${permanentAdvice}. It ` +
+        'tries again after a second, and then less often',
       { ...of(stats), cause },
     )
   }
@@ -158,11 +161,12 @@ export function closed(stats: PoolStats): PoolError {
 }
 
 export function notBorrowed(stats: PoolStats, what: 'release' | 'destroy', resource?: unknown): PoolError {
-  if (isPromise(resource)) {
+  const wrong = noConnection(resource, what)
+  if (wrong !== undefined) {
     return new PoolError(
       'POOL_NOT_BORROWED',
-      `Resource not currently part of this pool: ${what} of pool '${stats.name}' was given a promise ` +
-        `${numbersOf(stats)}. Await what acquire returned, and ${what} that; nothing was changed`,
+      `Resource not currently part of this pool: ${what} of pool '${stats.name}' was given ${wrong.what} ` +
+        `${numbersOf(stats)}. ${wrong.instead}. Nothing was changed`,
       of(stats),
     )
   }
@@ -173,9 +177,6 @@ export function notBorrowed(stats: PoolStats, what: 'release' | 'destroy', resou
     of(stats),
   )
 }
-
-const isPromise = (value: unknown): boolean =>
-  typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
 
 export function leaseEnded(stats: PoolStats, what: string): PoolError {
   return new PoolError(
@@ -214,8 +215,8 @@ export function drainTimeout(
 ): PoolError {
   return new PoolError(
     'POOL_DRAIN_TIMEOUT',
-    `${what} of pool '${stats.name}' not done after ${millis} ms: ${stats.borrowed} connections were still lent and ` +
-      `${stats.pending} acquires waited ${numbersOf(stats)}.${heldBy(holders)} ${then} End these ` +
+    `${what} of pool '${stats.name}' has not ended after ${millis} ms: ${counted(stats.borrowed, 'connection')} still lent, ` +
+      `${counted(stats.pending, 'acquire')} waiting ${numbersOf(stats)}.${heldBy(holders)} ${then} End these ` +
       'loans first, or allow more time',
     { ...of(stats), holders },
   )
@@ -248,9 +249,9 @@ export function connectTimeout(stats: PoolStats, millis: number, cause: unknown)
 export function stillDialing(stats: PoolStats, millis: number): PoolError {
   return new PoolError(
     'POOL_CONNECT_FAILED',
-    `pool '${stats.name}': a connect has been in progress for ${Math.round(millis)} ms, and has neither succeeded nor failed ` +
-      `${numbersOf(stats)}. Check whether the server accepts connections and does not answer, or a firewall drops ` +
-      'packets. With a createTimeoutMillis below acquireTimeoutMillis the next one is tried in time',
+    `pool '${stats.name}': ${IN_PROGRESS} for ${Math.round(millis)} ms ${numbersOf(stats)}. Check whether the server ` +
+      'accepts connections without an answer, a firewall drops packets, or only one side uses TLS. A lower ' +
+      'createTimeoutMillis leaves time to try again',
     of(stats),
   )
 }
@@ -264,7 +265,7 @@ interface EarlyEnd {
 
 export function endedEarly(stats: PoolStats, { detail, ageMillis, wasLent }: EarlyEnd): PoolError {
   const when = wasLent
-    ? `ended in its first loan, ${Math.round(ageMillis)} ms after it was created and before it was of use`
+    ? `ended ${Math.round(ageMillis)} ms after it was created, before its first loan had brought an answer`
     : 'ended before it was lent'
   const next = detail.startsWith('factory.')
     ? 'Check that hook'

@@ -8,6 +8,9 @@ export function firstFew(items: readonly string[], most = 3, separator = ', '): 
   return items.length > most ? `${first}${separator.trimEnd()} and ${items.length - most} more` : first
 }
 
+/** A number with its noun: `1 connection`, `2 connections`. */
+export const counted = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? '' : 's'}`
+
 /** A host and a port as one text. IPv6 addresses are put in brackets. */
 export const hostPort = (host: unknown, port: unknown): string =>
   String(host).includes(':') ? `[${host}]:${port}` : `${host}:${port}`

@@ -165,7 +165,13 @@ export function contradictions(input: Readonly<Record<string, unknown>>): string
   above('softIdleTimeoutMillis', soft, 'idleTimeoutMillis', idle, 'it would never apply')
   above('idleTimeoutMillis', idle, 'maxLifetimeMillis', lifetime, 'it would never apply')
   above('idleTimeoutMillis', idle, 'serverIdleTimeoutMillis', server, 'the server closes first')
-  above('validateTimeoutMillis', validate, 'acquireTimeoutMillis', acquire, 'no acquire would live to see it')
+  above(
+    'validateTimeoutMillis',
+    validate,
+    'acquireTimeoutMillis',
+    acquire,
+    'the acquire would time out first',
+  )
   if (input.keepWarm === true && server === 'none') {
     issues.push(
       "keepWarm has no meaning with serverIdleTimeoutMillis 'none': there is no limit to stay below",

@@ -13,17 +13,20 @@ export function show(value: unknown): string {
   if (typeof value === 'function') return 'a function'
   if (typeof value !== 'object' || value === null) return String(value)
   const tag = tagOf(value)
+  if (tag === UNREADABLE) return 'an object that cannot be read'
   if (tag === 'Array') return 'an array'
   if (isRecord(value)) return 'an object'
   return tag === 'Object' ? 'an object with a then' : `an object of the kind ${tag}`
 }
+
+const UNREADABLE = 'unreadable'
 
 /** The kind of object that the value claims to be: `Map`, `URL`, … */
 function tagOf(value: object): string {
   try {
     return Object.prototype.toString.call(value).slice(8, -1)
   } catch {
-    return 'one that cannot be read'
+    return UNREADABLE
   }
 }
 

@@ -72,7 +72,10 @@ export function resolveOptions(given: GivenOptions, dropIn: boolean): ResolvedOp
   if (!mayBeOdd) issues.unshift(...oddities, ...quirks.map(({ issue }) => issue))
   if (!dropIn || issues.length > 0) issues.push(...unknown.map(noOption))
   if (issues.length > 0) throw badOptions(issues, nameIn(input))
-  const taken = quirks.map(({ issue, instead = 'the default' }) => `${issue}, taken as ${instead}`)
+  const taken = quirks.map(({ name, issue, instead }) => {
+    const value = instead ?? `${OPTIONS[name].fallback}, the default`
+    return `${issue}, taken as ${value}`
+  })
   warnOf([...oddities, ...taken], unknown, input)
   for (const { name, instead } of quirks) {
     if (instead === undefined) delete input[name]

@@ -4,6 +4,7 @@ export type Pattern =
   | 'unread-pipe'
   | 'blocked-loop'
   | 'pool-used-up'
+  | 'pool-stands-still'
   | 'unowned-sockets'
   | 'stopped'
   | 'silent-peer'

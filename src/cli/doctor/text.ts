@@ -1,3 +1,4 @@
+import { printable } from '../printable.ts'
 import type { Diagnosis } from './doctor.ts'
 import type { Finding, Pattern } from './finding.ts'
 
@@ -7,6 +8,7 @@ const NAMES: Readonly<Record<Pattern, string>> = {
   'unread-pipe': 'I1, output that nobody reads',
   'blocked-loop': 'I2, a blocked event loop',
   'pool-used-up': 'I3, a pool used up by those who wait for it',
+  'pool-stands-still': 'a pool whose connections are all lent',
   'unowned-sockets': 'I4, connections that nobody owns',
   stopped: 'a stopped process',
   'silent-peer': 'a silent server',
@@ -18,28 +20,30 @@ const NAMES: Readonly<Record<Pattern, string>> = {
 }
 
 const WIDTH = 110
-/** Control characters, but for the end of a line. */
-const CONTROL = /[^\P{Cc}\n]/gu
 
 /** Formats a diagnosis for people: what is wrong comes first. */
 export function diagnosisText(diagnosis: Diagnosis): string {
-  const { pid, name, command, seconds, looks, findings, reasons, sockets, pools, unseen, isBlind } = diagnosis
+  const { pid, name, command, seconds, looks, findings, reasons, sockets, pools } = diagnosis
+  const { unsure, unseen, isBlind, isPartial } = diagnosis
   const lines = [
     `${name} (pid ${pid}), ${looks} looks in ${seconds.toFixed(1)} s: ${command.slice(0, WIDTH).replaceAll('\n', ' ')}`,
     '',
     ...(findings.length > 0
       ? findings.flatMap(findingLines)
       : [
-          isBlind ? 'VERDICT: none, because' : 'VERDICT: none of the known outages, because',
+          isBlind
+            ? 'VERDICT: none, because'
+            : `VERDICT: none of the known outages${isPartial ? ', as far as it could be seen' : ''}, because`,
           ...listed(reasons),
         ]),
   ]
+  if (unsure.length > 0) lines.push('', 'cannot be told:', ...listed(unsure))
   if (sockets.length > 0) lines.push('', 'its sockets:', ...listed(sockets))
   if (pools.length > 0)
     lines.push('', 'its pools:', ...pools.flatMap(pool => pool.split('\n').map(line => `  ${line}`)))
   if (unseen.length > 0) lines.push('', 'not visible:', ...listed(unseen))
   // What a process calls itself, or its server says, must not reach a terminal as a command.
-  return `${lines.join('\n')}\n`.replaceAll(CONTROL, '?')
+  return `${printable(lines.join('\n'))}\n`
 }
 
 function findingLines({ pattern, title, evidence, next }: Finding, index: number): string[] {

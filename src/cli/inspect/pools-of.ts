@@ -23,6 +23,8 @@ export interface ClientsState {
   readonly server: string
   readonly clients: number
   readonly ready: number
+  /** How many of them wait for an answer. */
+  readonly waiting: number
   /** Commands that no answer has come to, and the name of one of them. */
   readonly unanswered: number
   readonly command?: string
@@ -90,15 +92,16 @@ const SUMMARY = `function () {
           kind: 'pg-pool', name: '', max: one.options.max, size: one.totalCount, lent: one.totalCount - one.idleCount, waiting: one.waitingCount,
           moved: one._clients.map(each => each._poolUseCount).join(),
         })
-      } else if (one.commandQueue !== undefined && one.options !== undefined && typeof one.status === 'string') {
+      } else if (Object.hasOwn(one, 'commandQueue') && one.commandQueue !== undefined && one.options !== undefined && typeof one.status === 'string') {
         const server = one.options.path ?? one.options.host + ':' + one.options.port
-        const known = clients.get(server) ?? { server, clients: 0, ready: 0, unanswered: 0, moved: '' }
+        const known = clients.get(server) ?? { server, clients: 0, ready: 0, waiting: 0, unanswered: 0, moved: '' }
         clients.set(server, known)
         known.clients += 1
         if (one.status === 'ready') known.ready += 1
         const isBlocking = /^(?:b[lrz]|x?readgroup|xread|wait|(?:p|s)?subscribe|monitor)/i.test(first(one))
         const waits = isBlocking ? 0 : (unanswered(one) ?? 0)
         known.unanswered += waits
+        if (waits > 0) known.waiting += 1
         if (waits > 0) known.command ??= first(one)
         known.moved += (one.stream?.bytesRead ?? '') + ','
       }

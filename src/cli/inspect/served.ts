@@ -46,8 +46,13 @@ export interface Asking {
   readonly millis?: number | undefined
 }
 
+/** Why a URL of https is refused. */
+export const NO_TLS =
+  'https is not spoken here: diagnostics belong on a port of the machine itself (http), or behind a tunnel (ssh -L)'
+
 /** Asks a diagnostics server once, by the path of its Unix socket or by its URL. */
 export function reportsAt(where: string, { token, millis }: Asking): Promise<PoolReport[]> {
+  if (/^https:\/\//.test(where)) return Promise.reject(new CannotLook(NO_TLS))
   const isUrl = /^https?:\/\//.test(where)
   const folder = isUrl ? new URL(where).pathname.replace(/\/$/, '') : ''
   const path = `${folder}/report?format=json`

@@ -23,10 +23,9 @@ interface Listener {
   closed(): void
 }
 
-/** Opens a WebSocket to a port of this machine. Rejects if there is none, or it takes too long. */
+/** Opens a WebSocket to an address of this machine. Rejects if there is none, or it takes too long. */
 export function openWebSocket(
-  port: number,
-  path: string,
+  { host, port, path }: { host: string; port: number; path: string },
   listener: Listener,
   millis: number,
 ): Promise<WebSocketLine> {
@@ -37,7 +36,7 @@ export function openWebSocket(
       'Sec-WebSocket-Version': '13',
       'Sec-WebSocket-Key': randomBytes(16).toString('base64'),
     }
-    const call = request({ host: '127.0.0.1', port, path, headers, timeout: millis, agent: false })
+    const call = request({ host, port, path, headers, timeout: millis, agent: false })
     call.on('timeout', () => call.destroy(new Error(`no answer within ${millis} ms`)))
     call.on('error', reject)
     call.on('response', ({ statusCode }) => {

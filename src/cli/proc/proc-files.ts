@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
+import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, readSync, statSync } from 'node:fs'
 
 /** Identifies a pipe or FIFO by its device and its number there. */
 type PipeId = string
@@ -19,6 +19,20 @@ export class ProcFiles {
   /** The content of a file; empty if it cannot be read. */
   text(path: string): string {
     return this.#read(path, full => readFileSync(full, 'latin1')) ?? ''
+  }
+
+  /** A part of a file; shorter if it ends before, empty if it cannot be read. */
+  bytes(path: string, from: number, length: number): Buffer {
+    const part = this.#read(path, full => {
+      const fd = openSync(full, 'r')
+      try {
+        const buffer = Buffer.alloc(length)
+        return buffer.subarray(0, readSync(fd, buffer, 0, length, from))
+      } finally {
+        closeSync(fd)
+      }
+    })
+    return part ?? Buffer.alloc(0)
   }
 
   /** The names in a folder; empty if it cannot be read. */

@@ -40,6 +40,10 @@ export interface SocketSample {
 /** A connection that the kernel has accepted for a port of the process, but the process has not. */
 type QueuedSocket = Omit<SocketSample, 'fd' | 'inode' | 'direction' | 'unreadByPeer'>
 
+/** Is there nothing to read but the end of the stream? It counts as one byte. */
+export const isOnlyEnd = ({ state, unread }: { state: string; unread: number }): boolean =>
+  state === 'CLOSE_WAIT' && unread <= 1
+
 /** What an epoll watches: the events of each descriptor, as epoll_ctl has them. */
 type Watched = ReadonlyMap<number, number>
 export const EPOLLIN = 1
@@ -155,6 +159,15 @@ function socketsOf(
       queued.push(plain(row))
   }
   return { sockets, queued }
+}
+
+/** Who listens at a port, in the network namespace of a process. */
+export function listeningAt(proc: ProcFiles, pid: number, port: number): { inode: string; local: Address }[] {
+  const rows = ['tcp', 'tcp6'].flatMap(table => [...tcpRows(proc.text(`${pid}/net/${table}`))])
+  return rows
+    .filter(({ state }) => state === 'LISTEN')
+    .map(({ inode, local }) => ({ inode, local: addressOf(local) }))
+    .filter(({ local }) => local.port === port)
 }
 
 const WAIT_TO_BE_ACCEPTED = new Set(['ESTABLISHED', 'CLOSE_WAIT'])

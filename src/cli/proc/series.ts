@@ -71,6 +71,17 @@ export function staying({ samples, last }: Series, is: (socket: SocketSample) =>
   return last.sockets.filter(({ inode }) => kept.every(inodes => inodes.has(inode)))
 }
 
+/** Has some of what waits on a socket been read meanwhile, however slowly? */
+export function isBeingRead({ samples }: Series, inode: string): boolean {
+  let before = 0
+  for (const { sockets } of samples) {
+    const unread = sockets.find(socket => socket.inode === inode)?.unread ?? 0
+    if (unread < before) return true
+    before = unread
+  }
+  return false
+}
+
 /** One thread in all samples; undefined if it did not exist all the time. */
 export function threadOver({ samples }: Series, tid: number): ThreadSample[] | undefined {
   const all = samples.flatMap(({ threads }) => threads.filter(thread => thread.tid === tid))
@@ -78,6 +89,12 @@ export function threadOver({ samples }: Series, tid: number): ThreadSample[] | u
 }
 
 export const threadIds = ({ first }: Series): number[] => first.threads.map(({ tid }) => tid)
+
+/** Did a thread run at all between the first sample and the last? One that sleeps in a call does not, until it is woken. */
+export function hasRun({ first, last }: Series, tid: number): boolean {
+  const [from, to] = [first, last].map(({ threads }) => threads.find(thread => thread.tid === tid)?.ranMillis)
+  return from === undefined || to === undefined || from !== to
+}
 
 interface Load {
   /** The share of the time in which it ran or wanted to run: 1 for a thread that never sleeps. */

@@ -1,6 +1,6 @@
 import { request } from 'node:http'
 import { systemClock } from '../../runtime/time/clock.ts'
-import { clean } from '../top/cells.ts'
+import { clean } from '../printable.ts'
 
 /** How long the process may take beyond the recording. Milliseconds. */
 const PATIENCE_MILLIS = 30_000
@@ -34,7 +34,11 @@ export function askForTimeline(
         else if (response.statusCode === 401)
           reject(new Error(`${where} wants its token: --token, or LIFEGUARD_POOL_TOKEN`))
         else if (response.statusCode === 404)
-          reject(new Error(`${where} has no /timeline.json: is its version older?`))
+          reject(
+            new Error(
+              `${where} has no /timeline.json: is diagnosticsHandler mounted there (reportHandler has none), below this path?`,
+            ),
+          )
         else
           reject(new Error(`${where} answered ${response.statusCode}: ${clean(text.trim().slice(0, 200))}`))
       })

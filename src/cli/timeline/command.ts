@@ -1,10 +1,10 @@
 import { parseArgs } from 'node:util'
 import type { Timeline } from '../../diagnostics/timeline/timeline.ts'
-import { findSocket } from '../inspect/served.ts'
+import { findSocket, NO_TLS } from '../inspect/served.ts'
 import { ProcFiles } from '../proc/proc-files.ts'
 import { askForTimeline } from './ask.ts'
 import { recordByInspector } from './by-inspector.ts'
-import { kindOf, readText, writeText } from './files.ts'
+import { checkOut, kindOf, readText, writeText } from './files.ts'
 import { timelineHtml } from './html.ts'
 import { timelineSvg } from './svg.ts'
 
@@ -22,7 +22,7 @@ diagnosticsHandler), or in any process of Node with --inspect; or it draws what 
   --svg         a picture for a document, instead of a page that can be zoomed
   --json        the recording as it is
   --title T     a heading for the picture
-  --out FILE    where to write it; default stdout
+  --out FILE    where to write it; default stdout. --force overwrites a file that is there
 
 lifeguard-pool timeline 4711 --record 30 --out pools.html
 `
@@ -41,6 +41,7 @@ export async function timeline(args: readonly string[]): Promise<{ code: number;
       token: { type: 'string' },
       title: { type: 'string' },
       out: { type: 'string' },
+      force: { type: 'boolean', default: false },
       inspect: { type: 'boolean', default: false },
       svg: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
@@ -57,8 +58,10 @@ export async function timeline(args: readonly string[]): Promise<{ code: number;
   const seconds = values.record === undefined ? DEFAULT_SECONDS : Number(values.record)
   if (!(seconds > 0 && seconds <= MOST_SECONDS))
     throw new Error(`--record must be a number above 0, at most ${MOST_SECONDS}, got ${values.record}`)
+  if (values.out !== undefined) checkOut(values.out, values.force)
   const { pool, token = process.env.LIFEGUARD_POOL_TOKEN } = values
-  const recorded = await recordingOf(what, values.inspect, () => ({ seconds, pool, token }))
+  const { recorded, left } = await recordingOf(what, values.inspect, () => ({ seconds, pool, token }))
+  if (left !== undefined) process.stderr.write(`lifeguard-pool timeline: ${left}\n`)
   const found = readTimeline(recorded, what)
   const text = values.json
     ? `${JSON.stringify(found)}\n`
@@ -66,7 +69,7 @@ export async function timeline(args: readonly string[]): Promise<{ code: number;
       ? timelineSvg(found, values.title)
       : timelineHtml(found)
   if (values.out === undefined) return { code: 0, text }
-  writeText(values.out, text)
+  writeText(values.out, text, values.force)
   const { spans, waits } = found
   return {
     code: 0,
@@ -80,25 +83,35 @@ interface Request {
   readonly token: string | undefined
 }
 
-async function recordingOf(what: string, inspect: boolean, request: () => Request): Promise<string> {
+interface Recorded {
+  readonly recorded: string
+  /** What the recording has left open. */
+  readonly left?: string | undefined
+}
+
+async function recordingOf(what: string, inspect: boolean, request: () => Request): Promise<Recorded> {
   const { seconds, pool, token } = request()
   const isPid = /^[1-9]\d*$/.test(what)
   if (inspect) {
     if (!isPid) throw new Error(`--inspect needs the id of a process, got ${what}`)
     return await recordByInspector(Number(what), seconds, pool)
   }
-  if (/^https?:\/\//.test(what)) return await askForTimeline(what, seconds, pool, token)
+  const ask = async (where: string): Promise<Recorded> => ({
+    recorded: await askForTimeline(where, seconds, pool, token),
+  })
+  if (/^http:\/\//.test(what)) return await ask(what)
+  if (/^https:\/\//.test(what)) throw new Error(NO_TLS)
   if (isPid) {
     const socket = await findSocket(new ProcFiles(), Number(what), { token })
-    if (socket !== undefined) return await askForTimeline(socket, seconds, pool, token)
+    if (socket !== undefined) return await ask(socket)
     throw new Error(
       `process ${what} serves no diagnostics that can be found: call serveDiagnostics() in it, give the path of its ` +
         'socket or its URL, or use --inspect',
     )
   }
   const kind = kindOf(what)
-  if (kind === 'socket') return await askForTimeline(what, seconds, pool, token)
-  if (kind === 'file') return readText(what)
+  if (kind === 'socket') return await ask(what)
+  if (kind === 'file') return { recorded: readText(what) }
   throw new Error(`${what} is no process, socket, URL or file`)
 }
 

@@ -86,16 +86,21 @@ function connectionRows(spans: readonly TimelineSpan[], marks: readonly Timeline
     }))
 }
 
-const spanInWords = ({ connection, state, from, to, loan, site, detail, isOpen }: TimelineSpan): string =>
-  [
+const spanInWords = (span: TimelineSpan): string => {
+  const { connection, state, from, to, loan, site, detail, isOpen, beforeMillis } = span
+  return [
     `#${connection} ${state === 'half-closed' ? 'lent, and its peer has gone' : state}`,
-    `${millisInWords(to - from)}${isOpen ? ' so far' : ''}`,
+    `${millisInWords(to - from)}${isOpen ? ' so far' : ''}${earlier(beforeMillis)}`,
     loan === undefined ? '' : `loan ${loan}`,
     detail ?? '',
     site === undefined ? '' : `taken at ${site}`,
   ]
     .filter(part => part !== '')
     .join(', ')
+}
+
+const earlier = (millis: number | undefined): string =>
+  millis === undefined ? '' : `, and ${millisInWords(millis)} before the recording`
 
 /** Was it more than an attempt to connect that has ended? */
 const isMade = ({ state, isOpen }: TimelineSpan): boolean => state !== 'connecting' || isOpen === true
@@ -139,7 +144,7 @@ function lanesOf(bars: readonly Bar[], most: number): { rows: Row[]; more: numbe
   return { rows: lanes.map(lane => ({ label: '', bars: lane.bars, marks: [] })), more }
 }
 
-function waitBar({ from, to, site, connection, error, isOpen }: TimelineWait): Bar {
+function waitBar({ from, to, site, connection, error, isOpen, beforeMillis }: TimelineWait): Bar {
   const outcome =
     error !== undefined
       ? `ended with ${error}`
@@ -149,7 +154,7 @@ function waitBar({ from, to, site, connection, error, isOpen }: TimelineWait): B
           ? 'and still waits'
           : ''
   const words = [
-    `an acquire waited ${millisInWords(to - from)}`,
+    `an acquire waited ${millisInWords(to - from)}${earlier(beforeMillis)}`,
     outcome,
     site === undefined ? '' : `called at ${site}`,
   ]

@@ -12,10 +12,10 @@ const MOST_CONNECTIONS = 40
 const MOST_LANES = 16
 const MOST_NOTES = 12
 
-/** Control characters have no place in XML. */
+/** Control characters, halves of characters and these two have no place in XML; others would turn the text around them. */
 const escaped = (text: string): string =>
   text
-    .replaceAll(/[^\P{Cc}]/gu, ' ')
+    .replaceAll(/[\p{Cc}\p{Cf}\p{Cs}\ufffe\uffff]/gu, ' ')
     .replaceAll('&', '&amp;')
     .replaceAll('<', '&lt;')
     .replaceAll('>', '&gt;')
@@ -56,7 +56,7 @@ class Drawing {
     const notes = this.#drawMarks()
     const bottom = this.#y + 6
     this.#axis(top, bottom)
-    this.#legend(groups)
+    this.#legend(groups, notes.length > 0)
     this.#noteLines(notes)
     const height = this.#y + 16
     const font = 'font-family="system-ui, -apple-system, sans-serif" font-size="12" fill="#1c2733"'
@@ -150,7 +150,7 @@ class Drawing {
       .join('')
   }
 
-  #legend(groups: readonly Group[]): void {
+  #legend(groups: readonly Group[], hasNotes: boolean): void {
     const rows = groups.flatMap(({ connections, failed, waits }) => [...connections, ...failed, ...waits])
     const used = new Set<Look>(rows.flatMap(({ bars }) => bars.map(({ look }) => look)))
     if (this.#timeline.stalls.length > 0) used.add('stall')
@@ -169,6 +169,15 @@ class Drawing {
       this.#parts.push(text(x + 21, this.#y, words))
       x += width
     }
+    if (!hasNotes) return
+    if (x + 22 + NOTED.length * LETTER > WIDTH - 10) {
+      x = 20
+      this.#y += 20
+    }
+    this.#parts.push(
+      `<path d="M${round(x + 8)} ${this.#y - 12}l7 8l-7 8l-7 -8z" fill="#fff" stroke="#b3261e" stroke-width="1.6"/>`,
+      text(x + 21, this.#y, NOTED),
+    )
   }
 
   #noteLines(notes: readonly TimelineMark[]): void {
@@ -192,6 +201,8 @@ class Drawing {
     )
   }
 }
+
+const NOTED = 'something happened: told below by its number'
 
 /** White letters where the bar is dark. */
 const INK: Partial<Record<Look, string>> = {

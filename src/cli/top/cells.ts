@@ -19,7 +19,6 @@ export const colours: Painter = (paint, text) =>
   text === '' ? '' : `\u001b[${CODES[paint]}m${text}\u001b[0m`
 export const plain: Painter = (_, text) => text
 
-const CONTROL = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu
 const COMBINING = /^\p{M}$/u
 /** Characters that take two cells, roughly: East Asian ones and emoji. */
 const WIDE =
@@ -33,9 +32,6 @@ export function width(text: string): number {
   for (const character of text) cells += cellsOf(character)
   return cells
 }
-
-/** What others have named must not move the cursor. */
-export const clean = (text: string): string => text.replaceAll(CONTROL, '?')
 
 /** Cuts a text to so many cells, with a sign that something is missing. */
 export function cut(text: string, cells: number): string {

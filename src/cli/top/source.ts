@@ -1,8 +1,8 @@
 import { defaultSocketPath } from '../../diagnostics/http/unix-socket.ts'
 import type { PoolReport } from '../../diagnostics/pool-report.ts'
 import { CannotLook } from '../cannot-look.ts'
-import { Inspector } from '../inspect/inspector.ts'
 import { type Asking, findSocket, reportsAt, reportsIn } from '../inspect/served.ts'
+import { openSession } from '../inspect/session.ts'
 import { ProcFiles } from '../proc/proc-files.ts'
 import { nameOf, targetOf } from '../proc/target.ts'
 
@@ -72,16 +72,14 @@ const REPORTS = `JSON.stringify([...(globalThis[Symbol.for('lifeguard-pool:pools
 async function inspected(proc: ProcFiles, pid: number, what: string, isGone: () => boolean): Promise<Source> {
   const target = targetOf(proc, pid)
   if (target === undefined) throw new CannotLook(`process ${pid} cannot be read in /proc`)
-  const inspector = await Inspector.open(proc, target)
+  const { inspector, close } = await openSession(proc, target)
   return {
     what,
     isGone,
     read: async () => reportsIn(String(await inspector.evaluate(REPORTS))) ?? [],
     close: async () => {
-      if (!(await inspector.close(proc, target)))
-        throw new CannotLook(
-          'its inspector could not be closed: it listens on 127.0.0.1 until the process ends',
-        )
+      const left = await close()
+      if (left !== undefined) throw new CannotLook(left)
     },
   }
 }

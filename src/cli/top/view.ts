@@ -1,5 +1,6 @@
 import type { PoolStats } from '../../api/stats.ts'
-import { clean, cut, cutStart, type Painter, padded, right, short, time, width } from './cells.ts'
+import { clean } from '../printable.ts'
+import { cut, cutStart, type Painter, padded, right, short, time, width } from './cells.ts'
 import type { PoolLook } from './history.ts'
 import { holdersOf } from './holders.ts'
 

@@ -73,8 +73,12 @@ type Handlers = Readonly<
 function route(request: IncomingMessage, response: ServerResponse, handlers: Handlers): void {
   const [path = ''] = (request.url ?? '').split('?', 1)
   if (Object.hasOwn(handlers, path)) handlers[path as keyof Handlers](request, response)
-  else send(response, 404, TEXT, 'There are /metrics, /healthz and /report.\n')
+  else send(response, 404, TEXT, ANSWERS)
 }
+
+const ANSWERS =
+  'There are /metrics, /healthz, /report, /live.json, /timeline.json and, for a browser, the page /. Mounted below a path, ' +
+  'this handler must be given what follows that path in request.url.\n'
 
 /** A browser that opens `/`. Whatever else asks for it is told that there is nothing. */
 const isPageRequest = ({ method, url, headers }: IncomingMessage): boolean =>

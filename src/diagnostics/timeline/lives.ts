@@ -23,7 +23,7 @@ export class Lives {
     connection: number,
     state: TimelineState,
     at: number,
-    more: Pick<TimelineSpan, 'loan' | 'site' | 'detail'> = {},
+    more: Pick<TimelineSpan, 'loan' | 'site' | 'detail' | 'beforeMillis'> = {},
   ): void {
     this.#end(pool, connection, at)
     this.#open.set(keyOf(pool, connection), { pool, connection, state, from: at, to: at, ...more })

@@ -4,15 +4,17 @@ import { messageOf } from '../../api/errors.ts'
 import type { PoolEvents } from '../../api/events.ts'
 import { show } from '../../api/options/read-input.ts'
 import { badOptions } from '../../api/options/resolve-options.ts'
+import type { WaitObserver } from '../../queue/traced-acquire.ts'
 import { errorTypeOf } from '../../runtime/kinds.ts'
 import { StackTrace } from '../../runtime/stack-trace.ts'
-import { systemClock, timestamp } from '../../runtime/time/clock.ts'
+import { systemClock, type Timer, timestamp } from '../../runtime/time/clock.ts'
 import { TokenBucket } from '../../runtime/token-bucket.ts'
 import { callSite } from '../call-sites.ts'
 import { livePools } from '../registry.ts'
 import { Lives } from './lives.ts'
 import { Ring } from './ring.ts'
-import type { Timeline, TimelineMark, TimelineSpan, TimelineWait } from './timeline.ts'
+import type { Timeline, TimelineMark, TimelineSpan } from './timeline.ts'
+import { Waits } from './waits.ts'
 
 /** What `recordTimeline` records. */
 export interface TimelineOptions {
@@ -37,6 +39,9 @@ const MOST_MARKS = 2000
 const SITES_AT_ONCE = 500
 const SITES_PER_MILLI = 0.2
 const SITE_DEPTH = 16
+/** How often the event loop is seen to turn, and how much later than that it is blocked. Milliseconds. */
+const BEAT_MILLIS = 50
+const STALL_MILLIS = 200
 
 /**
  * Records what the pools of this process do, from their channels: what each connection is doing, each acquire that waits,
@@ -50,6 +55,8 @@ const SITE_DEPTH = 16
  * @throws PoolError `POOL_BAD_OPTIONS`
  */
 export function recordTimeline(options: TimelineOptions = {}): TimelineRecording {
+  if (typeof options !== 'object' || options === null)
+    throw badOptions([`the options must be an object, got ${show(options)}`])
   const { pool, most = MOST } = options
   if (!Number.isInteger(most) || most < 1)
     throw badOptions([`most must be a whole number above 0, got ${show(most)}`])
@@ -70,49 +77,43 @@ class Recorder implements TimelineRecording {
   readonly #indexes = new WeakMap<object, number>()
   readonly #spans: Ring<TimelineSpan>
   readonly #lives: Lives
-  readonly #waits: Ring<TimelineWait>
+  readonly #waits: Waits
   readonly #marks = new Ring<TimelineMark>(MOST_MARKS)
   readonly #stalls = new Ring<{ from: number; to: number }>(MOST_MARKS)
-  /** Acquires that have begun, with the place of their call. */
-  readonly #acquires = new Map<AcquireMessage, { readonly from: number; readonly site: string | undefined }>()
   readonly #sites = new TokenBucket(SITES_AT_ONCE, SITES_PER_MILLI, SITES_AT_ONCE, this.#since)
-  readonly #most: number
-  #unseen = 0
+  /** When the event loop last turned. */
+  #beat = 0
+  #timer: Timer | undefined
   #end: number | undefined
   readonly #subscriptions: readonly (readonly [string, (message: unknown) => void])[]
 
   constructor(only: string | undefined, most: number) {
     this.#only = only
-    this.#most = most
     this.#spans = new Ring(most)
     this.#lives = new Lives(this.#spans)
-    this.#waits = new Ring(most)
+    this.#waits = new Waits(most)
     this.#lookAround()
     this.#subscriptions = this.#handlers()
     for (const [channel, handler] of this.#subscriptions) subscribe(channel, handler)
+    this.#planBeat()
   }
 
   read(): Timeline {
     const millis = this.#end ?? this.#now()
     const { lastDropped: span } = this.#spans
     const { lastDropped: wait } = this.#waits
-    const waiting = [...this.#acquires].flatMap(([message, { from, site }]): TimelineWait[] => {
-      const pool = this.#indexOf(message.instance)
-      if (pool === undefined) return []
-      return [{ pool, from, to: millis, isOpen: true, ...(site === undefined ? {} : { site }) }]
-    })
     return {
       version: 1,
       startedAt: this.#startedAt,
       millis,
       pools: this.#pools,
       spans: [...this.#spans.all(), ...this.#lives.still(millis)],
-      waits: [...this.#waits.all(), ...waiting],
+      waits: this.#waits.all(millis),
       stalls: this.#stalls.all(),
       marks: this.#marks.all(),
       dropped: {
         spans: this.#spans.dropped,
-        waits: this.#waits.dropped + this.#unseen,
+        waits: this.#waits.dropped,
         marks: this.#marks.dropped + this.#stalls.dropped,
         completeFrom: Math.max(span?.to ?? 0, wait?.to ?? 0),
       },
@@ -122,6 +123,8 @@ class Recorder implements TimelineRecording {
   stop(): Timeline {
     if (this.#end === undefined) {
       for (const [channel, handler] of this.#subscriptions) unsubscribe(channel, handler)
+      this.#timer?.cancel()
+      this.#noteBeat()
       this.#end = this.#now()
     }
     return this.read()
@@ -150,11 +153,46 @@ class Recorder implements TimelineRecording {
         const lease = lent.get(id)
         const site = siteIn(lease?.stack)
         this.#lives.enter(index, id, state, 0, {
-          ...(lease === undefined ? {} : { loan: lease.loan }),
+          ...(lease === undefined ? {} : { loan: lease.loan, beforeMillis: lease.heldMillis }),
           ...(site === undefined ? {} : { site }),
         })
       }
+      pool.observeWaiting?.((waitedMillis, stack) => this.#waitsAlready(index, waitedMillis, siteIn(stack)))
     }
+  }
+
+  /** An acquire that waited when the recording began. Nothing on the channels tells of it. */
+  #waitsAlready(pool: number, beforeMillis: number, site: string | undefined): WaitObserver {
+    const end = (how: Parameters<Waits['end']>[3]): void => {
+      if (this.#end === undefined) this.#waits.end(observer, pool, this.#now(), how)
+    }
+    const observer: WaitObserver = {
+      served: (connection, loan, waitedMillis) => {
+        end({ waitedMillis, connection })
+        if (this.#end === undefined)
+          this.#lives.enter(pool, connection, 'lent', this.#now(), {
+            loan,
+            ...(site === undefined ? {} : { site }),
+          })
+      },
+      failed: (error, waitedMillis) => end({ waitedMillis, error: errorTypeOf(error) }),
+    }
+    this.#waits.begin(observer, () => ({ pool, from: 0, site, beforeMillis }))
+    return observer
+  }
+
+  /** A stall that goes on when the recording begins or ends, or that no pool notices, shows by the time without a turn. */
+  #planBeat(): void {
+    this.#timer = systemClock.after(BEAT_MILLIS, () => {
+      this.#noteBeat()
+      this.#planBeat()
+    })
+  }
+
+  #noteBeat(): void {
+    const at = this.#now()
+    if (at - this.#beat - BEAT_MILLIS >= STALL_MILLIS) this.#stalledFrom(this.#beat, at)
+    this.#beat = at
   }
 
   /** The number of a pool in the recording; undefined if it is not recorded. */
@@ -186,7 +224,9 @@ class Recorder implements TimelineRecording {
     const mark = (pool: number, at: number, what: TimelineMark['what'], words: string, connection?: number) =>
       this.#marks.add({ pool, at, what, words, ...(connection === undefined ? {} : { connection }) })
     return [
-      on<AcquireMessage>('tracing:lifeguard-pool:acquire:start', message => this.#began(message)),
+      on<AcquireMessage>('tracing:lifeguard-pool:acquire:start', (message, pool) =>
+        this.#began(message, pool),
+      ),
       on<AcquireMessage>('tracing:lifeguard-pool:acquire:asyncEnd', (message, pool, at) =>
         this.#ended(message, pool, at),
       ),
@@ -218,44 +258,32 @@ class Recorder implements TimelineRecording {
       on<Told<'breaker'>>('lifeguard-pool:breaker', ({ state, error }, pool, at) =>
         mark(pool, at, 'breaker', `${state}${state === 'open' ? `: ${messageOf(error)}` : ''}`),
       ),
-      on<Told<'stall'>>('lifeguard-pool:stall', ({ millis }, _, at) => this.#stalled(millis, at)),
+      on<Told<'stall'>>('lifeguard-pool:stall', ({ millis }, _, at) =>
+        this.#stalledFrom(Math.max(at - millis, 0), at),
+      ),
     ]
   }
 
-  #began(message: AcquireMessage): void {
-    if (this.#acquires.size >= this.#most) {
-      this.#unseen += 1
-      return
-    }
-    const now = systemClock.now()
-    const from = this.#now()
-    const site = this.#sites.take(now) ? siteIn(new StackTrace(this.#began, SITE_DEPTH).text) : undefined
-    this.#acquires.set(message, { from, site })
+  #began(message: AcquireMessage, pool: number): void {
+    this.#waits.begin(message, () => {
+      const isSited = this.#sites.take(systemClock.now())
+      const site = isSited ? siteIn(new StackTrace(this.#began, SITE_DEPTH).text) : undefined
+      return { pool, from: this.#now(), site, beforeMillis: undefined }
+    })
   }
 
   #ended(message: AcquireMessage, pool: number, at: number): void {
     const { waitedMillis = 0, connection, loan, error } = message
-    const begun = this.#acquires.get(message)
-    this.#acquires.delete(message)
-    const site = begun?.site === undefined ? {} : { site: begun.site }
+    const how = { waitedMillis, connection, error: error === undefined ? undefined : errorTypeOf(error) }
+    const site = this.#waits.end(message, pool, at, how)
     if (connection !== undefined && loan !== undefined)
-      this.#lives.enter(pool, connection, 'lent', at, { loan, ...site })
-    if (waitedMillis <= 0 && error === undefined) return
-    this.#waits.add({
-      pool,
-      from: begun?.from ?? Math.max(at - waitedMillis, 0),
-      to: at,
-      ...site,
-      ...(connection === undefined ? {} : { connection }),
-      ...(error === undefined ? {} : { error: errorTypeOf(error) }),
-    })
+      this.#lives.enter(pool, connection, 'lent', at, { loan, ...(site === undefined ? {} : { site }) })
   }
 
-  /** Every pool tells of it. */
-  #stalled(millis: number, at: number): void {
-    const from = Math.max(at - millis, 0)
+  /** Every pool tells of it, and the time without a turn. */
+  #stalledFrom(from: number, to: number): void {
     const { latest } = this.#stalls
-    if (latest === undefined || from >= latest.to) this.#stalls.add({ from, to: at })
+    if (latest === undefined || from >= latest.to) this.#stalls.add({ from, to })
   }
 }
 

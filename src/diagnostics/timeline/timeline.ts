@@ -43,6 +43,8 @@ export interface TimelineSpan {
   readonly detail?: string
   /** Was it still so when the recording ended? */
   readonly isOpen?: true
+  /** How long it had been so when the recording began, where that is known. */
+  readonly beforeMillis?: number
 }
 
 /** An acquire that waited. */
@@ -56,6 +58,8 @@ export interface TimelineWait {
   /** Or why it got nothing: the code of the error. */
   readonly error?: string
   readonly isOpen?: true
+  /** How long it had waited when the recording began. */
+  readonly beforeMillis?: number
 }
 
 /** Something that happened at one moment. */

@@ -40,7 +40,7 @@ for (const { name, Client } of versions) {
       const client = new Client(redis.server.port)
       const factory = made(() => client)
       await factory.create(noSignal())
-      assert.match((await refusal(() => client)).message, /a client that a pool has already/)
+      assert.match((await refusal(() => client)).message, /a client that a pool already has/)
       assert.equal(await client.ping(), 'PONG')
       await factory.destroy(client)
     })

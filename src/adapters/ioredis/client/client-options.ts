@@ -100,9 +100,7 @@ export function clientMaker<R extends RedisClient>(
     // acquire.
     own = { ...new Layered({ lazyConnect: true }, user).options, lazyConnect: false }
   } catch (error) {
-    const hint = String(messageOf(error)).startsWith('Invalid URL')
-      ? ': remove spaces, and write # / ? @ and % of a password percent-encoded (encodeURIComponent)'
-      : ''
+    const hint = String(messageOf(error)).startsWith('Invalid URL') ? `: remove spaces, and ${ENCODE}` : ''
     issues.push(`ioredis refuses the options: ${messageOf(error)}${hint}`)
   }
   issues.push(...unusable(own))
@@ -140,6 +138,8 @@ export function duplicateOf(client: RedisClient, override: object | undefined): 
   return duplicate.call(Object.defineProperty(alike, 'options', { value: options }), override)
 }
 
+const ENCODE = 'write # / ? @ and % of a password percent-encoded (encodeURIComponent)'
+
 /** Checks the type of the first argument. ioredis would take most wrong values for no options at all: localhost. */
 function wrongTarget(given: unknown): string[] {
   if (isRedisClient(given))
@@ -149,12 +149,14 @@ function wrongTarget(given: unknown): string[] {
       return ['the URL begins with a quote: remove the quotes from the text or the environment variable']
     // ioredis takes any other text for the path of a Unix socket.
     const [, scheme] = /^\s*([a-z][\w+.-]*):\/\//i.exec(given) ?? []
-    return scheme === undefined || /^rediss?$/i.test(scheme)
-      ? []
-      : [`${scheme}:// is not a Redis scheme: a URL must begin with redis:// or rediss://`]
+    if (scheme !== undefined && !/^rediss?$/i.test(scheme))
+      return [`${scheme}:// is not a Redis scheme: a URL must begin with redis:// or rediss://`]
+    // Everything behind it would be ignored: mostly the rest of a password, and the host.
+    return scheme !== undefined && given.includes('#') ? [`the URL contains a #: ${ENCODE}`] : []
   }
   if (isRecord(given) && readField(given, 'isCluster', []) !== true) return []
-  const hint = given instanceof URL ? ': pass url.href' : ''
+  const isUnset = given === undefined || given === ''
+  const hint = given instanceof URL ? ': pass url.href' : isUnset ? ': is the environment variable set?' : ''
   return [`redis must be RedisOptions, a URL, or a function that makes a client, got ${show(given)}${hint}`]
 }
 

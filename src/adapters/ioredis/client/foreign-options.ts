@@ -13,7 +13,7 @@ const FOREIGN: Readonly<Record<string, string>> = {
   redisoptions: 'pass what is in it by itself',
   clientoptions: 'pass what is in it by itself',
   credentials:
-    'a function of that name belongs into the second argument; else they are called username and password',
+    'a function of that name belongs in the second argument; values are called username and password',
   hostname: 'it is called host',
   redishost: 'it is called host',
   redisport: 'it is called port',
@@ -45,9 +45,9 @@ const FOREIGN: Readonly<Record<string, string>> = {
   usetls: 'it is called tls',
   usessl: 'it is called tls',
   secure: 'it is called tls',
-  rejectunauthorized: 'it belongs into tls: without that, nothing is encrypted',
-  ca: 'it belongs into tls: without that, nothing is encrypted',
-  cert: 'it belongs into tls: without that, nothing is encrypted',
+  rejectunauthorized: 'it belongs in tls: without that, nothing is encrypted',
+  ca: 'it belongs in tls: without that, nothing is encrypted',
+  cert: 'it belongs in tls: without that, nothing is encrypted',
   unixsocket: 'it is called path',
   unixsocketpath: 'it is called path',
   socketpath: 'it is called path',
@@ -55,11 +55,11 @@ const FOREIGN: Readonly<Record<string, string>> = {
   mastername: 'it is called name',
   sentinelname: 'it is called name',
   sentinelrootnodes: 'it is called sentinels',
-  nodes: 'a cluster cannot be pooled as one: make a pool for each node',
-  rootnodes: 'a cluster cannot be pooled as one: make a pool for each node',
-  startupnodes: 'a cluster cannot be pooled as one: make a pool for each node',
-  cluster: 'a cluster cannot be pooled as one: make a pool for each node',
-  clusternodes: 'a cluster cannot be pooled as one: make a pool for each node',
+  nodes: 'for a Redis Cluster call createRedisClusterPool(nodes, options)',
+  rootnodes: 'for a Redis Cluster call createRedisClusterPool(nodes, options)',
+  startupnodes: 'for a Redis Cluster call createRedisClusterPool(nodes, options)',
+  cluster: 'for a Redis Cluster call createRedisClusterPool(nodes, options)',
+  clusternodes: 'for a Redis Cluster call createRedisClusterPool(nodes, options)',
   prefix: 'it is called keyPrefix',
   namespace: 'it is called keyPrefix',
 }
@@ -136,7 +136,7 @@ export function withoutTarget(user: Readonly<Record<string, unknown>>, defaults:
     .filter(isUnknown)
     .map(
       name =>
-        `${name} is no option of ioredis, which would connect to localhost: say where to by host and port, path, or sentinels`,
+        `${name} is not an option of ioredis, which would connect to localhost: set host and port, path, or sentinels`,
     )
 }
 

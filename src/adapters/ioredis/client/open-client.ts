@@ -45,7 +45,7 @@ function adopt<R extends RedisClient>(client: R, isTerse: boolean): R {
     throw badOptions([`the function must return an ioredis client, ${whatIs(client)}`])
   if (taken.has(client)) {
     throw badOptions([
-      'the function returned a client that a pool has already: it must make a new one each time',
+      'the function returned a client that a pool already has: it must make a new one each time',
     ])
   }
   taken.add(client)
@@ -79,7 +79,7 @@ function whatIs(value: unknown): string {
       late => isRedisClient(late) && !taken.has(late) && destroyClient(late),
       () => {},
     )
-    return 'not a promise of one: what has to be awaited belongs behind the first command'
+    return 'not a promise of one: await in the options prepare and credentials, not here'
   }
   return value === null || typeof value !== 'object' ? `not ${value}` : 'not some other object'
 }
@@ -123,7 +123,7 @@ function ready(client: RedisClient, signal: AbortSignal): Promise<void> {
       reject(refused ? failed(client, messageOf(error), error) : error)
     }
     const onEnd = (cause?: unknown): void =>
-      onError(failed(client, `the connection was closed ${progress(client)}`, cause))
+      onError(failed(client, `the connection was closed ${progress(client)}${tlsHint(client)}`, cause))
     const giveUp = (): void =>
       onError(failed(client, `given up ${progress(client)} (${messageOf(signal.reason)})`, signal.reason))
     const onReady = (): void => {
@@ -166,6 +166,13 @@ export function failed(client: RedisClient, what: string, cause: unknown): PoolE
     `connecting to Redis at ${target}: ${what}${said}`,
     because === undefined ? {} : { cause: because },
   )
+}
+
+/** What to check if the server has sent nothing on a connection without TLS. */
+function tlsHint(client: RedisClient): string {
+  const stream = streamOf(client)
+  if (stream === undefined || stream.connecting || stream.bytesRead > 0) return ''
+  return 'encrypted' in stream ? '' : '. If it expects TLS, use rediss:// or the option tls'
 }
 
 /** Describes how far connecting has got. */

@@ -158,11 +158,11 @@ export function readWhere(where: unknown, keyPrefix: string | Uint8Array | undef
   const ways = WAYS.filter(way => given[way] !== undefined)
   if (ways.length !== 1)
     issues.push(
-      `the first argument says where the loan leads to: { key }, { slot } or { node }, got ${show(where)}`,
+      `the first argument says where the loan leads: { key }, { slot } or { node }, got ${show(where)}`,
     )
   for (const name of Object.keys(given))
     if (!(WAYS as readonly string[]).includes(name) && name !== 'role')
-      issues.push(`${name} says not where a loan leads to`)
+      issues.push(`${name} does not say where a loan leads`)
   const { key, slot, node, role } = given
   if (key !== undefined && typeof key !== 'string' && !(key instanceof Uint8Array))
     issues.push(`key must be a string or a Buffer, got ${show(key)}`)

@@ -226,7 +226,7 @@ export class RedisClusterPool extends PoolEmitter<Redis> {
     const lines = [
       `pool '${this.name}' of a Redis Cluster is ${state} (total=${this.size}, idle=${this.available}, ` +
         `borrowed=${this.borrowed}, pending=${this.pending})`,
-      `  topology: epoch ${epoch}, ${covered} of 16384 slots covered, ${changes} changes of owner; ${moved} loans told ` +
+      `  topology: epoch ${epoch}, ${covered} of 16384 slots covered, ${changes} slots assigned or moved so far; ${moved} loans told ` +
         `that their slot has moved, ${followed} commands sent elsewhere`,
       ...nodes.map(({ node, role, slots }) => `  ${node}: ${role}, ${slots} slots`),
     ]

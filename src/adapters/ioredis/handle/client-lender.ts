@@ -63,7 +63,12 @@ export class ClientLender implements ReplyListener {
     this.#epoch = epoch
     this.definitions = new CustomCommands(client)
     watchReplies(client, wanted, this)
-    interceptErrorReplies(client, (error, command) => this.#current?.guard?.answered(error, command) ?? false)
+    interceptErrorReplies(client, (error, command) => {
+      const guard = this.#current?.guard
+      if (guard !== undefined) return guard.answered(error, command)
+      if (error.message.startsWith('MOVED ')) warnOfCluster(context, error.message)
+      return false
+    })
     shareEvents(client, () => this.#current?.handle)
   }
 
@@ -239,6 +244,15 @@ export function ownerOf(handle: unknown): object | undefined {
 export function unlend(handle: unknown): Leftover | undefined {
   const loan = (handle as Handle)[LOAN]
   return (loan.lender as ClientLender).unlend(loan)
+}
+
+/** Once for each pool. */
+function warnOfCluster(context: RedisPoolContext, reply: string): void {
+  context.warnOnce(
+    'LIFEGUARD_POOL_CLUSTER',
+    `the server replied '${reply.slice(0, 80)}': it is a node of a Redis Cluster, and another one has the key. For a cluster ` +
+      'call createRedisClusterPool',
+  )
 }
 
 const inReply = (error: Error): string => `a reply '${messageOf(error).split(' ', 1)[0]}'`

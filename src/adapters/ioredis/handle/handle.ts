@@ -1,3 +1,4 @@
+import { pointAtCaller } from '../../../api/errors.ts'
 import { INSPECT, SHOWN_BRIEFLY } from '../client/brief.ts'
 import { destroyClient, streamOf } from '../client/client.ts'
 import { duplicateOf } from '../client/client-options.ts'
@@ -19,7 +20,7 @@ export function sendCommand(this: Handle, command: Command, stream?: unknown, no
   const loan = this[LOAN]
   const { lender } = loan
   if (loan.ended) {
-    command.reject(ended(loan, command.name))
+    command.reject(pointAtCaller(ended(loan, command.name), sendCommand))
     return command.promise
   }
   // Until its stream has closed, ioredis would blame `enableOfflineQueue`, which the pool has set.
@@ -208,6 +209,9 @@ function newClass(prototype: object, keys: readonly PropertyKey[]): HandleClass 
     createScanStream: member(scanStreams(prototype)),
     _events: member(undefined),
     _eventsCount: member(0),
+    // A promise looks for it each time it gives somebody the handle, and would search the long prototypes of ioredis.
+    // biome-ignore lint/suspicious/noThenProperty: it says that a handle is none
+    then: member(undefined),
     status,
     ...Object.fromEntries(GUARDED.map(name => [name, member(guarded(prototype, name))])),
     ...Object.fromEntries(FIELDS.map(name => [name, { get: OFTEN_READ[name]?.get ?? fieldGetter(name) }])),

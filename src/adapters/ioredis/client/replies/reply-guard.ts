@@ -60,7 +60,7 @@ class ReplyGuard {
       if (end === TORN) break
       const wrong =
         end === BROKEN
-          ? `Protocol error: the server sent ${scanner.fault}, which is no RESP`
+          ? `Protocol error: the server sent ${scanner.fault}, which is not the Redis protocol`
           : this.#misfit(scanner)
       if (wrong !== undefined) {
         this.#held.length = 0

@@ -176,7 +176,7 @@ export class ReplyScanner {
             this.#digits += 1
           } else if (byte === CR && this.#isCount()) this.#part = 'count end'
           else if (byte === MINUS && this.#digits === 0 && !this.#isNegative) this.#isNegative = true
-          else return this.#broken('a length that is none')
+          else return this.#broken('an invalid length')
           break
         case 'body end':
           if (byte !== CR) return this.#broken('a text that is longer than it says')

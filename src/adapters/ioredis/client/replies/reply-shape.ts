@@ -37,7 +37,7 @@ export function misfit(reply: ReplyScanner, client: RedisClient, head: unknown):
   const mayLackChannel = waiting.includes('un') || !reply.hasNullAt(1)
   return isList && isSubscription(word) && mayLackChannel
     ? misfitOfMessage(reply, waiting, protocol)
-    : `a reply to ${waiting.toUpperCase()} that is none`
+    : `an invalid reply to ${waiting.toUpperCase()}`
 }
 
 function misfitOfMessage(

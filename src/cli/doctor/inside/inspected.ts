@@ -1,15 +1,16 @@
-import type { PoolReport } from '../../diagnostics/pool-report.ts'
-import { inText } from '../../diagnostics/report-text.ts'
-import { Inspector } from '../inspect/inspector.ts'
-import { type PoolState, type ProcessState, poolsOf } from '../inspect/pools-of.ts'
-import { profiled } from '../inspect/profile.ts'
-import { findSocket, reportsAt } from '../inspect/served.ts'
-import { stackOf } from '../inspect/stack.ts'
-import type { ProcFiles } from '../proc/proc-files.ts'
-import { pause, type Series } from '../proc/series.ts'
-import type { Finding } from './finding.ts'
-import { ownedBy, poolFindings } from './pools.ts'
-import { reportFindings, waitingLines } from './reported.ts'
+import type { PoolReport } from '../../../diagnostics/pool-report.ts'
+import { inText } from '../../../diagnostics/report-text.ts'
+import type { Inspector } from '../../inspect/inspector.ts'
+import { type PoolState, type ProcessState, poolsOf } from '../../inspect/pools-of.ts'
+import { profiled } from '../../inspect/profile.ts'
+import { findSocket, reportsAt } from '../../inspect/served.ts'
+import { openSession, type Session } from '../../inspect/session.ts'
+import { stackOf } from '../../inspect/stack.ts'
+import type { ProcFiles } from '../../proc/proc-files.ts'
+import { loadOf, pause, type Series } from '../../proc/series.ts'
+import { type Finding, inSeconds } from '../finding.ts'
+import { ownedBy, poolFindings, slowCommands } from './pools.ts'
+import { reportFindings, unsureOf, waitingLines } from './reported.ts'
 import { hasStalled, stalls } from './stalls.ts'
 
 /** What a process says of itself, by its inspector. */
@@ -17,61 +18,96 @@ interface Inspected {
   readonly findings: readonly Finding[]
   /** Its pools, each in some lines. */
   readonly pools: readonly string[]
+  /** What may be wrong, and cannot be told. */
+  readonly unsure: readonly string[]
   /** What could not be done, and why. */
   readonly notes: readonly string[]
+  /** Was what was asked for not to be had? */
+  readonly isPartial: boolean
 }
+
+const nothing = (findings: readonly Finding[], note: string): Inspected => ({
+  ...{ findings, pools: [], unsure: [], notes: [note], isPartial: true },
+})
 
 /** Asks the process itself, and lets it go as it was. */
 export async function inspected(
   proc: ProcFiles,
   series: Series,
   findings: readonly Finding[],
+  token?: string,
 ): Promise<Inspected> {
   const { target } = series
   const still = findings.find(({ standsStill }) => standsStill !== undefined)
   if (still?.standsStill === 'in the kernel')
-    return {
+    return nothing(
       findings,
-      pools: [],
-      notes: [
-        'its pools and its stack: it is blocked in the kernel and cannot answer; its inspector was not opened',
-      ],
-    }
-  let inspector: Inspector
+      'its pools and its stack: it is blocked in the kernel and cannot answer; its inspector was not opened',
+    )
+  let session: Session
   try {
-    inspector = await Inspector.open(proc, target)
+    session = await openSession(proc, target)
   } catch (error) {
     const note = `its pools: ${messageOf(error)}`
-    const other = await served(proc, series, findings)
-    return other === undefined
-      ? { findings, pools: [], notes: [note] }
-      : { ...other, notes: [note, ...other.notes] }
+    const other = await served(proc, series, findings, token)
+    return other === undefined ? nothing(findings, note) : { ...other, notes: [note, ...other.notes] }
   }
+  const { inspector } = session
   const notes: string[] = []
-  let found: Pick<Inspected, 'findings' | 'pools'> = { findings, pools: [] }
+  let found: Said = { findings, pools: [], unsure: [] }
+  let isPartial = false
   try {
-    found =
-      still === undefined
-        ? await withPools(() => poolsOf(inspector), series, findings, inspector)
-        : await withStack(inspector, findings)
+    if (still !== undefined) found = await withStack(inspector, findings)
+    else if (await turns(inspector, series))
+      found = await withPools(() => poolsOf(inspector), series, findings, inspector)
+    else found = await withStack(inspector, [computing(series), ...findings])
   } catch (error) {
+    isPartial = true
     notes.push(`what the process says itself: ${messageOf(error)}`)
   }
-  if (!(await inspector.close(proc, target)))
-    notes.push('its inspector could not be closed: it listens on 127.0.0.1 until the process ends')
-  return { ...found, notes }
+  const left = await session.close()
+  if (left !== undefined) notes.push(left)
+  return { ...found, notes, isPartial }
 }
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
-async function withStack(
-  inspector: Inspector,
-  findings: readonly Finding[],
-): Promise<Pick<Inspected, 'findings' | 'pools'>> {
+type Said = Pick<Inspected, 'findings' | 'pools' | 'unsure'>
+
+/** If the main thread wants to run for this share of the time, its loop may not turn. */
+const NEVER_SLEEPS = 0.9
+/** How long a turn of an event loop may take. Milliseconds. */
+const TURN_MILLIS = 2000
+
+/** Does the event loop of a process turn? One that runs all the time may not, and nothing shows that while no input waits. */
+async function turns(inspector: Inspector, series: Series): Promise<boolean> {
+  if (loadOf(series, series.target.pid).busy < NEVER_SLEEPS) return true
+  const question = {
+    expression: 'new Promise(resolve => globalThis.setImmediate(resolve))',
+    awaitPromise: true,
+  }
+  return inspector.call('Runtime.evaluate', question, TURN_MILLIS).then(
+    () => true,
+    () => false,
+  )
+}
+
+const computing = ({ seconds }: Series): Finding => ({
+  pattern: 'blocked-loop',
+  standsStill: 'in its code',
+  title: `The event loop does not turn: it was asked to, and did not within ${inSeconds(TURN_MILLIS)}.`,
+  evidence: [
+    `the main thread has run all the time, for at least ${inSeconds(seconds * 1000 + TURN_MILLIS)}; no input waited yet`,
+  ],
+  next: ['Move long computations to a worker thread, or split them, if this process has to answer anybody.'],
+})
+
+async function withStack(inspector: Inspector, findings: readonly Finding[]): Promise<Said> {
   const stack = await stackOf(inspector)
   const [first, ...others] = findings
-  if (first === undefined) return { findings, pools: [] }
+  if (first === undefined) return { findings, pools: [], unsure: [] }
   return {
+    unsure: [],
     findings: [{ ...first, evidence: [...first.evidence, 'it runs here:', ...stack] }, ...others],
     pools: [],
   }
@@ -89,17 +125,18 @@ export async function served(
   proc: ProcFiles,
   series: Series,
   findings: readonly Finding[],
+  token?: string,
 ): Promise<Inspected | undefined> {
   const { isNode, pid } = series.target
   if (!isNode || findings.some(({ standsStill }) => standsStill !== undefined)) return undefined
   try {
-    const how = { millis: ANSWER_MILLIS }
+    const how = { millis: ANSWER_MILLIS, token }
     const socket = await findSocket(proc, pid, how)
     if (socket === undefined) return undefined
     const ask = async (): Promise<ProcessState> => stateOf(await reportsAt(socket, how))
-    return { ...(await withPools(ask, series, findings)), notes: [] }
+    return { ...(await withPools(ask, series, findings)), notes: [], isPartial: false }
   } catch (error) {
-    return { findings, pools: [], notes: [`its pools: ${messageOf(error)}`] }
+    return nothing(findings, `its pools: ${messageOf(error)}`)
   }
 }
 
@@ -130,7 +167,7 @@ async function withPools(
   series: Series,
   findings: readonly Finding[],
   inspector?: Inspector,
-): Promise<Pick<Inspected, 'findings' | 'pools'>> {
+): Promise<Said> {
   const outside = new Set(findings.map(({ pattern }) => pattern))
   const before = await ask()
   const rest = (): Promise<void> => pause(series.seconds * 1000)
@@ -152,9 +189,10 @@ async function withPools(
   return {
     // Whoever waits for a silent server holds his connection for that reason.
     findings: isSilent
-      ? [...seen, ...inside.filter(({ pattern }) => pattern !== 'pool-used-up')]
+      ? [...seen, ...inside.filter(({ pattern }) => !/^pool-/.test(pattern))]
       : [...inside, ...seen],
     pools: [...after.pools.map(inWords), ...after.clients.map(clientsInWords)],
+    unsure: isSilent ? [] : [...unsureOf(after), ...slowCommands(before, after, series.seconds)],
   }
 }
 

@@ -1,11 +1,11 @@
-import { firstFew } from '../../api/messages/wording.ts'
-import { flagsOf, type Holder, holdersOf, O_NONBLOCK, readersOf } from '../proc/holders.ts'
-import type { ProcFiles } from '../proc/proc-files.ts'
-import { EPOLLIN, EPOLLOUT, sampleOf, type ThreadSample } from '../proc/sample.ts'
-import { type Series, threadIds, threadOver } from '../proc/series.ts'
-import { descriptorOfCall } from '../proc/system-calls.ts'
-import { nameOf } from '../proc/target.ts'
-import { count, type Finding, inSeconds } from './finding.ts'
+import { firstFew } from '../../../api/messages/wording.ts'
+import { flagsOf, type Holder, holdersOf, O_NONBLOCK, readersOf } from '../../proc/holders.ts'
+import type { ProcFiles } from '../../proc/proc-files.ts'
+import { EPOLLIN, EPOLLOUT, type Sample, sampleOf, type ThreadSample } from '../../proc/sample.ts'
+import { hasRun, pause, type Series, threadIds, threadOver } from '../../proc/series.ts'
+import { descriptorOfCall } from '../../proc/system-calls.ts'
+import { nameOf } from '../../proc/target.ts'
+import { count, type Finding, inSeconds } from '../finding.ts'
 
 const OUTPUTS: Readonly<Record<number, string>> = { 1: 'stdout', 2: 'stderr' }
 const PIPE_OR_SOCKET = /^(?:pipe|socket):\[/
@@ -29,8 +29,8 @@ export function unreadOutput(proc: ProcFiles, series: Series): Finding | undefin
 }
 
 /** Finds the same in a process that keeps running: its event loop stores the data that nobody reads. */
-export function keptOutput(proc: ProcFiles, series: Series): Finding | undefined {
-  const stuck = inMemory(proc, series)
+export async function keptOutput(proc: ProcFiles, series: Series): Promise<Finding | undefined> {
+  const stuck = await inMemory(proc, series)
   return stuck && findingOf(proc, series, stuck)
 }
 
@@ -87,6 +87,7 @@ const isOutput = (link: string | undefined, proc: ProcFiles, pid: number, fd: nu
 function inWrite(proc: ProcFiles, series: Series): Stuck | undefined {
   const { target, last, seconds } = series
   const byFd = new Map<number, ThreadSample[]>()
+  const read = new Set<number>()
   for (const tid of threadIds(series)) {
     const samples = threadOver(series, tid)
     const [first] = samples ?? []
@@ -98,17 +99,19 @@ function inWrite(proc: ProcFiles, series: Series): Stuck | undefined {
     const fd = descriptorOfCall(first.call) ?? outputOf(proc, series)
     const isTcp = last.sockets.some(socket => socket.fd === fd)
     if (!isSame || fd === undefined || isTcp) continue
+    // Whoever is woken finds some room: somebody reads, however slowly.
+    if (hasRun(series, tid)) read.add(fd)
     if (!isOutput(last.links.get(fd), proc, target.pid, fd) && !isTerminal(last.links.get(fd))) continue
     byFd.set(fd, [...(byFd.get(fd) ?? []), first])
   }
-  const [most] = [...byFd].sort(([, a], [, b]) => b.length - a.length)
+  const [most] = [...byFd].filter(([fd]) => !read.has(fd)).sort(([, a], [, b]) => b.length - a.length)
   if (most === undefined) return undefined
   const [fd, threads] = most
   const where = threads[0]?.wchan ? `, asleep in ${threads[0].wchan}` : ''
   return {
     fd,
     blocks: true,
-    how: `${count(threads.length, 'thread')} of ${last.threads.length} in the same write to it for at least ${inSeconds(seconds * 1000)}${where}: ${firstFew(threads.map(({ tid, name }) => `${name} ${tid}`))}`,
+    how: `${count(threads.length, 'thread')} of ${last.threads.length} in the same write to it for at least ${inSeconds(seconds * 1000)}, never woken${where}: ${firstFew(threads.map(({ tid, name }) => `${name} ${tid}`))}`,
   }
 }
 
@@ -144,7 +147,7 @@ function inRetries(proc: ProcFiles, series: Series): Stuck | undefined {
 }
 
 /** An event loop that waits all the time for room in its output. */
-function inMemory(proc: ProcFiles, series: Series): Stuck | undefined {
+async function inMemory(proc: ProcFiles, series: Series): Promise<Stuck | undefined> {
   const { target, samples, last, first, seconds } = series
   for (const fd of [2, 1]) {
     const link = last.links.get(fd)
@@ -159,8 +162,8 @@ function inMemory(proc: ProcFiles, series: Series): Stuck | undefined {
       ? []
       : readersOf(holdersOf(proc, new Set([link])).get(link) ?? [])
     const others = readers.filter(({ pid }) => pid !== target.pid)
-    if (others.some(reader => reads(proc, reader)) || (written > FLOWS && link.startsWith('socket:')))
-      continue
+    if (link.startsWith('socket:') && written > FLOWS) continue
+    if ((await Promise.all(others.map(reader => mayRead(proc, reader)))).some(Boolean)) continue
     return {
       fd,
       blocks: false,
@@ -173,9 +176,23 @@ function inMemory(proc: ProcFiles, series: Series): Stuck | undefined {
 const bytesWritten = (threads: readonly ThreadSample[]): number =>
   threads.reduce((sum, { io }) => sum + (io?.writtenBytes ?? 0), 0)
 
-/** Does a process read from the descriptor that it holds, or wait for it? */
-function reads(proc: ProcFiles, { pid, fd }: Holder): boolean {
-  const { threads, epolls } = sampleOf(proc, pid, 0)
+/** A slow reader gets this long to read something. Milliseconds. */
+const SLOW_MILLIS = 1000
+
+/** May a process read from the descriptor that it holds? Not if it waits for other things only, or reads nothing at all. */
+async function mayRead(proc: ProcFiles, { pid, fd }: Holder): Promise<boolean> {
+  const before = sampleOf(proc, pid, 0)
+  if (isReading(before, fd)) return true
+  await pause(SLOW_MILLIS)
+  const after = sampleOf(proc, pid, SLOW_MILLIS)
+  if (isReading(after, fd)) return true
+  // An event loop reads what it watches. Of any other program that reads something, it may be this.
+  return after.epolls.size === 0 && readsOf(before) !== readsOf(after)
+}
+
+const readsOf = ({ threads }: Sample): number => threads.reduce((sum, { io }) => sum + (io?.reads ?? 0), 0)
+
+function isReading({ threads, epolls }: Sample, fd: number): boolean {
   const isWatched = [...epolls.values()].some(watched => ((watched.get(fd) ?? 0) & EPOLLIN) !== 0)
   if (isWatched) return true
   return threads.some(({ call, state }) => {

@@ -1,8 +1,9 @@
-import { firstFew } from '../../api/messages/wording.ts'
-import { showAddress } from '../proc/addresses.ts'
-import type { Sample } from '../proc/sample.ts'
-import { type Series, staying } from '../proc/series.ts'
-import { count, type Finding, grouped, inSeconds } from './finding.ts'
+import { firstFew } from '../../../api/messages/wording.ts'
+import { showAddress } from '../../proc/addresses.ts'
+import { EPOLLIN, type Sample } from '../../proc/sample.ts'
+import { isBeingRead, type Series, staying } from '../../proc/series.ts'
+import { descriptorOfCall } from '../../proc/system-calls.ts'
+import { count, type Finding, grouped, inSeconds } from '../finding.ts'
 
 /** Fewer new sockets than this may come from a pool at work. */
 const MANY = 10
@@ -11,7 +12,9 @@ const PARTS = 3
 
 /** Finds accepted connections that their peers have closed, and that the process neither watches nor closes. */
 export function neverClosed(series: Series): Finding | undefined {
-  const stay = staying(series, ({ state, direction }) => state === 'CLOSE_WAIT' && direction === 'in')
+  const stay = staying(series, ({ state, direction }) => state === 'CLOSE_WAIT' && direction === 'in').filter(
+    ({ inode }) => !isBeingRead(series, inode),
+  )
   if (stay.length === 0) return undefined
   const { last } = series
   const watched = new Set([...last.epolls.values()].flatMap(epoll => [...epoll.keys()]))
@@ -19,7 +22,7 @@ export function neverClosed(series: Series): Finding | undefined {
   const ports = grouped(stay, ({ local }) => `port ${local.port}`)
   return {
     pattern: 'unowned-sockets',
-    title: `${count(stay.length, 'accepted connection')} that the client has closed ${stay.length === 1 ? 'is' : 'are'} never closed here.`,
+    title: `${count(stay.length, 'accepted connection')} that the client has closed ${stay.length === 1 ? 'is' : 'are'} still open here.`,
     evidence: [
       ...ports.map(
         ([port, sockets]) =>
@@ -31,6 +34,52 @@ export function neverClosed(series: Series): Finding | undefined {
     ],
     next: [
       'Either a failure between accept and the first read loses the socket (look for errors in the log at the times of the accepts), or the handlers of these requests wait without end, for example for a connection of a pool: use --inspect.',
+    ],
+  }
+}
+
+/** As much as a request may have. More of it waits because its reader is slower than its sender. */
+const REQUEST_BYTES = 16_384
+/** A program without an event loop may be busy with another connection for a while. */
+const LONG_SECONDS = 2.5
+
+/** Finds accepted connections, still open, with a request that nobody reads, and of which no event tells anybody. */
+export function neverRead(series: Series): Finding | undefined {
+  const { samples, last, seconds } = series
+  const isWatching = ({ epolls }: Sample, fd: number): boolean =>
+    [...epolls.values()].some(watched => ((watched.get(fd) ?? 0) & EPOLLIN) !== 0)
+  const first = new Map(series.first.sockets.map(({ inode, unread }) => [inode, unread]))
+  const stay = staying(
+    series,
+    ({ state, direction, unread, inode }) =>
+      state === 'ESTABLISHED' &&
+      direction === 'in' &&
+      unread > 0 &&
+      unread < REQUEST_BYTES &&
+      unread === first.get(inode),
+  ).filter(({ fd }) => !samples.some(sample => isWatching(sample, fd)))
+  const hasLoop = samples.every(({ epolls }) => epolls.size > 0)
+  const mayRead = (fd: number): boolean =>
+    samples.some(({ threads }) =>
+      threads.some(({ call }) => {
+        if (call?.kind === 'wait') return !call.name.startsWith('epoll')
+        return call?.kind === 'read' && descriptorOfCall(call) === fd
+      }),
+    )
+  if (!hasLoop && seconds < LONG_SECONDS) return undefined
+  const orphans = hasLoop ? stay : stay.filter(({ fd }) => !mayRead(fd))
+  if (orphans.length === 0) return undefined
+  return {
+    pattern: 'unowned-sockets',
+    title: `${count(orphans.length, 'accepted connection')} ${orphans.length === 1 ? 'holds' : 'hold'} a request that nobody reads, and nothing waits for it.`,
+    evidence: [
+      `${firstFew(orphans.map(({ fd, remote, unread }) => `fd ${fd} from ${showAddress(remote)} Recv-Q ${unread}`))}: the same in each of ${samples.length} looks over ${inSeconds(seconds * 1000)}`,
+      hasLoop
+        ? `none of them is watched by one of its ${count(last.epolls.size, 'epoll')}: no event can reach them`
+        : 'no thread was in a call that reads one of them, or waits for it',
+    ],
+    next: [
+      'Either they were lost between accept and the first read (look for errors in the log at the times of the accepts), or they are paused on purpose (pause(), pauseOnConnect), or their handlers are busy: --inspect, py-spy dump or gdb -p tell.',
     ],
   }
 }

@@ -1,6 +1,6 @@
-import type { ProcessState } from '../inspect/pools-of.ts'
-import type { BusiestStretch } from '../inspect/profile.ts'
-import { count, type Finding, percent } from './finding.ts'
+import type { ProcessState } from '../../inspect/pools-of.ts'
+import type { BusiestStretch } from '../../inspect/profile.ts'
+import { count, type Finding, percent } from '../finding.ts'
 
 /*
  * An event loop that is blocked again and again, and runs in between, as pools of this package notice it.

@@ -1,11 +1,13 @@
-import { firstFew } from '../../api/messages/wording.ts'
-import { showAddress } from '../proc/addresses.ts'
-import type { ProcFiles } from '../proc/proc-files.ts'
-import type { ThreadSample } from '../proc/sample.ts'
-import { loadOf, type Series, threadOver } from '../proc/series.ts'
-import { descriptorOfCall, type SystemCall } from '../proc/system-calls.ts'
-import { nameOf } from '../proc/target.ts'
-import { count, type Finding, inSeconds, percent } from './finding.ts'
+import { firstFew } from '../../../api/messages/wording.ts'
+import { showAddress } from '../../proc/addresses.ts'
+import { holdersOf } from '../../proc/holders.ts'
+import { isStuck } from '../../proc/main-thread.ts'
+import type { ProcFiles } from '../../proc/proc-files.ts'
+import type { ThreadSample } from '../../proc/sample.ts'
+import { loadOf, type Series, threadOver } from '../../proc/series.ts'
+import { descriptorOfCall, type SystemCall } from '../../proc/system-calls.ts'
+import { nameOf } from '../../proc/target.ts'
+import { count, type Finding, inSeconds, percent } from '../finding.ts'
 import { inputOf, longestStandstill, type Standstill } from './standstill.ts'
 
 /**
@@ -15,8 +17,11 @@ import { inputOf, longestStandstill, type Standstill } from './standstill.ts'
 export const CALLS_ALL_THE_TIME = 0.05
 
 export function blockedLoop(proc: ProcFiles, series: Series): Finding | undefined {
-  const still = longestStandstill(series)
-  if (still === undefined) return undefined
+  const still = longestStandstill(series, sharedListeners(proc, series))
+  return still === undefined ? blockedUnnoticed(proc, series) : withInput(proc, series, still)
+}
+
+function withInput(proc: ProcFiles, series: Series, still: Standstill): Finding | undefined {
   const { target } = series
   const threads = threadOver(series, target.pid) ?? []
   const meanwhile = threads.filter((_, at) => {
@@ -26,11 +31,6 @@ export function blockedLoop(proc: ProcFiles, series: Series): Finding | undefine
   const load = loadOf({ ...series, first: still.from, last: still.to }, target.pid)
   const call = mostOften(meanwhile.flatMap(thread => thread.call ?? []))
   const runs = meanwhile.filter(({ state }) => state === 'R').length > meanwhile.length / 2
-  // A loop that keeps waking for a socket that it never reads also keeps running. That is another pattern.
-  const onlyEnds = still.to.sockets.every(
-    ({ state, unread }) => unread === 0 || (state === 'CLOSE_WAIT' && unread === 1),
-  )
-  if (runs && onlyEnds && load.inKernel >= CALLS_ALL_THE_TIME) return undefined
   // Data received by programs other than Node is not counted, and requests of equal size look as if none were served.
   // For these, only connections that nobody accepts count.
   const isAccepting = still.to.sockets.every(
@@ -46,7 +46,7 @@ export function blockedLoop(proc: ProcFiles, series: Series): Finding | undefine
     pattern: 'blocked-loop',
     standsStill: runs ? 'in its code' : 'in the kernel',
     title: `${target.isNode ? 'The event loop' : 'The process'} was blocked for at least ${inSeconds(still.to.at - still.from.at)} while input waited.`,
-    evidence: [...inputInWords(still), ...where],
+    evidence: [...inputInWords(still, target.isNode), ...where],
     next: [
       ...(runs
         ? [
@@ -59,8 +59,45 @@ export function blockedLoop(proc: ProcFiles, series: Series): Finding | undefine
   }
 }
 
-function inputInWords({ to }: Standstill): string[] {
-  const input = inputOf(to)
+/**
+ * A main thread of Node that stays where no event reaches it, while nothing has come in. If it has connections to serve,
+ * somebody will notice soon.
+ */
+function blockedUnnoticed(proc: ProcFiles, series: Series): Finding | undefined {
+  const { target, samples, last, first } = series
+  if (!target.isNode || !samples.every(sample => isStuck(sample, true))) return undefined
+  const served = last.sockets.filter(
+    ({ direction, state }) => direction === 'listen' || state === 'ESTABLISHED',
+  )
+  if (served.length === 0) return undefined
+  const main = threadOver(series, target.pid) ?? []
+  const call = mostOften(main.flatMap(thread => thread.call ?? []))
+  return {
+    pattern: 'blocked-loop',
+    standsStill: 'in the kernel',
+    title: `The event loop has been blocked for at least ${inSeconds(last.at - first.at)}. No input waits for it yet.`,
+    evidence: [
+      inCall(proc, series, call, main.at(-1)),
+      `so it was in each of ${samples.length} looks; it has ${count(served.length, 'socket')} to serve`,
+    ],
+    next: nextFor(call),
+  }
+}
+
+/** Listening sockets with connections to be accepted that other processes have open too, as workers of a server do. */
+export function sharedListeners(proc: ProcFiles, { target, samples }: Series): ReadonlySet<string> {
+  const waiting = new Set<string>()
+  for (const { sockets } of samples)
+    for (const { direction, unread, inode } of sockets)
+      if (direction === 'listen' && unread > 0) waiting.add(inode)
+  const holders = holdersOf(proc, new Set([...waiting].map(inode => `socket:[${inode}]`)))
+  const isShared = (inode: string): boolean =>
+    holders.get(`socket:[${inode}]`)?.some(({ pid }) => pid !== target.pid) ?? false
+  return new Set([...waiting].filter(isShared))
+}
+
+function inputInWords({ to }: Standstill, isNode: boolean): string[] {
+  const input = inputOf(to, isNode)
   const waiting = to.sockets.filter(({ inode }) => input.has(inode))
   const ports = waiting.filter(({ direction }) => direction === 'listen')
   const others = waiting.filter(({ direction }) => direction !== 'listen')

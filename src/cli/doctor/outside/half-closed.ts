@@ -1,15 +1,18 @@
-import { firstFew } from '../../api/messages/wording.ts'
-import { showAddress } from '../proc/addresses.ts'
-import { loadOf, type Series, staying, threadIds } from '../proc/series.ts'
+import { firstFew } from '../../../api/messages/wording.ts'
+import { showAddress } from '../../proc/addresses.ts'
+import { isBeingRead, loadOf, type Series, staying, threadIds } from '../../proc/series.ts'
+import { count, type Finding, grouped, inSeconds, percent } from '../finding.ts'
 import { CALLS_ALL_THE_TIME } from './blocked-loop.ts'
-import { count, type Finding, grouped, inSeconds, percent } from './finding.ts'
 
 /** A thread that wants to run for this share of the time hardly ever sleeps. */
 const NEVER_SLEEPS = 0.9
 
 /** Finds connections that the peer has closed and the process has not, in all samples. */
 export function halfClosed(series: Series): Finding | undefined {
-  const stay = staying(series, ({ state }) => state === 'CLOSE_WAIT')
+  // Whoever still reads what came before the end will come to the end, too.
+  const stay = staying(series, ({ state }) => state === 'CLOSE_WAIT').filter(
+    ({ inode }) => !isBeingRead(series, inode),
+  )
   if (stay.length === 0) return undefined
   const millis = series.seconds * 1000
   const spinning = threadIds(series)
@@ -37,7 +40,7 @@ export function halfClosed(series: Series): Finding | undefined {
         ? [
             `thread ${spinning.tid} never sleeps (${percent(spinning.busy)} of the time running or ready to run, ${percent(spinning.inKernel)} of it in the kernel): its loop is woken by ${count(stay.length, 'socket')} and does nothing about it`,
           ]
-        : ['the process does not spin: the leak is silent, one descriptor each']),
+        : ['the process does not spin: each only costs a descriptor, until it is used or closed']),
     ],
     next: [
       'The server, or a proxy on the way, closes idle connections: compare its idle limit (Redis: CONFIG GET timeout; MySQL: wait_timeout) with that of the pool.',

@@ -1,8 +1,8 @@
-import { holderInWords, silenceAmong } from '../../diagnostics/findings.ts'
-import type { PoolReport } from '../../diagnostics/pool-report.ts'
-import { sitesInWords } from '../../diagnostics/recent-problems.ts'
-import type { PoolState, ProcessState } from '../inspect/pools-of.ts'
-import { count, type Finding, inSeconds } from './finding.ts'
+import { holderInWords, silenceAmong, unansweredAmong } from '../../../diagnostics/findings.ts'
+import type { PoolReport } from '../../../diagnostics/pool-report.ts'
+import { sitesInWords } from '../../../diagnostics/recent-problems.ts'
+import type { PoolState, ProcessState } from '../../inspect/pools-of.ts'
+import { count, type Finding, inSeconds } from '../finding.ts'
 
 /*
  * What pools of this package say of themselves. They have guarded against it, so the process may seem to be well.
@@ -28,9 +28,11 @@ export function reportFindings(before: ProcessState, after: ProcessState): Findi
   })
 }
 
-function silent(name: string, { leases }: PoolReport, earlier: PoolReport): Finding | undefined {
+function silent(name: string, report: PoolReport, earlier: PoolReport): Finding | undefined {
+  const { leases } = report
   const words = silenceAmong(leases)
-  if (words === undefined || silenceAmong(earlier.leases) === undefined) return undefined
+  if (words === undefined || silenceAmong(earlier.leases) === undefined || isOneCommand(report))
+    return undefined
   return {
     pattern: 'silent-peer',
     title: `The server of pool '${name}' does not answer.`,
@@ -41,6 +43,20 @@ function silent(name: string, { leases }: PoolReport, earlier: PoolReport): Find
     ],
   }
 }
+
+/** A single command without an answer may be slow. If others wait for its connection, it is told nevertheless. */
+const isOneCommand = ({ leases, stats }: PoolReport): boolean =>
+  unansweredAmong(leases).length === 1 && stats.pending === 0
+
+/** Commands that may be slow, or whose server may be silent: that cannot be told from one. */
+export const unsureOf = ({ pools }: ProcessState): string[] =>
+  pools.flatMap(({ name, json }) => {
+    const [one] = json !== undefined && isOneCommand(json) ? unansweredAmong(json.leases) : []
+    if (one === undefined) return []
+    return [
+      `pool '${name}': ${holderInWords(one)} has had no byte of an answer for ${inSeconds(one.quietMillis ?? 0)}: a slow command, or a silent server; one connection does not tell`,
+    ]
+  })
 
 /** The leases whose commands have waited longest for an answer, with their call sites. */
 const linesOf = (leases: PoolReport['leases']): string[] =>
@@ -92,7 +108,7 @@ function unreachable(name: string, { connecting }: PoolReport, earlier: PoolRepo
     pattern: 'unreachable',
     title: `Pool '${name}' cannot connect to its server.`,
     evidence: [
-      `${count(connecting.failures, 'connect')} failed in a row, the last one by: ${connecting.lastError}`,
+      `${count(connecting.failures, 'connect')} in a row without a connection; what is known of the last one: ${connecting.lastError}`,
     ],
     next: ['Look at the server and at the network; the pool finds it by itself once it is back.'],
   }

@@ -1,12 +1,20 @@
-import { firstFew } from '../../api/messages/wording.ts'
-import { tcpRows } from '../../sockets/tcp-table.ts'
-import { isLoopback, showAddress } from '../proc/addresses.ts'
-import { holdersOf } from '../proc/holders.ts'
-import type { ProcFiles } from '../proc/proc-files.ts'
-import type { Sample } from '../proc/sample.ts'
-import { loadOf, type Series, sampleSeries, staying, threadIds, threadOver } from '../proc/series.ts'
-import { nameOf, targetOf } from '../proc/target.ts'
-import { count, type Finding, grouped, inSeconds, percent } from './finding.ts'
+import { firstFew } from '../../../api/messages/wording.ts'
+import { isLoopback, showAddress } from '../../proc/addresses.ts'
+import { holdersOf } from '../../proc/holders.ts'
+import type { ProcFiles } from '../../proc/proc-files.ts'
+import { listeningAt, type Sample, type SocketSample } from '../../proc/sample.ts'
+import {
+  hasRun,
+  loadOf,
+  type Series,
+  sampleSeries,
+  staying,
+  threadIds,
+  threadOver,
+} from '../../proc/series.ts'
+import { descriptorOfCall } from '../../proc/system-calls.ts'
+import { nameOf, targetOf } from '../../proc/target.ts'
+import { count, type Finding, grouped, inSeconds, percent } from '../finding.ts'
 
 /*
  * Problems that are none of the five outages.
@@ -75,13 +83,13 @@ export async function silentPeer(proc: ProcFiles, series: Series): Promise<Findi
     const left = sockets.filter(({ inode }) => stuckIn(series, inode, 'unreadByPeer'))
     const readsNothing = isStopped || (left.length > 0 && pid !== undefined && !(await reads(proc, pid)))
     const unread = readsNothing ? left : []
-    const unsent = sockets.filter(({ inode }) => flowed(series) < FLOWS && stuckIn(series, inode, 'unsent'))
+    const unsent = sockets.filter(socket => takesNothing(series, socket))
     if (unread.length + unsent.length === 0 && !isStopped) continue
     return {
       pattern: 'silent-peer',
       title: isStopped
         ? `The server at ${peer} is stopped.`
-        : `The server at ${peer} does not read what it is sent.`,
+        : `The server at ${peer} does not read what it is sent, for at least ${inSeconds(series.seconds * 1000)}.`,
       evidence: [
         ...(server === undefined ? [] : [`${peer} is ${server}`]),
         `${count(sockets.length, 'connection')} to it, none of which it has closed`,
@@ -118,6 +126,20 @@ function stuckIn({ samples }: Series, inode: string, what: 'unsent' | 'unreadByP
   return true
 }
 
+/**
+ * Does the peer of a socket take nothing of what was sent? Node writes by calls that the kernel counts. Others may send
+ * by calls that it does not: then the queue must stay as it is to the byte, and whoever waits for room must sleep on.
+ */
+function takesNothing(series: Series, { inode, fd }: SocketSample): boolean {
+  if (!stuckIn(series, inode, 'unsent') || flowed(series) >= FLOWS) return false
+  if (series.target.isNode) return true
+  const sizes = new Set(series.samples.map(({ sockets }) => sockets.find(one => one.inode === inode)?.unsent))
+  const writers = series.last.threads.filter(
+    ({ call }) => call?.kind === 'write' && descriptorOfCall(call) === fd,
+  )
+  return sizes.size === 1 && writers.every(({ tid }) => !hasRun(series, tid))
+}
+
 const flowed = ({ first, last }: Series): number => bytesWritten(last) - bytesWritten(first)
 
 const bytesWritten = ({ threads }: Sample): number =>
@@ -139,9 +161,7 @@ const IDLE = 0.05
 
 /** The process that listens on a port of this machine. */
 function serverAt(proc: ProcFiles, { target }: Series, port: number): number | undefined {
-  const suffix = `:${port.toString(16).toUpperCase().padStart(4, '0')}`
-  const rows = ['tcp', 'tcp6'].flatMap(table => [...tcpRows(proc.text(`${target.pid}/net/${table}`))])
-  const row = rows.find(({ state, local }) => state === 'LISTEN' && local.endsWith(suffix))
+  const [row] = listeningAt(proc, target.pid, port)
   const link = `socket:[${row?.inode}]`
   const holder = row === undefined ? undefined : holdersOf(proc, new Set([link])).get(link)?.[0]
   return holder?.pid
