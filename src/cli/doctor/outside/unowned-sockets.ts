@@ -69,8 +69,10 @@ export function neverRead(series: Series): Finding | undefined {
   if (!hasLoop && seconds < LONG_SECONDS) return undefined
   const orphans = hasLoop ? stay : stay.filter(({ fd }) => !mayRead(fd))
   if (orphans.length === 0) return undefined
+  // Where threads share the work, a request may wait for one that is free.
+  const isLost = series.target.isNode || (hasLoop && last.threads.length === 1)
   return {
-    pattern: 'unowned-sockets',
+    pattern: isLost ? 'unowned-sockets' : 'unread-requests',
     title: `${count(orphans.length, 'accepted connection')} ${orphans.length === 1 ? 'holds' : 'hold'} a request that nobody reads, and nothing waits for it.`,
     evidence: [
       `${firstFew(orphans.map(({ fd, remote, unread }) => `fd ${fd} from ${showAddress(remote)} Recv-Q ${unread}`))}: the same in each of ${samples.length} looks over ${inSeconds(seconds * 1000)}`,
@@ -79,7 +81,9 @@ export function neverRead(series: Series): Finding | undefined {
         : 'no thread was in a call that reads one of them, or waits for it',
     ],
     next: [
-      'Either they were lost between accept and the first read (look for errors in the log at the times of the accepts), or they are paused on purpose (pause(), pauseOnConnect), or their handlers are busy: --inspect, py-spy dump or gdb -p tell.',
+      isLost
+        ? 'Either they were lost between accept and the first read (look for errors in the log at the times of the accepts), or they are paused on purpose (pause(), pauseOnConnect).'
+        : 'Either all threads that serve requests are busy, or these were lost between accept and the first read: look at the stacks of the threads (py-spy dump, jstack, gdb -p).',
     ],
   }
 }
