@@ -159,7 +159,10 @@ async function sessionAt(
     } catch (error) {
       inspector?.disconnect()
       const isThere = (await inspectorsAt([place])).length > 0
-      if (isThere) throw error
+      if (isThere)
+        throw new Error(
+          `an inspector at ${place.host}:${place.port}, where it listens, does not answer: ${error instanceof Error ? error.message : error}`,
+        )
       throw new Lost('the inspector was closed by somebody else')
     }
   }
