@@ -3,9 +3,11 @@ import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { isPoolError } from 'lifeguard-pool'
 import { createRedisPool } from 'lifeguard-pool/ioredis'
+import { metricsContentType, metricsText } from 'lifeguard-pool/prometheus'
 
 /*
- * An HTTP service with a Redis pool: a health check, a report for whoever is on call, and an orderly end on SIGTERM.
+ * An HTTP service with a Redis pool: a health check, metrics for Prometheus, a report for the person on call, and an
+ * orderly end on SIGTERM. Only /visits is for the public.
  *
  *     REDIS_URL=redis://… PORT=8080 node .build/examples/http-service.js
  */
@@ -18,10 +20,14 @@ const pool = createRedisPool(process.env.REDIS_URL ?? 'redis://localhost:6379', 
   maxWaitingClients: 200,
 })
 
-const routes: Readonly<Record<string, () => Promise<string>>> = {
+const routes: Readonly<Record<string, (response: ServerResponse) => Promise<string>>> = {
   '/visits': () => pool.use(async redis => String(await redis.incr('http-service:visits'))),
-  // A short wait of its own: a health check that waits as long as everybody else tells nothing.
+  // A short wait of its own: a health check that waits as long as everybody else shows nothing.
   '/health': () => pool.use(redis => redis.ping(), { timeoutMillis: 500 }),
+  '/metrics': async response => {
+    response.setHeader('content-type', metricsContentType)
+    return metricsText()
+  },
   '/report': async () => pool.report(),
   '/stats': async () => JSON.stringify(pool.stats()),
 }
@@ -37,7 +43,7 @@ const server = createServer(async (request, response) => {
   const route = routes[request.url ?? '']
   try {
     if (route === undefined) response.writeHead(404).end()
-    else response.end(await route())
+    else response.end(await route(response))
   } catch (error) {
     fail(response, error)
   }

@@ -29,10 +29,14 @@ async function listen(onSocket: (socket: Socket) => void): Promise<Server & { re
 
 /** I0: the server hangs up on what has been idle for 200 ms. */
 async function serverHangsUp(): Promise<string> {
-  const server = await listen(socket => socket.setTimeout(200, () => socket.end()))
+  const server = await listen(socket => socket.setTimeout(200, () => socket.end()).pipe(socket))
   const pool = createSocketPool({ host: '127.0.0.1', port: server.port }, { name: 'cache', max: 4 })
   const sockets = await Promise.all([1, 2, 3].map(() => pool.acquire()))
-  for (const socket of sockets) await pool.release(socket)
+  for (const socket of sockets) {
+    socket.write('ping')
+    await once(socket, 'data')
+    await pool.release(socket)
+  }
   await pause(400)
   const report = pool.report()
   await pool.close()

@@ -41,6 +41,8 @@ export interface Handles<T> {
   unlend(handle: T): Leftover | undefined
   /** Tells use from idling. With it, the detection of forgotten leases may be on by default. */
   use?(resource: T): Use
+  /** Has the server announced that its answers may take long now? Then a connection that waits for one is not stuck. */
+  isSlow?(resource: T): boolean
   /** The time after which unused leases are reported, if the user has given none. Milliseconds. */
   readonly leakThresholdMillis?: number | undefined
 }

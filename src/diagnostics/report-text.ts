@@ -149,7 +149,7 @@ function connectionLine(connection: ConnectionReport): string {
   const parts = [
     state === 'connecting'
       ? `connecting for ${ms(ageMillis)}`
-      : `${state}, ${ms(ageMillis)} old, lent ${loans} times`,
+      : `${state}, ${ms(ageMillis)} old, lent ${loans === 1 ? 'once' : `${loans} times`}`,
   ]
   if (idleMillis !== undefined) parts.push(`idle for ${ms(idleMillis)}`)
   if (fault !== undefined) parts.push(fault)

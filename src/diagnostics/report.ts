@@ -1,4 +1,4 @@
-import { messageOf } from '../api/errors.ts'
+import { ownText } from '../api/messages/causes.ts'
 import type { ResolvedOptions } from '../api/options/resolve-options.ts'
 import type { Slot } from '../connections/slot.ts'
 import type { Waiter } from '../queue/waiter.ts'
@@ -37,7 +37,10 @@ export function reportOf<T>(view: ReportView<T>, now: number, mostWaiters?: numb
       breaker: breaker.isOpen ? 'open' : 'closed',
       ...(breaker.failures === 0
         ? {}
-        : { lastError: messageOf(breaker.lastError), retryInMillis: Math.max(breaker.retryAt - now, 0) }),
+        : {
+            lastError: ownText(breaker.lastError, options.name),
+            retryInMillis: Math.max(breaker.retryAt - now, 0),
+          }),
     },
     troubles: view.problems.recent
       .toSorted((a, b) => b.at - a.at)

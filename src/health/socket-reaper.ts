@@ -1,5 +1,6 @@
 import type { Connector } from '../connecting/connector.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
+import { handlesOf } from '../connections/handles.ts'
 import type { Slot } from '../connections/slot.ts'
 import { askHook } from '../runtime/sync-hooks.ts'
 import { Alarm } from '../runtime/time/alarm.ts'
@@ -106,6 +107,7 @@ export class SocketReaper<T> {
   #endIfStuck(slot: Slot<T>, now: number, quiet: number): boolean {
     const { factory, options, stalls } = this.#context
     if (options.stuckMillis === 0 || quiet - stalls.since(now - quiet) < options.stuckMillis) return false
+    if (handlesOf<T>(factory)?.isSlow?.(slot.resource as T)) return false
     let work: unknown
     try {
       work = askHook('busy', () => factory.busy?.(slot.resource as T))

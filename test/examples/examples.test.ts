@@ -46,6 +46,10 @@ describe('the examples', { skip: redis.skip, concurrency: 2 }, () => {
     }
     assert.match((await ask('/visits')).text, /^\d+$/)
     assert.deepEqual(await ask('/health'), { status: 200, text: 'PONG' })
+    assert.match(
+      (await ask('/metrics')).text,
+      /^db_client_connection_max\{.*pool_name="http-service".*\} 10$/m,
+    )
     assert.match((await ask('/report')).text, /^pool 'http-service' is open/)
     assert.equal((await ask('/nothing')).status, 404)
     const last = Array.from({ length: 20 }, () => ask('/visits'))

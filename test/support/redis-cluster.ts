@@ -114,6 +114,17 @@ export async function startCluster(args: RedisArguments = {}, login: object = {}
     return servers.filter(({ port }) => ports.has(port))
   }
 
+  /** Do all primaries say that this one has the slot, at the same epoch? */
+  const agree = async (slot: number, owner: RedisServer): Promise<boolean> => {
+    const says = async (server: RedisServer): Promise<string> => {
+      const own = (await ranges(server)).find(([first, last]) => first <= slot && slot <= last)
+      const epoch = /cluster_current_epoch:\d+/.exec(String(await admin(server).cluster('INFO')))
+      return `${own && portsOf(own)[0]} ${epoch}`
+    }
+    const words = await Promise.all((await primaries()).map(says))
+    return words.every(word => word === words[0] && word.startsWith(`${owner.port} `))
+  }
+
   const isSettled = async (): Promise<boolean> => {
     const views = await Promise.all(
       (await alive()).map(async server => {
@@ -158,6 +169,9 @@ export async function startCluster(args: RedisArguments = {}, login: object = {}
       // As redis-cli does, so that all primaries agree.
       const others = (await primaries()).filter(server => server !== to && server !== from)
       await Promise.all(others.map(server => admin(server).cluster('SETSLOT', slot, 'NODE', toId)))
+      // A primary that has not heard of this epoch would take the same one for the next move, and the nodes would then
+      // give the slot back to whom they like: in the end nobody has it.
+      await eventually(() => agree(slot, to), { within: 20_000, what: 'the primaries agree on the move' })
     },
     move: async (slot, to) => {
       await cluster.beginMove(slot, to)

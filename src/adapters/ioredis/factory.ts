@@ -88,6 +88,7 @@ export function clientFactory<R extends RedisClient>(
       ownerOf,
       unlend,
       use: client => (lenders.get(client) as ClientLender).use,
+      ...(context.options.handoffs && { isSlow: client => context.handoffs.isRelaxed(client) }),
       leakThresholdMillis: context.options.leakThresholdMillis,
     },
   }

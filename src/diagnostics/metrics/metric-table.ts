@@ -29,6 +29,10 @@ export interface TimesMetric extends Described {
 const CONNECTION = '{connection}'
 const one = (value: number | undefined): Point[] => (value === undefined ? [] : [{ value }])
 const seconds = (millis: number | undefined): Point[] => one(millis === undefined ? undefined : millis / 1000)
+const ofBudget = (budget: PoolStats['budget'], value: number | undefined): Point[] =>
+  budget === undefined || value === undefined
+    ? []
+    : [{ value, attributes: { 'lifeguard.budget.name': budget.name } }]
 const split = (attribute: string, values: Readonly<Record<string, number>>): Point[] =>
   Object.entries(values).map(([name, value]) => ({ value, attributes: { [attribute]: name } }))
 
@@ -177,6 +181,27 @@ const OURS: readonly NumberMetric[] = [
   ),
   metric('lifeguard.stall.time', 'counter', 's', 'How long the event loop was blocked in all.', stats =>
     seconds(stats.stalls.totalMillis),
+  ),
+  metric(
+    'lifeguard.budget.max',
+    'gauge',
+    CONNECTION,
+    'Most connections of all pools that share the budget of this pool.',
+    ({ budget }) => ofBudget(budget, budget?.max),
+  ),
+  metric(
+    'lifeguard.budget.used',
+    'gauge',
+    CONNECTION,
+    'Connections of all pools that share the budget of this pool, those being created or closed included.',
+    ({ budget }) => ofBudget(budget, budget?.used),
+  ),
+  metric(
+    'lifeguard.budget.reserved',
+    'gauge',
+    CONNECTION,
+    'Places of the budget that are kept for pools below their min.',
+    ({ budget }) => ofBudget(budget, budget?.reserved),
   ),
   metric(
     'lifeguard.server_idle_limit',

@@ -75,7 +75,7 @@ export async function withFake(answer: Answer, run: (fake: FakeRedis) => Promise
   }
 }
 
-function readCommand(text: string): { command: string[]; length: number } | undefined {
+export function readCommand(text: string): { command: string[]; length: number } | undefined {
   const head = /^\*(\d+)\r\n/.exec(text)
   if (head === null) return undefined
   const command: string[] = []

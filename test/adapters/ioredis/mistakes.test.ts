@@ -110,3 +110,19 @@ describe('TLS on one side only', () => {
     assert.match(message, /whether both sides use TLS/)
   })
 })
+
+test('a password that is missing is said in fewer than 400 characters, with what to do', async t => {
+  const said =
+    '-NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> option ' +
+    'can be used to authenticate the client and select the RESP protocol version at the same time\r\n'
+  const server = await startFakeRedis(() => said)
+  t.after(() => server.stop())
+  const pool = createRedisPool({ host: '127.0.0.1', port: server.port }, { name: 'orders-and-invoices' })
+  t.after(() => pool.close())
+  const { message } = await rejection(pool.acquire())
+  assert.match(
+    message,
+    /NOAUTH HELLO must be called .*The server asks for a password: set the option password/,
+  )
+  assert.ok(message.length < MOST_CHARACTERS, message)
+})

@@ -5,6 +5,7 @@ import { MeterProvider, MetricReader } from '@opentelemetry/sdk-metrics'
 import { Registry } from 'prom-client'
 import { instrumentAll } from '../../../src/adapters/otel/index.ts'
 import { metricsText, registerPools } from '../../../src/adapters/prometheus/index.ts'
+import { createBudget } from '../../../src/index.ts'
 import { CountingFactory, scripted } from '../../support/factories.ts'
 import { open } from '../../support/pools.ts'
 import { rejection } from '../../support/rejection.ts'
@@ -73,6 +74,26 @@ test('the text has every number of stats(), histograms cumulative, under the nam
   // Each family once, all its samples together.
   const headings = text.match(/^# TYPE .*$/gm) ?? []
   assert.equal(new Set(headings).size, headings.length)
+})
+
+test('the budget of a pool is told by its name, and only where there is one', async () => {
+  const budget = createBudget({ max: 3, name: 'shared' })
+  const one = open(new CountingFactory(), { name: 'one', max: 3, budget })
+  const other = open(new CountingFactory(), { name: 'other', max: 3, min: 1, autostart: false, budget })
+  const alone = open(new CountingFactory(), { name: 'alone' })
+  const held = [await one.acquire(), await one.acquire()]
+  const samples = samplesOf(metricsText([one as never, other as never, alone as never]))
+  for (const pool of ['one', 'other'])
+    for (const [name, value] of [
+      ['max', 3],
+      ['used', 2],
+      ['reserved', 1],
+    ] as const) {
+      const labels = `{db_client_connection_pool_name="${pool}",lifeguard_budget_name="shared"}`
+      assert.equal(samples.get(`lifeguard_budget_${name}${labels}`), value, `${pool} ${name}`)
+    }
+  assert.ok(![...samples.keys()].some(key => key.includes('budget') && key.includes('alone')))
+  for (const resource of held) await one.release(resource)
 })
 
 test('a pool with a wild name breaks no line', async () => {

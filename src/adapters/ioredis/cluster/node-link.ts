@@ -46,6 +46,12 @@ export class NodeLink {
     })
   }
 
+  /** Asks the node whether it is a primary. */
+  async isPrimary(): Promise<boolean> {
+    const role = await this.#timed(client => client.call('ROLE'))
+    return Array.isArray(role) && String(role[0]) === 'master'
+  }
+
   /** Rejects if the node does not answer in time. An error reply is an answer. */
   async ping(): Promise<void> {
     await this.#timed(client => client.ping().catch(unlessReply))

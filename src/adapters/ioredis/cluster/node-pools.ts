@@ -4,7 +4,7 @@ import type { PoolEvents } from '../../../api/events.ts'
 import type { Pool } from '../../../pool/pool.ts'
 import { log } from '../../../runtime/log/log.ts'
 import { destroyWithError } from '../client/client.ts'
-import { type Address, inWords } from '../failover/addresses.ts'
+import { type Address, inWords, isSameAddress } from '../failover/addresses.ts'
 import { openRedisPool, redisFactory } from '../open-redis-pool.ts'
 import type { RedisPoolContext } from '../redis-pool-context.ts'
 import type { ClusterConfig } from './cluster-options.ts'
@@ -51,19 +51,24 @@ export type PassOn = <K extends keyof PoolEvents<Redis> & string>(
   ...details: PoolEvents<Redis>[K]
 ) => unknown
 
+/** What happened in the pool of a node: an event, or `slots-moved`, where the node says so itself. */
+export type Observe = (event: string, address: Address, detail: unknown) => void
+
 /** The pools of a cluster's nodes. Each is made when it is first needed, and drained when its node has gone. */
 export class NodePools {
   readonly #config: ClusterConfig
   readonly #passOn: PassOn
+  readonly #observe: Observe
   readonly #open = new Map<string, NodePool>()
   /** Pools of nodes that have gone or changed their role, until their last loan has ended. */
   readonly #retired = new Set<NodePool>()
   /** How many pools have been retired. */
   retirements = 0
 
-  constructor(config: ClusterConfig, passOn: PassOn) {
+  constructor(config: ClusterConfig, passOn: PassOn, observe: Observe) {
     this.#config = config
     this.#passOn = passOn
+    this.#observe = observe
   }
 
   get open(): readonly NodePool[] {
@@ -78,14 +83,21 @@ export class NodePools {
     const key = `${role} ${inWords(address)}`
     const known = this.#open.get(key)
     if (known !== undefined) return known
-    const made = this.#make(address, role)
-    this.#open.set(key, made)
-    return made
+    const nodePool = this.#revived(address, role) ?? this.#make(address, role)
+    this.#open.set(key, nodePool)
+    return nodePool
   }
 
-  /** The pool that has lent this connection. */
-  ownerOf(resource: Redis): Pool<Redis> | undefined {
-    return this.all.find(({ pool }) => pool.isBorrowedResource(resource))?.pool
+  /** The retired pool of a node that is back: so its last loans count against the same `max` as the new ones. */
+  #revived(address: Address, role: NodeRole): NodePool | undefined {
+    for (const nodePool of this.#retired) {
+      if (nodePool.role !== role || !isSameAddress(nodePool.address, address)) continue
+      this.#retired.delete(nodePool)
+      const { min = 0 } = this.#config.pool
+      if (min > 0) nodePool.pool.resize({ min })
+      return nodePool
+    }
+    return undefined
   }
 
   /** Drains the pool: whoever waits is sent elsewhere, idle connections end, loans end as their borrowers end them. */
@@ -96,9 +108,15 @@ export class NodePools {
     this.retirements += 1
     if (log.pool.enabled) log.pool('%s: retired: %s', pool.name, why)
     for (const wait of [...waits]) wait.reroute()
+    if (pool.min > 0) pool.resize({ min: 0 })
     pool.purge(why)
-    const gone = (): boolean => this.#retired.delete(nodePool)
-    pool.close({ timeoutMillis: false }).then(gone, gone)
+    this.#closeIfEmpty(nodePool)
+  }
+
+  #closeIfEmpty(nodePool: NodePool): void {
+    const { pool } = nodePool
+    if (pool.size > 0 || pool.pending > 0 || !this.#retired.delete(nodePool)) return
+    pool.close({ timeoutMillis: false }).catch(() => {})
   }
 
   /**
@@ -125,12 +143,18 @@ export class NodePools {
     const pool = openRedisPool<Redis>(
       context => {
         made = context
+        context.handoffs.onSlotsMoved = () => this.#observe('slots-moved', address, undefined)
         return redisFactory(target, context)
       },
       { ...options, role, name: `${name} ${inWords(address)}${role === 'replica' ? ' (replica)' : ''}` },
     )
+    const nodePool: NodePool = { address, role, pool, context: made as RedisPoolContext, waits: new Set() }
     for (const event of PASSED_ON)
-      pool.on(event, (...details: unknown[]) => this.#passOn(event, ...(details as never)))
-    return { address, role, pool, context: made as RedisPoolContext, waits: new Set() }
+      pool.on(event, (...details: unknown[]) => {
+        this.#observe(event, address, details[0])
+        this.#closeIfEmpty(nodePool)
+        return this.#passOn(event, ...(details as never))
+      })
+    return nodePool
   }
 }

@@ -56,11 +56,12 @@ export class Nodes {
   constructor(config: ClusterConfig, passOn: PassOn) {
     this.#config = config
     const { name, seeds, translate, acquireTimeoutMillis } = config
-    this.pools = new NodePools(config, (event, ...details) => {
+    this.pools = new NodePools(config, passOn, (event, address, detail) => {
       // The node may be dead, or no primary any more.
-      if (event === 'factoryCreateError' || (event === 'destroy' && isSuspicious(details[0])))
+      if (event === 'factoryCreateError') this.topology.lost(address)
+      else if (event === 'connect') this.topology.found(address)
+      else if (event === 'slots-moved' || (event === 'destroy' && isSuspicious(detail)))
         void this.topology.refresh()
-      return passOn(event, ...details)
     })
     this.topology = new Topology({
       ...{ name, seeds, translate },

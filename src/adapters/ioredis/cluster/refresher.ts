@@ -40,6 +40,8 @@ export class Refresher {
   #endedAt = Number.NEGATIVE_INFINITY
   /** How many refreshes in a row have told nothing new. */
   #fruitless = 0
+  /** Ends the pause in progress. */
+  #endPause: () => void = () => {}
   /** How often the nodes have been asked. */
   count = 0
   /** Why the last node that failed could not be asked. */
@@ -58,9 +60,22 @@ export class Refresher {
     return this.#current
   }
 
+  /** There is something new: asks now, without the pause. */
+  hurry(): void {
+    void this.refresh()
+    this.#endPause()
+  }
+
   async #refresh(): Promise<void> {
     const rest = this.#endedAt + backoff(this.#fruitless, FIRST_PAUSE, LONGEST_PAUSE) - systemClock.now()
-    if (rest > 0) await pause(rest, false)
+    if (rest > 0)
+      await new Promise<void>(resolve => {
+        const timer = systemClock.after(rest, resolve)
+        this.#endPause = () => {
+          timer.cancel()
+          resolve()
+        }
+      })
     this.count += 1
     const { views, isAll } = await this.#askNodes()
     this.#fruitless = this.#host.learn(views, isAll) ? 0 : this.#fruitless + 1

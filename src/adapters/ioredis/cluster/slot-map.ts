@@ -4,7 +4,7 @@ import { SLOTS } from './keys.ts'
 import type { ClusterNode, Shard, View } from './view.ts'
 
 /**
- * How long a slot that a MOVED has corrected is kept against nodes that have not heard of it. The news spreads within a
+ * How long a slot that a MOVED or a takeover has corrected is kept against nodes that have not heard of it. The news spreads within a
  * second or two. Milliseconds.
  */
 const KEPT_MILLIS = 2000
@@ -24,13 +24,18 @@ interface Correction {
  *
  *     two nodes agree about a slot          believed
  *     one says so, and the others differ    the known owner stays
+ *     nodes say that nobody has the slot    the known owner stays, unless it says so itself: a node that was reset knows nobody
  *     only one can be asked                 believed if it knows of no earlier state than before
  *     a node answers MOVED                  believed for that slot, at once: it does not serve it any more
+ *     a replica has taken over              believed for the slots of its primary that it claims, at once: the primary cannot
+ *                                           be reached
  */
 export class SlotMap {
   readonly #shards = new Array<Shard | undefined>(SLOTS).fill(undefined)
   #counted: ReadonlyMap<string, Counted> | undefined
   readonly #corrections = new Map<number, Correction>()
+  /** Shards whose replica says that it has taken over, and until when that counts. */
+  readonly #takeovers = new Map<Shard, number>()
   /** Every node that the latest views named, by its address. */
   #nodes = new Map<string, ClusterNode>()
   /** The highest `cluster_current_epoch` seen. */
@@ -71,6 +76,27 @@ export class SlotMap {
   }
 
   /**
+   * A replica of a primary that cannot be reached says that it has taken over.
+   *
+   * @param view - what it says of the cluster
+   * @returns whether it claims any slot of its primary
+   */
+  tookOver(primary: Address, view: View): boolean {
+    const taken = new Map<Shard, Shard>()
+    for (let slot = 0; slot < SLOTS; slot += 1) {
+      const known = this.#shards[slot]
+      const own = view.shards[slot]
+      if (known === undefined || !isSameAddress(known.primary.address, primary)) continue
+      if (own === undefined || own.primary.id !== view.id) continue
+      const shard = taken.get(own) ?? { ...own }
+      taken.set(own, shard)
+      this.#set(slot, shard)
+    }
+    for (const shard of taken.values()) this.#takeovers.set(shard, systemClock.now() + KEPT_MILLIS)
+    return taken.size > 0
+  }
+
+  /**
    * Learns from what the nodes say.
    *
    * @param views - by different nodes
@@ -78,13 +104,22 @@ export class SlotMap {
    * @returns whether they were believed: a single one is only if nobody else can be asked
    */
   learn(views: readonly View[], isAll: boolean): boolean {
-    const epoch = Math.max(...views.map(view => view.epoch))
+    const epochs = views.map(view => view.epoch).sort((a, b) => b - a)
+    // One that only a single node of several knows of may be made up, and no later answer would reach it.
+    const epoch = epochs[1] ?? epochs[0] ?? -1
     if (views.length < 2 && !(views.length === 1 && isAll && epoch >= this.epoch)) return false
     const now = systemClock.now()
+    let known: Shard | undefined
+    let found: Shard | undefined
     for (let slot = 0; slot < SLOTS; slot += 1) {
-      const shard = this.#findShard(slot, views, now)
-      if (shard !== this.#shards[slot]) this.#set(slot, shard)
+      // Nearly always a slot has the same answers as the one before it.
+      let isAlike = slot > 0 && this.#corrections.size === 0 && this.#shards[slot] === known
+      for (const { shards } of views) isAlike &&= shards[slot] === shards[slot - 1]
+      known = this.#shards[slot]
+      found = isAlike ? found : this.#findShard(slot, views, now)
+      if (found !== known) this.#set(slot, found)
     }
+    for (const [shard, until] of this.#takeovers) if (now >= until) this.#takeovers.delete(shard)
     this.epoch = Math.max(this.epoch, epoch)
     this.#nodes = new Map()
     const shards = [...this.shards.values()].flatMap(({ shard: { primary, replicas } }) => [
@@ -109,15 +144,26 @@ export class SlotMap {
       if (isConfirmed) return own.shards[slot]
       if (!isDenied && now < correction.until) return known
     }
+    if (known !== undefined && now < (this.#takeovers.get(known) ?? 0)) {
+      const own = views.find(({ id }) => id === known.primary.id)
+      if (own === undefined || isSamePrimary(own.shards[slot], known)) return known
+    }
     let best: View | undefined
     let most = 0
     for (const view of views) {
+      if (view.shards[slot] === undefined) continue
       let votes = 0
       for (const other of views) if (isSamePrimary(view.shards[slot], other.shards[slot])) votes += 1
       if (votes > most || (votes === most && view.epoch > (best?.epoch ?? -1))) {
         best = view
         most = votes
       }
+    }
+    if (best === undefined && known !== undefined) {
+      const own = views.find(
+        view => view.id === known.primary.id || view.by === inWords(known.primary.address),
+      )
+      return own === undefined ? known : undefined
     }
     const isBelieved = most >= 2 || views.length === 1 || known === undefined
     return isBelieved ? best?.shards[slot] : known

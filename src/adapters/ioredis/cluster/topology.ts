@@ -4,6 +4,7 @@ import { type Address, inWords } from '../failover/addresses.ts'
 import { NodeLink, type OpenLink } from './node-link.ts'
 import { Refresher } from './refresher.ts'
 import { SlotMap } from './slot-map.ts'
+import { TakeoverWatch } from './takeover-watch.ts'
 import type { Translate, View } from './view.ts'
 
 /** How often the nodes in use are looked after. Milliseconds. */
@@ -32,7 +33,8 @@ export interface TopologyHost {
  * Knows which node serves which slot, and keeps that up to date while the pool is in use:
  *
  *     MOVED                              that slot at once, and all are asked
- *     a create fails, a node is silent   nodes are asked until their answer has changed, or the node is back
+ *     a create fails, a node is silent   nodes are asked until their answer has changed, or the node is back; its replicas
+ *                                        are asked more often whether one of them has taken over
  *     nothing                            nodes are asked every 5 s
  */
 export class Topology {
@@ -43,6 +45,9 @@ export class Topology {
   /** Nodes that did not answer in time when they were last asked whether they are alive. */
   readonly #silent = new Set<string>()
   readonly #asked = new Set<string>()
+  readonly #takeovers: TakeoverWatch
+  /** The replica that has taken over last. It knows best. */
+  #promoted: Address | undefined
   #timer: Timer | undefined
   #ticks = 0
   #refreshedAt = 0
@@ -57,6 +62,26 @@ export class Topology {
       ask: address => this.linkTo(address).view(),
       learn: (views, isAll) => this.#learn(views, isAll),
     })
+    this.#takeovers = new TakeoverWatch({
+      replicasOf: primary =>
+        this.#isClosed
+          ? undefined
+          : this.map.shards.get(inWords(primary))?.shard.replicas.map(({ address }) => address),
+      isPrimary: node => this.linkTo(node).isPrimary(),
+      onTakeover: (node, lost) => this.#tookOver(node, lost),
+    })
+  }
+
+  /** A connection to this node could not be made. */
+  lost(address: Address): void {
+    if (this.#isClosed) return
+    this.#takeovers.lost(address)
+    void this.refresh()
+  }
+
+  /** A connection to this node has been made. */
+  found(address: Address): void {
+    this.#takeovers.found(address)
   }
 
   isSilent(address: Address): boolean {
@@ -110,10 +135,14 @@ export class Topology {
   #tick(): void {
     this.#timer = undefined
     const inUse = this.#host.nodesInUse()
-    if (inUse.length === 0) {
+    const lost = this.#takeovers.lostOnes
+    if (inUse.length === 0 && lost.length === 0) {
       this.#closeLinks()
       return
     }
+    const used = new Set([...inUse, ...lost].map(inWords))
+    // A node that is gone for good is nobody's concern any more.
+    for (const key of this.#silent) if (!used.has(key)) this.#silent.delete(key)
     this.#ticks += 1
     if (this.#ticks % TICKS_PER_PING === 0) for (const address of inUse) void this.#ping(address)
     const isDue = systemClock.now() - this.#refreshedAt >= REFRESH_MILLIS
@@ -126,21 +155,40 @@ export class Topology {
     const key = inWords(address)
     if (this.#asked.has(key)) return
     this.#asked.add(key)
-    const timer = systemClock.after(SILENT_MILLIS, () => this.#silent.add(key))
+    const silent = (): void => {
+      this.#silent.add(key)
+      this.#takeovers.lost(address)
+    }
+    const timer = systemClock.after(SILENT_MILLIS, silent)
     try {
       await this.linkTo(address).ping()
       this.#silent.delete(key)
+      this.#takeovers.found(address)
     } catch {
-      if (this.#links.has(key)) this.#silent.add(key)
+      if (this.#links.has(key)) silent()
     } finally {
       timer.cancel()
       this.#asked.delete(key)
     }
   }
 
+  async #tookOver(node: Address, lost: Address): Promise<void> {
+    const view = await this.linkTo(node).view()
+    if (this.#isClosed || !this.#takeovers.isLost(lost)) return
+    if (this.map.tookOver(lost, view)) {
+      if (log.pool.enabled)
+        log.pool('%s: %s has taken over from %s', this.#host.name, inWords(node), inWords(lost))
+      this.#host.onChange(false)
+    }
+    // The others hear of it a moment later.
+    this.#promoted = node
+    this.refresher.hurry()
+  }
+
   /** Primaries first, as they learn of a change first, and in random order: not all processes ask the same. */
   #candidates(): readonly Address[] {
-    const rank = (address: Address): number => (this.isSilent(address) ? 2 : 0) + Math.random()
+    const rank = (address: Address): number =>
+      (this.isSilent(address) || this.#takeovers.isLost(address) ? 2 : 0) + Math.random()
     const shards = [...this.map.shards.values()].map(({ shard }) => shard)
     const sorted = (addresses: readonly Address[]): Address[] =>
       addresses
@@ -148,6 +196,7 @@ export class Topology {
         .sort((a, b) => a.by - b.by)
         .map(({ address }) => address)
     return [
+      ...(this.#promoted === undefined ? [] : [this.#promoted]),
       ...sorted(shards.map(({ primary }) => primary.address)),
       ...sorted(shards.flatMap(({ replicas }) => replicas.map(({ address }) => address))),
       ...this.#host.seeds,
@@ -162,6 +211,7 @@ export class Topology {
       const shards = [...this.map.shards].map(([address, { slots }]) => `${address}: ${slots}`)
       log.pool('%s: topology at epoch %d: %s', this.#host.name, this.map.epoch, shards.join(', '))
     }
+    if (this.map.changes !== changes) this.#promoted = undefined
     this.#host.onChange(true)
     return this.map.changes !== changes
   }

@@ -20,8 +20,8 @@ export interface HandoffHost {
 }
 
 /**
- * Connections with maintenance in progress are not validated, because a slow answer says nothing about them; but not for
- * longer than this. Milliseconds.
+ * Connections with maintenance in progress are not validated and do not count as stuck, because a slow answer says nothing
+ * about them; but not for longer than this. Milliseconds.
  */
 const RELAXED_MILLIS = 30_000
 /** Connections that were being made while the server announced its move are replaced within this time. Milliseconds. */
@@ -38,6 +38,8 @@ const LATE_MILLIS = 500
  * is used again.
  */
 export class Handoffs {
+  /** Called when a node of a cluster says that it has given slots to another one. */
+  onSlotsMoved: () => void = () => {}
   readonly #isOn: boolean
   readonly #host: HandoffHost
   #target: Address | undefined
@@ -135,10 +137,13 @@ export class Handoffs {
 
   #heard(client: RedisClient, word: string, [, , third, fourth]: readonly (string | null)[]): void {
     if (log.pool.enabled) log.pool('%s: the server says %s %s %s', this.#host.name, word, third, fourth)
-    if (word === 'MIGRATING' || word === 'FAILING_OVER')
+    if (word === 'MIGRATING' || word === 'FAILING_OVER' || word === 'SMIGRATING')
       this.#relaxed.set(client, systemClock.now() + RELAXED_MILLIS)
     else if (word === 'MIGRATED' || word === 'FAILED_OVER') this.#relaxed.delete(client)
-    else if (word === 'MOVING') this.#moving(client, Number(third) * 1000, addressIn(fourth))
+    else if (word === 'SMIGRATED') {
+      this.#relaxed.delete(client)
+      outsideContext(this.onSlotsMoved)
+    } else if (word === 'MOVING') this.#moving(client, Number(third) * 1000, addressIn(fourth))
   }
 
   #moving(client: RedisClient, millis: number, to: Address | undefined): void {

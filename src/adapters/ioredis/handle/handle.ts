@@ -201,6 +201,9 @@ function newClass(prototype: object, keys: readonly PropertyKey[]): HandleClass 
     createScanStream: member(scanStreams(prototype)),
     _events: member(undefined),
     _eventsCount: member(0),
+    // A promise looks for it each time it gives somebody the handle, and would search the long prototypes of ioredis.
+    // biome-ignore lint/suspicious/noThenProperty: it says that a handle is none
+    then: member(undefined),
     status,
     ...Object.fromEntries(GUARDED.map(name => [name, member(guarded(prototype, name))])),
     ...Object.fromEntries(FIELDS.map(name => [name, { get: OFTEN_READ[name]?.get ?? fieldGetter(name) }])),

@@ -1,12 +1,10 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 
 /**
- * How many connections this process has to a port, those that are being opened included. The least of three readings: the
- * kernel's table changes while it is read, so that one reading may tell a connection twice.
+ * How many connections this process has to a port, those that are being opened or closed included. Each counts once, by its
+ * inode: the kernel's table may change while it is read, and tell a connection twice.
  */
-export const connectionsTo = (port: number): number => Math.min(...[1, 2, 3].map(() => reading(port)))
-
-function reading(port: number): number {
+export function connectionsTo(port: number): number {
   const own = new Set(
     readdirSync('/proc/self/fd').flatMap(fd => {
       try {
