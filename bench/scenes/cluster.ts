@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { startCluster, type TestCluster } from '../../test/support/redis-cluster.ts'
+import type { RedisServer } from '../../test/support/redis-server.ts'
 import { CLUSTER_CONTENDERS, clusterContender } from '../contenders/cluster.ts'
 import { startLoad } from './outage-load.ts'
 import type { Figure, Scene } from './scene.ts'
@@ -11,15 +12,26 @@ const AFTER_MILLIS = 6000
 /** No request may take longer. */
 const HUNG_MILLIS = 6000
 
+/** When the replica says that it is a primary, by `performance.now()`. Nobody can be served before. */
+async function takeover(cluster: TestCluster, replica: RedisServer, until: number): Promise<number> {
+  const client = cluster.admin(replica)
+  while (performance.now() < until) {
+    const role = await client.call('ROLE').catch(() => [])
+    if (String((role as unknown[])[0]) === 'master') return performance.now()
+    await delay(3)
+  }
+  return Number.NaN
+}
+
 /** What happens to the primary of the key. Resolves when it has happened. */
 type Trouble = (cluster: TestCluster) => Promise<unknown>
 
-/** Three primaries and three replicas; `cluster-node-timeout` is 700 ms. */
+/** Three primaries and three replicas; `cluster-node-timeout` is 1000 ms. */
 const trouble = (what: string, happen: Trouble, after = AFTER_MILLIS): Scene => ({
   group: `Redis Cluster: ${what}, 500 WATCH transactions a second on one key`,
   contenders: CLUSTER_CONTENDERS,
   base: 'generic-pool + ioredis Cluster',
-  rounds: 2,
+  rounds: 3,
   redis: true,
   patience: 60_000,
   async run(contender): Promise<Figure[]> {
@@ -34,7 +46,9 @@ const trouble = (what: string, happen: Trouble, after = AFTER_MILLIS): Scene => 
       if (await way.increment(KEY)) executed += 1
     })
     await delay(BEFORE_MILLIS)
+    const replica = await cluster.replicaOf(SLOT)
     const at = performance.now()
+    const taken = takeover(cluster, replica, at + after)
     await happen(cluster)
     await delay(after)
     await stop()
@@ -44,14 +58,22 @@ const trouble = (what: string, happen: Trouble, after = AFTER_MILLIS): Scene => 
     const served = requests.filter(each => each.failed !== true && each.millis !== undefined)
     const ends = served.map(each => each.at + (each.millis as number)).sort((a, b) => a - b)
     let gap = 0
-    for (const [index, end] of ends.entries())
-      if (end > at) gap = Math.max(gap, end - Math.max(ends[index - 1] ?? at, at))
+    let gapEnd = at
+    for (const [index, end] of ends.entries()) {
+      const millis = end - Math.max(ends[index - 1] ?? at, at)
+      if (end > at && millis > gap) [gap, gapEnd] = [millis, end]
+    }
+    const takenAt = await taken
     const hung = requests.filter(({ millis }) => millis === undefined || millis > HUNG_MILLIS).length
     // What hangs is counted already.
     await Promise.race([way.close().catch(() => {}), delay(3000)])
     await cluster.stop()
+    const afterwards: Figure[] = Number.isNaN(takenAt)
+      ? []
+      : [{ row: 'of that, after the replica had taken over', unit: 'ms', value: gapEnd - takenAt }]
     return [
       { row: 'longest time without any served', unit: 'ms', value: gap },
+      ...afterwards,
       { row: 'failed', unit: '', value: failed.length },
       { row: 'hung', unit: '', value: hung },
       {

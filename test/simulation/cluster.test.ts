@@ -132,6 +132,28 @@ describe('a replica that takes over from a primary that is gone', () => {
     )
   })
 
+  test('is found also by a user who may not ask for the ROLE', async () => {
+    await scene(
+      async ({ world, pool, node }) => {
+        await who(pool)
+        node(3).answer = ([name]) => {
+          if (name === 'ROLE') return "-NOPERM this user has no permissions to run the 'role' command\r\n"
+          if (name !== 'HELLO') return undefined
+          return `%2\r\n${bulk('proto')}:3\r\n${bulk('role')}${bulk(node(3).isPrimary ? 'master' : 'replica')}`
+        }
+        node(0).server.kill()
+        await world.sleep(10)
+        const waiting = who(pool)
+        await world.sleep(10_000)
+        const took = world.now
+        Object.assign(node(3), { isPrimary: true, owners: AFTERWARDS, epoch: 2 })
+        assert.equal(await waiting, 'node-3')
+        assert.ok(world.now - took < 200, `${world.now - took} ms`)
+      },
+      { acquireTimeoutMillis: 60_000, unhealthyAfterMillis: 60_000 },
+    )
+  })
+
   test('says that it is a primary, and claims no slot: nothing changes, and it is not asked without end', async () => {
     await scene(
       async scene => {

@@ -43,9 +43,17 @@ async function freePort(): Promise<number> {
 
 const busPorts = new Map<RedisServer, number>()
 
-async function startNode(extra: RedisArguments): Promise<RedisServer> {
+/** How the nodes are reached. */
+interface Ways {
+  /** The address that the nodes have for each other, and so for clients. Default 127.0.0.1. */
+  readonly announced?: string
+  readonly tls?: { readonly key: string; readonly cert: string }
+}
+
+async function startNode(extra: RedisArguments, { tls }: Ways): Promise<RedisServer> {
   const busPort = await freePort()
-  const server = await startRedis({
+  const directives: RedisArguments = {
+    ...(tls && { 'tls-cluster': 'yes', 'tls-replication': 'yes' }),
     'cluster-enabled': 'yes',
     'cluster-config-file': 'nodes.conf',
     'cluster-node-timeout': '1000',
@@ -54,7 +62,8 @@ async function startNode(extra: RedisArguments): Promise<RedisServer> {
     'cluster-replica-validity-factor': '0',
     'repl-diskless-sync-delay': '0',
     ...extra,
-  })
+  }
+  const server = await startRedis(directives, tls && { tls })
   busPorts.set(server, busPort)
   return server
 }
@@ -64,8 +73,13 @@ type Range = [number, number, ...unknown[]]
 const portsOf = ([, , ...members]: Range): number[] => members.map(member => (member as [string, number])[1])
 
 /** @param args - further directives for every server */
-export async function startCluster(args: RedisArguments = {}, login: object = {}): Promise<TestCluster> {
-  const servers = await Promise.all(Array.from({ length: 6 }, () => startNode(args)))
+export async function startCluster(
+  args: RedisArguments = {},
+  login: object = {},
+  ways: Ways = {},
+): Promise<TestCluster> {
+  const { announced = host } = ways
+  const servers = await Promise.all(Array.from({ length: 6 }, () => startNode(args, ways)))
   const admins = new Map<number, Redis>()
   const admin = (server: RedisServer): Redis => {
     const known = admins.get(server.port)
@@ -138,7 +152,9 @@ export async function startCluster(args: RedisArguments = {}, login: object = {}
 
   const cluster: TestCluster = {
     servers,
-    nodes: servers.map(({ port }) => `${host}:${port}`),
+    nodes: servers.map(({ port }) =>
+      announced.includes(':') ? `[${announced}]:${port}` : `${announced}:${port}`,
+    ),
     admin,
     ownerOf,
     replicaOf: async slot => (await membersOf(slot))[1] as RedisServer,
@@ -157,7 +173,7 @@ export async function startCluster(args: RedisArguments = {}, login: object = {}
       for (;;) {
         const keys = (await admin(from).cluster('GETKEYSINSLOT', slot, 100)) as string[]
         if (keys.length === 0) return
-        await admin(from).migrate(host, to.port, '', 0, 1000, 'KEYS', ...keys)
+        await admin(from).migrate(announced, to.port, '', 0, 1000, 'KEYS', ...keys)
       }
     },
     endMove: async (slot, to) => {
@@ -188,7 +204,7 @@ export async function startCluster(args: RedisArguments = {}, login: object = {}
     },
   }
   try {
-    await join(servers, admin)
+    await join(servers, admin, announced)
     await cluster.settled()
   } catch (error) {
     await cluster.stop()
@@ -203,7 +219,11 @@ const answers = (client: Redis): Promise<boolean> =>
     () => false,
   )
 
-async function join(servers: readonly RedisServer[], admin: (server: RedisServer) => Redis): Promise<void> {
+async function join(
+  servers: readonly RedisServer[],
+  admin: (server: RedisServer) => Redis,
+  announced: string,
+): Promise<void> {
   const [first] = servers as [RedisServer]
   const share = Math.ceil(SLOTS / 3)
   for (const [index, server] of servers.entries()) {
@@ -213,7 +233,7 @@ async function join(servers: readonly RedisServer[], admin: (server: RedisServer
       await admin(server).call('CLUSTER', 'ADDSLOTSRANGE', ...range)
     }
     const busPort = busPorts.get(server) as number
-    if (server !== first) await admin(first).call('CLUSTER', 'MEET', host, server.port, busPort)
+    if (server !== first) await admin(first).call('CLUSTER', 'MEET', announced, server.port, busPort)
   }
   const know = async (): Promise<boolean> => {
     const infos = await Promise.all(servers.map(server => admin(server).cluster('INFO')))

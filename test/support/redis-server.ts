@@ -59,10 +59,14 @@ function configuration(dir: string, port: number, args: RedisArguments, options:
       'tls-port': String(port),
       'tls-key-file': `"${join(dir, 'key.pem')}"`,
       'tls-cert-file': `"${join(dir, 'cert.pem')}"`,
+      // Its own authority, for servers that talk to each other.
+      'tls-ca-cert-file': `"${join(dir, 'cert.pem')}"`,
       'tls-auth-clients': 'no',
     })
   }
-  return Object.entries({ ...directives, ...args })
+  // The port is in the directives: with TLS under another name.
+  const { port: _, ...others } = args
+  return Object.entries({ ...directives, ...others })
     .flatMap(([name, value]) => (typeof value === 'string' ? [value] : value).map(one => `${name} ${one}\n`))
     .join('')
 }

@@ -9,9 +9,9 @@ import type { PoolStats } from '../stats.ts'
 const MOST_CHARACTERS = 240
 
 /** What the error says, cut if it is long. */
-export function brief(cause: unknown): string {
+export function brief(cause: unknown, most = MOST_CHARACTERS): string {
   const text = messageOf(cause).trimEnd()
-  return text.length > MOST_CHARACTERS ? `${text.slice(0, MOST_CHARACTERS)}…` : text
+  return text.length > most ? `${text.slice(0, most)}…` : text
 }
 
 /** How the error about a connect begins that has not ended yet. */

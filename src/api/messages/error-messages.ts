@@ -13,6 +13,8 @@ import { noConnection } from './wrong-arguments.ts'
  */
 
 const MOST_HOLDERS = 5
+/** Most characters of a cause beside long advice, so that a message stays under 400. */
+const BESIDE_ADVICE = 180
 
 const of = (stats: PoolStats) => ({ pool: stats.name, stats })
 
@@ -110,7 +112,7 @@ export function cannotConnect(
   if (permanentAdvice !== undefined) {
     return new PoolError(
       'POOL_CONNECT_FAILED',
-      `pool '${stats.name}' cannot connect${times}: ${brief(cause)} ${numbersOf(stats)}. ${permanentAdvice}. It ` +
+      `pool '${stats.name}' cannot connect${times}: ${brief(cause, BESIDE_ADVICE)} ${numbersOf(stats)}. ${permanentAdvice}. It ` +
         'tries again after a second, and then less often',
       { ...of(stats), cause },
     )

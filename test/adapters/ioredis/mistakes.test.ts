@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import { describe, test } from 'node:test'
 import { createServer as createTlsServer } from 'node:tls'
-import { createRedisPool } from '../../../src/adapters/ioredis/index.ts'
+import { createRedisClusterPool, createRedisPool } from '../../../src/adapters/ioredis/index.ts'
 import { eventually } from '../../support/factories.ts'
 import { rejection } from '../../support/rejection.ts'
 import { tlsCertificate, tlsKey } from '../../support/tls.ts'
@@ -72,6 +72,25 @@ test('a server that answers MOVED is named as a node of a cluster, once for the 
   await server.stop()
 })
 
+test('a promise that a pool of a cluster is asked about, or given back, is named', async t => {
+  const pool = createRedisClusterPool(['127.0.0.1:1'], { name: 'nodes' })
+  t.after(() => pool.close())
+  const warnings: string[] = []
+  const onWarning = (warning: Error): void => void warnings.push(warning.message)
+  process.on('warning', onWarning)
+  const promise = Promise.resolve() as never
+  assert.equal(pool.isBorrowedResource(promise), false)
+  assert.equal(pool.isBorrowedResource(undefined as never), false)
+  await eventually(() => warnings.length > 0)
+  process.off('warning', onWarning)
+  assert.match(
+    warnings.join('\n'),
+    /^isBorrowedResource of pool 'nodes' was given a promise, and answered false\. Await/,
+  )
+  for (const method of ['release', 'destroy'] as const)
+    assert.match((await rejection(pool[method](promise))).message, /was given a promise/)
+})
+
 describe('TLS on one side only', () => {
   test('a client without TLS at a server with TLS is told of rediss://', async t => {
     const server = createTlsServer({ key: tlsKey, cert: tlsCertificate })
@@ -109,4 +128,20 @@ describe('TLS on one side only', () => {
     const { message } = await rejection(pool.acquire())
     assert.match(message, /whether both sides use TLS/)
   })
+})
+
+test('a password that is missing is said in fewer than 400 characters, with what to do', async t => {
+  const said =
+    '-NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> option ' +
+    'can be used to authenticate the client and select the RESP protocol version at the same time\r\n'
+  const server = await startFakeRedis(() => said)
+  t.after(() => server.stop())
+  const pool = createRedisPool({ host: '127.0.0.1', port: server.port }, { name: 'orders-and-invoices' })
+  t.after(() => pool.close())
+  const { message } = await rejection(pool.acquire())
+  assert.match(
+    message,
+    /NOAUTH HELLO must be called .*The server asks for a password: set the option password/,
+  )
+  assert.ok(message.length < MOST_CHARACTERS, message)
 })

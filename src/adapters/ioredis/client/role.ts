@@ -108,7 +108,8 @@ export function addressOf(client: RedisClient): string {
 /** The error replies to HELLO. */
 const refusals = new WeakMap<RedisClient, unknown>()
 
-async function askRole(client: RedisClient): Promise<string | undefined> {
+/** The role by HELLO, which Redis allows everybody; undefined if it does not say. */
+export async function askRole(client: RedisClient): Promise<string | undefined> {
   const { call } = client as unknown as { call(name: string): Promise<unknown> }
   try {
     const reply = await call.call(client, 'HELLO')

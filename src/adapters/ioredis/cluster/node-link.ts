@@ -4,6 +4,7 @@ import { systemClock } from '../../../runtime/time/clock.ts'
 import { destroyClient, streamOf } from '../client/client.ts'
 import type { Client, Command } from '../client/client-types.ts'
 import { interceptErrorReplies } from '../client/replies/error-replies.ts'
+import { askRole } from '../client/role.ts'
 import { type Address, inWords } from '../failover/addresses.ts'
 import { type Redirect, redirectOf } from './redirect.ts'
 import { readView, type Translate, type View } from './view.ts'
@@ -48,8 +49,11 @@ export class NodeLink {
 
   /** Asks the node whether it is a primary. */
   async isPrimary(): Promise<boolean> {
-    const role = await this.#timed(client => client.call('ROLE'))
-    return Array.isArray(role) && String(role[0]) === 'master'
+    return this.#timed(async client => {
+      const role = await client.call('ROLE').catch(unlessReply)
+      // The user may not be allowed to ask for it.
+      return (Array.isArray(role) ? String(role[0]) : await askRole(client)) === 'master'
+    })
   }
 
   /** Rejects if the node does not answer in time. An error reply is an answer. */

@@ -113,6 +113,11 @@ export class NodePools {
     this.#closeIfEmpty(nodePool)
   }
 
+  /** Closes the retired pools that have nothing left. */
+  closeEmpty(): void {
+    for (const nodePool of [...this.#retired]) this.#closeIfEmpty(nodePool)
+  }
+
   #closeIfEmpty(nodePool: NodePool): void {
     const { pool } = nodePool
     if (pool.size > 0 || pool.pending > 0 || !this.#retired.delete(nodePool)) return

@@ -68,7 +68,10 @@ export class Nodes {
       open: openerOf(config),
       nodesInUse: () => this.#inUse(),
       onChange: isBelieved => this.#onChange(isBelieved),
-      onTick: () => this.#cutSilent(),
+      onTick: () => {
+        this.#cutSilent()
+        this.pools.closeEmpty()
+      },
     })
     const nodes = this
     this.router = new Router({
