@@ -102,6 +102,8 @@ const KEEPERS: Readonly<Record<string, readonly RegExp[]>> = {
 /** The folders of `test` that look at the whole. */
 const BESIDE_ROOMS = [
   'simulation',
+  'faults',
+  'mutation',
   'dependents',
   'docs',
   'drop-in',

@@ -92,7 +92,7 @@ export class Breaker<T> {
     this.permanentAdvice = failure.advice
     const wasOpen = this.isOpen
     if (failure.kind === 'permanent' || now - this.#awaySince >= unhealthyAfterMillis) this.#open(now)
-    if (startedAt >= this.#pausedSince) this.#pause(failure.kind, now)
+    if (startedAt > this.#pausedSince) this.#pause(failure.kind, now)
     return wasOpen
   }
 

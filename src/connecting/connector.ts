@@ -162,6 +162,8 @@ export class Connector<T> {
       onChange()
     }
     outsideContext(() => this.#engine.close(slot).then(closed))
+    // Waiters counted on it, while the event loop was to show whether it is alive.
+    if (from === 'idle' && this.capacity.awaitsEventLoop) this.connectMore()
   }
 
   /** Starts a new generation: older connections are not lent again, connects in progress are destroyed on arrival. */
@@ -259,7 +261,8 @@ export class Connector<T> {
     }
     const millis = breaker.watchMillis(slot, slots.open > 0)
     const isStale = slot.watch !== undefined && stalls.since(slot.startedAt) > 0
-    if (millis === 0 && !isStale) {
+    // One from before a purge is not lent, so nobody should wait for it.
+    if ((millis === 0 && !isStale) || slot.generation !== this.generation) {
       this.#deliver(slot)
       return
     }

@@ -108,6 +108,34 @@ async function inspectorOf(pid: number) {
   return place
 }
 
+test('another process that answers at a port of the target is not asked, and keeps its inspector', {
+  skip,
+}, async () => {
+  const other = new Started(process.execPath, ['--inspect=0', POOLS_CHILD, 'no socket'], 'ignore')
+  try {
+    await other.word
+    const { port } = await inspectorOf(other.pid)
+    const target = new Started(
+      process.execPath,
+      ['--inspect-port=0', CHILD, 'forward', String(port)],
+      'ignore',
+    )
+    try {
+      await target.word
+      const said = await run('timeline', String(target.pid), '--inspect', '--record', '0.1', '--json')
+      assert.equal(said.code, 0, said.stderr)
+      // The other one has three.
+      assert.deepEqual((JSON.parse(said.stdout) as { pools: unknown[] }).pools, [])
+      assert.equal(countSockets(target.pid)?.tcp.LISTEN, 1)
+      assert.ok(isOpen(other.pid))
+    } finally {
+      await target.kill()
+    }
+  } finally {
+    await other.kill()
+  }
+})
+
 describe('no signal is sent', { skip, concurrency: 2 }, () => {
   test('to a program that is called node, and is none', async () => {
     const program = join(folder, 'node')

@@ -19,7 +19,8 @@ const PROGRAMS: Readonly<Record<string, Case>> = {
   sends_to_slow_reader: { patterns: [], says: /no socket in CLOSE_WAIT/ },
   prefork: { patterns: [], says: /wait to be accepted, where others accept too: look at python3/ },
   polls: { patterns: [], says: /5 bytes unread on fd \d+ .*: that alone is no fault/ },
-  accepts_slowly: { patterns: [], says: /no input waited|wait to be accepted/ },
+  accepts_slowly: { patterns: [], says: /the main thread was waiting for events/ },
+  reset_while_not_accepting: { patterns: ['blocked-loop'], says: /connections? to .* waits? to be accepted/ },
   sleeps_instead_of_accepting: {
     patterns: ['blocked-loop'],
     says: /3 connections to .* wait to be accepted/,

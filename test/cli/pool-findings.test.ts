@@ -59,6 +59,7 @@ test('one slow command is no silent server; several clients without a byte are',
           ready: 3,
           waiting: 1,
           unanswered: 1,
+          queued: 0,
           moved: '1,2,3',
           command: 'eval',
         },
@@ -78,4 +79,17 @@ test('one slow command is no silent server; several clients without a byte are',
     ['silent-peer'],
   )
   assert.deepEqual(slowCommands(more, more, 3), [])
+})
+
+test('commands that wait for a connection are at work: whoever holds their clients waits for the server', () => {
+  const one = {
+    pools: [pool({ atWork: 4 })],
+    clients: [
+      { ...{ server: 'db:6379', clients: 4, ready: 0, waiting: 0, unanswered: 0, queued: 4, moved: ',,,' } },
+    ],
+  }
+  const [found, ...others] = poolFindings(one, one, 3)
+  assert.equal(found?.pattern, 'unreachable')
+  assert.match(found.evidence.join(), /0 of 4 clients connected.*4 commands wait for a connection/)
+  assert.deepEqual(others, [])
 })

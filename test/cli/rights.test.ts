@@ -1,12 +1,14 @@
 // What the doctor may not see, or cannot reach, is said, and is no sign of health.
 import assert from 'node:assert/strict'
 import { execFile, execFileSync } from 'node:child_process'
-import { chmodSync, cpSync, mkdtempSync, rmSync } from 'node:fs'
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { ProcFiles } from '../../src/cli/proc/proc-files.ts'
+import { targetOf } from '../../src/cli/proc/target.ts'
 import { countSockets } from '../support/fds.ts'
 import { packageRoot } from '../support/package-root.ts'
 import { doctor, Started } from './support.ts'
@@ -64,6 +66,25 @@ describe("another user's process", { skip: await noNobody() }, () => {
       await service.kill()
     }
   })
+})
+
+test('a thread, of a process or of the kernel, is no process, and is said not to be', () => {
+  const status = (pid: number, text: string): void => {
+    mkdirSync(join(folder, 'proc', String(pid)), { recursive: true })
+    writeFileSync(join(folder, 'proc', String(pid), 'status'), text)
+  }
+  status(7, 'Name:\tkworker/0:1\nState:\tI (idle)\nTgid:\t7\nPid:\t7\n')
+  status(9, 'Name:\tworker\nState:\tS (sleeping)\nTgid:\t8\nPid:\t9\nVmSize:\t 100 kB\n')
+  status(
+    10,
+    'Name:\tsleep\nState:\tS (sleeping)\nTgid:\t10\nPid:\t10\nVmSize:\t 100 kB\nSigCgt:\t0000000000000200\n',
+  )
+  const proc = new ProcFiles(join(folder, 'proc'))
+  assert.throws(() => targetOf(proc, 7), /^Error: 7 \(kworker\/0:1\) is a thread of the kernel/)
+  assert.throws(() => targetOf(proc, 9), /^Error: 9 is a thread of the process 8: look at that one/)
+  assert.equal(targetOf(proc, 10)?.catchesSignal, true)
+  assert.equal(targetOf(proc, 10)?.isNode, false)
+  assert.equal(targetOf(proc, 11), undefined)
 })
 
 describe('a process in another network namespace', { skip: noNamespaces() }, () => {

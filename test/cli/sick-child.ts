@@ -37,17 +37,30 @@ const blocked: Readonly<Record<string, () => void>> = {
   'execSync alone': () => setImmediate(() => execSync('sleep 60')),
 }
 
+/** What asks it asks another process. */
+const forward = (socket: Socket): void => {
+  const there = connect(Number(url), '127.0.0.1').on('error', () => {})
+  socket
+    .on('error', () => {})
+    .pipe(there)
+    .pipe(socket)
+}
+
 /** Accepts, and forgets what it has accepted. */
-if (which === 'lost after accept') {
-  const lost: Socket[] = []
-  const forgetful = createTcpServer({ pauseOnConnect: true }, socket => lost.push(socket))
-  forgetful.listen(0, '127.0.0.1')
-  await once(forgetful, 'listening')
-  process.stdout.write(`${(forgetful.address() as AddressInfo).port}\n`)
-} else if (blocked[which] !== undefined) {
+const lost: Socket[] = []
+if (which === 'lost after accept')
+  await listen(createTcpServer({ pauseOnConnect: true }, socket => lost.push(socket)))
+else if (which === 'forward') await listen(createTcpServer(forward))
+else if (blocked[which] !== undefined) {
   process.stdout.write('soon\n', () => blocked[which]?.())
 } else {
   await serve()
+}
+
+async function listen(forgetful: ReturnType<typeof createTcpServer>): Promise<void> {
+  forgetful.listen(0, '127.0.0.1')
+  await once(forgetful, 'listening')
+  process.stdout.write(`${(forgetful.address() as AddressInfo).port}\n`)
 }
 
 async function serve(): Promise<void> {

@@ -51,6 +51,16 @@ export function assertInvariants(pool: Pool<Connection>, world: World, mostHeld:
   }
   assert.ok(slots.permitsInUse <= mostHeld, `4: ${slots.permitsInUse} permits held, ${mostHeld} allowed`)
   const { capacity } = connector
+  for (const { id, state, generation } of capacity.connects)
+    assert.ok(
+      state === 'connecting' && generation === connector.generation,
+      `5: connect #${id} is counted on, but is ${state}, of generation ${generation}`,
+    )
+  for (const { id, state } of capacity.checks)
+    assert.ok(
+      state === 'validating' || state === 'resetting' || connector.isStopped,
+      `5: check of #${id} is counted on, but is ${state}`,
+    )
   if (queue.waiting > 0) {
     const fit = idle.filter(slot => slot.fault === undefined && slot.generation === connector.generation)
     // Where the kernel cannot be asked, the idle ones wait for the next poll phase, and for nobody else.

@@ -13,6 +13,13 @@ export function configurations(tasks: number, { max = 2, min = 0, timers = 1 } =
   return sets.map(faults => ({ max, min, tasks: CALLS.slice(0, tasks), faults, timers }))
 }
 
+/** What concerns every pool: of these, each alone and each pair is tried with three tasks, too. */
+const CORE: readonly Fault[] = ['abort', 'expiry', 'death', 'invalid', 'close', 'resize', 'purge']
+
+export const CORE_OF_THREE: readonly Setup[] = configurations(3).filter(({ faults }) =>
+  faults.every(fault => CORE.includes(fault)),
+)
+
 /** Combinations of three that past faults needed. */
 export const TRIPLES: readonly Setup[] = (
   [

@@ -1,8 +1,9 @@
 /* One search with a limited budget, for a mutant: small configurations, then random programs. Ends at the first find. */
 
 import { configurations, nameOf, TRIPLES, WITH_MIN } from './configurations.ts'
+import { CORPUS } from './corpus.ts'
 import { explore } from './explorer.ts'
-import { programOf } from './program.ts'
+import { type Program, programOf } from './program.ts'
 import { runProgram } from './run-program.ts'
 import { type Setup, SmallWorld } from './small-world.ts'
 
@@ -12,21 +13,23 @@ export interface Budget {
   readonly seeds: number
 }
 
-export const BUDGET: Budget = { orders: 300, seeds: 800 }
+export const BUDGET: Budget = { orders: 100, seeds: 600 }
 
-/** A single configuration has fewer, but for those with `min`. */
-const MOST_ORDERS = 4000
+/** Of each single fault. */
+const MOST_ORDERS = 1500
+const FEW_SEEDS = 60
+const FEW_ORDERS = 200
 
 /** @returns how it was found; undefined if it was not */
 export async function hunt({ orders, seeds }: Budget): Promise<string | undefined> {
   const say = (where: string, error: unknown): string =>
     `${where}: ${((error as Error).message.split('\n')[0] ?? '').slice(0, 110)}`
-  const program = async (seed: number): Promise<string | undefined> => {
+  const attempt = async (name: string, program: Program): Promise<string | undefined> => {
     try {
-      await runProgram(programOf(seed))
+      await runProgram(program)
       return undefined
     } catch (error) {
-      return say(`random, seed ${seed}`, error)
+      return say(name, error)
     }
   }
   const search = async (setup: Setup, limit: number): Promise<string | undefined> => {
@@ -37,23 +40,40 @@ export async function hunt({ orders, seeds }: Budget): Promise<string | undefine
       return say(`exhaustive, ${nameOf(setup)}`, error)
     }
   }
-  const few = Math.min(seeds, 30)
-  for (let seed = 1; seed <= few; seed += 1) {
-    const found = await program(seed)
-    if (found !== undefined) return found
+  const known = async (): Promise<string | undefined> => {
+    for (const each of Object.values(CORPUS)) {
+      const found = await attempt('a program of the corpus', each)
+      if (found !== undefined) return found
+    }
+    return undefined
+  }
+  const programs = async (from: number, until: number): Promise<string | undefined> => {
+    for (let seed = from; seed <= Math.min(until, seeds); seed += 1) {
+      const found = await attempt(`random, seed ${seed}`, programOf(seed))
+      if (found !== undefined) return found
+    }
+    return undefined
+  }
+  const searches = async (setups: readonly Setup[], limit: number): Promise<string | undefined> => {
+    for (const setup of setups) {
+      const found = await search(setup, limit)
+      if (found !== undefined) return found
+    }
+    return undefined
   }
   const all = configurations(2)
-  for (const setup of [...all.filter(({ faults }) => faults.length < 2), ...WITH_MIN, ...TRIPLES]) {
-    const found = await search(setup, MOST_ORDERS)
-    if (found !== undefined) return found
-  }
-  for (let seed = few + 1; seed <= seeds; seed += 1) {
-    const found = await program(seed)
-    if (found !== undefined) return found
-  }
-  for (const setup of all.filter(({ faults }) => faults.length === 2)) {
-    const found = await search(setup, orders)
-    if (found !== undefined) return found
-  }
-  return undefined
+  const small = [...all.filter(({ faults }) => faults.length < 2), ...WITH_MIN, ...TRIPLES]
+  // What is quick comes first.
+  return (
+    (await known()) ??
+    (await programs(1, FEW_SEEDS)) ??
+    (await searches(small, FEW_ORDERS)) ??
+    (await searches(TRIPLES, MOST_ORDERS)) ??
+    (await programs(FEW_SEEDS + 1, seeds)) ??
+    (await searches(small, MOST_ORDERS)) ??
+    (await searches(
+      all.filter(({ faults }) => faults.length === 2),
+      orders,
+    ))
+  )
 }

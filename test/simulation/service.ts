@@ -15,11 +15,15 @@ import {
 import { assertInvariants } from '../model/invariants.ts'
 import type { World } from '../model/scripted-server.ts'
 import type { Program, Step } from './program.ts'
+import { Watchdog } from './watchdog.ts'
 
 /** An acquire, and the loan that it led to. */
 interface Task {
   readonly kind: 'use' | 'acquire' | 'lease'
+  readonly since: number
   readonly deadline: number
+  /** When it is due if nothing stalls. */
+  readonly dueAt: number
   readonly abort: AbortController
   state: 'waiting' | 'holding' | 'over'
   client: LineClient | undefined
@@ -37,7 +41,10 @@ const REFUSALS = new Set(
 )
 /** A FIN of which the kernel has known for less than this may be overlooked: see sockets/poll-phase.ts. */
 const GATE_MILLIS = 2
-/** Before the first loan the kernel is not asked, as a greeting may be there: what is no stall may hide a FIN. */
+/**
+ * Before the first loan the kernel is not asked, as a greeting may be there: what is no stall may hide a FIN. So may it
+ * behind the answer to a validation where the kernel cannot be asked.
+ */
 const FIRST_GATE_MILLIS = 25
 /** How long a request waits for its answer. */
 const PATIENCE_MILLIS = 2500
@@ -49,13 +56,21 @@ export class Service {
   readonly server: SimulatedServer
   readonly pool: Pool<LineClient>
   readonly #tasks = new Set<Task>()
+  readonly #watchdog: Watchdog
+  /** Leases that have ended. */
+  readonly #ended: Lease<LineClient>[] = []
+  readonly #blocks: { readonly from: number; readonly until: number }[] = []
+  /** For how long each listener and each borrower keeps the loop busy. */
+  #busyMillis = 0
+  readonly #isBlind: boolean
   #opened = 0
   #closed = 0
   #mostHeld: number
   #blocked = 0
   #surprise: unknown
 
-  constructor({ seed, options, lazy = false, blind = false, greets = false }: Program) {
+  constructor({ seed, options, lazy = false, blind = false, greets = false, resets = false }: Program) {
+    this.#isBlind = blind
     this.world = createSimulation({ seed })
     this.server = this.world.server({ jitterMillis: 1, ...(greets ? { greeting: 'welcome\n' } : {}) })
     const factory = lineFactory(this.server)
@@ -72,29 +87,36 @@ export class Service {
           this.#closed += 1
           if (!lazy) await factory.destroy(client)
         },
+        ...(resets ? { reset: (client: LineClient) => client.request('RESET').then(() => {}) } : {}),
       },
       { ...options, nested: 'allow', name: 'service' },
     )
     this.#mostHeld = this.pool.max
     for (const event of ['connect', 'destroy', 'breaker'] as const)
-      this.pool.on(event, message => this.world.note(`${event} ${'reason' in message ? message.reason : ''}`))
+      this.pool.on(event, message => {
+        this.world.note(`${event} ${'reason' in message ? message.reason : ''}`)
+        if (event === 'destroy') this.#beBusy()
+      })
+    this.#watchdog = new Watchdog(this.pool as never, this.world.clock)
   }
 
   async run(steps: readonly Step[]): Promise<void> {
     for (const step of steps) {
+      this.#watchdog.mayShrink()
       await this.#step(step)
       // Some steps follow at once, before the loop has turned.
       const { permitsInUse } = partsOf(this.pool).context.slots
       this.#mostHeld = Math.max(this.#mostHeld, this.pool.max, permitsInUse)
       if (step[2] % 3 === 0) continue
-      await this.world.sleep(0)
+      await this.#pass(0)
       this.check()
     }
     await this.#end()
   }
 
   check(): void {
-    if (this.#surprise !== undefined) throw this.#surprise
+    const surprise = this.#surprise ?? this.#watchdog.surprise
+    if (surprise !== undefined) throw surprise
     const { slots } = partsOf(this.pool).context
     // Between its create and its delivery a connection belongs to nobody, as does one that came too late.
     const opened = slots.counts.connecting > 0 ? this.#closed + this.#owned : this.#opened
@@ -114,7 +136,7 @@ export class Service {
   }
 
   async #step([op, a, b]: Step): Promise<void> {
-    const { server, pool, world } = this
+    const { server, pool } = this
     this.world.note(`${op} ${a} ${b}`)
     // A use ends by itself.
     const holding = this.#in('holding').filter(({ kind }) => kind !== 'use')
@@ -138,8 +160,7 @@ export class Service {
         return
       case 'slow release':
         // Synchronous work goes before the release: what arrives meanwhile is unread.
-        this.#blocked += 5 + (a % 60)
-        world.block(5 + (a % 60))
+        this.#block(5 + (a % 60))
         if (held !== undefined) this.#giveBack(held, 'release')
         return
       case 'destroy':
@@ -160,8 +181,31 @@ export class Service {
       case 'long sleep':
         return this.#sleep(a * 10)
       case 'block':
-        this.#blocked += a % 400
-        return world.block(a % 400)
+        return this.#block(a % 400)
+      case 'rush':
+        // Synchronous work, a query, and synchronous work again.
+        this.#block(1 + (a % 40))
+        this.#use(b % 50, false)
+        if (b % 2 === 1) this.#block(1 + (b % 30))
+        return
+      case 'busy':
+        this.#busyMillis = b % 3 === 0 ? 0 : 3 + (a % 40)
+        return
+      case 'hang up':
+        // The borrower ends the connection itself, and returns it in the same step.
+        if (held === undefined) return
+        held.client?.socket.destroy()
+        return this.#giveBack(held, 'release')
+      case 'stale release':
+        return this.#releaseAgain(a, b % 2 === 0 ? 'release' : 'destroy')
+      case 'end in turn':
+        // As servers do that shut down: one connection after the other.
+        ;[...server.peers].forEach((peer, index) => {
+          this.world.after((a % 50) + (1 + index) * (1 + (b % 20)), () => peer.end())
+        })
+        return
+      case 'late fault':
+        return this.#faultIn(1 + (a % 250), b)
       case 'resize':
         return pool.resize({ max: 1 + (a % 5), min: b % (1 + (a % 5)) })
       case 'purge':
@@ -190,9 +234,55 @@ export class Service {
 
   async #sleep(millis: number): Promise<void> {
     for (let left = millis; left > 0; left -= 200) {
-      await this.world.sleep(Math.min(left, 200))
+      await this.#pass(Math.min(left, 200))
       this.check()
     }
+  }
+
+  /** Time passes. If callbacks keep the loop busy beyond that, timers that are due by then fire as well. */
+  async #pass(millis: number): Promise<void> {
+    let blocks = this.#blocks.length
+    await this.world.sleep(millis)
+    for (; blocks !== this.#blocks.length; await this.world.sleep(0)) blocks = this.#blocks.length
+  }
+
+  #block(millis: number): void {
+    const from = this.world.now
+    this.#blocked += millis
+    this.world.block(millis)
+    this.#blocks.push({ from, until: this.world.now })
+  }
+
+  #beBusy(): void {
+    if (this.#busyMillis > 0) this.#block(this.#busyMillis)
+  }
+
+  /** A lease that has ended cannot end the loan of somebody else. */
+  #releaseAgain(which: number, how: 'release' | 'destroy'): void {
+    const lease = this.#ended[which % Math.max(this.#ended.length, 1)]
+    if (lease === undefined) return
+    const { borrowed } = this.pool
+    lease[how]().catch(error => {
+      if (error.code !== 'POOL_LEASE_ENDED') this.#note(error)
+    })
+    assert.equal(this.pool.borrowed, borrowed, 'a lease that has ended ends no loan')
+  }
+
+  /** A fault at any moment: also while the loop is blocked, or between two packets. */
+  #faultIn(millis: number, which: number): void {
+    const { server } = this
+    const some = (): (typeof server.peers extends Set<infer P> ? P : never) | undefined =>
+      [...server.peers][which % Math.max(server.peers.size, 1)]
+    this.world.after(millis, () => {
+      const faults = [
+        () => server.endAll(),
+        () => server.resetAll(),
+        () => some()?.end(),
+        () => some()?.reset(),
+        () => server.restart(which % 300),
+      ]
+      faults[which % faults.length]?.()
+    })
   }
 
   #newTask(kind: Task['kind'], timeoutMillis?: number): Task {
@@ -201,7 +291,9 @@ export class Service {
     const abort = new AbortController()
     const task: Task = {
       kind,
+      since: now,
       deadline: now + timeout - this.#blocked,
+      dueAt: now + timeout,
       ...{ abort, state: 'waiting', client: undefined, lease: undefined },
     }
     this.#tasks.add(task)
@@ -218,14 +310,20 @@ export class Service {
     const { arrivedAt } = socket as unknown as KernelSide
     assert.ok(!socket.destroyed && socket.readable && socket.writable, 'a dead connection was lent')
     const kernel = (socket as unknown as KernelSide).kernelCheck()
-    const isFirst = partsOf(this.pool).context.slots.lentSlot(client)?.loan === 1
-    const isOld = this.world.now - arrivedAt > (isFirst ? FIRST_GATE_MILLIS : GATE_MILLIS)
+    const slot = partsOf(this.pool).context.slots.lentSlot(client)
+    // Whoever was served before in the same step may have kept the loop busy since then.
+    const lentAt = slot?.lentAt ?? this.world.now
+    const isOld = lentAt - arrivedAt > (slot?.loan === 1 || this.#isBlind ? FIRST_GATE_MILLIS : GATE_MILLIS)
+    // Where the kernel cannot be asked, what came before the acquire has been read.
+    const mayBe = this.#isBlind && arrivedAt >= task.since
     assert.ok(
-      (kernel !== 'fin' && kernel !== 'reset') || !isOld,
+      (kernel !== 'fin' && kernel !== 'reset') || !isOld || mayBe,
       `a connection was lent whose kernel says ${kernel}`,
     )
+    if (slot !== undefined) this.#watchdog.lent(slot, task.since)
     this.#inTime(task, 'served')
     this.world.note('served')
+    this.#beBusy()
   }
 
   #refused(task: Task, error: { code?: string }): void {
@@ -233,12 +331,22 @@ export class Service {
     task.state = 'over'
     this.#tasks.delete(task)
     this.#inTime(task, `refused with ${error.code}`)
+    if (error.code === 'POOL_ACQUIRE_TIMEOUT') this.#assertGrace(task)
     this.world.note(`refused ${error.code}`)
   }
 
   #inTime(task: Task, what: string): void {
     const late = this.world.now - task.deadline - this.#blocked
     if (late > MOST_GRACE_MILLIS) this.#note(new Error(`${what} ${late} ms after its deadline`))
+  }
+
+  /** Who is due while the loop is blocked is not refused before the loop has run. */
+  #assertGrace({ dueAt }: Task): void {
+    const near = this.#blocks.filter(({ until }) => until > dueAt - 100)
+    const [block] = near
+    const isDueIn = block !== undefined && block.from < dueAt && dueAt < block.until
+    if (near.length === 1 && isDueIn && block.until - block.from > 50 && this.world.now <= block.until)
+      this.#note(new Error('an acquire that was due in a stall was refused before the loop had run'))
   }
 
   #use(millis: number, fails: boolean): void {
@@ -286,6 +394,7 @@ export class Service {
 
   #giveBack(task: Task, how: 'release' | 'destroy'): void {
     this.#over(task)
+    if (task.lease !== undefined) this.#ended.push(task.lease)
     const ended = task.lease?.[how]() ?? this.pool[how](task.client as LineClient)
     // The pool may have ended the loan itself, because the server was silent.
     ended.catch(error => {
@@ -296,6 +405,7 @@ export class Service {
   /** All faults cease. Then everybody is served, and nothing is left behind. */
   async #end(): Promise<void> {
     const { server, world, pool } = this
+    this.#busyMillis = 0
     server.recover()
     Object.assign(server, { latencyMillis: 1, idleLimitMillis: 0, maxConnections: Number.POSITIVE_INFINITY })
     world.note('the faults cease')

@@ -29,7 +29,8 @@ export async function shrink(program: Program, failing: Failing, most = 600): Pr
     const { [name as 'max']: _, ...options } = best.options
     await isStill({ ...best, options })
   }
-  for (const trait of ['lazy', 'blind', 'greets'] as const) await isStill({ ...best, [trait]: false })
+  for (const trait of ['lazy', 'blind', 'greets', 'resets'] as const)
+    await isStill({ ...best, [trait]: false })
   for (let at = 0; at < best.steps.length; at += 1) {
     const [op, a, b] = best.steps[at] as Step
     for (const simpler of [

@@ -44,6 +44,7 @@ export class SmallServer extends World {
   readonly #traits: Traits
   readonly #connections: Connection[] = []
   #hungUp: KernelSocket[] = []
+  #unnoticed: FakeSocket[] = []
 
   constructor(traits: Traits) {
     super()
@@ -109,6 +110,14 @@ export class SmallServer extends World {
     socket?.emit('close')
   }
 
+  /** Its borrower or its client destroys the socket. The event `close` comes in the next turn. */
+  destroySilently(index: number): void {
+    const socket = this.live[index]?.socket
+    if (socket === undefined) return
+    socket.destroy()
+    this.#unnoticed.push(socket)
+  }
+
   /** The server closes its side. The FIN lies in the kernel. */
   hangUp(index: number): void {
     const socket = this.live[index]?.socket as KernelSocket
@@ -118,7 +127,7 @@ export class SmallServer extends World {
 
   /** How many FINs lie in the kernel. */
   get unread(): number {
-    return this.#hungUp.filter(({ destroyed }) => !destroyed).length
+    return this.#hungUp.filter(({ destroyed }) => !destroyed).length + this.#unnoticed.length
   }
 
   /** @returns how many events a poll phase has delivered */
@@ -126,7 +135,9 @@ export class SmallServer extends World {
     const due = this.#hungUp.filter(({ destroyed }) => !destroyed)
     this.#hungUp = []
     for (const socket of due) socket.deliver()
-    return due.length
+    const unnoticed = this.#unnoticed.splice(0)
+    for (const socket of unnoticed) socket.emit('close')
+    return due.length + unnoticed.length
   }
 
   #calls(kind: Answer): Call<unknown>[] {

@@ -35,6 +35,7 @@ export const FAULTS = [
   'failed use',
   'slow destroy',
   'reset fails',
+  'unnoticed death',
 ] as const
 export type Fault = (typeof FAULTS)[number]
 export type Call = 'acquire' | 'use' | 'lease'
@@ -86,6 +87,7 @@ export class SmallWorld implements Explored {
   isDraining = false
   #closingSince = 0
   #mayHaveChanged = false
+  #stalledFrom = 0
   #stalledUntil = 0
   #mostHeld: number
   #surprise: unknown
@@ -155,7 +157,7 @@ export class SmallWorld implements Explored {
     if (this.#may('create hangs') && server.creates.length > 0) events.push('create hangs')
     if (this.#may('invalid') && server.validates.length > 0) events.push('invalid')
     if (this.#may('reset fails') && server.resets.length > 0) events.push('reset fails')
-    for (const fault of ['death', 'fin'] as const) {
+    for (const fault of ['death', 'unnoticed death', 'fin'] as const) {
       if (!this.#may(fault)) continue
       server.live.forEach((_, index) => {
         events.push(`${fault} ${index}`)
@@ -172,7 +174,7 @@ export class SmallWorld implements Explored {
 
   async take(event: string, checks: boolean): Promise<void> {
     // Who is granted a connection learns of it only once promises settle: until then it may die, or a purge may come.
-    this.#mayHaveChanged = /& (?:death|purge|fin)/.test(event)
+    this.#mayHaveChanged = /& (?:death|unnoticed|purge|fin)/.test(event)
     for (const each of event.split(' & ')) {
       // Not awaited for nothing: a promise would let others settle in between.
       const done = this.#single().includes(each) ? this.#do(each) : undefined
@@ -281,6 +283,8 @@ export class SmallWorld implements Explored {
       this.#mostHeld = Math.max(this.pool.max, partsOf(this.pool).context.slots.permitsInUse)
       if (isOver()) return
       if (this.clock.turnsPending > 0 || ANSWERS.some(kind => this.server.held(kind).length > 0)) continue
+      // Who has just got a connection gives it back before time passes: others may wait for it.
+      if (endsLoans && this.tasks.some(({ state }) => state === 'holding')) continue
       const isStuck = round === MOST_ROUNDS || !Number.isFinite(this.clock.nextAt)
       if (isStuck) assert.fail(`nothing more comes to its end: ${isOver}\n${this.pool.report()}`)
       this.clock.fire()
@@ -331,6 +335,8 @@ export class SmallWorld implements Explored {
         return server.resets.shift()?.reject(new Error('scripted'))
       case 'death':
         return server.kill(index)
+      case 'unnoticed death':
+        return server.destroySilently(index)
       case 'fin':
         return server.hangUp(index)
       case 'close':
@@ -348,6 +354,7 @@ export class SmallWorld implements Explored {
       case 'purge':
         return pool.purge('a purge')
       case 'stall':
+        this.#stalledFrom = clock.now()
         clock.stall(STALL_MILLIS)
         this.#stalledUntil = clock.now()
         return
@@ -409,6 +416,7 @@ export class SmallWorld implements Explored {
       if (task.state !== 'waiting') this.#note(error)
       task.error = error
       task.state = 'refused'
+      if (error?.code === 'POOL_ACQUIRE_TIMEOUT') this.#assertGrace(task)
       const codes = ['POOL_ACQUIRE_TIMEOUT', 'POOL_ABORTED', 'POOL_UNHEALTHY', 'POOL_CLOSED']
       if (!codes.includes(error?.code)) this.#note(error)
     })
@@ -445,12 +453,31 @@ export class SmallWorld implements Explored {
       task.call === 'acquire'
         ? pool.release(task.connection as Connection)
         : task.call === 'lease'
-          ? task.lease?.release().then(() => task.lease?.release().catch(() => {}))
+          ? task.lease?.release().then(() => this.#releaseAgain(task.lease as Lease<Connection>))
           : task.finish?.()
     // A close that was in a hurry has ended the loan.
     Promise.resolve(ended).catch(error => {
       if (!this.hasClosed) this.#note(error)
     })
+  }
+
+  /** A lease that has ended ends no other loan. */
+  #releaseAgain(lease: Lease<Connection>): void {
+    const { borrowed } = this.pool
+    lease.release().then(
+      () => {
+        if (!this.hasClosed) this.#note(new Error('a lease could be released twice'))
+      },
+      error => assert.equal(error.code, 'POOL_LEASE_ENDED'),
+    )
+    assert.equal(this.pool.borrowed, borrowed, 'a lease that has ended ends no loan')
+  }
+
+  /** Who is due in a stall is not refused before the loop has run. */
+  #assertGrace({ deadline }: Task): void {
+    const isDueIn = this.#stalledFrom < deadline && deadline <= this.#stalledUntil
+    if (isDueIn && this.clock.now() <= this.#stalledUntil)
+      this.#note(new Error('an acquire that was due in a stall was refused before the loop had run'))
   }
 
   #note(error: unknown): void {

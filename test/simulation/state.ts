@@ -1,6 +1,6 @@
 /*
- * The state of a small world as text: equal texts have equal futures. Times are absolute, so two orders meet in one state
- * only if the same time has passed in both.
+ * The state of a small world as text: equal texts have equal futures. Times count from now, so two orders meet in one state
+ * also if time has passed in one of them only.
  */
 
 import { partsOf } from '../../src/pool/pool.ts'
@@ -15,10 +15,11 @@ export function stateOf(world: SmallWorld): string {
   const place = (slot: (typeof order)[number]): number => order.indexOf(slot)
   const connections = world.server.connections.filter(({ closed }) => !closed)
   const connectionAt = (connection: unknown): number => connections.indexOf(connection as never)
+  const now = world.clock.now()
+  // Zero and infinity stand for never.
+  const ago = (time = 0): number => (time !== 0 && Number.isFinite(time) ? time - now : time)
   return JSON.stringify([
-    world.clock.now(),
-    world.clock.stalled,
-    world.clock.due,
+    world.clock.due.map(ago),
     world.clock.turnsPending,
     [...world.left],
     world.timersLeft,
@@ -28,19 +29,20 @@ export function stateOf(world: SmallWorld): string {
       slot.loan,
       slot.generation,
       slot.fault?.reason,
-      slot.startedAt,
-      slot.createdAt,
-      slot.idleSince,
-      slot.lentAt,
-      slot.lookedAt,
-      slot.provenAt,
+      ago(slot.startedAt),
+      ago(slot.createdAt),
+      ago(slot.idleSince),
+      ago(slot.lentAt),
+      ago(slot.lookedAt),
+      ago(slot.provenAt),
       slot.isDoubtful,
       slot.wasEndedByPool,
       slot.socket?.destroyed,
     ]),
     slots.idleSlots().map(place),
+    world.server.unread,
     connections.map(({ socket }) => [socket.destroyed, (socket as { hasFin?: boolean }).hasFin]),
-    queue.waiters().map(({ call, since, breakerOpening }) => [call, since, breakerOpening]),
+    queue.waiters().map(({ call, since, breakerOpening }) => [call, ago(since), breakerOpening]),
     world.tasks.map(({ state, connection, abort, error }) => [
       state,
       connectionAt(connection),
@@ -49,9 +51,10 @@ export function stateOf(world: SmallWorld): string {
     ANSWERS.map(kind => world.server.held(kind).map(({ connection }) => connectionAt(connection))),
     [...capacity.connects].map(place),
     [...capacity.checks].map(place),
-    [capacity.awaitsEventLoop, capacity.connectedAt, connector.generation, connector.isPausing],
-    [breaker.failures, breaker.isOpen, breaker.retryAt, breaker.unproven, breaker.openings],
+    [Math.max(capacity.pauseUntil - now, 0), capacity.awaitsEventLoop, ago(capacity.connectedAt)],
+    [connector.generation, connector.isPausing],
+    [breaker.failures, breaker.isOpen, ago(breaker.retryAt), breaker.unproven, breaker.openings],
     [lifecycle.state, world.hasClosed, world.isDraining, options.max, options.min, connector.keepsMin],
-    [liveness.suspicion.closedAt, stalls.recent.length, stalls.last?.until, context.totals.created],
+    [ago(liveness.suspicion.closedAt), stalls.recent.length, ago(stalls.last?.until), context.totals.created],
   ])
 }

@@ -64,7 +64,9 @@ function configuration(dir: string, port: number, args: RedisArguments, options:
       'tls-auth-clients': 'no',
     })
   }
-  return Object.entries({ ...directives, ...args })
+  // The port is in the directives: with TLS under another name.
+  const { port: _, ...others } = args
+  return Object.entries({ ...directives, ...others })
     .flatMap(([name, value]) => (typeof value === 'string' ? [value] : value).map(one => `${name} ${one}\n`))
     .join('')
 }

@@ -60,7 +60,7 @@ export async function diagnose(
         findings: outside,
         pools: [],
         unsure: [],
-        notes: hintsFor(target, outside),
+        notes: hintsFor(proc, target, outside),
         isPartial: target.isNode,
       })
   const own = series.last.links.size === 0 && proc.refused.has('fd')
@@ -99,8 +99,13 @@ function unseenOf(proc: ProcFiles, { pid }: Target, { last }: Series): string[] 
 }
 
 /** What only the process itself can tell. */
-function hintsFor({ isNode }: Target, findings: readonly Finding[]): string[] {
-  if (!isNode) return ['its pools, if it has any: only a process of Node can be asked for them']
+function hintsFor(proc: ProcFiles, { isNode }: Target, findings: readonly Finding[]): string[] {
+  if (!isNode)
+    return [
+      proc.refused.has('exe')
+        ? 'its pools: whether it is a process of Node cannot be seen by this user'
+        : 'its pools, if it has any: only a process of Node can be asked for them',
+    ]
   if (findings.some(({ standsStill }) => standsStill === 'in the kernel')) return []
   return findings.some(({ standsStill }) => standsStill === 'in its code')
     ? ['which code runs: --inspect takes its stack']

@@ -6,6 +6,7 @@ export type Pattern =
   | 'pool-used-up'
   | 'pool-stands-still'
   | 'unowned-sockets'
+  | 'unread-requests'
   | 'stopped'
   | 'silent-peer'
   | 'descriptors'

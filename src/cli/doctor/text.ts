@@ -10,6 +10,7 @@ const NAMES: Readonly<Record<Pattern, string>> = {
   'pool-used-up': 'I3, a pool used up by those who wait for it',
   'pool-stands-still': 'a pool whose connections are all lent',
   'unowned-sockets': 'I4, connections that nobody owns',
+  'unread-requests': 'requests that nobody reads',
   stopped: 'a stopped process',
   'silent-peer': 'a silent server',
   descriptors: 'descriptors near their limit',

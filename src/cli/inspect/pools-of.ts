@@ -28,6 +28,8 @@ export interface ClientsState {
   /** Commands that no answer has come to, and the name of one of them. */
   readonly unanswered: number
   readonly command?: string
+  /** Commands that wait for a connection, while there is none. */
+  readonly queued: number
   readonly moved: string
 }
 
@@ -70,8 +72,9 @@ const SUMMARY = `function () {
   const pools = []
   const clients = new Map()
   const unanswered = client => client?.commandQueue?.length
+  const queued = client => client?.offlineQueue?.length ?? 0
   const first = client => client.commandQueue.peekFront?.()?.command?.name ?? ''
-  const atWork = all => all.some(one => unanswered(one) !== undefined) ? all.filter(one => unanswered(one) > 0).length : undefined
+  const atWork = all => all.some(one => unanswered(one) !== undefined) ? all.filter(one => unanswered(one) + queued(one) > 0).length : undefined
   for (const one of this) {
     try {
       if (one._resourceLoans instanceof Map && one._allObjects instanceof Set && one._config !== undefined) {
@@ -94,13 +97,14 @@ const SUMMARY = `function () {
         })
       } else if (Object.hasOwn(one, 'commandQueue') && one.commandQueue !== undefined && one.options !== undefined && typeof one.status === 'string') {
         const server = one.options.path ?? one.options.host + ':' + one.options.port
-        const known = clients.get(server) ?? { server, clients: 0, ready: 0, waiting: 0, unanswered: 0, moved: '' }
+        const known = clients.get(server) ?? { server, clients: 0, ready: 0, waiting: 0, unanswered: 0, queued: 0, moved: '' }
         clients.set(server, known)
         known.clients += 1
         if (one.status === 'ready') known.ready += 1
         const isBlocking = /^(?:b[lrz]|x?readgroup|xread|wait|(?:p|s)?subscribe|monitor)/i.test(first(one))
         const waits = isBlocking ? 0 : (unanswered(one) ?? 0)
         known.unanswered += waits
+        known.queued += queued(one)
         if (waits > 0) known.waiting += 1
         if (waits > 0) known.command ??= first(one)
         known.moved += (one.stream?.bytesRead ?? '') + ','

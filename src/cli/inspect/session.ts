@@ -56,20 +56,24 @@ async function attemptSession(proc: ProcFiles, target: Target): Promise<Session>
   const found = await sessionAt(proc, target, await inspectorsAt(before), false)
   if (found !== undefined) return found
   await checkSignal(proc, target)
-  process.kill(pid, 'SIGUSR1')
-  const opening = openedAfter(proc, target, before)
-  const forget = undoOnSignal(async () => {
-    try {
-      const session = await within(opening, LATE_MILLIS, 'its inspector')
-      return await session.close()
-    } catch {
-      return leftOpen(pid)
-    }
-  })
+  let opening: Promise<Session> | undefined
+  const forget = undoOnSignal(async () => opening && (await closedLate(opening, pid)))
   try {
+    process.kill(pid, 'SIGUSR1')
+    opening = openedAfter(proc, target, before)
     return await opening
   } finally {
     forget()
+  }
+}
+
+/** Closes an inspector that is about to open. @returns what to do if it has not opened yet */
+async function closedLate(opening: Promise<Session>, pid: number): Promise<string | undefined> {
+  try {
+    const session = await within(opening, LATE_MILLIS, 'its inspector')
+    return await session.close()
+  } catch {
+    return leftOpen(pid)
   }
 }
 
@@ -155,7 +159,10 @@ async function sessionAt(
     } catch (error) {
       inspector?.disconnect()
       const isThere = (await inspectorsAt([place])).length > 0
-      if (isThere) throw error
+      if (isThere)
+        throw new Error(
+          `an inspector at ${place.host}:${place.port}, where it listens, does not answer: ${error instanceof Error ? error.message : error}`,
+        )
       throw new Lost('the inspector was closed by somebody else')
     }
   }

@@ -24,7 +24,7 @@ const KINDS: Readonly<Record<CallKind, readonly string[]>> = {
   ],
   write: ['write', 'writev', 'pwrite64', 'sendto', 'sendmsg', 'sendfile'],
   read: ['read', 'readv', 'pread64', 'recvfrom', 'recvmsg', 'accept', 'accept4'],
-  sleep: ['nanosleep', 'clock_nanosleep', 'pause'],
+  sleep: ['nanosleep', 'clock_nanosleep', 'pause', 'rt_sigsuspend', 'rt_sigtimedwait'],
   lock: ['futex', 'flock', 'fcntl'],
   child: ['wait4', 'waitid'],
   connect: ['connect'],
@@ -33,9 +33,9 @@ const KINDS: Readonly<Record<CallKind, readonly string[]>> = {
 
 /** https://github.com/torvalds/linux: arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h */
 const X64 =
-  'read 0 write 1 poll 7 pread64 17 pwrite64 18 readv 19 writev 20 select 23 pause 34 nanosleep 35 sendfile 40 connect 42 accept 43 sendto 44 recvfrom 45 sendmsg 46 recvmsg 47 wait4 61 fcntl 72 flock 73 fsync 74 fdatasync 75 futex 202 clock_nanosleep 230 epoll_wait 232 waitid 247 openat 257 pselect6 270 ppoll 271 epoll_pwait 281 accept4 288 statx 332 io_uring_enter 426 epoll_pwait2 441'
+  'read 0 write 1 poll 7 pread64 17 pwrite64 18 readv 19 writev 20 select 23 pause 34 nanosleep 35 sendfile 40 connect 42 accept 43 sendto 44 recvfrom 45 sendmsg 46 recvmsg 47 wait4 61 fcntl 72 flock 73 fsync 74 fdatasync 75 rt_sigtimedwait 128 rt_sigsuspend 130 futex 202 clock_nanosleep 230 epoll_wait 232 waitid 247 openat 257 pselect6 270 ppoll 271 epoll_pwait 281 accept4 288 statx 332 io_uring_enter 426 epoll_pwait2 441'
 const ARM64 =
-  'epoll_pwait 22 fcntl 25 flock 32 openat 56 read 63 write 64 readv 65 writev 66 pread64 67 pwrite64 68 sendfile 71 pselect6 72 ppoll 73 fsync 82 fdatasync 83 waitid 95 futex 98 nanosleep 101 clock_nanosleep 115 accept 202 connect 203 sendto 206 recvfrom 207 sendmsg 211 recvmsg 212 accept4 242 wait4 260 statx 291 io_uring_enter 426 epoll_pwait2 441'
+  'epoll_pwait 22 fcntl 25 flock 32 openat 56 read 63 write 64 readv 65 writev 66 pread64 67 pwrite64 68 sendfile 71 pselect6 72 ppoll 73 fsync 82 fdatasync 83 waitid 95 futex 98 nanosleep 101 clock_nanosleep 115 rt_sigsuspend 133 rt_sigtimedwait 137 accept 202 connect 203 sendto 206 recvfrom 207 sendmsg 211 recvmsg 212 accept4 242 wait4 260 statx 291 io_uring_enter 426 epoll_pwait2 441'
 
 function table(text: string): Map<number, Named> {
   const kinds = Object.entries(KINDS) as [CallKind, readonly string[]][]

@@ -9,6 +9,9 @@ import { current, ended, type Handle, LOAN, type Loan } from './loan.ts'
 import { bounded } from './pipelines.ts'
 import { scanStreams } from './scan-streams.ts'
 
+/** What ioredis says of a command on a client that has ended. */
+const CLOSED = 'Connection is closed.'
+
 /**
  * Every command that reaches the server passes through here: commands, `call`, scripts, and pipelines when they
  * execute.
@@ -18,6 +21,11 @@ export function sendCommand(this: Handle, command: Command, stream?: unknown, no
   const { lender } = loan
   if (loan.ended) {
     command.reject(pointAtCaller(ended(loan, command.name), sendCommand))
+    return command.promise
+  }
+  // Until its stream has closed, ioredis would blame `enableOfflineQueue`, which the pool has set.
+  if (streamOf(lender.client)?.writable === false) {
+    command.reject(new Error(CLOSED))
     return command.promise
   }
   const { guard } = loan

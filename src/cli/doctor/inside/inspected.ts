@@ -7,6 +7,7 @@ import { findSocket, reportsAt } from '../../inspect/served.ts'
 import { openSession, type Session } from '../../inspect/session.ts'
 import { stackOf } from '../../inspect/stack.ts'
 import type { ProcFiles } from '../../proc/proc-files.ts'
+import { sampleOf } from '../../proc/sample.ts'
 import { loadOf, pause, type Series } from '../../proc/series.ts'
 import { type Finding, inSeconds } from '../finding.ts'
 import { ownedBy, poolFindings, slowCommands } from './pools.ts'
@@ -58,7 +59,7 @@ export async function inspected(
   let isPartial = false
   try {
     if (still !== undefined) found = await withStack(inspector, findings)
-    else if (await turns(inspector, series))
+    else if (await turns(proc, inspector, series))
       found = await withPools(() => poolsOf(inspector), series, findings, inspector)
     else found = await withStack(inspector, [computing(series), ...findings])
   } catch (error) {
@@ -76,28 +77,39 @@ type Said = Pick<Inspected, 'findings' | 'pools' | 'unsure'>
 
 /** If the main thread wants to run for this share of the time, its loop may not turn. */
 const NEVER_SLEEPS = 0.9
-/** How long a turn of an event loop may take. Milliseconds. */
+/** How much processor time a turn of an event loop may take. On a busy machine, that is a long time. Milliseconds. */
 const TURN_MILLIS = 2000
+const POLL_MILLIS = 100
 
 /** Does the event loop of a process turn? One that runs all the time may not, and nothing shows that while no input waits. */
-async function turns(inspector: Inspector, series: Series): Promise<boolean> {
-  if (loadOf(series, series.target.pid).busy < NEVER_SLEEPS) return true
+async function turns(proc: ProcFiles, inspector: Inspector, series: Series): Promise<boolean> {
+  const { pid } = series.target
+  if (loadOf(series, pid).busy < NEVER_SLEEPS) return true
+  const ran = (): number => sampleOf(proc, pid, 0).threads[0]?.ranMillis ?? 0
+  const start = ran()
+  let hasTurned = false
+  const turned = (): void => {
+    hasTurned = true
+  }
   const question = {
     expression: 'new Promise(resolve => globalThis.setImmediate(resolve))',
     awaitPromise: true,
   }
-  return inspector.call('Runtime.evaluate', question, TURN_MILLIS).then(
-    () => true,
-    () => false,
-  )
+  // Without an answer in time, nothing is known.
+  inspector.call('Runtime.evaluate', question).then(turned, turned)
+  while (!hasTurned) {
+    if (ran() - start >= TURN_MILLIS) return false
+    await pause(POLL_MILLIS)
+  }
+  return true
 }
 
 const computing = ({ seconds }: Series): Finding => ({
   pattern: 'blocked-loop',
   standsStill: 'in its code',
-  title: `The event loop does not turn: it was asked to, and did not within ${inSeconds(TURN_MILLIS)}.`,
+  title: `The event loop does not turn: it was asked to, and did not within ${inSeconds(TURN_MILLIS)} of processor time.`,
   evidence: [
-    `the main thread has run all the time, for at least ${inSeconds(seconds * 1000 + TURN_MILLIS)}; no input waited yet`,
+    `the main thread wanted to run all the time, for at least ${inSeconds(seconds * 1000)} before that; no input waited yet`,
   ],
   next: ['Move long computations to a worker thread, or split them, if this process has to answer anybody.'],
 })

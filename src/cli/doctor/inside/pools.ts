@@ -8,12 +8,14 @@ export function poolFindings(before: ProcessState, after: ProcessState, seconds:
   const stuck = after.pools.filter(
     pool => isUsedUp(pool) && !isAllForgotten(pool) && before.pools.some(one => isSame(one, pool)),
   )
+  const away = after.clients.filter(one => isAway(one, before.clients))
   const silent = silentAmong(before, after)
   const sure = silent.filter(({ waiting }) => waiting > 1)
   return [
     // Whoever holds a connection that a silent server does not answer holds it for that reason.
+    ...away.map(one => notConnected(one, seconds)),
     ...sure.map(one => silentServer(one, seconds)),
-    ...(silent.length > 0 ? [] : stuck.map(pool => stoodStill(pool, seconds))),
+    ...(silent.length + away.length > 0 ? [] : stuck.map(pool => stoodStill(pool, seconds))),
   ]
 }
 
@@ -111,6 +113,23 @@ const NEXT: Readonly<Record<Cause, readonly string[]>> = {
     'Look at what the holders do. If their jobs are that long, they need more connections, or others for the short ones.',
   ],
 }
+
+/** No client has a connection, and commands wait for one. */
+function isAway({ server, ready, queued }: ClientsState, before: readonly ClientsState[]): boolean {
+  const one = before.find(each => each.server === server)
+  return ready === 0 && queued > 0 && one?.ready === 0 && one.queued > 0
+}
+
+const notConnected = ({ server, clients, queued }: ClientsState, seconds: number): Finding => ({
+  pattern: 'unreachable',
+  title: `No client of ioredis has a connection to ${server}.`,
+  evidence: [
+    `0 of ${count(clients, 'client')} connected, at two looks ${inSeconds(seconds * 1000)} apart; ${count(queued, 'command')} ${queued === 1 ? 'waits' : 'wait'} for a connection`,
+  ],
+  next: [
+    'Look at the server and at the network. Commands wait for it without end by default (ioredis: maxRetriesPerRequest, enableOfflineQueue, commandTimeout).',
+  ],
+})
 
 /** Servers of which nothing has come, while commands had no answer. */
 const silentAmong = ({ clients: before }: ProcessState, { clients }: ProcessState): ClientsState[] =>

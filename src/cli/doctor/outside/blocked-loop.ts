@@ -59,26 +59,34 @@ function withInput(proc: ProcFiles, series: Series, still: Standstill): Finding 
   }
 }
 
+/** A loop that is blocked while nothing has come in is told from this time on, or for nearly all of a short look. */
+const UNNOTICED_MILLIS = 1000
+const NEARLY_ALL = 0.8
+
 /**
  * A main thread of Node that stays where no event reaches it, while nothing has come in. If it has connections to serve,
  * somebody will notice soon.
  */
 function blockedUnnoticed(proc: ProcFiles, series: Series): Finding | undefined {
-  const { target, samples, last, first } = series
-  if (!target.isNode || !samples.every(sample => isStuck(sample, true))) return undefined
+  const { target, samples, last, seconds } = series
+  // It may have begun after the first look.
+  const since = samples.findLastIndex(sample => !isStuck(sample, true)) + 1
+  const from = samples[since]
+  if (!target.isNode || from === undefined) return undefined
+  if (last.at - from.at < Math.min(UNNOTICED_MILLIS, NEARLY_ALL * seconds * 1000)) return undefined
   const served = last.sockets.filter(
     ({ direction, state }) => direction === 'listen' || state === 'ESTABLISHED',
   )
   if (served.length === 0) return undefined
-  const main = threadOver(series, target.pid) ?? []
+  const main = (threadOver(series, target.pid) ?? []).slice(since)
   const call = mostOften(main.flatMap(thread => thread.call ?? []))
   return {
     pattern: 'blocked-loop',
     standsStill: 'in the kernel',
-    title: `The event loop has been blocked for at least ${inSeconds(last.at - first.at)}. No input waits for it yet.`,
+    title: `The event loop has been blocked for at least ${inSeconds(last.at - from.at)}. No input waits for it yet.`,
     evidence: [
       inCall(proc, series, call, main.at(-1)),
-      `so it was in each of ${samples.length} looks; it has ${count(served.length, 'socket')} to serve`,
+      `so it was in each of the last ${samples.length - since} looks; it has ${count(served.length, 'socket')} to serve`,
     ],
     next: nextFor(call),
   }

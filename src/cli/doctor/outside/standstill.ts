@@ -75,11 +75,20 @@ export function inputOf({ sockets, epolls }: Sample, isNode: boolean): Map<strin
 const isUntouched = (before: ReadonlyMap<string, number>, now: ReadonlyMap<string, number>): boolean =>
   [...before].every(([inode, bytes]) => (now.get(inode) ?? 0) >= bytes)
 
-/** Has it accepted any of the connections that waited? Others may have come in their place. */
+/**
+ * Has it accepted any of the connections that waited? Others may have come in their place. One that its client has reset
+ * is in the kernel's table no more, but counts as waiting.
+ */
 function hasAccepted(before: Sample, now: Sample): boolean {
-  const still = new Set(now.queued.map(connection))
-  return before.queued.some(each => !still.has(connection(each)))
+  const [earlier, later] = [before, now].map(({ queued }) => new Set(queued.map(connection)))
+  if (earlier === undefined || later === undefined) return false
+  const hasGone = [...earlier].some(each => !later.has(each))
+  const came = [...later].filter(each => !earlier.has(each)).length
+  return hasGone && came > backlogOf(now) - backlogOf(before)
 }
+
+const backlogOf = ({ sockets }: Sample): number =>
+  sockets.reduce((sum, { direction, unread }) => sum + (direction === 'listen' ? unread : 0), 0)
 
 const connection = ({ local, remote }: Sample['queued'][number]): string =>
   `${showAddress(local)} ${showAddress(remote)}`

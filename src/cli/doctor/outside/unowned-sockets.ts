@@ -69,8 +69,11 @@ export function neverRead(series: Series): Finding | undefined {
   if (!hasLoop && seconds < LONG_SECONDS) return undefined
   const orphans = hasLoop ? stay : stay.filter(({ fd }) => !mayRead(fd))
   if (orphans.length === 0) return undefined
+  // Where threads or processes share the work (the primary process of `cluster`), a request may wait for one that is free.
+  const { isNode, children } = series.target
+  const isLost = children.length === 0 && (isNode || (hasLoop && last.threads.length === 1))
   return {
-    pattern: 'unowned-sockets',
+    pattern: isLost ? 'unowned-sockets' : 'unread-requests',
     title: `${count(orphans.length, 'accepted connection')} ${orphans.length === 1 ? 'holds' : 'hold'} a request that nobody reads, and nothing waits for it.`,
     evidence: [
       `${firstFew(orphans.map(({ fd, remote, unread }) => `fd ${fd} from ${showAddress(remote)} Recv-Q ${unread}`))}: the same in each of ${samples.length} looks over ${inSeconds(seconds * 1000)}`,
@@ -79,7 +82,9 @@ export function neverRead(series: Series): Finding | undefined {
         : 'no thread was in a call that reads one of them, or waits for it',
     ],
     next: [
-      'Either they were lost between accept and the first read (look for errors in the log at the times of the accepts), or they are paused on purpose (pause(), pauseOnConnect), or their handlers are busy: --inspect, py-spy dump or gdb -p tell.',
+      isLost
+        ? 'Either they were lost between accept and the first read (look for errors in the log at the times of the accepts), or they are paused on purpose (pause(), pauseOnConnect).'
+        : `Either all that serve requests are busy, or these were lost between accept and the first read: look at ${children.length > 0 ? `its children (${firstFew(children.map(pid => `pid ${pid}`))})` : 'the stacks of its threads (py-spy dump, jstack, gdb -p)'}.`,
     ],
   }
 }
