@@ -27,8 +27,8 @@ interface Asked {
  * Looks for a knot that one pool is part of. Each step runs in its own turn of the event loop, so data that is still
  * unread in the kernel is handled before the verdict.
  *
- *     suspect ──► ask who awaits the waiters of this pool, and of the pools whose leases they hold … ──► judge
- *     judge ──► ask the waiters that make up the knot again, all at once ──► judge again at once ──► break
+ *     suspect ──► ask who awaits the waiters of this pool, and of the pools whose leases they hold … ──► decide
+ *     decide ──► ask the waiters that make up the knot again, all at once ──► decide again at once ──► break
  */
 export class DeadlockSearch {
   /** The search pauses until this time because it has used up its share, in milliseconds of the pool's clock. */
@@ -150,10 +150,10 @@ export class DeadlockSearch {
       for (const { waits, leases } of claims) {
         for (const { waiter } of waits) claimed.set(waiter, [...(claimed.get(waiter) ?? []), ...leases])
       }
-      const judged = edges
+      const candidates = edges
         .filter(({ waiter, pool }) => pool.isDue(waiter))
         .map(edge => ({ ...edge, blocks: [...edge.blocks, ...(claimed.get(edge.waiter) ?? [])] }))
-      const dead = deadlocked(judged, still, poolsOf, lively)
+      const dead = deadlocked(candidates, still, poolsOf, lively)
       const stuck = new Set(dead.map(({ pool }) => pool))
       // Drops these claims: one of their waiters may still go on, and it could be the one that holds the lease.
       const doubtful = claims.filter(({ waits }) =>

@@ -91,7 +91,7 @@ export interface PoolNode {
   waits(): Wait[]
   /** Can it end only by being served, with its own deadline not about to pass? */
   isBound(wait: Wait): boolean
-  /** May it be judged, because it has waited for at least one grace? */
+  /** Can it be part of a deadlock, because it has waited for at least one grace? */
   isDue(wait: Wait): boolean
   /** Serves these waiters of a broken knot before all others. */
   prioritise(waits: readonly Wait[]): void

@@ -170,7 +170,7 @@ interface Claim {
   readonly waits: readonly WaitEdge[]
 }
 
-/** Finds the plain leases that waiters may hold, judged by stacks and by how long nothing has moved. */
+/** Finds the plain leases that waiters may hold, going by stacks and by how long nothing has moved. */
 export function claimsOf(plain: PlainLeases, edges: readonly WaitEdge[]): Claim[] {
   const found = new Map<LeaseGroup, { edge: WaitEdge; match: Match }[]>()
   if (plain.isEmpty) return []

@@ -3,14 +3,15 @@
  *
  * **Facts.** A *still* pool is full, has nothing in progress (no create, validation, reset or close) and has shown no
  * activity for its grace. Every other pool is live. For each still pool we know how many leases it has lent; where a
- * budget keeps it from connecting, the leases of the other pools of the budget count as its own, too. For each waiter that may be judged we know the pool that it waits for, and the leases that cannot end before it is served. All
- * other waiters are live, and so is every lease that no judged waiter blocks.
+ * budget keeps it from connecting, the leases of the other pools of the budget count as its own, too. A *candidate* is a
+ * waiter of which we know the pool that it waits for, and the leases that cannot end before it is served. All other
+ * waiters are live, and so is every lease that no candidate blocks.
  *
  * **Definition.** Live is the smallest set for which
  *
- *     (a) a lease is live if every judged waiter that blocks it is live (if there are several, all must be served),
+ *     (a) a lease is live if every candidate that blocks it is live (if there are several, all must be served),
  *     (b) a still pool is live if at least one of its leases is,
- *     (c) a judged waiter is live if the pool that it waits for is.
+ *     (c) a candidate is live if the pool that it waits for is.
  *
  * The deadlocked waiters are those that are not live.
  *
@@ -33,7 +34,7 @@ export interface Edge<W, L, P> {
 }
 
 export function deadlocked<W, L, P>(
-  judged: readonly Edge<W, L, P>[],
+  candidates: readonly Edge<W, L, P>[],
   /** How many leases each still pool has lent. */
   lent: ReadonlyMap<P, number>,
   /** The pools that a lease can serve when it ends: several, where pools share a budget. */
@@ -43,7 +44,7 @@ export function deadlocked<W, L, P>(
 ): Edge<W, L, P>[] {
   const blockers = new Map<L, number>()
   const queues = new Map<P, Edge<W, L, P>[]>()
-  for (const each of judged) {
+  for (const each of candidates) {
     // A pool that can move will serve this waiter. So the waiter is live from the start, by (c), and blocks nothing, by
     // (a).
     if (!lent.has(each.pool)) continue

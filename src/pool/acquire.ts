@@ -1,12 +1,11 @@
 import type { Request } from '../api/acquire-request.ts'
 import { readRequest } from '../api/acquire-request.ts'
 import type { UseMessage } from '../api/channels.ts'
-import { type AcquirePhase, isPoolError, type PoolError, pointAtCaller } from '../api/errors.ts'
+import { isPoolError, pointAtCaller } from '../api/errors.ts'
 import * as refusals from '../api/messages/error-messages.ts'
 import type { AcquireOptions } from '../api/options/options.ts'
 import { show } from '../api/options/read-input.ts'
 import { badOptions } from '../api/options/resolve-options.ts'
-import { phaseOf } from '../connecting/capacity.ts'
 import type { Connector } from '../connecting/connector.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
 import { Grant, isCurrent, type Slot } from '../connections/slot.ts'
@@ -20,6 +19,7 @@ import type { StackSampler } from '../runtime/stack-sampler.ts'
 import { Lease } from './lease.ts'
 import type { Lending } from './lending.ts'
 import type { Lifecycle } from './lifecycle.ts'
+import type { Rejections } from './rejections.ts'
 import type { Releasing } from './release.ts'
 import { type UseHost, useFrameOf } from './use-frame.ts'
 
@@ -42,6 +42,7 @@ export class Acquiring<T> {
   readonly #connector: Connector<T>
   readonly #lifecycle: Lifecycle<T>
   readonly #releasing: Releasing<T>
+  readonly #rejections: Rejections<T>
   readonly #sampler: StackSampler
   readonly #entries: EntryPoints
   readonly #nesting: Nesting<T> | undefined
@@ -54,7 +55,7 @@ export class Acquiring<T> {
   readonly #useHost: UseHost<Slot<T>> = {
     call: (work, slot) =>
       useChannel.hasSubscribers ? this.#tracedWork(work, slot) : work(slot.lent as never),
-    end: slot => this.#lending.giveBack(slot),
+    end: slot => this.#releasing.endLoan(slot, 'release'),
   }
 
   constructor(
@@ -63,6 +64,7 @@ export class Acquiring<T> {
     lending: Lending<T>,
     lifecycle: Lifecycle<T>,
     releasing: Releasing<T>,
+    rejections: Rejections<T>,
     entries: EntryPoints,
   ) {
     const { options, nesting } = context
@@ -71,6 +73,7 @@ export class Acquiring<T> {
     this.#connector = connector
     this.#lifecycle = lifecycle
     this.#releasing = releasing
+    this.#rejections = rejections
     this.#sampler = context.sampler
     this.#entries = entries
     this.#nesting = nesting
@@ -210,7 +213,7 @@ export class Acquiring<T> {
       const served = Promise.resolve(call === 'acquire' ? (slot.lent as T) : new Grant(slot))
       return slot.trace === undefined || call === 'use' ? served : recordOwners(served, slot.trace)
     }
-    const refusal = this.#refusal(request)
+    const refusal = this.#rejections.refusal(request, this.#lending.awaitsEventLoop)
     if (refusal !== undefined) return this.#refuse(refusal, call, traced)
     // A hook that ran in between may have aborted it.
     if (signal?.aborted) return this.#refuse(refusals.aborted(stats(), 0, signal.reason), call, traced)
@@ -270,40 +273,6 @@ export class Acquiring<T> {
   #refuse(error: unknown, call: Call, traced: TracedAcquire | undefined): Promise<never> {
     if (isPoolError(error)) pointAtCaller(error, this.#entries[call])
     return refuse(error, traced)
-  }
-
-  /** What an acquire would have to wait for if it waited. */
-  #blockingPhase(): AcquirePhase {
-    const { queue, slots } = this.#context
-    if (slots.counts.idle > 0 && queue.waiting === 0) return 'validate'
-    const phase = phaseOf(this.#context, this.#connector.breaker)
-    return phase === 'queue' && this.#connector.capacity.obtainable > 0 ? 'connect' : phase
-  }
-
-  /** Why an acquire may not enter the queue. */
-  #refusal(request: Request): PoolError | undefined {
-    const connector = this.#connector
-    const { options, clock, queue, slots, totals, events, stats } = this.#context
-    if (connector.isDown) return refusals.cannotConnect(stats(), connector.breaker)
-    if (request.timeout === 0 && !this.#lending.awaitsEventLoop)
-      return refusals.noneAtHand(stats(), this.#blockingPhase(), connector.breaker.lastError)
-    const { serviceRate } = queue
-    if (serviceRate !== undefined && connector.capacity.expected <= 0) {
-      const estimate = serviceRate.estimate(queue.ahead(request.priority))
-      if (
-        estimate !== undefined &&
-        estimate > request.timeout &&
-        !serviceRate.probes(clock.now(), estimate)
-      ) {
-        totals.shed += 1
-        events.announce('shed', { pool: options.name, waitedMillis: 0, estimatedMillis: estimate })
-        return refusals.hopeless(stats(), estimate, request.timeout)
-      }
-    }
-    const most = options.maxWaitingClients
-    if (most === Number.POSITIVE_INFINITY) return undefined
-    const served = connector.capacity.expected > -most || slots.counts.idle > 0
-    return served ? undefined : refusals.queueFull(stats(), most)
   }
 }
 

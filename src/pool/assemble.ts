@@ -33,12 +33,12 @@ import { stallMonitorOf } from '../runtime/time/stall-monitor.ts'
 import { Stalls } from '../runtime/time/stalls.ts'
 import { Times } from '../runtime/time/times.ts'
 import { Acquiring, type EntryPoints } from './acquire.ts'
-import { LateReleases } from './late-releases.ts'
 import { LeakDetector } from './leak-detector.ts'
 import { Lending } from './lending.ts'
 import { Lifecycle } from './lifecycle.ts'
 import { Rejections } from './rejections.ts'
 import { Releasing } from './release.ts'
+import { Returns } from './returns.ts'
 
 /** @internal Replaces time and randomness in tests. */
 export interface Environment {
@@ -127,15 +127,15 @@ export function assemble<T>(
   if (options.budget !== undefined)
     connector.capacity.share = new PoolShare(options.budget as SharedBudget, context, connector)
   const validator = new Validator(context, connector)
-  const lateReleases = new LateReleases()
-  const lending = new Lending(context, connector, validator, lateReleases)
+  const lending = new Lending(context, connector, validator)
+  const returns = new Returns(context, connector, validator, lending)
   const evictor = new Evictor(context, connector, validator)
   const reaper = new SocketReaper(context, connector)
-  const lifecycle = new Lifecycle(context, connector, lending, evictor, reaper, entries)
-  const leaks = new LeakDetector(context, lending)
-  const releasing = new Releasing(context, connector, lending, lateReleases, entries)
-  const acquiring = new Acquiring(context, connector, lending, lifecycle, releasing, entries)
+  const lifecycle = new Lifecycle(context, connector, lending, returns, evictor, reaper, entries)
+  const leaks = new LeakDetector(context, returns)
+  const releasing = new Releasing(context, connector, returns, entries)
   const rejections = new Rejections(context, connector, problems)
+  const acquiring = new Acquiring(context, connector, lending, lifecycle, releasing, rejections, entries)
   const view: ReportView<T> = {
     ...{
       options,
@@ -180,7 +180,7 @@ export function assemble<T>(
     evictor.plan()
   }
   validator.host = lending
-  reaper.onStuck = (slot, detail) => lending.endStuck(slot, detail)
+  reaper.onStuck = (slot, detail) => returns.endStuck(slot, detail)
   slots.onFirstIdle = () => evictor.wake()
   slots.onMove = (slot, from) => {
     if (events.announcesStates)

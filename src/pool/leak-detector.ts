@@ -6,7 +6,7 @@ import { callSite, whereTaken } from '../diagnostics/call-sites.ts'
 import { log } from '../runtime/log/log.ts'
 import { askHook } from '../runtime/sync-hooks.ts'
 import { Alarm } from '../runtime/time/alarm.ts'
-import type { Lending } from './lending.ts'
+import type { Returns } from './returns.ts'
 
 /**
  * Finds leases that are no longer used, reports them, and ends them if `leakReclaim` is on. One timer serves all
@@ -23,7 +23,7 @@ import type { Lending } from './lending.ts'
  */
 export class LeakDetector<T> {
   readonly #context: PoolContext<T>
-  readonly #lending: Lending<T>
+  readonly #returns: Returns<T>
   readonly #threshold: number
   readonly #isDefault: boolean
   readonly #useOf: ((resource: T) => Use) | undefined
@@ -31,9 +31,9 @@ export class LeakDetector<T> {
   #scannedAt = 0
   #isStopped = false
 
-  constructor(context: PoolContext<T>, lending: Lending<T>) {
+  constructor(context: PoolContext<T>, returns: Returns<T>) {
     this.#context = context
-    this.#lending = lending
+    this.#returns = returns
     const handles = handlesOf<T>(context.factory)
     this.#useOf = handles?.use?.bind(handles)
     const { leakThresholdMillis } = context.options
@@ -117,7 +117,7 @@ export class LeakDetector<T> {
     // A listener may end the lease itself, in a way that suits it better.
     events.flush()
     if (!reclaimed || !isCurrent(slot, loan)) return
-    this.#lending.reclaim(slot)
+    this.#returns.reclaim(slot)
   }
 
   #warn(slot: Slot<T>, unusedMillis: number, saw: string, stack: string | undefined): void {

@@ -1,30 +1,17 @@
-import type { PoolEvents } from '../api/events.ts'
-import type { DestroyReason } from '../api/stats.ts'
 import type { Connector } from '../connecting/connector.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
-import type { Leftover } from '../connections/handles.ts'
 import { mustValidate } from '../connections/lifetime.ts'
 import { type Fault, Grant, type Slot } from '../connections/slot.ts'
-import { leftBehind, leftUnsent, unfitReason } from '../health/checks.ts'
+import { unfitReason } from '../health/checks.ts'
 import type { Validator, ValidatorHost } from '../health/validator.ts'
 import type { Waiter } from '../queue/waiter.ts'
 import { log, tracing } from '../runtime/log/log.ts'
-import { isOpen } from '../sockets/socket-state.ts'
-import type { LateReleases } from './late-releases.ts'
 
-/** How a loan ended, as the event `leak-end` says it. */
-type LoanEnd = PoolEvents<unknown>['leak-end'][0]['how']
-/** Reasons that mean that the connection was of no use. */
-const DEAD_REASONS: ReadonlySet<DestroyReason | undefined> = new Set<DestroyReason>([
-  'half-closed',
-  'broken',
-  'invalid',
-  'invalidated',
-])
 const CLOSED_POOL: Fault = { reason: 'drain', detail: undefined }
 
 /**
- * Lends connections and takes them back: idle → (validating) → lent → (resetting) → idle, or to the next waiter.
+ * Lends connections: idle → (validating) → lent. One that comes back goes to the next waiter or to the idle ones. (What
+ * happens to it at the end of a loan: see `Returns`.)
  *
  * Invariant 5: whenever a step has ended and an acquire waits, no idle connection may be lent, and no permit is free
  * that demand and breaker would allow to be used.
@@ -32,29 +19,17 @@ const CLOSED_POOL: Fault = { reason: 'drain', detail: undefined }
 export class Lending<T> implements ValidatorHost<T> {
   readonly #connector: Connector<T>
   readonly #validator: Validator<T>
-  readonly #lateReleases: LateReleases
   readonly #context: PoolContext<T>
   readonly #fifo: boolean
-  readonly #resets: boolean
-  /** Whether returned connections are reset or validated before they are lent again. */
-  readonly #settlesReturned: boolean
   /** Since when a waiter waits for the event loop to deliver what the kernel holds; undefined if none does. */
   #waitingSince: number | undefined
   #waitingInTurn: number | undefined
 
-  constructor(
-    context: PoolContext<T>,
-    connector: Connector<T>,
-    validator: Validator<T>,
-    lateReleases: LateReleases,
-  ) {
+  constructor(context: PoolContext<T>, connector: Connector<T>, validator: Validator<T>) {
     this.#context = context
     this.#fifo = context.options.fifo
-    this.#resets = context.factory.reset !== undefined || context.options.testOnReturn
-    this.#settlesReturned = this.#resets || context.options.testOnBorrow
     this.#connector = connector
     this.#validator = validator
-    this.#lateReleases = lateReleases
   }
 
   /**
@@ -136,111 +111,6 @@ export class Lending<T> implements ValidatorHost<T> {
     this.#connector.connectMore()
   }
 
-  /**
-   * Takes a lent connection back. It goes to the next waiter, to the idle ones, or is destroyed.
-   * @returns undefined; or, with data still unsent, a promise that rejects with `POOL_UNSENT` if that is lost
-   */
-  giveBack(slot: Slot<T>): Promise<void> | undefined {
-    const now = this.#context.loanNow()
-    const { loan } = slot
-    if (slot.watch === undefined) slot.traffic.quietSince = now
-    else slot.traffic.countAtReturn(slot.watch.socket, now, slot.lentAt)
-    const left = this.#context.slots.endLoan(slot)
-    const isUnsent = leftUnsent(this.#context, slot)
-    const end =
-      unfitReason(slot, now, this.#context, this.#connector) ??
-      leftBehind(this.#context, slot, left, isUnsent) ??
-      slot.fault
-    // `factory.busy` may have ended the loan itself, or have called `invalidate`.
-    if (slot.state !== 'lent' || slot.loan !== loan) return undefined
-    this.#recordEnd(slot, now, 'released')
-    let sent: Promise<void> | undefined
-    if (end === undefined && left === undefined && !isUnsent && !this.#settlesReturned)
-      this.#lendOrRest(slot, now, 'returned')
-    else sent = this.#settleReturned(slot, now, left, isUnsent, end)
-    // Only after the slot has its new state, because a hook called from here must see that state.
-    if (this.#connector.breaker.unproven && !slot.isDoubtful && !DEAD_REASONS.has(end?.reason))
-      this.#connector.provedUseful(slot)
-    this.#context.onChange()
-    return sent
-  }
-
-  /** What becomes of a returned connection that cannot be lent again as it is. */
-  #settleReturned(
-    slot: Slot<T>,
-    now: number,
-    left: Leftover | undefined,
-    isUnsent: boolean,
-    end: Fault | undefined,
-  ): Promise<void> | undefined {
-    if (isUnsent) {
-      const sent = this.#validator.flush(slot, left, end)
-      // A caller that awaits the promise gets the error. Otherwise it is ignored.
-      sent.catch(() => {})
-      return sent
-    }
-    if (end !== undefined) this.#connector.discard(slot, end.reason, end.detail, end.left)
-    else if (this.#resets || left !== undefined) this.#validator.reset(slot, left)
-    else {
-      // `testOnBorrow`: it is validated before it is lent again.
-      this.makeIdle(slot, now)
-      this.serve(now)
-    }
-    return undefined
-  }
-
-  /** Destroys a lent connection, at its borrower's request or because the pool closes. */
-  destroy(slot: Slot<T>, reason: DestroyReason = 'user'): void {
-    const isAlive = slot.fault === undefined && (slot.socket === undefined || isOpen(slot.socket))
-    if (reason !== 'user') this.#lateReleases.expect(slot)
-    this.#recordEnd(slot, this.#context.clock.now(), 'destroyed')
-    this.#connector.discard(slot, reason)
-    if (this.#connector.breaker.unproven && isAlive) this.#connector.provedUseful(slot)
-    this.#context.onChange()
-  }
-
-  /** Destroys a lent connection that its borrower seems to have forgotten. */
-  reclaim(slot: Slot<T>): void {
-    this.#endByPool(slot, 'reclaimed', 'leaked', 'its lease was forgotten')
-  }
-
-  /** Destroys a lent connection on which the server has not responded for too long. */
-  endStuck(slot: Slot<T>, detail: string): void {
-    this.#endByPool(slot, 'destroyed', 'stuck', detail)
-  }
-
-  #endByPool(slot: Slot<T>, how: LoanEnd, reason: DestroyReason, detail: string): void {
-    this.#lateReleases.expect(slot)
-    this.#recordEnd(slot, this.#context.clock.now(), how)
-    this.#connector.discard(slot, reason, detail)
-    this.#context.onChange()
-  }
-
-  #recordEnd(slot: Slot<T>, now: number, how: LoanEnd): void {
-    const { events, totals, nesting, times } = this.#context
-    // Both times may be slightly old, so `now` can be before `lentAt`: see `Clock.recent`.
-    const heldMillis = Math.max(now - slot.lentAt, 0)
-    totals.released += 1
-    if (nesting !== undefined) nesting.loanEnded(slot.trace, now)
-    slot.trace = undefined
-    times.released(heldMillis)
-    if (tracing.loans || slot.isLeakSuspect || events.announcesReleases)
-      this.#announceEnd(slot, heldMillis, how)
-  }
-
-  #announceEnd(slot: Slot<T>, heldMillis: number, how: LoanEnd): void {
-    const { events, options } = this.#context
-    const { id: connection, loan, lent } = slot
-    if (tracing.loans) log.lend('%s #%d: back, loan %d', options.name, connection, loan)
-    if (slot.isLeakSuspect) {
-      slot.isLeakSuspect = false
-      if (log.leak.enabled) log.leak('%s #%d: loan %d was %s after all', options.name, connection, loan, how)
-      events.announce('leak-end', { pool: options.name, resource: lent as T, heldMillis, how })
-    }
-    if (events.announcesReleases)
-      events.announce('release', { pool: options.name, resource: lent as T, connection, loan, heldMillis })
-  }
-
   /** Called when a new connection has been created. */
   connected(slot: Slot<T>): void {
     const now = this.#context.clock.now()
@@ -251,6 +121,11 @@ export class Lending<T> implements ValidatorHost<T> {
     else if (this.#context.options.testOnBorrow) this.makeIdle(slot, now)
     else this.#lendOrRest(slot, now, 'proved')
     this.serve(now)
+  }
+
+  /** Called when a returned connection, still in the state lent, is fit for the next borrower: lends it, or makes it idle. */
+  returned(slot: Slot<T>, now: number): void {
+    this.#lendOrRest(slot, now, 'returned')
   }
 
   /** Called when a connection has passed its check: lends it, or makes it idle. */

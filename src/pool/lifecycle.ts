@@ -11,6 +11,7 @@ import { log } from '../runtime/log/log.ts'
 import { Alarm } from '../runtime/time/alarm.ts'
 import { type CallOptions, checkOptions, type Limits, readLimits, UNLIMITED } from './call-limits.ts'
 import type { Lending } from './lending.ts'
+import type { Returns } from './returns.ts'
 
 /** The limits of a close, which a later call of `close` may shorten. */
 interface CloseLimits extends Limits {
@@ -40,6 +41,7 @@ export class Lifecycle<T> {
   readonly evictor: Evictor<T>
   readonly #context: PoolContext<T>
   readonly #lending: Lending<T>
+  readonly #returns: Returns<T>
   /** Describes who holds connections, longest first. Set when all parts exist, see `assemble`. */
   holders: () => string[] = () => []
   /** Is called when the pool is closed. Set when all parts exist, see `assemble`. */
@@ -59,6 +61,7 @@ export class Lifecycle<T> {
     context: PoolContext<T>,
     connector: Connector<T>,
     lending: Lending<T>,
+    returns: Returns<T>,
     evictor: Evictor<T>,
     reaper: SocketReaper<T>,
     entries: Entries,
@@ -66,6 +69,7 @@ export class Lifecycle<T> {
     this.#context = context
     this.#connector = connector
     this.#lending = lending
+    this.#returns = returns
     this.evictor = evictor
     this.#reaper = reaper
     this.#entries = entries
@@ -233,7 +237,7 @@ export class Lifecycle<T> {
     this.#connector.stop(refusals.closed(this.#context.stats()))
     queue.close()
     for (const slot of [...slots.all]) {
-      if (slot.state === 'lent') this.#lending.destroy(slot, 'drain')
+      if (slot.state === 'lent') this.#returns.destroy(slot, 'drain')
       else if (slot.state !== 'connecting' && slot.state !== 'closing') this.#connector.discard(slot, 'drain')
     }
     this.#reaper.stop()

@@ -1,4 +1,5 @@
-import type { PoolError } from '../api/errors.ts'
+import type { Request } from '../api/acquire-request.ts'
+import type { AcquirePhase, PoolError } from '../api/errors.ts'
 import * as refusals from '../api/messages/error-messages.ts'
 import type { PoolStats } from '../api/stats.ts'
 import { phaseOf } from '../connecting/capacity.ts'
@@ -20,7 +21,7 @@ const HOLDERS_MILLIS = 10_000
 const LOOKED_UP_IN_A_ROW = 100
 const LOOKED_UP_A_SECOND = 50
 
-/** Rejects waiters with an error that gives the reason, the numbers, the cause and who holds the connections. */
+/** Refuses acquires and rejects waiters, with an error that gives the reason, the numbers, the cause and who holds the connections. */
 export class Rejections<T> implements QueueListener<T> {
   readonly #context: PoolContext<T>
   readonly #connector: Connector<T>
@@ -42,6 +43,43 @@ export class Rejections<T> implements QueueListener<T> {
     this.#problems = problems
     const now = context.clock.now()
     this.#lookups = new TokenBucket(LOOKED_UP_IN_A_ROW, LOOKED_UP_A_SECOND / 1000, LOOKED_UP_IN_A_ROW, now)
+  }
+
+  /** What an acquire would have to wait for if it waited. */
+  #blockingPhase(): AcquirePhase {
+    const { queue, slots } = this.#context
+    if (slots.counts.idle > 0 && queue.waiting === 0) return 'validate'
+    const phase = phaseOf(this.#context, this.#connector.breaker)
+    return phase === 'queue' && this.#connector.capacity.obtainable > 0 ? 'connect' : phase
+  }
+
+  /**
+   * Why an acquire may not enter the queue.
+   * @param awaitsEventLoop - may an acquire with a timeout of 0 still get an idle connection after the next turn?
+   */
+  refusal(request: Request, awaitsEventLoop: boolean): PoolError | undefined {
+    const connector = this.#connector
+    const { options, clock, queue, slots, totals, events, stats } = this.#context
+    if (connector.isDown) return refusals.cannotConnect(stats(), connector.breaker)
+    if (request.timeout === 0 && !awaitsEventLoop)
+      return refusals.noneAtHand(stats(), this.#blockingPhase(), connector.breaker.lastError)
+    const { serviceRate } = queue
+    if (serviceRate !== undefined && connector.capacity.expected <= 0) {
+      const estimate = serviceRate.estimate(queue.ahead(request.priority))
+      if (
+        estimate !== undefined &&
+        estimate > request.timeout &&
+        !serviceRate.probes(clock.now(), estimate)
+      ) {
+        totals.shed += 1
+        events.announce('shed', { pool: options.name, waitedMillis: 0, estimatedMillis: estimate })
+        return refusals.hopeless(stats(), estimate, request.timeout)
+      }
+    }
+    const most = options.maxWaitingClients
+    if (most === Number.POSITIVE_INFINITY) return undefined
+    const served = connector.capacity.expected > -most || slots.counts.idle > 0
+    return served ? undefined : refusals.queueFull(stats(), most)
   }
 
   snapshot(now: number): Snapshot {

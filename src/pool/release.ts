@@ -4,9 +4,8 @@ import { warnOfNoConnection } from '../api/messages/wrong-arguments.ts'
 import type { Connector } from '../connecting/connector.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
 import type { Fault, Slot } from '../connections/slot.ts'
-import type { LateReleases } from './late-releases.ts'
 import type { LeaseHost } from './lease.ts'
-import type { Lending } from './lending.ts'
+import type { Returns } from './returns.ts'
 
 const DONE: Promise<void> = Promise.resolve()
 
@@ -14,7 +13,7 @@ const DONE: Promise<void> = Promise.resolve()
  * How a borrower ends its loan: by `release`, `destroy` or the end of a lease. (The end of `use`: see `useFrameOf`.)
  *
  *     the connection is lent                       its loan ends
- *     it is not, as the pool has ended the loan    the first release is accepted, see `LateReleases`
+ *     it is not, as the pool has ended the loan    the first release is accepted, see `Returns.acceptLate`
  *     it is idle or being checked                  `destroy` ends it; `release` is refused
  *     it is another pool's, or has ended           POOL_NOT_BORROWED, and nothing changes
  *
@@ -24,21 +23,18 @@ const DONE: Promise<void> = Promise.resolve()
 export class Releasing<T> implements LeaseHost<T> {
   readonly #context: PoolContext<T>
   readonly #connector: Connector<T>
-  readonly #lending: Lending<T>
-  readonly #lateReleases: LateReleases
+  readonly #returns: Returns<T>
   readonly #entries: Readonly<Record<'release' | 'destroy', object>>
 
   constructor(
     context: PoolContext<T>,
     connector: Connector<T>,
-    lending: Lending<T>,
-    lateReleases: LateReleases,
+    returns: Returns<T>,
     entries: Readonly<Record<'release' | 'destroy', object>>,
   ) {
     this.#context = context
     this.#connector = connector
-    this.#lending = lending
-    this.#lateReleases = lateReleases
+    this.#returns = returns
     this.#entries = entries
   }
 
@@ -56,7 +52,7 @@ export class Releasing<T> implements LeaseHost<T> {
   }
 
   #endNotLent(resource: T, how: 'release' | 'destroy'): Promise<void> {
-    if (this.#lateReleases.accept(resource)) return DONE
+    if (this.#returns.acceptLate(resource)) return DONE
     if (how === 'destroy' && this.#endUnlent(resource)) return DONE
     return Promise.reject(pointAtCaller(notBorrowed(this.stats(), how, resource), this.#entries[how]))
   }
@@ -106,11 +102,11 @@ export class Releasing<T> implements LeaseHost<T> {
 
   /**
    * Ends the current loan of a slot.
-   * @returns see {@link Lending.giveBack}
+   * @returns see {@link Returns.giveBack}
    */
   endLoan(slot: Slot<T>, how: 'release' | 'destroy'): Promise<void> | undefined {
-    if (how === 'release') return this.#lending.giveBack(slot)
-    this.#lending.destroy(slot)
+    if (how === 'release') return this.#returns.giveBack(slot)
+    this.#returns.destroy(slot)
     return undefined
   }
 }

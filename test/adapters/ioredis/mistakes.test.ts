@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import { describe, test } from 'node:test'
 import { createServer as createTlsServer } from 'node:tls'
-import { createRedisPool } from '../../../src/adapters/ioredis/index.ts'
+import { createRedisClusterPool, createRedisPool } from '../../../src/adapters/ioredis/index.ts'
 import { eventually } from '../../support/factories.ts'
 import { rejection } from '../../support/rejection.ts'
 import { tlsCertificate, tlsKey } from '../../support/tls.ts'
@@ -70,6 +70,25 @@ test('a server that answers MOVED is named as a node of a cluster, once for the 
   )
   await pool.close()
   await server.stop()
+})
+
+test('a promise that a pool of a cluster is asked about, or given back, is named', async t => {
+  const pool = createRedisClusterPool(['127.0.0.1:1'], { name: 'nodes' })
+  t.after(() => pool.close())
+  const warnings: string[] = []
+  const onWarning = (warning: Error): void => void warnings.push(warning.message)
+  process.on('warning', onWarning)
+  const promise = Promise.resolve() as never
+  assert.equal(pool.isBorrowedResource(promise), false)
+  assert.equal(pool.isBorrowedResource(undefined as never), false)
+  await eventually(() => warnings.length > 0)
+  process.off('warning', onWarning)
+  assert.match(
+    warnings.join('\n'),
+    /^isBorrowedResource of pool 'nodes' was given a promise, and answered false\. Await/,
+  )
+  for (const method of ['release', 'destroy'] as const)
+    assert.match((await rejection(pool[method](promise))).message, /was given a promise/)
 })
 
 describe('TLS on one side only', () => {

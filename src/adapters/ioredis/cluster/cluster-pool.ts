@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis'
 import type { PoolIdentity } from '../../../api/channels.ts'
 import type { PoolError } from '../../../api/errors.ts'
+import { warnOfNoConnection } from '../../../api/messages/wrong-arguments.ts'
 import type { AcquireOptions } from '../../../api/options/options.ts'
 import { isRecord, show } from '../../../api/options/read-input.ts'
 import { badOptions } from '../../../api/options/resolve-options.ts'
@@ -148,7 +149,10 @@ export class RedisClusterPool extends PoolEmitter<Redis> {
 
   /** Is this connection lent at the moment? */
   isBorrowedResource(redis: Redis): boolean {
-    return this.#lenders.get(redis)?.isBorrowedResource(redis) ?? false
+    const lender = this.#lenders.get(redis)
+    if (lender !== undefined) return lender.isBorrowedResource(redis)
+    if (redis) warnOfNoConnection(this.name, 'isBorrowedResource', redis, 'answered false')
+    return false
   }
 
   #lenderOf(redis: Redis): Pool<Redis> {
