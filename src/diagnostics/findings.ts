@@ -226,7 +226,7 @@ function unread({ stats }: PoolReport): string[] {
 function overloaded({ stats }: PoolReport): string[] {
   const { shed, timeouts } = stats.totals
   if (shed === 0 && timeouts === 0) return []
-  return [`So far ${timeouts} acquires have timed out and ${shed} have been shed.`]
+  return [`Acquires so far: ${timeouts} timed out, ${shed} shed.`]
 }
 
 /** From this on a lease is told also while nobody waits for its connection. Milliseconds. */

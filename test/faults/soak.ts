@@ -6,6 +6,7 @@
 
 import { setTimeout as delay } from 'node:timers/promises'
 import { countSockets } from '../support/fds.ts'
+import { ensureRedisBinary } from '../support/redis-binary.ts'
 import { FAULTS } from './faults.ts'
 import { FaultWorld, TRANSPORTS } from './world.ts'
 
@@ -15,7 +16,7 @@ const after = (flag: string): number | undefined => {
   return at < 0 ? undefined : Number(words[at + 1])
 }
 const millis = 1000 * (after('--seconds') ?? 60 * (after('--minutes') ?? 2))
-/** No acquire, command and release together take longer: 900 ms for a connection, 700 for an answer, and a busy machine. */
+/** No acquire, command and release together take longer: 1500 ms each for a connection and an answer, and a busy machine. */
 const HUNG_MILLIS = 10_000
 /** After the first round everything is loaded and warm. Beyond it the heap may grow by this part, and this much. */
 const HEAP_PART = 1.25
@@ -107,6 +108,11 @@ async function round(world: FaultWorld, isOver: () => boolean): Promise<void> {
   }
 }
 
+const binary = await ensureRedisBinary()
+if ('missing' in binary) {
+  say(`skipped: ${binary.missing}`)
+  process.exit()
+}
 const until = performance.now() + millis
 const worlds: FaultWorld[] = []
 for (const transport of TRANSPORTS) {

@@ -15,9 +15,9 @@ import { type Mutation, mutationsOf } from './mutations.ts'
 
 /** The rooms, and which tests are run for each. */
 const ROOMS: Record<string, { readonly source: string; readonly tests: readonly string[] }> = {
-  queue: { source: 'queue', tests: ['queue/', 'model/', 'simulation/random'] },
-  connections: { source: 'connections', tests: ['connections/', 'model/', 'simulation/random'] },
-  connecting: { source: 'connecting', tests: ['connecting/', 'model/', 'simulation/random'] },
+  queue: { source: 'queue', tests: ['queue/', 'simulation/corpus', 'simulation/random'] },
+  connections: { source: 'connections', tests: ['simulation/corpus', 'simulation/random', 'connections/'] },
+  connecting: { source: 'connecting', tests: ['simulation/corpus', 'simulation/random', 'connecting/'] },
   health: { source: 'health', tests: ['health/', 'pool/', 'simulation/random'] },
   nested: { source: 'nested', tests: ['nested/'] },
   handle: {

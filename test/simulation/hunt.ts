@@ -13,10 +13,10 @@ export interface Budget {
   readonly seeds: number
 }
 
-export const BUDGET: Budget = { orders: 100, seeds: 2000 }
+export const BUDGET: Budget = { orders: 100, seeds: 600 }
 
-/** A single configuration has fewer, but for those with `min`. */
-const MOST_ORDERS = 4000
+/** Of each single fault. */
+const MOST_ORDERS = 1500
 const FEW_SEEDS = 60
 const FEW_ORDERS = 200
 
@@ -68,6 +68,7 @@ export async function hunt({ orders, seeds }: Budget): Promise<string | undefine
     (await known()) ??
     (await programs(1, FEW_SEEDS)) ??
     (await searches(small, FEW_ORDERS)) ??
+    (await searches(TRIPLES, MOST_ORDERS)) ??
     (await programs(FEW_SEEDS + 1, seeds)) ??
     (await searches(small, MOST_ORDERS)) ??
     (await searches(

@@ -8,7 +8,7 @@ const PLACES = [
   [
     'borrowed',
     'lent',
-    'See report() for who holds them; shorten the work done on a connection, or raise max',
+    'See report() for who holds them; look for a loan that never ends, shorten the work on a connection, or raise max',
   ],
   [
     'resetting',

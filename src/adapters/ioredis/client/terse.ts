@@ -5,8 +5,8 @@ import type { RedisClient } from './client-types.ts'
 /**
  * Whether clients of a pool send only AUTH and SELECT on their own. Some proxies (twemproxy) do not reply to a command
  * that they do not have, but close the connection. So if a server closes the connection during the handshake without a
- * reason, a terse client is tried and sends a command that every server has. If that is answered, all clients of the
- * pool become terse: they send no INFO, HELLO, CONFIG or PING any more.
+ * reason, a terse client is tried and sends a command that every server has. If that is answered, and the server closes
+ * an ordinary connection again, all clients of the pool become terse: they send no INFO, HELLO, CONFIG or PING any more.
  */
 export interface Terseness {
   isTerse: boolean
@@ -53,7 +53,19 @@ export async function openTersely<R extends RedisClient>(
       destroyClient(client)
       throw error
     }
-    terseness.isTerse = true
-    return client
+    // Every server may close a connection once, as it stops or restarts.
+    let ordinary: R
+    try {
+      ordinary = await open(false)
+    } catch (again) {
+      if (isHangUp(again)) {
+        terseness.isTerse = true
+        return client
+      }
+      destroyClient(client)
+      throw again
+    }
+    destroyClient(client)
+    return ordinary
   }
 }
