@@ -82,8 +82,8 @@ export function takingOf({ trace }: Pick<Connection, 'trace'>): Taking | undefin
  */
 const releases = new Map<string, number>()
 const ELSEWHERE = Number.POSITIVE_INFINITY
-/** The most statements that are remembered per process. */
-const MOST_STATEMENTS = 5000
+/** So many statements are remembered per process, those whose loans came back last. Each takes about 200 bytes. */
+const MOST_STATEMENTS = 20_000
 
 /**
  * Records where a plain loan comes back.
@@ -96,7 +96,9 @@ export function recordRelease(trace: StackTrace, { frames }: StackTrace): void {
   if (taker === undefined || frames.length === 0) return
   const statement = `${taker.func} ${taker.place}`
   const known = releases.get(statement)
-  if (known === undefined && releases.size >= MOST_STATEMENTS) return
+  // Puts it last in the map, so that the first one is the one to forget.
+  releases.delete(statement)
+  if (releases.size >= MOST_STATEMENTS) releases.delete(releases.keys().next().value as string)
   const position = frames.find(({ func }) => func === taker.func)?.position
   releases.set(statement, position === undefined ? ELSEWHERE : Math.max(position, known ?? 0))
 }

@@ -15,7 +15,10 @@ interface Case {
 const PROGRAMS: Readonly<Record<string, Case>> = {
   sleeps_on_half_closed: { patterns: ['half-closed'], says: /5 sockets to .* in CLOSE_WAIT/ },
   reads_slowly: { patterns: [], says: /1 socket in CLOSE_WAIT, of which the data .* is being read: fd \d+/ },
-  writes_to_slow_reader: { patterns: [], says: /in a write all the time, .*its reader is slow, and reads/ },
+  writes_to_slow_reader: {
+    patterns: [],
+    says: /in a write most of the time, .*its reader is slow, and reads/,
+  },
   sends_to_slow_reader: { patterns: [], says: /no socket in CLOSE_WAIT/ },
   prefork: { patterns: [], says: /wait to be accepted, where others accept too: look at python3/ },
   polls: { patterns: [], says: /5 bytes unread on fd \d+ .*: that alone is no fault/ },

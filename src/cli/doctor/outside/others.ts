@@ -130,8 +130,10 @@ function stuckIn({ samples }: Series, inode: string, what: 'unsent' | 'unreadByP
  * Does the peer of a socket take nothing of what was sent? Node writes by calls that the kernel counts. Others may send
  * by calls that it does not: then the queue must stay as it is to the byte, and whoever waits for room must sleep on.
  */
-function takesNothing(series: Series, { inode, fd }: SocketSample): boolean {
+function takesNothing(series: Series, { inode, fd, unreadByPeer = 0 }: SocketSample): boolean {
   if (!stuckIn(series, inode, 'unsent') || flowed(series) >= FLOWS) return false
+  // A peer on this machine may read without making room for more yet.
+  if (unreadByPeer > 0 && !stuckIn(series, inode, 'unreadByPeer')) return false
   if (series.target.isNode) return true
   const sizes = new Set(series.samples.map(({ sockets }) => sockets.find(one => one.inode === inode)?.unsent))
   const writers = series.last.threads.filter(

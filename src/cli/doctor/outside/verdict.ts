@@ -71,13 +71,15 @@ function halfClosedInWords(series: Series): string[] {
 function writesInWords(series: Series): string[] {
   const slow = threadIds(series).flatMap(tid => {
     const samples = threadOver(series, tid) ?? []
-    const [fd] = samples.flatMap(({ call }) => (call?.kind === 'write' ? (descriptorOfCall(call) ?? []) : []))
-    const isInWrite = samples.length > 0 && samples.every(({ call }) => call?.kind === 'write')
-    return isInWrite && fd !== undefined ? [`fd ${fd} (${series.last.links.get(fd) ?? '?'})`] : []
+    const writes = samples.flatMap(({ call }) => (call?.kind === 'write' ? [descriptorOfCall(call)] : []))
+    const [fd] = writes
+    const link = fd === undefined ? '' : (series.last.links.get(fd) ?? '')
+    const isWaiting = writes.length * 2 > samples.length && /^(?:pipe|socket):/.test(link)
+    return isWaiting ? [`fd ${fd} (${link})`] : []
   })
   if (slow.length === 0) return ['no thread stays in a write']
   return [
-    `${count(slow.length, 'thread')} in a write all the time, to ${firstFew([...new Set(slow)])}, but woken now and then: its reader is slow, and reads`,
+    `${count(slow.length, 'thread')} in a write most of the time, to ${firstFew([...new Set(slow)])}, but woken now and then: its reader is slow, and reads`,
   ]
 }
 

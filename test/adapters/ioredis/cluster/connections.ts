@@ -1,10 +1,11 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 
 /**
- * How many connections this process has to a port, those that are being opened or closed included. Each counts once, by its
- * inode: the kernel's table may change while it is read, and tell a connection twice.
+ * How many connections this process has to that one of the ports to which it has most, those that are being opened or
+ * closed included. Each counts once, by its inode: the kernel's table may change while it is read, and tell a connection
+ * twice. Reading it takes long on a machine with many connections.
  */
-export function connectionsTo(port: number): number {
+export function mostConnectionsTo(ports: readonly number[]): number {
   const own = new Set(
     readdirSync('/proc/self/fd').flatMap(fd => {
       try {
@@ -14,10 +15,10 @@ export function connectionsTo(port: number): number {
       }
     }),
   )
-  const rows = readFileSync('/proc/self/net/tcp', 'latin1').split('\n').slice(1)
-  const found = rows.flatMap(row => {
+  const found = new Map(ports.map(port => [port, new Set<string>()]))
+  for (const row of readFileSync('/proc/self/net/tcp', 'latin1').split('\n').slice(1)) {
     const [, , remote = '', , , , , , , inode = ''] = row.trim().split(/\s+/)
-    return Number.parseInt(remote.split(':')[1] ?? '', 16) === port && own.has(inode) ? [inode] : []
-  })
-  return new Set(found).size
+    if (own.has(inode)) found.get(Number.parseInt(remote.split(':')[1] ?? '', 16))?.add(inode)
+  }
+  return Math.max(...[...found.values()].map(({ size }) => size))
 }

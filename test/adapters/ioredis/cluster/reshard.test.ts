@@ -7,7 +7,7 @@ import { keySlot } from '../../../../src/adapters/ioredis/cluster/keys.ts'
 import { createRedisClusterPool } from '../../../../src/adapters/ioredis/index.ts'
 import { startCluster, type TestCluster } from '../../../support/redis-cluster.ts'
 import { ensureRedisBinary, type RedisServer } from '../../../support/redis-server.ts'
-import { connectionsTo } from './connections.ts'
+import { mostConnectionsTo } from './connections.ts'
 
 /* `redis-cli --cluster reshard` under load, for minutes: only where LIFEGUARD_LONG is set. */
 
@@ -41,6 +41,7 @@ test('two WATCH writers count to 10 000 while redis-cli reshards slot by slot: n
   const max = 3
   await using pool = createRedisClusterPool(cluster.nodes, { max, acquireTimeoutMillis: DEADLINE_MILLIS })
   const [home, other] = [await cluster.ownerOf(keySlot(key)), cluster.servers[1] as RedisServer]
+  let isOver = false
   let counted = 0
   let longest = 0
   let most = 0
@@ -57,7 +58,7 @@ test('two WATCH writers count to 10 000 while redis-cli reshards slot by slot: n
     )
   }
   const writer = async (): Promise<void> => {
-    while (counted < ALL) {
+    while (!isOver && counted < ALL) {
       const since = performance.now()
       const isDone = await pool.use({ key }, increment, { retryMoved: true }).catch(error => {
         failures.push(error)
@@ -68,22 +69,28 @@ test('two WATCH writers count to 10 000 while redis-cli reshards slot by slot: n
     }
   }
   const reader = async (id: number): Promise<void> => {
-    for (let count = 0; counted < ALL; count += 1) {
+    for (let count = 0; !isOver && counted < ALL; count += 1) {
       const one = `reader:${id}:${count % 5000}`
       await pool.use({ key: one }, redis => redis.incr(one)).catch(error => failures.push(error))
     }
   }
+  const ports = cluster.servers.map(({ port }) => port)
+  // One is the test's own.
   const counting = setInterval(() => {
-    for (const { port } of cluster.servers) most = Math.max(most, connectionsTo(port) - 1)
-  }, 50)
+    most = Math.max(most, mostConnectionsTo(ports) - 1)
+  }, 250)
   const work = Promise.all([writer(), writer(), reader(1), reader(2)])
-  for (; counted < ALL; moves += 1) {
-    const [from, to] = moves % 2 === 0 ? [home, other] : [other, home]
-    await reshard(from, to)
-    await cluster.settled()
+  try {
+    for (; counted < ALL; moves += 1) {
+      const [from, to] = moves % 2 === 0 ? [home, other] : [other, home]
+      await reshard(from, to)
+      await cluster.settled()
+    }
+  } finally {
+    isOver = true
+    await work
+    clearInterval(counting)
   }
-  await work
-  clearInterval(counting)
   const value = Number(await pool.use({ key }, redis => redis.get(key), { retryMoved: true }))
   const { topology } = pool.stats()
   const seen = `${counted} counted, ${value} in the key, ${moves} reshards of 20 slots, ${JSON.stringify(topology)}, longest ${longest} ms`
