@@ -63,6 +63,7 @@ export class Service {
   /** For how long each listener and each borrower keeps the loop busy. */
   #busyMillis = 0
   readonly #isBlind: boolean
+  readonly #returnedAt = new WeakMap<LineClient, number>()
   #opened = 0
   #closed = 0
   #mostHeld: number
@@ -314,8 +315,9 @@ export class Service {
     // Whoever was served before in the same step may have kept the loop busy since then.
     const lentAt = slot?.lentAt ?? this.world.now
     const isOld = lentAt - arrivedAt > (slot?.loan === 1 || this.#isBlind ? FIRST_GATE_MILLIS : GATE_MILLIS)
-    // Where the kernel cannot be asked, what came before the acquire has been read.
-    const mayBe = this.#isBlind && arrivedAt >= task.since
+    // Where the kernel cannot be asked, what came before the acquire and before the last return has been read.
+    const askedAt = Math.max(task.since, this.#returnedAt.get(client) ?? 0)
+    const mayBe = this.#isBlind && arrivedAt >= askedAt
     assert.ok(
       (kernel !== 'fin' && kernel !== 'reset') || !isOld || mayBe,
       `a connection was lent whose kernel says ${kernel}`,
@@ -483,6 +485,7 @@ export class Service {
   }
 
   #over(task: Task): void {
+    if (task.client !== undefined) this.#returnedAt.set(task.client, this.world.now)
     task.state = 'over'
     this.#tasks.delete(task)
   }
