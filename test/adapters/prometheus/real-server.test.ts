@@ -8,6 +8,7 @@ import { after, test } from 'node:test'
 import { metricsText } from '../../../src/adapters/prometheus/index.ts'
 import { serveDiagnostics } from '../../../src/diagnostics/index.ts'
 import { DESCRIPTIONS, prometheusName } from '../../../src/diagnostics/metrics/exposition.ts'
+import { createBudget } from '../../../src/index.ts'
 import { CountingFactory, eventually, scripted } from '../../support/factories.ts'
 import { freePort } from '../../support/free-port.ts'
 import { open } from '../../support/pools.ts'
@@ -132,7 +133,8 @@ test('promtool finds nothing wrong with any metric, but for one name that the co
 }, async () => {
   const factory = scripted()
   factory.onCreate.next({ rejects: new Error('refused') })
-  const pool = open(factory, { name: 'linted', max: 2, serverIdleTimeoutMillis: 60_000 })
+  const budget = createBudget({ max: 2 })
+  const pool = open(factory, { name: 'linted', max: 2, serverIdleTimeoutMillis: 60_000, budget })
   await pool.use(() => {})
   await rejection(pool.use(() => Promise.reject(new Error('of the work'))))
   const text = metricsText()

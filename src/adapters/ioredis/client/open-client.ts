@@ -159,11 +159,12 @@ export function failed(client: RedisClient, what: string, cause: unknown): PoolE
   const { sentinels, name, path, host, port } = client.options as Record<string, unknown>
   const target = sentinels ? `'${name}' by way of its sentinels` : (path ?? hostPort(host, port))
   const refusal = refusalOf(client)
-  const said = refusal === undefined ? '' : `; the server said: ${refusal.message}`
+  // First, because a long message is cut.
+  const said = refusal === undefined ? '' : `the server said: ${refusal.message}; `
   const because = refusal ?? cause
   return new PoolError(
     'POOL_CONNECT_FAILED',
-    `connecting to Redis at ${target}: ${what}${said}`,
+    `connecting to Redis at ${target}: ${said}${what}`,
     because === undefined ? {} : { cause: because },
   )
 }

@@ -23,11 +23,6 @@ export function sendCommand(this: Handle, command: Command, stream?: unknown, no
     command.reject(pointAtCaller(ended(loan, command.name), sendCommand))
     return command.promise
   }
-  // Until its stream has closed, ioredis would blame `enableOfflineQueue`, which the pool has set.
-  if (streamOf(lender.client)?.writable === false) {
-    command.reject(new Error(CLOSED))
-    return command.promise
-  }
   const { guard } = loan
   if (guard !== undefined) {
     // The commands of a pipeline have been looked at together, before the first was sent.
@@ -39,6 +34,11 @@ export function sendCommand(this: Handle, command: Command, stream?: unknown, no
   if (!plain || loan.order !== undefined) {
     const conflict = lender.conflict(loan, command)
     if (conflict !== undefined) return refuse(lender.client, command, conflict, stream)
+  }
+  // Until its stream has closed, ioredis would blame `enableOfflineQueue`, which the pool has set.
+  if (streamOf(lender.client)?.writable === false) {
+    command.reject(new Error(CLOSED))
+    return command.promise
   }
   if (!plain) {
     if (isSecret(command.name)) hideInRejection(command)
