@@ -36,7 +36,7 @@ interface ExpiryListener<E> {
 
 /**
  * Many deadlines behind one timer: a heap with the earliest deadline first. An entry that ends in time stays in the
- * heap until it is the first one. When most entries of the heap have ended, these are dropped all at once. So ending is
+ * heap until it reaches the top. When most entries of the heap have ended, these are dropped all at once. So ending is
  * O(1) on average. Adding is O(1) where deadlines come in order, as with a single timeout. A deadline that passes
  * during a stall of the event loop is extended, see {@link Stalls.grace}.
  */
@@ -75,11 +75,6 @@ export class Deadlines<E extends Expiring> {
   ended(): number {
     this.#pending -= 1
     this.#ended += 1
-    // Entries mostly end in the order in which they came.
-    while (this.#heap.firstInOrder()?.hasEnded) {
-      this.#heap.shift()
-      this.#ended -= 1
-    }
     if (this.#ended > MAX_ENDED && this.#ended * 2 > this.#heap.size) {
       this.#heap.retain(entry => !entry.hasEnded)
       this.#ended = 0

@@ -23,14 +23,9 @@ export class Heap<E extends { readonly deadline: number }> {
     return listed.deadline <= heaped.deadline ? listed : heaped
   }
 
-  /** The first of those that arrived in order. To drop it is O(1), see {@link shift}. */
-  firstInOrder(): E | undefined {
-    return this.#list[this.#start]
-  }
-
   push(entry: E): void {
     const { deadline } = entry
-    const last = this.#list[this.#list.length - 1]
+    const last = this.#list.at(-1)
     if (deadline !== Number.POSITIVE_INFINITY && (last === undefined || last.deadline <= deadline))
       this.#list.push(entry)
     else this.#pushToHeap(entry, deadline)
@@ -39,7 +34,7 @@ export class Heap<E extends { readonly deadline: number }> {
   pop(): E | undefined {
     const first = this.first()
     if (first === undefined) return undefined
-    if (first === this.#list[this.#start]) this.shift()
+    if (first === this.#list[this.#start]) this.#shiftList()
     else this.#popFromHeap()
     return first
   }
@@ -59,8 +54,7 @@ export class Heap<E extends { readonly deadline: number }> {
     for (const entry of heaped) if (keep(entry)) this.#pushToHeap(entry, entry.deadline)
   }
 
-  /** Drops the first of those that arrived in order. There must be one. */
-  shift(): void {
+  #shiftList(): void {
     this.#list[this.#start] = undefined
     this.#start += 1
     if (this.#start === this.#list.length) this.#list = []
