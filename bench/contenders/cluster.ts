@@ -2,6 +2,7 @@ import genericPool from 'generic-pool'
 import { Cluster } from 'ioredis'
 import { createCluster } from 'redis'
 import { createRedisClusterPool } from '../../src/adapters/ioredis/index.ts'
+import { watchedIncrement } from '../../test/support/watched-increment.ts'
 
 /** A way to a Redis Cluster, as the scenes use it. */
 export interface ClusterContender {
@@ -32,17 +33,7 @@ async function pooledClusters(ports: readonly number[]): Promise<ClusterContende
     { max: MAX, testOnBorrow: true, acquireTimeoutMillis: DEADLINE_MILLIS },
   )
   return {
-    increment: async key =>
-      await pool.use(async cluster => {
-        await cluster.watch(key)
-        const value = Number(await cluster.get(key))
-        return (
-          (await cluster
-            .multi()
-            .set(key, value + 1)
-            .exec()) !== null
-        )
-      }),
+    increment: async key => await pool.use(cluster => watchedIncrement(cluster, key)),
     close: async () => {
       await pool.drain()
       await pool.clear()
@@ -70,21 +61,7 @@ async function nodeRedis(ports: readonly number[]): Promise<ClusterContender> {
 async function ours(ports: readonly number[]): Promise<ClusterContender> {
   const pool = createRedisClusterPool([...ports], { max: MAX, fifo: false })
   return {
-    increment: key =>
-      pool.use(
-        { key },
-        async redis => {
-          await redis.watch(key)
-          const value = Number(await redis.get(key))
-          return (
-            (await redis
-              .multi()
-              .set(key, value + 1)
-              .exec()) !== null
-          )
-        },
-        { retryMoved: true },
-      ),
+    increment: key => pool.use({ key }, redis => watchedIncrement(redis, key), { retryMoved: true }),
     close: () => pool.close({ timeoutMillis: 2000 }).catch(() => {}),
   }
 }

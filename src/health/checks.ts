@@ -179,10 +179,10 @@ export function leftBehind<T>(
   if (left !== undefined && left.undo === undefined)
     return { reason: 'dirty', left: left.left, detail: left.detail }
   // Checked again once everything has been sent. Until then a pipe, or code that waits for `drain`, keeps writing.
-  const replaced = isUnsent ? undefined : slot.watch?.restore()
-  return isUnsent || replaced !== undefined || context.factory.busy === undefined
-    ? replaced
-    : leftBusy(context, slot)
+  if (isUnsent) return undefined
+  const replaced = slot.watch?.restore()
+  if (replaced !== undefined || context.factory.busy === undefined) return replaced
+  return leftBusy(context, slot)
 }
 
 /** Has the borrower left work without an answer? The next borrower would get the replies. */

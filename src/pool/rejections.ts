@@ -21,7 +21,10 @@ const HOLDERS_MILLIS = 10_000
 const LOOKED_UP_IN_A_ROW = 100
 const LOOKED_UP_A_SECOND = 50
 
-/** Refuses acquires and rejects waiters, with an error that gives the reason, the numbers, the cause and who holds the connections. */
+/**
+ * Refuses acquires and rejects waiters, with an error that gives the reason, the numbers, the cause and who holds the
+ * connections.
+ */
 export class Rejections<T> implements QueueListener<T> {
   readonly #context: PoolContext<T>
   readonly #connector: Connector<T>

@@ -2,11 +2,11 @@ import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { after, test } from 'node:test'
 import { promisify } from 'node:util'
-import type { Redis } from 'ioredis'
 import { keySlot } from '../../../../src/adapters/ioredis/cluster/keys.ts'
 import { createRedisClusterPool } from '../../../../src/adapters/ioredis/index.ts'
 import { startCluster, type TestCluster } from '../../../support/redis-cluster.ts'
 import { ensureRedisBinary, type RedisServer } from '../../../support/redis-server.ts'
+import { watchedIncrement } from '../../../support/watched-increment.ts'
 import { mostConnectionsTo } from './connections.ts'
 
 /* `redis-cli --cluster reshard` under load, for minutes: only where LIFEGUARD_LONG is set. */
@@ -47,23 +47,15 @@ test('two WATCH writers count to 10 000 while redis-cli reshards slot by slot: n
   let most = 0
   let moves = 0
   const failures: unknown[] = []
-  const increment = async (redis: Redis): Promise<boolean> => {
-    await redis.watch(key)
-    const value = Number(await redis.get(key))
-    return (
-      (await redis
-        .multi()
-        .set(key, value + 1)
-        .exec()) !== null
-    )
-  }
   const writer = async (): Promise<void> => {
     while (!isOver && counted < ALL) {
       const since = performance.now()
-      const isDone = await pool.use({ key }, increment, { retryMoved: true }).catch(error => {
-        failures.push(error)
-        return false
-      })
+      const isDone = await pool
+        .use({ key }, redis => watchedIncrement(redis, key), { retryMoved: true })
+        .catch(error => {
+          failures.push(error)
+          return false
+        })
       longest = Math.max(longest, performance.now() - since)
       if (isDone) counted += 1
     }
