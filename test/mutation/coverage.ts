@@ -51,7 +51,12 @@ export async function measureCoverage(
   const known: Record<string, Covered> = existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : {}
   const isFresh = (test: string): boolean => {
     const covered = known[test]
-    if (covered === undefined || covered.hash !== hashOf(join(root, 'test', test))) return false
+    if (
+      covered === undefined ||
+      covered.red !== undefined ||
+      covered.hash !== hashOf(join(root, 'test', test))
+    )
+      return false
     return Object.entries(covered.sources).every(
       ([file, { hash }]) => hash === hashOf(join(root, 'src', file)),
     )
@@ -79,8 +84,7 @@ async function measure(root: string, test: string, folder: string): Promise<Cove
   const masks = new Map<string, Uint8Array>()
   for (const name of readdirSync(scratch)) if (name.endsWith('.json')) paint(join(scratch, name), root, masks)
   // Its time without coverage. A second green run also shows that it is not red by chance.
-  const again =
-    red === undefined ? await play(file, { scratch: folder, limitMillis: MOST_MILLIS }) : undefined
+  const again = red === undefined && millis < SLOW_MILLIS ? await play(file, limits) : undefined
   return {
     hash: hashOf(file),
     millis: Math.round(again?.millis ?? millis),
