@@ -22,8 +22,13 @@ import { play } from './play.ts'
 
 const ROOMS = ['queue', 'connections', 'connecting', 'health', 'nested', 'adapters/ioredis/handle']
 /** Tests of documents, of what is published and of other programs say nothing of a room. */
-const NO_TESTS =
-  /^(?:architecture|adapters\/ioredis\/cluster|adapters\/(?:otel|prometheus)|cli|docs|examples|mutation|package|support)/
+const NO_TESTS = new RegExp(
+  `^(?:${[
+    ...['architecture', 'cli', 'docs', 'examples', 'mutation', 'package', 'support', 'drop-in/hazards'],
+    ...['adapters/otel', 'adapters/prometheus', 'adapters/ioredis/cluster', 'diagnostics/live-page'],
+    ...['adapters/ioredis/sentinel', 'adapters/ioredis/stale-sentinels', 'faults/'],
+  ].join('|')})`,
+)
 /** A test may take so much longer than without a fault before it counts as hung. */
 const limitOf = (millis: number): number => 5_000 + 4 * millis
 
