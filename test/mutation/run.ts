@@ -73,13 +73,20 @@ const resultsPath = join(folder, 'results.json')
 const results: Record<string, Outcome> = existsSync(resultsPath)
   ? JSON.parse(readFileSync(resultsPath, 'utf8'))
   : {}
-/** How often a test file has noticed a fault in a file: it is likely to notice the next one. */
+/** How often a test file has noticed a fault, in a file and in all: it is likely to notice the next one. */
 const finds = new Map<string, number>()
+const findsOf = (key: string): number => finds.get(key) ?? 0
+function noticed(file: string, test: string): void {
+  for (const key of [`${file} ${test}`, test]) finds.set(key, findsOf(key) + 1)
+}
+for (const [key, { by }] of Object.entries(results))
+  if (by !== undefined) noticed(key.split(' ')[1] ?? '', by.split(':')[0] ?? '')
 
 /** The test files that execute the place, the most promising for their time first. */
 function testsFor({ file, start }: Mutation, room: string): [string, Covered][] {
   const worth = ([name, { millis }]: [string, Covered]): number =>
-    ((finds.get(`${file} ${name}`) ?? 0) + (name.startsWith(`${room}/`) ? 2 : 0.2)) / (300 + millis)
+    (findsOf(`${file} ${name}`) + findsOf(name) / 10 + (name.startsWith(`${room}/`) ? 2 : 0.2)) /
+    (300 + millis)
   return [...coverage]
     .filter(([, covered]) => covered.red === undefined && executes(covered, file, start))
     .sort((a, b) => worth(b) - worth(a))
@@ -104,7 +111,7 @@ async function attempt(mutation: Mutation, room: string): Promise<Outcome> {
       if (played.red !== undefined && !played.hung) played = await play(file, limits)
       spent += played.millis
       if (played.red === undefined) continue
-      finds.set(`${mutation.file} ${test}`, (finds.get(`${mutation.file} ${test}`) ?? 0) + 1)
+      noticed(mutation.file, test)
       return { end: played.hung ? 'hung' : 'killed', by: `${test}: ${played.red}` }
     }
     const left = chosen.filter(([, { millis }], index) => index > 0 && millis > mostMillis).length
