@@ -15,12 +15,15 @@ import { Chance, seedFrom } from '../support/random.ts'
 
 type Waiting = Waiter<object>
 
+/** The default timeout: such waiters are kept in another list than all others. */
+const DEFAULT = 5000
+
 /** A queue without a pool, and what its listener hears. */
 function queueOf(priorityRange = 3) {
   const clock = new FakeClock()
   const stalls = new Stalls(new StallMonitor(clock))
   stalls.start()
-  const queue = new WaitQueue<object>({ priorityRange }, clock, stalls)
+  const queue = new WaitQueue<object>({ priorityRange, acquireTimeoutMillis: DEFAULT }, clock, stalls, true)
   const rejected: { readonly waiter: Waiting; readonly how: string }[] = []
   const heard = { rounds: 0, snapshots: 0 }
   queue.listener = {
@@ -241,7 +244,7 @@ test('waiters that were served are not kept until their deadline', async () => {
   const { clock, queue, join } = queueOf()
   const refs: WeakRef<Waiting>[] = []
   for (let joined = 0; joined < 500; joined += 1) {
-    refs.push(new WeakRef(join(0, undefined, 3_600_000)))
+    refs.push(new WeakRef(join(0, undefined, joined % 2 === 0 ? DEFAULT : 3_600_000)))
     queue.shift()
   }
   // A reference that was made in this turn counts as used until its end.
