@@ -65,8 +65,8 @@ export class WaitQueue<T> {
     this.#defaults = new DefaultWaits(acquireTimeoutMillis, clock, hasExactTimes)
     this.#deadlines = new Deadlines<Waiter<T>>(clock, stalls, {
       expire: (waiter, now) => {
-        if (this.#leave(waiter, 'expired'))
-          this.listener.onRejected(waiter, 'expired', this.listener.snapshot(now))
+        this.#leave(waiter, 'expired')
+        this.listener.onRejected(waiter, 'expired', this.listener.snapshot(now))
       },
       done: () => this.listener.onAnyRejected(),
       firstInOrder: () => this.#defaults.first,
@@ -183,10 +183,10 @@ export class WaitQueue<T> {
   }
 
   #rejectAll(group: readonly Waiter<T>[], how: RejectReason): void {
-    const left = group.filter(each => this.#leave(each, how))
+    for (const each of group) this.#leave(each, how)
     // `close` must not settle before all waiters have been rejected.
     const millis = how === 'refused' ? Number.POSITIVE_INFINITY : PORTION_MILLIS
-    this.#notify(left, how, this.listener.snapshot(this.#clock.now()), millis, 0)
+    this.#notify(group, how, this.listener.snapshot(this.#clock.now()), millis, 0)
     this.listener.onAnyRejected()
   }
 
@@ -208,12 +208,10 @@ export class WaitQueue<T> {
     if (at < left.length) this.#clock.turn(() => this.#notify(left, how, snapshot, millis, at))
   }
 
-  /** @returns false if the waiter had already left */
-  #leave(waiter: Waiter<T>, how: RejectReason): boolean {
-    if (waiter.hasEnded) return false
+  /** A waiter, which still waits, leaves without a connection. */
+  #leave(waiter: Waiter<T>, how: RejectReason): void {
     this.#move(waiter, how)
     if (this.waiting === 0) this.serviceRate?.emptied()
-    return true
   }
 
   /** Called when the first waiter joins an empty queue. */
