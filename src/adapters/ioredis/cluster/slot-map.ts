@@ -73,6 +73,15 @@ export class SlotMap {
     return this.#counted
   }
 
+  /** A node that serves slots is a primary, also where others still call it a replica of one that it has replaced. */
+  roleOf(address: Address): 'primary' | 'replica' | undefined {
+    const key = inWords(address)
+    if (this.shards.has(key)) return 'primary'
+    for (const { shard } of this.shards.values())
+      if (shard.replicas.some(replica => inWords(replica.address) === key)) return 'replica'
+    return undefined
+  }
+
   /** Every node that is known, by its address. */
   get nodes(): ReadonlyMap<string, ClusterNode> {
     return this.#nodes

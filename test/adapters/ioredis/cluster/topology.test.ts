@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { keySlot, keysOf, mayWrite } from '../../../../src/adapters/ioredis/cluster/keys.ts'
 import { redirectOf } from '../../../../src/adapters/ioredis/cluster/redirect.ts'
+import { Router } from '../../../../src/adapters/ioredis/cluster/router.ts'
 import { SlotMap } from '../../../../src/adapters/ioredis/cluster/slot-map.ts'
 import { readView, translator, type View } from '../../../../src/adapters/ioredis/cluster/view.ts'
 import { Chance } from '../../../support/random.ts'
@@ -183,6 +184,36 @@ describe('which topology is believed', () => {
     assert.equal(map.changes, changes)
     assert.equal(map.shardOf(0)?.primary.address.host, 'elsewhere')
   })
+})
+
+test('a node to which one slot has moved is asked for no other slot as the replica that it was', async () => {
+  const says = (by: number): View =>
+    readView(
+      { slots: [[0, 16_383, [host, 1, 'id-1'], [host, 2, 'id-2'], [host, 3, 'id-3']]], id: `id-${by}` },
+      at(by),
+      address => address,
+    )
+  const map = new SlotMap()
+  map.learn([says(1), says(2)], false)
+  map.moved(7, at(2))
+  assert.deepEqual(
+    [1, 2, 3, 9].map(port => map.roleOf(at(port))),
+    ['primary', 'primary', 'replica', undefined],
+  )
+  const asked: string[] = []
+  const of = (address: { port: number }, role: string) => {
+    asked.push(`${role} ${address.port}`)
+    return { address, role, pool: {}, waits: new Set() }
+  }
+  const router = new Router({
+    ...{ name: 'orders', acquireTimeoutMillis: 1000, closed: undefined },
+    pools: { of } as never,
+    topology: { map, watch: () => {} } as never,
+    stats: () => ({}) as never,
+  })
+  const target = { slot: 8, key: undefined, node: undefined, role: 'replica' } as const
+  assert.equal(await router.lend(target, {}, async ({ address }) => address.port), 3)
+  assert.deepEqual(asked, ['replica 3'])
 })
 
 describe('what a node says is read', () => {
