@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import type { SocketCheck } from '../sockets/conn-check.ts'
-import { CLOSED_HERE, isOpen, ownDoing } from '../sockets/socket-state.ts'
+import { isOpen, ownDoing } from '../sockets/socket-state.ts'
 import type { Fault } from './slot.ts'
 
 /* What is wrong with a connection whose socket is not healthy, in the words of reports and events. */
@@ -16,7 +16,6 @@ export const CHECK_FAULTS: Readonly<Record<Exclude<SocketCheck, 'healthy' | 'unk
   },
 }
 export const FOUND_CLOSED: Fault = { reason: 'half-closed', detail: 'its socket was found closed' }
-const ENDED_HERE: Fault = { reason: 'broken', detail: CLOSED_HERE }
 
 const UNREAD: Fault = {
   reason: 'dirty',
@@ -28,6 +27,5 @@ const UNREAD: Fault = {
 export function lossOf(socket: Socket): Fault {
   if (isOpen(socket)) return UNREAD
   const detail = ownDoing(socket)
-  if (detail === undefined) return FOUND_CLOSED
-  return detail === CLOSED_HERE ? ENDED_HERE : { reason: 'broken', detail }
+  return detail === undefined ? FOUND_CLOSED : { reason: 'broken', detail }
 }

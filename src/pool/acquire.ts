@@ -247,8 +247,8 @@ export class Acquiring<T> {
     call: Call,
     traced: TracedAcquire | undefined,
   ): Promise<T | Grant<T>> {
-    const { clock, queue, nesting, times } = this.#context
-    const now = clock.now()
+    const { clock, loanNow, queue, nesting, times } = this.#context
+    const now = request === this.#defaultRequest ? loanNow() : clock.now()
     let resolve: (value: unknown) => void = () => {}
     const promise = new Promise<unknown>(settle => {
       resolve = settle

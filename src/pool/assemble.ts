@@ -73,11 +73,12 @@ export function assemble<T>(
   entries: EntryPoints,
 ): Parts<T> {
   const { name } = options
-  const loanNow = (needsExactTime(factory, options) ? undefined : clock.recent) ?? (() => clock.now())
+  const hasExactTimes = clock.recent === undefined || needsExactTime(factory, options)
+  const loanNow = (hasExactTimes ? undefined : clock.recent) ?? (() => clock.now())
   const sampler = new StackSampler(options, clock.now())
   const stalls = new Stalls(stallMonitorOf(clock))
   const slots = new Slots<T>(handlesOf(factory))
-  const queue = new WaitQueue<T>(options, clock, stalls)
+  const queue = new WaitQueue<T>(options, clock, stalls, hasExactTimes)
   if (options.shedding !== undefined)
     queue.loadShedder = new LoadShedder(options.shedding, queue, clock, stalls)
   if (options.earlyRefusal) queue.serviceRate = new ServiceRate(stalls)

@@ -50,7 +50,7 @@ export class LoadShedder<T> {
   /** Called when the first waiter joins an empty queue. */
   queueStarted(now: number): void {
     this.#codel.emptied()
-    if (!this.#poll.isSet) this.#poll.set(now + this.#interval)
+    this.#poll.set(now + this.#interval)
   }
 
   /** Called when a connection is ready to be lent: rejects the waiters that have waited too long. */

@@ -4,6 +4,7 @@ import { onAbort } from '../runtime/abort.ts'
 import type { Clock } from '../runtime/time/clock.ts'
 import { Deadlines, PORTION_CHECK, PORTION_MILLIS } from '../runtime/time/deadlines.ts'
 import type { Stalls } from '../runtime/time/stalls.ts'
+import { DefaultWaits } from './default-waits.ts'
 import type { LoadShedder } from './load-shedder.ts'
 import { PriorityList } from './priority-list.ts'
 import type { ServiceRate } from './service-rate.ts'
@@ -40,6 +41,7 @@ export class WaitQueue<T> {
   readonly #lists: PriorityList<T>[]
   readonly #first: PriorityList<T>
   readonly #deadlines: Deadlines<Waiter<T>>
+  readonly #defaults: DefaultWaits<T>
   readonly #bySignal = new Map<AbortSignal, { waiters: Set<Waiter<T>>; stop: () => void }>()
   readonly #clock: Clock
   /** Set when all parts of the pool exist, see `assemble`. */
@@ -50,16 +52,25 @@ export class WaitQueue<T> {
   loadShedder: LoadShedder<T> | undefined
   serviceRate: ServiceRate | undefined
 
-  constructor({ priorityRange }: Pick<ResolvedOptions, 'priorityRange'>, clock: Clock, stalls: Stalls) {
+  /** @param hasExactTimes - whether the times at which waits begin are exact, see `DefaultWaits` */
+  constructor(
+    { priorityRange, acquireTimeoutMillis }: Pick<ResolvedOptions, 'priorityRange' | 'acquireTimeoutMillis'>,
+    clock: Clock,
+    stalls: Stalls,
+    hasExactTimes: boolean,
+  ) {
     this.#lists = Array.from({ length: priorityRange }, () => new PriorityList<T>())
     this.#first = this.#lists[0] as PriorityList<T>
     this.#clock = clock
+    this.#defaults = new DefaultWaits(acquireTimeoutMillis, clock, hasExactTimes)
     this.#deadlines = new Deadlines<Waiter<T>>(clock, stalls, {
       expire: (waiter, now) => {
-        if (this.#leave(waiter, 'expired'))
-          this.listener.onRejected(waiter, 'expired', this.listener.snapshot(now))
+        this.#leave(waiter, 'expired')
+        this.listener.onRejected(waiter, 'expired', this.listener.snapshot(now))
       },
       done: () => this.listener.onAnyRejected(),
+      firstInOrder: () => this.#defaults.first,
+      takeInOrder: () => this.#takeInOrder(this.#defaults.first as Waiter<T>),
     })
   }
 
@@ -67,7 +78,10 @@ export class WaitQueue<T> {
     this.#listOf(waiter).push(waiter)
     this.waiting += 1
     if (this.waiting === 1) this.#occupied(waiter)
-    this.#deadlines.add(waiter)
+    if (this.#defaults.keeps(waiter)) {
+      waiter.isInOrder = true
+      if (this.#defaults.add(waiter)) this.#deadlines.first(waiter)
+    } else this.#deadlines.add(waiter)
     if (waiter.signal !== undefined) this.#listen(waiter, waiter.signal)
   }
 
@@ -169,10 +183,10 @@ export class WaitQueue<T> {
   }
 
   #rejectAll(group: readonly Waiter<T>[], how: RejectReason): void {
-    const left = group.filter(each => this.#leave(each, how))
+    for (const each of group) this.#leave(each, how)
     // `close` must not settle before all waiters have been rejected.
     const millis = how === 'refused' ? Number.POSITIVE_INFINITY : PORTION_MILLIS
-    this.#notify(left, how, this.listener.snapshot(this.#clock.now()), millis, 0)
+    this.#notify(group, how, this.listener.snapshot(this.#clock.now()), millis, 0)
     this.listener.onAnyRejected()
   }
 
@@ -194,12 +208,10 @@ export class WaitQueue<T> {
     if (at < left.length) this.#clock.turn(() => this.#notify(left, how, snapshot, millis, at))
   }
 
-  /** @returns false if the waiter had already left */
-  #leave(waiter: Waiter<T>, how: RejectReason): boolean {
-    if (waiter.hasEnded) return false
+  /** A waiter, which still waits, leaves without a connection. */
+  #leave(waiter: Waiter<T>, how: RejectReason): void {
     this.#move(waiter, how)
     if (this.waiting === 0) this.serviceRate?.emptied()
-    return true
   }
 
   /** Called when the first waiter joins an empty queue. */
@@ -216,16 +228,22 @@ export class WaitQueue<T> {
   #move(waiter: Waiter<T>, to: Exclude<WaiterState, 'waiting'>): void {
     const { signal } = waiter
     waiter.state = to
+    if (waiter.isInOrder) this.#defaults.remove(waiter)
+    else this.#deadlines.ended()
     this.#listOf(waiter).remove(waiter)
     this.waiting -= 1
     if (this.waiting === 0) this.#deadlines.hold(false)
-    this.#deadlines.ended()
     if (signal === undefined) return
     const group = this.#bySignal.get(signal)
     if (group?.waiters.delete(waiter) && group.waiters.size === 0) {
       group.stop()
       this.#bySignal.delete(signal)
     }
+  }
+
+  #takeInOrder(waiter: Waiter<T>): void {
+    this.#defaults.remove(waiter)
+    waiter.isInOrder = false
   }
 
   /** Adds one listener per signal, because adding a listener takes time proportional to those already there. */

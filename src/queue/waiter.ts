@@ -27,12 +27,14 @@ export class Waiter<T> {
   state: WaiterState = 'waiting'
   readonly call: Call
   readonly priority: number
-  /** When the wait began, in milliseconds of the pool's clock. */
-  readonly since: number
+  /** When the wait began, in milliseconds of the pool's clock. `DefaultWaits` may correct it. */
+  since: number
   /** How long it may wait, in milliseconds. */
   readonly timeout: number
   readonly signal: AbortSignal | undefined
   readonly detached: boolean
+  /** Whether its deadline is kept by the order of the queue, see `DefaultWaits`. */
+  isInOrder = false
   /** The neighbours in the queue. */
   next: Waiter<T> | undefined = undefined
   previous: Waiter<T> | undefined = undefined

@@ -107,4 +107,126 @@ describe('the idle limit of a server', () => {
     closes(none, 3e5, 60_000)
     assert.equal(none.stats.source, 'unknown')
   })
+
+  test('is not learned where nobody looks for dead connections, whatever closes', () => {
+    const off = new ServerIdleTimeout('auto', false)
+    for (const now of [1e5, 3e5, 5e5]) closes(off, now, 60_000)
+    assert.deepEqual(off.stats, {
+      limitMillis: undefined,
+      retireAfterMillis: undefined,
+      source: 'unknown',
+      closesSeen: 0,
+    })
+  })
+
+  test('is learned from ages that differ by up to 1.5 s, or by a twentieth, and from no others', () => {
+    for (const [first, second, learned] of [
+      [20_000, 21_500, 20_000],
+      [20_000, 21_501, undefined],
+      [21_500, 20_000, 20_000],
+      [100_000, 95_000, 95_000],
+      [100_000, 94_999, undefined],
+    ] as const) {
+      const apart = learning()
+      closes(apart, 1e5, first)
+      closes(apart, 3e5, second)
+      assert.equal(apart.stats.limitMillis, learned, `${first}, then ${second}`)
+      const together = learning()
+      for (const now of [1e5, 3e5]) closes(together, now, first, second)
+      assert.equal(together.stats.limitMillis, learned, `${first} and ${second} at once`)
+    }
+  })
+
+  test('is not learned from one wave that takes a while, and what comes a second later is another', () => {
+    const limit = learning()
+    limit.closed(60_000, 100_000)
+    limit.closed(60_100, 100_999)
+    limit.closed(60_200, 101_998)
+    limit.conclude(102_997)
+    assert.equal(limit.stats.source, 'unknown', 'one episode')
+    limit.closed(60_300, 102_998)
+    limit.conclude(103_998)
+    assert.equal(limit.stats.limitMillis, 60_000, 'the second')
+  })
+
+  test('is not learned from closes up to a second after connecting has failed, but from later ones', () => {
+    for (const [refusedAt, source] of [
+      [99_000, 'unknown'],
+      [98_999, 'learned'],
+    ] as const) {
+      const limit = learning()
+      closes(limit, 50_000, 60_000)
+      limit.refused(refusedAt)
+      closes(limit, 100_000, 60_000)
+      assert.equal(limit.stats.source, source)
+    }
+  })
+
+  test('of one second counts, and nothing shorter', () => {
+    for (const [age, source] of [
+      [1000, 'learned'],
+      [999, 'unknown'],
+    ] as const) {
+      const limit = learning()
+      for (const now of [1e5, 3e5]) closes(limit, now, age)
+      assert.equal(limit.stats.source, source)
+    }
+  })
+
+  test('is doubted after fifty times its length, at least ten minutes, unless it was given or asked as short', () => {
+    const limit = learning()
+    closes(limit, 1e5, 2000)
+    closes(limit, 3e5, 2000)
+    assert.equal(limit.retireAfter, 1000, 'half of it, as two seconds of margin would be all')
+    const confirmed = 3e5 + 1000
+    assert.deepEqual(
+      [600_000, 600_001].map(later => limit.isDoubted(confirmed + later)),
+      [false, true],
+    )
+    limit.answered(2000)
+    assert.equal(limit.isDoubted(confirmed + 1e9), false)
+    const long = learning()
+    closes(long, 1e5, 60_000)
+    closes(long, 3e5, 60_000)
+    assert.deepEqual(
+      [3_000_000, 3_000_001].map(later => long.isDoubted(confirmed + later)),
+      [false, true],
+    )
+    assert.equal(learning().isDoubted(1e12), false, 'nothing is known')
+  })
+
+  test('is outlived by a connection that lives for half as long again, and what was learned is learned anew', () => {
+    const limit = learning()
+    closes(limit, 1e5, 60_000)
+    closes(limit, 3e5, 60_000)
+    limit.survived(89_999)
+    assert.equal(limit.stats.source, 'learned')
+    limit.survived(90_000)
+    assert.equal(limit.stats.source, 'unknown')
+    assert.equal(limit.retireAfter, Number.POSITIVE_INFINITY)
+    closes(limit, 5e5, 60_000)
+    assert.equal(limit.stats.source, 'unknown', 'one episode proves nothing')
+    closes(limit, 7e5, 60_000)
+    assert.equal(limit.stats.source, 'learned')
+  })
+
+  test('changes what waits for it exactly when it changes, and the rounds come four times within the margin', () => {
+    const limit = learning(10_000)
+    let changes = 0
+    limit.onChange = () => {
+      changes += 1
+    }
+    assert.deepEqual([limit.retireAfter, limit.period], [9000, 250])
+    limit.answered(20_000)
+    assert.equal(changes, 0, 'the given one is shorter')
+    limit.answered(5000)
+    assert.deepEqual([changes, limit.retireAfter, limit.period], [1, 4000, 250])
+    assert.equal(limit.stats.source, 'asked')
+    limit.answered(5000)
+    assert.equal(changes, 1)
+    limit.answered(Number.POSITIVE_INFINITY)
+    assert.deepEqual([changes, limit.retireAfter], [2, 9000])
+    assert.equal(limit.stats.source, 'given')
+    assert.equal(learning().period, Number.POSITIVE_INFINITY)
+  })
 })

@@ -7,7 +7,7 @@ import assert from 'node:assert/strict'
 import type { PoolOptions } from '../../src/api/options/options.ts'
 import { openPool } from '../../src/pool/create-pool.ts'
 import type { Pool } from '../../src/pool/pool.ts'
-import { FakeClock } from '../support/clock.ts'
+import { CoarseClock, FakeClock } from '../support/clock.ts'
 import { insidesOf } from '../support/insides.ts'
 import type { Chance } from '../support/random.ts'
 import { assertInvariants } from './invariants.ts'
@@ -28,7 +28,7 @@ interface Ask {
 /** One random life of a pool beside a reference model that predicts who is served, with what, and until when. */
 export class Episode {
   readonly #chance: Chance
-  readonly #clock = new FakeClock()
+  readonly #clock: FakeClock
   readonly #world = new World()
   readonly #pool: Pool<Connection>
   readonly #asks: Ask[] = []
@@ -54,6 +54,7 @@ export class Episode {
 
   constructor(chance: Chance) {
     this.#chance = chance
+    this.#clock = chance.oneIn(2) ? new CoarseClock() : new FakeClock()
     const max = 1 + chance.below(6)
     this.#mostHeld = max
     this.#range = 1 + chance.below(3)

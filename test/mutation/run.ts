@@ -1,103 +1,182 @@
 /*
- * `npm run test:mutants -- ROOM …`: puts one-line faults into the compiled sources of a room, one at a time, and runs the
- * tests of that room. A fault that no test notices is listed. For a part of them:
- *   --sample N      so many of each room, spread over its files (default 20)
- *   --from N        begins with another sample
- *   --only TEXT     only mutations whose line contains this
- * The compiled sources are restored afterwards, and at the next `npm run compile`.
+ * `npm run test:mutants -- ROOM …`: puts small faults into the compiled sources of a room, one at a time, and runs the test
+ * files that execute the place, those of the room first, until one is red. A fault that none notices is listed.
+ *   --sample N      so many of each room, chosen by chance (default: all)
+ *   --seed N        of that chance (default 1)
+ *   --seconds N     of test runs for each fault, at most (default 60)
+ *   --minutes N     in all, at most; what is found is kept, and the next run goes on from there
+ *   --only TEXT     only files whose path contains this
+ *   --again         those that have survived are tried again
+ * It works on a copy of what is compiled, in .build-mutated.
  */
 
-import { spawn } from 'node:child_process'
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { packageRoot } from '../support/package-root.ts'
-import { type Mutation, mutationsOf } from './mutations.ts'
+import { Chance } from '../support/random.ts'
+import { BINARY_VARIABLE, ensureRedisBinary } from '../support/redis-binary.ts'
+import { type Covered, executes, hashOf, measureCoverage, reporterOf } from './coverage.ts'
+import { type Mutation, mutated } from './mutations.ts'
+import { explained, Places, readMutations } from './places.ts'
+import { play } from './play.ts'
 
-/** The rooms, and which tests are run for each. */
-const ROOMS: Record<string, { readonly source: string; readonly tests: readonly string[] }> = {
-  queue: { source: 'queue', tests: ['queue/', 'simulation/corpus', 'simulation/random'] },
-  connections: { source: 'connections', tests: ['simulation/corpus', 'simulation/random', 'connections/'] },
-  connecting: { source: 'connecting', tests: ['simulation/corpus', 'simulation/random', 'connecting/'] },
-  health: { source: 'health', tests: ['health/', 'pool/', 'simulation/random'] },
-  nested: { source: 'nested', tests: ['nested/'] },
-  handle: {
-    source: 'adapters/ioredis/handle',
-    tests: ['ioredis/handle', 'ioredis/leftovers', 'ioredis/order', 'ioredis/lent'],
-  },
+const ROOMS = ['queue', 'connections', 'connecting', 'health', 'nested', 'adapters/ioredis/handle']
+/** Tests of documents, of what is published and of other programs say nothing of a room. */
+const NO_TESTS = new RegExp(
+  `^(?:${[
+    ...['architecture', 'cli', 'docs', 'examples', 'mutation', 'package', 'support', 'drop-in/hazards'],
+    ...['adapters/otel', 'adapters/prometheus', 'adapters/ioredis/cluster', 'diagnostics/live-page'],
+    ...['adapters/ioredis/sentinel', 'adapters/ioredis/stale-sentinels', 'faults/'],
+  ].join('|')})`,
+)
+/** A test may take so much longer than without a fault before it counts as hung. */
+const limitOf = (millis: number): number => 5_000 + 4 * millis
+
+interface Outcome {
+  readonly end: 'killed' | 'hung' | 'survived' | 'not executed'
+  readonly by?: string
+  /** Test files that execute the place, and were not run for lack of time. */
+  readonly left?: number
 }
-const MOST_MILLIS = 120_000
 
 const words = process.argv.slice(2)
 const after = (flag: string): string | undefined => {
   const at = words.indexOf(flag)
   return at < 0 ? undefined : words.splice(at, 2)[1]
 }
-const sample = Number(after('--sample') ?? 20)
-const from = Number(after('--from') ?? 0)
-const only = after('--only')
-const rooms = words.length === 0 ? Object.keys(ROOMS) : words
-const compiled = join(packageRoot(), '.build/src')
+const sample = Number(after('--sample') ?? Number.POSITIVE_INFINITY)
+const seed = Number(after('--seed') ?? 1)
+const mostMillis = Number(after('--seconds') ?? 60) * 1_000
+const until = Date.now() + Number(after('--minutes') ?? 600) * 60_000
+const only = after('--only') ?? ''
+const again = words.includes('--again')
+const rooms = words.filter(word => !word.startsWith('--'))
 const say = (line: string): void => void process.stdout.write(`${line}\n`)
 
-/** @returns whether a test fails; it is not waited for the others */
-function isNoticed(tests: readonly string[]): Promise<boolean> {
-  return new Promise(resolve => {
-    const runner = join(packageRoot(), '.build/test/run.js')
-    const child = spawn(process.execPath, [runner, ...tests], {
-      stdio: ['ignore', 'pipe', 'ignore'],
-      detached: true,
-    })
-    const end = (noticed: boolean): void => {
-      clearTimeout(timer)
-      try {
-        if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL')
-      } catch {
-        // It has ended.
-      }
-      resolve(noticed)
-    }
-    const timer = setTimeout(() => end(true), MOST_MILLIS)
-    child.stdout.on('data', (data: Buffer) => {
-      if (/^\s*✖/m.test(data.toString())) end(true)
-    })
-    child.on('close', code => end(code !== 0))
-  })
+const root = join(packageRoot(), '.build-mutated')
+const folder = join(root, 'mutation')
+mkdirSync(folder, { recursive: true })
+for (const part of ['src', 'test', 'bench', 'examples'])
+  if (existsSync(join(packageRoot(), '.build', part)))
+    cpSync(join(packageRoot(), '.build', part), join(root, part), { recursive: true })
+
+const binary = await ensureRedisBinary()
+if ('path' in binary) process.env[BINARY_VARIABLE] = binary.path
+
+const tests = readdirSync(join(packageRoot(), '.build/test'), { recursive: true, encoding: 'utf8' })
+  .filter(name => name.endsWith('.test.js') && !NO_TESTS.test(name))
+  .sort()
+const reporter = reporterOf(root)
+const coverage = await measureCoverage(root, tests, folder, say)
+
+const resultsPath = join(folder, 'results.json')
+const results: Record<string, Outcome> = existsSync(resultsPath)
+  ? JSON.parse(readFileSync(resultsPath, 'utf8'))
+  : {}
+/** How often a test file has noticed a fault, in a file and in all: it is likely to notice the next one. */
+const finds = new Map<string, number>()
+const findsOf = (key: string): number => finds.get(key) ?? 0
+function noticed(file: string, test: string): void {
+  for (const key of [`${file} ${test}`, test]) finds.set(key, findsOf(key) + 1)
+}
+for (const [key, { by }] of Object.entries(results))
+  if (by !== undefined) noticed(key.split(' ')[1] ?? '', by.split(':')[0] ?? '')
+
+/** The test files that execute the place, the most promising for their time first. */
+function testsFor({ file, start }: Mutation, room: string): [string, Covered][] {
+  const worth = ([name, { millis }]: [string, Covered]): number =>
+    (findsOf(`${file} ${name}`) + findsOf(name) / 10 + (name.startsWith(`${room}/`) ? 2 : 0.2)) /
+    (300 + millis)
+  return [...coverage]
+    .filter(([, covered]) => covered.red === undefined && executes(covered, file, start))
+    .sort((a, b) => worth(b) - worth(a))
 }
 
-async function mutateRoom(name: string): Promise<{ tried: number; survivors: Mutation[] }> {
-  const room = ROOMS[name]
-  if (room === undefined) throw new Error(`no such room: ${name}; there are ${Object.keys(ROOMS).join(', ')}`)
-  const folder = join(compiled, room.source)
-  const all = readdirSync(folder, { recursive: true, encoding: 'utf8' })
-    .filter(file => file.endsWith('.js'))
-    .sort()
-    .flatMap(file => mutationsOf(join(room.source, file), readFileSync(join(folder, file), 'utf8')))
-    .filter(({ before }) => only === undefined || before.includes(only))
-  const step = Math.max(Math.floor(all.length / sample), 1)
-  const chosen = all.filter((_, index) => index % step === from % step).slice(0, sample)
-  say(`${name}: ${chosen.length} of ${all.length} mutations`)
-  if (await isNoticed(room.tests)) throw new Error(`${name}: its tests fail without a fault`)
-  const survivors: Mutation[] = []
-  for (const mutation of chosen) {
-    const path = join(compiled, mutation.file)
-    const text = readFileSync(path, 'utf8')
-    const lines = text.split('\n')
-    lines[mutation.line - 1] = mutation.after
-    writeFileSync(path, lines.join('\n'))
-    const restore = (): void => writeFileSync(path, text)
-    process.once('exit', restore)
-    const noticed = await isNoticed(room.tests)
-    process.off('exit', restore)
+async function attempt(mutation: Mutation, room: string): Promise<Outcome> {
+  const chosen = testsFor(mutation, room)
+  if (chosen.length === 0) return { end: 'not executed' }
+  const path = join(root, 'src', mutation.file)
+  const text = readFileSync(path, 'utf8')
+  const restore = (): void => writeFileSync(path, text)
+  process.once('exit', restore)
+  writeFileSync(path, mutated(text, mutation))
+  try {
+    let spent = 0
+    for (const [index, [test, { millis }]] of chosen.entries()) {
+      if (index > 0 && spent + millis > mostMillis) continue
+      const file = join(root, 'test', test)
+      const limits = { reporter, scratch: folder, limitMillis: limitOf(millis) }
+      let played = await play(file, limits)
+      // Once more: a test that is red by chance would hide a fault that none notices.
+      if (played.red !== undefined && !played.hung) played = await play(file, limits)
+      spent += played.millis
+      if (played.red === undefined) continue
+      noticed(mutation.file, test)
+      return { end: played.hung ? 'hung' : 'killed', by: `${test}: ${played.red}` }
+    }
+    const left = chosen.filter(([, { millis }], index) => index > 0 && millis > mostMillis).length
+    return { end: 'survived', left }
+  } finally {
     restore()
-    if (noticed) continue
-    survivors.push(mutation)
-    say(`  survives: ${mutation.file}:${mutation.line} ${mutation.kind}: ${mutation.before.trim()}`)
+    process.off('exit', restore)
   }
-  return { tried: chosen.length, survivors }
+}
+
+function shuffled<E>(all: readonly E[], chance: Chance): E[] {
+  const order = [...all]
+  for (let last = order.length - 1; last > 0; last -= 1) {
+    const other = chance.below(last + 1)
+    ;[order[last], order[other]] = [order[other] as E, order[last] as E]
+  }
+  return order
+}
+
+async function mutateRoom(room: string): Promise<void> {
+  const all = readMutations(root, room, only)
+  const chosen = shuffled(all, new Chance(seed)).slice(0, sample)
+  const keyOf = ({ file, start, end, by }: Mutation): string =>
+    `${hashOf(join(root, 'src', file))} ${file} ${start} ${end} ${by}`
+  const places = new Places(root)
+  const isExplained = explained()
+  say(`${room}: ${chosen.length} of ${all.length} faults (seed ${seed})`)
+  const ends = { killed: 0, hung: 0, explained: 0, open: 0, tried: 0 }
+  const open: string[] = []
+  for (const mutation of chosen) {
+    const key = keyOf(mutation)
+    let outcome = results[key]
+    const isAlive = outcome?.end === 'survived' || outcome?.end === 'not executed'
+    if (outcome === undefined || (again && isAlive && !isExplained(places.of(mutation)))) {
+      if (Date.now() > until) continue
+      outcome = await attempt(mutation, room)
+      results[key] = outcome
+      writeFileSync(resultsPath, JSON.stringify(results, undefined, 1))
+    }
+    ends.tried += 1
+    if (outcome.end === 'killed' || outcome.end === 'hung') {
+      ends[outcome.end] += 1
+      continue
+    }
+    const place = places.of(mutation)
+    if (isExplained(place)) {
+      ends.explained += 1
+      continue
+    }
+    ends.open += 1
+    const note =
+      outcome.end === 'survived'
+        ? outcome.left
+          ? ` (${outcome.left} files not run)`
+          : ''
+        : ' (not executed)'
+    open.push(`${place.where} | ${place.fault} | ${place.line} |${note}`)
+    say(`  open: ${open.at(-1)}`)
+  }
+  const { tried, killed, hung } = ends
+  say(
+    `${room}: ${tried} tried of ${all.length}, ${killed + hung} noticed (${hung} by the time limit), ` +
+      `${ends.explained} explained, ${ends.open} open`,
+  )
 }
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(1))
-for (const name of rooms) {
-  const { tried, survivors } = await mutateRoom(name)
-  say(`${name}: ${survivors.length} of ${tried} survive`)
-}
+for (const room of rooms.length === 0 ? ROOMS : rooms) await mutateRoom(room)

@@ -117,6 +117,26 @@ for (const [name, tool] of Object.entries(TOOLS)) {
       })
     })
 
+    test('a deadline counts from the acquire, although the time was moved in the same run of microtasks', async () => {
+      const said = await facts(
+        tool,
+        `const pool = createPool(factory, { max: 1, nested: 'allow' })
+        const held = await pool.acquire()
+        install()
+        const settled = outcome(pool.acquire())
+        tick(2500)
+        await settle()
+        tick(2499)
+        said.before = await state(settled)
+        tick(1)
+        said.after = await state(settled)
+        uninstall()
+        pool.release(held)
+        await pool.close()`,
+      )
+      assert.deepEqual(said, { before: 'pending', after: 'settled' })
+    })
+
     test('a pool made under fake timers lends, and its idle connections are ended in fake time', async () => {
       const said = await facts(
         tool,

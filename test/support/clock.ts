@@ -79,6 +79,12 @@ export class FakeClock implements Clock {
       await this.#fire(next)
   }
 
+  /** A callback computes for so long: time passes, and no timer fires before it ends. */
+  compute(millis: number): void {
+    this.#now += millis
+    this.#stalled += millis
+  }
+
   async #fire(timer: Pending): Promise<void> {
     this.#timers.delete(timer)
     timer.run()
@@ -110,4 +116,22 @@ export class FakeClock implements Clock {
     }
     return first
   }
+}
+
+/** A clock with cheap readings, as the system's has: they are as old as the current run of microtasks. */
+export class CoarseClock extends FakeClock {
+  #recent: number | undefined
+  readonly #forget = (): void => {
+    this.#recent = undefined
+  }
+
+  readonly recent = (): number => {
+    if (this.#recent === undefined) {
+      this.#recent = this.now()
+      process.nextTick(this.#forget)
+    }
+    return this.#recent
+  }
+
+  readonly afterMicrotasks = (run: () => void): void => process.nextTick(run)
 }

@@ -27,6 +27,11 @@ export interface Clock {
    */
   recent?(): number
   /**
+   * Runs a function when the event loop has run its microtasks to the end: readings of {@link recent} from before are
+   * old then. Optional, as {@link recent} is.
+   */
+  afterMicrotasks?(run: () => void): void
+  /**
    * Runs a function once after this many milliseconds, outside the caller's async context. A new timer does not keep
    * the process alive.
    */
@@ -217,6 +222,7 @@ class SystemTimer implements Timer {
 export const systemClock: Clock = {
   now,
   recent,
+  afterMicrotasks: run => nextTick(run),
   after: (millis, run) => new SystemTimer(millis, run),
   // After a timer callback, the loop goes on to the poll phase and then to the check phase, where immediates run. So
   // one immediate is enough.

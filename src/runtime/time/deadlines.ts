@@ -32,6 +32,12 @@ interface ExpiryListener<E> {
   expire(entry: E, now: number): void
   /** Is called when all due entries, or one portion of them, have expired. */
   done?(): void
+  /**
+   * The owner may itself keep entries whose deadlines come in order, which costs less than adding them here. These two
+   * return the first of them, and remove it from that order: from then on it is an entry like those added.
+   */
+  firstInOrder?(): E | undefined
+  takeInOrder?(): void
 }
 
 /**
@@ -68,8 +74,13 @@ export class Deadlines<E extends Expiring> {
     this.#alarm.set(deadline)
   }
 
+  /** Called when an entry becomes the first of those that the owner keeps in order. */
+  first({ deadline }: E): void {
+    this.#alarm.set(deadline)
+  }
+
   /**
-   * Must be called when an entry ends, for any reason.
+   * Must be called when an entry ends, for any reason, unless the owner keeps it in order.
    * @returns how many entries have not ended
    */
   ended(): number {
@@ -126,7 +137,19 @@ export class Deadlines<E extends Expiring> {
 
   #nextDue(now: number): E | undefined {
     const first = this.#heap.first()
+    const inOrder = this.#listener.firstInOrder?.()
+    if (inOrder !== undefined && inOrder.deadline <= now) {
+      if (first === undefined || inOrder.deadline <= first.deadline) return this.#takeInOrder(inOrder)
+    }
     return first === undefined || first.deadline > now ? undefined : this.#pop()
+  }
+
+  #takeInOrder(entry: E): E {
+    this.#listener.takeInOrder?.()
+    this.#pending += 1
+    // It will be counted as ended when it ends, and is not in the heap.
+    this.#ended -= 1
+    return entry
   }
 
   #setAlarm(): void {
@@ -138,6 +161,8 @@ export class Deadlines<E extends Expiring> {
       next = this.#heap.first()
     }
     if (next !== undefined) this.#alarm.set(next.deadline)
+    const inOrder = this.#listener.firstInOrder?.()
+    if (inOrder !== undefined) this.#alarm.set(inOrder.deadline)
   }
 
   /** A removed entry has either ended and been counted already, or will be counted when it ends. */
