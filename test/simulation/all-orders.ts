@@ -39,7 +39,7 @@ export async function tryAllOrders(
   let failures = 0
   let next = 0
   const serve = async (): Promise<void> => {
-    const worker = new Worker(new URL(import.meta.url))
+    const worker = new Worker(new URL(import.meta.url), { execArgv: ['--no-warnings'] })
     for (let index = next++; index < setups.length; index = next++) {
       const setup = setups[index] as Setup
       const name = nameOf(setup)
