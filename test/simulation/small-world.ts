@@ -133,7 +133,7 @@ export class SmallWorld implements Explored {
     }
     const environment = { clock: this.clock, random: () => 0.5 }
     this.pool = openPool(this.server.factory(), options, false, environment)
-    this.hidden = new Hidden(this.pool, this.server)
+    this.hidden = new Hidden(this.pool, this.server, this.clock)
     this.tasks = setup.tasks.map(call => newTask(call))
   }
 

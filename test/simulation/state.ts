@@ -75,7 +75,7 @@ export function stateOf(world: SmallWorld): string {
     [breaker.failures, breaker.isOpen, ago(breaker.retryAt), breaker.unproven, breaker.openings],
     [lifecycle.state, options.max, options.min, connector.keepsMin],
     world.memory(ago),
-    world.hidden.state(world, ago, callOf),
+    world.hidden.state(world, ago, callOf, place),
     [stalls.recent.length, ago(stalls.last?.until)],
   ])
 }

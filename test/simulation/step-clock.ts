@@ -25,7 +25,7 @@ const MOST_FRAMES = 5
 
 /** The parts that plan for others. */
 const IS_MIDDLEMAN =
-  /^(?:_?(?:Alarm|Deadlines)\.|#(?:arm|fire|ringIfDue|end|yield|setAlarm|ring|turn)$|eachTurn$)/
+  /^(?:_?(?:Alarm|Deadlines|Hidden)\.|#(?:arm|fire|ringIfDue|end|yield|setAlarm|ring|turn)$|eachTurn$)/
 
 const IS_OWN = /^(?:_?StepClock\.|#run$)/
 
