@@ -129,7 +129,7 @@ async function openFit<R extends RedisClient>(
 /** The default role, derived from the ioredis options. `readOnly` is meant for replicas, but works on a primary. */
 function wantedRole(client: RedisClient, context: RedisPoolContext): WantedRole {
   const { sentinels, role, readOnly } = client.options as Record<string, unknown>
-  return context.options.role ?? (sentinels && role === 'slave' ? 'replica' : readOnly ? 'any' : 'primary')
+  return context.role ?? (sentinels && role === 'slave' ? 'replica' : readOnly ? 'any' : 'primary')
 }
 
 function sentinelsOf(client: RedisClient): SentinelTarget | undefined {

@@ -4,7 +4,7 @@ import type { Terseness } from './client/terse.ts'
 import { Failover } from './failover/failover.ts'
 import { Handoffs } from './failover/handoffs.ts'
 import { LeftoverSites } from './leftover-sites.ts'
-import { type AdapterOptions, NO_ADAPTER_OPTIONS } from './redis-pool-options.ts'
+import { type AdapterOptions, NO_ADAPTER_OPTIONS, type WantedRole } from './redis-pool-options.ts'
 
 /** What the clients of one pool share, and their access to the pool. */
 export class RedisPoolContext implements Terseness {
@@ -12,6 +12,8 @@ export class RedisPoolContext implements Terseness {
   readonly leftoverSites: LeftoverSites
   readonly failover: Failover
   readonly handoffs: Handoffs
+  /** The role that the servers must have; undefined: as the options of ioredis say. That of a cluster's node may change. */
+  role: WantedRole | undefined
   /** See {@link Terseness}. */
   isTerse = false
   readonly #warned = new Set<string>()
@@ -19,6 +21,7 @@ export class RedisPoolContext implements Terseness {
 
   constructor(options: AdapterOptions = NO_ADAPTER_OPTIONS) {
     this.options = options
+    this.role = options.role
     this.leftoverSites = new LeftoverSites(site => {
       this.#pool?.announce('dirty', { pool: this.name, ...site })
     })

@@ -1,11 +1,14 @@
-import type { Redis } from 'ioredis'
+import { Redis } from 'ioredis'
 import { PoolError } from '../../../api/errors.ts'
 import type { PoolEvents } from '../../../api/events.ts'
 import type { Pool } from '../../../pool/pool.ts'
 import { log } from '../../../runtime/log/log.ts'
 import { destroyWithError } from '../client/client.ts'
+import { clientMaker } from '../client/client-options.ts'
+import type { RedisClient } from '../client/client-types.ts'
+import { clientFactory, type Make } from '../factory.ts'
 import { type Address, inWords, isSameAddress } from '../failover/addresses.ts'
-import { openRedisPool, redisFactory } from '../open-redis-pool.ts'
+import { openRedisPool } from '../open-redis-pool.ts'
 import type { RedisPoolContext } from '../redis-pool-context.ts'
 import type { ClusterConfig } from './cluster-options.ts'
 
@@ -19,13 +22,15 @@ export interface NodeWait {
   reroute(): void
 }
 
-/** The pool of one node in one role. */
+/** The pool of one node. */
 export interface NodePool {
   readonly address: Address
-  readonly role: NodeRole
+  role: NodeRole
   readonly pool: Pool<Redis>
   readonly context: RedisPoolContext
   readonly waits: Set<NodeWait>
+  /** Connections from before the pool was retired. */
+  outdated: WeakSet<RedisClient>
 }
 
 /** Events of the pools of the nodes that the cluster's pool emits as well; those of each loan are too many. */
@@ -54,7 +59,10 @@ export type PassOn = <K extends keyof PoolEvents<Redis> & string>(
 /** What happened in the pool of a node: an event, or `slots-moved`, where the node says so itself. */
 export type Observe = (event: string, address: Address, detail: unknown) => void
 
-/** The pools of a cluster's nodes. Each is made when it is first needed, and drained when its node has gone. */
+/**
+ * The pools of a cluster's nodes, one for each. It is made when it is first needed, and drained when its node has gone or
+ * has got another role.
+ */
 export class NodePools {
   readonly #config: ClusterConfig
   readonly #passOn: PassOn
@@ -80,18 +88,21 @@ export class NodePools {
   }
 
   of(address: Address, role: NodeRole): NodePool {
-    const key = `${role} ${inWords(address)}`
+    const key = inWords(address)
     const known = this.#open.get(key)
-    if (known !== undefined) return known
-    const nodePool = this.#revived(address, role) ?? this.#make(address, role)
+    if (known?.role === role) return known
+    if (known !== undefined) this.retire(known, `${key} is a ${role} of the cluster now`)
+    const nodePool = this.#revived(address) ?? this.#make(address, role)
+    nodePool.role = role
+    nodePool.context.role = role
     this.#open.set(key, nodePool)
     return nodePool
   }
 
-  /** The retired pool of a node that is back: so its last loans count against the same `max` as the new ones. */
-  #revived(address: Address, role: NodeRole): NodePool | undefined {
+  /** The retired pool of a node that is back, in any role: so its last loans count against the same `max` as the new ones. */
+  #revived(address: Address): NodePool | undefined {
     for (const nodePool of this.#retired) {
-      if (nodePool.role !== role || !isSameAddress(nodePool.address, address)) continue
+      if (!isSameAddress(nodePool.address, address)) continue
       this.#retired.delete(nodePool)
       const { min = 0 } = this.#config.pool
       if (min > 0) nodePool.pool.resize({ min })
@@ -102,20 +113,16 @@ export class NodePools {
 
   /** Drains the pool: whoever waits is sent elsewhere, idle connections end, loans end as their borrowers end them. */
   retire(nodePool: NodePool, why: string): void {
-    const { pool, address, role, waits } = nodePool
-    this.#open.delete(`${role} ${inWords(address)}`)
+    const { pool, address, waits, context } = nodePool
+    this.#open.delete(inWords(address))
     this.#retired.add(nodePool)
     this.retirements += 1
     if (log.pool.enabled) log.pool('%s: retired: %s', pool.name, why)
     for (const wait of [...waits]) wait.reroute()
     if (pool.min > 0) pool.resize({ min: 0 })
+    nodePool.outdated = new WeakSet(context.failover.clients.keys())
     pool.purge(why)
     this.#closeIfEmpty(nodePool)
-  }
-
-  /** Closes the retired pools that have nothing left. */
-  closeEmpty(): void {
-    for (const nodePool of [...this.#retired]) this.#closeIfEmpty(nodePool)
   }
 
   #closeIfEmpty(nodePool: NodePool): void {
@@ -125,10 +132,12 @@ export class NodePools {
   }
 
   /**
-   * Cuts the loans of a retired pool whose node is silent: it is dead or stopped, its slots have another owner, and no
-   * answer will come.
+   * Cuts the loans from before the pool was retired, as its node is silent: it is dead or stopped, its slots have another
+   * owner, and no answer will come.
    */
-  cut({ pool, address, context }: NodePool): void {
+  cut({ pool, address, context, outdated }: NodePool): void {
+    const cut = [...context.failover.clients.keys()].filter(client => outdated.has(client))
+    if (cut.length === 0) return
     const name = this.#config.name
     const error = new PoolError(
       'POOL_FAILOVER',
@@ -138,22 +147,32 @@ export class NodePools {
       { pool: name },
     )
     if (log.pool.enabled) log.pool('%s: cut: the node is silent', pool.name)
-    for (const client of [...context.failover.clients.keys()]) destroyWithError(client, error)
+    for (const client of cut) destroyWithError(client, error)
   }
 
   #make(address: Address, role: NodeRole): NodePool {
     const { name, redis, pool: options } = this.#config
-    const target = { ...redis, ...address, ...(role === 'replica' ? { readOnly: true } : {}) }
     let made: RedisPoolContext | undefined
     const pool = openRedisPool<Redis>(
       context => {
         made = context
+        context.role = role
         context.handoffs.onSlotsMoved = () => this.#observe('slots-moved', address, undefined)
-        return redisFactory(target, context)
+        const make = (readOnly: boolean): Make<Redis> =>
+          clientMaker(Redis, { ...redis, ...address, readOnly }, options.credentials !== undefined)
+        const [toPrimary, toReplica] = [make(false), make(true)]
+        return clientFactory<Redis>(
+          given => (context.role === 'replica' ? toReplica : toPrimary)(given),
+          context,
+        )
       },
-      { ...options, role, name: `${name} ${inWords(address)}${role === 'replica' ? ' (replica)' : ''}` },
+      { ...options, name: `${name} ${inWords(address)}` },
     )
-    const nodePool: NodePool = { address, role, pool, context: made as RedisPoolContext, waits: new Set() }
+    const nodePool: NodePool = {
+      ...{ address, role, pool, context: made as RedisPoolContext },
+      waits: new Set(),
+      outdated: new WeakSet(),
+    }
     for (const event of PASSED_ON)
       pool.on(event, (...details: unknown[]) => {
         this.#observe(event, address, details[0])

@@ -68,10 +68,7 @@ export class Nodes {
       open: openerOf(config),
       nodesInUse: () => this.#inUse(),
       onChange: isBelieved => this.#onChange(isBelieved),
-      onTick: () => {
-        this.#cutSilent()
-        this.pools.closeEmpty()
-      },
+      onTick: () => this.#cutSilent(),
     })
     const nodes = this
     this.router = new Router({
@@ -114,14 +111,10 @@ export class Nodes {
 
   #onChange(isBelieved: boolean): void {
     if (isBelieved) {
-      const { shards } = this.topology.map
-      const replicas = new Set(
-        [...shards.values()].flatMap(({ shard }) => shard.replicas.map(({ address }) => inWords(address))),
-      )
       for (const nodePool of this.pools.open) {
-        const key = inWords(nodePool.address)
-        const isRight = nodePool.role === 'primary' ? shards.has(key) : replicas.has(key)
-        if (!isRight) this.pools.retire(nodePool, `${key} is no ${nodePool.role} of the cluster any more`)
+        const { address, role } = nodePool
+        if (this.topology.map.roleOf(address) !== role)
+          this.pools.retire(nodePool, `${inWords(address)} is no ${role} of the cluster any more`)
       }
       this.#cutSilent()
     }
@@ -130,12 +123,7 @@ export class Nodes {
 
   #cutSilent(): void {
     for (const nodePool of this.pools.all)
-      if (
-        !this.pools.open.includes(nodePool) &&
-        nodePool.pool.borrowed > 0 &&
-        this.topology.isSilent(nodePool.address)
-      )
-        this.pools.cut(nodePool)
+      if (this.topology.isSilent(nodePool.address)) this.pools.cut(nodePool)
   }
 
   stats(): Omit<RedisClusterStats, 'size' | 'idle' | 'borrowed' | 'pending'> {

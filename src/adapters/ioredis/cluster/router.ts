@@ -103,12 +103,12 @@ export class Router {
     if (node !== undefined) {
       const address = map.nodes.get(node)?.address
       if (address === undefined) return []
-      return [{ address, role: map.shards.has(node) ? 'primary' : 'replica' }]
+      return [{ address, role: map.roleOf(address) ?? 'replica' }]
     }
     const shard = map.shardOf(slot as number)
     if (shard === undefined) return []
     if (role === 'primary') return [{ address: shard.primary.address, role }]
-    return shard.replicas.map(({ address }) => ({ address, role }))
+    return shard.replicas.flatMap(({ address }) => (map.roleOf(address) === role ? { address, role } : []))
   }
 
   #nodePool(target: Target): NodePool | undefined {

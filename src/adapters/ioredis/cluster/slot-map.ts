@@ -14,6 +14,14 @@ interface Counted {
   readonly slots: number
 }
 
+/** Slots with the same owner. */
+interface Run {
+  readonly from: number
+  /** The first slot behind it. */
+  readonly to: number
+  readonly shard: Shard | undefined
+}
+
 interface Correction {
   readonly shard: Shard
   readonly until: number
@@ -32,6 +40,8 @@ interface Correction {
  */
 export class SlotMap {
   readonly #shards = new Array<Shard | undefined>(SLOTS).fill(undefined)
+  /** Where `#shards` may change. There are few such runs of slots; work for each slot would block the loop for 50 ms. */
+  #cuts = [0]
   #counted: ReadonlyMap<string, Counted> | undefined
   readonly #corrections = new Map<number, Correction>()
   /** Shards whose replica says that it has taken over, and until when that counts. */
@@ -53,8 +63,23 @@ export class SlotMap {
 
   /** The shards by the address of their primary, and how many slots each has. */
   get shards(): ReadonlyMap<string, Counted> {
-    this.#counted ??= countOf(this.#shards)
+    if (this.#counted === undefined) {
+      const runs = this.#runs([])
+      this.#cuts = runs
+        .filter(({ shard }, at) => at === 0 || shard !== runs[at - 1]?.shard)
+        .map(({ from }) => from)
+      this.#counted = countOf(runs)
+    }
     return this.#counted
+  }
+
+  /** A node that serves slots is a primary, also where others still call it a replica of one that it has replaced. */
+  roleOf(address: Address): 'primary' | 'replica' | undefined {
+    const key = inWords(address)
+    if (this.shards.has(key)) return 'primary'
+    for (const { shard } of this.shards.values())
+      if (shard.replicas.some(replica => inWords(replica.address) === key)) return 'replica'
+    return undefined
   }
 
   /** Every node that is known, by its address. */
@@ -72,7 +97,7 @@ export class SlotMap {
     const shard = known ?? { primary, replicas: [] }
     this.#nodes.set(key, primary)
     this.#corrections.set(slot, { shard, until: systemClock.now() + KEPT_MILLIS })
-    this.#set(slot, shard)
+    this.#set(slot, slot + 1, shard)
   }
 
   /**
@@ -83,14 +108,13 @@ export class SlotMap {
    */
   tookOver(primary: Address, view: View): boolean {
     const taken = new Map<Shard, Shard>()
-    for (let slot = 0; slot < SLOTS; slot += 1) {
-      const known = this.#shards[slot]
-      const own = view.shards[slot]
+    for (const { from, to, shard: known } of this.#runs(view.cuts)) {
+      const own = view.shards[from]
       if (known === undefined || !isSameAddress(known.primary.address, primary)) continue
       if (own === undefined || own.primary.id !== view.id) continue
       const shard = taken.get(own) ?? { ...own }
       taken.set(own, shard)
-      this.#set(slot, shard)
+      this.#set(from, to, shard)
     }
     for (const shard of taken.values()) this.#takeovers.set(shard, systemClock.now() + KEPT_MILLIS)
     return taken.size > 0
@@ -109,15 +133,13 @@ export class SlotMap {
     const epoch = epochs[1] ?? epochs[0] ?? -1
     if (views.length < 2 && !(views.length === 1 && isAll && epoch >= this.epoch)) return false
     const now = systemClock.now()
-    let known: Shard | undefined
-    let found: Shard | undefined
-    for (let slot = 0; slot < SLOTS; slot += 1) {
-      // Nearly always a slot has the same answers as the one before it.
-      let isAlike = slot > 0 && this.#corrections.size === 0 && this.#shards[slot] === known
-      for (const { shards } of views) isAlike &&= shards[slot] === shards[slot - 1]
-      known = this.#shards[slot]
-      found = isAlike ? found : this.#findShard(slot, views, now)
-      if (found !== known) this.#set(slot, found)
+    const corrected = [...this.#corrections.keys()].flatMap(slot => [slot, slot + 1])
+    for (const { from, to, shard: known } of this.#runs([
+      ...views.flatMap(({ cuts }) => cuts),
+      ...corrected,
+    ])) {
+      const found = this.#findShard(from, views, now)
+      if (found !== known) this.#set(from, to, found)
     }
     for (const [shard, until] of this.#takeovers) if (now >= until) this.#takeovers.delete(shard)
     this.epoch = Math.max(this.epoch, epoch)
@@ -139,10 +161,9 @@ export class SlotMap {
       const { id, address } = correction.shard.primary
       const own = views.find(view => view.id === id || view.by === inWords(address))
       const isDenied = own !== undefined && !isSamePrimary(own.shards[slot], correction.shard)
-      const isConfirmed = own !== undefined && !isDenied
-      if (isConfirmed || isDenied || now >= correction.until) this.#corrections.delete(slot)
-      if (isConfirmed) return own.shards[slot]
-      if (!isDenied && now < correction.until) return known
+      if (isDenied || now >= correction.until) this.#corrections.delete(slot)
+      // It stays when it is confirmed: the next ones to be asked may not have heard of it yet.
+      else return own === undefined ? known : own.shards[slot]
     }
     if (known !== undefined && now < (this.#takeovers.get(known) ?? 0)) {
       const own = views.find(({ id }) => id === known.primary.id)
@@ -169,24 +190,31 @@ export class SlotMap {
     return isBelieved ? best?.shards[slot] : known
   }
 
-  #set(slot: number, shard: Shard | undefined): void {
-    if (!isSamePrimary(this.#shards[slot], shard)) this.changes += 1
-    this.#shards[slot] = shard
+  /** The slots in runs of one owner, cut at these slots as well. */
+  #runs(cuts: readonly number[]): Run[] {
+    const all = [...new Set([...this.#cuts, ...cuts])].filter(slot => slot < SLOTS).sort((a, b) => a - b)
+    return all.map((from, at) => ({ from, to: all[at + 1] ?? SLOTS, shard: this.#shards[from] }))
+  }
+
+  /** @param to - the first slot that keeps its owner */
+  #set(from: number, to: number, shard: Shard | undefined): void {
+    if (!isSamePrimary(this.#shards[from], shard)) this.changes += to - from
+    this.#shards.fill(shard, from, to)
+    this.#cuts.push(from, to)
     this.#counted = undefined
   }
 }
 
-function countOf(shards: readonly (Shard | undefined)[]): ReadonlyMap<string, Counted> {
-  const slots = new Map<Shard, number>()
-  for (const shard of shards) if (shard !== undefined) slots.set(shard, (slots.get(shard) ?? 0) + 1)
+function countOf(runs: readonly Run[]): ReadonlyMap<string, Counted> {
   const counted = new Map<string, Counted>()
-  for (const [shard, count] of slots) {
+  for (const { from, to, shard } of runs) {
+    if (shard === undefined) continue
     const key = inWords(shard.primary.address)
     const known = counted.get(key)
     // The same shard may have come with several answers; one that was only named by a MOVED has no replicas.
     const best =
       known === undefined || shard.replicas.length > known.shard.replicas.length ? shard : known.shard
-    counted.set(key, { shard: best, slots: count + (known?.slots ?? 0) })
+    counted.set(key, { shard: best, slots: to - from + (known?.slots ?? 0) })
   }
   return counted
 }

@@ -25,6 +25,8 @@ export interface View {
   readonly nodes: ReadonlyMap<string, ClusterNode>
   /** The shard of each slot. */
   readonly shards: readonly (Shard | undefined)[]
+  /** Where `shards` may change: between two of these slots it does not. In no order, and some may come twice. */
+  readonly cuts: readonly number[]
 }
 
 /** The address of a node as this process sees it (`natMap`). */
@@ -59,6 +61,7 @@ export function readView({ slots, info, id }: Answers, asked: Address, translate
   if (!Array.isArray(slots)) throw new Error('the reply to CLUSTER SLOTS is not a list')
   const nodes = new Map<string, ClusterNode>()
   const shards = new Array<Shard | undefined>(SLOTS).fill(undefined)
+  const cuts = [0]
   const nodeOf = (given: unknown): ClusterNode[] => {
     const [host, port, id] = Array.isArray(given) ? given : []
     const isKnown = host !== null && String(host) !== '' && String(host) !== '?'
@@ -75,9 +78,10 @@ export function readView({ slots, info, id }: Answers, asked: Address, translate
     const isRange = Number.isInteger(first) && Number.isInteger(last) && first >= 0 && last < SLOTS
     if (!isRange || primary === undefined) throw new Error('the reply to CLUSTER SLOTS has no range of slots')
     const shard = { primary, replicas }
-    for (let slot = first as number; slot <= last; slot += 1) shards[slot] = shard
+    shards.fill(shard, first, last + 1)
+    cuts.push(first, last + 1)
   }
   const epoch = Number(/^cluster_current_epoch:(\d+)/m.exec(String(info))?.[1] ?? 0)
   const by = inWords(asked)
-  return { by, id: typeof id === 'string' && id !== '' ? id : by, epoch, nodes, shards }
+  return { by, id: typeof id === 'string' && id !== '' ? id : by, epoch, nodes, shards, cuts }
 }

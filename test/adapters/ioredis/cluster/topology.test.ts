@@ -2,8 +2,10 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { keySlot, keysOf, mayWrite } from '../../../../src/adapters/ioredis/cluster/keys.ts'
 import { redirectOf } from '../../../../src/adapters/ioredis/cluster/redirect.ts'
+import { Router } from '../../../../src/adapters/ioredis/cluster/router.ts'
 import { SlotMap } from '../../../../src/adapters/ioredis/cluster/slot-map.ts'
 import { readView, translator, type View } from '../../../../src/adapters/ioredis/cluster/view.ts'
+import { Chance } from '../../../support/random.ts'
 
 const host = '10.0.0.1'
 const at = (port: number) => ({ host, port })
@@ -80,6 +82,76 @@ describe('which topology is believed', () => {
     assert.equal(ownerIn(map, 7), 2)
   })
 
+  test('a MOVED that its new owner has confirmed still counts against nodes that have not heard of it', () => {
+    const map = known()
+    map.moved(7, at(2))
+    const stale = [view(3, 5, { 0: 1, 8000: 2 }), view(4, 5, { 0: 1, 8000: 2 })]
+    map.learn([view(2, 6, { 0: 1, 7: 2, 8: 1, 8000: 2 }), ...stale], false)
+    assert.deepEqual([ownerIn(map, 7), ownerIn(map, 8)], [2, 1])
+    map.learn(stale, false)
+    assert.equal(ownerIn(map, 7), 2)
+  })
+
+  test('an epoch that only a liar knows of does not make the answer of a single node too old', () => {
+    const map = known()
+    map.learn([view(3, 99, { 0: 3 }), view(1, 5, { 0: 1, 8000: 2 }), view(2, 5, { 0: 1, 8000: 2 })], false)
+    assert.equal(map.epoch, 5)
+    assert.ok(map.learn([view(2, 6, { 0: 2 })], true))
+    assert.equal(ownerIn(map, 0), 2)
+  })
+
+  test('answers are compared by ranges of slots: slot by slot would block the event loop for 50 ms', () => {
+    const map = known()
+    map.moved(12, at(2))
+    let reads = 0
+    const counted = (by: number): View => {
+      const seen = view(by, 6, { 0: 1, 12: 2, 13: 1, 8000: 2, 9000: 3 })
+      const shards = new Proxy(seen.shards as View['shards'][number][], {
+        get: (target, slot) => {
+          reads += 1
+          return Reflect.get(target, slot)
+        },
+      })
+      return { ...seen, shards }
+    }
+    map.learn([counted(1), counted(2), counted(3)], false)
+    assert.deepEqual(
+      [0, 11, 12, 13, 8999, 9000].map(slot => ownerIn(map, slot)),
+      [1, 1, 2, 1, 2, 3],
+    )
+    assert.ok(reads < 1000, `${reads} reads`)
+  })
+
+  test('what is learnt by ranges is what is learnt slot by slot', () => {
+    const chance = new Chance(7)
+    const owners = (): Record<number, number> => {
+      const found: Record<number, number> = { 0: 1 + chance.below(3) }
+      for (let count = 0; count < 6; count += 1) found[chance.below(40)] = 1 + chance.below(3)
+      return found
+    }
+    for (let round = 0; round < 60; round += 1) {
+      const map = new SlotMap()
+      const agreed = owners()
+      map.learn([view(1, 1, agreed), view(2, 1, agreed)], false)
+      for (let step = 0; step < 3; step += 1) {
+        const before = Array.from({ length: 41 }, (_, slot) => ownerIn(map, slot))
+        const { changes } = map
+        const views = [view(4, 2, owners()), view(5, 2, owners()), view(6, 2, owners())]
+        map.learn(views, false)
+        for (let slot = 0; slot < 41; slot += 1) {
+          const said = views.map(({ shards }) => shards[slot]?.primary.address.port)
+          const most = said.find((port, index) => said.indexOf(port) !== index) ?? before[slot]
+          assert.equal(ownerIn(map, slot), most, `round ${round}, slot ${slot}: ${said}`)
+        }
+        const after = Array.from({ length: 16_384 }, (_, slot) => ownerIn(map, slot))
+        const moved = after.filter((port, slot) => port !== before[Math.min(slot, 40)]).length
+        assert.equal(map.changes - changes, moved)
+        const counts = [...map.shards.values()].reduce((sum, { slots }) => sum + slots, 0)
+        assert.equal(counts, 16_384)
+      }
+    }
+  })
+
   test('a MOVED to a node that says itself that the slot is not its own does not count', () => {
     const map = known()
     map.moved(7, at(2))
@@ -112,6 +184,36 @@ describe('which topology is believed', () => {
     assert.equal(map.changes, changes)
     assert.equal(map.shardOf(0)?.primary.address.host, 'elsewhere')
   })
+})
+
+test('a node to which one slot has moved is asked for no other slot as the replica that it was', async () => {
+  const says = (by: number): View =>
+    readView(
+      { slots: [[0, 16_383, [host, 1, 'id-1'], [host, 2, 'id-2'], [host, 3, 'id-3']]], id: `id-${by}` },
+      at(by),
+      address => address,
+    )
+  const map = new SlotMap()
+  map.learn([says(1), says(2)], false)
+  map.moved(7, at(2))
+  assert.deepEqual(
+    [1, 2, 3, 9].map(port => map.roleOf(at(port))),
+    ['primary', 'primary', 'replica', undefined],
+  )
+  const asked: string[] = []
+  const of = (address: { port: number }, role: string) => {
+    asked.push(`${role} ${address.port}`)
+    return { address, role, pool: {}, waits: new Set() }
+  }
+  const router = new Router({
+    ...{ name: 'orders', acquireTimeoutMillis: 1000, closed: undefined },
+    pools: { of } as never,
+    topology: { map, watch: () => {} } as never,
+    stats: () => ({}) as never,
+  })
+  const target = { slot: 8, key: undefined, node: undefined, role: 'replica' } as const
+  assert.equal(await router.lend(target, {}, async ({ address }) => address.port), 3)
+  assert.deepEqual(asked, ['replica 3'])
 })
 
 describe('what a node says is read', () => {
