@@ -13,7 +13,7 @@ import type { PoolNode } from '../nested/host.ts'
 import type { Timer } from '../runtime/time/clock.ts'
 
 /** A connection idle for less stays, unless it is owed: a task that is back at once would connect each time. Milliseconds. */
-const LINGER_MILLIS = 20
+const LINGER_MILLIS = 5
 
 /** A pool, as its budget sees it. */
 export interface BudgetShare {
@@ -125,9 +125,9 @@ export class SharedBudget implements CheckedBudget {
   /** How many connections this pool could create now, if every other pool gave up an idle one for it. */
   freeFor(share: BudgetShare): number {
     const places = this.#claims.size === 0 ? Math.max(this.#placesFor(share, this.#reserved), 0) : 0
-    return (
-      places + [...this.#shares].filter(other => other !== share && other.spareSince !== undefined).length
-    )
+    const gives = (other: BudgetShare): boolean =>
+      other !== share && (share.inUse === 0 || isUneven(share, other) ? 0 : lingersFor(other)) <= 0
+    return places + [...this.#shares].filter(other => other.spareSince !== undefined && gives(other)).length
   }
 
   /** May this pool create one connection more? If not, it is called when it is its turn. */
@@ -163,15 +163,10 @@ export class SharedBudget implements CheckedBudget {
     }
   }
 
-  /**
-   * Must this pool give up a connection that it could lend to an acquire of its own?
-   * @param connection - if so, it is ended at once
-   */
+  /** Must this pool give up a connection that it could lend to an acquire of its own? If so, it is ended at once. */
   mustYield(share: BudgetShare, connection: object): boolean {
     if (this.#claims.size === 0 || share.size <= share.min) return false
-    if (!this.#isOwed(share)) return false
-    this.#leaving.add(connection)
-    return true
+    return this.#isOwed(share) && this.#leaving.add(connection).size > 0
   }
 
   /** Is there a claim to a connection of this pool, although it may need it: of one that has fewer, or none and waits longer? */
@@ -179,8 +174,7 @@ export class SharedBudget implements CheckedBudget {
     let left = this.#leaving.size
     for (const [other, claimedAt] of this.#claims) {
       const isEntitled =
-        other !== share &&
-        (other.inUse + 2 <= share.size || (other.inUse === 0 && claimedAt < share.firstWaitSince))
+        other !== share && (isUneven(other, share) || (other.inUse === 0 && claimedAt < share.firstWaitSince))
       if (!isEntitled || other.wanted <= 0) continue
       if (left === 0) return true
       left -= 1
@@ -245,14 +239,14 @@ export class SharedBudget implements CheckedBudget {
       let since = Number.POSITIVE_INFINITY
       let soonest = Number.POSITIVE_INFINITY
       for (const share of this.#shares) {
-        const { spareSince } = share
-        if (spareSince === undefined || spareSince >= since) continue
-        const lingers = spareSince + LINGER_MILLIS - share.now()
-        if (lingers > 0 && !this.#isOwed(share)) soonest = Math.min(soonest, lingers)
+        const { spareSince = since } = share
+        if (spareSince >= since) continue
+        const lingers = this.#isOwed(share) ? 0 : lingersFor(share)
+        if (lingers > 0) soonest = Math.min(soonest, lingers)
         else [lender, since] = [share, spareSince]
       }
       if (lender === undefined) {
-        if (soonest < Number.POSITIVE_INFINITY) this.#lookAgainIn(soonest)
+        this.#lookAgainIn(soonest)
         return
       }
       this.#leaving.add(lender.giveUp())
@@ -260,8 +254,8 @@ export class SharedBudget implements CheckedBudget {
   }
 
   #lookAgainIn(millis: number): void {
-    const [share] = this.#shares
-    this.#timer ??= share?.after(millis, () => {
+    if (millis === Number.POSITIVE_INFINITY || this.#timer !== undefined) return
+    this.#timer = [...this.#shares][0]?.after(millis, () => {
       this.#timer = undefined
       this.changed()
     })
@@ -277,6 +271,12 @@ export class SharedBudget implements CheckedBudget {
     return false
   }
 }
+
+/** Would the first pool have no more than the second if it got a connection of that one? */
+const isUneven = (poor: BudgetShare, rich: BudgetShare): boolean => poor.inUse + 2 <= rich.size
+
+/** How much longer a pool may keep the connection that it could spare. */
+const lingersFor = (share: BudgetShare): number => (share.spareSince ?? 0) + LINGER_MILLIS - share.now()
 
 /**
  * Creates a budget: a limit for the connections of several pools together, which get it as their option `budget`. Pools

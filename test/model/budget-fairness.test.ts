@@ -149,3 +149,32 @@ test('where each pool can have a connection, a task that comes back for the next
     assert.ok(made <= 2 * plan.max, `${made} connections made for ${loans} loans: ${text}`)
   }
 })
+
+test('an idle connection goes to a pool that waits and has its share, though nothing else happens', async () => {
+  const clock = new FakeClock()
+  const budget = createBudget({ max: 2 })
+  const open = (): Pool<object> =>
+    openPool<object>(
+      { create: async () => ({}), destroy: () => {} },
+      { max: 2, budget, nested: 'allow', acquireTimeoutMillis: false },
+      false,
+      { clock, random: () => 0.5 },
+    )
+  const [idle, busy] = [open(), open()]
+  const held = busy.acquire()
+  await clock.advance(1)
+  await idle.use(() => {})
+  let isServed = false
+  const second = busy.acquire().then(resource => {
+    isServed = true
+    return resource
+  })
+  await clock.advance(1)
+  assert.equal(isServed, false, 'its pool may need it at once')
+  await clock.advance(20)
+  assert.equal(isServed, true)
+  for (const each of [held, second]) await busy.release(await each)
+  const closing = [idle.close(), busy.close()]
+  await clock.advance(100)
+  await Promise.all(closing)
+})

@@ -285,6 +285,7 @@ describe('nobody waits for ever', { skip }, () => {
     const sockets = new Set<Socket>()
     const silent = createServer(socket => {
       sockets.add(socket.on('error', () => {}).on('close', () => sockets.delete(socket)))
+      socket.resume()
     }).listen(0, '127.0.0.1')
     await once(silent, 'listening')
     try {
