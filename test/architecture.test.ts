@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { packageRoot } from './support/package-root.ts'
-import { entryPoints, readSources } from './support/sources.ts'
+import { entryPoints, filesBelow, readSources } from './support/sources.ts'
 
 /*
  * The rooms of `src` stand on floors. A file imports from its own room and from the floors below, types included; from
@@ -250,8 +250,8 @@ test('tests have the rooms of src, and what they share with bench and examples l
   const adapters = foldersOf('test/adapters').filter(folder => !rooms.includes(`adapters/${folder}`))
   assert.deepEqual(adapters, [], 'folders of test/adapters/')
   for (const folder of ['bench', 'examples']) {
-    for (const name of readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })) {
-      if (!name.endsWith('.ts') || name.includes('node_modules')) continue
+    for (const name of filesBelow(join(root, folder))) {
+      if (!name.endsWith('.ts')) continue
       const text = readFileSync(join(root, folder, name), 'utf8')
       const [foreign] = /from '[./]+\/test\/(?!support\/)[^']*'/.exec(text) ?? []
       assert.equal(foreign, undefined, `${folder}/${name} imports ${foreign}`)

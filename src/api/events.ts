@@ -58,6 +58,29 @@ export interface PoolEvents<T> {
   breaker: [event: { pool: string; state: 'open' | 'closed'; failures: number; error: unknown }]
 }
 
+const BY_NAME: Readonly<Record<keyof PoolEvents<unknown>, true>> = {
+  factoryCreateError: true,
+  factoryDestroyError: true,
+  connect: true,
+  acquire: true,
+  release: true,
+  destroy: true,
+  state: true,
+  'half-close': true,
+  'server-timeout': true,
+  stall: true,
+  shed: true,
+  leak: true,
+  'leak-end': true,
+  nested: true,
+  deadlock: true,
+  dirty: true,
+  breaker: true,
+}
+
+/** The names of all events of a pool. */
+export const EVENTS: ReadonlySet<string> = new Set(Object.keys(BY_NAME))
+
 /** A lease that looks forgotten. */
 export interface LeakEvent<T> {
   pool: string

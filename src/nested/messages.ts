@@ -9,9 +9,7 @@ import type { Knot, Lease, PoolNode } from './host.ts'
 export const SIZING =
   'a pool is large enough for nested acquires when max ≥ tasks × (connections per task − 1) + 1'
 
-const MARK =
-  'If the holder of a connection does not wait for this acquire (nothing awaits the work), mark it: ' +
-  'acquire({ detached: true }) or use(fn, { detached: true })'
+const MARK = 'If its caller does not wait for it, mark it { detached: true }'
 
 /** At most this many pools of a budget are named. */
 const MOST_RIVALS = 5
@@ -58,6 +56,11 @@ function circle(knot: Knot, first: string): string {
     .join('\n')
 }
 
+const advice = (knot: Knot): string =>
+  new Set(knot.map(({ pool }) => pool)).size > 1
+    ? 'Take one connection per task, or acquire from these pools in the same order everywhere'
+    : 'Take one connection per task, or set max ≥ tasks × (connections per task − 1) + 1'
+
 export function deadlock(
   stats: PoolStats,
   leases: readonly Lease[],
@@ -70,7 +73,7 @@ export function deadlock(
         'POOL_DEADLOCK',
         `deadlock in pool '${stats.name}', ended by this rejection after ${Math.round(details.waitedMillis)} ms ` +
           `${numbersOf(stats)}: this acquire waited while its caller held ${heldOf(leases)}, and\n${circle(knot, stats.name)}\n` +
-          `Take one connection per task, or all of them in the same order; ${SIZING}. ${MARK}`,
+          `${advice(knot)}. ${MARK}`,
         { pool: stats.name, stats, ...details },
       ),
   )

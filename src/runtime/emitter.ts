@@ -3,6 +3,7 @@ import type { PoolIdentity } from '../api/channels.ts'
 import { messageOf } from '../api/errors.ts'
 import type { PoolEvents } from '../api/events.ts'
 import { warn } from '../api/messages/warnings.ts'
+import { warnOfEvent } from '../api/messages/wrong-arguments.ts'
 import { inMicrotask, outsideContext } from './async-context.ts'
 import { channelInUse, releaseChannel } from './channels.ts'
 import { isThenable } from './thenables.ts'
@@ -122,6 +123,8 @@ export abstract class PoolEmitter<T> extends Emitter<T> {
   }
 }
 
+const ADDING: ReadonlySet<string> = new Set(['on', 'addListener', 'prependListener'])
+
 /** The methods that change who listens. `once` and the like call these. */
 for (const method of [
   'on',
@@ -135,6 +138,7 @@ for (const method of [
   Object.defineProperty(PoolEmitter.prototype, method, {
     value: function change<T>(this: PoolEmitter<T>, ...args: unknown[]): PoolEmitter<T> {
       Reflect.apply(inherited, this, args)
+      if (ADDING.has(method)) warnOfEvent(args[0])
       this.hasListeners = {
         acquire: this.listenerCount('acquire') > 0,
         release: this.listenerCount('release') > 0,

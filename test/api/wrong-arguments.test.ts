@@ -224,3 +224,24 @@ describe('what is nearly a connection', () => {
     await pool.close()
   })
 })
+
+test('a listener for an event that no pool emits is named once, if its name is close to that of one', async () => {
+  const pool = open()
+  const listener = (): void => {}
+  const said = (): string[] => warnings.filter(text => text.startsWith('a listener was added'))
+  pool.on('halfClose', listener).on('halfClose', listener)
+  pool.once('factoryCreateErorr', listener)
+  pool.prependListener('destroyed', listener)
+  await eventually(() => said().length >= 3)
+  assert.deepEqual(
+    said().map(text => text.match(/Did you mean '(.*?)'/)?.[1]),
+    ['half-close', 'factoryCreateError', 'destroy'],
+  )
+  // Names of a user's own, and all events that there are.
+  for (const event of ['error', 'end', 'tick', 'newListener', 'idle', 'mine', Symbol('acquired')])
+    pool.on(event, listener)
+  for (const event of ['acquire', 'leak', 'leak-end', 'stall', 'state', 'half-close'])
+    pool.on(event, listener)
+  await pool.close()
+  assert.equal(said().length, 3)
+})

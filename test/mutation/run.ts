@@ -1,13 +1,14 @@
 /*
  * `npm run test:mutants -- ROOM …`: puts small faults into the compiled sources of a room, one at a time, and runs the test
  * files that execute the place, those of the room first, until one is red. A fault that none notices is listed.
- *   --sample N      so many of each room, chosen by chance (default: all)
+ *   --sample N      so many of each room in all, chosen by chance (default: all)
  *   --seed N        of that chance (default 1)
  *   --seconds N     of test runs for each fault, at most (default 60)
  *   --minutes N     in all, at most; what is found is kept, and the next run goes on from there
  *   --only TEXT     only files whose path contains this
  *   --again         those that have survived are tried again
- * It works on a copy of what is compiled, in .build-mutated.
+ * It works on a copy of what is compiled, in .build-mutated, where it also keeps what it has found. What each test file
+ * executes is measured once: remove that folder to measure it anew.
  */
 
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -133,9 +134,13 @@ function shuffled<E>(all: readonly E[], chance: Chance): E[] {
 
 async function mutateRoom(room: string): Promise<void> {
   const all = readMutations(root, room, only)
-  const chosen = shuffled(all, new Chance(seed)).slice(0, sample)
   const keyOf = ({ file, start, end, by }: Mutation): string =>
     `${hashOf(join(root, 'src', file))} ${file} ${start} ${end} ${by}`
+  // Those that were tried before count, too, as long as their file is the same.
+  const known = all.filter(mutation => results[keyOf(mutation)] !== undefined)
+  const others = all.filter(mutation => results[keyOf(mutation)] === undefined)
+  const more = Math.max(sample - known.length, 0)
+  const chosen = [...known, ...shuffled(others, new Chance(seed)).slice(0, more)]
   const places = new Places(root)
   const isExplained = explained()
   say(`${room}: ${chosen.length} of ${all.length} faults (seed ${seed})`)

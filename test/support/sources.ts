@@ -59,3 +59,12 @@ function importsOf(name: string, code: string): Import[] {
     ...[...code.matchAll(INLINE)].map(([, from]) => resolved(from ?? '', false)),
   ]
 }
+
+/** All files below a folder, by path from there, but for installed packages. */
+export function filesBelow(root: string, folder = ''): string[] {
+  return readdirSync(join(root, folder), { withFileTypes: true }).flatMap(entry => {
+    const path = join(folder, entry.name)
+    if (entry.name === 'node_modules') return []
+    return entry.isDirectory() ? filesBelow(root, path) : [path]
+  })
+}

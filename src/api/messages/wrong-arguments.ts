@@ -1,3 +1,5 @@
+import { EVENTS } from '../events.ts'
+import { nearest } from '../options/option-names.ts'
 import { isNews, warn } from './warnings.ts'
 
 /*
@@ -54,5 +56,17 @@ export function warnOfPriority(pool: string, given: unknown, range: number, take
     'PRIORITY',
     `acquire of pool '${pool}' was given the priority ${shown}, taken as ${taken}: with priorityRange ` +
       `${range} a priority ${numbers}${next}`,
+  )
+}
+
+/** Warns once of a listener for an event that no pool emits, if its name is close to that of one. */
+export function warnOfEvent(event: unknown): void {
+  if (typeof event !== 'string' || EVENTS.has(event)) return
+  const meant = nearest(event, [...EVENTS])
+  if (meant === undefined || !isNews(`event ${event}`)) return
+  warn(
+    'EVENT',
+    `a listener was added for '${event}', which no pool emits. Did you mean '${meant}'? If you emit '${event}' ` +
+      'yourself, ignore this',
   )
 }

@@ -59,7 +59,11 @@ const stem = (name: string): string => plain(name).replace(UNIT, '')
 function meantBy(name: string): string | undefined {
   const alias = ALIASES[plain(name)] ?? ALIASES[stem(name)]
   if (alias !== undefined) return alias
-  const names = [...Object.keys(OPTIONS), ...LEGACY]
+  return nearest(name, [...Object.keys(OPTIONS), ...LEGACY])
+}
+
+/** The name that this one was probably meant for; undefined if none is close. */
+export function nearest(name: string, names: readonly string[]): string | undefined {
   const same = names.find(known => plain(known) === plain(name) || stem(known) === stem(name))
   if (same !== undefined) return same
   // Long names may differ by two letters, short ones by one.
