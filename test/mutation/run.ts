@@ -57,6 +57,13 @@ const say = (line: string): void => void process.stdout.write(`${line}\n`)
 const root = join(packageRoot(), '.build-mutated')
 const folder = join(root, 'mutation')
 mkdirSync(folder, { recursive: true })
+// Two runs in one copy would try each other's faults.
+const lock = join(folder, 'pid')
+if (existsSync(lock) && isRunning(Number(readFileSync(lock, 'utf8')))) {
+  say('Another run is under way in .build-mutated: wait for its end')
+  process.exit(1)
+}
+writeFileSync(lock, String(process.pid))
 for (const part of ['src', 'test', 'bench', 'examples'])
   if (existsSync(join(packageRoot(), '.build', part)))
     cpSync(join(packageRoot(), '.build', part), join(root, part), { recursive: true })
@@ -120,6 +127,14 @@ async function attempt(mutation: Mutation, room: string): Promise<Outcome> {
   } finally {
     restore()
     process.off('exit', restore)
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
   }
 }
 
