@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { type BudgetShare, SharedBudget } from '../../src/connecting/budget.ts'
 import type { PoolNode } from '../../src/nested/host.ts'
+import type { Timer } from '../../src/runtime/time/clock.ts'
 
 /** A pool that is only numbers, and creates what it is allowed to. */
 class Share implements BudgetShare {
@@ -16,6 +17,8 @@ class Share implements BudgetShare {
   node: PoolNode | undefined = undefined
   closing = 0
   onTurn: () => void = () => {}
+  /** Looks again, as when a connection has been idle for long enough. */
+  look: () => void = () => {}
   readonly given: object[] = []
   readonly #budget: SharedBudget
   readonly #time: { now: number }
@@ -32,6 +35,11 @@ class Share implements BudgetShare {
 
   now(): number {
     return this.#time.now
+  }
+
+  after(_millis: number, run: () => void): Timer {
+    this.look = run
+    return { cancel: () => {}, hold: () => {} }
   }
 
   connectMore(): void {
