@@ -166,10 +166,12 @@ async function mutateRoom(room: string): Promise<void> {
     let outcome = results[key]
     const isAlive = outcome?.end === 'survived' || outcome?.end === 'not executed'
     if (outcome === undefined || (again && isAlive && !isExplained(places.of(mutation)))) {
-      if (Date.now() > until) continue
-      outcome = await attempt(mutation, room)
-      results[key] = outcome
-      writeFileSync(resultsPath, JSON.stringify(results, undefined, 1))
+      // Without time for another try, one that has survived stays open.
+      if (Date.now() <= until) {
+        outcome = await attempt(mutation, room)
+        results[key] = outcome
+        writeFileSync(resultsPath, JSON.stringify(results, undefined, 1))
+      } else if (outcome === undefined) continue
     }
     ends.tried += 1
     if (outcome.end === 'killed' || outcome.end === 'hung') {
