@@ -10,6 +10,10 @@ import { breaches, text, whole } from '../api/options/option-table.ts'
 import { isRecord, readRecord, show } from '../api/options/read-input.ts'
 import { badOptions } from '../api/options/resolve-options.ts'
 import type { PoolNode } from '../nested/host.ts'
+import type { Timer } from '../runtime/time/clock.ts'
+
+/** A connection idle for less stays, unless it is owed: a task that is back at once would connect each time. Milliseconds. */
+const LINGER_MILLIS = 5
 
 /** A pool, as its budget sees it. */
 export interface BudgetShare {
@@ -31,6 +35,8 @@ export interface BudgetShare {
   /** For the deadlock search; undefined under `nested: 'allow'`. */
   readonly node: PoolNode | undefined
   now(): number
+  /** Calls back after so many milliseconds. */
+  after(millis: number, run: () => void): Timer
   /** Ends that connection. */
   giveUp(): object
   /** Creates connections, as far as it needs them and `request` allows. */
@@ -45,7 +51,7 @@ let budgetsMade = 0
  * A pool that may not create a connection has a *claim* until it gets its turn. When a place is free, the claim of the
  * pool with the fewest connections goes first, and among equals the oldest. Meanwhile, for each claim one connection is
  * given up: idle ones first, those that have been idle longest, of any pool that has more than its `min` and no waiting
- * acquire of its own. If there are none, a pool gives up a connection that comes back to it, although its own acquires
+ * acquire of its own, though at once only for a pool that would get one by the next rule as well, and else after a while. If there are none, a pool gives up a connection that comes back to it, although its own acquires
  * wait, if it has at least two more than the claiming pool, or if that has none and has waited longer than the acquire
  * that would be served. So connections move until the shares are even, and not on and on between even shares; and where
  * more pools wait than there are places, they take turns.
@@ -66,6 +72,8 @@ export class SharedBudget implements CheckedBudget {
   readonly #claims = new Map<BudgetShare, number>()
   /** Connections that were given up for a claim, and are not closed yet. */
   readonly #leaving = new Set<object>()
+  /** Looks again when a connection has been idle for long enough. */
+  #timer: Timer | undefined
   /** The pool whose turn it is. */
   #chosen: BudgetShare | undefined
   #isServing = false
@@ -117,9 +125,9 @@ export class SharedBudget implements CheckedBudget {
   /** How many connections this pool could create now, if every other pool gave up an idle one for it. */
   freeFor(share: BudgetShare): number {
     const places = this.#claims.size === 0 ? Math.max(this.#placesFor(share, this.#reserved), 0) : 0
-    return (
-      places + [...this.#shares].filter(other => other !== share && other.spareSince !== undefined).length
-    )
+    const gives = (other: BudgetShare): boolean =>
+      other !== share && (share.inUse === 0 || isUneven(share, other) ? 0 : lingersFor(other)) <= 0
+    return places + [...this.#shares].filter(other => other.spareSince !== undefined && gives(other)).length
   }
 
   /** May this pool create one connection more? If not, it is called when it is its turn. */
@@ -155,23 +163,21 @@ export class SharedBudget implements CheckedBudget {
     }
   }
 
-  /**
-   * Must this pool give up a connection that it could lend to an acquire of its own?
-   * @param connection - if so, it is ended at once
-   */
+  /** Must this pool give up a connection that it could lend to an acquire of its own? If so, it is ended at once. */
   mustYield(share: BudgetShare, connection: object): boolean {
     if (this.#claims.size === 0 || share.size <= share.min) return false
-    let before = this.#leaving.size
+    return this.#isOwed(share) && this.#leaving.add(connection).size > 0
+  }
+
+  /** Is there a claim to a connection of this pool, although it may need it: of one that has fewer, or none and waits longer? */
+  #isOwed(share: BudgetShare): boolean {
+    let left = this.#leaving.size
     for (const [other, claimedAt] of this.#claims) {
       const isEntitled =
-        other !== share &&
-        (other.inUse + 2 <= share.size || (other.inUse === 0 && claimedAt < share.firstWaitSince))
+        other !== share && (isUneven(other, share) || (other.inUse === 0 && claimedAt < share.firstWaitSince))
       if (!isEntitled || other.wanted <= 0) continue
-      if (before > 0) before -= 1
-      else {
-        this.#leaving.add(connection)
-        return true
-      }
+      if (left === 0) return true
+      left -= 1
     }
     return false
   }
@@ -231,15 +237,28 @@ export class SharedBudget implements CheckedBudget {
     while (this.#isShort) {
       let lender: BudgetShare | undefined
       let since = Number.POSITIVE_INFINITY
+      let soonest = Number.POSITIVE_INFINITY
       for (const share of this.#shares) {
-        const { spareSince } = share
-        if (spareSince === undefined || spareSince >= since) continue
-        lender = share
-        since = spareSince
+        const { spareSince = since } = share
+        if (spareSince >= since) continue
+        const lingers = this.#isOwed(share) ? 0 : lingersFor(share)
+        if (lingers > 0) soonest = Math.min(soonest, lingers)
+        else [lender, since] = [share, spareSince]
       }
-      if (lender === undefined) return
+      if (lender === undefined) {
+        this.#lookAgainIn(soonest)
+        return
+      }
       this.#leaving.add(lender.giveUp())
     }
+  }
+
+  #lookAgainIn(millis: number): void {
+    if (millis === Number.POSITIVE_INFINITY || this.#timer !== undefined) return
+    this.#timer = [...this.#shares][0]?.after(millis, () => {
+      this.#timer = undefined
+      this.changed()
+    })
   }
 
   /** Do the pools with claims want more connections than are being closed for them? */
@@ -252,6 +271,12 @@ export class SharedBudget implements CheckedBudget {
     return false
   }
 }
+
+/** Would the first pool have no more than the second if it got a connection of that one? */
+const isUneven = (poor: BudgetShare, rich: BudgetShare): boolean => poor.inUse + 2 <= rich.size
+
+/** How much longer a pool may keep the connection that it could spare. */
+const lingersFor = (share: BudgetShare): number => (share.spareSince ?? 0) + LINGER_MILLIS - share.now()
 
 /**
  * Creates a budget: a limit for the connections of several pools together, which get it as their option `budget`. Pools

@@ -75,7 +75,7 @@ export class Capacity<T> {
     const { slots, queue } = this.#context
     const { obtainable } = this
     const startable = this.#breaker.failures > 0 ? Math.max(1 - slots.counts.connecting, 0) : obtainable
-    return this.incoming + Math.min(Math.max(obtainable, 0), startable) - queue.waiting
+    return this.incoming + Math.max(Math.min(obtainable, startable), 0) - queue.waiting
   }
 
   /**

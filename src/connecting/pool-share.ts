@@ -1,5 +1,7 @@
 import type { Fault, Slot } from '../connections/slot.ts'
 import type { PoolNode } from '../nested/host.ts'
+import { outsideContext } from '../runtime/async-context.ts'
+import type { Timer } from '../runtime/time/clock.ts'
 import type { BudgetShare, SharedBudget } from './budget.ts'
 import type { PoolContext } from './pool-context.ts'
 
@@ -74,6 +76,10 @@ export class PoolShare<T> implements BudgetShare {
 
   now(): number {
     return this.#context.clock.now()
+  }
+
+  after(millis: number, run: () => void): Timer {
+    return outsideContext(() => this.#context.clock.after(millis, run))
   }
 
   giveUp(): object {

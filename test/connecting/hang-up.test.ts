@@ -2,10 +2,11 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { after, describe, test } from 'node:test'
+import { setTimeout as pause } from 'node:timers/promises'
 import { createRedisPool } from '../../src/adapters/ioredis/index.ts'
 import { createSocketPool } from '../../src/adapters/net/index.ts'
-import { createPool, type Pool } from '../../src/index.ts'
-import { eventually } from '../support/factories.ts'
+import { createPool } from '../../src/index.ts'
+import { eventually, turns } from '../support/factories.ts'
 import { type HangUp, type HangUpServer, startHangUpServer } from '../support/hang-up-server.ts'
 import { withRedis } from '../support/redis.ts'
 
@@ -31,17 +32,21 @@ async function ask(socket: Socket): Promise<void> {
   }
 }
 
-/** So many callers that ask again and again, as fast as they are told, until the time is over. */
-async function eager(pool: Pool<Socket>, callers: number, millis: number): Promise<void> {
-  const end = performance.now() + millis
+/**
+ * Thirty callers that ask again and again, as fast as they are told, for two seconds.
+ * @returns how many seconds it was: the number of dials that are allowed grows with them
+ */
+async function eager(call: (timeoutMillis: number) => Promise<unknown>): Promise<number> {
+  const start = performance.now()
+  const left = (): number => start + 2000 - performance.now()
   const caller = async (): Promise<void> => {
-    while (performance.now() < end) {
-      const left = Math.max(end - performance.now(), 1)
-      await pool.use(ask, { timeoutMillis: left }).catch(() => {})
-      await new Promise(resolve => setImmediate(resolve))
+    while (left() > 0) {
+      await call(Math.max(left(), 1)).catch(() => {})
+      await turns(1)
     }
   }
-  await Promise.all(Array.from({ length: callers }, caller))
+  await Promise.all(Array.from({ length: 30 }, caller))
+  return (performance.now() - start) / 1000
 }
 
 describe('eager callers', { concurrency: true }, () => {
@@ -49,8 +54,8 @@ describe('eager callers', { concurrency: true }, () => {
     test(`do not hammer a server that accepts and hangs up ${way}`, async () => {
       const server = await startHangUpServer(() => way)
       const pool = createSocketPool({ host: '127.0.0.1', port: server.port }, { max: 10 })
-      await eager(pool, 30, 2000)
-      assert.ok(server.accepted <= 20, `${server.accepted} dials in 2 s`)
+      const seconds = await eager(timeoutMillis => pool.use(ask, { timeoutMillis }))
+      assert.ok(server.accepted <= 10 * seconds, `${server.accepted} dials in ${seconds} s`)
       assert.ok(server.accepted >= 3, `${server.accepted} dials: it keeps trying`)
       server.hangsUpOn = () => undefined
       await eventually(() =>
@@ -68,15 +73,9 @@ describe('eager callers', { concurrency: true }, () => {
     test(`do not either where create includes a handshake, hung up ${way}`, async () => {
       const server = await startHangUpServer(() => way)
       const pool = createRedisPool({ host: '127.0.0.1', port: server.port }, { max: 10 })
-      const end = performance.now() + 2000
-      const caller = async (): Promise<void> => {
-        while (performance.now() < end) {
-          await pool.use(client => client.ping(), { timeoutMillis: 300 }).catch(() => {})
-          await new Promise(resolve => setImmediate(resolve))
-        }
-      }
-      await Promise.all(Array.from({ length: 30 }, caller))
-      assert.ok(server.accepted <= 20, `${server.accepted} dials in 2 s, hung up ${way}`)
+      const ping = (): Promise<unknown> => pool.use(client => client.ping(), { timeoutMillis: 300 })
+      const seconds = await eager(ping)
+      assert.ok(server.accepted <= 10 * seconds, `${server.accepted} dials in ${seconds} s, hung up ${way}`)
       await pool.close()
       await server.stop()
     })
@@ -105,7 +104,8 @@ async function calls(
         },
         error => failed.push(error),
       )
-      await new Promise(resolve => setTimeout(resolve, 20))
+      // Its work between two calls. Nothing waits for it.
+      await pause(20)
     }
   }
   await Promise.all(Array.from({ length: callers }, caller))

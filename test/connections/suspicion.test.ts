@@ -69,7 +69,7 @@ describe('one dead connection', () => {
   test('that is found where the kernel cannot be asked does not keep an impatient caller from the healthy', async () => {
     const pool = blindPoolFor(server)
     await fill(pool, 1)
-    await new Promise(resolve => setTimeout(resolve, 20))
+    await aged(pool, 220)
     const socket = await pool.acquire({ timeoutMillis: 0 })
     assert.equal(socket.destroyed, false)
     assert.equal(pool.stats().totals.created, 1)

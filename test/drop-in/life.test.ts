@@ -2,6 +2,8 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { isPoolError } from '../../src/index.ts'
+import { openPool } from '../../src/pool/create-pool.ts'
+import { FakeClock } from '../support/clock.ts'
 import { CountingFactory, eventually, scripted, settledNow, turns } from '../support/factories.ts'
 import { open } from '../support/pools.ts'
 
@@ -69,10 +71,13 @@ describe('start, min and idle checks', () => {
 
   test('the checks leave young connections alone', async () => {
     const factory = scripted()
-    const pool = open(factory, { evictionRunIntervalMillis: 5, max: 2 })
+    const clock = new FakeClock()
+    const options = { evictionRunIntervalMillis: 5, max: 2 }
+    const pool = openPool(factory, options, false, { clock, random: () => 0.5 })
     await pool.release(await pool.acquire())
-    const since = performance.now()
-    await eventually(() => performance.now() - since > 50, { what: 'time for some checks' })
+    const before = clock.timersSet
+    await clock.advance(50)
+    assert.ok(clock.timersSet - before >= 9, 'they have come again and again')
     assert.equal(factory.ledger.destroyed.length, 0)
   })
 })

@@ -46,6 +46,8 @@ export class World {
   readonly validates: Call<boolean>[] = []
   readonly resets: Call<void>[] = []
   readonly destroys: Call<void>[] = []
+  /** The call that was made last, of any hook. */
+  latest: Call<never> | undefined
   opened = 0
   closed = 0
   /** What a hook does at once, by its name; left out: it waits for the test. */
@@ -58,7 +60,11 @@ export class World {
 
   factory(hooks: { validate: boolean; reset: boolean }): Factory<Connection> {
     const wait = <R>(calls: Call<R>[], connection: Connection | undefined): Promise<R> =>
-      new Promise<R>((resolve, reject) => calls.push({ connection, resolve, reject }))
+      new Promise<R>((resolve, reject) => {
+        const call = { connection, resolve, reject }
+        calls.push(call)
+        this.latest = call
+      })
     return {
       create: () => wait(this.creates, undefined),
       destroy: connection => {

@@ -74,6 +74,7 @@ const isText = (node: Node): boolean =>
 const isSkipped = (node: Node, text: string): boolean =>
   isTemplateExpression(node) ||
   /^log_ts_\d+\.log\.|^Object\.defineProperty\(exports|^exports\.|^\(0, [\w$]*log_ts/.test(text) ||
+  /^if \(log_ts_\d+\.log\.\w+\.enabled\)/.test(text) ||
   /^(?:const|var|let) .*= (?:\(this && this\.\w+\) \|\||(?:__\w+\()?require\()/.test(text)
 
 /** Fields of a constructor's own parameters: nothing works without them. */

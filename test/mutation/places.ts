@@ -8,6 +8,9 @@ import { API } from 'typescript/unstable/sync'
 import { packageRoot } from '../support/package-root.ts'
 import { type Mutation, mutated, mutationsOf } from './mutations.ts'
 
+/** Read once: a compile may take the compiled files away while a run goes on. */
+const home = packageRoot()
+
 export interface Place {
   /** The file below `src`, and the line. */
   readonly where: string
@@ -31,7 +34,7 @@ export function readMutations(root: string, room: string, only: string): Mutatio
     config,
     JSON.stringify({ compilerOptions, files: files.map(file => join(root, 'src', file)) }),
   )
-  const api = new API({ cwd: packageRoot() })
+  const api = new API({ cwd: home })
   try {
     const program = api.updateSnapshot({ openProjects: [config] }).getProject(config)?.program
     return files.flatMap(file => {
@@ -73,7 +76,7 @@ export class Places {
     const entry = map.findEntry(before.length - 1, before.at(-1)?.length ?? 0)
     const row = 'originalLine' in entry ? entry.originalLine : 0
     const source = file.replace(/\.js$/, '.ts')
-    const lines = readFileSync(join(packageRoot(), 'src', source), 'utf8').split('\n')
+    const lines = readFileSync(join(home, 'src', source), 'utf8').split('\n')
     const what = text.slice(start, end).replaceAll(/\s+/g, ' ').slice(0, 60)
     const fault = kind === 'bound' || kind === 'operator' ? `\`${what}\` → \`${by}\`` : `${kind}: \`${what}\``
     return { where: `${source}:${row + 1}`, file: source, fault, line: `\`${(lines[row] ?? '').trim()}\`` }
@@ -82,7 +85,7 @@ export class Places {
 
 /** Reads which faults are explained: those with a line in a table of survivors.md that begins with these three cells. */
 export function explained(): (place: Place) => boolean {
-  const text = readFileSync(join(packageRoot(), 'test/mutation/survivors.md'), 'utf8')
+  const text = readFileSync(join(home, 'test/mutation/survivors.md'), 'utf8')
   const rows = new Set(
     text
       .split('\n')

@@ -1,13 +1,14 @@
 /*
  * `npm run test:mutants -- ROOM …`: puts small faults into the compiled sources of a room, one at a time, and runs the test
  * files that execute the place, those of the room first, until one is red. A fault that none notices is listed.
- *   --sample N      so many of each room, chosen by chance (default: all)
+ *   --sample N      so many of each room in all, chosen by chance (default: all)
  *   --seed N        of that chance (default 1)
  *   --seconds N     of test runs for each fault, at most (default 60)
  *   --minutes N     in all, at most; what is found is kept, and the next run goes on from there
  *   --only TEXT     only files whose path contains this
  *   --again         those that have survived are tried again
- * It works on a copy of what is compiled, in .build-mutated.
+ * It works on a copy of what is compiled, in .build-mutated, where it also keeps what it has found. What each test file
+ * executes is measured once: remove that folder to measure it anew.
  */
 
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -56,6 +57,13 @@ const say = (line: string): void => void process.stdout.write(`${line}\n`)
 const root = join(packageRoot(), '.build-mutated')
 const folder = join(root, 'mutation')
 mkdirSync(folder, { recursive: true })
+// Two runs in one copy would try each other's faults.
+const lock = join(folder, 'pid')
+if (existsSync(lock) && isRunning(Number(readFileSync(lock, 'utf8')))) {
+  say('Another run is under way in .build-mutated: wait for its end')
+  process.exit(1)
+}
+writeFileSync(lock, String(process.pid))
 for (const part of ['src', 'test', 'bench', 'examples'])
   if (existsSync(join(packageRoot(), '.build', part)))
     cpSync(join(packageRoot(), '.build', part), join(root, part), { recursive: true })
@@ -122,6 +130,14 @@ async function attempt(mutation: Mutation, room: string): Promise<Outcome> {
   }
 }
 
+function isRunning(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
+  }
+}
+
 function shuffled<E>(all: readonly E[], chance: Chance): E[] {
   const order = [...all]
   for (let last = order.length - 1; last > 0; last -= 1) {
@@ -133,9 +149,13 @@ function shuffled<E>(all: readonly E[], chance: Chance): E[] {
 
 async function mutateRoom(room: string): Promise<void> {
   const all = readMutations(root, room, only)
-  const chosen = shuffled(all, new Chance(seed)).slice(0, sample)
   const keyOf = ({ file, start, end, by }: Mutation): string =>
     `${hashOf(join(root, 'src', file))} ${file} ${start} ${end} ${by}`
+  // Those that were tried before count, too, as long as their file is the same.
+  const known = all.filter(mutation => results[keyOf(mutation)] !== undefined)
+  const others = all.filter(mutation => results[keyOf(mutation)] === undefined)
+  const more = Math.max(sample - known.length, 0)
+  const chosen = [...known, ...shuffled(others, new Chance(seed)).slice(0, more)]
   const places = new Places(root)
   const isExplained = explained()
   say(`${room}: ${chosen.length} of ${all.length} faults (seed ${seed})`)
@@ -146,10 +166,12 @@ async function mutateRoom(room: string): Promise<void> {
     let outcome = results[key]
     const isAlive = outcome?.end === 'survived' || outcome?.end === 'not executed'
     if (outcome === undefined || (again && isAlive && !isExplained(places.of(mutation)))) {
-      if (Date.now() > until) continue
-      outcome = await attempt(mutation, room)
-      results[key] = outcome
-      writeFileSync(resultsPath, JSON.stringify(results, undefined, 1))
+      // Without time for another try, one that has survived stays open.
+      if (Date.now() <= until) {
+        outcome = await attempt(mutation, room)
+        results[key] = outcome
+        writeFileSync(resultsPath, JSON.stringify(results, undefined, 1))
+      } else if (outcome === undefined) continue
     }
     ends.tried += 1
     if (outcome.end === 'killed' || outcome.end === 'hung') {

@@ -117,6 +117,7 @@ for (const how of ['use', 'acquire', 'lease'] as const) {
     await world.clock.advance(5)
     assert.deepEqual(await after, ['done'])
     assert.equal(pool.borrowed, 0)
+    assert.equal(pool.stats().totals.nested, 3, 'each refusal is counted')
   })
 }
 
@@ -246,4 +247,33 @@ test("'reuse': acquire, lease and a marked use are ordinary, and a knot of them 
   )
   await world.clock.advance(200)
   assert.deepEqual(tally(await knot), { done: 1, POOL_DEADLOCK: 1 })
+})
+
+test("under 'reuse', a plain acquire in between does not hide the connection of the use around it", async () => {
+  const world = new World()
+  const pool = world.pool({ max: 2, nested: 'reuse' })
+  const ended = endings([
+    pool.use(async outer => {
+      const plain = await pool.acquire()
+      assert.notEqual(plain, outer)
+      await pool.release(plain)
+      return (await pool.use(inner => inner === outer)) ? 'shared' : 'its own'
+    }),
+  ])
+  await world.clock.advance(10)
+  assert.deepEqual(await ended, ['shared'])
+  assert.equal(pool.stats().totals.created, 2)
+})
+
+test("what 'forbid' refuses tells no stacks where none are recorded", async () => {
+  const world = new World()
+  const pool = world.pool({ max: 2, nested: 'forbid', captureStacks: 'off' })
+  const ended = endings([
+    pool.use(async () => {
+      const error = await failure(pool.acquire())
+      assert.deepEqual([error.code, error.heldStacks, error.waitStack], ['POOL_NESTED_ACQUIRE', [], ''])
+    }),
+  ])
+  await world.clock.advance(10)
+  assert.deepEqual(await ended, ['done'])
 })

@@ -4,7 +4,7 @@ import { createRedisPool } from '../../src/adapters/ioredis/index.ts'
 import type { LeakEvent } from '../../src/index.ts'
 import { openPool } from '../../src/pool/create-pool.ts'
 import { FakeClock } from '../support/clock.ts'
-import { CountingFactory } from '../support/factories.ts'
+import { CountingFactory, eventually } from '../support/factories.ts'
 import { withRedis } from '../support/redis.ts'
 import { rejection } from '../support/rejection.ts'
 import { callSites } from './leak-sites.ts'
@@ -39,7 +39,7 @@ for (const captureStacks of ['all', 'sampled'] as const) {
 
 describe('on a real Redis', { skip: redis.skip }, () => {
   test('a long BLPOP and a subscriber that is talked to are no leak; a client left lying is one', async () => {
-    const pool = createRedisPool(redis.url, { max: 4, leakThresholdMillis: 200, captureStacks: 'all' })
+    const pool = createRedisPool(redis.url, { max: 4, leakThresholdMillis: 700, captureStacks: 'all' })
     const leaks: unknown[] = []
     pool.on('leak', event => leaks.push(event.resource))
     const blocked = pool.use(client => client.blpop(redis.key('nothing'), 2))
@@ -49,10 +49,11 @@ describe('on a real Redis', { skip: redis.skip }, () => {
     blocked.then(reply => {
       replied = reply ?? 'nothing'
     })
-    while (replied === undefined) {
+    const isOver = async (): Promise<boolean> => {
       await working.ping()
-      await new Promise(resolve => setTimeout(resolve, 50))
+      return replied !== undefined
     }
+    await eventually(isOver, { within: 20_000 })
     assert.ok(leaks.length === 1 && leaks[0] === lying, `${leaks.length} leaks`)
     await pool.release(lying)
     await pool.release(working)

@@ -241,3 +241,14 @@ test('the queue is bounded, and its error has the numbers beside the text that g
   assert.match(error.hint ?? '', /2 acquires already wait.*borrowed=1/)
   for (const each of waiting) each.catch(() => {})
 })
+
+test('a pool that was made smaller takes as many waiting acquires as before, however many are lent', async () => {
+  const pool = createPool(new CountingFactory(), { max: 10, maxWaitingClients: 2, name: 'shrunken' })
+  const lent = await Promise.all(Array.from({ length: 10 }, () => pool.acquire()))
+  pool.resize({ max: 2 })
+  const waiting = [pool.acquire(), pool.acquire()]
+  assert.equal((await rejection(pool.acquire())).code, 'POOL_QUEUE_FULL')
+  for (const connection of lent) await pool.release(connection)
+  for (const connection of await Promise.all(waiting)) await pool.release(connection)
+  await pool.close()
+})

@@ -168,16 +168,18 @@ test('two blocks in one turn count once each, and never twice', async () => {
 
 test('the stall meter keeps no pool alive, stops with the last one, and costs no timer', async () => {
   const meter = stallMonitorOf(systemClock)
-  let told = 0
-  const leave = meter.join({ add: () => (told += 1) })
-  await pause(30)
+  const told: number[] = []
+  const leave = meter.join({ add: (_, millis) => told.push(millis) })
+  await turns(3)
   block(100)
   await turns(2)
-  assert.equal(told, 1)
+  // A busy machine may hold the process up at other times, too.
+  assert.equal(told.filter(millis => millis >= 99).length, 1, `${told}`)
   leave()
+  const before = told.length
   block(100)
   await turns(2)
-  assert.equal(told, 1)
+  assert.equal(told.length, before)
   assert.deepEqual(
     process.getActiveResourcesInfo().filter(name => name === 'Immediate'),
     [],

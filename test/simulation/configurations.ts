@@ -39,6 +39,10 @@ export const BURSTS: readonly Setup[] = configurations(2)
   .filter(({ faults }) => faults.length === 1)
   .map(setup => ({ ...setup, bursts: true }))
 
+/** All that are tried with up to so many tasks. */
+export const setsOf = (tasks: number): readonly Setup[] =>
+  tasks === 3 ? CORE_OF_THREE : [...configurations(tasks), ...WITH_MIN, ...TRIPLES, ...BURSTS]
+
 export const nameOf = ({ faults, tasks, max, min, bursts }: Setup): string => {
   const what = faults.length === 0 ? 'no fault' : faults.join(' + ')
   return `${what} (${tasks.length} tasks, max ${max}, min ${min}${bursts ? ', in one step' : ''})`

@@ -8,20 +8,20 @@ import { runProgram } from './run-program.ts'
 import { type Setup, SmallWorld } from './small-world.ts'
 
 export interface Budget {
-  /** Orders of each pair of faults. */
-  readonly orders: number
+  /** Runs of each pair of faults. */
+  readonly runs: number
   readonly seeds: number
 }
 
-export const BUDGET: Budget = { orders: 100, seeds: 600 }
+export const BUDGET: Budget = { runs: 100, seeds: 600 }
 
 /** Of each single fault. */
-const MOST_ORDERS = 1500
+const MOST_RUNS = 1500
 const FEW_SEEDS = 60
-const FEW_ORDERS = 200
+const FEW_RUNS = 200
 
 /** @returns how it was found; undefined if it was not */
-export async function hunt({ orders, seeds }: Budget): Promise<string | undefined> {
+export async function hunt({ runs, seeds }: Budget): Promise<string | undefined> {
   const say = (where: string, error: unknown): string =>
     `${where}: ${((error as Error).message.split('\n')[0] ?? '').slice(0, 110)}`
   const attempt = async (name: string, program: Program): Promise<string | undefined> => {
@@ -34,7 +34,7 @@ export async function hunt({ orders, seeds }: Budget): Promise<string | undefine
   }
   const search = async (setup: Setup, limit: number): Promise<string | undefined> => {
     try {
-      await explore(() => new SmallWorld(setup), { orders: limit })
+      await explore(() => new SmallWorld(setup), { runs: limit })
       return undefined
     } catch (error) {
       return say(`exhaustive, ${nameOf(setup)}`, error)
@@ -67,13 +67,13 @@ export async function hunt({ orders, seeds }: Budget): Promise<string | undefine
   return (
     (await known()) ??
     (await programs(1, FEW_SEEDS)) ??
-    (await searches(small, FEW_ORDERS)) ??
-    (await searches(TRIPLES, MOST_ORDERS)) ??
+    (await searches(small, FEW_RUNS)) ??
+    (await searches(TRIPLES, MOST_RUNS)) ??
     (await programs(FEW_SEEDS + 1, seeds)) ??
-    (await searches(small, MOST_ORDERS)) ??
+    (await searches(small, MOST_RUNS)) ??
     (await searches(
       all.filter(({ faults }) => faults.length === 2),
-      orders,
+      runs,
     ))
   )
 }

@@ -1,19 +1,16 @@
 /*
  * `npm run simulate`:
  *   -- --seeds N [--from SEED]   random programs; one that fails is made short and printed as a test
- *   -- --exhaustive [TASKS]      all orders of events of the small configurations with 2 tasks; with 3 tasks, of fewer;
- *      --orders N                no more than so many of each
+ *   -- --exhaustive [TASKS]      all orders of events of the small configurations, with up to 2 tasks and with 3
  *   -- --mutants [NAME]          past faults, put back one by one: are they found?
  *   -- --write                   with any of these: writes the figures into docs/reliability.md
  */
 
-import { BURSTS, CORE_OF_THREE, configurations, nameOf, TRIPLES, WITH_MIN } from './configurations.ts'
-import { explore, type Figures } from './explorer.ts'
+import { tryAllOrders } from './all-orders.ts'
 import { huntFor, readMutants } from './mutants.ts'
 import { programOf } from './program.ts'
 import { writeFigures } from './reliability.ts'
 import { failureOf } from './run-program.ts'
-import { SmallWorld } from './small-world.ts'
 
 const words = process.argv.slice(2)
 const after = (flag: string): string | undefined => {
@@ -43,43 +40,6 @@ async function simulateSeeds(count: number, from: number): Promise<void> {
     ])
 }
 
-async function tryAllOrders(tasks: number): Promise<void> {
-  const rows: { name: string; figures: Figures }[] = []
-  const since = performance.now()
-  const most = Number(after('--orders') ?? Number.POSITIVE_INFINITY)
-  const setups = tasks === 3 ? CORE_OF_THREE : [...configurations(tasks), ...WITH_MIN, ...TRIPLES, ...BURSTS]
-  for (const setup of setups) {
-    try {
-      const figures = await explore(() => new SmallWorld(setup), { orders: most })
-      rows.push({ name: nameOf(setup), figures })
-      say(`${nameOf(setup)}: ${figures.states} states, ${figures.orders} orders, ${figures.longest} events`)
-    } catch (error) {
-      hasFailed = true
-      say(`${nameOf(setup)}: ${(error as Error).message}`)
-    }
-  }
-  const cut = rows.filter(({ figures }) => figures.orders === most).length
-  const sum = (key: 'states' | 'orders'): number =>
-    rows.reduce((total, { figures }) => total + figures[key], 0)
-  say(
-    `in all ${sum('states')} states, ${sum('orders')} orders, in ${seconds(since)} s; ${cut} were cut at ${most}`,
-  )
-  if (!writes) return
-  writeFigures(`exhaustive-${tasks}`, [
-    `${rows.length} configurations with up to ${tasks} tasks: ${sum('states')} states, ${sum('orders')} orders, in ${seconds(since)} s.` +
-      (cut === 0
-        ? ' All orders of each.'
-        : ` All orders of ${rows.length - cut}, and the first ${most} of ${cut}.`),
-    '',
-    '| configuration | states | orders | longest |',
-    '| --- | ---: | ---: | ---: |',
-    ...rows.map(
-      ({ name, figures: { states, orders, longest } }) =>
-        `| ${name} | ${states} | ${orders}${orders === most ? ', and more' : ''} | ${longest} |`,
-    ),
-  ])
-}
-
 async function huntMutants(part: string): Promise<void> {
   const original = part === '' ? await huntFor(undefined) : undefined
   if (original !== undefined) {
@@ -107,7 +67,11 @@ async function huntMutants(part: string): Promise<void> {
     ])
 }
 
-if (words.includes('--exhaustive')) await tryAllOrders(Number(after('--exhaustive') ?? 2))
+if (words.includes('--exhaustive')) {
+  const tasks = after('--exhaustive')
+  for (const count of tasks === undefined ? [2, 3] : [Number(tasks)])
+    hasFailed ||= !(await tryAllOrders(count, say, writes))
+}
 if (words.includes('--mutants')) await huntMutants(after('--mutants') ?? '')
 if (words.includes('--seeds') || words.length === 0)
   await simulateSeeds(Number(after('--seeds') ?? 200), Number(after('--from') ?? 1))

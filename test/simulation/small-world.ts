@@ -14,6 +14,7 @@ import type { Connection, World } from '../model/scripted-server.ts'
 import { settle } from '../support/clock.ts'
 import { assertAtRest } from './at-rest.ts'
 import type { Explored } from './explorer.ts'
+import { Hidden } from './hidden.ts'
 import { ANSWERS, SmallServer } from './small-server.ts'
 import { stateOf } from './state.ts'
 import { StepClock } from './step-clock.ts'
@@ -59,6 +60,8 @@ export interface Task {
   lease: Lease<Connection> | undefined
   finish: ((error?: Error) => void) | undefined
   deadline: number
+  /** Not served at once. */
+  hasWaited: boolean
   error: unknown
 }
 
@@ -71,6 +74,12 @@ const DRAIN_MILLIS = 400
 /** So many timers may fire before everything has come to its end. */
 const MOST_ROUNDS = 400
 
+/** What happens by itself while no time passes. */
+const EASE = /^(?:end|created|validated|reset|destroyed|turn)(?: \d+)?$/
+
+const bits = (tasks: readonly Task[], are: (task: Task) => boolean): number =>
+  tasks.reduce((sum, task, index) => (are(task) ? sum | (1 << index) : sum), 0)
+
 const isFault = (event: string): boolean => FAULTS.some(fault => event.startsWith(fault))
 
 export class SmallWorld implements Explored {
@@ -79,6 +88,7 @@ export class SmallWorld implements Explored {
   readonly server: SmallServer
   readonly pool: Pool<Connection>
   readonly tasks: Task[]
+  readonly hidden: Hidden
   /** Which faults may still strike. */
   readonly left: Set<Fault>
   timersLeft: number
@@ -90,6 +100,8 @@ export class SmallWorld implements Explored {
   #stalledFrom = 0
   #stalledUntil = 0
   #mostHeld: number
+  #drainsFirst = false
+  #rest: string | undefined
   #surprise: unknown
 
   constructor(setup: Setup) {
@@ -121,6 +133,7 @@ export class SmallWorld implements Explored {
     }
     const environment = { clock: this.clock, random: () => 0.5 }
     this.pool = openPool(this.server.factory(), options, false, environment)
+    this.hidden = new Hidden(this.pool, this.server, this.clock)
     this.tasks = setup.tasks.map(call => newTask(call))
   }
 
@@ -175,18 +188,57 @@ export class SmallWorld implements Explored {
   async take(event: string, checks: boolean): Promise<void> {
     // Who is granted a connection learns of it only once promises settle: until then it may die, or a purge may come.
     this.#mayHaveChanged = /& (?:death|unnoticed|purge|fin)/.test(event)
+    this.#rest = undefined
+    if (!this.#single().includes(event.split(' & ')[0] as string))
+      throw new Error(`${event} cannot happen here`)
+    let isFirst = true
     for (const each of event.split(' & ')) {
-      // Not awaited for nothing: a promise would let others settle in between.
-      const done = this.#single().includes(each) ? this.#do(each) : undefined
-      if (done !== undefined) await done
+      // The first event may have made the second impossible.
+      if (isFirst || this.#single().includes(each)) {
+        const done = this.#do(each)
+        // Not awaited for nothing: a promise would let others settle in between.
+        if (done !== undefined) await done
+      }
+      isFirst = false
     }
     await settle()
+    for (const task of this.tasks) task.hasWaited ||= task.state === 'waiting'
+    this.hidden.follow(this, event)
     if (checks) this.check()
     this.#mostHeld = Math.max(this.pool.max, partsOf(this.pool).context.slots.permitsInUse)
   }
 
   state(): string {
-    return `${stateOf(this)}|${this.#mostHeld}`
+    return `${this.rest()}|${[...this.left]}|${this.timersLeft}`
+  }
+
+  rest(): string {
+    this.#rest ??= `${stateOf(this)}|${this.#mostHeld}`
+    return this.#rest
+  }
+
+  /** What the checks of this world remember, with times as ages. */
+  memory(ago: (time: number) => number): unknown[] {
+    const isClosing = this.closing !== undefined && !this.hasClosed
+    const since = isClosing ? [ago(this.#closingSince), ago(this.#stalledUntil)] : this.hasClosed
+    const isDue = ({ state, deadline }: Task): boolean =>
+      state === 'waiting' && this.#stalledFrom < deadline && deadline <= this.#stalledUntil
+    const isStalled = this.clock.now() <= this.#stalledUntil
+    return [since, this.isDraining, this.#drainsFirst, isStalled && this.tasks.map(isDue)]
+  }
+
+  ease(enabled: readonly string[]): string | undefined {
+    return enabled.find(event => EASE.test(event)) ?? enabled.find(event => event === 'timer')
+  }
+
+  claims(): number {
+    if (this.closing !== undefined || this.isDraining) return 0
+    const latest = this.clock.now() + AMPLE_MILLIS
+    return bits(this.tasks, ({ state, deadline }) => state === 'waiting' && deadline >= latest)
+  }
+
+  refused(): number {
+    return bits(this.tasks, ({ state }) => state === 'refused')
   }
 
   check(): void {
@@ -344,6 +396,7 @@ export class SmallWorld implements Explored {
         return
       case 'drain':
         this.isDraining = true
+        this.#drainsFirst = this.closing === undefined
         pool.drain().then(
           () => this.#drained(),
           error => assert.equal(error.code, 'POOL_DRAIN_TIMEOUT'),
@@ -497,5 +550,6 @@ const newTask = (call: Call): Task => ({
   lease: undefined,
   finish: undefined,
   deadline: Number.POSITIVE_INFINITY,
+  hasWaited: false,
   error: undefined,
 })

@@ -1,60 +1,81 @@
 /*
  * The state of a small world as text: equal texts have equal futures. Times count from now, so two orders meet in one state
- * also if time has passed in one of them only.
+ * also if time has passed in one of them only. What can no longer matter is left out: of a connection that is lent, for
+ * example, how long it was idle before. `explorer.ts` checks that nothing is left out that matters: see `audit`.
  */
 
+import type { Slot } from '../../src/connections/slot.ts'
 import { partsOf } from '../../src/pool/pool.ts'
+import { GATE_MILLIS } from '../../src/sockets/poll-phase.ts'
+import type { Call, Connection } from '../model/scripted-server.ts'
 import { ANSWERS } from './small-server.ts'
-import type { SmallWorld } from './small-world.ts'
+import type { SmallWorld, Task } from './small-world.ts'
+
+/** Connections that fail within this time are one wave (`connections/suspicion.ts`), and then one is as old as any other. */
+const WAVE_MILLIS = 1000
 
 export function stateOf(world: SmallWorld): string {
   const { context, connector, lifecycle } = partsOf(world.pool)
-  const { slots, queue, options, liveness, stalls } = context
+  const { slots, queue, options, liveness, stalls, totals } = context
   const { breaker, capacity } = connector
+  const { closedAt } = liveness.suspicion
+  const now = world.clock.now()
   const order = [...slots.all]
-  const place = (slot: (typeof order)[number]): number => order.indexOf(slot)
+  const place = (slot: Slot<Connection>): number => order.indexOf(slot)
+  const resources = order.map(({ resource }) => resource)
   const connections = world.server.connections.filter(({ closed }) => !closed)
   const connectionAt = (connection: unknown): number => connections.indexOf(connection as never)
-  const now = world.clock.now()
+  const callOf = (call: Call<never> | undefined): number =>
+    call?.connection === undefined
+      ? world.server.creates.indexOf(call as never)
+      : resources.indexOf(call.connection)
   // Zero and infinity stand for never.
-  const ago = (time = 0): number => (time !== 0 && Number.isFinite(time) ? time - now : time)
+  const ago = (time = 0): number => (time !== 0 && Number.isFinite(time) ? now - time : -1)
+  const upTo = (age: number, most: number): number => Math.min(age, most)
+
+  const slotOf = (slot: Slot<Connection>): unknown[] => {
+    const { state, startedAt, createdAt, idleSince, lookedAt, provenAt } = slot
+    if (state === 'closing') return [state, slot.loan > 0, ago(startedAt)]
+    const isCurrent = slot.generation === connector.generation
+    const wave = Math.sign(startedAt - world.hidden.pausedSince)
+    const common = [state, isCurrent, ago(startedAt), ago(createdAt), wave, slot.fault?.reason]
+    if (state === 'connecting') return common
+    const trust = [Math.max(lookedAt, provenAt) < closedAt, upTo(ago(lookedAt), GATE_MILLIS)]
+    const known = [...common, connectionAt(slot.resource), Math.min(slot.loan, 2), slot.isDoubtful, ...trust]
+    if (state === 'lent' || state === 'resetting') return [...known, ago(slot.lentAt), slot.wasEndedByPool]
+    return [...known, ago(idleSince), idleSince < closedAt, ago(provenAt)]
+  }
+
+  // Two that wait are due together, or may be: then the queue's heap of deadlines decides who is first, and its shape matters.
+  const deadlines = queue.waiters().map(({ deadline }) => deadline)
+  const isTied = new Set(deadlines).size < deadlines.length
+  const starting = world.tasks.filter(({ state }) => state === 'new').length
+  const mayWaitersTie = isTied || starting + queue.waiters().filter(({ since }) => since === now).length > 1
+  const taskOf = ({ state, connection, abort, deadline, hasWaited }: Task): unknown => {
+    if (state === 'waiting') return [abort.signal.aborted, ago(deadline)]
+    // The queue keeps the deadlines of those who wait no longer, too, until they have passed.
+    const isKept = mayWaitersTie && hasWaited && deadline > now
+    return [state === 'holding' ? connectionAt(connection) : state, isKept ? ago(deadline) : 0]
+  }
+
   return JSON.stringify([
-    world.clock.due.map(ago),
-    world.clock.turnsPending,
-    [...world.left],
-    world.timersLeft,
-    order.map(slot => [
-      slot.state,
-      connectionAt(slot.resource),
-      slot.loan,
-      slot.generation,
-      slot.fault?.reason,
-      ago(slot.startedAt),
-      ago(slot.createdAt),
-      ago(slot.idleSince),
-      ago(slot.lentAt),
-      ago(slot.lookedAt),
-      ago(slot.provenAt),
-      slot.isDoubtful,
-      slot.wasEndedByPool,
-      slot.socket?.destroyed,
-    ]),
+    world.clock.plans,
+    order.map(slotOf),
     slots.idleSlots().map(place),
     world.server.unread,
     connections.map(({ socket }) => [socket.destroyed, (socket as { hasFin?: boolean }).hasFin]),
     queue.waiters().map(({ call, since, breakerOpening }) => [call, ago(since), breakerOpening]),
-    world.tasks.map(({ state, connection, abort, error }) => [
-      state,
-      connectionAt(connection),
-      state === 'waiting' ? abort.signal.aborted : (error as { code?: string } | undefined)?.code,
-    ]),
-    ANSWERS.map(kind => world.server.held(kind).map(({ connection }) => connectionAt(connection))),
+    world.tasks.map(taskOf),
+    ANSWERS.map(kind => world.server.held(kind).map(call => callOf(call))),
     [...capacity.connects].map(place),
     [...capacity.checks].map(place),
-    [Math.max(capacity.pauseUntil - now, 0), capacity.awaitsEventLoop, ago(capacity.connectedAt)],
-    [connector.generation, connector.isPausing],
+    [Math.max(capacity.pauseUntil - now, 0), capacity.awaitsEventLoop],
+    [totals.created > 0, closedAt >= capacity.connectedAt, upTo(ago(closedAt), WAVE_MILLIS)],
+    connector.isPausing,
     [breaker.failures, breaker.isOpen, ago(breaker.retryAt), breaker.unproven, breaker.openings],
-    [lifecycle.state, world.hasClosed, world.isDraining, options.max, options.min, connector.keepsMin],
-    [ago(liveness.suspicion.closedAt), stalls.recent.length, ago(stalls.last?.until), context.totals.created],
+    [lifecycle.state, options.max, options.min, connector.keepsMin],
+    world.memory(ago),
+    world.hidden.state(world, ago, callOf, place),
+    [stalls.recent.length, ago(stalls.last?.until)],
   ])
 }

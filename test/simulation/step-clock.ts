@@ -6,10 +6,46 @@
 import type { Clock, EventLoop, Timer } from '../../src/runtime/time/clock.ts'
 import { settle } from '../support/clock.ts'
 
-interface Due {
+/** Something that will run. */
+interface Planned {
+  readonly run: () => void
+  /** Who has planned it: the stack of that call, and what ran then. Without them timers could not be told apart. */
+  readonly site: { stack?: string }
+  readonly cause: Planned | undefined
+  name: string | undefined
+}
+
+interface Due extends Planned {
   readonly at: number
   readonly order: number
-  readonly run: () => void
+}
+
+/** A timer is set by an alarm, for its owner or for a list of deadlines, which is part of a larger part. */
+const MOST_FRAMES = 5
+
+/** The parts that plan for others. */
+const IS_MIDDLEMAN =
+  /^(?:_?(?:Alarm|Deadlines|Hidden)\.|#(?:arm|fire|ringIfDue|end|yield|setAlarm|ring|turn)$|eachTurn$)/
+
+const IS_OWN = /^(?:_?StepClock\.|#run$)/
+
+/** The function for which it was planned. */
+function nameOf(planned: Planned): string {
+  planned.name ??= callersIn(planned.site.stack ?? '') ?? nameIn(planned.cause)
+  return planned.name
+}
+
+function nameIn(cause: Planned | undefined): string {
+  return cause === undefined ? '?' : nameOf(cause)
+}
+
+function callersIn(stack: string): string | undefined {
+  for (const [, name = ''] of stack.matchAll(/^ +at (?:async )?(\S+) \(/gm)) {
+    // From here on the stack belongs to what was running.
+    if (IS_OWN.test(name)) return undefined
+    if (!IS_MIDDLEMAN.test(name)) return name
+  }
+  return undefined
 }
 
 export class StepClock implements Clock {
@@ -17,16 +53,20 @@ export class StepClock implements Clock {
   #order = 0
   #count = 0
   #events = 0
+  #isTurning = false
   readonly #timers = new Set<Due>()
-  #immediates: (() => void)[] = []
-  readonly #marks = new Set<() => void>()
+  #immediates: (Planned & { readonly turns: number })[] = []
+  #running: (Planned & { readonly turns?: number }) | undefined
+  readonly #marks = new Set<Planned>()
+  #marked: readonly Planned[] = []
   /** For how long the loop has been blocked. */
   stalled = 0
 
   readonly loop: EventLoop = {
     eachTurn: run => {
-      this.#marks.add(run)
-      return () => this.#marks.delete(run)
+      const mark = this.#plan(run, this.loop.eachTurn)
+      this.#marks.add(mark)
+      return () => this.#marks.delete(mark)
     },
     metrics: () => ({ loopCount: this.#count, events: this.#events }),
   }
@@ -37,17 +77,39 @@ export class StepClock implements Clock {
 
   after(millis: number, run: () => void): Timer {
     this.#order += 1
-    const timer = { at: this.#now + millis, order: this.#order, run }
+    const timer = { at: this.#now + millis, order: this.#order, ...this.#plan(run, this.after) }
     this.#timers.add(timer)
     return { cancel: () => void this.#timers.delete(timer), hold: () => {} }
   }
 
   turn(run: () => void): void {
-    this.#immediates.push(run)
+    const turns = this.#isTurning ? (this.#running?.turns ?? 0) + 1 : 0
+    this.#immediates.push({ ...this.#plan(run, this.turn), turns })
   }
 
   active(): number {
     return this.stalled
+  }
+
+  /** What will run, and who has planned it. Timers as `[for how long they have been due, by whom]`. */
+  get plans(): readonly unknown[] {
+    const timers = [...this.#timers].sort(byTime).map(timer => [this.#now - timer.at, nameOf(timer)])
+    return [timers, this.#immediates.map(each => [nameOf(each), each.turns])]
+  }
+
+  /** How often the loop has turned. */
+  get turns(): number {
+    return this.#count
+  }
+
+  /** How many events the poll phases have delivered. */
+  get events(): number {
+    return this.#events
+  }
+
+  /** Who has marked the last turn. */
+  get marks(): string {
+    return this.#marked.map(nameOf).join()
   }
 
   get turnsPending(): number {
@@ -69,7 +131,7 @@ export class StepClock implements Clock {
     if (timer === undefined) throw new Error('no timer is set')
     this.#timers.delete(timer)
     this.#now = Math.max(this.#now, timer.at)
-    timer.run()
+    this.#run(timer)
   }
 
   /** Nothing happens until then. */
@@ -88,18 +150,36 @@ export class StepClock implements Clock {
     this.#count += 1
     this.#events += poll()
     await settle()
-    for (const mark of this.#marks) mark()
-    for (const run of this.#immediates.splice(0)) {
-      run()
+    this.#marked = [...this.#marks]
+    for (const mark of this.#marked) mark.run()
+    this.#isTurning = true
+    for (const immediate of this.#immediates.splice(0)) {
+      this.#run(immediate)
       await settle()
     }
+    this.#isTurning = false
+  }
+
+  #plan(run: () => void, above: (...args: never[]) => unknown): Planned {
+    const site = {}
+    const { stackTraceLimit } = Error
+    Error.stackTraceLimit = MOST_FRAMES
+    Error.captureStackTrace(site, above)
+    Error.stackTraceLimit = stackTraceLimit
+    return { run, site, cause: this.#running, name: undefined }
+  }
+
+  #run(planned: Planned): void {
+    this.#running = planned
+    planned.run()
+    this.#running = undefined
   }
 
   #next(): Due | undefined {
     let next: Due | undefined
-    for (const timer of this.#timers)
-      if (next === undefined || timer.at < next.at || (timer.at === next.at && timer.order < next.order))
-        next = timer
+    for (const timer of this.#timers) if (next === undefined || byTime(timer, next) < 0) next = timer
     return next
   }
 }
+
+const byTime = (a: Due, b: Due): number => a.at - b.at || a.order - b.order

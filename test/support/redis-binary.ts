@@ -66,7 +66,7 @@ async function findOrInstall(): Promise<RedisBinary> {
   const { [BINARY_VARIABLE]: given, [MISSING_VARIABLE]: missing } = process.env
   if (given) return { path: given }
   if (missing) return { missing }
-  const path = process.env.VALKEY_SERVER || onPath('redis-server') || onPath('valkey-server')
+  const path = onPath('redis-server') || onPath('valkey-server')
   if (path !== undefined) return { path }
   const apt = process.platform === 'linux' ? onPath('apt-get') : undefined
   if (apt === undefined) return { missing: `redis-server is not on PATH. ${remedy}` }

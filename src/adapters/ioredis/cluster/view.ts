@@ -74,10 +74,13 @@ export function readView({ slots, info, id }: Answers, asked: Address, translate
   }
   for (const range of slots) {
     const [first, last, ...members] = Array.isArray(range) ? range : []
-    const [primary, ...replicas] = members.flatMap(nodeOf)
+    const [primary] = nodeOf(members[0])
     const isRange = Number.isInteger(first) && Number.isInteger(last) && first >= 0 && last < SLOTS
-    if (!isRange || primary === undefined) throw new Error('the reply to CLUSTER SLOTS has no range of slots')
-    const shard = { primary, replicas }
+    const isNowhere = Array.isArray(members[0]) && members[0][1] === 0
+    if (!isRange || (primary === undefined && !isNowhere))
+      throw new Error('the reply to CLUSTER SLOTS has no range of slots')
+    // Port 0: this node knows of no way to the primary. A replica is none either.
+    const shard = primary && { primary, replicas: members.slice(1).flatMap(nodeOf) }
     shards.fill(shard, first, last + 1)
     cuts.push(first, last + 1)
   }

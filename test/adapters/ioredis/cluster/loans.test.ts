@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { after, describe, test } from 'node:test'
 import type { Redis } from 'ioredis'
 import { createRedisClusterPool } from '../../../../src/adapters/ioredis/index.ts'
@@ -83,6 +85,29 @@ describe('a loan leads to the node of its key', { skip }, () => {
     await using pool = createRedisClusterPool(nodes, { redisOptions: { keyPrefix: 'app:' } })
     for (const key of ['foo', 'bar', 'hello', 'a', 'b', 'c'])
       assert.equal(await pool.use({ key }, redis => redis.set(key, 1)), 'OK')
+  })
+})
+
+describe('keys of every kind', { skip }, () => {
+  test('buffers, the empty key and hash tags lead to the slot that the server has for them', async () => {
+    await using pool = createRedisClusterPool(nodes)
+    const keys = [
+      ...['', ' ', '{}', '{}x', 'a{}{b}', '{{x}}', 'x{y', '}{z}', '\u{1f511}', '\0', '{\r\n}k'],
+      ...[[], [0xff, 0xfe], [0x7b, 0xff, 0x7d, 0x01], [0x7b, 0x7d]].map(bytes => Buffer.from(bytes)),
+    ]
+    for (const key of keys)
+      await pool.use({ key }, async redis => {
+        assert.equal(await redis.set(key, 'x'), 'OK')
+        assert.equal(await redis.get(Buffer.from(key as string)), 'x')
+        await redis.del(key)
+      })
+    assert.equal(pool.stats().topology.moved, 0)
+  })
+
+  test('a Uint8Array of another view than the whole buffer is read where it lies', async () => {
+    await using pool = createRedisClusterPool(nodes)
+    const key = Buffer.from('__foo__').subarray(2, 5)
+    await pool.use({ key: new Uint8Array(key.buffer, key.byteOffset, 3) }, redis => redis.get('foo'))
   })
 })
 
@@ -254,6 +279,29 @@ describe('nobody waits for ever', { skip }, () => {
     const waiting = pool.use({ key: 'a' }, () => {}, { signal: abort.signal })
     abort.abort()
     await assert.rejects(waiting, error => isPoolError(error, 'POOL_ABORTED'))
+  })
+
+  test('a close ends the acquires that wait for an answer about the topology, and the questions', async () => {
+    const sockets = new Set<Socket>()
+    const silent = createServer(socket => {
+      sockets.add(socket.on('error', () => {}).on('close', () => sockets.delete(socket)))
+      socket.resume()
+    }).listen(0, '127.0.0.1')
+    await once(silent, 'listening')
+    try {
+      const pool = createRedisClusterPool((silent.address() as AddressInfo).port)
+      const waiting = [pool.use({ key: 'a' }, () => {}), pool.acquire({ key: 'b' }), pool.lease({ slot: 3 })]
+      await eventually(() => sockets.size > 0)
+      const outcomes = Promise.allSettled(waiting)
+      await pool.close()
+      for (const outcome of await outcomes)
+        assert.ok(outcome.status === 'rejected' && isPoolError(outcome.reason, 'POOL_CLOSED'))
+      await eventually(() => sockets.size === 0, { what: 'no question is left' })
+      assert.equal(pool.stats().state, 'closed')
+    } finally {
+      for (const socket of sockets) socket.destroy()
+      silent.close()
+    }
   })
 
   test('after close nothing is lent, and no socket is left', async () => {

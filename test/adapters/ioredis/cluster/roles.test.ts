@@ -31,7 +31,7 @@ async function connectionsTo(server: RedisServer): Promise<number> {
 async function promote(): Promise<{ old: RedisServer; promoted: RedisServer }> {
   const [old, promoted] = [await cluster.ownerOf(SLOT), await cluster.replicaOf(SLOT)]
   await cluster.admin(promoted).call('CLUSTER', 'FAILOVER', 'TAKEOVER')
-  await eventually(async () => (await cluster.ownerOf(SLOT)) === promoted)
+  await eventually(async () => (await cluster.ownerOf(SLOT)) === promoted, { within: 20_000 })
   await cluster.settled()
   return { old, promoted }
 }
@@ -43,7 +43,7 @@ async function failover(pool: RedisClusterPool): Promise<{ old: RedisServer; pro
     async () =>
       (await pool.use({ key: KEY }, redis => redis.options.port, { retryMoved: true }).catch(() => 0)) ===
       promoted.port,
-    { what: 'the pool knows the new primary' },
+    { what: 'the pool knows the new primary', within: 20_000 },
   )
   return { old, promoted }
 }
@@ -66,7 +66,7 @@ describe('a node that gets another role', { skip }, () => {
         assert.ok((await connectionsTo(old)) <= max + 1)
       }),
     )
-    await eventually(() => pool.pending === readers.length)
+    await eventually(() => pool.pending === readers.length, { within: 20_000 })
     assert.equal(read, 0, 'all that it may have are lent')
     assert.ok((await connectionsTo(old)) <= max + 1)
     await pool.release(held[0] as Redis)
@@ -85,7 +85,7 @@ describe('a node that gets another role', { skip }, () => {
         const node = pool.stats().nodes.find(each => each.node === `127.0.0.1:${promoted.port}`)
         return node?.role === 'primary' && node.stats.pending === 1
       },
-      { what: 'the write waits at the new primary' },
+      { what: 'the write waits at the new primary', within: 20_000 },
     )
     assert.ok((await connectionsTo(promoted)) <= 2)
     await pool.release(held)
@@ -119,7 +119,7 @@ describe('a node that gets another role', { skip }, () => {
       await eventually(() => served > 100)
       await failover(pool)
       const before = served
-      await eventually(() => served > before + 300, { what: 'all go on' })
+      await eventually(() => served > before + 300, { what: 'all go on', within: 20_000 })
     } finally {
       isOver = true
       await Promise.all(users)

@@ -238,6 +238,30 @@ describe('what a node says is read', () => {
     assert.deepEqual(only('10.1.1.2', translator({ '10.1.1.1:7000': to })), { host: '10.1.1.2', port: 7000 })
   })
 
+  test('a primary with port 0 is no owner, and none of its replicas is one in its place', () => {
+    const says = (primaryPort: number): View =>
+      readView(
+        {
+          slots: [
+            [0, 99, [host, primaryPort, 'id-1'], [host, 4, 'id-4']],
+            [100, 16_383, [host, 2, 'id-2'], [host, 0, 'id-5'], [host, 6, 'id-6']],
+          ],
+        },
+        at(2),
+        address => address,
+      )
+    const { shards } = says(0)
+    assert.equal(shards[0], undefined)
+    assert.deepEqual(
+      shards[100]?.replicas.map(({ address }) => address.port),
+      [6],
+    )
+    const map = new SlotMap()
+    map.learn([says(1)], true)
+    map.learn([says(0), { ...says(0), id: 'id-2', by: `${host}:2` }], false)
+    assert.equal(ownerIn(map, 0), 1, 'the known owner stays')
+  })
+
   test('what is no answer is refused', () => {
     for (const reply of ['x', [[1]], [[0, 20_000, [host, 1, 'a']]], [[0, 10]], [[0, 10, [host, 'x', 'a']]]])
       assert.throws(() => readView({ slots: reply }, at(1), address => address), /CLUSTER SLOTS/)
