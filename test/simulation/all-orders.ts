@@ -11,7 +11,7 @@ import { type Setup, SmallWorld } from './small-world.ts'
 import { type Figures, figuresOf } from './state-graph.ts'
 
 /** So many random orders of each configuration are played again. */
-const AUDITED = 10
+const AUDITED = 4
 
 type Answer = { readonly figures: Figures } | { readonly message: string }
 interface Row {
