@@ -14,7 +14,7 @@ import { hopeless, type Lender, type Line, type Program, Run, randomProgram } fr
  * that moment; and a deadlock that is not broken shows as a timeout, as nothing else here takes so long.
  */
 
-const PROGRAMS = Number(process.env.LIFEGUARD_PROGRAMS ?? 1500)
+const PROGRAMS = Number(process.env.LIFEGUARD_PROGRAMS ?? 1000)
 /** At once, on one clock; each search looks at the leases of all pools. */
 const BATCH = 50
 /** Runs of one function in different programs would be taken for each other's: one program after the other. */

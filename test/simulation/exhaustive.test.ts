@@ -7,7 +7,7 @@ import { SmallWorld } from './small-world.ts'
 import { figuresOf } from './state-graph.ts'
 
 /** So many random orders of each are played again. */
-const AUDITED = 30
+const AUDITED = 10
 
 describe('every order of events keeps the invariants, and comes to a good end once the faults cease', () => {
   for (const setup of configurations(2)) {

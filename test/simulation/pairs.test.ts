@@ -5,7 +5,7 @@ import { SmallWorld } from './small-world.ts'
 import { figuresOf } from './state-graph.ts'
 
 /** So many runs are tried here; all orders by `npm run simulate -- --exhaustive`. */
-const RUNS = Number(process.env.LIFEGUARD_RUNS ?? 30)
+const RUNS = Number(process.env.LIFEGUARD_RUNS ?? 10)
 
 const pairs = configurations(2).filter(({ faults }) => faults.length > 1)
 
