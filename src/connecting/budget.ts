@@ -51,10 +51,11 @@ let budgetsMade = 0
  * A pool that may not create a connection has a *claim* until it gets its turn. When a place is free, the claim of the
  * pool with the fewest connections goes first, and among equals the oldest. Meanwhile, for each claim one connection is
  * given up: idle ones first, those that have been idle longest, of any pool that has more than its `min` and no waiting
- * acquire of its own, though at once only for a pool that would get one by the next rule as well, and else after a while. If there are none, a pool gives up a connection that comes back to it, although its own acquires
+ * acquire of its own. If there are none, a pool gives up a connection that comes back to it, although its own acquires
  * wait, if it has at least two more than the claiming pool, or if that has none and has waited longer than the acquire
- * that would be served. So connections move until the shares are even, and not on and on between even shares; and where
- * more pools wait than there are places, they take turns.
+ * that would be served. For any other claim, a pool keeps an idle connection for a few
+ * milliseconds (`LINGER_MILLIS`). So connections move until the shares are even, and not on and on between even shares;
+ * and where more pools wait than there are places, they take turns.
  *
  * `min` is kept: places below it are reserved for the pool, so that all pools always get theirs. They must leave a place
  * if there is a pool without a `min`.
@@ -166,7 +167,9 @@ export class SharedBudget implements CheckedBudget {
   /** Must this pool give up a connection that it could lend to an acquire of its own? If so, it is ended at once. */
   mustYield(share: BudgetShare, connection: object): boolean {
     if (this.#claims.size === 0 || share.size <= share.min) return false
-    return this.#isOwed(share) && this.#leaving.add(connection).size > 0
+    if (!this.#isOwed(share)) return false
+    this.#leaving.add(connection)
+    return true
   }
 
   /** Is there a claim to a connection of this pool, although it may need it: of one that has fewer, or none and waits longer? */
