@@ -2,7 +2,8 @@ import type { Fault, Slot } from '../connections/slot.ts'
 import type { PoolNode } from '../nested/host.ts'
 import { outsideContext } from '../runtime/async-context.ts'
 import type { Timer } from '../runtime/time/clock.ts'
-import type { BudgetShare, SharedBudget } from './budget.ts'
+import type { SharedBudget } from './budget.ts'
+import type { BudgetShare } from './budget-share.ts'
 import type { PoolContext } from './pool-context.ts'
 
 /** The part of a pool that creates connections and ends them. */

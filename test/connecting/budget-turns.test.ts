@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { type BudgetShare, SharedBudget } from '../../src/connecting/budget.ts'
+import { SharedBudget } from '../../src/connecting/budget.ts'
+import type { BudgetShare } from '../../src/connecting/budget-share.ts'
 import type { PoolNode } from '../../src/nested/host.ts'
 import type { Timer } from '../../src/runtime/time/clock.ts'
 
