@@ -85,6 +85,16 @@ test('the times of all who came in a run of microtasks are corrected at its end,
   )
 })
 
+test('who came before one that left in the same run has its time corrected', () => {
+  const { clock, join, leave, endMicrotasks } = waitsOf()
+  const [first, behind] = [join(), join()]
+  const before = first.waiter.since
+  leave(behind.waiter)
+  clock.compute(5000)
+  endMicrotasks()
+  assert.equal(first.waiter.since - before, 5000)
+})
+
 test('who came behind one that left in the same run has its time corrected', () => {
   const { clock, join, leave, endMicrotasks } = waitsOf()
   const [first, behind] = [join(), join()]
