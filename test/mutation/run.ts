@@ -103,8 +103,10 @@ for (const [key, { by }] of Object.entries(results))
 /** The test files that execute the place, the most promising for their time first. */
 function testsFor({ file, start }: Mutation, room: string): [string, Covered][] {
   const own = `${HOMES.get(room) ?? room}/`
+  const closeness = (name: string): number =>
+    name.startsWith(`${room}/`) ? 8 : name.startsWith(own) ? 2 : 0.2
   const worth = ([name, { millis }]: [string, Covered]): number =>
-    (findsOf(`${file} ${name}`) + findsOf(name) / 10 + (name.startsWith(own) ? 2 : 0.2)) / (300 + millis)
+    (findsOf(`${file} ${name}`) + findsOf(name) / 10 + closeness(name)) / (300 + millis)
   return [...coverage]
     .filter(([, covered]) => covered.red === undefined && executes(covered, file, start))
     .sort((a, b) => worth(b) - worth(a))

@@ -7,10 +7,10 @@ import { rejection } from '../versions.ts'
 import { HOME, lenderOf, replyError } from './scripted-client.ts'
 
 /** Commands that stand in the queue of the client without an answer. */
-const queueOf = (redis: object, ...names: string[]): void => {
+const queueOf = (redis: object, ...names: (string | undefined)[]): void => {
   const { commandQueue } = redis as { commandQueue: { push(item: object): void; clear(): void } }
   commandQueue.clear()
-  for (const name of names) commandQueue.push({ command: { name } })
+  for (const name of names) commandQueue.push(name === undefined ? {} : { command: { name } })
 }
 
 test('a handle knows its owner as long as the loan lasts, and nothing else does', () => {
@@ -74,6 +74,7 @@ test('what cannot be undone is named, with the commands that have no answer', ()
     [['watch', 'monitor'], [], true, 'MONITOR', 'left behind: MONITOR, WATCH'],
     [[], ['get'], false, 'unanswered', 'left behind: 1 without an answer (GET)'],
     [[], ['get', 'get', 'set', 'del'], true, 'unanswered', 'left behind: 4 without an answer (GET, SET)'],
+    [[], [undefined], false, 'unanswered', 'left behind: 1 without an answer (UNDEFINED)'],
     [['asking'], ['get'], false, 'ASKING', 'left behind: ASKING, 1 without an answer (GET)'],
     [[], [], true, 'SUBSCRIBE', 'left behind: SUBSCRIBE'],
     [['watch'], [], true, 'SUBSCRIBE', 'left behind: SUBSCRIBE, WATCH'],
@@ -106,6 +107,12 @@ test('a reply of the server that condemns the connection costs it, once told to 
   })
 })
 
+test('so does one that arrives while nobody has it', () => {
+  const { lender, condemned } = lenderOf()
+  lender.lost(replyError('MASTERDOWN Link with MASTER is down'))
+  assert.deepEqual([lender.fault, condemned.length], ["a reply 'MASTERDOWN'", 1])
+})
+
 test('a borrower who has changed the user condemns its own connection alone', () => {
   const { lender, lend, run, answer, condemned } = lenderOf()
   const handle = lend()
@@ -127,14 +134,12 @@ test('WATCH and SELECT are undone by their opposite, and each step has to be ans
     ],
   ] as const) {
     for (const reply of ['OK', 'QUEUED']) {
-      const { redis, lend, run, answer, giveBack, scripted, sent } = lenderOf()
+      const { redis, lend, run, answer, giveBack, sent } = lenderOf()
       const handle = lend()
       for (const name of names) {
         run(handle, name, '5')
         answer('OK')
       }
-      if ((names as readonly string[]).includes('select'))
-        scripted.condition = { select: 5, subscriber: false }
       const left = giveBack(handle)
       const wanted = names.map(name => name.toUpperCase())
       assert.deepEqual([left?.left, left?.detail], [wanted[0], `left behind: ${wanted.join(', ')}`])
@@ -166,6 +171,16 @@ test('a database that ioredis takes for another one is undone, too, and one that
   answer('OK')
   scripted.condition = { select: HOME, subscriber: false }
   assert.equal(giveBack(next), undefined)
+})
+
+test('a client that has lost its state is taken to be where it was made', () => {
+  const { lend, run, answer, giveBack, scripted } = lenderOf()
+  scripted.condition = null
+  const handle = lend()
+  run(handle, 'unwatch')
+  answer('OK')
+  assert.equal(giveBack(handle), undefined)
+  assert.equal(giveBack(lend()), undefined)
 })
 
 test('a script whose reply looks like that of the wrong server has the server asked, once', async () => {
@@ -236,8 +251,8 @@ test('the call site that leaves the same thing behind for the second time is rep
   }
 })
 
-test('a node of a cluster is told apart once for each pool, and a guard of the loan may deal with an error first', () => {
-  const { lend, run, answer, giveBack, lender, sent } = lenderOf()
+test('a node of a cluster is told apart once for each pool, and a guard of the loan may deal with an error first', async () => {
+  const { redis, lend, run, answer, giveBack, lender, sent } = lenderOf()
   const warnings: string[] = []
   lender.context.warnOnce = code => void warnings.push(code)
   const handle = lend()
@@ -269,19 +284,9 @@ test('a node of a cluster is told apart once for each pool, and a guard of the l
   assert.deepEqual(seen, ['sent get', 'MOVED 2 127.0.0.1:1'])
   assert.deepEqual([warnings.length, settled], [1, false])
   giveBack(handle)
-})
-
-test('what must not follow is refused, and an order is kept from the first command on that needs it', async () => {
-  const { redis, lend, run, answer, sent } = lenderOf()
-  const handle = lend()
-  run(handle, 'get', 'a')
-  answer('x')
-  run(handle, 'hello', '3')
-  answer('OK')
-  const refused = new Promise((_, reject) => handle.subscribe('news', reject as never).catch(() => {}))
-  assert.match((await rejection(refused)).message, /^SUBSCRIBE was not sent: .* behind HELLO\./)
-  assert.equal(sent.length, 0)
-  run(handle, 'get', 'a')
-  assert.equal(sent.length, 1)
-  redis.disconnect()
+  sent.length = 0
+  const asked = redis.ping()
+  answer(replyError('MOVED 3 127.0.0.1:1'))
+  assert.match((await rejection(asked)).message, /MOVED 3/, 'while nobody has it')
+  assert.equal(warnings.length, 2)
 })

@@ -1,27 +1,12 @@
 /* Handles of a client without a server: what they pass on, refuse, and keep to themselves. */
 
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
 import { describe, test } from 'node:test'
 import { Redis } from 'ioredis'
-import type { Client, Command } from '../../../../src/adapters/ioredis/client/client-types.ts'
+import type { Client } from '../../../../src/adapters/ioredis/client/client-types.ts'
 import { handleClass } from '../../../../src/adapters/ioredis/handle/handle.ts'
-import { type Handle, LOAN, type LoanGuard } from '../../../../src/adapters/ioredis/handle/loan.ts'
 import { rejection } from '../versions.ts'
-import { lenderOf, replyError } from './scripted-client.ts'
-
-const loanOf = (handle: Redis): Handle[typeof LOAN] => (handle as unknown as Handle)[LOAN]
-
-/** A guard that refuses some commands and hears of the others. */
-function guardOf(...refused: string[]): LoanGuard & { readonly heard: string[] } {
-  const heard: string[] = []
-  return {
-    heard,
-    refusal: ({ name }: Command) => (refused.includes(name) ? new Error(`${name} is refused`) : undefined),
-    sent: ({ name }: Command) => void heard.push(name),
-    answered: () => false,
-  }
-}
+import { guardOf, lenderOf, loanOf, replyError } from './scripted-client.ts'
 
 describe('the class of handles', () => {
   class Mine extends Redis {}
@@ -41,6 +26,13 @@ describe('the class of handles', () => {
     assert.notEqual(handleClass(clientWith('one', 'two')), one)
     const both = handleClass(clientWith('one', 'two'))
     assert.notEqual(handleClass(clientWith('two', 'one')), both)
+  })
+
+  test('of a client with one field more is not taken for one without', () => {
+    class Longer extends Redis {}
+    const client = (): Client => new Longer({ lazyConnect: true }) as unknown as Client
+    const longer = handleClass(Object.assign(client(), { more: 1 }))
+    assert.notEqual(handleClass(client()), longer)
   })
 
   test('is kept for twenty kinds of clients, the oldest is forgotten first', () => {
@@ -88,6 +80,7 @@ describe('a command of a handle', () => {
     const looked: string[] = []
     lender.conflict = (_, { name }) => void looked.push(name)
     const recorded: string[] = []
+    lender.recordSender = () => assert.fail('nothing was left without an answer so far')
     lender.record = (_, { name }) => void recorded.push(name)
     for (const name of ['get', 'config', 'monitor']) run(handle, name, 'x')
     assert.deepEqual(
@@ -112,8 +105,19 @@ describe('a command of a handle', () => {
     const [command] = sent
     command?.reject(Object.assign(new Error('lost'), { command: { name: 'auth', args: ['me', 'hunter2'] } }))
     assert.doesNotMatch(JSON.stringify(await rejection(lost)), /hunter2/)
+    const failed = handle.select(4711)
+    sent.shift()
+    answer(replyError('ERR DB index 4711 is out of range'))
+    assert.match((await rejection(failed)).message, /4711/, 'what is no secret is shown')
     stream.writable = false
     assert.equal((await rejection(handle.get('a'))).message, 'Connection is closed.')
+    assert.equal(sent.length, 0)
+  })
+
+  test('is passed on while there is no stream yet', () => {
+    const { redis, lend, run, sent } = lenderOf()
+    Object.assign(redis, { stream: undefined })
+    run(lend(), 'get', 'a')
     assert.equal(sent.length, 1)
   })
 
@@ -199,6 +203,12 @@ test('a field is that of the client until the borrower sets it, then an ordinary
   handle.tag = 'mine again'
   assert.equal(handle.tag, 'mine again')
   assert.ok(Object.keys(handle).includes('tag'))
+  const shared = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(handle), 'tag')
+  assert.deepEqual(
+    [shared?.enumerable, shared?.configurable],
+    [true, true],
+    'an instrumentation may replace it',
+  )
   assert.equal((redis as { tag?: string }).tag, 'of the client')
   delete handle.tag
   assert.equal(handle.tag, 'of the client')
@@ -238,79 +248,21 @@ test('an event reaches the listeners of the client and of the handle that is len
   assert.deepEqual(heard, [3, 'client 4', 4, 'client 5'])
 })
 
-test('a pipeline that has run is refused as a whole after the loan, and one that has not, command by command', async () => {
-  const { lend, giveBack, answer } = lenderOf()
+test('what must not follow is refused, and an order is kept from the first command on that needs it', async () => {
+  const { redis, lend, run, answer, sent } = lenderOf()
   const handle = lend()
-  const [ran, late] = [handle.pipeline().get('a'), handle.pipeline().get('a')]
-  const results = ran.exec()
-  answer('b')
-  assert.deepEqual(await results, [[null, 'b']])
-  assert.deepEqual(await ran.exec(), [[null, 'b']], 'as ioredis does')
-  giveBack(handle)
-  assert.match((await rejection(ran.exec())).message, /pipeline\(\)\.exec was used/)
-  const [[error] = []] = (await late.exec()) ?? []
-  assert.match(error?.message ?? '', /redis\.get was used/)
-})
-
-test('a stream of keys whose reply is none fails, and does not end as if there were no more', async () => {
-  for (const [reply, wanted] of [
-    [['0', ['a']], /^a$/],
-    [['0'], /the reply to SCAN is not a cursor and a list/],
-    [[null, ['a']], /not a cursor/],
-    [['0', null], /not a cursor/],
-    ['OK', /not a cursor/],
-    [replyError('ERR no'), /ERR no/],
-  ] as const) {
-    const { lend, answer } = lenderOf()
-    const stream = lend().scanStream()
-    const keys: string[] = []
-    stream.on('data', (found: string[]) => keys.push(...found))
-    const end = Promise.race([once(stream, 'end').then(() => keys.join()), once(stream, 'error')]).catch(
-      (error: Error) => error.message,
-    )
-    await new Promise(resolve => setImmediate(resolve))
-    answer(reply)
-    const [found] = [await end].flat()
-    assert.match(String((found as Error).message ?? found), wanted)
+  for (const name of ['get', 'unwatch']) {
+    run(handle, name, 'a')
+    answer('OK')
   }
-})
-
-test('a command that a borrower defines is its own, and sends the text of the script once for each connection', async () => {
-  const { redis, lend, giveBack, sent, answer } = lenderOf()
-  const mine = (handle: Redis): (() => Promise<unknown>) | undefined =>
-    (handle as unknown as Record<string, () => Promise<unknown>>).mine?.bind(handle)
-  const define = (handle: Redis, lua: string, numberOfKeys = 0, readOnly = false): void =>
-    handle.defineCommand('mine', { lua, numberOfKeys, readOnly })
-  const shaOf = (handle: Redis): unknown =>
-    ((handle as unknown as Client).scriptsSet as Record<string, { sha: string }>).mine
-  const first = lend()
-  assert.equal(mine(first), undefined)
-  define(first, 'return 1')
-  const script = shaOf(first)
-  define(first, 'return 1')
-  assert.equal(shaOf(first), script, 'the same again')
-  define(first, 'return 2')
-  const other = shaOf(first)
-  assert.notEqual(other, script)
-  define(first, 'return 2', 1)
-  assert.notEqual(shaOf(first), other, 'another number of keys')
-  define(first, 'return 2', 1, true)
-  const last = shaOf(first)
-  giveBack(first)
-  const second = lend()
-  assert.deepEqual([mine(second), shaOf(second)], [undefined, undefined])
-  define(second, 'return 2', 1, true)
-  assert.equal(shaOf(second), last, 'one script for all loans')
-  assert.equal((redis as unknown as Client).scriptsSet.mine, undefined)
-  const names = Object.getOwnPropertyDescriptor(second, 'scriptsSet')
-  assert.deepEqual([names?.writable, names?.configurable, names?.enumerable], [true, true, false])
-  second.addBuiltinCommand('novel')
-  second.addBuiltinCommand('novel2')
-  assert.deepEqual(
-    ['novel', 'novel2'].map(name => (second as unknown as Client).addedBuiltinSet.has(name)),
-    [true, true],
-  )
-  assert.equal((redis as unknown as Client).addedBuiltinSet.has('novel'), false)
-  assert.equal(typeof Reflect.get(second, 'novel'), 'function')
-  assert.deepEqual([sent.length, typeof answer], [0, 'function'])
+  assert.equal(loanOf(handle).order, undefined)
+  run(handle, 'hello', '3')
+  answer('OK')
+  assert.notEqual(loanOf(handle).order, undefined)
+  const refused = new Promise((_, reject) => handle.subscribe('news', reject as never).catch(() => {}))
+  assert.match((await rejection(refused)).message, /^SUBSCRIBE was not sent: .* behind HELLO\./)
+  assert.equal(sent.length, 0)
+  run(handle, 'get', 'a')
+  assert.equal(sent.length, 1)
+  redis.disconnect()
 })

@@ -4,6 +4,7 @@ import { Redis } from 'ioredis'
 import type { Client, Command } from '../../../../src/adapters/ioredis/client/client-types.ts'
 import { watchErrorReplies } from '../../../../src/adapters/ioredis/client/replies/error-replies.ts'
 import { ClientLender, unlend } from '../../../../src/adapters/ioredis/handle/client-lender.ts'
+import { type Handle, LOAN, type LoanGuard } from '../../../../src/adapters/ioredis/handle/loan.ts'
 import { RedisPoolContext } from '../../../../src/adapters/ioredis/redis-pool-context.ts'
 import { NO_ADAPTER_OPTIONS, type WantedRole } from '../../../../src/adapters/ioredis/redis-pool-options.ts'
 import type { Leftover } from '../../../../src/connections/handles.ts'
@@ -76,5 +77,18 @@ export function lenderOf(wanted: WantedRole = 'primary') {
   return {
     ...{ redis, lender, context, sent, sites, condemned, stream, answer, lend, run, giveBack },
     scripted: redis as unknown as Scripted,
+  }
+}
+
+export const loanOf = (handle: Redis): Handle[typeof LOAN] => (handle as unknown as Handle)[LOAN]
+
+/** A guard that refuses some commands and hears of the others. */
+export function guardOf(...refused: string[]): LoanGuard & { readonly heard: string[] } {
+  const heard: string[] = []
+  return {
+    heard,
+    refusal: ({ name }: Command) => (refused.includes(name) ? new Error(`${name} is refused`) : undefined),
+    sent: ({ name }: Command) => void heard.push(name),
+    answered: () => false,
   }
 }
