@@ -184,6 +184,7 @@ test('the loop is watched from the first socket to the last, and traffic is coun
   const { liveness, loop, connect } = livenessOf()
   const socket = Object.assign(new ScriptedSocket(), { bytesRead: 7, bytesWritten: 5 })
   const [first, second] = [connect({ socket }), connect()]
+  assert.equal(first.slot.socket, socket as unknown)
   assert.deepEqual(first.slot.traffic.made, { read: 7, written: 5 })
   assert.deepEqual([liveness.watched, loop.joins, loop.isMarked], [2, 1, true])
   liveness.unwatch(first.slot)
@@ -216,6 +217,8 @@ test('an idle socket flows from the end of the turn on, if it is still idle and 
     [false, false],
   )
   lent.slot.state = 'idle'
+  loop.turn()
+  assert.deepEqual([still, lent, fresh].map(flows), [1, 0, 0], 'nobody has said that it is idle again')
   liveness.becameIdle(lent.slot, clock.now())
   liveness.becameIdle(still.slot, clock.now())
   assert.equal(still.slot.awaitsFlow, false, 'it flows already')
@@ -252,6 +255,7 @@ test('the kernel decides whether a connection may be lent, and each find is coun
     assert.equal(typeof result === 'object' ? result.reason : result, wanted)
     assert.equal(liveness.counts.found.borrow, found)
     assert.deepEqual([liveness.counts.looks, liveness.counts.gateSkips], [looks, 0])
+    assert.equal(slot.watch?.deferredAt, NEVER, 'it was not put off')
     assert.equal(liveness.counts.kernel, kernel === 'unknown' ? 'unavailable' : 'on')
     assert.equal(slot.lookedAt, kernel === 'healthy' ? clock.now() : 0)
     if (kernel !== 'unknown') continue
@@ -270,6 +274,30 @@ test('a connection that was looked at in this very step is lent without another 
   clock.compute(1)
   check(slot)
   assert.equal(socket.checks, 2, 'the thread may have been blocked since')
+})
+
+test('a thread that shows activity all the time was not blocked, and a check is no blockage', () => {
+  const { liveness, connect, check, clock } = livenessOf()
+  const [one, other] = [connect(), connect()]
+  other.slot.state = 'lent'
+  clock.compute(100)
+  Object.defineProperty(one.socket, 'kernel', {
+    get() {
+      clock.compute(0.5)
+      return 'healthy'
+    },
+  })
+  check(one.slot)
+  assert.deepEqual([check(one.slot), one.socket.checks], [undefined, 1], 'the check itself took so long')
+  for (const activity of [
+    () => other.socket.emit('data', Buffer.from('x')),
+    () => liveness.becameIdle(other.slot, clock.now()),
+  ]) {
+    clock.compute(0.01)
+    activity()
+    clock.compute(0.01)
+    assert.deepEqual([check(one.slot), one.socket.checks], [undefined, 1])
+  }
 })
 
 test('one that has just answered waits for a poll phase where the checks are used up, once', () => {
@@ -304,6 +332,8 @@ test('a suspect connection is asked of the kernel, or waits for a poll phase tha
   clock.compute(1)
   liveness.lost(dead.slot, { reason: 'broken', detail: 'reset' }, 'idle', clock.now())
   exhaustChecks()
+  const { watch } = slot
+  if (watch !== undefined) watch.deferredAt = clock.now()
   assert.equal(check(slot, clock.now()), undefined)
   assert.equal(socket.checks, checks + 1, 'though a poll phase has passed')
   clock.compute(2000)
@@ -394,10 +424,20 @@ test('the kernel is not asked where the question would take a byte that is for s
   assert.equal(asks(pushing, pushing.connect()), false, 'the server pushes')
   const secure = plain.connect({ socket: new SecureSocket() })
   secure.slot.createdAt = plain.clock.now()
+  const young = plain.connect()
+  young.slot.createdAt = plain.clock.now()
   plain.clock.compute(900)
-  assert.equal(asks(plain, secure), false, 'session tickets')
-  plain.clock.compute(90)
-  assert.equal(asks(plain, secure), true)
+  assert.deepEqual([asks(plain, secure), asks(plain, young)], [false, true], 'session tickets')
+  plain.clock.compute(69)
+  assert.deepEqual([asks(plain, secure), plain.clock.now() - secure.slot.createdAt], [false, 999])
+  plain.clock.compute(-9)
+  assert.deepEqual([asks(plain, secure), plain.clock.now() - secure.slot.createdAt], [true, 1000])
+  const socket = new ScriptedSocket()
+  Reflect.deleteProperty(socket, '_handle')
+  const without = plain.connect({ socket })
+  assert.equal(asks(plain, without), false, 'there is no kernel socket')
+  assert.equal(plain.check(without.slot), undefined)
+  assert.equal(plain.liveness.counts.kernel, 'on')
   const withHandles = livenessOf({ factory: handles })
   const [fresh, used] = [withHandles.connect({ loans: 0 }), withHandles.connect({ loans: 1 })]
   isBusy = true
@@ -425,6 +465,7 @@ test('a barrier waits a turn longer where data may lie before a FIN', async () =
   const plain = livenessOf()
   const { slot } = plain.connect()
   assert.equal(await turnsOf(plain, slot), 2)
+  assert.equal(await turnsOf(plain, new Slot<Resource>(9, 0, 0)), 2, 'there is no socket')
   slot.state = 'validating'
   assert.equal(await turnsOf(plain, slot), 3, 'the answer to a check')
   assert.equal(await turnsOf(plain, plain.connect({ loans: 0 }).slot), 3, 'a greeting')
