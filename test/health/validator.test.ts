@@ -58,7 +58,7 @@ function validatorOf() {
       seen.push(`discard ${reason} ${detail} ${left}`)
       slots.move(slot, 'closing')
     },
-    provedUseful: () => void seen.push('useful'),
+    provedUseful: (slot: Slot<object>) => void seen.push(`useful, expected ${checks.has(slot)}`),
     connectMore: () => void seen.push('connect'),
   }
   const validator = new Validator(
@@ -124,7 +124,7 @@ test('a good answer proves the connection, which keeps its idle age, and is pass
   assert.deepEqual(heard(), [
     'survived 50',
     `validated ${idleSince}, expected true`,
-    'useful',
+    'useful, expected false',
     'serve',
     'change',
   ])
@@ -163,6 +163,15 @@ test('a connection that was ended meanwhile is left alone', async () => {
   ;(await validateHook.call()).ok()
   await done
   assert.deepEqual([heard(), checks.size], [['serve', 'change'], 0])
+})
+
+test('a good answer proves nothing about new connections while these need no proof', async () => {
+  const { validator, validateHook, add, heard } = validatorOf()
+  const slot = add()
+  const done = validator.validate(slot)
+  ;(await validateHook.call()).ok()
+  await done
+  assert.deepEqual(heard(), ['survived 0', `validated ${slot.idleSince}, expected true`, 'serve', 'change'])
 })
 
 test('nobody counts for long on a check that takes long, and not at all on one that is not expected to succeed', async () => {
@@ -207,7 +216,8 @@ test('a reset proves a connection only if the server has said something, and no 
     [true, false, false, 'idle, expected true'],
     [true, true, true, 'idle, expected true'],
   ] as const) {
-    const { validator, resetHook, add, heard, context } = validatorOf()
+    const { validator, resetHook, add, heard, context, connector } = validatorOf()
+    connector.breaker.unproven = true
     context.options.testOnBorrow = testOnBorrow
     const slot = add('lent')
     const given = hasSocket ? socketOf(slot) : undefined
@@ -219,6 +229,16 @@ test('a reset proves a connection only if the server has said something, and no 
     await done
     assert.deepEqual(heard(), [wanted, 'serve', 'change'])
   }
+})
+
+test('a socket that does not count its bytes proves nothing', async () => {
+  const { validator, resetHook, add, heard } = validatorOf()
+  const slot = add('lent')
+  Object.assign(socketOf(slot).socket, { bytesRead: undefined })
+  const done = validator.reset(slot, undefined)
+  ;(await resetHook.call()).ok()
+  await done
+  assert.equal(heard()[0], 'idle, expected true')
 })
 
 test('a reset that fails ends the connection with what it left', async () => {
