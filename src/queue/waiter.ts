@@ -49,8 +49,8 @@ export class Waiter<T> {
   /** Set while somebody traces this acquire. It is notified when the acquire ends. */
   traced: WaitObserver | undefined = undefined
   /**
-   * The error to reject with instead of the queue's own: it breaks a deadlock, or comes from a user of
-   * `_waitingClientsQueue`.
+   * The error to reject with instead of the queue's own: it breaks a deadlock, sends the acquire to another pool, or
+   * comes from a user of `_waitingClientsQueue`.
    */
   ownError: unknown = undefined
   #resolve: Resolve
