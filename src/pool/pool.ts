@@ -266,6 +266,12 @@ export class Pool<T> extends PoolEmitter<T> {
       waiter.traced ??= observerFor(clock.now() - waiter.since, whereTaken(waiter, options))
   }
 
+  /** @internal Rejects the acquires that wait with one of these signals, all at once, with this error. */
+  withdraw(signals: ReadonlySet<AbortSignal>, error: Error): void {
+    this.#parts.context.queue.withdraw(signals, error)
+    this.flush()
+  }
+
   /** @internal Read by generic-pool's own test suite. */
   get _scheduledEviction(): object | null {
     return this.#lifecycle.evictor.planned

@@ -10,6 +10,9 @@ import { PriorityList } from './priority-list.ts'
 import type { ServiceRate } from './service-rate.ts'
 import type { Waiter, WaiterState } from './waiter.ts'
 
+/** How many acquires go to another pool in one turn of the loop: the first of them are to connect there meanwhile. */
+const WITHDRAWN_PER_TURN = 64
+
 /** Why a waiter left without a connection. */
 export type RejectReason = Exclude<WaiterState, 'waiting' | 'granted'>
 
@@ -154,6 +157,17 @@ export class WaitQueue<T> {
     return true
   }
 
+  /**
+   * Rejects the waiters that have one of these signals, none of which has been aborted, with this error. Few in one turn:
+   * each has work to do then.
+   */
+  withdraw(signals: ReadonlySet<AbortSignal>, error: Error): void {
+    if (this.waiting === 0 || signals.size === 0) return
+    const group = this.waiters().filter(({ signal }) => signal !== undefined && signals.has(signal))
+    for (const waiter of group) waiter.ownError = error
+    if (group.length > 0) this.#rejectAll(group, 'aborted', WITHDRAWN_PER_TURN)
+  }
+
   /** Rejects all waiters and stops the timers. No waiter may be added after that. */
   close(): void {
     this.#rejectAll(this.waiters(), 'refused')
@@ -182,11 +196,13 @@ export class WaitQueue<T> {
     return this.#lists
   }
 
-  #rejectAll(group: readonly Waiter<T>[], how: RejectReason): void {
+  /** @param perTurn - how many are told in one turn; default: as many as `PORTION_MILLIS` are enough for */
+  #rejectAll(group: readonly Waiter<T>[], how: RejectReason, perTurn?: number): void {
     for (const each of group) this.#leave(each, how)
     // `close` must not settle before all waiters have been rejected.
-    const millis = how === 'refused' ? Number.POSITIVE_INFINITY : PORTION_MILLIS
-    this.#notify(group, how, this.listener.snapshot(this.#clock.now()), millis, 0)
+    const millis = how === 'refused' ? Number.POSITIVE_INFINITY : perTurn === undefined ? PORTION_MILLIS : -1
+    const portion = { perCheck: perTurn ?? PORTION_CHECK, millis }
+    this.#notify(group, how, this.listener.snapshot(this.#clock.now()), portion, 0)
     this.listener.onAnyRejected()
   }
 
@@ -195,17 +211,17 @@ export class WaitQueue<T> {
     left: readonly Waiter<T>[],
     how: RejectReason,
     snapshot: Snapshot,
-    millis: number,
+    portion: { readonly perCheck: number; readonly millis: number },
     from: number,
   ): void {
-    const end = this.#clock.now() + millis
+    const end = this.#clock.now() + portion.millis
     let at = from
     do {
-      const portion = left.slice(at, at + PORTION_CHECK)
-      for (const each of portion) this.listener.onRejected(each, how, snapshot)
-      at += portion.length
+      const next = left.slice(at, at + portion.perCheck)
+      for (const each of next) this.listener.onRejected(each, how, snapshot)
+      at += next.length
     } while (at < left.length && this.#clock.now() <= end)
-    if (at < left.length) this.#clock.turn(() => this.#notify(left, how, snapshot, millis, at))
+    if (at < left.length) this.#clock.turn(() => this.#notify(left, how, snapshot, portion, at))
   }
 
   /** A waiter, which still waits, leaves without a connection. */

@@ -24,3 +24,32 @@ for (const end of ENDS)
     assert.deepEqual(getEventListeners(signal, 'abort'), [])
     await pool.close().catch(() => {})
   })
+
+test('thousands of acquires that go to another pool leave in one step, and the loop turns before all have been told', async () => {
+  const pool = createPool(scripted(), { max: 1, nested: 'allow', priorityRange: 2 })
+  const held = await pool.acquire()
+  const elsewhere = new Error('elsewhere')
+  const told: number[] = []
+  const count = 3000
+  const signals = Array.from({ length: count }, () => new AbortController().signal)
+  const waiting = signals.map((signal, index) => {
+    const ended = pool.acquire({ signal, priority: index === count - 1 ? 0 : 1, timeoutMillis: 60_000 })
+    return ended.catch((error: unknown) => {
+      assert.equal(error, elsewhere)
+      told.push(index)
+    })
+  })
+  const stays = pool.use(() => 'served', { signal: new AbortController().signal })
+  pool.withdraw(new Set(signals), elsewhere)
+  assert.equal(pool.pending, 1, 'only the one that stays')
+  await new Promise(resolve => setImmediate(resolve))
+  assert.ok(told.length > 0 && told.length < count, `${told.length} have been told`)
+  await Promise.all(waiting)
+  assert.equal(told[0], count - 1, 'by priority')
+  assert.equal(new Set(told).size, count)
+  for (const signal of signals) assert.deepEqual(getEventListeners(signal, 'abort'), [])
+  await pool.release(held)
+  assert.equal(await stays, 'served')
+  pool.withdraw(new Set(signals), elsewhere)
+  await pool.close()
+})

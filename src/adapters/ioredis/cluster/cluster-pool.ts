@@ -112,7 +112,7 @@ export class RedisClusterPool extends PoolEmitter<Redis> {
           return outer === undefined ? work(redis) : within(redis, outer, work)
         }, request)
       try {
-        return await this.#nodes.router.lend(target, request, take, () => loan !== undefined)
+        return await this.#nodes.router.lend(target, request, take)
       } catch (error) {
         const moved = movedIn(loan, error)
         if (moved === undefined) throw error

@@ -11,16 +11,9 @@ import { type Address, inWords, isSameAddress } from '../failover/addresses.ts'
 import { openRedisPool } from '../open-redis-pool.ts'
 import type { RedisPoolContext } from '../redis-pool-context.ts'
 import type { ClusterConfig } from './cluster-options.ts'
+import { NodeWaits } from './node-waits.ts'
 
 export type NodeRole = 'primary' | 'replica'
-
-/** An acquire that waits for a connection to a node. */
-export interface NodeWait {
-  /** Does it still want this node? */
-  stillWants(nodePool: NodePool): boolean
-  /** Ends the wait, as another node is wanted now. */
-  reroute(): void
-}
 
 /** The pool of one node. */
 export interface NodePool {
@@ -28,7 +21,7 @@ export interface NodePool {
   role: NodeRole
   readonly pool: Pool<Redis>
   readonly context: RedisPoolContext
-  readonly waits: Set<NodeWait>
+  readonly waits: NodeWaits
   /** Connections from before the pool was retired. */
   outdated: WeakSet<RedisClient>
 }
@@ -118,7 +111,7 @@ export class NodePools {
     this.#retired.add(nodePool)
     this.retirements += 1
     if (log.pool.enabled) log.pool('%s: retired: %s', pool.name, why)
-    for (const wait of [...waits]) wait.reroute()
+    waits.sendElsewhere(pool, () => false)
     if (pool.min > 0) pool.resize({ min: 0 })
     nodePool.outdated = new WeakSet(context.failover.clients.keys())
     pool.purge(why)
@@ -170,7 +163,7 @@ export class NodePools {
     )
     const nodePool: NodePool = {
       ...{ address, role, pool, context: made as RedisPoolContext },
-      waits: new Set(),
+      waits: new NodeWaits(),
       outdated: new WeakSet(),
     }
     for (const event of PASSED_ON)

@@ -105,7 +105,7 @@ export class Nodes {
   }
 
   #inUse(): Address[] {
-    const used = this.pools.all.filter(({ pool, waits }) => pool.size > 0 || waits.size > 0)
+    const used = this.pools.all.filter(({ pool, waits }) => pool.size > 0 || !waits.isEmpty)
     return [...new Map(used.map(({ address }) => [inWords(address), address])).values()]
   }
 

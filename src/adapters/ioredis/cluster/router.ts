@@ -8,6 +8,7 @@ import { onAbort } from '../../../runtime/abort.ts'
 import { systemClock } from '../../../runtime/time/clock.ts'
 import type { Target } from './cluster-options.ts'
 import type { NodePool, NodePools } from './node-pools.ts'
+import { ELSEWHERE } from './node-waits.ts'
 import type { Topology } from './topology.ts'
 
 /** How often the topology is asked for while no node serves what is wanted. Milliseconds. */
@@ -38,13 +39,7 @@ export class Router {
     this.#host = host
   }
 
-  /** @param hasBegun - has the loan begun? What is thrown after that is not about the wait */
-  async lend<L>(
-    target: Target,
-    request: AcquireOptions,
-    take: Take<L>,
-    hasBegun: () => boolean = () => false,
-  ): Promise<L> {
+  async lend<L>(target: Target, request: AcquireOptions, take: Take<L>): Promise<L> {
     const { signal, timeoutMillis = this.#host.acquireTimeoutMillis } = request
     const since = systemClock.now()
     const until = timeoutMillis === false ? Number.POSITIVE_INFINITY : since + Number(timeoutMillis)
@@ -54,17 +49,11 @@ export class Router {
       const nodePool = this.#nodePool(target) ?? (await this.#found(target, since, until, signal))
       if (nodePool === undefined) continue
       const left = until - systemClock.now()
-      const abort = new AbortController()
-      const stop = onAbort(signal, () => abort.abort(signal?.reason))
-      let isRerouted = false
-      const wait = {
-        stillWants: (other: NodePool) => this.#serves(other, target),
-        reroute: () => {
-          isRerouted = true
-          abort.abort(new Error('another node serves the slot'))
-        },
-      }
-      nodePool.waits.add(wait)
+      const isAbortable = signal instanceof AbortSignal
+      // A signal of its own: many may have the one that the caller gave.
+      const abort = isAbortable ? new AbortController() : undefined
+      const stop = isAbortable ? onAbort(signal, () => abort?.abort(signal.reason)) : undefined
+      const own = nodePool.waits.add(target, abort?.signal)
       this.#host.topology.watch()
       try {
         // The options are as the caller gave them where they are wrong: the pool of the node says so.
@@ -73,13 +62,13 @@ export class Router {
         return await take(nodePool, {
           ...request,
           timeoutMillis: timeout,
-          signal: signal === undefined || signal instanceof AbortSignal ? abort.signal : signal,
+          signal: signal === undefined || isAbortable ? own : signal,
         })
       } catch (error) {
-        if (!isRerouted || hasBegun() || signal?.aborted) throw error
+        if (error !== ELSEWHERE) throw error
       } finally {
-        stop()
-        nodePool.waits.delete(wait)
+        stop?.()
+        nodePool.waits.delete(target, abort?.signal)
       }
     }
   }
@@ -87,7 +76,7 @@ export class Router {
   /** Sends the waiting acquires on whose slot has another owner now. */
   reroute(): void {
     for (const nodePool of this.#host.pools.open)
-      for (const wait of [...nodePool.waits]) if (!wait.stillWants(nodePool)) wait.reroute()
+      nodePool.waits.sendElsewhere(nodePool.pool, target => this.#serves(nodePool, target))
   }
 
   #serves({ address, role }: NodePool, target: Target): boolean {

@@ -5,6 +5,7 @@ import { after, beforeEach, describe, test } from 'node:test'
 import type { Redis } from 'ioredis'
 import { readCluster } from '../../../../src/adapters/ioredis/cluster/cluster-options.ts'
 import { NodePools } from '../../../../src/adapters/ioredis/cluster/node-pools.ts'
+import { ELSEWHERE } from '../../../../src/adapters/ioredis/cluster/node-waits.ts'
 import { createRedisClusterPool, type RedisClusterPool } from '../../../../src/adapters/ioredis/index.ts'
 import { isPoolError } from '../../../../src/index.ts'
 import { eventually } from '../../../support/factories.ts'
@@ -142,13 +143,14 @@ test('the pool of a node that has gone ends with its last create, whoever waited
   )
   try {
     const nodePool = pools.of({ host: '127.0.0.1', port }, 'primary')
-    const abort = new AbortController()
-    const waiting = nodePool.pool.acquire({ signal: abort.signal })
-    const wait = { stillWants: () => false, reroute: () => abort.abort(new Error('elsewhere')) }
-    nodePool.waits.add(wait)
+    const signal = nodePool.waits.add(
+      { slot: 7, key: undefined, node: undefined, role: 'primary' },
+      undefined,
+    )
+    const waiting = nodePool.pool.acquire({ signal })
     await eventually(() => sockets.size > 0)
     pools.retire(nodePool, 'gone')
-    await assert.rejects(waiting, error => isPoolError(error, 'POOL_ABORTED'))
+    await assert.rejects(waiting, error => error === ELSEWHERE)
     assert.deepEqual(pools.all, [nodePool])
     server.close()
     for (const socket of sockets) socket.destroy()

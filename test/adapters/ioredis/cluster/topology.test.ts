@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { keySlot, keysOf, mayWrite } from '../../../../src/adapters/ioredis/cluster/keys.ts'
+import { NodeWaits } from '../../../../src/adapters/ioredis/cluster/node-waits.ts'
 import { redirectOf } from '../../../../src/adapters/ioredis/cluster/redirect.ts'
 import { Router } from '../../../../src/adapters/ioredis/cluster/router.ts'
 import { SlotMap } from '../../../../src/adapters/ioredis/cluster/slot-map.ts'
@@ -203,7 +204,7 @@ test('a node to which one slot has moved is asked for no other slot as the repli
   const asked: string[] = []
   const of = (address: { port: number }, role: string) => {
     asked.push(`${role} ${address.port}`)
-    return { address, role, pool: {}, waits: new Set() }
+    return { address, role, pool: {}, waits: new NodeWaits() }
   }
   const router = new Router({
     ...{ name: 'orders', acquireTimeoutMillis: 1000, closed: undefined },
