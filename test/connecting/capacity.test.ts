@@ -187,6 +187,8 @@ describe('when the next connect may start', () => {
     const trial = capacityOf()
     Object.assign(trial.breaker, { failures: 1, unproven: true, trials: { count: 1, until: 1700 } })
     assert.equal(trial.capacity.nextConnectAt(1000), 1700)
+    trial.breaker.retryAt = 1000
+    assert.equal(trial.capacity.nextConnectAt(1000), 1700, 'its pause is just over')
     trial.breaker.trials = { count: 0, until: NEVER }
     assert.equal(trial.capacity.nextConnectAt(1000), 1000)
     Object.assign(trial.breaker, { unproven: false, trials: { count: 1, until: 1700 } })

@@ -136,3 +136,59 @@ test('what a budget is asked for is what would start now, and nothing starts tha
   connector.connectMore()
   assert.equal(create.calls, 1)
 })
+
+test('a new connection on trial proves the server once it has lived for a second, and the next one where it has not', async () => {
+  const { clock, slots, create, queue, destroy, connector, connect } = connectorOf()
+  const early = await connect()
+  connector.discard(early, 'half-closed', 'FIN')
+  ;(await destroy.call()).ok()
+  await settle()
+  assert.deepEqual([connector.breaker.unproven, connector.isPausing], [true, false])
+  const trial = async (): Promise<Slot<Made>> => {
+    queue.waiting = 1
+    connector.connectMore()
+    await clock.advance(60)
+    queue.waiting = 0
+    ;(await create.call()).ok()
+    await settle()
+    return [...slots.all].at(-1) as Slot<Made>
+  }
+  const first = await trial()
+  assert.equal(connector.isPausing, true)
+  await clock.advance(500)
+  connector.discard(first, 'idle')
+  ;(await destroy.call()).ok()
+  await settle()
+  await trial()
+  await clock.advance(999)
+  assert.equal(connector.breaker.unproven, true)
+  await clock.advance(1)
+  assert.equal(connector.breaker.unproven, false)
+})
+
+test('a retry leaves no timer behind where nothing is on trial, and a closed pool none at all', async () => {
+  const { clock, create, queue, connector } = connectorOf()
+  queue.waiting = 1
+  connector.connectMore()
+  connector.breaker.unproven = true
+  ;(await create.call()).reject(Object.assign(new Error('no'), { code: 'ECONNREFUSED' }))
+  await settle()
+  await clock.advance(60)
+  assert.deepEqual([create.calls, connector.isPausing], [2, false])
+  const call = await create.call()
+  connector.stop(new Error('closed'))
+  call.ok()
+  await settle()
+  assert.equal(connector.isPausing, false)
+})
+
+test('a probe that is late is nobody’s business once the breaker has closed', async () => {
+  const { clock, create, queue, connector, heard } = connectorOf()
+  queue.waiting = 1
+  connector.breaker.isOpen = true
+  connector.connectMore()
+  assert.equal(create.calls, 1)
+  connector.breaker.isOpen = false
+  await clock.advance(600)
+  assert.deepEqual(heard(), [])
+})

@@ -2,6 +2,8 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { Engine } from '../../src/connecting/engine.ts'
 import type { PoolContext } from '../../src/connecting/pool-context.ts'
 import { Slot } from '../../src/connections/slot.ts'
@@ -117,6 +119,29 @@ test('a connection is closed once, however often it is asked for, and the close 
   assert.match(String(errors.at(-1)), /destroy timed out after 500 ms/)
 })
 
+test('slots that have ended are kept by nobody, not by generic-pool either', async () => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  const { engine, create, destroy, slotOf } = engineOf()
+  const refs: WeakRef<Slot<Made>>[] = []
+  for (let count = 0; count < 100; count += 1) {
+    const slot = slotOf()
+    refs.push(new WeakRef(slot))
+    const opening = engine.open(slot)
+    const call = await create.call()
+    if (count % 2 === 0) call.reject(new Error('no'))
+    else call.ok()
+    await opening
+    const closing = engine.close(slot)
+    if (count % 2 === 1) (await destroy.call()).ok()
+    await closing
+  }
+  await settle()
+  collect()
+  const kept = refs.filter(ref => ref.deref() !== undefined).length
+  assert.ok(kept < 20, `${kept} of 100 slots are still there`)
+})
+
 test('a destroy that fails is told with its own error', async () => {
   const { engine, destroy, errors } = engineOf()
   const error = new Error('no')
@@ -148,6 +173,22 @@ test('a connection is prepared before it counts as made, and closed if that fail
   ;(await prepare.call()).reject(error)
   await failing
   assert.deepEqual([bad.failure?.error, bad.resource, destroy.calls], [error, undefined, 1])
+})
+
+test('a create that is aborted while it is prepared fails with the reason, and its connection is closed', async () => {
+  const prepare = new Hook<Made, void>(() => {}).always('held')
+  const { engine, create, destroy, slotOf } = engineOf({
+    prepare: (resource: Made, signal: AbortSignal) => prepare.run(resource, signal),
+  })
+  const slot = slotOf()
+  const { createAbort } = slot
+  const opening = engine.open(slot)
+  ;(await create.call()).ok()
+  await prepare.call()
+  const reason = new Error('the pool is closed')
+  createAbort?.abort(reason)
+  await opening
+  assert.deepEqual([slot.failure?.error, slot.resource, destroy.calls], [reason, undefined, 1])
 })
 
 test('what is late is neither prepared nor kept', async () => {
