@@ -200,6 +200,10 @@ test('a pool that has left counts until its last connection is closed, and its c
   assert.deepEqual(budget.stats().pools, [{ pool: 'a', used: 2, pending: 0 }])
   a.close()
   assert.deepEqual(used(shares), [1, 0, 1], 'b is passed over')
+  assert.deepEqual(
+    budget.stats().pools.map(({ pool }) => pool),
+    ['a', 'c'],
+  )
   a.close()
   assert.deepEqual(budget.stats(), {
     ...{ name: 'shared', max: 2, used: 1, reserved: 0 },

@@ -158,7 +158,7 @@ test('a new connection on trial proves the server once it has lived for a second
   await clock.advance(500)
   connector.discard(first, 'idle')
   ;(await destroy.call()).ok()
-  await settle()
+  await clock.advance(5)
   await trial()
   await clock.advance(999)
   assert.equal(connector.breaker.unproven, true)

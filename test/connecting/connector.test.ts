@@ -2,6 +2,8 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import type { Slot } from '../../src/connections/slot.ts'
 import { settle } from '../support/clock.ts'
 import { connectorOf, type Made } from './scripted-connector.ts'
@@ -244,4 +246,38 @@ test('a create that returns nothing is told of, another is not', async () => {
   } finally {
     process.off('warning', hear)
   }
+})
+
+test('a connect that a later one has overtaken by far is not counted on any more', async () => {
+  const { clock, create, queue, connector } = connectorOf()
+  queue.waiting = 1
+  connector.connectMore()
+  const hanging = await create.call()
+  await clock.advance(500)
+  queue.waiting = 2
+  connector.connectMore()
+  await clock.advance(10)
+  ;(await create.call()).ok()
+  await settle()
+  assert.equal(connector.capacity.connects.size, 0)
+  hanging.ok()
+})
+
+test('of creates that have failed nothing is kept', async () => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  const { clock, slots, queue, connector, factory } = connectorOf()
+  factory.create = () => Promise.reject(new Error('no'))
+  const refs: WeakRef<Slot<Made>>[] = []
+  queue.waiting = 1
+  connector.connectMore()
+  for (let round = 0; round < 1000 && refs.length < 50; round += 1) {
+    for (const slot of slots.all) refs.push(new WeakRef(slot))
+    await clock.advance(60)
+  }
+  queue.waiting = 0
+  await clock.advance(60)
+  collect()
+  const kept = refs.filter(ref => ref.deref() !== undefined).length
+  assert.ok(kept < 20, `${kept} of ${refs.length} slots are still there`)
 })
