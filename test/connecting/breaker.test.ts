@@ -261,6 +261,32 @@ describe('after a connection that died at once', () => {
     assert.equal(breaker.unproven, false)
   })
 
+  test('a connect that began before another one failed proves the server, unless connections die young', () => {
+    const { breaker } = breakerOf()
+    breaker.failed(failure('unreachable'), 1000, 1000)
+    breaker.connected(900)
+    assert.equal(breaker.failures, 0)
+  })
+
+  test('a success has the pauses begin anew', () => {
+    const { breaker } = breakerOf(1e9)
+    const pause = (now: number): number => {
+      breaker.failed(failure('turned-away'), now, now)
+      return breaker.retryAt - now
+    }
+    assert.deepEqual([pause(1000), pause(2000), pause(3000)], [25, 50, 100])
+    breaker.connected(4000)
+    assert.equal(pause(5000), 25)
+  })
+
+  test('one that was begun as the pause began is on trial', () => {
+    const { breaker, slotOf, time } = breakerOf()
+    breaker.diedEarly(died, slotOf(1000, 1010, 'closing'), 1020)
+    slotOf(1020, 1030)
+    time.now = 1040
+    assert.equal(breaker.trials.count, 1)
+  })
+
   test('a loan that ends well says nothing of a server that cannot be reached', () => {
     const { breaker, slotOf, told } = breakerOf()
     breaker.failed(failure('unreachable'), 1000, 1000)
@@ -296,6 +322,9 @@ describe('after a connection that died at once', () => {
     time.now = 9000
     breaker.checkSurvivors()
     assert.deepEqual(told, [], 'nothing is to be proved')
+    breaker.failed(failure('unreachable'), 9000, 9000)
+    breaker.checkSurvivors()
+    assert.equal(breaker.failures, 1, 'an old connection says nothing of a server that is away now')
   })
 
   test('a silent connection that has lived for a second is proof when its loan ends', () => {

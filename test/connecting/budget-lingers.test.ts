@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { createBudget } from '../../src/connecting/budget.ts'
 import { type Share, sharing, used } from './scripted-shares.ts'
 
 describe('what pools do in their turn', () => {
@@ -81,4 +82,32 @@ describe('a connection that has just become idle', () => {
     time.now += 5
     assert.equal(budget.freeFor(b), 1)
   })
+})
+
+describe('a pool that leaves its budget', () => {
+  test('is no sharer any more once it has no connection, and gives the others what was kept for it', () => {
+    const { budget, shares } = sharing(3, 0, 2)
+    const [a, b] = shares
+    for (const share of [a, b]) share.node = { name: share.name } as never
+    a.want(3)
+    assert.equal(a.inUse, 1)
+    b.min = 0
+    budget.leave(b)
+    assert.deepEqual([a.inUse, budget.sharers(a)], [3, []])
+  })
+})
+
+test('a pool that has none may have the only connection of another one at once', () => {
+  const { budget, time, shares } = sharing(2, 0, 0, 0)
+  const [a, b, c] = shares
+  a.want(1)
+  b.want(1)
+  a.spareSince = time.now
+  assert.equal(budget.freeFor(c), 1)
+})
+
+test('a budget without a name gets one of its own', () => {
+  const [first, second] = [createBudget({ max: 1 }), createBudget({ max: 1 })]
+  assert.match(first.stats().name, /^budget-\d+$/)
+  assert.notEqual(first.stats().name, second.stats().name)
 })

@@ -246,6 +246,8 @@ test('the min of all pools fits into the budget, and leaves a place for a pool t
   const open = sharing(5, 2, 0).budget
   assert.match(open.minIssue(3) ?? '', /with the min of pools a \(2\), must leave a place/)
   assert.equal(open.minIssue(2), undefined)
+  const only = sharing(5, 2, 0)
+  assert.equal(only.budget.minIssue(3, only.shares[1]), undefined, 'it will have one itself')
   const full = sharing(4, 4).budget
   assert.match(full.minIssue(0) ?? '', /must leave a place/)
 })

@@ -220,6 +220,14 @@ test('a connection may still serve somebody unless it connects, closes, has a fa
   assert.equal(capacity.mayServe(10_000, 0), true, 'one of two is enough')
 })
 
+test('neither a connection that is being made nor one that is being closed serves, beside one with a fault', () => {
+  const { capacity, add } = capacityOf()
+  add('idle').fault = { reason: 'broken', detail: undefined }
+  add('connecting')
+  add('closing')
+  assert.equal(capacity.mayServe(10_000, 0), false)
+})
+
 describe('a connect is not counted on any more', () => {
   test('once a caller has waited for about as long as it takes already, unless that was a moment', () => {
     for (const [startedAt, waited, isImpatient, counts] of [

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import { PassThrough } from 'node:stream'
 import { describe, test } from 'node:test'
 import { runInNewContext } from 'node:vm'
-import { messageOf } from '../../src/api/errors.ts'
+import { messageOf, PoolError } from '../../src/api/errors.ts'
 import type { DestroyReason, SlotState } from '../../src/api/stats.ts'
 import { connectFailure } from '../../src/connecting/connect-failure.ts'
 import { isEarlyDeath } from '../../src/connecting/early-death.ts'
@@ -77,6 +77,9 @@ describe('a connection that died young', () => {
     assert.equal(isEarly({ ...loan, reason: 'dirty' }), false, 'it cannot be seen')
     assert.equal(isEarly({ ...loan, reason: 'dirty', socket: open() }), false, 'it is open')
     assert.equal(isEarly({ ...loan, reason: 'dirty', socket: await endedByPeer() }), true)
+    assert.equal(isEarly({ ...loan, reason: 'user', socket: await endedByPeer() }), true)
+    const closedHere = Object.assign(open(), { _handle: null }).destroy()
+    assert.equal(isEarly({ ...loan, reason: 'user', socket: closedHere }), false, 'its borrower closed it')
     assert.equal(isEarly({ ...loan, loan: 2 }), false, 'the first loan ended well')
   })
 
@@ -135,6 +138,12 @@ describe('a failed connect', () => {
     assert.equal(kindOf(new TypeError('fetch failed', { cause: coded('ECONNREFUSED') })), 'unreachable')
     assert.equal(kindOf(new RangeError('no')), 'unreachable')
     assert.equal(kindOf({ name: 'ReferenceError' }), 'permanent', 'of another realm')
+  })
+
+  test('is permanent where the function that makes clients has made something else', () => {
+    const error = new PoolError('POOL_BAD_OPTIONS', 'not a client')
+    const { kind, advice } = connectFailure({ error }, undefined)
+    assert.deepEqual([kind, /cannot be pooled/.test(advice ?? '')], ['permanent', true])
   })
 
   test('is what isPermanent says, in its words; one that says nothing or throws is not asked again', () => {
