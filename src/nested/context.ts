@@ -96,10 +96,10 @@ export class ContextTracker {
   }
 
   /** Runs the function of `use` in a scope of its own. */
-  run<R>(frame: UseFrame, work: Work<R>, isDetached: boolean): Promise<R> {
+  run<R>(frame: UseFrame, work: Work<R>, connection: Connection, isDetached: boolean): Promise<R> {
     const scope = new Scope(this.#pool, isDetached ? undefined : this.innermost, false)
-    scope.start(frame.connection)
-    return this.#storage.run(scope, () => frame.run(work))
+    scope.start(connection)
+    return this.#storage.run(scope, () => frame.run(work, connection))
   }
 
   /**
@@ -110,17 +110,17 @@ export class ContextTracker {
   share<R>(work: Work<R>): Promise<R> | undefined {
     let around = this.innermost
     while (around !== undefined && (around.isPlain || around.pool !== this.#pool)) around = around.outer
-    const frame = around?.lease?.connection.frame
-    if (around === undefined || frame === undefined || around.isSharing) return undefined
-    return this.#shared(around, frame, work)
+    const connection = around?.lease?.connection
+    if (around === undefined || connection?.frame === undefined || around.isSharing) return undefined
+    return this.#shared(around, connection, connection.frame, work)
   }
 
-  async #shared<R>(around: Scope, frame: UseFrame, work: Work<R>): Promise<R> {
+  async #shared<R>(around: Scope, connection: Connection, frame: UseFrame, work: Work<R>): Promise<R> {
     const scope = new Scope(this.#pool, this.innermost, false)
-    scope.start(frame.connection)
+    scope.start(connection)
     around.isSharing = true
     try {
-      return await this.#storage.run(scope, () => frame.run(work))
+      return await this.#storage.run(scope, () => frame.run(work, connection))
     } finally {
       around.isSharing = false
     }

@@ -95,8 +95,8 @@ export class DeadlockDetector<T> implements PoolNode {
     for (const connection of this.#host.slots.all) {
       if (connection.state !== 'lent') continue
       const { frame, loan } = connection
-      const isPlain = frame === undefined || frame.users === 0 || frame.loan !== loan
-      leases.push({ connection, pool: this, loan, isPlain })
+      const isUse = frame?.connection === connection && frame.loan === loan
+      leases.push({ connection, pool: this, loan, isPlain: !isUse })
     }
     return leases
   }

@@ -25,7 +25,7 @@ export interface Connection {
   readonly trace: StackTrace | undefined
   /** Set when a function that ran on this connection failed. */
   isDoubtful: boolean
-  /** The function that `use` runs under on this connection. */
+  /** The function that the current or the last `use` of this connection runs under. */
   frame: UseFrame | undefined
 }
 
@@ -33,22 +33,28 @@ export interface Connection {
 export type Work<R> = (resource: never) => R | PromiseLike<R>
 
 /**
- * The function that `use` runs under on one connection. Its name is unique, `lease 17` for example, and it awaits the
- * promise of the user's function. So when code inside `use` waits for another connection, V8's async stack shows which
- * lease cannot end before that. No tracking is needed for it.
+ * The function that a `use` runs under. Its name is unique, `lease 17` for example, and it awaits the promise of the
+ * user's function. So when code inside `use` waits for another connection, V8's async stack shows which lease cannot end
+ * before that. No tracking is needed for it.
  */
 export interface UseFrame {
   /** The number in its name. */
   readonly number: number
-  readonly connection: Connection
+  /** The connection that it was lent: undefined as long as it waits for one, and when it is free. */
+  connection: Connection | undefined
   /** `undefined` under `nested: 'allow'`. */
   readonly pool: PoolNode | undefined
   /** The loan that it runs in now, or ran in last. */
   loan: number
   /** How many calls run in it now. Under `nested: 'reuse'`, several share one loan. */
   users: number
-  /** Runs a function on the connection. When the last user is done, the loan ends, unless it has ended already. */
-  run<R>(work: Work<R>): Promise<R>
+  /**
+   * Runs a function on a connection. When the last user is done, the loan ends, unless it has ended already.
+   *
+   * @param lent - undefined if it waits for one
+   * @param served - what it waits for
+   */
+  run<R>(work: Work<R>, lent: Connection | undefined, served?: Promise<unknown>): Promise<R>
 }
 
 /** An acquire that waits. */

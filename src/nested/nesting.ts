@@ -7,7 +7,7 @@ import type { StallListener } from '../runtime/time/alarm.ts'
 import { TokenBucket } from '../runtime/token-bucket.ts'
 import { ContextTracker, type Scope } from './context.ts'
 import { DeadlockDetector } from './deadlock-detector.ts'
-import type { Entry, Lease, NestingHost, UseFrame, Work } from './host.ts'
+import type { Connection, Entry, Lease, NestingHost, UseFrame, Work } from './host.ts'
 import { nestedAcquire, SIZING } from './messages.ts'
 import { framesBegunBefore, PlainLeases, recordRelease } from './plain-leases.ts'
 import { leasesOfUse } from './process-wide.ts'
@@ -82,9 +82,9 @@ export class Nesting<T> {
     return this.#host.options.nested === 'forbid' ? this.#tracker?.plain(isDetached(given)) : undefined
   }
 
-  run<R>(frame: UseFrame, work: Work<R>, given: Given): Promise<R> {
-    if (this.#tracker === undefined) return frame.run(work)
-    return this.#tracker.run(frame, work, isDetached(given))
+  run<R>(frame: UseFrame, work: Work<R>, connection: Connection, given: Given): Promise<R> {
+    if (this.#tracker === undefined) return frame.run(work, connection)
+    return this.#tracker.run(frame, work, connection, isDetached(given))
   }
 
   /**

@@ -58,9 +58,9 @@ export function addFrame(frame: UseFrame): void {
 /** The lease of the `use` function with this number; `undefined` once its loan has ended. */
 export function leaseOfUse(number: number): Lease | undefined {
   const frame = processWide().frames.get(number)?.deref()
-  if (frame === undefined || frame.pool === undefined || frame.users === 0) return undefined
+  if (frame === undefined || frame.pool === undefined) return undefined
   const { connection, pool, loan } = frame
-  if (connection.state !== 'lent' || connection.loan !== loan) return undefined
+  if (connection?.state !== 'lent' || connection.loan !== loan) return undefined
   return { connection, pool, loan, isPlain: false }
 }
 

@@ -21,7 +21,7 @@ import type { Lending } from './lending.ts'
 import type { Lifecycle } from './lifecycle.ts'
 import type { Rejections } from './rejections.ts'
 import type { Releasing } from './release.ts'
-import { type UseHost, useFrameOf } from './use-frame.ts'
+import { UseFrames } from './use-frame.ts'
 
 type Work<T, R> = (resource: T) => R | PromiseLike<R>
 type Given = number | AcquireOptions | undefined
@@ -52,11 +52,7 @@ export class Acquiring<T> {
   readonly #defaultRequest: Request
   /** Whether the options let such an acquire wait, however many wait already. */
   readonly #mayAlwaysWait: boolean
-  readonly #useHost: UseHost<Slot<T>> = {
-    call: (work, slot) =>
-      useChannel.hasSubscribers ? this.#tracedWork(work, slot) : work(slot.lent as never),
-    end: slot => this.#releasing.endLoan(slot, 'release'),
-  }
+  readonly #frames: UseFrames<Slot<T>>
 
   constructor(
     context: PoolContext<T>,
@@ -78,6 +74,12 @@ export class Acquiring<T> {
     this.#entries = entries
     this.#nesting = nesting
     this.#strict = options.nested === 'detect' ? undefined : nesting
+    this.#frames = new UseFrames<Slot<T>>(nesting?.detector, {
+      begin: grant => this.#begin(grant as Grant<T>),
+      call: (work, slot) =>
+        useChannel.hasSubscribers ? this.#tracedWork(work, slot) : work(slot.lent as never),
+      end: slot => releasing.endLoan(slot, 'release'),
+    })
     const timeout = options.acquireTimeoutMillis
     this.#defaultRequest = { priority: 0, timeout, signal: undefined, detached: false }
     this.#mayAlwaysWait =
@@ -113,8 +115,10 @@ export class Acquiring<T> {
     const refusal = this.#strict?.refusal(given, this.#entries.use)
     if (refusal !== undefined) return refuse(refusal, traced)
     const slot = this.#lendAtOnce('use', given, traced)
-    if (slot === undefined) return this.#useLater(work, given, this.#waitOrLend(given, 'use', traced))
-    return this.#run(work, slot, given)
+    if (slot !== undefined) return this.#run(work, slot, given)
+    const frame = this.#strict === undefined ? this.#frames.takeToWait() : undefined
+    const served = this.#waitOrLend(given, 'use', traced)
+    return frame?.run(work as UseWork<R>, undefined, served) ?? this.#useLater(work, given, served)
   }
 
   async lease(given: Given): Promise<Lease<T>> {
@@ -132,16 +136,19 @@ export class Acquiring<T> {
   }
 
   async #useLater<R>(work: Work<T, R>, given: Given, served: Promise<T | Grant<T>>): Promise<R> {
-    const { slot, loan } = (await served) as Grant<T>
+    return await this.#run(work, this.#begin((await served) as Grant<T>), given)
+  }
+
+  #begin({ slot, loan }: Grant<T>): Slot<T> {
     // An earlier borrower may have released the connection a second time by now, which ended this loan.
     if (!isCurrent(slot, loan)) throw refusals.leaseEnded(this.stats(), 'use was to begin')
-    return await this.#run(work, slot, given)
+    return slot
   }
 
   #run<R>(work: Work<T, R>, slot: Slot<T>, given: Given): Promise<R> {
-    const frame = useFrameOf(slot, this.#nesting?.detector, this.#useHost)
-    if (this.#strict === undefined) return frame.run(work as UseWork<R>)
-    return this.#strict.run(frame, work as UseWork<R>, given)
+    const frame = this.#frames.take()
+    if (this.#strict === undefined) return frame.run(work as UseWork<R>, slot)
+    return this.#strict.run(frame, work as UseWork<R>, slot, given)
   }
 
   async #tracedWork<R>(work: UseWork<R>, slot: Slot<T>): Promise<R> {

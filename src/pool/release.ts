@@ -10,7 +10,7 @@ import type { Returns } from './returns.ts'
 const DONE: Promise<void> = Promise.resolve()
 
 /**
- * How a borrower ends its loan: by `release`, `destroy` or the end of a lease. (The end of `use`: see `useFrameOf`.)
+ * How a borrower ends its loan: by `release`, `destroy` or the end of a lease. (The end of `use`: see `UseFrames`.)
  *
  *     the connection is lent                       its loan ends
  *     it is not, as the pool has ended the loan    the first release is accepted, see `Returns.acceptLate`

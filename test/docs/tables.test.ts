@@ -124,6 +124,7 @@ describe('docs/api.md', () => {
     'watchTimes',
     'reportWith',
     'observeWaiting',
+    'withdraw',
   ])
   const members = (type: { readonly prototype: object }): string[] =>
     Object.getOwnPropertyNames(type.prototype).filter(name => !name.startsWith('_') && !internal.has(name))
