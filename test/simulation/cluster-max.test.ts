@@ -135,7 +135,10 @@ for (const nodes of [3, 6])
               assert.ok(outcome.served > 40, `${outcome.served} served`)
               assert.ok(outcome.longest < 500, `${outcome.longest} ms`)
             }
-            assert.ok(pool.stats().topology.followed > 40)
+            const { followed } = pool.stats().topology
+            assert.ok(followed > 40, `${followed} followed`)
+            // Each turn of the commands costs two connects, and is used for several.
+            assert.ok(node(2).server.accepted < followed, `${node(2).server.accepted} connects`)
           },
           nodes,
         )
@@ -187,6 +190,18 @@ describe('a node whose connections are all lent and silent', () => {
     })
   })
 
+  test('is not asked while something is received on any of them', async () => {
+    await scene({ max: 2 }, async ({ world, pool, node }) => {
+      const held = [await pool.acquire({ key: 'foo' }), await pool.acquire({ key: 'foo' })]
+      for (let count = 0; count < 100; count += 1) {
+        await held[1]?.get('foo')
+        await world.sleep(97)
+      }
+      assert.equal(node(0).most, 2)
+      for (const redis of held) await pool.release(redis)
+    })
+  })
+
   for (const max of [1, 2])
     test(`max ${max}: that it has stopped is found out, its loans are cut, and the new primary has no more than max`, async () => {
       await scene({ max, acquireTimeoutMillis: 30_000 }, async scene => {
@@ -220,6 +235,20 @@ describe('a node whose connections are all lent and silent', () => {
       })
     })
 
+  test('several commands that follow each other share the one more', async () => {
+    await scene({ max: 1, acquireTimeoutMillis: 60_000 }, async ({ world, pool, node }) => {
+      assert.equal(await who(pool), 'node-0')
+      const { host, port } = node(2).server
+      node(0).answer = ([name]) => (name === 'GET' ? `-ASK ${SLOT} ${host}:${port}\r\n` : undefined)
+      const other = await pool.acquire({ key: 'bar' })
+      const since = world.now
+      for (let count = 0; count < 5; count += 1) assert.equal(await who(pool), 'node-2')
+      assert.ok(world.now - since < 400, `${world.now - since} ms`)
+      assert.equal(node(2).most, 2)
+      await pool.release(other)
+    })
+  })
+
   test('a command whose loan they wait for goes there all the same: nobody waits for ever', async () => {
     await scene({ max: 1, acquireTimeoutMillis: 60_000 }, async ({ world, pool, node }) => {
       assert.equal(await who(pool), 'node-0')
@@ -239,6 +268,25 @@ describe('a node whose connections are all lent and silent', () => {
 })
 
 describe('an acquire does not wait for the questions of the pool', () => {
+  test('a question that hangs on the own connection gives its place, and is asked again over another', async () => {
+    await scene({ max: 2 }, async ({ world, pool, node }) => {
+      const held = await pool.acquire({ key: 'foo' })
+      let hung = 0
+      node(0).answer = ([name]) => {
+        if (name !== 'PING' || hung > 0) return undefined
+        hung = world.now
+        return ''
+      }
+      while (hung === 0) await world.sleep(1)
+      assert.equal(socketsTo(node(0)), 2)
+      assert.equal(await who(pool, 'foo', { timeoutMillis: 200 }), 'node-0')
+      await world.sleep(2000)
+      assert.equal(node(0).most, 2)
+      assert.equal(node(3).asked.get('ROLE') ?? 0, 0, 'nobody takes the node for lost')
+      await pool.release(held)
+    })
+  })
+
   for (const what of ['PING', 'CLUSTER'])
     test(`a ${what} that is never answered gives its place at once`, async () => {
       await scene({ max: 1 }, async ({ world, pool, node }) => {
