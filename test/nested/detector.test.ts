@@ -292,6 +292,7 @@ test('a victim is told what it held and who is in the knot, and counts, if it st
     )
     assert.equal(rejected[0]?.error, error)
     assert.equal(rejected[0]?.wait, victim)
+    assert.match(String(rejected[0]?.error), /its caller held 1 of pool 'one', and/)
   }
   const { detector, wait, announced, lend } = detectorOf()
   const asked = wait({ awaiters: { chain: { text: 'who awaits it' } } as never })

@@ -125,7 +125,7 @@ test('a refused nested acquire names what its caller holds, and where it was tak
     ),
     shown.message,
   )
-  assert.ok(shown.stack?.endsWith('\n    at asking'))
+  assert.ok(shown.stack?.endsWith(`${shown.message}\n    at asking`))
   assert.deepEqual(
     [shown.heldStacks, shown.waitStack, shown.pools],
     [['    at holding', '', ''], '    at asking', ['one', 'two']],

@@ -104,8 +104,10 @@ test('a nested plain acquire is told where only one lease was taken at the state
   const { clock, nesting, lend, use, events } = nestingOf('detect')
   const [func, other] = [fresh(), fresh()]
   lend(takenBy(func))
+  let places = 0
   const warned = (...frames: Frame[]): number => {
-    nesting.warnIfNested(asking(`place ${events.length}`, [], ...frames), undefined, clock.now())
+    places += 1
+    nesting.warnIfNested(asking(`place ${places}`, [], ...frames), undefined, clock.now())
     return events.splice(0).length
   }
   assert.equal(warned(frameOf('read', 1, false), frameOf(func, 9)), 1)
@@ -123,6 +125,8 @@ test('twenty stacks are read at once, then fifty in a second, and a thousand sit
   let now = clock.now()
   for (let site = 0; site < 30; site += 1) nesting.warnIfNested(asking(`s${site}`, [number]), undefined, now)
   assert.deepEqual([totals.nested, events.length], [20, 20])
+  nesting.warnIfNested(asking('s99', [number]), undefined, now + 10)
+  assert.equal(totals.nested, 20)
   for (let site = 100; site < 2000; site += 1) {
     now += 20
     nesting.warnIfNested(asking(`s${site}`, [number]), undefined, now)
@@ -147,6 +151,14 @@ test('the end of a loan is a sign of life, and where it came back is remembered 
     taken.map((_, index) => index === 20),
     'released by other code, but for the one beyond the burst',
   )
+})
+
+test('a pool that only detects leaves nothing in the async context, where others would find it', async () => {
+  const [plain, strict] = [nestingOf('detect'), nestingOf('forbid')]
+  const connection = plain.lend()
+  const refusal = () => strict.nesting.refusal(undefined, refusal)
+  const look = (() => assert.equal(refusal(), undefined)) as never
+  await plain.nesting.run(plain.use(connection), look, connection, undefined)
 })
 
 test('under forbid an acquire is refused for what its stack or its context holds', async () => {
