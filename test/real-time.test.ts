@@ -10,7 +10,9 @@ import { packageRoot } from './support/package-root.ts'
  */
 const NEED_REAL_TIME: Readonly<Record<string, string>> = {
   'adapters/ioredis/budget.test.ts': 'tenants that pause: the pace of a load, which nothing waits for',
-  'adapters/ioredis/cluster/reshard.test.ts': 'says how long the longest call took; no bound',
+  'adapters/ioredis/cluster/moving.test.ts': 'whether the machine stood still: then the bound is another',
+  'adapters/ioredis/cluster/reshard.test.ts': 'the same',
+  'adapters/ioredis/cluster/sockets.test.ts': 'the same',
   'adapters/ioredis/credentials.test.ts': 'a token that a server of today says will expire',
   'adapters/ioredis/handoffs.test.ts': "the server's own grace periods",
   'adapters/ioredis/leaks.test.ts': 'callers that give up at any moment of a handshake',

@@ -1,6 +1,7 @@
 import type { AcquirePhase } from '../api/errors.ts'
 import type { Slot } from '../connections/slot.ts'
 import type { Breaker } from './breaker.ts'
+import type { ControlPlace } from './control-place.ts'
 import type { PoolContext } from './pool-context.ts'
 import type { PoolShare } from './pool-share.ts'
 
@@ -30,6 +31,8 @@ export class Capacity<T> {
   awaitsEventLoop = false
   /** Its share of a budget, if it has one. */
   share: PoolShare<T> | undefined
+  /** The place of a control connection, if the pool has one. */
+  control: ControlPlace<T> | undefined
   /** No connect starts before this time, in milliseconds of the pool's clock. */
   pauseUntil = 0
   /** When a connection was last made, in milliseconds of the pool's clock. */
@@ -42,16 +45,33 @@ export class Capacity<T> {
     this.#breaker = breaker
   }
 
-  /** The free permits. Negative after `resize` to a smaller pool. */
+  /** The free permits. A control connection gives way. Negative after `resize` to a smaller pool. */
   get freePermits(): number {
     return this.#context.options.max - this.#context.slots.permitsInUse
   }
 
   /** How many more connections are needed and allowed: for waiting acquires, and for `min` if that is maintained. */
   demand(keepsMin: boolean): number {
+    const taken = this.control?.isTaken === true ? 1 : 0
+    return Math.min(this.missing(keepsMin), this.freePermits - taken)
+  }
+
+  /** How many more connections are needed, whether allowed or not. */
+  missing(keepsMin: boolean): number {
     const { options, slots, queue } = this.#context
-    const missing = keepsMin ? options.min - slots.size : 0
-    return Math.min(Math.max(queue.waiting - this.incoming, missing), this.freePermits)
+    return Math.max(queue.waiting - this.incoming, keepsMin ? options.min - slots.size : 0)
+  }
+
+  /** Called when a connection is closed, or could not be made. `connectMore` and `changed` follow. */
+  returned(slot: Slot<T>): void {
+    this.share?.returned(slot)
+    this.control?.returned(slot)
+  }
+
+  /** Called when anything has changed in the pool. */
+  changed(): void {
+    this.share?.changed()
+    this.control?.changed()
   }
 
   /** How many connections could be created now, in the pool and in its budget. */

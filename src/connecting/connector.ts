@@ -157,7 +157,7 @@ export class Connector<T> {
       totals.destroyed += 1
       // A moment's pause: a hook that ends every new connection by `purge()` would keep the event loop from turning.
       if (slot.loan === 0) this.capacity.pauseUntil = clock.now() + 1
-      this.capacity.share?.returned(slot)
+      this.capacity.returned(slot)
       this.connectMore()
       onChange()
     }
@@ -217,7 +217,7 @@ export class Connector<T> {
       slot.failure = { error: madeTwice(this.#context.stats(), resource) }
     if (slot.failure !== undefined) {
       slots.move(slot, 'closed')
-      this.capacity.share?.returned(slot)
+      this.capacity.returned(slot)
       this.#engine.close(slot)
       // A connect that the closing pool aborted has not failed.
       if (!this.isStopped) {

@@ -4,6 +4,7 @@ import { messageOf } from '../api/errors.ts'
 import { unsent } from '../api/messages/error-messages.ts'
 import { isNews, warn } from '../api/messages/warnings.ts'
 import type { Connector } from '../connecting/connector.ts'
+import type { Question } from '../connecting/control-place.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
 import type { Leftover } from '../connections/handles.ts'
 import { expired } from '../connections/lifetime.ts'
@@ -156,6 +157,25 @@ export async function askIdleTimeout<T>(context: PoolContext<T>, slot: Slot<T>):
   serverIdleTimeout.answered(ended.ok ? ended.value : undefined)
   if (ended.ok || !ended.timedOut) return undefined
   return { reason: 'invalid', detail: 'the server did not answer when it was asked for its idle limit' }
+}
+
+/**
+ * Asks the server what an adapter wants to know, over a connection that nobody else uses meanwhile.
+ * @returns what is wrong with the connection: silence, or an event of its socket
+ */
+export async function ask<T>(
+  context: PoolContext<T>,
+  slot: Slot<T>,
+  questions: readonly Question<T>[],
+): Promise<Fault | undefined> {
+  const ended = await attempt(
+    () => Promise.all(questions.map(question => question(slot.resource as T))),
+    context.options.validateTimeoutMillis,
+    context,
+  )
+  if (log.validate.enabled) log.validate('%s #%d: asked: %O', context.options.name, slot.id, ended.ok)
+  if (ended.ok) return slot.fault
+  return slot.fault ?? { reason: 'invalid', detail: 'the server did not answer when it was asked' }
 }
 
 /**

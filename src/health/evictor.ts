@@ -89,7 +89,7 @@ export class Evictor<T> {
     if (options.evictionRunIntervalMillis === 0) this.#evictAt = this.#nextTooIdle(now)
     const next = Math.min(this.#evictAt, retireAt, askAt, this.#nextRenewal(now))
     const isPlanned = Number.isFinite(next)
-    this.#isNeeded = isPlanned || Number.isFinite(options.idleTimeoutMillis)
+    this.#isNeeded = isPlanned
     if (isPlanned) this.#alarm.set(next)
   }
 
@@ -171,7 +171,8 @@ export class Evictor<T> {
       at = Math.min(at, idleSince + timeout - ahead * step)
       ahead += 1
     }
-    const isBusy = slots.counts.connecting > 0 || slots.open < min
+    // One of those that `min` keeps is being made.
+    const isBusy = slots.open < min
     return Math.max(at, this.#renewAt, isBusy ? now + RENEW_PAUSE_MILLIS : now)
   }
 

@@ -1,10 +1,11 @@
 import type { Connector } from '../connecting/connector.ts'
+import type { Question } from '../connecting/control-place.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
 import type { Leftover } from '../connections/handles.ts'
 import type { Fault, Slot } from '../connections/slot.ts'
 import type { Timer } from '../runtime/time/clock.ts'
 import { bytesThrough } from '../sockets/socket-state.ts'
-import { askIdleTimeout, flush, leftBehind, reset, unfitReason, validate } from './checks.ts'
+import { ask, askIdleTimeout, flush, leftBehind, reset, unfitReason, validate } from './checks.ts'
 
 /** If a validation or reset takes longer than this, other connections are tried as well. Milliseconds. */
 const LONG_CHECK_MILLIS = 100
@@ -36,17 +37,28 @@ export class Validator<T> {
 
   /** Validates an idle connection. Its idle age does not change. */
   validate(slot: Slot<T>, isExpected = true): Promise<void> {
+    return this.#check(slot, 'validating', isExpected, () =>
+      this.#proved(slot, () => validate(this.#context, slot)),
+    )
+  }
+
+  /** Asks the server over an idle connection what an adapter wants to know. Its idle age does not change. */
+  ask(slot: Slot<T>, questions: readonly Question<T>[]): Promise<void> {
+    return this.#check(slot, 'validating', true, () =>
+      this.#proved(slot, () => ask(this.#context, slot, questions)),
+    )
+  }
+
+  async #proved(slot: Slot<T>, check: () => Promise<Fault | undefined>): Promise<Fault | undefined> {
     const { clock, stalls, liveness } = this.#context
-    return this.#check(slot, 'validating', isExpected, async () => {
-      const since = clock.now()
-      const fault = await validate(this.#context, slot)
-      if (fault !== undefined) return fault
-      slot.provenAt = clock.now()
-      // What came behind the answer during a stall, such as a FIN, is still unread.
-      if (slot.watch !== undefined && stalls.since(since) > 0)
-        await new Promise<void>(resolve => liveness.barrier(slot, resolve))
-      return undefined
-    })
+    const since = clock.now()
+    const fault = await check()
+    if (fault !== undefined) return fault
+    slot.provenAt = clock.now()
+    // What came behind the answer during a stall, such as a FIN, is still unread.
+    if (slot.watch !== undefined && stalls.since(since) > 0)
+      await new Promise<void>(resolve => liveness.barrier(slot, resolve))
+    return undefined
   }
 
   /** Asks the server for its idle limit, over an idle connection. */

@@ -3,6 +3,7 @@ import type { ResolvedOptions } from '../api/options/resolve-options.ts'
 import { newTotals } from '../api/stats.ts'
 import type { SharedBudget } from '../connecting/budget.ts'
 import { Connector } from '../connecting/connector.ts'
+import { ControlPlace } from '../connecting/control-place.ts'
 import type { PoolContext } from '../connecting/pool-context.ts'
 import { PoolShare } from '../connecting/pool-share.ts'
 import { handlesOf } from '../connections/handles.ts'
@@ -53,6 +54,8 @@ export interface Parts<T> {
   readonly lifecycle: Lifecycle<T>
   readonly acquiring: Acquiring<T>
   readonly releasing: Releasing<T>
+  /** The place of a control connection. A pool that is not asked for it has none. */
+  readonly controlPlace: () => ControlPlace<T>
   /** The data that reports are made from. */
   readonly view: ReportView<T>
 }
@@ -100,7 +103,7 @@ export function assemble<T>(
       lifecycle.checkWaits()
       if (hasSockets) reaper.start()
       if (asksIdleTimeout) evictor.askWhenIdle()
-      connector.capacity.share?.changed()
+      connector.capacity.changed()
     },
   }
   const host: NestingHost<T> = {
@@ -199,7 +202,22 @@ export function assemble<T>(
     if (log.stall.enabled) log.stall('%s: the event loop was blocked for %d ms', name, millis)
     events.announce('stall', { pool: name, millis })
   }
-  return { context, connector, lifecycle, acquiring, releasing, view }
+  const controlPlace = (): ControlPlace<T> => {
+    const { capacity } = connector
+    capacity.control ??= new ControlPlace(context, {
+      get freePermits() {
+        return capacity.freePermits
+      },
+      get missing() {
+        return capacity.missing(connector.keepsMin)
+      },
+      connectMore: () => connector.connectMore(),
+      discard: (slot, reason, detail) => connector.discard(slot, reason, detail),
+      ask: (slot, questions) => void validator.ask(slot, questions),
+    })
+    return capacity.control
+  }
+  return { context, connector, lifecycle, acquiring, releasing, view, controlPlace }
 }
 
 /**

@@ -109,6 +109,7 @@ export class Lending<T> implements ValidatorHost<T> {
       this.#grant(slot, now, isSettled ? first : undefined)
     }
     this.#connector.connectMore()
+    this.#connector.capacity.control?.changed()
   }
 
   /** Called when a new connection has been created. */
@@ -136,6 +137,12 @@ export class Lending<T> implements ValidatorHost<T> {
   /** Gives a connection that is new, checked or returned to the next waiter; makes it idle if there is none. */
   #lendOrRest(slot: Slot<T>, now: number, how: 'proved' | 'returned', idleSince = now): void {
     const { queue } = this.#context
+    const { control } = this.#connector.capacity
+    if (control?.wants(slot) === true) {
+      this.makeIdle(slot, now, idleSince)
+      control.use(slot)
+      return
+    }
     if (queue.waiting > 0) queue.loadShedder?.dequeue(now)
     if (queue.waiting === 0) this.makeIdle(slot, now, idleSince)
     else if (slot.watch === undefined && how === 'returned' && this.#connector.capacity.share === undefined)

@@ -5,6 +5,7 @@ import type { Factory } from '../api/factory.ts'
 import type { AcquireOptions } from '../api/options/options.ts'
 import { badOptions, type ResolvedOptions } from '../api/options/resolve-options.ts'
 import type { PoolStats } from '../api/stats.ts'
+import type { ControlPlace } from '../connecting/control-place.ts'
 import { whereTaken } from '../diagnostics/call-sites.ts'
 import type { PoolReport } from '../diagnostics/pool-report.ts'
 import { RecentProblems } from '../diagnostics/recent-problems.ts'
@@ -270,6 +271,11 @@ export class Pool<T> extends PoolEmitter<T> {
   withdraw(signals: ReadonlySet<AbortSignal>, error: Error): void {
     this.#parts.context.queue.withdraw(signals, error)
     this.flush()
+  }
+
+  /** @internal The place among `max` of a connection that is not lent, for an adapter that asks its server. */
+  get controlPlace(): ControlPlace<T> {
+    return this.#parts.controlPlace()
   }
 
   /** @internal Read by generic-pool's own test suite. */

@@ -50,6 +50,8 @@ describe('a connection that is about to be lent', () => {
     const must = (now: number, stall: number): boolean =>
       mustValidate(idleSlot(), now, options({}), stalled(stall))
     assert.deepEqual([must(1400, 401), must(1400, 400)], [false, true])
+    const later = (stall: number): boolean => mustValidate(idleSlot(5000), 6400, options({}), stalled(stall))
+    assert.deepEqual([later(401), later(400)], [false, true])
     assert.deepEqual([must(10_999, 60_000), must(11_000, 60_000)], [false, true])
   })
 

@@ -195,6 +195,37 @@ describe('the idle limit of a server', () => {
     assert.equal(learning().isDoubted(1e12), false, 'nothing is known')
   })
 
+  test('that was learned is confirmed by the same again, whatever another episode has said between', () => {
+    const limit = learning()
+    for (const now of [1e5, 3e5]) closes(limit, now, 60_000)
+    closes(limit, 5e5, 30_000)
+    closes(limit, 3e6, 60_000)
+    assert.equal(limit.stats.limitMillis, 60_000)
+    const confirmed = 3e6 + 1000
+    assert.deepEqual(
+      [3_000_000, 3_000_001].map(later => limit.isDoubted(confirmed + later)),
+      [false, true],
+    )
+  })
+
+  test('is not learned from one wave because somebody asks in the middle of it', () => {
+    const limit = learning()
+    for (const now of [0, 900, 1800]) {
+      limit.closed(60_000, 1e5 + now)
+      limit.conclude(1e5 + now + 100)
+    }
+    limit.conclude(1e5 + 2800)
+    assert.equal(limit.stats.source, 'unknown')
+    closes(limit, 3e5, 60_000)
+    assert.equal(limit.stats.source, 'learned')
+  })
+
+  test('that is no number says nothing', () => {
+    const limit = learning()
+    limit.answered('3000' as never)
+    assert.equal(limit.stats.source, 'unknown')
+  })
+
   test('is outlived by a connection that lives for half as long again, and what was learned is learned anew', () => {
     const limit = learning()
     closes(limit, 1e5, 60_000)

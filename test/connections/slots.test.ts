@@ -225,6 +225,11 @@ test('without handles the resource itself is lent, and its promise is made once'
   assert.equal(slots.endLoan(slot), undefined)
 })
 
+test('nothing is held against a connection before its first loan', () => {
+  const slot = new Slots<object>().add(0, 0)
+  assert.deepEqual([slot.isDoubtful, slot.isLeakSuspect, slot.isHalfCloseAnnounced], [false, false, false])
+})
+
 test('a grant is good for its own loan only, and only while that lasts', () => {
   const slots = new Slots<object>()
   const slot = slots.add(0, 0)

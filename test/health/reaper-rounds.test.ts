@@ -1,106 +1,6 @@
 import assert from 'node:assert/strict'
-import type { Socket } from 'node:net'
 import { describe, test } from 'node:test'
-import type { Connector } from '../../src/connecting/connector.ts'
-import type { PoolContext } from '../../src/connecting/pool-context.ts'
-import { HANDLES } from '../../src/connections/handles.ts'
-import type { Fault, Slot } from '../../src/connections/slot.ts'
-import { Slots } from '../../src/connections/slots.ts'
-import { SocketReaper } from '../../src/health/socket-reaper.ts'
-import { FakeClock } from '../support/clock.ts'
-
-const ROUND = 1000
-const PAUSE = 40
-const GRACE = 500
-const STUCK = 3000
-
-interface Peer {
-  readableEnded: boolean
-  destroyed: boolean
-  bytesRead: number
-  bytesWritten: number
-}
-
-/** A reaper whose sockets are plain objects, and whose checks cost as much time as the test says. */
-function reaperOf() {
-  const clock = new FakeClock()
-  const slots = new Slots<object>()
-  const work: { busy: unknown; isSlow: boolean; stalled: number; costs: number; isFake: boolean } = {
-    ...{ busy: false, isSlow: false, stalled: 0, costs: 0, isFake: false },
-  }
-  let spent = 0
-  const timed = Object.assign(Object.create(clock), {
-    now: () => clock.now() + spent,
-    after: (millis: number, run: () => void) => clock.after(millis, run),
-    isFake: () => work.isFake,
-  })
-  const seen = {
-    concluded: [] as number[],
-    checked: [] as number[],
-    stuck: [] as string[],
-    announced: [] as string[],
-  }
-  const dead = new Map<Slot<object>, Fault>()
-  const liveness = {
-    watched: 0,
-    counts: { found: { lent: 0 } },
-    inspect(slot: Slot<object>) {
-      seen.checked.push(slot.id)
-      spent += work.costs
-      return dead.get(slot)
-    },
-    announceHalfClose: (_: unknown, state: string, detail: string) =>
-      seen.announced.push(`${state}: ${detail}`),
-  }
-  const factory = {
-    busy() {
-      if (work.busy instanceof Error) throw work.busy
-      return work.busy
-    },
-    [HANDLES]: { isSlow: () => work.isSlow },
-  }
-  const context = {
-    ...{ clock: timed, slots, liveness, factory },
-    options: { halfCloseGraceMillis: GRACE, stuckMillis: STUCK },
-    stalls: { late: () => false, since: () => work.stalled },
-    serverIdleTimeout: { conclude: (now: number) => seen.concluded.push(now - 1000) },
-  }
-  const discarded: [id: number, reason: string][] = []
-  const connector = {
-    discard(slot: Slot<object>, reason: 'broken') {
-      discarded.push([slot.id, reason])
-      slots.move(slot, 'closing')
-    },
-  } as unknown as Connector<object>
-  const reaper = new SocketReaper(context as unknown as PoolContext<object>, connector)
-  reaper.onStuck = (slot, detail) => {
-    seen.stuck.push(detail)
-    slots.move(slot, 'closing')
-  }
-  const add = (state: 'idle' | 'lent' = 'idle'): Slot<object> & { peer: Peer } => {
-    const slot = slots.add(0, 0)
-    const peer = { readableEnded: false, destroyed: false, bytesRead: 0, bytesWritten: 0 }
-    const socket = {
-      ...peer,
-      destroy() {
-        socket.destroyed = true
-      },
-      resetAndDestroy() {
-        socket.destroyed = true
-      },
-    }
-    slots.register(slot, socket)
-    slots.move(slot, 'idle')
-    if (state === 'lent') slots.move(slot, 'lent')
-    slot.lentAt = clock.now()
-    slot.socket = socket as unknown as Socket
-    slot.watch = { socket } as unknown as NonNullable<typeof slot.watch>
-    liveness.watched += 1
-    return Object.assign(slot, { peer: socket })
-  }
-  const fault: Fault = { reason: 'half-closed', detail: 'gone' }
-  return { clock, slots, work, seen, dead, liveness, reaper, discarded, add, fault }
-}
+import { PAUSE, ROUND, reaperOf } from './scripted-reaper.ts'
 
 describe('the rounds over all sockets', () => {
   test('begin within a second, come once a second, and see all', async () => {
@@ -182,6 +82,23 @@ describe('the rounds over all sockets', () => {
     assert.equal(seen.concluded.length, 1)
   })
 
+  test('that follow a round in which one was found dead begin after a pause', async () => {
+    const { clock, work, seen, reaper, add } = reaperOf()
+    work.costs = 1
+    for (let count = 0; count < 20; count += 1) add()
+    reaper.start()
+    await clock.advance(ROUND)
+    assert.equal(seen.checked.length, 16)
+    reaper.runNow()
+    await clock.advance(1)
+    assert.equal(seen.checked.length, 20)
+    // The four checks have taken four milliseconds of the pause.
+    await clock.advance(PAUSE - 5)
+    assert.equal(seen.checked.length, 20)
+    await clock.advance(1)
+    assert.equal(seen.checked.length, 36)
+  })
+
   test('read the clock after each connection that was ended: that takes longer', async () => {
     const { clock, reaper, seen, work, dead, discarded, add, fault } = reaperOf()
     for (let count = 0; count < 10; count += 1) dead.set(add(), fault)
@@ -229,6 +146,28 @@ describe('a lent connection that the server has half-closed', () => {
     assert.equal(liveness.counts.found.lent, 1, 'once')
   })
 
+  test('is left to its check while it is validated', async () => {
+    const { clock, slots, reaper, add } = reaperOf()
+    const slot = add()
+    slots.move(slot, 'validating')
+    slot.peer.readableEnded = true
+    reaper.start()
+    await clock.advance(4 * ROUND)
+    assert.deepEqual([slot.peer.destroyed, slot.endedAt], [false, 0])
+  })
+
+  test('is closed when its time of grace is over to the millisecond', async () => {
+    const { clock, context, reaper, add } = reaperOf()
+    context.options.halfCloseGraceMillis = ROUND
+    const { peer } = add('lent')
+    peer.readableEnded = true
+    reaper.start()
+    await clock.advance(2 * ROUND - 1)
+    assert.equal(peer.destroyed, false)
+    await clock.advance(1)
+    assert.equal(peer.destroyed, true)
+  })
+
   test('keeps the fault that it had, and is not held against the server if its borrower did it', async () => {
     const { clock, reaper, liveness, add } = reaperOf()
     const slot = add('lent')
@@ -242,56 +181,5 @@ describe('a lent connection that the server has half-closed', () => {
     assert.equal(slot.fault.reason, 'broken')
     assert.equal(slot.peer.destroyed, true)
     assert.equal(liveness.counts.found.lent, 0)
-  })
-})
-
-describe('a lent connection that waits for an answer', () => {
-  async function after(millis: number, prepare: (set: ReturnType<typeof reaperOf>) => void) {
-    const set = reaperOf()
-    const slot = set.add('lent')
-    // Traffic is known from its first count on.
-    slot.traffic.start(slot.socket as Socket)
-    prepare(set)
-    set.reaper.start()
-    await set.clock.advance(millis)
-    return set.seen.stuck
-  }
-
-  test('is ended once nothing has come for the time of the option, with what it waits for', async () => {
-    assert.deepEqual(await after(STUCK - 1, ({ work }) => Object.assign(work, { busy: true })), [])
-    assert.deepEqual(await after(STUCK, ({ work }) => Object.assign(work, { busy: true })), [
-      'a command was in progress, and no data has arrived for 3000 ms',
-    ])
-    assert.deepEqual(await after(STUCK, ({ work }) => Object.assign(work, { busy: 'GET' })), [
-      'GET was in progress, and no data has arrived for 3000 ms',
-    ])
-  })
-
-  test('is not ended without work, or where that is not known', async () => {
-    for (const busy of [false, undefined, '', 0, 1, {}, new Error('no')])
-      assert.deepEqual(await after(2 * STUCK, ({ work }) => Object.assign(work, { busy })), [], String(busy))
-  })
-
-  test('is not ended for a stall, nor while the server has said that it is slow', async () => {
-    assert.deepEqual(await after(STUCK, ({ work }) => Object.assign(work, { busy: true, stalled: 1 })), [])
-    assert.deepEqual(
-      await after(2 * STUCK, ({ work }) => Object.assign(work, { busy: true, isSlow: true })),
-      [],
-    )
-  })
-
-  test('is not ended if the question itself has ended its loan', async () => {
-    const set = reaperOf()
-    const slot = set.add('lent')
-    slot.traffic.start(slot.socket as Socket)
-    Object.defineProperty(set.work, 'busy', {
-      get() {
-        if (slot.state === 'lent') set.slots.move(slot, 'idle')
-        return true
-      },
-    })
-    set.reaper.start()
-    await set.clock.advance(STUCK)
-    assert.deepEqual(set.seen.stuck, [])
   })
 })

@@ -32,7 +32,7 @@ interface V8Coverage {
 
 const MOST_MILLIS = 240_000
 /** A file that takes longer is not run twice. */
-const SLOW_MILLIS = 8_000
+const SLOW_MILLIS = 3_000
 
 /** In the copy: a compile meanwhile must not take it away. */
 export const reporterOf = (root: string): string => join(root, 'test/mutation/first-red.js')
@@ -40,13 +40,27 @@ export const reporterOf = (root: string): string => join(root, 'test/mutation/fi
 export const hashOf = (path: string): string =>
   existsSync(path) ? createHash('sha1').update(readFileSync(path)).digest('hex').slice(0, 12) : ''
 
-/** Measures what is not known yet, and keeps it in `folder`. */
-export async function measureCoverage(
-  root: string,
-  tests: readonly string[],
-  folder: string,
-  say: (line: string) => void,
-): Promise<Map<string, Covered>> {
+interface Measuring {
+  /** The copy of what is compiled. */
+  readonly root: string
+  readonly tests: readonly string[]
+  /** Where what is known is kept. */
+  readonly folder: string
+  readonly lanes: number
+  /** The time of day after which no test is begun. */
+  readonly until: number
+  say(line: string): void
+}
+
+/** Measures what is not known yet, and keeps it. */
+export async function measureCoverage({
+  root,
+  tests,
+  folder,
+  lanes,
+  until,
+  say,
+}: Measuring): Promise<Map<string, Covered>> {
   const path = join(folder, 'coverage.json')
   const known: Record<string, Covered> = existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : {}
   const isFresh = (test: string): boolean => {
@@ -55,19 +69,38 @@ export async function measureCoverage(
   }
   const missing = tests.filter(test => !isFresh(test))
   if (missing.length > 0) say(`${missing.length} test files are run once, to see what they execute`)
-  for (const test of missing) {
-    const covered = await measure(root, test, folder)
+  await inLanes(lanes, missing, async (test, lane) => {
+    if (Date.now() > until) return
+    const covered = await measure(root, test, join(folder, `lane-${lane}`))
     known[test] = covered
     writeFileSync(path, JSON.stringify(known))
     if (covered.red !== undefined) say(`  ${test} is red without a fault, and left out: ${covered.red}`)
-  }
+  })
   const hashes = new Map<string, string>()
   const current = (file: string): string => {
     const hash = hashes.get(file) ?? hashOf(join(root, 'src', file))
     hashes.set(file, hash)
     return hash
   }
-  return new Map(tests.map(test => [test, withoutStale(known[test] as Covered, current)]))
+  const covering = new Map<string, Covered>()
+  for (const test of tests) {
+    const covered = known[test]
+    if (covered !== undefined) covering.set(test, withoutStale(covered, current))
+  }
+  return covering
+}
+
+/** Does something with each, in order, so many at a time. */
+export async function inLanes<E>(
+  lanes: number,
+  all: readonly E[],
+  each: (one: E, lane: number) => Promise<void>,
+): Promise<void> {
+  const rest = all.values()
+  const work = async (lane: number): Promise<void> => {
+    for (const one of rest) await each(one, lane)
+  }
+  await Promise.all(Array.from({ length: lanes }, (_, lane) => work(lane)))
 }
 
 /** Of a source that has changed since it was measured, a test that executes any part is taken to execute all. */

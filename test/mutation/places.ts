@@ -28,7 +28,7 @@ export function readMutations(root: string, room: string, only: string): Mutatio
     .map(name => join(room, name))
     .filter(name => name.includes(only))
     .sort()
-  const config = join(root, 'mutation/tsconfig.json')
+  const config = join(root, 'faults.tsconfig.json')
   const compilerOptions = { allowJs: true, noResolve: true, noLib: true, types: [], noEmit: true }
   writeFileSync(
     config,

@@ -6,28 +6,31 @@
  *   --seconds N     of test runs for each fault, at most (default 60)
  *   --minutes N     in all, at most; what is found is kept, and the next run goes on from there
  *   --only TEXT     only files whose path contains this
+ *   --lanes N       so many at once (default 1): most tests wait most of the time
  *   --again         those that have survived are tried again
  * It works on a copy of what is compiled, in .build-mutated, where it also keeps what it has found. What each test file
  * executes is measured once: remove that folder to measure it anew.
  */
 
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { packageRoot } from '../support/package-root.ts'
 import { Chance } from '../support/random.ts'
 import { BINARY_VARIABLE, ensureRedisBinary } from '../support/redis-binary.ts'
-import { type Covered, executes, hashOf, measureCoverage, reporterOf } from './coverage.ts'
+import { type Covered, executes, hashOf, inLanes, measureCoverage, reporterOf } from './coverage.ts'
 import { type Mutation, mutated } from './mutations.ts'
 import { explained, Places, readMutations } from './places.ts'
 import { play } from './play.ts'
 
 const ROOMS = ['queue', 'connections', 'connecting', 'health', 'nested', 'adapters/ioredis/handle']
-/** Tests of documents, of what is published and of other programs say nothing of a room. */
+/** Where the tests of a room lie, if not in the folder of its name. */
+const HOMES = new Map([['adapters/ioredis/handle', 'adapters/ioredis']])
+/** Tests of documents, of what is published, of other programs and of what is told of a pool say nothing of a room. */
 const NO_TESTS = new RegExp(
   `^(?:${[
-    ...['architecture', 'cli', 'docs', 'examples', 'mutation', 'package', 'support', 'drop-in/hazards'],
-    ...['adapters/otel', 'adapters/prometheus', 'adapters/ioredis/cluster', 'diagnostics/live-page'],
-    ...['adapters/ioredis/sentinel', 'adapters/ioredis/stale-sentinels', 'faults/'],
+    ...['api', 'architecture', 'cli', 'diagnostics', 'docs', 'examples', 'mutation', 'package', 'support'],
+    ...['adapters/otel', 'adapters/prometheus', 'adapters/ioredis/cluster', 'drop-in/hazards', 'faults/'],
+    ...['adapters/ioredis/sentinel', 'adapters/ioredis/stale-sentinels', 'real-time', 'simulation/mutants'],
   ].join('|')})`,
 )
 /** A test may take so much longer than without a fault before it counts as hung. */
@@ -50,12 +53,16 @@ const seed = Number(after('--seed') ?? 1)
 const mostMillis = Number(after('--seconds') ?? 60) * 1_000
 const until = Date.now() + Number(after('--minutes') ?? 600) * 60_000
 const only = after('--only') ?? ''
+const lanes = Number(after('--lanes') ?? 1)
 const again = words.includes('--again')
 const rooms = words.filter(word => !word.startsWith('--'))
 const say = (line: string): void => void process.stdout.write(`${line}\n`)
 
-const root = join(packageRoot(), '.build-mutated')
-const folder = join(root, 'mutation')
+const home = join(packageRoot(), '.build-mutated')
+/** One copy stays sound, and there is one for each fault that is tried at the same time. */
+const root = join(home, 'sound')
+const copies = Array.from({ length: lanes }, (_, lane) => join(home, String(lane)))
+const folder = join(home, 'mutation')
 mkdirSync(folder, { recursive: true })
 // Two runs in one copy would try each other's faults.
 const lock = join(folder, 'pid')
@@ -64,9 +71,12 @@ if (existsSync(lock) && isRunning(Number(readFileSync(lock, 'utf8')))) {
   process.exit(1)
 }
 writeFileSync(lock, String(process.pid))
-for (const part of ['src', 'test', 'bench', 'examples'])
-  if (existsSync(join(packageRoot(), '.build', part)))
-    cpSync(join(packageRoot(), '.build', part), join(root, part), { recursive: true })
+for (const copy of [root, ...copies])
+  for (const part of ['src', 'test', 'bench', 'examples']) {
+    rmSync(join(copy, part), { recursive: true, force: true })
+    if (existsSync(join(packageRoot(), '.build', part)))
+      cpSync(join(packageRoot(), '.build', part), join(copy, part), { recursive: true })
+  }
 
 const binary = await ensureRedisBinary()
 if ('path' in binary) process.env[BINARY_VARIABLE] = binary.path
@@ -75,7 +85,7 @@ const tests = readdirSync(join(packageRoot(), '.build/test'), { recursive: true,
   .filter(name => name.endsWith('.test.js') && !NO_TESTS.test(name))
   .sort()
 const reporter = reporterOf(root)
-const coverage = await measureCoverage(root, tests, folder, say)
+const coverage = await measureCoverage({ root, tests, folder, lanes, until, say })
 
 const resultsPath = join(folder, 'results.json')
 const results: Record<string, Outcome> = existsSync(resultsPath)
@@ -90,20 +100,27 @@ function noticed(file: string, test: string): void {
 for (const [key, { by }] of Object.entries(results))
   if (by !== undefined) noticed(key.split(' ')[1] ?? '', by.split(':')[0] ?? '')
 
-/** The test files that execute the place, the most promising for their time first. */
+/** A test file of the room itself that takes less asks exact questions, and is tried before all others. */
+const EXACT_MILLIS = 800
+
+/** The test files that execute the place: the exact ones of the room, then the most promising for their time. */
 function testsFor({ file, start }: Mutation, room: string): [string, Covered][] {
-  const worth = ([name, { millis }]: [string, Covered]): number =>
-    (findsOf(`${file} ${name}`) + findsOf(name) / 10 + (name.startsWith(`${room}/`) ? 2 : 0.2)) /
-    (300 + millis)
+  const own = `${HOMES.get(room) ?? room}/`
+  const worth = ([name, { millis }]: [string, Covered]): number => {
+    const found = findsOf(`${file} ${name}`) + findsOf(name) / 10
+    const isExact = name.startsWith(`${room}/`) && millis < EXACT_MILLIS
+    return (isExact ? 1e6 : 0) + (found + (name.startsWith(own) ? 2 : 0.2)) / (300 + millis)
+  }
   return [...coverage]
     .filter(([, covered]) => covered.red === undefined && executes(covered, file, start))
     .sort((a, b) => worth(b) - worth(a))
 }
 
-async function attempt(mutation: Mutation, room: string): Promise<Outcome> {
+async function attempt(mutation: Mutation, room: string, copy: string): Promise<Outcome> {
   const chosen = testsFor(mutation, room)
   if (chosen.length === 0) return { end: 'not executed' }
-  const path = join(root, 'src', mutation.file)
+  const path = join(copy, 'src', mutation.file)
+  const scratch = join(copy, 'scratch')
   const text = readFileSync(path, 'utf8')
   const restore = (): void => writeFileSync(path, text)
   process.once('exit', restore)
@@ -112,8 +129,8 @@ async function attempt(mutation: Mutation, room: string): Promise<Outcome> {
     let spent = 0
     for (const [index, [test, { millis }]] of chosen.entries()) {
       if (index > 0 && spent + millis > mostMillis) continue
-      const file = join(root, 'test', test)
-      const limits = { reporter, scratch: folder, limitMillis: limitOf(millis) }
+      const file = join(copy, 'test', test)
+      const limits = { reporter, scratch, limitMillis: limitOf(millis) }
       let played = await play(file, limits)
       // Once more: a test that is red by chance would hide a fault that none notices.
       if (played.red !== undefined && !played.hung) played = await play(file, limits)
@@ -128,6 +145,11 @@ async function attempt(mutation: Mutation, room: string): Promise<Outcome> {
     restore()
     process.off('exit', restore)
   }
+}
+
+function noteOf({ end, left }: Outcome): string {
+  if (end === 'not executed') return ' (not executed)'
+  return left ? ` (${left} files not run)` : ''
 }
 
 function isRunning(pid: number): boolean {
@@ -160,39 +182,27 @@ async function mutateRoom(room: string): Promise<void> {
   const isExplained = explained()
   say(`${room}: ${chosen.length} of ${all.length} faults (seed ${seed})`)
   const ends = { killed: 0, hung: 0, explained: 0, open: 0, tried: 0 }
-  const open: string[] = []
-  for (const mutation of chosen) {
+  await inLanes(lanes, chosen, async (mutation, lane) => {
     const key = keyOf(mutation)
     let outcome = results[key]
     const isAlive = outcome?.end === 'survived' || outcome?.end === 'not executed'
-    if (outcome === undefined || (again && isAlive && !isExplained(places.of(mutation)))) {
+    const place = places.of(mutation)
+    if (outcome === undefined || (again && isAlive && !isExplained(place))) {
       // Without time for another try, one that has survived stays open.
       if (Date.now() <= until) {
-        outcome = await attempt(mutation, room)
+        outcome = await attempt(mutation, room, copies[lane] as string)
         results[key] = outcome
         writeFileSync(resultsPath, JSON.stringify(results, undefined, 1))
-      } else if (outcome === undefined) continue
+      } else if (outcome === undefined) return
     }
     ends.tried += 1
-    if (outcome.end === 'killed' || outcome.end === 'hung') {
-      ends[outcome.end] += 1
-      continue
+    if (outcome.end === 'killed' || outcome.end === 'hung') ends[outcome.end] += 1
+    else if (isExplained(place)) ends.explained += 1
+    else {
+      ends.open += 1
+      say(`  open: ${place.where} | ${place.fault} | ${place.line} |${noteOf(outcome)}`)
     }
-    const place = places.of(mutation)
-    if (isExplained(place)) {
-      ends.explained += 1
-      continue
-    }
-    ends.open += 1
-    const note =
-      outcome.end === 'survived'
-        ? outcome.left
-          ? ` (${outcome.left} files not run)`
-          : ''
-        : ' (not executed)'
-    open.push(`${place.where} | ${place.fault} | ${place.line} |${note}`)
-    say(`  open: ${open.at(-1)}`)
-  }
+  })
   const { tried, killed, hung } = ends
   say(
     `${room}: ${tried} tried of ${all.length}, ${killed + hung} noticed (${hung} by the time limit), ` +

@@ -7,10 +7,10 @@ import type { LoadShedder } from '../../src/queue/load-shedder.ts'
 import { PriorityList } from '../../src/queue/priority-list.ts'
 import { type Snapshot, WaitQueue } from '../../src/queue/wait-queue.ts'
 import { Waiter } from '../../src/queue/waiter.ts'
-import { PORTION_CHECK } from '../../src/runtime/time/deadlines.ts'
+import { PORTION_CHECK, PORTION_MILLIS } from '../../src/runtime/time/deadlines.ts'
 import { StallMonitor } from '../../src/runtime/time/stall-monitor.ts'
 import { Stalls } from '../../src/runtime/time/stalls.ts'
-import { FakeClock, settle } from '../support/clock.ts'
+import { FakeClock } from '../support/clock.ts'
 import { Chance, seedFrom } from '../support/random.ts'
 
 type Waiting = Waiter<object>
@@ -122,7 +122,8 @@ test('where the youngest go first, the highest priority still does', () => {
   const { queue, join, takeYoungest } = queueOf()
   const [first, last, low] = [join(1), join(1), join(2)]
   takeYoungest(true)
-  assert.deepEqual([queue.shift(), queue.shift(), queue.shift()], [last, first, low])
+  for (const waiter of [last, first, low]) assert.equal(queue.shift(), waiter)
+  assert.equal(queue.shift(), undefined)
 })
 
 test('the first waiters are asked for in the order in which they are served, and no more of them', () => {
@@ -140,6 +141,44 @@ test('the first waiters are asked for in the order in which they are served, and
   function id(waiter: Waiting): number {
     return [a, b, c].indexOf(waiter)
   }
+})
+
+test('whoever stands behind a waiter that was served still expires at its own time, and all hear of it once', async () => {
+  const { clock, queue, join, rejected, heard } = queueOf()
+  const [first, second] = [join(0, undefined, DEFAULT), join(0, undefined, DEFAULT)]
+  const own = join(0, undefined, DEFAULT + 1)
+  assert.deepEqual([first.isInOrder, second.isInOrder, own.isInOrder], [true, true, false])
+  queue.shift()
+  await clock.advance(DEFAULT)
+  assert.deepEqual([second.state, own.state], ['expired', 'waiting'])
+  assert.equal(rejected.length, 1)
+  assert.equal(heard.rounds, 1)
+})
+
+test('a deadline that a stall has put off is kept by the order of the queue no more', async () => {
+  const { clock, join } = queueOf()
+  const waiter = join(0, undefined, DEFAULT)
+  await clock.advance(DEFAULT - 50)
+  await clock.stall(100)
+  assert.deepEqual([waiter.state, waiter.isInOrder], ['waiting', false])
+  await clock.advance(1000)
+  assert.equal(waiter.state, 'expired')
+})
+
+test('the deadlines keep the process alive as long as somebody waits, and no longer', () => {
+  const { clock, queue, join } = queueOf()
+  let held = false
+  const after = clock.after.bind(clock)
+  const hold = (value: boolean): void => {
+    held = value
+  }
+  clock.after = (millis, run) => ({ ...after(millis, run), hold })
+  for (const timeout of [DEFAULT, 60_000]) join(0, undefined, timeout)
+  assert.equal(held, true)
+  queue.shift()
+  assert.equal(held, true, 'one still waits')
+  queue.shift()
+  assert.equal(held, false)
 })
 
 test('a signal is heard again after everybody who waited with it has been served', () => {
@@ -202,7 +241,10 @@ test('a close rejects everybody before it returns, however many they are and how
     rejected.push({ waiter, how })
     void clock.stall(1)
   }
+  let stopped = 0
+  queue.loadShedder = { stop: () => (stopped += 1) } as unknown as LoadShedder<object>
   queue.close()
+  assert.equal(stopped, 1, 'the load shedder')
   assert.equal(rejected.length, 4 * PORTION_CHECK)
   assert.equal(clock.pending, 0, clock.describe())
 })
@@ -220,6 +262,17 @@ test('others than a close reject in portions, each waiter once and in order', as
   await clock.advance(0)
   assert.equal(rejected.length, all.length)
   assert.ok(rejected.every(({ waiter }, index) => waiter === all[index]))
+})
+
+test('a portion goes on for as long as it may take, to the millisecond', () => {
+  const { clock, queue, join, rejected } = queueOf()
+  for (let joined = 0; joined < 2 * PORTION_CHECK; joined += 1) join()
+  queue.listener.onRejected = (waiter, how) => {
+    rejected.push({ waiter, how })
+    if (rejected.length === PORTION_CHECK) clock.compute(PORTION_MILLIS)
+  }
+  queue.rejectUnhealthy()
+  assert.equal(rejected.length, 2 * PORTION_CHECK)
 })
 
 test('the service rate hears that the queue is empty when the last one gives up, not when it is served', () => {
@@ -252,24 +305,4 @@ test('waiters that were served are not kept until their deadline', async () => {
   collect()
   const kept = refs.filter(ref => ref.deref() !== undefined).length
   assert.ok(kept < 200, `${kept} of 500 waiters are still there`)
-})
-
-test('a waiter that is asked a thousand times who awaits it still knows its caller', async () => {
-  let waiter: Waiting | undefined
-  const caller = async (): Promise<unknown> => {
-    const request = { priority: 0, timeout: 1000, signal: undefined, detached: false }
-    return await new Promise(resolve => {
-      waiter = new Waiter(request, 0, 'acquire', resolve)
-    })
-  }
-  const served = caller()
-  for (let asked = 0; asked < 1000; asked += 1) {
-    waiter?.ask()
-    await settle()
-  }
-  const chain = waiter?.awaiters?.chain
-  assert.ok(chain !== undefined)
-  assert.match(chain.text, /caller/)
-  waiter?.grant('a connection')
-  assert.equal(await served, 'a connection')
 })

@@ -16,6 +16,9 @@ export interface SimulatedNode {
   epoch: number
   /** Commands that it has been sent, by name, and how many of each. */
   readonly asked: Map<string, number>
+  /** The sockets of this process to it, and the most that were open at the same time. */
+  readonly sockets: Set<Socket>
+  most: number
   /** The connections on which it has been asked to announce its maintenance. */
   readonly listeners: Set<SimulatedPeer>
   /** Its answers that differ from those of a healthy node; undefined: the usual one. */
@@ -88,6 +91,8 @@ export function simulatedCluster(world: Simulation, owners: Owners, count = 6): 
     const server = world.server({ onData })
     const node: SimulatedNode = {
       ...{ id: `node-${index}`, server, isPrimary: index < 3, owners, epoch: 1, asked, listeners },
+      sockets: new Set(),
+      most: 0,
       answer: undefined,
     }
     nodes.push(node)
@@ -104,6 +109,8 @@ export function simulatedCluster(world: Simulation, owners: Owners, count = 6): 
       const node = nodes.find(({ server }) => server.port === this.#target.port)
       if (node === undefined) throw new Error(`no node at port ${this.#target.port}`)
       this.#stream = node.server.dial()
+      node.sockets.add(this.#stream)
+      node.most = Math.max(node.most, socketsTo(node))
       return this.#stream
     }
 
@@ -123,4 +130,10 @@ export function simulatedCluster(world: Simulation, owners: Owners, count = 6): 
       for (const node of nodes) Object.assign(node, { owners: known, epoch })
     },
   }
+}
+
+/** How many sockets of this process to the node are open or are being opened. */
+export function socketsTo({ sockets }: SimulatedNode): number {
+  for (const socket of sockets) if (socket.destroyed) sockets.delete(socket)
+  return sockets.size
 }

@@ -2,6 +2,7 @@ import { messageOf } from '../../../api/errors.ts'
 import { backoff } from '../../../runtime/time/backoff.ts'
 import { systemClock } from '../../../runtime/time/clock.ts'
 import type { Command } from '../client/client-types.ts'
+import { isSameAddress } from '../failover/addresses.ts'
 import type { ClusterLoan } from './loan-guard.ts'
 import type { Redirect } from './redirect.ts'
 import { pause } from './refresher.ts'
@@ -44,7 +45,9 @@ export async function follow(
       tries += 1
     }
     try {
-      const next = await topology.linkTo(to ?? loan.node).send(command, kind === 'ASK')
+      const node = to ?? loan.node
+      const held = isSameAddress(node, loan.node) ? 1 : 0
+      const next = await topology.linkTo(node).send(command, kind === 'ASK', held)
       if (next === undefined) return
       redirect = next
     } catch (error) {

@@ -1,73 +1,156 @@
+import type { Socket } from 'node:net'
+import type { Redis } from 'ioredis'
 import { PoolError } from '../../../api/errors.ts'
-import { onAbort } from '../../../runtime/abort.ts'
-import { systemClock } from '../../../runtime/time/clock.ts'
+import type { ControlConnection, ControlPlace } from '../../../connecting/control-place.ts'
+import { systemClock, type Timer } from '../../../runtime/time/clock.ts'
 import { destroyClient, streamOf } from '../client/client.ts'
 import type { Client, Command } from '../client/client-types.ts'
 import { interceptErrorReplies } from '../client/replies/error-replies.ts'
-import { askRole } from '../client/role.ts'
 import { type Address, inWords } from '../failover/addresses.ts'
+import { askIsPrimary, askPing, askView, openWithin } from './questions.ts'
 import { type Redirect, redirectOf } from './redirect.ts'
-import { readView, type Translate, type View } from './view.ts'
+import type { Translate, View } from './view.ts'
 
 /** How long a node may take to answer, connecting included. Milliseconds. */
 const ANSWER_MILLIS = 1000
+/** How long it waits for a connection or a place of the node's pool that has none to spare. Milliseconds. */
+const PLACE_MILLIS = 200
+/** For how long it may be used while an acquire waits for its place. Milliseconds. */
+const TURN_MILLIS = 50
+/**
+ * For so long it stays after a command for which the pool gave up a connection, as there may be more; and after one for
+ * which there was no place at all, as it may be repeated. Milliseconds.
+ */
+const LINGER_MILLIS = 10
+const LONG_LINGER_MILLIS = 150
 
-/** Makes a connected client to a node. */
-export type OpenLink = (address: Address, signal: AbortSignal) => Promise<Client>
+export interface LinkHost {
+  readonly translate: Translate
+  /** Makes a connected client to a node. */
+  open(address: Address, signal: AbortSignal): Promise<Client>
+  /** Its place among the connections of the node's pool; undefined if there is no pool. */
+  placeAt(address: Address): ControlPlace<Redis> | undefined
+}
 
 /**
  * The pool's own connection to a node: to ask it for the topology and whether it is alive, and to send it single commands
  * of a slot that is being moved to it. It never keeps the process alive.
+ *
+ * It counts against the `max` of the node's pool. If that has no place for it, it asks over a connection of the pool that
+ * is not lent. It gives its place back when an acquire waits for that. Only if nothing is free or returned within 200 ms
+ * is it opened although there is no place, and closed after the answer: such a node may have stopped, and a command that it sends may
+ * be what the loans wait for.
  */
-export class NodeLink {
+export class NodeLink implements ControlConnection {
   readonly #address: Address
-  readonly #open: OpenLink
-  readonly #translate: Translate
+  readonly #host: LinkHost
   #opening: Promise<Client> | undefined
   #client: Client | undefined
-  readonly #abort = new AbortController()
+  /** Aborts the connect in progress. */
+  #abort = new AbortController()
+  /** Stands for the latest connect. */
+  #latest: object | undefined
+  #isClosed = false
+  /** Where it counts. */
+  #place: ControlPlace<Redis> | undefined
+  /** Questions and commands in progress, and how many of them are commands. */
+  #inUse = 0
+  #commands = 0
+  /** It stays until then, although an acquire waits. */
+  #lingersUntil = 0
+  /** Since when an acquire waits for its place. */
+  #neededSince: number | undefined
+  #givesWay: Timer | undefined
+  /** How often it has been closed for that. */
+  #wayGiven = 0
   /** The commands sent for others, and who is told of a redirection. */
   readonly #sent = new Map<Command, (redirect: Redirect | undefined) => void>()
 
-  constructor(address: Address, open: OpenLink, translate: Translate) {
+  constructor(address: Address, host: LinkHost) {
     this.#address = address
-    this.#open = open
-    this.#translate = translate
+    this.#host = host
+  }
+
+  /** Can it ask at once, and no acquire has to wait for that? */
+  get canAsk(): boolean {
+    return this.#isOpen || this.#host.placeAt(this.#address)?.canAsk !== false
+  }
+
+  get #isOpen(): boolean {
+    return this.#opening !== undefined || this.#client?.status === 'ready'
+  }
+
+  /** The node has got a pool, against whose `max` it counts from now on. */
+  moveInto(place: ControlPlace<Redis>): void {
+    if (!this.#isOpen) return
+    this.#place = place
+    place.enter(this)
+  }
+
+  giveWay(): void {
+    const now = systemClock.now()
+    this.#neededSince ??= now
+    if (this.#givesWay !== undefined) return
+    const turn = this.#neededSince + TURN_MILLIS
+    const millis = Math.min(turn, this.#inUse > 0 ? turn : this.#lingersUntil) - now
+    if (millis > 0) this.#givesWay = systemClock.after(millis, () => this.#lookAgain())
+    // A command goes on: it may have been carried out already.
+    else if (this.#commands === 0) {
+      this.#wayGiven += 1
+      this.#end()
+    }
+  }
+
+  #lookAgain(): void {
+    this.#givesWay?.cancel()
+    this.#givesWay = undefined
+    if (this.#place?.isNeeded === true) this.giveWay()
+    else this.#neededSince = undefined
+    if (this.#place === undefined && this.#inUse === 0 && this.#commands === 0) this.#rest()
+  }
+
+  /** Has it been used for long enough while an acquire waits for its place? */
+  get #isOverdue(): boolean {
+    return this.#neededSince !== undefined && systemClock.now() - this.#neededSince >= TURN_MILLIS
   }
 
   /** Asks the node for the topology. */
-  async view(): Promise<View> {
-    return this.#timed(async client => {
-      const [slots, info, id] = await Promise.all([
-        client.call('CLUSTER', 'SLOTS'),
-        client.call('CLUSTER', 'INFO').catch(unlessReply),
-        client.call('CLUSTER', 'MYID').catch(unlessReply),
-      ])
-      return readView({ slots, info, id }, this.#address, this.#translate)
-    })
+  view(): Promise<View> {
+    return this.#timed(client => askView(client, this.#address, this.#host.translate))
   }
 
   /** Asks the node whether it is a primary. */
-  async isPrimary(): Promise<boolean> {
-    return this.#timed(async client => {
-      const role = await client.call('ROLE').catch(unlessReply)
-      // The user may not be allowed to ask for it.
-      return (Array.isArray(role) ? String(role[0]) : await askRole(client)) === 'master'
-    })
+  isPrimary(): Promise<boolean> {
+    return this.#timed(askIsPrimary)
   }
 
   /** Rejects if the node does not answer in time. An error reply is an answer. */
-  async ping(): Promise<void> {
-    await this.#timed(client => client.ping().catch(unlessReply))
+  ping(): Promise<void> {
+    return this.#timed(askPing)
   }
 
   /**
    * Sends a command that has been sent to another node before. It settles as usual.
    *
+   * @param held - how many connections of the node the sender holds itself
    * @returns where it must be sent instead, if it was not carried out
    */
-  async send(command: Command, asking: boolean): Promise<Redirect | undefined> {
-    const client = await this.#connected()
+  async send(command: Command, asking: boolean, held: number): Promise<Redirect | undefined> {
+    const place = this.#host.placeAt(this.#address)
+    if (place !== undefined && !this.#hasPlace(place)) {
+      if (await place.claim(this, PLACE_MILLIS, held)) this.#place = place
+      this.#lingersUntil = Number.POSITIVE_INFINITY
+    }
+    this.#commands += 1
+    try {
+      return await this.#during(client => this.#send(client, command, asking))
+    } finally {
+      this.#commands -= 1
+      if (this.#inUse === 0 && this.#commands === 0) this.#rest()
+    }
+  }
+
+  #send(client: Client, command: Command, asking: boolean): Promise<Redirect | undefined> {
     return new Promise(resolve => {
       const settled = (redirect: Redirect | undefined): void => {
         this.#sent.delete(command)
@@ -85,8 +168,83 @@ export class NodeLink {
   }
 
   close(): void {
+    this.#isClosed = true
+    this.#end()
+  }
+
+  #end(): void {
+    this.#givesWay?.cancel()
+    this.#givesWay = undefined
     this.#abort.abort(new Error('the link to the node was closed'))
-    if (this.#client !== undefined) destroyClient(this.#client)
+    this.#abort = new AbortController()
+    const client = this.#client
+    this.#client = undefined
+    if (client !== undefined) destroyClient(client)
+  }
+
+  /** May it be used, as it is open, or may be opened in a place of its own? */
+  #hasPlace(place: ControlPlace<Redis> | undefined): boolean {
+    if (this.#isOpen) return !this.#isOverdue
+    if (place === undefined) return true
+    // The one before is being closed.
+    if (this.#place !== undefined || !place.take(this)) return false
+    this.#place = place
+    return true
+  }
+
+  /** Asks over this connection, or over one of the pool where there is no place for it. */
+  async #answer<R>(ask: (client: Client) => Promise<R>): Promise<R> {
+    const place = this.#host.placeAt(this.#address)
+    const askPool = () => place?.ask(client => ask(client as unknown as Client), PLACE_MILLIS)
+    const found = this.#hasPlace(place) ? undefined : await askPool()
+    if (found !== undefined) return found.answer
+    this.#hasPlace(place)
+    const before = this.#wayGiven
+    try {
+      return await this.#during(ask)
+    } catch (error) {
+      const instead = this.#wayGiven === before ? undefined : await askPool()
+      if (instead === undefined) throw error
+      return instead.answer
+    }
+  }
+
+  async #during<R>(use: (client: Client) => Promise<R>): Promise<R> {
+    this.#inUse += 1
+    try {
+      return await use(await this.#connected())
+    } finally {
+      this.#inUse -= 1
+      if (this.#inUse === 0 && this.#commands === 0) this.#rest()
+    }
+  }
+
+  /** Nobody uses it now. */
+  #rest(): void {
+    const place = this.#host.placeAt(this.#address)
+    const now = systemClock.now()
+    if (this.#lingersUntil === Number.POSITIVE_INFINITY)
+      this.#lingersUntil = now + (this.#place === undefined ? LONG_LINGER_MILLIS : LINGER_MILLIS)
+    if (this.#isOpen && place !== undefined && this.#place === undefined) {
+      // It was opened although there was no place.
+      if (place.take(this)) this.#place = place
+      else if (now >= this.#lingersUntil) this.#end()
+      else this.#givesWay ??= systemClock.after(this.#lingersUntil - now, () => this.#lookAgain())
+    } else if (this.#neededSince !== undefined) {
+      this.#lookAgain()
+    }
+  }
+
+  /** Its socket is closed, or none was made. If there is a new one already, that has the place. */
+  #left(connect: object): void {
+    if (this.#latest !== connect) return
+    const place = this.#place
+    this.#place = undefined
+    this.#neededSince = undefined
+    this.#lingersUntil = 0
+    this.#givesWay?.cancel()
+    this.#givesWay = undefined
+    place?.leave(this)
   }
 
   async #timed<R>(ask: (client: Client) => Promise<R>): Promise<R> {
@@ -94,12 +252,12 @@ export class NodeLink {
     const timer = systemClock.after(ANSWER_MILLIS, () => {
       silent(new PoolError('POOL_CONNECT_FAILED', `the node ${inWords(this.#address)} does not answer`))
       // A client that others wait for goes on: a command of theirs may take longer.
-      if (this.#client !== undefined && this.#sent.size === 0) destroyClient(this.#client)
+      if (this.#inUse > 0 && this.#commands === 0) this.#end()
     })
     try {
       return await new Promise<R>((resolve, reject) => {
         silent = reject
-        this.#connected().then(ask).then(resolve, reject)
+        this.#answer(ask).then(resolve, reject)
       })
     } finally {
       timer.cancel()
@@ -115,29 +273,26 @@ export class NodeLink {
   }
 
   async #connect(): Promise<Client> {
-    const abort = new AbortController()
-    const giveUp = (): void => abort.abort(new Error(`no answer within ${ANSWER_MILLIS} ms`))
-    const timer = systemClock.after(ANSWER_MILLIS, giveUp)
-    const stop = onAbort(this.#abort.signal, giveUp)
+    const connect = {}
+    this.#latest = connect
+    const ended = this.#abort.signal
+    let stream: Socket | undefined
     try {
-      const client = await this.#open(this.#address, abort.signal)
-      streamOf(client)?.unref()
+      const client = await openWithin(ANSWER_MILLIS, ended, signal => this.#host.open(this.#address, signal))
+      stream = streamOf(client)
+      stream?.unref()
       interceptErrorReplies(client, (error, command) => {
         const settled = this.#sent.get(command)
-        const redirect = settled && redirectOf(error.message, this.#address.host, this.#translate)
+        const redirect = settled && redirectOf(error.message, this.#address.host, this.#host.translate)
         if (redirect !== undefined) settled?.(redirect)
         return redirect !== undefined
       })
       this.#client = client
-      if (this.#abort.signal.aborted) destroyClient(client)
+      stream?.once('close', () => this.#left(connect))
+      if (ended.aborted || this.#isClosed) this.#end()
       return client
     } finally {
-      timer.cancel()
-      stop()
+      if (stream === undefined || stream.closed) this.#left(connect)
     }
   }
-}
-
-function unlessReply(error: unknown): void {
-  if ((error as Error | undefined)?.name !== 'ReplyError') throw error
 }

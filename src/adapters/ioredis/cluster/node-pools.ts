@@ -1,6 +1,7 @@
 import { Redis } from 'ioredis'
 import { PoolError } from '../../../api/errors.ts'
 import type { PoolEvents } from '../../../api/events.ts'
+import type { ControlPlace } from '../../../connecting/control-place.ts'
 import type { Pool } from '../../../pool/pool.ts'
 import { log } from '../../../runtime/log/log.ts'
 import { destroyWithError } from '../client/client.ts'
@@ -11,6 +12,7 @@ import { type Address, inWords, isSameAddress } from '../failover/addresses.ts'
 import { openRedisPool } from '../open-redis-pool.ts'
 import type { RedisPoolContext } from '../redis-pool-context.ts'
 import type { ClusterConfig } from './cluster-options.ts'
+import { listenerTo } from './heard.ts'
 import { NodeWaits } from './node-waits.ts'
 
 export type NodeRole = 'primary' | 'replica'
@@ -22,6 +24,10 @@ export interface NodePool {
   readonly pool: Pool<Redis>
   readonly context: RedisPoolContext
   readonly waits: NodeWaits
+  /** Where the cluster's own connection to the node counts. */
+  readonly place: ControlPlace<Redis>
+  /** Has any connection received anything since this was last called? */
+  readonly hasHeard: () => boolean
   /** Connections from before the pool was retired. */
   outdated: WeakSet<RedisClient>
 }
@@ -49,7 +55,7 @@ export type PassOn = <K extends keyof PoolEvents<Redis> & string>(
   ...details: PoolEvents<Redis>[K]
 ) => unknown
 
-/** What happened in the pool of a node: an event, or `slots-moved`, where the node says so itself. */
+/** What happened in the pool of a node: an event, `made`, or `slots-moved`, where the node says so itself. */
 export type Observe = (event: string, address: Address, detail: unknown) => void
 
 /**
@@ -78,6 +84,14 @@ export class NodePools {
 
   get all(): readonly NodePool[] {
     return [...this.#open.values(), ...this.#retired]
+  }
+
+  /** The pool of a node, if there is one. */
+  at(address: Address): NodePool | undefined {
+    const open = this.#open.get(inWords(address))
+    if (open !== undefined) return open
+    for (const nodePool of this.#retired) if (isSameAddress(nodePool.address, address)) return nodePool
+    return undefined
   }
 
   of(address: Address, role: NodeRole): NodePool {
@@ -161,9 +175,12 @@ export class NodePools {
       },
       { ...options, name: `${name} ${inWords(address)}` },
     )
+    const context = made as RedisPoolContext
     const nodePool: NodePool = {
-      ...{ address, role, pool, context: made as RedisPoolContext },
+      ...{ address, role, pool, context },
       waits: new NodeWaits(),
+      place: pool.controlPlace,
+      hasHeard: listenerTo(() => context.failover.clients.keys()),
       outdated: new WeakSet(),
     }
     for (const event of PASSED_ON)
@@ -172,6 +189,7 @@ export class NodePools {
         this.#closeIfEmpty(nodePool)
         return this.#passOn(event, ...(details as never))
       })
+    this.#observe('made', address, nodePool.place)
     return nodePool
   }
 }

@@ -1,5 +1,6 @@
 import { Redis, type RedisOptions } from 'ioredis'
 import type { PoolStats } from '../../../api/stats.ts'
+import type { ControlPlace } from '../../../connecting/control-place.ts'
 import type { Pool } from '../../../pool/pool.ts'
 import { clientMaker } from '../client/client-options.ts'
 import type { Client } from '../client/client-types.ts'
@@ -60,12 +61,15 @@ export class Nodes {
       // The node may be dead, or no primary any more.
       if (event === 'factoryCreateError') this.topology.lost(address)
       else if (event === 'connect') this.topology.found(address)
+      else if (event === 'made') this.topology.linkTo(address).moveInto(detail as ControlPlace<Redis>)
       else if (event === 'slots-moved' || (event === 'destroy' && isSuspicious(detail)))
         void this.topology.refresh()
     })
     this.topology = new Topology({
       ...{ name, seeds, translate },
       open: openerOf(config),
+      placeAt: address => this.pools.at(address)?.place,
+      hasHeard: address => this.pools.at(address)?.hasHeard() ?? false,
       nodesInUse: () => this.#inUse(),
       onChange: isBelieved => this.#onChange(isBelieved),
       onTick: () => this.#cutSilent(),

@@ -1,11 +1,11 @@
 import { log } from '../../../runtime/log/log.ts'
 import { systemClock, type Timer } from '../../../runtime/time/clock.ts'
 import { type Address, inWords } from '../failover/addresses.ts'
-import { NodeLink, type OpenLink } from './node-link.ts'
+import { type LinkHost, NodeLink } from './node-link.ts'
 import { Refresher } from './refresher.ts'
 import { SlotMap } from './slot-map.ts'
 import { TakeoverWatch } from './takeover-watch.ts'
-import type { Translate, View } from './view.ts'
+import type { View } from './view.ts'
 
 /** How often the nodes in use are looked after. Milliseconds. */
 const TICK_MILLIS = 250
@@ -16,11 +16,11 @@ const SILENT_MILLIS = 500
 /** How often the topology is asked for although nothing has happened. Milliseconds. */
 const REFRESH_MILLIS = 5000
 
-export interface TopologyHost {
+export interface TopologyHost extends LinkHost {
   readonly name: string
   readonly seeds: readonly Address[]
-  readonly translate: Translate
-  readonly open: OpenLink
+  /** Has any connection of the node's pool received anything since it was last asked? */
+  hasHeard(address: Address): boolean
   /** The nodes that have connections of the pool, or acquires that wait for one. */
   nodesInUse(): readonly Address[]
   /** @param isBelieved - nodes have agreed on it; otherwise one slot has been corrected */
@@ -93,8 +93,7 @@ export class Topology {
     const key = inWords(address)
     const known = this.#links.get(key)
     if (known !== undefined) return known
-    const { open, translate } = this.#host
-    const link = new NodeLink(address, open, translate)
+    const link = new NodeLink(address, this.#host)
     if (this.#isClosed) link.close()
     else this.#links.set(key, link)
     return link
@@ -154,6 +153,11 @@ export class Topology {
   async #ping(address: Address): Promise<void> {
     const key = inWords(address)
     if (this.#asked.has(key)) return
+    // All connections are lent: one that was answered just now proves as much as an answer to a question.
+    if (!this.linkTo(address).canAsk && this.#host.hasHeard(address)) {
+      this.#isBack(address)
+      return
+    }
     this.#asked.add(key)
     const silent = (): void => {
       this.#silent.add(key)
@@ -162,14 +166,18 @@ export class Topology {
     const timer = systemClock.after(SILENT_MILLIS, silent)
     try {
       await this.linkTo(address).ping()
-      this.#silent.delete(key)
-      this.#takeovers.found(address)
+      this.#isBack(address)
     } catch {
       if (this.#links.has(key)) silent()
     } finally {
       timer.cancel()
       this.#asked.delete(key)
     }
+  }
+
+  #isBack(address: Address): void {
+    this.#silent.delete(inWords(address))
+    this.#takeovers.found(address)
   }
 
   async #tookOver(node: Address, lost: Address): Promise<void> {
@@ -185,20 +193,28 @@ export class Topology {
     this.refresher.hurry()
   }
 
-  /** Primaries first, as they learn of a change first, and in random order: not all processes ask the same. */
+  /**
+   * Those that can be asked at once first. Of these the primaries, as they learn of a change
+   * first. In random order: not all processes ask the same.
+   */
   #candidates(): readonly Address[] {
     const rank = (address: Address): number =>
       (this.isSilent(address) || this.#takeovers.isLost(address) ? 2 : 0) + Math.random()
     const shards = [...this.map.shards.values()].map(({ shard }) => shard)
-    const sorted = (addresses: readonly Address[]): Address[] =>
+    const primaries = shards.map(({ primary }) => primary.address)
+    const replicas = shards.flatMap(shard => shard.replicas.map(({ address }) => address))
+    const sorted = (canAsk: boolean, addresses: readonly Address[]): Address[] =>
       addresses
+        .filter(address => this.linkTo(address).canAsk === canAsk)
         .map(address => ({ address, by: rank(address) }))
         .sort((a, b) => a.by - b.by)
         .map(({ address }) => address)
     return [
       ...(this.#promoted === undefined ? [] : [this.#promoted]),
-      ...sorted(shards.map(({ primary }) => primary.address)),
-      ...sorted(shards.flatMap(({ replicas }) => replicas.map(({ address }) => address))),
+      ...sorted(true, primaries),
+      ...sorted(true, replicas),
+      ...sorted(false, primaries),
+      ...sorted(false, replicas),
       ...this.#host.seeds,
     ]
   }

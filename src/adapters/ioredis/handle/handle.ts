@@ -263,7 +263,7 @@ export function shareEvents(client: Client, lent: () => Handle | undefined): voi
       const heard = emit.call(client, event, ...args)
       const handle = lent()
       if (handle === undefined || handle.listenerCount(event) === 0) return heard
-      return emit.call(handle, event, ...args) || heard
+      return emit.call(handle, event, ...args)
     }),
     // ioredis calls this to find out whether anybody wants a message.
     listeners: member((event: string): unknown[] => {

@@ -138,13 +138,13 @@ export function onReply(
 }
 
 /** The server has not carried the command out. */
-const isRefused = (reply: unknown): boolean => reply instanceof Error && replyWithin(reply) !== undefined
+const isRefused = (reply: unknown): boolean => replyWithin(reply) !== undefined
 
 /** Besides EXECABORT, a node of a cluster discards the transaction if it may not carry it out. */
 const isExecRefused = (message: string | undefined): boolean =>
   message !== undefined && /^(?:EXECABORT|MOVED|ASK|TRYAGAIN|CLUSTERDOWN|CROSSSLOT)\b/.test(message)
 
-const isOk = (reply: unknown): boolean => !(reply instanceof Error) && String(reply) === 'OK'
+const isOk = (reply: unknown): boolean => String(reply) === 'OK'
 
 /** An array, null if a watched key has changed, or EXECABORT: the transaction is over, and so is the WATCH. */
 const isExecuted = (reply: unknown): boolean =>

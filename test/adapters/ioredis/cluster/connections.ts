@@ -22,3 +22,9 @@ export function mostConnectionsTo(ports: readonly number[]): number {
   }
   return Math.max(...[...found.values()].map(({ size }) => size))
 }
+
+/**
+ * How many connections to a node there may be, if the longest loan took so long: only if none is returned for 200 ms, on
+ * a machine that stands still for example, does the pool open one more to ask the node.
+ */
+export const allowed = (max: number, longestMillis: number): number => (longestMillis < 150 ? max : max + 1)

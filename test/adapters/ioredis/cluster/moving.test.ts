@@ -6,7 +6,7 @@ import { isPoolError } from '../../../../src/index.ts'
 import { eventually } from '../../../support/factories.ts'
 import { startCluster, type TestCluster } from '../../../support/redis-cluster.ts'
 import { ensureRedisBinary } from '../../../support/redis-server.ts'
-import { mostConnectionsTo } from './connections.ts'
+import { allowed, mostConnectionsTo } from './connections.ts'
 
 const binary = await ensureRedisBinary()
 const skip = 'missing' in binary ? binary.missing : false
@@ -310,14 +310,17 @@ test('two writers on one counter lose no update while its slot moves to and fro'
     while (taken < ALL) {
       taken += 1
       let isDone = false
+      const since = performance.now()
       while (!isDone)
         isDone = await pool.use({ key: 'foo' }, increment, { retryMoved: true }).catch(error => {
           failures.push(error)
           return false
         })
+      longest = Math.max(longest, performance.now() - since)
       done += 1
     }
   }
+  let longest = 0
   const writers = Promise.all([writer(), writer(), writer(), writer()])
   let moves = 0
   let most = 0
@@ -333,6 +336,5 @@ test('two writers on one counter lose no update while its slot moves to and fro'
   assert.deepEqual(failures, [])
   assert.ok(moves > 3, `${moves} moves`)
   assert.ok(pool.stats().topology.moved > 0)
-  // Beside the loans, the pool has one connection of its own to each node.
-  assert.ok(most <= max + 1, `${most} connections to one node`)
+  assert.ok(most <= allowed(max, longest), `${most} connections to one node`)
 })

@@ -7,7 +7,7 @@ import { createRedisClusterPool } from '../../../../src/adapters/ioredis/index.t
 import { startCluster, type TestCluster } from '../../../support/redis-cluster.ts'
 import { ensureRedisBinary, type RedisServer } from '../../../support/redis-server.ts'
 import { watchedIncrement } from '../../../support/watched-increment.ts'
-import { mostConnectionsTo } from './connections.ts'
+import { allowed, mostConnectionsTo } from './connections.ts'
 
 /* `redis-cli --cluster reshard` under load, for minutes: only where LIFEGUARD_LONG is set. */
 
@@ -89,7 +89,7 @@ test('two WATCH writers count to 10 000 while redis-cli reshards slot by slot: n
   process.stdout.write(`${seen}, ${most} connections to a node at most\n`)
   assert.equal(value, counted, seen)
   assert.ok(longest < DEADLINE_MILLIS + 1000, seen)
-  assert.ok(most <= max + 1, `${most} connections to a node`)
+  assert.ok(most <= allowed(max, longest), `${most} connections to a node`)
   assert.ok(moves > 3, seen)
   // A reader does not ask to be run again: it is told, and that is no loss.
   for (const error of failures) assert.match(String(error), /has moved|is being moved/)
