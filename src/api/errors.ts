@@ -1,3 +1,4 @@
+import { types } from 'node:util'
 import { errorUrl } from './messages/docs-url.ts'
 import type { PoolStats } from './stats.ts'
 
@@ -201,6 +202,10 @@ export function forCaller<R>(entry: Entry, run: () => R): R {
   }
 }
 
+/** Is it an error, perhaps of another realm? Where a test runner has realms of its own, such as Jest, Node's errors are. */
+export const isError = (value: unknown): value is Error =>
+  value instanceof Error || types.isNativeError(value)
+
 /** The message of a thrown value of any type. Never throws itself. */
 export function messageOf(error: unknown, depth = 0): string {
   try {
@@ -208,7 +213,7 @@ export function messageOf(error: unknown, depth = 0): string {
     if (error instanceof AggregateError && error.message === '' && depth < 3) {
       return error.errors.map(each => messageOf(each, depth + 1)).join('; ')
     }
-    return error instanceof Error ? String(error.message) : String(error)
+    return isError(error) ? String(error.message) : String(error)
   } catch {
     return 'something that cannot be shown was thrown'
   }

@@ -1,4 +1,4 @@
-import { isPoolError } from '../api/errors.ts'
+import { isError, isPoolError } from '../api/errors.ts'
 import { askHook } from '../runtime/sync-hooks.ts'
 import { adviceForCode } from './permanent-codes.ts'
 
@@ -71,7 +71,7 @@ function permanentAdvice(
  * outage, with a cause.
  */
 function isBug(error: unknown): boolean {
-  if (!(error instanceof Object)) return false
+  if (typeof error !== 'object' || error === null) return false
   const { name, cause } = error as Partial<Error>
   return name === 'ReferenceError' || (name === 'TypeError' && cause === undefined)
 }
@@ -79,7 +79,7 @@ function isBug(error: unknown): boolean {
 /** The error and its chain of causes. */
 function causes(error: unknown): unknown[] {
   const found: unknown[] = []
-  for (let each = error; each instanceof Error && found.length < 5; each = each.cause) found.push(each)
+  for (let each = error; isError(each) && found.length < 5; each = each.cause) found.push(each)
   return found
 }
 

@@ -104,6 +104,18 @@ describe('the pause after a failed connect', () => {
     }
   })
 
+  test('is short for the last time a millisecond before twice the time of the option', () => {
+    for (const [now, pause] of [
+      [4999, 55],
+      [5000, 50],
+    ] as const) {
+      const { breaker, host } = breakerOf()
+      Object.assign(host, { random: 1, awaitedBefore: 0 })
+      for (const at of [1000, 3000, now]) breaker.failed(failure('unreachable'), at, at)
+      assert.equal(breaker.retryAt, now + pause)
+    }
+  })
+
   test('does not stay short where nobody waits, where the server turns away, or is over', () => {
     for (const [kind, awaitedBefore] of [
       ['unreachable', 3000],
@@ -249,6 +261,39 @@ describe('after a connection that died at once', () => {
     assert.equal(breaker.unproven, false)
   })
 
+  test('a connect that began before another one failed proves the server, unless connections die young', () => {
+    const { breaker } = breakerOf()
+    breaker.failed(failure('unreachable'), 1000, 1000)
+    breaker.connected(900)
+    assert.equal(breaker.failures, 0)
+  })
+
+  test('a success has the pauses begin anew', () => {
+    const { breaker } = breakerOf(1e9)
+    const pause = (now: number): number => {
+      breaker.failed(failure('turned-away'), now, now)
+      return breaker.retryAt - now
+    }
+    assert.deepEqual([pause(1000), pause(2000), pause(3000)], [25, 50, 100])
+    breaker.connected(4000)
+    assert.equal(pause(5000), 25)
+  })
+
+  test('one that was begun as the pause began is on trial', () => {
+    const { breaker, slotOf, time } = breakerOf()
+    breaker.diedEarly(died, slotOf(1000, 1010, 'closing'), 1020)
+    slotOf(1020, 1030)
+    time.now = 1040
+    assert.equal(breaker.trials.count, 1)
+  })
+
+  test('a loan that ends well says nothing of a server that cannot be reached', () => {
+    const { breaker, slotOf, told } = breakerOf()
+    breaker.failed(failure('unreachable'), 1000, 1000)
+    breaker.provedUseful(slotOf(1000, 1010))
+    assert.deepEqual([breaker.failures, told], [1, []])
+  })
+
   test('a second of life proves it, idle or lent, without an answer, and again not from before', () => {
     for (const [startedAt, state, age, isProof] of [
       [1020, 'idle', 1000, true],
@@ -265,11 +310,21 @@ describe('after a connection that died at once', () => {
       breaker.checkSurvivors()
       assert.equal(breaker.unproven, !isProof, `${startedAt} ${state} ${age}`)
     }
+    const among = breakerOf()
+    among.breaker.diedEarly(died, among.slotOf(1000, 1010, 'closing'), 1020)
+    among.slotOf(1000, 1010)
+    among.slotOf(1020, 1100)
+    among.time.now = 2100
+    among.breaker.checkSurvivors()
+    assert.equal(among.breaker.unproven, false, 'behind one from before that has lived, too')
     const { breaker, slotOf, time, told } = breakerOf()
     slotOf(1000, 1010)
     time.now = 9000
     breaker.checkSurvivors()
     assert.deepEqual(told, [], 'nothing is to be proved')
+    breaker.failed(failure('unreachable'), 9000, 9000)
+    breaker.checkSurvivors()
+    assert.equal(breaker.failures, 1, 'an old connection says nothing of a server that is away now')
   })
 
   test('a silent connection that has lived for a second is proof when its loan ends', () => {

@@ -1,91 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { SharedBudget } from '../../src/connecting/budget.ts'
-import type { BudgetShare } from '../../src/connecting/budget-share.ts'
 import type { PoolNode } from '../../src/nested/host.ts'
-import type { Timer } from '../../src/runtime/time/clock.ts'
-
-/** A pool that is only numbers, and creates what it is allowed to. */
-class Share implements BudgetShare {
-  readonly name: string
-  min = 0
-  inUse = 0
-  waiting = 0
-  firstWaitSince = Number.POSITIVE_INFINITY
-  wanted = 0
-  spareSince: number | undefined = undefined
-  isClosed = false
-  node: PoolNode | undefined = undefined
-  closing = 0
-  onTurn: () => void = () => {}
-  /** Looks again, as when a connection has been idle for long enough. */
-  look: () => void = () => {}
-  readonly given: object[] = []
-  readonly #budget: SharedBudget
-  readonly #time: { now: number }
-
-  constructor(name: string, budget: SharedBudget, time: { now: number }) {
-    this.name = name
-    this.#budget = budget
-    this.#time = time
-  }
-
-  get size(): number {
-    return this.inUse - this.closing
-  }
-
-  now(): number {
-    return this.#time.now
-  }
-
-  after(_millis: number, run: () => void): Timer {
-    this.look = run
-    return { cancel: () => {}, hold: () => {} }
-  }
-
-  connectMore(): void {
-    this.onTurn()
-    while (this.wanted > 0 && this.#budget.request(this)) {
-      this.inUse += 1
-      this.wanted -= 1
-    }
-  }
-
-  want(count: number): void {
-    this.wanted = count
-    this.connectMore()
-  }
-
-  giveUp(): object {
-    const connection = {}
-    this.closing += 1
-    this.given.push(connection)
-    this.spareSince = undefined
-    return connection
-  }
-
-  /** A connection is closed. */
-  close(connection: object = {}): void {
-    this.closing = Math.max(this.closing - 1, 0)
-    this.inUse -= 1
-    this.#budget.returned(this, connection)
-    this.#budget.changed()
-  }
-}
-
-function sharing(max: number, ...mins: number[]) {
-  const budget = new SharedBudget('shared', max)
-  const time = { now: 1000 }
-  const shares = mins.map((min, index) => {
-    const share = new Share('abcdef'[index] as string, budget, time)
-    share.min = min
-    budget.join(share)
-    return share
-  })
-  return { budget, time, shares: shares as [Share, Share, Share] }
-}
-
-const used = (shares: readonly Share[]): number[] => shares.map(({ inUse }) => inUse)
+import { type Share, sharing, used } from './scripted-shares.ts'
 
 describe('a place of a budget', () => {
   test('that comes free goes to the pool with the fewest connections, among equals to the oldest claim', () => {
@@ -120,6 +36,7 @@ describe('a place of a budget', () => {
     assert.equal(budget.freeFor(c), 0)
     budget.returned(a, {})
     a.inUse -= 1
+    assert.equal(budget.freeFor(c), 0, 'it is for b')
     c.want(1)
     assert.deepEqual(used(shares), [1, 1, 0], 'b was first')
   })
@@ -283,6 +200,10 @@ test('a pool that has left counts until its last connection is closed, and its c
   assert.deepEqual(budget.stats().pools, [{ pool: 'a', used: 2, pending: 0 }])
   a.close()
   assert.deepEqual(used(shares), [1, 0, 1], 'b is passed over')
+  assert.deepEqual(
+    budget.stats().pools.map(({ pool }) => pool),
+    ['a', 'c'],
+  )
   a.close()
   assert.deepEqual(budget.stats(), {
     ...{ name: 'shared', max: 2, used: 1, reserved: 0 },
@@ -310,6 +231,10 @@ test('the statistics begin with the pool that has most, then with the one for wh
     budget.report(),
     /'shared': 4 of 9 connections in use\n {2}pool 'b': 2 connections, 0 acquires/,
   )
+  assert.match(
+    sharing(9, 2, 3).budget.report(),
+    /'shared': 0 of 9 connections in use, 5 kept for pools below their min$/,
+  )
 })
 
 test('the min of all pools fits into the budget, and leaves a place for a pool that has none', () => {
@@ -319,8 +244,10 @@ test('the min of all pools fits into the budget, and leaves a place for a pool t
   assert.equal(budget.minIssue(3, shares[0]), undefined, 'instead of its own')
   assert.match(budget.minIssue(4, shares[0]) ?? '', /must not be above/)
   const open = sharing(5, 2, 0).budget
-  assert.match(open.minIssue(3) ?? '', /must leave a place/)
+  assert.match(open.minIssue(3) ?? '', /with the min of pools a \(2\), must leave a place/)
   assert.equal(open.minIssue(2), undefined)
+  const only = sharing(5, 2, 0)
+  assert.equal(only.budget.minIssue(3, only.shares[1]), undefined, 'it will have one itself')
   const full = sharing(4, 4).budget
   assert.match(full.minIssue(0) ?? '', /must leave a place/)
 })

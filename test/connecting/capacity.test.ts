@@ -187,6 +187,8 @@ describe('when the next connect may start', () => {
     const trial = capacityOf()
     Object.assign(trial.breaker, { failures: 1, unproven: true, trials: { count: 1, until: 1700 } })
     assert.equal(trial.capacity.nextConnectAt(1000), 1700)
+    trial.breaker.retryAt = 1000
+    assert.equal(trial.capacity.nextConnectAt(1000), 1700, 'its pause is just over')
     trial.breaker.trials = { count: 0, until: NEVER }
     assert.equal(trial.capacity.nextConnectAt(1000), 1000)
     Object.assign(trial.breaker, { unproven: false, trials: { count: 1, until: 1700 } })
@@ -216,6 +218,14 @@ test('a connection may still serve somebody unless it connects, closes, has a fa
   Object.assign(add('idle'), { generation: 1 })
   add('idle')
   assert.equal(capacity.mayServe(10_000, 0), true, 'one of two is enough')
+})
+
+test('neither a connection that is being made nor one that is being closed serves, beside one with a fault', () => {
+  const { capacity, add } = capacityOf()
+  add('idle').fault = { reason: 'broken', detail: undefined }
+  add('connecting')
+  add('closing')
+  assert.equal(capacity.mayServe(10_000, 0), false)
 })
 
 describe('a connect is not counted on any more', () => {

@@ -136,3 +136,117 @@ test('what a budget is asked for is what would start now, and nothing starts tha
   connector.connectMore()
   assert.equal(create.calls, 1)
 })
+
+test('a new connection on trial proves the server once it has lived for a second, and the next one where it has not', async () => {
+  const { clock, slots, create, queue, destroy, connector, connect } = connectorOf()
+  const early = await connect()
+  connector.discard(early, 'half-closed', 'FIN')
+  ;(await destroy.call()).ok()
+  await settle()
+  assert.deepEqual([connector.breaker.unproven, connector.isPausing], [true, false])
+  const trial = async (): Promise<Slot<Made>> => {
+    queue.waiting = 1
+    connector.connectMore()
+    await clock.advance(60)
+    queue.waiting = 0
+    ;(await create.call()).ok()
+    await settle()
+    return [...slots.all].at(-1) as Slot<Made>
+  }
+  const first = await trial()
+  assert.equal(connector.isPausing, true)
+  await clock.advance(500)
+  connector.discard(first, 'idle')
+  ;(await destroy.call()).ok()
+  await clock.advance(5)
+  await trial()
+  await clock.advance(999)
+  assert.equal(connector.breaker.unproven, true)
+  await clock.advance(1)
+  assert.equal(connector.breaker.unproven, false)
+})
+
+test('a retry leaves no timer behind where nothing is on trial, and a closed pool none at all', async () => {
+  const { clock, create, queue, connector } = connectorOf()
+  queue.waiting = 1
+  connector.connectMore()
+  connector.breaker.unproven = true
+  ;(await create.call()).reject(Object.assign(new Error('no'), { code: 'ECONNREFUSED' }))
+  await settle()
+  await clock.advance(60)
+  assert.deepEqual([create.calls, connector.isPausing], [2, false])
+  const call = await create.call()
+  connector.stop(new Error('closed'))
+  call.ok()
+  await settle()
+  assert.equal(connector.isPausing, false)
+})
+
+test('a probe that is late is nobody’s business once the breaker has closed', async () => {
+  const { clock, create, queue, connector, heard } = connectorOf()
+  queue.waiting = 1
+  connector.breaker.isOpen = true
+  connector.connectMore()
+  assert.equal(create.calls, 1)
+  connector.breaker.isOpen = false
+  await clock.advance(600)
+  assert.deepEqual(heard(), [])
+})
+
+test('a probe is called late by its own time, not by that of the one before', async () => {
+  const { clock, slots, create, queue, connector, heard } = connectorOf()
+  queue.waiting = 1
+  connector.breaker.isOpen = true
+  connector.connectMore()
+  await clock.advance(100)
+  ;(await create.call()).reject(Object.assign(new Error('no'), { code: 'ECONNREFUSED' }))
+  await clock.advance(100)
+  assert.equal(create.calls, 2)
+  const startedAt = [...slots.all].at(-1)?.startedAt ?? 0
+  heard()
+  await clock.advance(startedAt + 499 - clock.now())
+  assert.deepEqual(heard(), [])
+  await clock.advance(1)
+  assert.deepEqual(heard(), ['reject since 0'])
+})
+
+test('callers wait for a probe that is due now', () => {
+  const { clock, connector } = connectorOf()
+  Object.assign(connector.breaker, { isOpen: true, failures: 1, retryAt: clock.now() })
+  assert.equal(connector.isDown, false)
+  connector.breaker.retryAt += 1
+  assert.equal(connector.isDown, true)
+})
+
+test('the breaker tells its pool with the failures and the last error, and a stop ends its pause', async () => {
+  const { create, queue, connector, events } = connectorOf()
+  queue.waiting = 1
+  connector.connectMore()
+  const bug = new ReferenceError('no such server')
+  ;(await create.call()).reject(bug)
+  await settle()
+  const [, details] = events.find(([name]) => name === 'breaker') ?? []
+  assert.deepEqual(details, { pool: 'connector', state: 'open', failures: 1, error: bug })
+  assert.equal(connector.isPausing, true)
+  connector.stop(new Error('closed'))
+  assert.equal(connector.isPausing, false)
+})
+
+test('a connection that has proved the server has others made at once', async () => {
+  const { create, queue, connector, connect } = connectorOf()
+  const slot = await connect()
+  Object.assign(connector.breaker, { unproven: true, failures: 1, retryAt: 1e9 })
+  queue.waiting = 1
+  connector.provedUseful(slot)
+  assert.deepEqual([connector.breaker.failures, create.calls], [0, 2])
+})
+
+test('the age of a connection that died in its first loan is told', async () => {
+  const { clock, slots, connector, connect } = connectorOf()
+  const slot = await connect()
+  slots.move(slot, 'lent')
+  slot.loan = 1
+  await clock.advance(30)
+  connector.discard(slot, 'half-closed', 'FIN')
+  assert.match(String(connector.breaker.lastError), /ended 30 ms after it was created/)
+})

@@ -2,12 +2,14 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import type { Slot } from '../../src/connections/slot.ts'
 import { settle } from '../support/clock.ts'
 import { connectorOf, type Made } from './scripted-connector.ts'
 
 test('a connection is made for who waits, and is complete before it is delivered', async () => {
-  const { clock, slots, create, queue, totals, connector, delivered, heard, names, context } = connectorOf({
+  const { clock, slots, create, queue, totals, connector, delivered, heard, events, context } = connectorOf({
     maxLifetimeMillis: 60_000,
   })
   context.random = () => 0.25
@@ -32,7 +34,7 @@ test('a connection is made for who waits, and is complete before it is delivered
   assert.deepEqual([totals.created, connector.capacity.connectedAt, delivered], [1, now, [1]])
   assert.equal(connector.capacity.connects.size, 0)
   assert.deepEqual(heard(), ['created in 20', 'change'])
-  assert.deepEqual(names(), ['connect'])
+  assert.deepEqual(events[0], ['connect', { pool: 'connector', resource: slot.resource, millis: 20 }])
 })
 
 test('a create that fails is counted and told, the next one waits for its pause', async () => {
@@ -74,7 +76,10 @@ test('a closing pool aborts its connects, and counts none of them as failed', as
   const reason = new Error('closed')
   connector.stop(reason)
   assert.deepEqual([call.signal?.aborted, call.signal?.reason], [true, reason])
+  queue.waiting = 5
   assert.deepEqual([connector.isStopped, connector.keepsMin, connector.wanted], [true, false, 0])
+  connector.connectMore()
+  assert.equal(create.calls, 1)
   call.reject(reason)
   await settle()
   assert.deepEqual([totals.createErrors, slots.all.size, create.calls], [0, 0, 1])
@@ -106,11 +111,13 @@ test('the end of a connection is told, and its permit returns when the close has
 })
 
 test('one that was never lent makes the next connect wait a moment, and its end needs no detail', async () => {
-  const { clock, destroy, queue, create, connector, events, connect } = connectorOf({ max: 1 })
+  const { clock, destroy, queue, create, connector, events, heard, connect } = connectorOf({ max: 1 })
   const slot = await connect()
   events.length = 0
   queue.waiting = 1
+  heard()
   connector.discard(slot, 'generation')
+  assert.deepEqual(heard(), ['destroyed generation', 'unwatch 1', 'lost 1 generation idle'])
   assert.deepEqual(Object.keys(events[0]?.[1] ?? {}), ['pool', 'resource', 'connection', 'reason'])
   ;(await destroy.call()).ok()
   await settle()
@@ -170,6 +177,7 @@ test('a connection that dies young without having been of use is a failure, told
     slot.loan = loan
     connector.discard(slot, reason, 'FIN')
     assert.deepEqual([connector.breaker.failures, connector.breaker.unproven], [isEarly ? 1 : 0, isEarly])
+    if (isEarly) assert.match(String(connector.breaker.lastError), /ended before it was lent: FIN /)
   }
 })
 
@@ -202,4 +210,74 @@ test('a purge starts a generation on whose connects alone is counted', async () 
     [...slots.all].map(({ generation }) => generation),
     [0, 1],
   )
+})
+
+test('nothing is planned for a caller who has to wait for a connect in progress', async () => {
+  const { clock, create, queue, connector } = connectorOf({ maxConnecting: 1 })
+  queue.waiting = 1
+  connector.connectMore()
+  const { pending } = clock
+  queue.waiting = 2
+  connector.connectMore()
+  assert.deepEqual([create.calls, connector.isPausing, clock.pending], [1, false, pending])
+})
+
+test('a create that returns nothing is told of, another is not', async () => {
+  const warnings: string[] = []
+  const hear = (warning: Error): void => void warnings.push(warning.message)
+  process.on('warning', hear)
+  try {
+    for (const [name, made] of [
+      ['makes undefined', undefined],
+      ['makes null', null],
+      ['makes one', {}],
+    ] as const) {
+      const { factory, queue, connector } = connectorOf({ name })
+      factory.create = () => made
+      queue.waiting = 1
+      connector.connectMore()
+      await settle()
+    }
+    await settle()
+    assert.deepEqual(
+      warnings.map(text => /'(makes \w+)' returned/.exec(text)?.[1]),
+      ['makes undefined', 'makes null'],
+    )
+  } finally {
+    process.off('warning', hear)
+  }
+})
+
+test('a connect that a later one has overtaken by far is not counted on any more', async () => {
+  const { clock, create, queue, connector } = connectorOf()
+  queue.waiting = 1
+  connector.connectMore()
+  const hanging = await create.call()
+  await clock.advance(500)
+  queue.waiting = 2
+  connector.connectMore()
+  await clock.advance(10)
+  ;(await create.call()).ok()
+  await settle()
+  assert.equal(connector.capacity.connects.size, 0)
+  hanging.ok()
+})
+
+test('of creates that have failed nothing is kept', async () => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  const { clock, slots, queue, connector, factory } = connectorOf()
+  factory.create = () => Promise.reject(new Error('no'))
+  const refs: WeakRef<Slot<Made>>[] = []
+  queue.waiting = 1
+  connector.connectMore()
+  for (let round = 0; round < 1000 && refs.length < 50; round += 1) {
+    for (const slot of slots.all) refs.push(new WeakRef(slot))
+    await clock.advance(60)
+  }
+  queue.waiting = 0
+  await clock.advance(60)
+  collect()
+  const kept = refs.filter(ref => ref.deref() !== undefined).length
+  assert.ok(kept < 20, `${kept} of ${refs.length} slots are still there`)
 })

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict'
 import type { Socket } from 'node:net'
 import { PassThrough } from 'node:stream'
 import { describe, test } from 'node:test'
+import { runInNewContext } from 'node:vm'
+import { messageOf, PoolError } from '../../src/api/errors.ts'
 import type { DestroyReason, SlotState } from '../../src/api/stats.ts'
 import { connectFailure } from '../../src/connecting/connect-failure.ts'
 import { isEarlyDeath } from '../../src/connecting/early-death.ts'
@@ -75,6 +77,9 @@ describe('a connection that died young', () => {
     assert.equal(isEarly({ ...loan, reason: 'dirty' }), false, 'it cannot be seen')
     assert.equal(isEarly({ ...loan, reason: 'dirty', socket: open() }), false, 'it is open')
     assert.equal(isEarly({ ...loan, reason: 'dirty', socket: await endedByPeer() }), true)
+    assert.equal(isEarly({ ...loan, reason: 'user', socket: await endedByPeer() }), true)
+    const closedHere = Object.assign(open(), { _handle: null }).destroy()
+    assert.equal(isEarly({ ...loan, reason: 'user', socket: closedHere }), false, 'its borrower closed it')
     assert.equal(isEarly({ ...loan, loan: 2 }), false, 'the first loan ended well')
   })
 
@@ -135,6 +140,12 @@ describe('a failed connect', () => {
     assert.equal(kindOf({ name: 'ReferenceError' }), 'permanent', 'of another realm')
   })
 
+  test('is permanent where the function that makes clients has made something else', () => {
+    const error = new PoolError('POOL_BAD_OPTIONS', 'not a client')
+    const { kind, advice } = connectFailure({ error }, undefined)
+    assert.deepEqual([kind, /cannot be pooled/.test(advice ?? '')], ['permanent', true])
+  })
+
   test('is what isPermanent says, in its words; one that says nothing or throws is not asked again', () => {
     const error = coded('ECONNREFUSED')
     const said = (isPermanent: (error: unknown) => boolean | string) => connectFailure({ error }, isPermanent)
@@ -157,6 +168,20 @@ describe('a failed connect', () => {
       { error, kind: 'unreachable' },
       'it is given the error',
     )
+  })
+
+  test('is told from errors of another realm as well: where Jest runs the tests, those of Node are such', () => {
+    const foreign = (code: string): unknown => runInNewContext(code)
+    const of = (code: string) => connectFailure({ error: foreign(code) }, undefined)
+    assert.equal(of('new ReferenceError("x")').kind, 'permanent')
+    assert.equal(of('new TypeError("x is no function")').kind, 'permanent')
+    assert.equal(of('Object.assign(new Error("reset"), { code: "ECONNRESET" })').kind, 'turned-away')
+    assert.equal(of('Object.assign(new Error("refused"), { code: "ECONNREFUSED" })').kind, 'unreachable')
+    const deep = 'new Error("outer", { cause: Object.assign(new Error("inner"), { code: "ECONNRESET" }) })'
+    assert.equal(of(deep).kind, 'turned-away')
+    assert.equal(messageOf(foreign('new Error("in its own words")')), 'in its own words')
+    for (const error of [undefined, null, 'down', 7])
+      assert.equal(connectFailure({ error }, undefined).kind, 'unreachable')
   })
 
   test('whose error throws when it is read is an outage', () => {

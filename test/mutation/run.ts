@@ -100,13 +100,17 @@ function noticed(file: string, test: string): void {
 for (const [key, { by }] of Object.entries(results))
   if (by !== undefined) noticed(key.split(' ')[1] ?? '', by.split(':')[0] ?? '')
 
-/** The test files that execute the place, the most promising for their time first. */
+/** A test file of the room itself that takes less asks exact questions, and is tried before all others. */
+const EXACT_MILLIS = 800
+
+/** The test files that execute the place: the exact ones of the room, then the most promising for their time. */
 function testsFor({ file, start }: Mutation, room: string): [string, Covered][] {
   const own = `${HOMES.get(room) ?? room}/`
-  const closeness = (name: string): number =>
-    name.startsWith(`${room}/`) ? 8 : name.startsWith(own) ? 2 : 0.2
-  const worth = ([name, { millis }]: [string, Covered]): number =>
-    (findsOf(`${file} ${name}`) + findsOf(name) / 10 + closeness(name)) / (300 + millis)
+  const worth = ([name, { millis }]: [string, Covered]): number => {
+    const found = findsOf(`${file} ${name}`) + findsOf(name) / 10
+    const isExact = name.startsWith(`${room}/`) && millis < EXACT_MILLIS
+    return (isExact ? 1e6 : 0) + (found + (name.startsWith(own) ? 2 : 0.2)) / (300 + millis)
+  }
   return [...coverage]
     .filter(([, covered]) => covered.red === undefined && executes(covered, file, start))
     .sort((a, b) => worth(b) - worth(a))

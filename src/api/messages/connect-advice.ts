@@ -1,4 +1,4 @@
-import { PoolError } from '../errors.ts'
+import { isError, PoolError } from '../errors.ts'
 
 /** What to check first when no connection can be made, by the code of the system's error. */
 const ADVICE: Readonly<Record<string, string>> = {
@@ -33,7 +33,7 @@ export function adviceFor(cause: unknown): string {
 }
 
 function adviceOf(cause: unknown): string {
-  for (let error = cause, depth = 0; error instanceof Error && depth < 5; error = error.cause, depth += 1) {
+  for (let error = cause, depth = 0; isError(error) && depth < 5; error = error.cause, depth += 1) {
     const { code } = error as { code?: unknown }
     if (error.message.includes(BEFORE_SECURE)) return ADVICE.ERR_SSL_WRONG_VERSION_NUMBER as string
     const advice = typeof code === 'string' && Object.hasOwn(ADVICE, code) ? ADVICE[code] : undefined
