@@ -1,4 +1,4 @@
-import { writeDocs } from './harness/docs.ts'
+import { writeDocs, writeNodes } from './harness/docs.ts'
 import type { Run } from './harness/figures.ts'
 import { nodeBinary } from './harness/nodes.ts'
 import { commandLine } from './harness/options.ts'
@@ -62,5 +62,5 @@ process.stdout.write(
 const part = only !== undefined || against !== undefined
 const name = part ? 'part' : quick ? 'quick' : nodes !== undefined ? 'nodes' : 'latest'
 if (from === undefined) save(name, measured)
-if (has('write-docs')) writeDocs()
+if (has('write-docs')) (nodes === undefined ? writeDocs : writeNodes)()
 process.stdout.write(`${Math.round((performance.now() - started) / 1000)} s in all\n`)

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { chart } from './chart.ts'
 import { type Cell, medianOf, type Run, ratioTo } from './figures.ts'
 import { nodesChart } from './nodes-chart.ts'
-import { hasResults, ROOT, resultsOf } from './results.ts'
+import { ROOT, resultsOf } from './results.ts'
 import { markdown, nodesTable, shown, tables } from './table.ts'
 
 /** The rows of the README, and what its columns are called. */
@@ -73,7 +73,14 @@ export function rewrite(file: string, parts: Readonly<Record<string, string>>): 
   process.stdout.write(`${file} rewritten\n`)
 }
 
-/** Puts the last whole run, and the last one with `--nodes` if there is one, into the documents. */
+/** Puts the last run with `--nodes` into the documents. */
+export function writeNodes(): void {
+  const runs = resultsOf('nodes')
+  rewrite('docs/performance.md', { 'bench:nodes': nodesTable(runs) })
+  writeFileSync(join(ROOT, 'docs/nodes.svg'), nodesChart(runs))
+}
+
+/** Puts the last whole run into the documents. */
 export function writeDocs(): void {
   const run = resultsOf('latest').at(-1)
   if (run === undefined) throw new Error('bench/results/latest.json is empty')
@@ -84,8 +91,6 @@ export function writeDocs(): void {
   rewrite('docs/performance.md', {
     'bench:machine': machine,
     'bench:full': tables(run.cells, { spread: true }),
-    ...(hasResults('nodes') ? { 'bench:nodes': nodesTable(resultsOf('nodes')) } : {}),
   })
   writeFileSync(join(ROOT, 'docs/bench.svg'), chart(run))
-  if (hasResults('nodes')) writeFileSync(join(ROOT, 'docs/nodes.svg'), nodesChart(resultsOf('nodes')))
 }

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Run } from './figures.ts'
 
@@ -14,7 +14,5 @@ export function save(name: string, runs: readonly Run[]): void {
   )
   writeFileSync(fileOf(name), `${text}\n`)
 }
-
-export const hasResults = (name: string): boolean => existsSync(fileOf(name))
 
 export const resultsOf = (name: string): Run[] => JSON.parse(readFileSync(fileOf(name), 'utf8')) as Run[]

@@ -64,7 +64,7 @@ export class ControlPlace<T> {
   }
 
   /** Does the pool need it, as no other is left? */
-  get isNeeded(): boolean {
+  get #isNeeded(): boolean {
     return this.#holder !== undefined && this.#host.freePermits <= 1 && this.#host.missing > 0
   }
 
@@ -186,7 +186,7 @@ export class ControlPlace<T> {
   /** Called when anything has changed in the pool. */
   changed(): void {
     const { slots, queue } = this.#context
-    if (this.isNeeded) this.#holder?.giveWay()
+    if (this.#isNeeded) this.#holder?.giveWay()
     if (this.#mustGiveUp && this.#host.freePermits > 0 && this.#host.missing <= 0) this.#grant()
     if (queue.waiting > 0) return
     const slot = slots.nextIdle(true)

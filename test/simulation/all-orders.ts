@@ -2,6 +2,7 @@
 
 import { once } from 'node:events'
 import { availableParallelism } from 'node:os'
+import { setFlagsFromString } from 'node:v8'
 import { isMainThread, parentPort, Worker } from 'node:worker_threads'
 import { Chance } from '../support/random.ts'
 import { nameOf, setsOf } from './configurations.ts'
@@ -33,6 +34,9 @@ export async function tryAllOrders(
   say: (line: string) => void,
   writes: boolean,
 ): Promise<boolean> {
+  // Each run leaves a world behind: with more room for them, the garbage collector takes a tenth less time in all.
+  setFlagsFromString('--min-semi-space-size=32')
+  setFlagsFromString('--max-semi-space-size=64')
   const since = performance.now()
   const setups = setsOf(tasks)
   const rows: Row[] = []

@@ -12,7 +12,7 @@ import {
   socketsTo,
 } from './simulated-cluster.ts'
 
-/* The cluster's own connection to a node counts against `max`. `foo` is in a slot of node 0, `bar` in one of node 2. */
+/* The cluster's own connection to a node counts against `max`. `foo` is in a slot of node 0, `b` of node 1, `bar` of node 2. */
 
 const OWNERS: Owners = { 0: 1, 5000: 2, 10000: 0 }
 const AFTERWARDS: Owners = { 0: 1, 5000: 2, 10000: 3 }
@@ -100,7 +100,7 @@ for (const nodes of [3, 6])
           { max },
           async scene => {
             const { world, pool, node, most } = scene
-            const work = ['foo', 'bar', 'a'].map(key => load(scene, key, 2 * max))
+            const work = ['foo', 'bar', 'b'].map(key => load(scene, key, 2 * max))
             await world.sleep(1000)
             const made = createdAt(pool, node(0))
             await world.sleep(7000)
@@ -144,13 +144,44 @@ for (const nodes of [3, 6])
         )
       })
 
+    test('commands that never pause give way all the same', async () => {
+      await scene(
+        { max: 1 },
+        async scene => {
+          const { world, pool, node, most } = scene
+          for (const key of ['foo', 'b']) await who(pool, key)
+          const { host, port } = node(2).server
+          for (const [index, slot] of [
+            [0, SLOT],
+            [1, 3300],
+          ] as const)
+            node(index).answer = ([name]) => (name === 'GET' ? `-ASK ${slot} ${host}:${port}\r\n` : undefined)
+          node(2).answer = ([name, key], peer) => {
+            if (name !== 'GET' || key === 'bar') return undefined
+            world.after(30, () => peer.write('$4\r\nslow\r\n'))
+            return ''
+          }
+          const commands = [load(scene, 'foo', 2), load(scene, 'b', 2)]
+          const work = load(scene, 'bar', 2)
+          await world.sleep(5000)
+          assert.equal(most(), 1)
+          for (const { stop, outcome } of [work, ...commands]) {
+            await stop()
+            assert.ok(outcome.served > 20, `${outcome.served} served`)
+            assert.ok(outcome.longest < 500, `${outcome.longest} ms`)
+          }
+        },
+        nodes,
+      )
+    })
+
     test('its slot moves to and fro under full load: MOVED, and questions about it', async () => {
       await scene(
         { max: 2 },
         async scene => {
           const { world, cluster, node, most } = scene
           const work = load(scene, 'foo', 6, { retryMoved: true })
-          const others = ['bar', 'a'].map(key => load(scene, key, 6))
+          const others = ['bar', 'b'].map(key => load(scene, key, 6))
           for (let move = 0; move < 10; move += 1) {
             const [from, to] = move % 2 === 0 ? [node(0), node(1)] : [node(1), node(0)]
             const { host, port } = to.server
@@ -302,6 +333,24 @@ describe('an acquire does not wait for the questions of the pool', () => {
         assert.equal(node(0).most, 1)
       })
     })
+
+  test('a loan that ends in the middle of a question, with its connection: the next one has the place alone', async () => {
+    await scene({ max: 1 }, async ({ world, pool, node }) => {
+      for (let millis = 500; millis < 1300; millis += 20) {
+        const redis = await pool.acquire({ key: 'foo' })
+        await world.sleep(millis)
+        const before = socketsTo(node(0))
+        await pool.destroy(redis)
+        await world.sleep(millis % 3)
+        const next = pool.acquire({ key: 'foo' })
+        for (let turn = 0; turn < 20; turn += 1) {
+          await world.sleep(1)
+          assert.ok(socketsTo(node(0)) <= before, `after ${millis} ms`)
+        }
+        await pool.release(await next)
+      }
+    })
+  })
 
   test('nor is one refused because of them: maxWaitingClients counts what acquires may have', async () => {
     await scene({ max: 2, maxWaitingClients: 1 }, async ({ world, pool, node }) => {

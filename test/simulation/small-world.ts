@@ -60,8 +60,6 @@ export interface Task {
   lease: Lease<Connection> | undefined
   finish: ((error?: Error) => void) | undefined
   deadline: number
-  /** Not served at once. */
-  hasWaited: boolean
   error: unknown
 }
 
@@ -202,7 +200,6 @@ export class SmallWorld implements Explored {
       isFirst = false
     }
     await settle()
-    for (const task of this.tasks) task.hasWaited ||= task.state === 'waiting'
     this.hidden.follow(this, event)
     if (checks) this.check()
     this.#mostHeld = Math.max(this.pool.max, partsOf(this.pool).context.slots.permitsInUse)
@@ -550,6 +547,5 @@ const newTask = (call: Call): Task => ({
   lease: undefined,
   finish: undefined,
   deadline: Number.POSITIVE_INFINITY,
-  hasWaited: false,
   error: undefined,
 })

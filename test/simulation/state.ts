@@ -46,16 +46,9 @@ export function stateOf(world: SmallWorld): string {
     return [...known, ago(idleSince), idleSince < closedAt, ago(provenAt)]
   }
 
-  // Two that wait are due together, or may be: then the queue's heap of deadlines decides who is first, and its shape matters.
-  const deadlines = queue.waiters().map(({ deadline }) => deadline)
-  const isTied = new Set(deadlines).size < deadlines.length
-  const starting = world.tasks.filter(({ state }) => state === 'new').length
-  const mayWaitersTie = isTied || starting + queue.waiters().filter(({ since }) => since === now).length > 1
-  const taskOf = ({ state, connection, abort, deadline, hasWaited }: Task): unknown => {
+  const taskOf = ({ state, connection, abort, deadline }: Task): unknown => {
     if (state === 'waiting') return [abort.signal.aborted, ago(deadline)]
-    // The queue keeps the deadlines of those who wait no longer, too, until they have passed.
-    const isKept = mayWaitersTie && hasWaited && deadline > now
-    return [state === 'holding' ? connectionAt(connection) : state, isKept ? ago(deadline) : 0]
+    return state === 'holding' ? connectionAt(connection) : state
   }
 
   return JSON.stringify([

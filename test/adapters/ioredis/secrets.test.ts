@@ -111,17 +111,20 @@ for (const { name, Client } of versions) {
       pool.on('destroy', ({ reason, detail }) => told.push(reason, detail))
       for (let times = 0; times < 2; times += 1) {
         await pool.use(async client => {
-          const errors = await Promise.all([
-            rejection(client.auth(SECRET)),
-            rejection(client.call('AUTH', 'nobody', SECRET)),
-            rejection(client.call('HELLO', '3', 'AUTH', 'nobody', SECRET)),
-            rejection(client.call('ACL', 'SETUSER', 'me', `|${SECRET}`)),
-            rejection(client.config('SET', SECRET, SECRET)),
-            rejection(client.call('MIGRATE', '127.0.0.1', '1', 'x', '0', 'soon', 'AUTH', SECRET)),
-            rejection(client.call('SENTINEL', 'SET', 'mine', 'auth-pass', SECRET)),
-            rejection(client.call('MODULE', 'LOADEX', '/nowhere', 'CONFIG', 'key', SECRET)),
-            new Promise(resolve => client.call('AUTH', SECRET, resolve)),
+          // One after the other: Valkey 8.0.1 loses a reply if a HELLO follows at once on an AUTH that fails.
+          const errors: unknown[] = []
+          for (const send of [
+            () => rejection(client.auth(SECRET)),
+            () => rejection(client.call('AUTH', 'nobody', SECRET)),
+            () => rejection(client.call('HELLO', '3', 'AUTH', 'nobody', SECRET)),
+            () => rejection(client.call('ACL', 'SETUSER', 'me', `|${SECRET}`)),
+            () => rejection(client.config('SET', SECRET, SECRET)),
+            () => rejection(client.call('MIGRATE', '127.0.0.1', '1', 'x', '0', 'soon', 'AUTH', SECRET)),
+            () => rejection(client.call('SENTINEL', 'SET', 'mine', 'auth-pass', SECRET)),
+            () => rejection(client.call('MODULE', 'LOADEX', '/nowhere', 'CONFIG', 'key', SECRET)),
+            () => new Promise(resolve => client.call('AUTH', SECRET, resolve)),
           ])
+            errors.push(await send())
           isFree(errors, 'errors')
           const results = await client.pipeline().auth(SECRET).call('CONFIG', 'NONE', SECRET).exec()
           isFree(results, 'a pipeline')

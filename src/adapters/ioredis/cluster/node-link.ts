@@ -104,8 +104,7 @@ export class NodeLink implements ControlConnection {
   #lookAgain(): void {
     this.#givesWay?.cancel()
     this.#givesWay = undefined
-    if (this.#place?.isNeeded === true) this.giveWay()
-    else this.#neededSince = undefined
+    if (this.#neededSince !== undefined) this.giveWay()
     if (this.#place === undefined && this.#inUse === 0 && this.#commands === 0) this.#rest()
   }
 
