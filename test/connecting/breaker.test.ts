@@ -323,6 +323,8 @@ describe('after a connection that died at once', () => {
     breaker.checkSurvivors()
     assert.deepEqual(told, [], 'nothing is to be proved')
     breaker.failed(failure('unreachable'), 9000, 9000)
+    slotOf(9000, 9001)
+    time.now = 11_000
     breaker.checkSurvivors()
     assert.equal(breaker.failures, 1, 'an old connection says nothing of a server that is away now')
   })

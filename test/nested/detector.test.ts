@@ -5,7 +5,8 @@ import { test } from 'node:test'
 import type { SlotState } from '../../src/api/stats.ts'
 import { createPool } from '../../src/index.ts'
 import { DeadlockDetector } from '../../src/nested/deadlock-detector.ts'
-import type { Connection, Knot, Lease, NestingHost, PoolNode, Wait } from '../../src/nested/host.ts'
+import type { Connection, Knot, Lease, NestingHost, PoolNode, UseFrame, Wait } from '../../src/nested/host.ts'
+import { addFrame, allPools, leaseOfUse, nextNumber } from '../../src/nested/process-wide.ts'
 import { FakeClock } from '../support/clock.ts'
 
 const GRACE = 50
@@ -91,6 +92,14 @@ test('a pool stands still while nothing is under way and nobody has come or gone
     assert.equal(detector.isStill(), false, state)
     counts[state] = 0
   }
+  const states = ['connecting', 'idle', 'validating', 'resetting', 'closing'] as const
+  for (const [at, state] of states.slice(1).entries()) {
+    for (const other of states.slice(0, at + 1)) {
+      Object.assign(counts, { [state]: 1, [other]: 1 })
+      assert.equal(detector.isStill(), false, `${other} and ${state}`)
+      Object.assign(counts, { [state]: 0, [other]: 0 })
+    }
+  }
   counts.lent = 2
   assert.deepEqual([detector.isStill(), detector.lent, detector.name], [true, 2, 'one'])
   detector.lastSign = clock.now()
@@ -130,6 +139,37 @@ test('a pool can move while it is not still, or has a permit that its budget doe
     assert.equal(detector.canMove(), wanted, `${permits} permits, ${rivals?.map(({ name }) => name)}`)
     detector.lastSign = clock.now()
     assert.equal(detector.canMove(), true, 'it has just moved')
+  }
+})
+
+test('a budget whose users are not known does not keep a pool from moving', () => {
+  const { clock, slots, detector } = detectorOf({ rivals: undefined })
+  clock.compute(1000)
+  slots.permitsInUse = 1
+  assert.equal(detector.canMove(), true)
+})
+
+test('the youngest of a knot is rejected, and the others are served first if it was still waiting', async () => {
+  for (const rejects of [true, false]) {
+    const { clock, detector, lend, wait, set, rejected, waits } = detectorOf()
+    assert.ok(allPools().includes(detector))
+    const number = nextNumber()
+    const connection = lend()
+    const frame = { number, connection, pool: detector, loan: 1, users: 1 } as unknown as UseFrame
+    connection.frame = frame
+    addFrame(frame)
+    const chain = { leases: [number], frames: [] }
+    const [first, victim] = [wait({ awaiters: { chain } as never }), wait({ awaiters: { chain } as never })]
+    set.rejects = rejects
+    detector.watch(clock.now())
+    await clock.advance(60)
+    if (rejects) {
+      assert.deepEqual([rejected.length, rejected[0]?.wait === victim], [1, true])
+      assert.equal(detector.prioritised(), first)
+    } else assert.equal(detector.prioritised(), undefined)
+    waits.splice(0)
+    detector.stop()
+    assert.equal(leaseOfUse(number)?.connection, connection)
   }
 })
 
@@ -252,6 +292,7 @@ test('a victim is told what it held and who is in the knot, and counts, if it st
     )
     assert.equal(rejected[0]?.error, error)
     assert.equal(rejected[0]?.wait, victim)
+    assert.match(String(rejected[0]?.error), /its caller held 1 of pool 'one', and/)
   }
   const { detector, wait, announced, lend } = detectorOf()
   const asked = wait({ awaiters: { chain: { text: 'who awaits it' } } as never })

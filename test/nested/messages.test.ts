@@ -80,6 +80,18 @@ test('a holder that waits for several pools is counted for each', () => {
   assert.match(message, /pool 'one': 1 lent, all held by 1 waiting for 'one' and 1 waiting for 'two'/)
 })
 
+test('a waiter whose caller holds connections of two pools is counted for both', () => {
+  const [one, two] = [poolNamed('one'), poolNamed('two')]
+  const { message } = deadlock(
+    stats,
+    [],
+    [edge(one, leaseOf(one), leaseOf(two)), edge(two, leaseOf(one))],
+    NO_DETAILS,
+  )
+  assert.match(message, /pool 'one': 1 lent, all held by 1 waiting for 'one' and 1 waiting for 'two'/)
+  assert.match(message, /pool 'two': 1 lent, all held by 1 waiting for 'one'\n/)
+})
+
 test('the stack of the wait stands behind the message, and what is known is in the details', () => {
   const one = poolNamed('one')
   const details = { heldStacks: ['held'], waitStack: '    at waiting', pools: ['one'], waitedMillis: 7 }
@@ -113,7 +125,7 @@ test('a refused nested acquire names what its caller holds, and where it was tak
     ),
     shown.message,
   )
-  assert.ok(shown.stack?.endsWith('\n    at asking'))
+  assert.ok(shown.stack?.endsWith(`${shown.message}\n    at asking`))
   assert.deepEqual(
     [shown.heldStacks, shown.waitStack, shown.pools],
     [['    at holding', '', ''], '    at asking', ['one', 'two']],

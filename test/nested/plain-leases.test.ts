@@ -287,6 +287,7 @@ describe('what waiters may hold, by stacks and silence', () => {
     const plain = plainOf(leaseOf(traceOf(`${task}:3`), pool), leaseOf(traceOf(`${task}:3`), pool))
     assert.deepEqual(claimed(plain, edges(pool, branch(0), branch(1))), [])
     assert.deepEqual(claimed(plain, edges(pool, branch(0), branch(0))), [[2, 2]])
+    assert.deepEqual(claimed(plain, edges(pool, branch(0), branch(0), branch(1))), [[2, 3]])
     assert.deepEqual(
       claimed(plain, edges(pool, branch(0), branch(0, 11))),
       [[2, 2]],

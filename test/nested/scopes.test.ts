@@ -192,6 +192,43 @@ test('neither the connection of another pool nor a plain lease is shared, but on
   )
 })
 
+test('a tracker knows the leases of other pools that track contexts', async () => {
+  const [tracker, other] = [new ContextTracker(pool), new ContextTracker(poolNamed('two'))]
+  const own = lent()
+  const look = run(async () => assert.equal(other.leases[0]?.connection, own.connection))
+  await tracker.run(own.frame, look, own.connection, false)
+})
+
+test('an inner loan that has ended does not hide the outer one, and an outer one that has ended is not shared', async () => {
+  const [tracker, other] = [new ContextTracker(pool), new ContextTracker(poolNamed('two'))]
+  const [outer, inner] = [lent(), lent()]
+  for (const each of [outer, inner]) each.connection.frame = each.frame
+  const share = () => tracker.share(run(async on => on))
+  const within = run(async () => {
+    inner.connection.state = 'idle'
+    assert.equal(await share(), outer.connection)
+    inner.connection.state = 'lent'
+    outer.connection.state = 'idle'
+  })
+  await tracker.run(
+    outer.frame,
+    run(() => tracker.run(inner.frame, within, inner.connection, false)),
+    outer.connection,
+    false,
+  )
+  outer.connection.state = 'lent'
+  const beneath = run(async () => {
+    outer.connection.state = 'idle'
+    assert.equal(share(), undefined)
+  })
+  await tracker.run(
+    outer.frame,
+    run(() => other.run(inner.frame, beneath, inner.connection, false)),
+    outer.connection,
+    false,
+  )
+})
+
 function run<R>(work: (on: Connection) => Promise<R>): Work<R> {
   return work as never
 }

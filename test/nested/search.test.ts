@@ -258,7 +258,76 @@ describe('no knot is found', () => {
   })
 })
 
+describe('no knot is made of what is not certain', () => {
+  test('where a loan has ended by the time they are asked for the second time', async () => {
+    const { nodes, run } = searchOf('one')
+    const [one] = nodes
+    const waiter = one.wait(one.use())
+    const connection = one.held[0]?.connection as { loan: number }
+    waiter.onAsk = () => {
+      if (waiter.asked === 2) connection.loan = 2
+    }
+    assert.deepEqual([await run(), waiter.asked], [0, 2])
+  })
+
+  test('where a waiter has not answered', async () => {
+    const { nodes, run } = searchOf('one')
+    const [one] = nodes
+    const waiter = one.wait(one.use())
+    waiter.ask = () => {
+      waiter.awaiters = { chain: undefined }
+    }
+    assert.equal(await run(), 0)
+  })
+
+  test('where another waiter that may hold the plain lease can still go on', async () => {
+    for (const may of ['expire', 'be served', 'neither'] as const) {
+      const { nodes, run } = searchOf('one', 'two')
+      const [one, two] = nodes
+      for (const node of [one, two]) {
+        addPool(node)
+        Object.assign(node, { stood: PLAIN_GRACES, quiet: PLAIN_GRACES })
+      }
+      one.plain(`taker that may ${may}`)
+      one.wait(`taker that may ${may}`)
+      const other = (may === 'be served' ? two : one).wait(`taker that may ${may}`)
+      if (may === 'expire') other.isBound = false
+      two.moves = true
+      assert.equal(await run(), may === 'neither' ? 1 : 0, may)
+      for (const node of [one, two]) {
+        node.held.splice(0)
+        node.queue.splice(0)
+      }
+    }
+  })
+})
+
 describe('plain leases', () => {
+  test('that were looked at in vain are counted once by the next search', async () => {
+    const { nodes, run } = searchOf('one')
+    const [one] = nodes
+    addPool(one)
+    Object.assign(one, { stood: PLAIN_GRACES, quiet: PLAIN_GRACES })
+    one.plain('late holder')
+    const waiter = one.wait('nobody')
+    for (let round = 0; round < 4; round += 1) assert.equal(await run(), 0)
+    waiter.awaitedBy = ['late holder']
+    assert.equal(await run(), 1)
+    one.held.splice(0)
+    one.queue.splice(0)
+  })
+
+  test('that do not exist have no stranger asked', async () => {
+    const { nodes, run } = searchOf('one', 'two')
+    const [one, two] = nodes
+    addPool(two)
+    one.stood = CROWD_GRACES
+    one.wait(one.use())
+    const stranger = two.wait()
+    assert.deepEqual([await run(), stranger.asked], [1, 0])
+    two.queue.splice(0)
+  })
+
   test('are looked at after as many graces as chance needs, fewer for a crowd', async () => {
     for (const [count, graces] of [
       [1, PLAIN_GRACES],
