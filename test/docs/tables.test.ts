@@ -125,6 +125,7 @@ describe('docs/api.md', () => {
     'reportWith',
     'observeWaiting',
     'withdraw',
+    'controlPlace',
   ])
   const members = (type: { readonly prototype: object }): string[] =>
     Object.getOwnPropertyNames(type.prototype).filter(name => !name.startsWith('_') && !internal.has(name))
