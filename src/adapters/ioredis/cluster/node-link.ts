@@ -5,10 +5,9 @@ import type { ControlConnection, ControlPlace } from '../../../connecting/contro
 import { systemClock, type Timer } from '../../../runtime/time/clock.ts'
 import { destroyClient, streamOf } from '../client/client.ts'
 import type { Client, Command } from '../client/client-types.ts'
-import { interceptErrorReplies } from '../client/replies/error-replies.ts'
 import { type Address, inWords } from '../failover/addresses.ts'
-import { askIsPrimary, askPing, askView, openWithin } from './questions.ts'
-import { type Redirect, redirectOf } from './redirect.ts'
+import { answerWithin, askIsPrimary, askPing, askView, NotAsked, openWithin } from './questions.ts'
+import { type Redirect, SentCommands } from './redirect.ts'
 import type { Translate, View } from './view.ts'
 
 /** How long a node may take to answer, connecting included. Milliseconds. */
@@ -30,6 +29,8 @@ export interface LinkHost {
   open(address: Address, signal: AbortSignal): Promise<Client>
   /** Its place among the connections of the node's pool; undefined if there is no pool. */
   placeAt(address: Address): ControlPlace<Redis> | undefined
+  /** Is it no node of the cluster, by what is known? As a seed under another name than the cluster has for the node. */
+  isStranger(address: Address): boolean
 }
 
 /**
@@ -63,8 +64,9 @@ export class NodeLink implements ControlConnection {
   #givesWay: Timer | undefined
   /** How often it has been closed for that. */
   #wayGiven = 0
-  /** The commands sent for others, and who is told of a redirection. */
-  readonly #sent = new Map<Command, (redirect: Redirect | undefined) => void>()
+  /** How many claims of a place are in progress. */
+  #claims = 0
+  readonly #sent = new SentCommands()
 
   constructor(address: Address, host: LinkHost) {
     this.#address = address
@@ -105,7 +107,7 @@ export class NodeLink implements ControlConnection {
     this.#givesWay?.cancel()
     this.#givesWay = undefined
     if (this.#neededSince !== undefined) this.giveWay()
-    if (this.#place === undefined && this.#inUse === 0 && this.#commands === 0) this.#rest()
+    else this.tidy()
   }
 
   /** Has it been used for long enough while an acquire waits for its place? */
@@ -123,9 +125,13 @@ export class NodeLink implements ControlConnection {
     return this.#timed(askIsPrimary)
   }
 
-  /** Rejects if the node does not answer in time. An error reply is an answer. */
-  ping(): Promise<void> {
-    return this.#timed(askPing)
+  /**
+   * Rejects if the node does not answer in time; with `NotAsked` if that is not known. An error reply is an answer.
+   *
+   * @param onAsk - called each time when there is a connection to ask over, or one is being opened
+   */
+  ping(onAsk: () => void): Promise<void> {
+    return this.#timed(askPing, onAsk)
   }
 
   /**
@@ -137,33 +143,33 @@ export class NodeLink implements ControlConnection {
   async send(command: Command, asking: boolean, held: number): Promise<Redirect | undefined> {
     const place = this.#host.placeAt(this.#address)
     if (place !== undefined && !this.#hasPlace(place)) {
-      if (await place.claim(this, PLACE_MILLIS, held)) this.#place = place
+      this.#claims += 1
+      if ((await place.claim(this, PLACE_MILLIS, held)) && place.take(this)) this.#place = place
+      this.#claims -= 1
       this.#lingersUntil = Number.POSITIVE_INFINITY
+    } else if (this.#place === undefined) {
+      this.#lingersUntil = Number.POSITIVE_INFINITY
+      // It was opened although there was no place, and may be used without end.
+      if (place !== undefined && this.#claims === 0) void this.#claim(place, held)
     }
     this.#commands += 1
     try {
-      return await this.#during(client => this.#send(client, command, asking))
+      return await this.#during(client => this.#sent.send(client, command, asking))
     } finally {
       this.#commands -= 1
-      if (this.#inUse === 0 && this.#commands === 0) this.#rest()
+      this.tidy()
     }
   }
 
-  #send(client: Client, command: Command, asking: boolean): Promise<Redirect | undefined> {
-    return new Promise(resolve => {
-      const settled = (redirect: Redirect | undefined): void => {
-        this.#sent.delete(command)
-        resolve(redirect)
-      }
-      this.#sent.set(command, settled)
-      command.promise.then(
-        () => settled(undefined),
-        () => settled(undefined),
-      )
-      // In one step: the node carries out the next command of this connection as if the slot were its own already.
-      if (asking) client.call('ASKING').catch(() => {})
-      client.sendCommand(command)
-    })
+  /** Gets a place for a connection that has none, while it is used. */
+  async #claim(place: ControlPlace<Redis>, held: number): Promise<void> {
+    this.#claims += 1
+    const isGranted = await place.claim(this, PLACE_MILLIS, held)
+    this.#claims -= 1
+    // A command that has waited for it as well goes on with it.
+    if (!isGranted || this.#claims > 0) return
+    if (this.#isOpen && place.take(this)) this.#place = place
+    else if (this.#place === undefined) place.leave(this)
   }
 
   close(): void {
@@ -175,7 +181,7 @@ export class NodeLink implements ControlConnection {
     this.#givesWay?.cancel()
     this.#givesWay = undefined
     this.#abort.abort(new Error('the link to the node was closed'))
-    this.#abort = new AbortController()
+    if (!this.#isClosed) this.#abort = new AbortController()
     const client = this.#client
     this.#client = undefined
     if (client !== undefined) destroyClient(client)
@@ -192,18 +198,24 @@ export class NodeLink implements ControlConnection {
   }
 
   /** Asks over this connection, or over one of the pool where there is no place for it. */
-  async #answer<R>(ask: (client: Client) => Promise<R>): Promise<R> {
+  async #answer<R>(question: (client: Client) => Promise<R>, onAsk: () => void): Promise<R> {
     const place = this.#host.placeAt(this.#address)
+    const ask = (client: Client): Promise<R> => {
+      onAsk()
+      return question(client)
+    }
     const askPool = () => place?.ask(client => ask(client as unknown as Client), PLACE_MILLIS)
     const found = this.#hasPlace(place) ? undefined : await askPool()
     if (found !== undefined) return found.answer
     this.#hasPlace(place)
     const before = this.#wayGiven
+    onAsk()
     try {
-      return await this.#during(ask)
+      return await this.#during(question)
     } catch (error) {
-      const instead = this.#wayGiven === before ? undefined : await askPool()
-      if (instead === undefined) throw error
+      if (this.#wayGiven === before) throw error
+      const instead = await askPool()
+      if (instead === undefined) throw new NotAsked('an acquire needed the connection', { cause: error })
       return instead.answer
     }
   }
@@ -214,19 +226,21 @@ export class NodeLink implements ControlConnection {
       return await use(await this.#connected())
     } finally {
       this.#inUse -= 1
-      if (this.#inUse === 0 && this.#commands === 0) this.#rest()
+      this.tidy()
     }
   }
 
-  /** Nobody uses it now. */
-  #rest(): void {
+  /** Ends it if nobody uses it and it counts nowhere. */
+  tidy(): void {
+    if (this.#inUse > 0 || this.#commands > 0) return
     const place = this.#host.placeAt(this.#address)
     const now = systemClock.now()
     if (this.#lingersUntil === Number.POSITIVE_INFINITY)
       this.#lingersUntil = now + (this.#place === undefined ? LONG_LINGER_MILLIS : LINGER_MILLIS)
-    if (this.#isOpen && place !== undefined && this.#place === undefined) {
+    const isStranger = place === undefined && this.#host.isStranger(this.#address)
+    if (this.#isOpen && (isStranger || (place !== undefined && this.#place === undefined))) {
       // It was opened although there was no place.
-      if (place.take(this)) this.#place = place
+      if (place?.take(this)) this.#place = place
       else if (now >= this.#lingersUntil) this.#end()
       else this.#givesWay ??= systemClock.after(this.#lingersUntil - now, () => this.#lookAgain())
     } else if (this.#neededSince !== undefined) {
@@ -246,28 +260,18 @@ export class NodeLink implements ControlConnection {
     place?.leave(this)
   }
 
-  async #timed<R>(ask: (client: Client) => Promise<R>): Promise<R> {
-    let silent = (_error: Error): void => {}
-    const timer = systemClock.after(ANSWER_MILLIS, () => {
-      silent(new PoolError('POOL_CONNECT_FAILED', `the node ${inWords(this.#address)} does not answer`))
+  #timed<R>(ask: (client: Client) => Promise<R>, onAsk = (): void => {}): Promise<R> {
+    const silent = (): Error => {
       // A client that others wait for goes on: a command of theirs may take longer.
       if (this.#inUse > 0 && this.#commands === 0) this.#end()
-    })
-    try {
-      return await new Promise<R>((resolve, reject) => {
-        silent = reject
-        this.#answer(ask).then(resolve, reject)
-      })
-    } finally {
-      timer.cancel()
+      return new PoolError('POOL_CONNECT_FAILED', `the node ${inWords(this.#address)} does not answer`)
     }
+    return answerWithin(ANSWER_MILLIS, () => this.#answer(ask, onAsk), silent)
   }
 
   #connected(): Promise<Client> {
     if (this.#client?.status === 'ready') return Promise.resolve(this.#client)
-    this.#opening ??= this.#connect().finally(() => {
-      this.#opening = undefined
-    })
+    this.#opening ??= this.#connect()
     return this.#opening
   }
 
@@ -280,17 +284,14 @@ export class NodeLink implements ControlConnection {
       const client = await openWithin(ANSWER_MILLIS, ended, signal => this.#host.open(this.#address, signal))
       stream = streamOf(client)
       stream?.unref()
-      interceptErrorReplies(client, (error, command) => {
-        const settled = this.#sent.get(command)
-        const redirect = settled && redirectOf(error.message, this.#address.host, this.#host.translate)
-        if (redirect !== undefined) settled?.(redirect)
-        return redirect !== undefined
-      })
+      this.#sent.watch(client, this.#address.host, this.#host.translate)
       this.#client = client
       stream?.once('close', () => this.#left(connect))
       if (ended.aborted || this.#isClosed) this.#end()
       return client
     } finally {
+      // Before its place is given back: that may be granted to it again at once.
+      this.#opening = undefined
       if (stream === undefined || stream.closed) this.#left(connect)
     }
   }

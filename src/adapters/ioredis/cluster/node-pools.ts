@@ -99,7 +99,7 @@ export class NodePools {
     const known = this.#open.get(key)
     if (known?.role === role) return known
     if (known !== undefined) this.retire(known, `${key} is a ${role} of the cluster now`)
-    const nodePool = this.#revived(address) ?? this.#make(address, role)
+    const nodePool = this.#revived(address, role) ?? this.#make(address, role)
     nodePool.role = role
     nodePool.context.role = role
     this.#open.set(key, nodePool)
@@ -107,10 +107,12 @@ export class NodePools {
   }
 
   /** The retired pool of a node that is back, in any role: so its last loans count against the same `max` as the new ones. */
-  #revived(address: Address): NodePool | undefined {
+  #revived(address: Address, role: NodeRole): NodePool | undefined {
     for (const nodePool of this.#retired) {
       if (!isSameAddress(nodePool.address, address)) continue
       this.#retired.delete(nodePool)
+      // Its loans are those of a node that serves slots.
+      if (nodePool.role === role) nodePool.outdated = new WeakSet()
       const { min = 0 } = this.#config.pool
       if (min > 0) nodePool.pool.resize({ min })
       return nodePool

@@ -1,5 +1,5 @@
 import { onAbort } from '../../../runtime/abort.ts'
-import { systemClock } from '../../../runtime/time/clock.ts'
+import { systemClock, type Timer } from '../../../runtime/time/clock.ts'
 import type { Client } from '../client/client-types.ts'
 import { askRole } from '../client/role.ts'
 import type { Address } from '../failover/addresses.ts'
@@ -22,6 +22,28 @@ export async function openWithin(
   } finally {
     timer.cancel()
     stop()
+  }
+}
+
+/** The question was not answered, as an acquire needed the connection. That tells nothing about the node. */
+export class NotAsked extends Error {
+  override readonly name = 'NotAsked'
+}
+
+/** @param silent - called after so many milliseconds without an answer; it returns the error */
+export async function answerWithin<R>(
+  millis: number,
+  ask: () => Promise<R>,
+  silent: () => Error,
+): Promise<R> {
+  let timer: Timer | undefined
+  try {
+    return await new Promise<R>((resolve, reject) => {
+      timer = systemClock.after(millis, () => reject(silent()))
+      ask().then(resolve, reject)
+    })
+  } finally {
+    timer?.cancel()
   }
 }
 

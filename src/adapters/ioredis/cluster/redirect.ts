@@ -1,3 +1,5 @@
+import type { Client, Command } from '../client/client-types.ts'
+import { interceptErrorReplies } from '../client/replies/error-replies.ts'
 import { type Address, addressOf } from '../failover/addresses.ts'
 import type { Translate } from './view.ts'
 
@@ -34,3 +36,37 @@ export function redirectOf(message: string, asked: string, translate: Translate)
 /** Was a command with this error reply not carried out? */
 export const isUndone = (message: string): boolean =>
   /^(?:MOVED|ASK|TRYAGAIN|CLUSTERDOWN|CROSSSLOT|EXECABORT|READONLY|MASTERDOWN|LOADING)\b/.test(message)
+
+/** Commands that are sent for others, over a connection that is not theirs. */
+export class SentCommands {
+  /** Who is told of a redirection. */
+  readonly #sent = new Map<Command, (redirect: Redirect | undefined) => void>()
+
+  /** @param asked - the host of the node to which the client is connected */
+  watch(client: Client, asked: string, translate: Translate): void {
+    interceptErrorReplies(client, (error, command) => {
+      const settled = this.#sent.get(command)
+      const redirect = settled && redirectOf(error.message, asked, translate)
+      if (redirect !== undefined) settled?.(redirect)
+      return redirect !== undefined
+    })
+  }
+
+  /** @returns where it must be sent instead, if it was not carried out */
+  send(client: Client, command: Command, asking: boolean): Promise<Redirect | undefined> {
+    return new Promise(resolve => {
+      const settled = (redirect: Redirect | undefined): void => {
+        this.#sent.delete(command)
+        resolve(redirect)
+      }
+      this.#sent.set(command, settled)
+      command.promise.then(
+        () => settled(undefined),
+        () => settled(undefined),
+      )
+      // In one step: the node carries out the next command of this connection as if the slot were its own already.
+      if (asking) client.call('ASKING').catch(() => {})
+      client.sendCommand(command)
+    })
+  }
+}

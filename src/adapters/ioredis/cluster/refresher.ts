@@ -23,6 +23,7 @@ export interface RefreshHost {
   readonly name: string
   /** Has any topology been believed so far? */
   isKnown(): boolean
+  isClosed(): boolean
   /** The nodes that may be asked, in order. */
   candidates(): readonly Address[]
   ask(address: Address): Promise<View>
@@ -76,6 +77,7 @@ export class Refresher {
           resolve()
         }
       })
+    if (this.#host.isClosed()) return
     this.count += 1
     const { views, isAll } = await this.#askNodes()
     this.#fruitless = this.#host.learn(views, isAll) ? 0 : this.#fruitless + 1

@@ -2,6 +2,7 @@ import { log } from '../../../runtime/log/log.ts'
 import { systemClock, type Timer } from '../../../runtime/time/clock.ts'
 import { type Address, inWords } from '../failover/addresses.ts'
 import { type LinkHost, NodeLink } from './node-link.ts'
+import { NotAsked } from './questions.ts'
 import { Refresher } from './refresher.ts'
 import { SlotMap } from './slot-map.ts'
 import { TakeoverWatch } from './takeover-watch.ts'
@@ -11,12 +12,12 @@ import type { View } from './view.ts'
 const TICK_MILLIS = 250
 /** Every how many ticks a node is asked whether it is alive. */
 const TICKS_PER_PING = 2
-/** A node that takes longer is silent: its slots may be given to another one. Milliseconds. */
+/** A node that takes longer, connecting included, is silent: its slots may be given to another one. Milliseconds. */
 const SILENT_MILLIS = 500
 /** How often the topology is asked for although nothing has happened. Milliseconds. */
 const REFRESH_MILLIS = 5000
 
-export interface TopologyHost extends LinkHost {
+export interface TopologyHost extends Omit<LinkHost, 'isStranger'> {
   readonly name: string
   readonly seeds: readonly Address[]
   /** Has any connection of the node's pool received anything since it was last asked? */
@@ -41,6 +42,7 @@ export class Topology {
   readonly map = new SlotMap()
   readonly refresher: Refresher
   readonly #host: TopologyHost
+  readonly #linkHost: LinkHost
   readonly #links = new Map<string, NodeLink>()
   /** Nodes that did not answer in time when they were last asked whether they are alive. */
   readonly #silent = new Set<string>()
@@ -55,9 +57,14 @@ export class Topology {
 
   constructor(host: TopologyHost) {
     this.#host = host
+    const { translate, open, placeAt } = host
+    const isStranger = (address: Address): boolean =>
+      this.map.isKnown && this.map.roleOf(address) === undefined
+    this.#linkHost = { translate, open, placeAt, isStranger }
     this.refresher = new Refresher({
       name: host.name,
       isKnown: () => this.map.isKnown,
+      isClosed: () => this.#isClosed,
       candidates: () => this.#candidates(),
       ask: address => this.linkTo(address).view(),
       learn: (views, isAll) => this.#learn(views, isAll),
@@ -93,7 +100,7 @@ export class Topology {
     const key = inWords(address)
     const known = this.#links.get(key)
     if (known !== undefined) return known
-    const link = new NodeLink(address, this.#host)
+    const link = new NodeLink(address, this.#linkHost)
     if (this.#isClosed) link.close()
     else this.#links.set(key, link)
     return link
@@ -163,14 +170,18 @@ export class Topology {
       this.#silent.add(key)
       this.#takeovers.lost(address)
     }
-    const timer = systemClock.after(SILENT_MILLIS, silent)
+    let timer: Timer | undefined
     try {
-      await this.linkTo(address).ping()
+      // The wait for a connection is no silence of the node.
+      await this.linkTo(address).ping(() => {
+        timer?.cancel()
+        timer = systemClock.after(SILENT_MILLIS, silent)
+      })
       this.#isBack(address)
-    } catch {
-      if (this.#links.has(key)) silent()
+    } catch (error) {
+      if (this.#links.has(key) && !(error instanceof NotAsked)) silent()
     } finally {
-      timer.cancel()
+      timer?.cancel()
       this.#asked.delete(key)
     }
   }
@@ -229,6 +240,7 @@ export class Topology {
     }
     if (this.map.changes !== changes) this.#promoted = undefined
     this.#host.onChange(true)
+    for (const link of this.#links.values()) link.tidy()
     return this.map.changes !== changes
   }
 }

@@ -1,0 +1,275 @@
+import assert from 'node:assert/strict'
+import { Socket } from 'node:net'
+import { describe, test } from 'node:test'
+import type { Redis } from 'ioredis'
+import type { Client } from '../../src/adapters/ioredis/client/client-types.ts'
+import { NodeLink } from '../../src/adapters/ioredis/cluster/node-link.ts'
+import { createRedisClusterPool, type RedisClusterPool } from '../../src/adapters/ioredis/index.ts'
+import { createPool, isPoolError } from '../../src/index.ts'
+import { createSimulation, type Simulation } from '../../src/testing/index.ts'
+import {
+  type Owners,
+  type SimulatedCluster,
+  type SimulatedNode,
+  simulatedCluster,
+  socketsTo,
+} from './simulated-cluster.ts'
+
+/* The cluster's own connection to a node: until when it stays, and what is made of a node that cannot be asked. */
+
+const OWNERS: Owners = { 0: 1, 5000: 2, 10000: 0 }
+const SLOT = 12_182
+/** A key of each node. */
+const KEYS = ['foo', 'b', 'bar']
+
+interface Scene {
+  readonly world: Simulation
+  readonly cluster: SimulatedCluster
+  readonly pool: RedisClusterPool
+  node(index: number): SimulatedNode
+  /** `GET foo` and `GET b` are sent to node 2, and answered by `answer` there. */
+  follow(answer?: SimulatedNode['answer']): void
+}
+
+interface Settings {
+  readonly nodes?: number
+  readonly owners?: Owners
+  readonly rename?: (seed: string) => string
+}
+
+async function scene(options: object, settings: Settings, play: (scene: Scene) => Promise<void>) {
+  const { nodes = 6, owners = OWNERS, rename = seed => seed } = settings
+  const world = createSimulation()
+  const cluster = simulatedCluster(world, owners, nodes)
+  await world.run(async () => {
+    const { seeds, redisOptions } = cluster
+    const pool = createRedisClusterPool(seeds.map(rename), { max: 1, redisOptions, ...options })
+    const node = (index: number): SimulatedNode => cluster.nodes[index] as SimulatedNode
+    const follow = (answer?: SimulatedNode['answer']): void => {
+      const { host, port } = node(2).server
+      node(0).answer = ([name]) => (name === 'GET' ? `-ASK ${SLOT} ${host}:${port}\r\n` : undefined)
+      node(1).answer = ([name]) => (name === 'GET' ? `-ASK 3300 ${host}:${port}\r\n` : undefined)
+      node(2).answer = answer
+    }
+    await play({ world, cluster, pool, node, follow })
+    await pool.close().catch(() => {})
+    for (const { server } of cluster.nodes) server.recover()
+    await world.sleep(10_000)
+    for (const node of cluster.nodes) assert.equal(socketsTo(node), 0)
+  })
+}
+
+const who = (pool: RedisClusterPool, key = 'foo', request: object = {}): Promise<string | null> =>
+  pool.use({ key }, redis => redis.get(key), request)
+
+/** Callers that come again at once, until they are stopped. */
+function load({ pool }: Scene, key: string, callers: number) {
+  let isOver = false
+  const caller = async (): Promise<void> => {
+    while (!isOver) await who(pool, key)
+  }
+  const work = Promise.all(Array.from({ length: callers }, caller))
+  return async (): Promise<void> => {
+    isOver = true
+    await work
+  }
+}
+
+describe('after close', () => {
+  test('nothing is opened by a refresh that was in its pause', async () => {
+    await scene({}, {}, async ({ world, cluster, pool, node }) => {
+      assert.equal(await who(pool), 'node-0')
+      const { host, port } = node(1).server
+      node(0).answer = ([name]) => (name === 'GET' ? `-MOVED ${SLOT} ${host}:${port}\r\n` : undefined)
+      await assert.rejects(who(pool), error => isPoolError(error, 'POOL_MOVED'))
+      await pool.close()
+      const tried = (): number => cluster.nodes.reduce((sum, { server }) => sum + server.tried, 0)
+      const before = tried()
+      await world.sleep(2000)
+      assert.equal(tried() - before, 0)
+    })
+  })
+})
+
+describe('a connection that counts nowhere is not kept', () => {
+  test('to a seed under another name than the cluster has for the node', async () => {
+    const rename = (seed: string): string => seed.replace(/^.*:/, 'seed.example:')
+    await scene({}, { nodes: 3, rename }, async scene => {
+      const { world, cluster, pool } = scene
+      for (const key of KEYS) await who(pool, key)
+      const stop = KEYS.map(key => load(scene, key, 2))
+      await world.sleep(1000)
+      for (const node of cluster.nodes) assert.equal(socketsTo(node), 1)
+      for (let count = 0; count < 100; count += 1) {
+        await world.sleep(97)
+        for (const node of cluster.nodes) assert.ok(socketsTo(node) <= 1, `after ${count * 97} ms`)
+      }
+      for (const each of stop) await each()
+    })
+  })
+
+  test('to a node that has left the cluster', async () => {
+    await scene({}, { nodes: 3 }, async scene => {
+      const { world, cluster, pool, node } = scene
+      const stop = KEYS.map(key => load(scene, key, 2))
+      await world.sleep(1000)
+      for (const each of stop) await each()
+      await world.sleep(2000)
+      assert.ok(socketsTo(node(2)) > 0)
+      cluster.say({ 0: 1, 5000: 0 }, 2)
+      for (let count = 0; count < 120; count += 1) {
+        await who(pool)
+        await world.sleep(100)
+      }
+      assert.equal(socketsTo(node(2)), 0)
+    })
+  })
+
+  test('to a node that only an ASK has named, but commands that follow each other share it', async () => {
+    await scene({}, { nodes: 3, owners: { 0: 1, 5000: 0 } }, async ({ world, pool, node, follow }) => {
+      await who(pool)
+      follow()
+      const before = node(2).server.accepted
+      for (let count = 0; count < 10; count += 1) {
+        assert.equal(await who(pool), 'node-2')
+        await world.sleep(50)
+      }
+      assert.equal(node(2).server.accepted - before, 1)
+      await world.sleep(1000)
+      assert.equal(socketsTo(node(2)), 0)
+    })
+  })
+})
+
+describe('a node that is alive is not called silent', () => {
+  test('though its loan is quiet and a connect takes long', async () => {
+    await scene({}, {}, async ({ world, pool, node }) => {
+      const held = await pool.acquire({ key: 'foo' })
+      node(0).server.latencyMillis = 60
+      await world.sleep(10_000)
+      assert.ok((node(0).asked.get('PING') ?? 0) > 5)
+      assert.equal(node(3).asked.get('ROLE') ?? 0, 0)
+      await pool.release(held)
+    })
+  })
+
+  test('though it stands still for a moment, as an acquire takes the place of the connection that asks', async () => {
+    await scene({ max: 2 }, {}, async ({ world, pool, node }) => {
+      const held = await pool.acquire({ key: 'foo' })
+      for (let count = 0; count < 20; count += 1) {
+        let isStill = false
+        node(0).answer = ([name], peer) => {
+          if (name !== 'PING' || isStill) return undefined
+          isStill = true
+          node(0).server.freeze()
+          world.after(350, () => {
+            node(0).server.thaw()
+            peer.write('+PONG\r\n')
+          })
+          return ''
+        }
+        while (!isStill) await world.sleep(1)
+        await world.sleep(count)
+        await pool.destroy(await pool.acquire({ key: 'foo' }))
+      }
+      assert.equal(node(3).asked.get('ROLE') ?? 0, 0)
+      await pool.release(held)
+    })
+  })
+
+  test('nor are its loans cut later, because it had been missing in the topology for a moment', async () => {
+    await scene({ max: 2 }, {}, async ({ world, cluster, pool, node }) => {
+      const held = await pool.acquire({ key: 'foo' })
+      const other = await pool.acquire({ key: 'b' })
+      cluster.say({ 0: 1, 5000: 2 }, 2)
+      await world.sleep(6000)
+      assert.equal(pool.stats().topology.retired, 1)
+      cluster.say(OWNERS, 3)
+      await world.sleep(6000)
+      assert.equal(await who(pool), 'node-0')
+      node(0).server.freeze()
+      await world.sleep(2000)
+      node(0).server.thaw()
+      assert.equal(await held.get('foo'), 'node-0')
+      for (const redis of [held, other]) await pool.release(redis)
+    })
+  })
+})
+
+test('commands that overlap without end do not keep the connection above max', async () => {
+  await scene({ acquireTimeoutMillis: 60_000 }, {}, async scene => {
+    const { world, pool, node, follow } = scene
+    for (const key of KEYS) await who(pool, key)
+    follow(([name, key], peer) => {
+      if (name !== 'GET' || key === 'bar') return undefined
+      world.after(30, () => peer.write('$4\r\nslow\r\n'))
+      return ''
+    })
+    const held = await pool.acquire({ key: 'bar' })
+    const stop = [load(scene, 'foo', 2), load(scene, 'b', 2)]
+    await world.sleep(1000)
+    assert.equal(socketsTo(node(2)), 2)
+    await pool.release(held)
+    stop.push(load(scene, 'bar', 2))
+    await world.sleep(500)
+    let above = 0
+    for (let millis = 0; millis < 5000; millis += 5) {
+      await world.sleep(5)
+      if (socketsTo(node(2)) > 1) above += 5
+    }
+    assert.equal(above, 0)
+    for (const each of stop) await each()
+  })
+})
+
+test('a place that is granted just as the connect has failed is given back', async () => {
+  const world = createSimulation()
+  await world.run(async () => {
+    for (let steps = 0; steps < 40; steps += 1)
+      for (const isFailureFirst of [true, false]) {
+        const factory = { create: async () => ({}) as Redis, destroy: async () => {} }
+        const pool = createPool<Redis>(factory, { max: 1, nested: 'allow' })
+        const place = pool.controlPlace
+        const failures: (() => void)[] = []
+        const sockets: Socket[] = []
+        const open = (): Promise<Client> => {
+          if (failures.length === 0)
+            return new Promise((_resolve, reject) => failures.push(() => reject(new Error('refused'))))
+          const stream = new Socket()
+          sockets.push(stream)
+          const client = {
+            ...{ status: 'ready', stream, commandQueue: { length: 0 }, autoPipelineQueueSize: 0 },
+            ...{ disconnect: () => {}, on: () => {}, once: () => {}, sendCommand: () => {} },
+          }
+          stream.once('close', () => {
+            client.status = 'end'
+          })
+          return Promise.resolve(client as unknown as Client)
+        }
+        const link = new NodeLink(
+          { host: 'h', port: 1 },
+          { translate: address => address, placeAt: () => place, isStranger: () => false, open },
+        )
+        const held = await pool.acquire()
+        link.ping(() => {}).catch(() => {})
+        await world.sleep(100)
+        const promise = new Promise<unknown>(() => {})
+        link.send({ promise } as never, false, 0).catch(() => {})
+        while (failures.length === 0) await world.sleep(1)
+        const turns = async (): Promise<void> => {
+          for (let step = 0; step < steps; step += 1) await undefined
+        }
+        if (isFailureFirst) failures[0]?.()
+        else void pool.destroy(held)
+        await turns()
+        if (isFailureFirst) void pool.destroy(held)
+        else failures[0]?.()
+        await world.sleep(30)
+        const isOpen = sockets.some(socket => !socket.destroyed)
+        assert.equal(place.isTaken, isOpen, `after ${steps} turns`)
+        for (const socket of sockets) socket.destroy()
+        link.close()
+        await pool.close({ timeoutMillis: 1 }).catch(() => {})
+      }
+  })
+})
