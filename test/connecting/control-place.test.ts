@@ -106,6 +106,36 @@ test('a connection that was never lent is not given up: whoever waits for it wou
   await pool.close()
 })
 
+test('a connection that is closed before it was lent gives its place to a claim, and who waits waits again', async () => {
+  const { factory, pool, place } = scene({ max: 1 })
+  factory.onCreate.next('held')
+  const order: string[] = []
+  const served = pool.use(() => order.push('served'))
+  await settle()
+  const claimed = place.claim(new Control(place), PATIENT, 0).then(() => order.push('claimed'))
+  const create = await factory.onCreate.call()
+  pool.purge()
+  create.ok()
+  await Promise.all([served, claimed])
+  assert.deepEqual(order, ['served', 'claimed'])
+  await pool.close()
+})
+
+test('a connection is given up although two places are free, as only one more may be connected at a time', async () => {
+  const { factory, pool, place } = scene({ max: 3, maxConnecting: 1 })
+  factory.onCreate.next('held')
+  const served = [pool.use(({ id }) => id), pool.use(({ id }) => id)]
+  const control = new Control(place)
+  const claimed = place.claim(control, PATIENT, 0)
+  assert.equal(place.isTaken, true)
+  assert.equal(await claimed, true)
+  const create = await factory.onCreate.call()
+  create.ok()
+  await Promise.all(served)
+  assert.equal(factory.ledger.destroyed.length, 0)
+  await pool.close()
+})
+
 test('the last place is not taken while an acquire needs it, and given back when one does', async () => {
   const { pool, place } = scene({ max: 2 })
   const control = new Control(place)
@@ -252,9 +282,10 @@ test('a pool without a connection keeps its turn in the budget', async () => {
   const other = createPool(scripted(), { max: 1, budget, nested: 'allow' })
   const held = await other.acquire()
   const waiting = pool.use(({ id }) => id)
-  const claimed = place.claim(new Control(place), PATIENT, 0)
+  const control = new Control(place)
+  const claimed = place.claim(control, PATIENT, 0)
   await settle()
-  assert.equal(place.isTaken, false)
+  assert.equal(place.isTaken || control.asked > 0, false)
   await other.release(held)
   assert.equal(await waiting, 0)
   assert.equal(await claimed, true)
