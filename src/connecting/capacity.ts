@@ -79,6 +79,11 @@ export class Capacity<T> {
     return this.share === undefined ? this.freePermits : Math.min(this.freePermits, this.share.free)
   }
 
+  /** Does only the budget keep the pool from creating a connection, while it has others? */
+  get isOutOfBudget(): boolean {
+    return this.share !== undefined && this.share.free <= 0 && this.#context.slots.size > 0
+  }
+
   /** Are there more connections than `max` allows, not counting those being closed? Happens only after `resize`. */
   get isOversized(): boolean {
     return this.#context.slots.size > this.#context.options.max

@@ -18,6 +18,8 @@ interface PlaceHost<T> {
   readonly freePermits: number
   /** How many more it needs: for acquires to which none is on its way, and for `min`. */
   readonly missing: number
+  /** Does only its budget keep it from creating a connection, while it has others? */
+  readonly isOutOfBudget: boolean
   connectMore(): void
   discard(slot: Slot<T>, reason: 'surplus', detail: string): void
   /** Asks over this idle connection, which is lent to nobody meanwhile. */
@@ -63,16 +65,20 @@ export class ControlPlace<T> {
     return this.#holder !== undefined
   }
 
-  /** Does the pool need it, as no other is left? */
+  /** Is it one too many, or does the pool need it, as no other is left? */
   get #isNeeded(): boolean {
-    return this.#holder !== undefined && this.#host.freePermits <= 1 && this.#host.missing > 0
+    return this.#holder !== undefined && !this.#hasRoom
   }
 
-  /** Could a control connection have a place at once? The last one only if the pool does not need it. */
-  get isFree(): boolean {
+  /** Is there a place beside the connections? The last one only if the pool does not need it. */
+  get #hasRoom(): boolean {
     const { freePermits, missing } = this.#host
-    if (this.#holder !== undefined || this.#claims.size > 0) return false
     return freePermits > 1 || (freePermits === 1 && missing <= 0)
+  }
+
+  /** Could a control connection have a place at once? */
+  get isFree(): boolean {
+    return this.#holder === undefined && this.#claims.size === 0 && this.#hasRoom
   }
 
   /** Could the server be asked at once? */
@@ -178,16 +184,18 @@ export class ControlPlace<T> {
 
   /** Called when a connection of the pool is closed. `connectMore` and `changed` follow. */
   returned(slot: Slot<T>): void {
-    if (this.#leaving !== slot) return
-    this.#leaving = undefined
-    if (this.#holder === undefined) this.#grant()
+    if (this.#leaving === slot) this.#leaving = undefined
+    else if (slot.loan === 0) return
+    // After `resize` there may be none.
+    if (this.#mustGiveUp && this.#host.freePermits > 0) this.#grant()
   }
 
   /** Called when anything has changed in the pool. */
   changed(): void {
     const { slots, queue } = this.#context
+    const { freePermits, isOutOfBudget } = this.#host
+    if (this.#mustGiveUp && (this.#hasRoom || (freePermits > 0 && isOutOfBudget))) this.#grant()
     if (this.#isNeeded) this.#holder?.giveWay()
-    if (this.#mustGiveUp && this.#host.freePermits > 0 && this.#host.missing <= 0) this.#grant()
     if (queue.waiting > 0) return
     const slot = slots.nextIdle(true)
     if (slot !== undefined && (this.#questions.size > 0 || this.#mustGiveUp)) this.use(slot)

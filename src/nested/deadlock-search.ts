@@ -129,7 +129,8 @@ export class DeadlockSearch {
     return (awaiters?.chain?.leases ?? []).flatMap(number => {
       const held = leaseOfUse(number)
       const known = this.#byNumber.get(number)
-      if (held === undefined || known?.loan === held.loan) return (held && known) ?? []
+      if (held === undefined) return []
+      if (known?.loan === held.loan && known.connection === held.connection) return known
       this.#byNumber.set(number, held)
       return held
     })

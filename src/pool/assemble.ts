@@ -211,6 +211,9 @@ export function assemble<T>(
       get missing() {
         return capacity.missing(connector.keepsMin)
       },
+      get isOutOfBudget() {
+        return capacity.isOutOfBudget
+      },
       connectMore: () => connector.connectMore(),
       discard: (slot, reason, detail) => connector.discard(slot, reason, detail),
       ask: (slot, questions) => void validator.ask(slot, questions),

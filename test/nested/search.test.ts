@@ -16,6 +16,7 @@ class Node implements PoolNode {
   readonly name: string
   readonly held: Lease[] = []
   readonly queue: Asked[] = []
+  readonly busy = new Set<Connection>()
   moves = false
   stood = 1
   quiet = 1
@@ -39,7 +40,8 @@ class Node implements PoolNode {
     this.looks += 1
     return this.held
   }
-  isQuiet = (_: Connection, graces: number): boolean => this.quiet >= graces
+  isQuiet = (connection: Connection, graces: number): boolean =>
+    this.quiet >= graces && !this.busy.has(connection)
   waits = (): Wait[] => this.queue
   isBound = (wait: Wait): boolean => !wait.hasEnded && (wait as Asked).isBound
   isDue = (wait: Wait): boolean => this.isBound(wait) && (wait as Asked).isDue
@@ -259,6 +261,21 @@ describe('no knot is found', () => {
 })
 
 describe('no knot is made of what is not certain', () => {
+  test('where the name has passed to a connection that works, and the numbers of the loans are the same', async () => {
+    const { nodes, run } = searchOf('one')
+    const [one] = nodes
+    const waiter = one.wait(one.use())
+    const frame = kept.at(-1) as UseFrame
+    const working = { state: 'lent', loan: 1, resource: {}, trace: undefined } as unknown as Connection
+    one.busy.add(working)
+    waiter.onAsk = () => {
+      if (waiter.asked !== 2) return
+      frame.connection = working
+      one.held.splice(0, 1, { connection: working, pool: one, loan: 1, isPlain: false })
+    }
+    assert.equal(await run(), 0)
+  })
+
   test('where a loan has ended by the time they are asked for the second time', async () => {
     const { nodes, run } = searchOf('one')
     const [one] = nodes
