@@ -222,6 +222,49 @@ test('commands that overlap without end do not keep the connection above max', a
   })
 })
 
+describe('a command that is not answered', () => {
+  /** Node 2 carries `GET foo` out after so long, and nothing else of that connection before. */
+  const answeredAfter = ({ world, follow }: Scene, millis: number): void => {
+    let deaf: unknown
+    follow(([name, key], peer) => {
+      if (name === 'GET' && key === 'foo' && deaf === undefined) {
+        deaf = peer
+        if (millis < Number.POSITIVE_INFINITY) world.after(millis, () => peer.write('$4\r\nslow\r\n'))
+      }
+      return peer === deaf ? '' : undefined
+    })
+  }
+
+  test('does not keep the place from acquires for ever', async () => {
+    await scene({ acquireTimeoutMillis: 60_000 }, {}, async scene => {
+      const { world, pool } = scene
+      await who(pool)
+      answeredAfter(scene, Number.POSITIVE_INFINITY)
+      const command = assert.rejects(who(pool))
+      await world.sleep(1000)
+      assert.equal(await who(pool, 'bar', { timeoutMillis: 10_000 }), 'node-2')
+      await command
+    })
+  })
+
+  for (const [millis, isNeeded] of [
+    [3000, true],
+    [20_000, false],
+  ] as const)
+    test(`is waited for: ${millis} ms, while an acquire needs its place: ${isNeeded}`, async () => {
+      await scene({ acquireTimeoutMillis: 60_000 }, {}, async scene => {
+        const { world, pool } = scene
+        await who(pool)
+        answeredAfter(scene, millis)
+        const command = who(pool)
+        await world.sleep(100)
+        const acquire = isNeeded ? who(pool, 'bar') : undefined
+        assert.equal(await command, 'slow')
+        if (isNeeded) assert.equal(await acquire, 'node-2')
+      })
+    })
+})
+
 test('a place that is granted just as the connect has failed is given back', async () => {
   const world = createSimulation()
   await world.run(async () => {

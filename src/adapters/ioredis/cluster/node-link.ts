@@ -6,9 +6,11 @@ import { systemClock, type Timer } from '../../../runtime/time/clock.ts'
 import { destroyClient, streamOf } from '../client/client.ts'
 import type { Client, Command } from '../client/client-types.ts'
 import { type Address, inWords } from '../failover/addresses.ts'
+import { listenerTo } from './heard.ts'
+import type { LinkHost } from './questions.ts'
 import { answerWithin, askIsPrimary, askPing, askView, NotAsked, openWithin } from './questions.ts'
 import { type Redirect, SentCommands } from './redirect.ts'
-import type { Translate, View } from './view.ts'
+import type { View } from './view.ts'
 
 /** How long a node may take to answer, connecting included. Milliseconds. */
 const ANSWER_MILLIS = 1000
@@ -22,16 +24,8 @@ const TURN_MILLIS = 50
  */
 const LINGER_MILLIS = 10
 const LONG_LINGER_MILLIS = 150
-
-export interface LinkHost {
-  readonly translate: Translate
-  /** Makes a connected client to a node. */
-  open(address: Address, signal: AbortSignal): Promise<Client>
-  /** Its place among the connections of the node's pool; undefined if there is no pool. */
-  placeAt(address: Address): ControlPlace<Redis> | undefined
-  /** Is it no node of the cluster, by what is known? As a seed under another name than the cluster has for the node. */
-  isStranger(address: Address): boolean
-}
+/** A command may keep the place of an acquire for so long although questions sent after it are not answered. Milliseconds. */
+const MUTE_MILLIS = 5000
 
 /**
  * The pool's own connection to a node: to ask it for the topology and whether it is alive, and to send it single commands
@@ -67,6 +61,9 @@ export class NodeLink implements ControlConnection {
   /** How many claims of a place are in progress. */
   #claims = 0
   readonly #sent = new SentCommands()
+  /** When a question was not answered in time, though something had been received since the one before. */
+  #heardAt = 0
+  readonly #hasHeard = listenerTo(() => (this.#client === undefined ? [] : [this.#client]))
 
   constructor(address: Address, host: LinkHost) {
     this.#address = address
@@ -262,8 +259,10 @@ export class NodeLink implements ControlConnection {
 
   #timed<R>(ask: (client: Client) => Promise<R>, onAsk = (): void => {}): Promise<R> {
     const silent = (): Error => {
+      if (this.#hasHeard()) this.#heardAt = systemClock.now()
+      const isMute = this.#neededSince !== undefined && systemClock.now() - this.#heardAt >= MUTE_MILLIS
       // A client that others wait for goes on: a command of theirs may take longer.
-      if (this.#inUse > 0 && this.#commands === 0) this.#end()
+      if (this.#inUse > 0 && (this.#commands === 0 || isMute)) this.#end()
       return new PoolError('POOL_CONNECT_FAILED', `the node ${inWords(this.#address)} does not answer`)
     }
     return answerWithin(ANSWER_MILLIS, () => this.#answer(ask, onAsk), silent)

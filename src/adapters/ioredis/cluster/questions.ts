@@ -1,3 +1,5 @@
+import type { Redis } from 'ioredis'
+import type { ControlPlace } from '../../../connecting/control-place.ts'
 import { onAbort } from '../../../runtime/abort.ts'
 import { systemClock, type Timer } from '../../../runtime/time/clock.ts'
 import type { Client } from '../client/client-types.ts'
@@ -6,6 +8,16 @@ import type { Address } from '../failover/addresses.ts'
 import { readView, type Translate, type View } from './view.ts'
 
 /* What the cluster's pool asks a node, over a connection that is not lent. An error reply is an answer. */
+
+export interface LinkHost {
+  readonly translate: Translate
+  /** Makes a connected client to a node. */
+  open(address: Address, signal: AbortSignal): Promise<Client>
+  /** Its place among the connections of the node's pool; undefined if there is no pool. */
+  placeAt(address: Address): ControlPlace<Redis> | undefined
+  /** Is it no node of the cluster, by what is known? As a seed under another name than the cluster has for the node. */
+  isStranger(address: Address): boolean
+}
 
 /** Connects to a node within so many milliseconds, and unless the signal is aborted before. */
 export async function openWithin(
