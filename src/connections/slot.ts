@@ -138,7 +138,7 @@ export function move<T>(slot: Slot<T>, to: SlotState, counts: Counts): void {
 }
 
 /** Is this still the loan that the slot is lent for? */
-export const isCurrent = <T>(slot: Slot<T>, loan: number): boolean =>
+export const isCurrent = (slot: Pick<Slot<unknown>, 'loan' | 'state'>, loan: number): boolean =>
   slot.loan === loan && slot.state === 'lent'
 
 /**

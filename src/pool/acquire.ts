@@ -116,8 +116,8 @@ export class Acquiring<T> {
     if (refusal !== undefined) return refuse(refusal, traced)
     const slot = this.#lendAtOnce('use', given, traced)
     if (slot !== undefined) return this.#run(work, slot, given)
-    const frame = this.#strict === undefined ? this.#frames.takeToWait() : undefined
     const served = this.#waitOrLend(given, 'use', traced)
+    const frame = this.#strict === undefined ? this.#frames.takeToWait() : undefined
     return frame?.run(work as UseWork<R>, undefined, served) ?? this.#useLater(work, given, served)
   }
 

@@ -1,3 +1,4 @@
+import { isCurrent } from '../connections/slot.ts'
 import type { Connection, PoolNode, UseFrame, Work } from '../nested/host.ts'
 import { addFrame, nextNumber } from '../nested/process-wide.ts'
 import { leaseName } from '../runtime/stack-trace.ts'
@@ -92,5 +93,3 @@ export class UseFrames<S extends Connection> {
     return frame
   }
 }
-
-const isCurrent = (slot: Connection, loan: number): boolean => slot.loan === loan && slot.state === 'lent'
