@@ -4,60 +4,41 @@ import { describe, test } from 'node:test'
 import type { Redis } from 'ioredis'
 import type { Client } from '../../src/adapters/ioredis/client/client-types.ts'
 import { NodeLink } from '../../src/adapters/ioredis/cluster/node-link.ts'
-import { createRedisClusterPool, type RedisClusterPool } from '../../src/adapters/ioredis/index.ts'
+import type { RedisClusterPool } from '../../src/adapters/ioredis/index.ts'
 import { createPool, isPoolError } from '../../src/index.ts'
-import { createSimulation, type Simulation } from '../../src/testing/index.ts'
-import {
-  type Owners,
-  type SimulatedCluster,
-  type SimulatedNode,
-  simulatedCluster,
-  socketsTo,
-} from './simulated-cluster.ts'
+import { createSimulation } from '../../src/testing/index.ts'
+import { type ClusterScene, type ClusterSettings, OWNERS, playOnCluster, SLOT } from './cluster-scene.ts'
+import { type SimulatedNode, socketsTo } from './simulated-cluster.ts'
 
 /* The cluster's own connection to a node: until when it stays, and what is made of a node that cannot be asked. */
 
-const OWNERS: Owners = { 0: 1, 5000: 2, 10000: 0 }
-const SLOT = 12_182
 /** A key of each node. */
 const KEYS = ['foo', 'b', 'bar']
 
-interface Scene {
-  readonly world: Simulation
-  readonly cluster: SimulatedCluster
-  readonly pool: RedisClusterPool
-  node(index: number): SimulatedNode
+interface Scene extends ClusterScene {
   /** `GET foo` and `GET b` are sent to node 2, and answered by `answer` there. */
   follow(answer?: SimulatedNode['answer']): void
 }
 
-interface Settings {
-  readonly nodes?: number
-  readonly owners?: Owners
-  readonly rename?: (seed: string) => string
-}
-
-async function scene(options: object, settings: Settings, play: (scene: Scene) => Promise<void>) {
-  const { nodes = 6, owners = OWNERS, rename = seed => seed } = settings
-  const world = createSimulation()
-  const cluster = simulatedCluster(world, owners, nodes)
-  await world.run(async () => {
-    const { seeds, redisOptions } = cluster
-    const pool = createRedisClusterPool(seeds.map(rename), { max: 1, redisOptions, ...options })
-    const node = (index: number): SimulatedNode => cluster.nodes[index] as SimulatedNode
-    const follow = (answer?: SimulatedNode['answer']): void => {
-      const { host, port } = node(2).server
-      node(0).answer = ([name]) => (name === 'GET' ? `-ASK ${SLOT} ${host}:${port}\r\n` : undefined)
-      node(1).answer = ([name]) => (name === 'GET' ? `-ASK 3300 ${host}:${port}\r\n` : undefined)
-      node(2).answer = answer
-    }
-    await play({ world, cluster, pool, node, follow })
-    await pool.close().catch(() => {})
-    for (const { server } of cluster.nodes) server.recover()
-    await world.sleep(10_000)
-    for (const node of cluster.nodes) assert.equal(socketsTo(node), 0)
-  })
-}
+const scene = (
+  options: object,
+  settings: ClusterSettings,
+  play: (scene: Scene) => Promise<void>,
+): Promise<void> =>
+  playOnCluster(
+    { max: 1, ...options },
+    base => {
+      const { node } = base
+      const follow = (answer?: SimulatedNode['answer']): void => {
+        const { host, port } = node(2).server
+        node(0).answer = ([name]) => (name === 'GET' ? `-ASK ${SLOT} ${host}:${port}\r\n` : undefined)
+        node(1).answer = ([name]) => (name === 'GET' ? `-ASK 3300 ${host}:${port}\r\n` : undefined)
+        node(2).answer = answer
+      }
+      return play({ ...base, follow })
+    },
+    settings,
+  )
 
 const who = (pool: RedisClusterPool, key = 'foo', request: object = {}): Promise<string | null> =>
   pool.use({ key }, redis => redis.get(key), request)

@@ -1,50 +1,31 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { Redis } from 'ioredis'
-import { createRedisClusterPool, type RedisClusterPool } from '../../src/adapters/ioredis/index.ts'
+import type { RedisClusterPool } from '../../src/adapters/ioredis/index.ts'
 import { isPoolError } from '../../src/index.ts'
-import { createSimulation, type Simulation } from '../../src/testing/index.ts'
-import {
-  type Owners,
-  type SimulatedCluster,
-  type SimulatedNode,
-  simulatedCluster,
-  socketsTo,
-} from './simulated-cluster.ts'
+import { AFTERWARDS, type ClusterScene, playOnCluster, SLOT } from './cluster-scene.ts'
+import { type SimulatedNode, socketsTo } from './simulated-cluster.ts'
 
 /* The cluster's own connection to a node counts against `max`. `foo` is in a slot of node 0, `b` of node 1, `bar` of node 2. */
 
-const OWNERS: Owners = { 0: 1, 5000: 2, 10000: 0 }
-const AFTERWARDS: Owners = { 0: 1, 5000: 2, 10000: 3 }
-const SLOT = 12_182
-
-interface Scene {
-  readonly world: Simulation
-  readonly cluster: SimulatedCluster
-  readonly pool: RedisClusterPool
-  node(index: number): SimulatedNode
+interface Scene extends ClusterScene {
   /** The most sockets that any node has had, from here on. */
   most(): number
 }
 
-async function scene(options: object, play: (scene: Scene) => Promise<void>, nodes = 6): Promise<void> {
-  const world = createSimulation()
-  const cluster = simulatedCluster(world, OWNERS, nodes)
-  await world.run(async () => {
-    const { seeds, redisOptions } = cluster
-    const pool = createRedisClusterPool(seeds, { redisOptions, ...options })
-    const most = (): number => {
-      const found = Math.max(...cluster.nodes.map(node => node.most))
-      for (const node of cluster.nodes) node.most = socketsTo(node)
-      return found
-    }
-    await play({ world, cluster, pool, most, node: index => cluster.nodes[index] as SimulatedNode })
-    await pool.close().catch(() => {})
-    for (const { server } of cluster.nodes) server.recover()
-    await world.sleep(10_000)
-    for (const node of cluster.nodes) assert.equal(socketsTo(node), 0)
-  })
-}
+const scene = (options: object, play: (scene: Scene) => Promise<void>, nodes = 6): Promise<void> =>
+  playOnCluster(
+    options,
+    base => {
+      const most = (): number => {
+        const found = Math.max(...base.cluster.nodes.map(node => node.most))
+        for (const node of base.cluster.nodes) node.most = socketsTo(node)
+        return found
+      }
+      return play({ ...base, most })
+    },
+    { nodes },
+  )
 
 const who = (pool: RedisClusterPool, key = 'foo', request: object = {}): Promise<string | null> =>
   pool.use({ key }, redis => redis.get(key), request)

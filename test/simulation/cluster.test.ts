@@ -1,59 +1,23 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import {
-  createRedisClusterPool,
-  createRedisPool,
-  type RedisClusterPool,
-} from '../../src/adapters/ioredis/index.ts'
+import { createRedisPool, type RedisClusterPool } from '../../src/adapters/ioredis/index.ts'
 import { createBudget, isPoolError } from '../../src/index.ts'
-import { createSimulation, type SimulatedPeer, type Simulation } from '../../src/testing/index.ts'
+import type { SimulatedPeer } from '../../src/testing/index.ts'
 import { bulk } from '../adapters/ioredis/fake-redis.ts'
-import {
-  type Owners,
-  type SimulatedCluster,
-  type SimulatedNode,
-  simulatedCluster,
-} from './simulated-cluster.ts'
+import { AFTERWARDS, type ClusterScene, OWNERS, playOnCluster, SLOT } from './cluster-scene.ts'
+import type { Owners, SimulatedNode } from './simulated-cluster.ts'
 
-/** Node 0 has the slot of `foo`, 12182, and nodes 1 and 2 have the others. */
-const OWNERS: Owners = { 0: 1, 5000: 2, 10000: 0 }
-const AFTERWARDS: Owners = { 0: 1, 5000: 2, 10000: 3 }
-const SLOT = 12_182
-
-interface Scene {
-  readonly world: Simulation
-  readonly cluster: SimulatedCluster
-  readonly pool: RedisClusterPool
-  node(index: number): SimulatedNode
-}
-
-/** Runs in virtual time, and sees that nothing is left. */
-async function scene(
-  play: (scene: Scene) => Promise<void>,
+const scene = (
+  play: (scene: ClusterScene) => Promise<void>,
   options: object = {},
   owners: Owners = OWNERS,
-): Promise<void> {
-  const world = createSimulation()
-  const cluster = simulatedCluster(world, owners)
-  await world.run(async () => {
-    const { seeds, redisOptions } = cluster
-    const pool = createRedisClusterPool(seeds, { redisOptions, ...options })
-    await play({ world, cluster, pool, node: index => cluster.nodes[index] as SimulatedNode })
-    await pool.close().catch(() => {})
-    for (const { server } of cluster.nodes) server.recover()
-    await world.sleep(10_000)
-    assert.deepEqual(
-      cluster.nodes.map(({ server }) => server.peers.size),
-      cluster.nodes.map(() => 0),
-    )
-  })
-}
+): Promise<void> => playOnCluster(options, play, { owners })
 
 const who = (pool: RedisClusterPool, request: object = {}): Promise<string | null> =>
   pool.use({ key: 'foo' }, redis => redis.get('foo'), request)
 
 /** Callers come every 20 ms. @returns when each of those that were served was, in virtual milliseconds */
-function callers({ world, pool }: Scene, request: object = {}) {
+function callers({ world, pool }: ClusterScene, request: object = {}) {
   const served: { at: number; by: string | null }[] = []
   const failed: unknown[] = []
   let isOver = false
