@@ -44,17 +44,22 @@ interface LeaseGroup {
   readonly leases: Lease[]
 }
 
-/** A group of leases, one of which may be held by a run that a stack shows. */
-interface Match {
-  readonly group: LeaseGroup
-  /** Is the run awaited by the same number of callers as the acquire was? */
-  readonly isExact: boolean
-  /** The statement at which the run that may hold the lease is suspended. */
+/** A run of a function, as the stack of a waiter shows it. */
+interface RunInStack {
+  /** The statement at which it is suspended. */
   readonly place: string
   /**
    * The path from there to the acquire, if it leads through a `Promise.all`: then one run may wait in several branches.
    */
   readonly branch: string | undefined
+}
+
+/** A group of leases, one of which may be held by a run that a stack shows. */
+interface Match {
+  readonly group: LeaseGroup
+  readonly run: RunInStack
+  /** Is the run awaited by the same number of callers as the acquire was? */
+  readonly isExact: boolean
 }
 
 /** One entry per loan, so that each is worked out only once. */
@@ -133,14 +138,14 @@ export class PlainLeases {
       // Code that awaits a `Promise.any` can go on without this branch.
       if (frame.func === 'Promise.any') break
       if (!this.#takers.has(frame.func)) continue
+      const within = line.slice(0, at)
+      const branch = within.some(({ joins }) => joins) ? within.reduce(extendKey, '') : undefined
+      const run = { place: frame.place, branch }
       let key = frame.func
       for (let end = at + 1; end <= line.length; end += 1) {
         for (const group of this.#groups.get(key) ?? []) {
           if (!isLater(frame, group.taking)) continue
-          const within = line.slice(0, at)
-          const branch = within.some(({ joins }) => joins) ? within.reduce(extendKey, '') : undefined
-          const isExact = line.length - at - 1 === group.taking.callers
-          found.push({ group, isExact, place: frame.place, branch })
+          found.push({ group, run, isExact: line.length - at - 1 === group.taking.callers })
         }
         const next = line[end]
         if (next !== undefined) key = extendKey(key, next)
@@ -185,17 +190,21 @@ export function claimsOf(plain: PlainLeases, edges: readonly WaitEdge[]): Claim[
   }
   const crowd = new Set<LeaseGroup>()
   for (const [group, claims] of found) {
-    const isExact = claims.every(({ match }) => match.isExact && match.branch === undefined)
+    const isExact = claims.every(({ match }) => match.isExact && match.run.branch === undefined)
     if (isExact && claims.length === group.leases.length) crowd.add(group)
   }
   const crowded = [...crowd].reduce((sum, { leases }) => sum + leases.length, 0)
-  return [...found].flatMap(([group, claims]) => {
+  // The group with the most callers comes first: one with fewer matches the same runs.
+  const byCallers = [...found].sort(([a], [b]) => b.taking.callers - a.taking.callers)
+  const runs = new RunsAmong()
+  return byCallers.flatMap(([group, claims]) => {
     const graces = crowded >= CROWD && crowd.has(group) ? CROWD_GRACES : PLAIN_GRACES
     const patient = claims.filter(({ edge }) => edge.pool.hasStood(graces, edge.waiter.since))
     const held = group.leases.filter(
       ({ connection, loan }) => connection.state === 'lent' && connection.loan === loan,
     )
-    if (runsAmong(patient.map(({ match }) => match)) < held.length) return []
+    const matched = patient.map(({ match }) => match.run)
+    if (!runs.take(group.taking.taker, held.length, matched)) return []
     const leases = held.filter(
       ({ connection, pool }) => pool.hasStood(graces) && pool.isQuiet(connection, graces),
     )
@@ -204,22 +213,42 @@ export function claimsOf(plain: PlainLeases, edges: readonly WaitEdge[]): Claim[
 }
 
 /**
- * The least number of different runs of the function that these matches show. A run stands at one place and waits for
- * one thing. The exception is a `Promise.all`, where one run waits in every branch: only matches in the same branch are
- * certain to belong to different runs.
+ * Counts runs of functions. A run holds at most one lease that was taken at one statement, by whichever callers: the
+ * same run may match the leases of a group with more callers and of one with fewer.
  */
-function runsAmong(matches: readonly Match[]): number {
-  let runs = 0
-  const places = new Map<string, Map<string, number>>()
-  for (const { place, branch } of matches) {
-    if (branch === undefined) runs += 1
+class RunsAmong {
+  /** By statement, the runs that are taken to hold one of its leases. */
+  readonly #holders = new Map<string, Set<RunInStack | string>>()
+
+  /** Takes so many of these runs as holders of leases of this statement; `false` if there are fewer. */
+  take({ func, place }: Frame, count: number, matched: readonly RunInStack[]): boolean {
+    const statement = `${func} ${place}`
+    const holders = this.#holders.get(statement) ?? new Set()
+    this.#holders.set(statement, holders)
+    const free = [...differentRuns(matched)].filter(run => !holders.has(run))
+    if (free.length < count) return false
+    for (const run of free.slice(0, count)) holders.add(run)
+    return true
+  }
+}
+
+/**
+ * Those of these runs that are certain to be different ones. A run stands at one place and waits for one thing. The
+ * exception is a `Promise.all`, where one run waits in every branch: only those in the same branch are certain to be
+ * different runs.
+ */
+function differentRuns(matched: readonly RunInStack[]): Set<RunInStack | string> {
+  const runs = new Set<RunInStack | string>()
+  const inBranch = new Map<string, number>()
+  for (const run of matched) {
+    if (run.branch === undefined) runs.add(run)
     else {
-      const branches = places.get(place) ?? new Map<string, number>()
-      branches.set(branch, (branches.get(branch) ?? 0) + 1)
-      places.set(place, branches)
+      const branch = `${run.place}\n${run.branch}`
+      const before = inBranch.get(branch) ?? 0
+      inBranch.set(branch, before + 1)
+      runs.add(`${run.place} ${before}`)
     }
   }
-  for (const branches of places.values()) runs += Math.max(...branches.values())
   return runs
 }
 

@@ -169,6 +169,51 @@ never('a task started and awaited later, while its starter waits for a connectio
   await first
 })
 
+/** Longer than any evidence takes that is gathered about plain loans. */
+const LONGER = 30 * GRACE
+
+never('a loan that the same function took where nobody awaited it, beside one of the waiter', async world => {
+  const pool = world.pool({ max: 2 })
+  async function hold(work: () => Promise<void>): Promise<void> {
+    const thing = await pool.acquire()
+    await work()
+    await pool.release(thing)
+  }
+  const innocent = hold(() => world.sleep(LONGER))
+  await world.sleep(1)
+  await hold(() => hold(() => world.sleep(1)))
+  await innocent
+})
+
+never('a helper for all pools, which holds one pool unawaited and waits for it with another', async world => {
+  const [pool, other] = [world.pool(), world.pool()]
+  async function hold(from: Pool<Thing>, work: () => Promise<void>): Promise<void> {
+    const lease = await from.lease()
+    await work()
+    await lease.release()
+  }
+  const innocent = hold(pool, () => world.sleep(LONGER))
+  await world.sleep(1)
+  await hold(other, () => hold(pool, () => world.sleep(1)))
+  await innocent
+})
+
+never('several loans of one function with fewer callers, and as many waiters but one', async (world, run) => {
+  const count = 2 + (run % 3)
+  const pool = world.pool({ max: 2 * count })
+  async function hold(work: () => Promise<void>): Promise<void> {
+    const thing = await pool.acquire()
+    await work()
+    await pool.release(thing)
+  }
+  const innocents = Array.from({ length: count }, () => hold(() => world.sleep(LONGER)))
+  await world.sleep(1)
+  async function task(): Promise<void> {
+    await hold(() => hold(() => world.sleep(1)))
+  }
+  await Promise.all([...Array.from({ length: count }, task), Promise.all(innocents)])
+})
+
 never('fire-and-forget children, while their parent works on its connection', async (world, run) => {
   const pool = world.pool()
   let child: Promise<void> | undefined

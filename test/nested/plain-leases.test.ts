@@ -74,7 +74,7 @@ const plainOf = (...leases: Lease[]): PlainLeases => {
 const matched = (plain: PlainLeases, line: string | readonly Frame[]) =>
   plain
     .matches(typeof line === 'string' ? framesOf(line) : line)
-    .map(({ group, isExact, place, branch }) => [group.leases.length, isExact, place, branch])
+    .map(({ group, isExact, run }) => [group.leases.length, isExact, run.place, run.branch])
 
 describe('who took a plain lease', () => {
   test('is known where the stack at the hand-over names a function, and worked out once', () => {
@@ -294,6 +294,45 @@ describe('what waiters may hold, by stacks and silence', () => {
       'they stand at two places',
     )
     assert.deepEqual(claimed(plain, edges(pool, branch(0), { line: `${task}:9` })), [[2, 2]])
+  })
+
+  test('a run holds one lease of a statement, that of the most callers', () => {
+    const task = fresh('task')
+    const pool = poolOf({ stood: PLAIN_GRACES, quiet: PLAIN_GRACES })
+    const lease = (owners: string): Lease => leaseOf(traceOf(owners), pool)
+    const line = `${task}:9 main:20 root:1`
+    for (const leases of [
+      [lease(`${task}:3`), lease(`${task}:3 main:20 root:1`)],
+      [lease(`${task}:3 main:20 root:1`), lease(`${task}:3`)],
+    ]) {
+      const [first] = claimsOf(plainOf(...leases), edges(pool, { line }))
+      assert.deepEqual(first?.leases, [leases.find(({ connection }) => takingOf(connection)?.callers === 2)])
+      assert.deepEqual(claimed(plainOf(...leases), edges(pool, { line })), [[1, 1]])
+      assert.deepEqual(claimed(plainOf(...leases), edges(pool, { line }, { line })), [
+        [1, 2],
+        [1, 2],
+      ])
+      assert.deepEqual(claimed(plainOf(...leases), edges(pool, { line }, { line: `${task}:9` })).length, 2)
+    }
+    const inTwo = [lease(`${task}:3 main:20`), lease(`${task}:4 main:20`)]
+    assert.deepEqual(
+      claimed(plainOf(...inTwo), edges(pool, { line })).length,
+      2,
+      'of two statements, one each',
+    )
+    const three = [lease(`${task}:3 main:20 root:1`), lease(`${task}:3 main:20`), lease(`${task}:3`)]
+    assert.deepEqual(claimed(plainOf(...three), edges(pool, { line }, { line })).length, 2)
+  })
+
+  test('nor does it hold two because it waits in two branches', () => {
+    const task = fresh('task')
+    const pool = poolOf({ stood: PLAIN_GRACES, quiet: PLAIN_GRACES })
+    const branch = (index: number): Waiting => ({
+      line: [frame(`Promise.all:${index}`, { joins: true }), frame(`${task}:9`), frame('main:20')],
+    })
+    const plain = plainOf(leaseOf(traceOf(`${task}:3`), pool), leaseOf(traceOf(`${task}:3 main:20`), pool))
+    assert.deepEqual(claimed(plain, edges(pool, branch(0), branch(1))), [[1, 2]])
+    assert.deepEqual(claimed(plain, edges(pool, branch(0), branch(0))).length, 2)
   })
 })
 
