@@ -105,16 +105,17 @@ export class Breaker<T> {
   }
 
   /** Called when a create has succeeded. */
-  connected(startedAt: number): void {
-    if (!this.unproven) this.#succeeded(startedAt)
+  connected(): void {
+    if (!this.unproven) this.#succeeded()
   }
 
   /** Called when a connection has answered, or a loan of it has ended well. */
   provedUseful(slot: Slot<T>): void {
+    // One from before the trouble proves nothing about new ones.
     if (!this.unproven || slot.startedAt < this.#pausedSince) return
     // Where answers can be observed, a loan in which nothing was asked proves nothing.
     const isOfUse = slot.traffic.hasAnswered(slot.socket) ?? true
-    if (isOfUse || this.#hasLived(slot)) this.#succeeded(slot.startedAt)
+    if (isOfUse || this.#hasLived(slot)) this.#succeeded()
   }
 
   /** Accepts connections that have lived long enough as proof too, because they may be lent for hours, or stay idle. */
@@ -123,7 +124,7 @@ export class Breaker<T> {
     for (const slot of this.#host.slots.all) {
       if (slot.startedAt < this.#pausedSince || !this.#hasLived(slot)) continue
       if (slot.state === 'lent' || slot.state === 'idle') {
-        this.#succeeded(slot.startedAt)
+        this.#succeeded()
         return
       }
     }
@@ -163,9 +164,7 @@ export class Breaker<T> {
     return createdAt > 0 && this.#host.clock.now() - createdAt >= EARLY_DEATH_MILLIS
   }
 
-  /** @param startedAt - a create from before the trouble proves nothing about new ones */
-  #succeeded(startedAt: number): void {
-    if (this.unproven && startedAt < this.#pausedSince) return
+  #succeeded(): void {
     const { failures, lastError } = this
     this.unproven = false
     this.failures = 0

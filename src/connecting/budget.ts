@@ -173,7 +173,7 @@ export class SharedBudget implements CheckedBudget {
 
   get #reserved(): number {
     let reserved = 0
-    for (const { min, inUse } of this.#shares) if (inUse < min) reserved += min - inUse
+    for (const { min, inUse } of this.#shares) reserved += Math.max(min - inUse, 0)
     return reserved
   }
 

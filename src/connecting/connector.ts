@@ -162,8 +162,8 @@ export class Connector<T> {
       onChange()
     }
     outsideContext(() => this.#engine.close(slot).then(closed))
-    // Waiters counted on it, while the event loop was to show whether it is alive.
-    if (from === 'idle' && this.capacity.awaitsEventLoop) this.connectMore()
+    // Waiters may have counted on it, while the event loop was to show whether it is alive.
+    if (this.capacity.awaitsEventLoop) this.connectMore()
   }
 
   /** Starts a new generation: older connections are not lent again, connects in progress are destroyed on arrival. */
@@ -243,7 +243,7 @@ export class Connector<T> {
     slot.spread = this.#context.random()
     slot.retireAt = Math.min(slot.retireAt, retireTime(now, options, this.#context.random))
     this.capacity.dropOvertaken(slot, now)
-    this.breaker.connected(slot.startedAt)
+    this.breaker.connected()
     if (log.create.enabled) log.create('%s #%d: connected', options.name, slot.id)
     events.announce('connect', { pool: options.name, resource, millis: now - slot.startedAt })
     this.#watch(slot)

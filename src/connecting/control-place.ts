@@ -65,11 +65,6 @@ export class ControlPlace<T> {
     return this.#holder !== undefined
   }
 
-  /** Is it one too many, or does the pool need it, as no other is left? */
-  get #isNeeded(): boolean {
-    return this.#holder !== undefined && !this.#hasRoom
-  }
-
   /** Is there a place beside the connections? The last one only if the pool does not need it. */
   get #hasRoom(): boolean {
     const { freePermits, missing } = this.#host
@@ -195,7 +190,8 @@ export class ControlPlace<T> {
     const { slots, queue } = this.#context
     const { freePermits, isOutOfBudget } = this.#host
     if (this.#mustGiveUp && (this.#hasRoom || (freePermits > 0 && isOutOfBudget))) this.#grant()
-    if (this.#isNeeded) this.#holder?.giveWay()
+    // It is one too many, or the pool needs it, as no other is left.
+    if (!this.#hasRoom) this.#holder?.giveWay()
     if (queue.waiting > 0) return
     const slot = slots.nextIdle(true)
     if (slot !== undefined && (this.#questions.size > 0 || this.#mustGiveUp)) this.use(slot)

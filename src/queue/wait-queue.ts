@@ -162,7 +162,7 @@ export class WaitQueue<T> {
    * each has work to do then.
    */
   withdraw(signals: ReadonlySet<AbortSignal>, error: Error): void {
-    if (this.waiting === 0 || signals.size === 0) return
+    if (signals.size === 0) return
     const group = this.waiters().filter(({ signal }) => signal !== undefined && signals.has(signal))
     for (const waiter of group) waiter.ownError = error
     if (group.length > 0) this.#rejectAll(group, 'aborted', WITHDRAWN_PER_TURN)

@@ -154,7 +154,7 @@ describe('the breaker', () => {
     assert.deepEqual([breaker.isOpen, breaker.openings], [true, 1])
     assert.equal(breaker.failed(failure('unreachable', 'fourth'), 3100, 3200), true)
     assert.deepEqual([breaker.failures, breaker.lastError, breaker.openings], [4, 'fourth', 1])
-    breaker.connected(3300)
+    breaker.connected()
     assert.deepEqual(told, [
       ['open', 3, 'third'],
       ['closed', 4, 'fourth'],
@@ -164,7 +164,7 @@ describe('the breaker', () => {
       [false, 0, undefined, 0],
     )
     assert.equal(breaker.openings, 1)
-    breaker.connected(3400)
+    breaker.connected()
     assert.equal(told.length, 2)
   })
 
@@ -175,7 +175,7 @@ describe('the breaker', () => {
     breaker.failed(failure('unreachable'), 3000, 3000)
     assert.equal(breaker.permanentAdvice, undefined, 'of the last error')
     breaker.failed({ ...failure('permanent'), advice: 'correct the password' }, 5000, 5001)
-    breaker.connected(6000)
+    breaker.connected()
     assert.equal(breaker.permanentAdvice, undefined)
   })
 
@@ -240,7 +240,7 @@ describe('after a connection that died at once', () => {
     assert.equal(breaker.diedEarly(died, slotOf(1000, 1010), 1020), false)
     assert.deepEqual([breaker.unproven, breaker.failures], [true, 1])
     const next = slotOf(1100, 1110)
-    breaker.connected(1100)
+    breaker.connected()
     assert.equal(breaker.failures, 1)
     const socket = { bytesRead: 0, bytesWritten: 0 }
     next.socket = socket as unknown as Socket
@@ -264,7 +264,7 @@ describe('after a connection that died at once', () => {
   test('a connect that began before another one failed proves the server, unless connections die young', () => {
     const { breaker } = breakerOf()
     breaker.failed(failure('unreachable'), 1000, 1000)
-    breaker.connected(900)
+    breaker.connected()
     assert.equal(breaker.failures, 0)
   })
 
@@ -275,7 +275,7 @@ describe('after a connection that died at once', () => {
       return breaker.retryAt - now
     }
     assert.deepEqual([pause(1000), pause(2000), pause(3000)], [25, 50, 100])
-    breaker.connected(4000)
+    breaker.connected()
     assert.equal(pause(5000), 25)
   })
 

@@ -211,6 +211,17 @@ test('a pool that has left counts until its last connection is closed, and its c
   })
 })
 
+test('a pool without a min needs no place any more once its last connection is closed', () => {
+  const { budget, shares } = sharing(2, 0, 1)
+  const [a] = shares
+  a.want(1)
+  a.isClosed = true
+  budget.leave(a)
+  assert.match(budget.minIssue(1) ?? '', /must leave a place/)
+  a.close()
+  assert.equal(budget.minIssue(1), undefined)
+})
+
 test('the statistics begin with the pool that has most, then with the one for which most wait, and leave the rest out', () => {
   const { budget, shares } = sharing(9, 0, 0, 0, 0, 0)
   const [a, b, c] = shares

@@ -56,6 +56,49 @@ test('a create that fails is counted and told, the next one waits for its pause'
   assert.equal(create.calls, 2)
 })
 
+test('who comes in the millisecond in which the breaker opens is not one who has waited for the server before', async () => {
+  for (const [waited, pause] of [
+    [undefined, 25],
+    [0, 25],
+    [1, 50],
+  ] as const) {
+    const { clock, create, queue, connector } = connectorOf()
+    queue.waiting = 1
+    connector.connectMore()
+    await clock.advance(1000)
+    if (waited !== undefined) queue.since = clock.now() - waited
+    ;(await create.call()).reject(Object.assign(new Error('no'), { code: 'ECONNREFUSED' }))
+    await settle()
+    assert.deepEqual([connector.breaker.isOpen, connector.breaker.retryAt - clock.now()], [true, pause])
+  }
+})
+
+test('who waits for a probe that is late is refused, though another connect has ended meanwhile', async () => {
+  const { clock, create, queue, connector, heard } = connectorOf()
+  const denied = { kind: 'permanent', error: new Error('denied') } as const
+  connector.breaker.failed(denied, clock.now(), clock.now())
+  await clock.advance(1000)
+  queue.waiting = 1
+  connector.connectMore()
+  const probe = await create.call()
+  await clock.advance(100)
+  // A connection has proved useful.
+  connector.breaker.connected()
+  queue.waiting = 2
+  connector.connectMore()
+  const other = await create.call()
+  other.reject(Object.assign(new Error('WRONGPASS'), { code: 'WRONGPASS' }))
+  connector.breaker.failed(denied, clock.now(), clock.now())
+  await settle()
+  heard()
+  await clock.advance(399)
+  assert.deepEqual(heard(), [])
+  await clock.advance(1)
+  assert.deepEqual(heard(), ['reject since 2'])
+  probe.ok()
+  await settle()
+})
+
 test('a resource that create returns twice is a failure, and is not destroyed under its first owner', async () => {
   const { create, destroy, slots, queue, connector, totals } = connectorOf()
   queue.waiting = 2
@@ -267,14 +310,15 @@ test('of creates that have failed nothing is kept', async () => {
   setFlagsFromString('--expose-gc')
   const collect = runInNewContext('gc') as () => void
   const { clock, slots, queue, connector, factory } = connectorOf()
-  factory.create = () => Promise.reject(new Error('no'))
   const refs: WeakRef<Slot<Made>>[] = []
+  factory.create = () => {
+    for (const slot of slots.all) refs.push(new WeakRef(slot))
+    return Promise.reject(new Error('no'))
+  }
   queue.waiting = 1
   connector.connectMore()
-  for (let round = 0; round < 1000 && refs.length < 50; round += 1) {
-    for (const slot of slots.all) refs.push(new WeakRef(slot))
-    await clock.advance(60)
-  }
+  for (let round = 0; round < 1000 && refs.length < 50; round += 1) await clock.advance(60)
+  assert.equal(refs.length, 50)
   queue.waiting = 0
   await clock.advance(60)
   collect()

@@ -80,6 +80,13 @@ test('a pool asks for a place, gives it back, and is called when it is its turn'
   assert.equal(rang, 1)
 })
 
+test('a pool that is closed keeps no places of the budget for its min', () => {
+  const { budget, share } = shareOf()
+  assert.match(budget.minIssue(2) ?? '', /must not be above/)
+  share.leave()
+  assert.equal(budget.minIssue(2), undefined)
+})
+
 test('a connection is surplus where the budget owes it to another pool, and not otherwise', () => {
   const { share, add } = shareOf()
   assert.equal(share.surplus(add(5)), undefined)
@@ -92,5 +99,4 @@ test('a pool takes part in the search for deadlocks where it tracks nested acqui
   assert.equal(share.node, undefined)
   assert.deepEqual([share.rivals(), share.sharers()], [undefined, []])
   assert.match(share.minIssue(9) ?? '', /must not be above/)
-  share.leave()
 })

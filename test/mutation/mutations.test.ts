@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { type Covered, executes } from './coverage.ts'
 import { mutated } from './mutations.ts'
 import { readMutations } from './places.ts'
+import { Tried } from './record.ts'
 
 /** The faults of a program, each as the line that it makes. */
 function faultsOf(text: string): string[] {
@@ -61,4 +62,24 @@ test('a test that does not execute a place is not asked about it', () => {
   const executed = [0, 9, 10, 19, 20, 29, 30].map(offset => executes(covered, 'room/file.js', offset))
   assert.deepEqual(executed, [true, true, false, false, true, true, false])
   assert.equal(executes(covered, 'room/other.js', 5), false)
+})
+
+test('what was found of a file that has changed since would count a fault as noticed that was never tried', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'tried-'))
+  try {
+    const path = join(folder, 'tried.txt')
+    const tried = new Tried(path)
+    tried.set('room/b.js', 'aa', ['killed', undefined, 'survived'])
+    tried.set('room/a.js', 'bb', ['hung', 'not executed'])
+    tried.set('room/gone.js', 'cc', ['killed'])
+    tried.write(file => file !== 'room/gone.js')
+    assert.equal(readFileSync(path, 'utf8'), 'room/a.js bb hn\nroom/b.js aa k-s\n')
+    const again = new Tried(path)
+    const ends = [0, 1, 2, 3].map(index => again.endOf('room/b.js', 'aa', index))
+    assert.deepEqual(ends, ['killed', undefined, 'survived', undefined])
+    assert.equal(again.endOf('room/b.js', 'ab', 0), undefined)
+    assert.equal(again.endOf('room/gone.js', 'cc', 0), undefined)
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
 })

@@ -8,8 +8,9 @@
  *   --only TEXT     only files whose path contains this
  *   --lanes N       so many at once (default 1): most tests wait most of the time
  *   --again         those that have survived are tried again
- * It works on a copy of what is compiled, in .build-mutated, where it also keeps what it has found. What each test file
- * executes is measured once: remove that folder to measure it anew.
+ * It works on a copy of what is compiled, in .build-mutated, where it also keeps what it has found, and by which test. What
+ * each test file executes is measured once: remove that folder to measure it anew. How each fault has ended is kept in
+ * tried.txt as well, so that a run elsewhere does not begin from nothing.
  */
 
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -21,6 +22,7 @@ import { type Covered, executes, hashOf, inLanes, measureCoverage, reporterOf } 
 import { type Mutation, mutated } from './mutations.ts'
 import { explained, Places, readMutations } from './places.ts'
 import { play } from './play.ts'
+import { type End, Tried } from './record.ts'
 
 const ROOMS = ['queue', 'connections', 'connecting', 'health', 'nested', 'adapters/ioredis/handle']
 /** Where the tests of a room lie, if not in the folder of its name. */
@@ -37,7 +39,7 @@ const NO_TESTS = new RegExp(
 const limitOf = (millis: number): number => 5_000 + 4 * millis
 
 interface Outcome {
-  readonly end: 'killed' | 'hung' | 'survived' | 'not executed'
+  readonly end: End
   readonly by?: string
   /** Test files that execute the place, and were not run for lack of time. */
   readonly left?: number
@@ -91,6 +93,7 @@ const resultsPath = join(folder, 'results.json')
 const results: Record<string, Outcome> = existsSync(resultsPath)
   ? JSON.parse(readFileSync(resultsPath, 'utf8'))
   : {}
+const tried = new Tried(join(packageRoot(), 'test/mutation/tried.txt'))
 /** How often a test file has noticed a fault, in a file and in all: it is likely to notice the next one. */
 const finds = new Map<string, number>()
 const findsOf = (key: string): number => finds.get(key) ?? 0
@@ -173,6 +176,13 @@ async function mutateRoom(room: string): Promise<void> {
   const all = readMutations(root, room, only)
   const keyOf = ({ file, start, end, by }: Mutation): string =>
     `${hashOf(join(root, 'src', file))} ${file} ${start} ${end} ${by}`
+  const files = new Map<string, Mutation[]>()
+  for (const mutation of all) files.set(mutation.file, [...(files.get(mutation.file) ?? []), mutation])
+  for (const [file, mutations] of files)
+    for (const [index, mutation] of mutations.entries()) {
+      const end = tried.endOf(file, hashOf(join(root, 'src', file)), index)
+      if (end !== undefined) results[keyOf(mutation)] ??= { end }
+    }
   // Those that were tried before count, too, as long as their file is the same.
   const known = all.filter(mutation => results[keyOf(mutation)] !== undefined)
   const others = all.filter(mutation => results[keyOf(mutation)] === undefined)
@@ -203,9 +213,14 @@ async function mutateRoom(room: string): Promise<void> {
       say(`  open: ${place.where} | ${place.fault} | ${place.line} |${noteOf(outcome)}`)
     }
   })
-  const { tried, killed, hung } = ends
+  for (const [file, mutations] of files) {
+    const found = mutations.map(mutation => results[keyOf(mutation)]?.end)
+    tried.set(file, hashOf(join(root, 'src', file)), found)
+  }
+  tried.write(file => existsSync(join(root, 'src', file)))
+  const { killed, hung } = ends
   say(
-    `${room}: ${tried} tried of ${all.length}, ${killed + hung} noticed (${hung} by the time limit), ` +
+    `${room}: ${ends.tried} tried of ${all.length}, ${killed + hung} noticed (${hung} by the time limit), ` +
       `${ends.explained} explained, ${ends.open} open`,
   )
 }

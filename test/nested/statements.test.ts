@@ -4,7 +4,8 @@ import type { Lease } from '../../src/nested/host.ts'
 import { PlainLeases, recordRelease } from '../../src/nested/plain-leases.ts'
 import type { Frame, StackTrace } from '../../src/runtime/stack-trace.ts'
 
-/** More than are remembered, see `MOST_STATEMENTS`. */
+/** So many are remembered, as in `plain-leases.ts`. */
+const MOST_STATEMENTS = 20_000
 const MANY = 25_000
 
 const frameOf = (func: string, position: number): Frame => ({
@@ -24,6 +25,22 @@ function looksLikeHolder(func: string): boolean {
   leases.add({ connection: { trace: takenIn(func) }, loan: 1, isPlain: true } as unknown as Lease)
   return leases.matches([frameOf(func, 9)]).length > 0
 }
+
+// The first test of this file: nothing is remembered yet.
+test('the statement whose loans came back longest ago is forgotten first, and not before there are too many', () => {
+  const release = (func: string): void => recordRelease(takenIn(func), stackOf(frameOf(func, 2)))
+  const first = ['first', 'second', 'third']
+  for (const func of first) release(func)
+  for (let index = first.length; index < MOST_STATEMENTS; index += 1) release(`statement-${index}`)
+  const forgotten = (): string[] => first.filter(looksLikeHolder)
+  assert.deepEqual(forgotten(), [])
+  release('second')
+  assert.deepEqual(forgotten(), [], 'it was known: there is none more')
+  release('one more')
+  assert.deepEqual(forgotten(), ['first'])
+  release('yet another')
+  assert.deepEqual(forgotten(), ['first', 'third'], 'the second came back since')
+})
 
 test('a process with more acquire statements than are remembered accuses no run that has given its connection back', () => {
   assert.equal(looksLikeHolder('fresh'), true, 'nothing is known of it yet')

@@ -264,6 +264,33 @@ test('others than a close reject in portions, each waiter once and in order', as
   assert.ok(rejected.every(({ waiter }, index) => waiter === all[index]))
 })
 
+test('acquires that go to another pool leave at once, and a few are told in each turn, as each has work to do then', () => {
+  const { clock, queue, join, rejected, heard } = queueOf()
+  const turns: (() => void)[] = []
+  clock.turn = run => void turns.push(run)
+  const signals = Array.from({ length: 130 }, () => new AbortController().signal)
+  const going = signals.map(signal => join(1, signal))
+  const staying = [join(0), join(0, new AbortController().signal)]
+  const error = new Error('elsewhere')
+  queue.withdraw(new Set(), error)
+  queue.withdraw(new Set([new AbortController().signal]), error)
+  assert.deepEqual(heard, { rounds: 0, snapshots: 0 }, 'it concerns nobody')
+  queue.withdraw(new Set(signals), error)
+  assert.deepEqual([queue.waiting, queue.waiters()], [2, staying])
+  for (const told of [64, 128, 130]) {
+    assert.equal(rejected.length, told)
+    for (const run of turns.splice(0)) run()
+  }
+  assert.equal(turns.length, 0)
+  assert.ok(rejected.every(({ waiter, how }, index) => waiter === going[index] && how === 'aborted'))
+  assert.ok(going.every(({ ownError }) => ownError === error))
+  assert.deepEqual(
+    staying.map(({ ownError }) => ownError),
+    [undefined, undefined],
+  )
+  assert.deepEqual(heard, { rounds: 1, snapshots: 1 })
+})
+
 test('a portion goes on for as long as it may take, to the millisecond', () => {
   const { clock, queue, join, rejected } = queueOf()
   for (let joined = 0; joined < 2 * PORTION_CHECK; joined += 1) join()

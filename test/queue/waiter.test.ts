@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { Waiter } from '../../src/queue/waiter.ts'
 import type { StackTrace } from '../../src/runtime/stack-trace.ts'
 import { settle } from '../support/clock.ts'
@@ -63,4 +65,22 @@ test('a waiter is settled once', async () => {
   waiter.fail(new Error('too late'))
   waiter.grant('another')
   assert.equal(await served, 'a connection')
+})
+
+test('a waiter that has left, and that somebody still knows, keeps nothing of its caller alive', async () => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  const refs: WeakRef<object>[] = []
+  const left = Array.from({ length: 100 }, () => {
+    const ofCaller = {}
+    refs.push(new WeakRef(ofCaller))
+    const request = { priority: 0, timeout: 1000, signal: undefined, detached: false }
+    const waiter: Waiting = new Waiter(request, 0, 'acquire', () => void ofCaller)
+    waiter.grant('a connection')
+    return waiter
+  })
+  await settle()
+  collect()
+  const kept = refs.filter(ref => ref.deref() !== undefined).length
+  assert.ok(kept < 50, `${kept} of ${left.length}`)
 })

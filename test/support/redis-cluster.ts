@@ -27,7 +27,7 @@ export interface TestCluster {
   move(slot: number, to: RedisServer): Promise<void>
   /** From now on no primary is replaced because it is slow, however busy the machine. */
   withoutFailover(): Promise<void>
-  /** Resolves when all servers that answer see the same owners, and each primary has a replica in step. */
+  /** Resolves when all servers see the same owners and epochs, and each primary has a replica in step. */
   settled(): Promise<void>
   stop(): Promise<void>
 }
@@ -139,12 +139,21 @@ export async function startCluster(
     return words.every(word => word === words[0] && word.startsWith(`${owner.port} `))
   }
 
+  /** The primaries and the epochs of their slots, as a server says. */
+  const epochs = async (server: RedisServer): Promise<string[]> =>
+    String(await admin(server).cluster('NODES'))
+      .split('\n')
+      .map(line => line.split(' '))
+      .filter(([, , flags = '']) => flags.includes('master'))
+      .map(([id, , , , , , epoch]) => `${id} ${epoch}`)
+
   const isSettled = async (): Promise<boolean> => {
     const views = await Promise.all(
       (await alive()).map(async server => {
         const all = await ranges(server)
         const inStep = all.every(range => portsOf(range).length === 2)
-        return inStep ? JSON.stringify(all.map(range => [range[0], range[1], portsOf(range)[0]]).sort()) : ''
+        const owners = all.map(range => [range[0], range[1], portsOf(range)[0]])
+        return inStep ? JSON.stringify([owners.sort(), (await epochs(server)).sort()]) : ''
       }),
     )
     return views.length === 6 && views[0] !== '' && views.every(view => view === views[0])

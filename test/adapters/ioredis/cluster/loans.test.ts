@@ -1,21 +1,15 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
-import { after, describe, test } from 'node:test'
+import { describe, test } from 'node:test'
 import type { Redis } from 'ioredis'
 import { createRedisClusterPool } from '../../../../src/adapters/ioredis/index.ts'
 import { isPoolError } from '../../../../src/index.ts'
 import { eventually } from '../../../support/factories.ts'
-import { startCluster } from '../../../support/redis-cluster.ts'
-import { ensureRedisBinary } from '../../../support/redis-server.ts'
+import { clusterOfTests } from './cluster-of-tests.ts'
 import { startLyingNode } from './lying-node.ts'
 
-const binary = await ensureRedisBinary()
-const skip = 'missing' in binary ? binary.missing : false
-const cluster = skip ? undefined : await startCluster()
-after(() => cluster?.stop())
-await cluster?.withoutFailover()
-const { nodes = [] } = cluster ?? {}
+const { cluster, nodes, skip } = await clusterOfTests()
 
 /** Keys of three different nodes, in the slots 866, 6680 and 12182. `bar` is in 5061. */
 const KEYS = ['hello', 'counter', 'foo'].map(key => `{${key}}`)
@@ -179,7 +173,7 @@ describe('no command is sent to another slot', { skip }, () => {
 
   test('a loan for a node takes any slot, but one a command', async () => {
     await using pool = createRedisClusterPool(nodes)
-    const owner = await cluster?.ownerOf(12_182)
+    const owner = await cluster.ownerOf(12_182)
     await pool.use({ node: `127.0.0.1:${owner?.port}` }, async redis => {
       await redis.set('foo', 1)
       await redis.set('a{foo}', 1)
@@ -381,7 +375,7 @@ test("a nested loan that shares the connection has its own slot, and leaves its 
 
 describe('how the nodes are reached', { skip }, () => {
   const everywhere = (...command: string[]) =>
-    Promise.all((cluster?.servers ?? []).map(server => cluster?.admin(server).call(...(command as [string]))))
+    Promise.all(cluster.servers.map(server => cluster.admin(server).call(...(command as [string]))))
 
   test('with a password that a function gives, on every connection', async () => {
     await everywhere('ACL', 'SETUSER', 'app', 'on', '>secret', '~*', '&*', '+@all')
@@ -428,7 +422,7 @@ describe('how the nodes are reached', { skip }, () => {
 test('a node that lies about the topology takes no connection away, and gets no key of others', {
   skip,
 }, async () => {
-  const [honest = 0, ...others] = cluster?.servers.map(({ port }) => port) ?? []
+  const [honest = 0, ...others] = cluster.servers.map(({ port }) => port)
   const liar = await startLyingNode(honest)
   try {
     const natMap = { [`127.0.0.1:${honest}`]: { host: '127.0.0.1', port: liar.port } }

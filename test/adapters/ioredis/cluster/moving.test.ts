@@ -1,19 +1,13 @@
 import assert from 'node:assert/strict'
-import { after, describe, test } from 'node:test'
+import { describe, test } from 'node:test'
 import type { Redis } from 'ioredis'
 import { createRedisClusterPool, type RedisClusterPool } from '../../../../src/adapters/ioredis/index.ts'
 import { isPoolError } from '../../../../src/index.ts'
 import { eventually } from '../../../support/factories.ts'
-import { startCluster, type TestCluster } from '../../../support/redis-cluster.ts'
-import { ensureRedisBinary } from '../../../support/redis-server.ts'
+import { clusterOfTests, errorReplies } from './cluster-of-tests.ts'
 import { allowed, mostConnectionsTo } from './connections.ts'
 
-const binary = await ensureRedisBinary()
-const skip = 'missing' in binary ? binary.missing : false
-const cluster = skip ? (undefined as unknown as TestCluster) : await startCluster()
-after(() => cluster?.stop())
-await cluster?.withoutFailover()
-const nodes = cluster?.nodes ?? []
+const { cluster, nodes, skip } = await clusterOfTests()
 
 /** The slot of `foo`, which these tests move to and fro. */
 const SLOT = 12_182
@@ -28,13 +22,7 @@ const made = (pool: RedisClusterPool): number =>
   pool.stats().nodes.reduce((sum, { stats }) => sum + stats.totals.created, 0)
 
 /** How often the servers have answered MOVED so far. */
-async function movedReplies(): Promise<number> {
-  const texts = await Promise.all(cluster.servers.map(server => cluster.admin(server).info('errorstats')))
-  return texts.reduce(
-    (sum, text) => sum + Number(/errorstat_MOVED:count=(\d+)/.exec(String(text))?.[1] ?? 0),
-    0,
-  )
-}
+const movedReplies = (): Promise<number> => errorReplies(cluster, 'MOVED')
 
 describe('a slot that moves during a loan', { skip }, () => {
   test('the loan is told the new owner, the connection stays, and the next loan leads there', async () => {
@@ -286,6 +274,113 @@ describe('a slot that is on its way', { skip }, () => {
       await waiting
       assert.equal(await pool.use({ key: 'foo' }, redis => redis.get('foo')), 'foo!')
     })
+  })
+})
+
+describe('a slot that no node serves', { skip }, () => {
+  /** As Redis itself may leave it after a move: its owner names another node, and that one its owner. */
+  const withoutOwner = async (work: (mend: () => Promise<void>) => Promise<void>): Promise<void> => {
+    const [owner, other] = [await cluster.ownerOf(SLOT), await cluster.otherThan(SLOT)]
+    const assign = async (server: typeof owner): Promise<unknown> => {
+      const id = String(await cluster.admin(server).cluster('MYID'))
+      return cluster.admin(owner).cluster('SETSLOT', SLOT, 'NODE', id)
+    }
+    // The owner gives no slot away that has keys.
+    await cluster.admin(owner).del('foo', '{foo}1', '{foo}2', '{foo}list')
+    await assign(other)
+    const mend = async () => {
+      await assign(owner)
+      await cluster.settled()
+    }
+    try {
+      await work(mend)
+    } finally {
+      await mend()
+    }
+  }
+
+  test('two nodes that name each other: callers are told in time, those that may wait go on when it is mended', async () => {
+    await using pool = createRedisClusterPool(nodes, { max: 2 })
+    await pool.use({ key: 'foo' }, redis => redis.ping())
+    await withoutOwner(async mend => {
+      const before = await movedReplies()
+      let runs = 0
+      const impatient = pool.use(
+        { key: 'foo' },
+        redis => {
+          runs += 1
+          return redis.incr('foo')
+        },
+        { retryMoved: true, timeoutMillis: 400 },
+      )
+      const [answer] = await Promise.allSettled([impatient])
+      assert.ok(answer.status === 'rejected')
+      assert.ok(
+        isMoved(answer.reason) || isPoolError(answer.reason, 'POOL_ACQUIRE_TIMEOUT'),
+        String(answer.reason),
+      )
+      assert.ok(runs > 1 && runs < 60, `${runs} runs: it pauses between them`)
+      assert.ok((await movedReplies()) - before <= runs, 'nothing was sent but by the function')
+      assert.ok(isMoved(await pool.use({ key: 'foo' }, redis => redis.incr('foo')).catch(error => error)))
+      const patient = [1, 2, 3, 4].map(() =>
+        pool.use({ key: 'foo' }, redis => redis.incr('foo'), { retryMoved: true, timeoutMillis: 20_000 }),
+      )
+      const { moved } = pool.stats().topology
+      await eventually(() => pool.stats().topology.moved > moved + 4)
+      await mend()
+      assert.deepEqual((await Promise.all(patient)).sort(), [1, 2, 3, 4])
+      assert.equal(pool.borrowed, 0)
+    })
+  })
+
+  test('single commands that are sent from node to node end, too', async () => {
+    await using pool = createRedisClusterPool(nodes, { max: 1, acquireTimeoutMillis: 500 })
+    await pool.use({ key: 'foo' }, redis => redis.ping())
+    await withoutOwner(async () => {
+      const outcomes = await Promise.allSettled(
+        Array.from({ length: 20 }, () =>
+          pool.use({ key: 'foo' }, redis => redis.pipeline().get('foo').set('foo', 1).exec()),
+        ),
+      )
+      for (const outcome of outcomes)
+        if (outcome.status === 'fulfilled') assert.ok(outcome.value?.every(([error]) => isMoved(error)))
+        else assert.ok(isMoved(outcome.reason) || isPoolError(outcome.reason, 'POOL_ACQUIRE_TIMEOUT'))
+    })
+    assert.equal(await pool.use({ key: 'foo' }, redis => redis.set('foo', 1)), 'OK')
+  })
+
+  test('all nodes say that nobody has it: callers are told CLUSTERDOWN or in time, and go on when somebody has it', async () => {
+    await using pool = createRedisClusterPool(nodes, { max: 2, acquireTimeoutMillis: 20_000 })
+    await pool.use({ key: 'foo' }, redis => redis.ping())
+    const owner = await cluster.ownerOf(SLOT)
+    await cluster.admin(owner).del('foo', '{foo}1', '{foo}2', '{foo}list')
+    const others = cluster.servers.filter(server => server !== owner)
+    const isNobodys = async (): Promise<boolean> => {
+      for (const server of [owner, ...others])
+        await cluster
+          .admin(server)
+          .call('CLUSTER', 'DELSLOTS', SLOT)
+          .catch(() => {})
+      const infos = await Promise.all(cluster.servers.map(server => cluster.admin(server).cluster('INFO')))
+      return infos.every(info => /cluster_slots_assigned:16383\b/.test(String(info)))
+    }
+    // One that hears an old message believes it.
+    await eventually(isNobodys)
+    const failed = await pool.use({ key: 'foo' }, redis => redis.set('foo', 1)).catch(error => error)
+    assert.match(String(failed), /CLUSTERDOWN/)
+    await eventually(() => pool.stats().topology.covered === 16_383, {
+      what: 'the pool knows',
+      within: 20_000,
+    })
+    const told = await pool
+      .use({ key: 'foo' }, redis => redis.get('foo'), { timeoutMillis: 200 })
+      .catch(error => error)
+    assert.ok(isPoolError(told, 'POOL_CONNECT_FAILED'), String(told))
+    assert.match(told.message, /no primary serves slot 12182/)
+    const waiting = pool.use({ key: 'foo' }, redis => redis.set('foo', 2))
+    await cluster.admin(owner).call('CLUSTER', 'ADDSLOTS', SLOT)
+    assert.equal(await waiting, 'OK')
+    await cluster.settled()
   })
 })
 

@@ -1,16 +1,12 @@
 import assert from 'node:assert/strict'
-import { after, before, describe, test } from 'node:test'
+import { before, describe, test } from 'node:test'
 import { createRedisClusterPool, type RedisClusterPool } from '../../../../src/adapters/ioredis/index.ts'
 import { isPoolError } from '../../../../src/index.ts'
 import { eventually } from '../../../support/factories.ts'
-import { startCluster, type TestCluster } from '../../../support/redis-cluster.ts'
-import { ensureRedisBinary, type RedisServer } from '../../../support/redis-server.ts'
+import type { RedisServer } from '../../../support/redis-server.ts'
+import { clusterOfTests } from './cluster-of-tests.ts'
 
-const binary = await ensureRedisBinary()
-const skip = 'missing' in binary ? binary.missing : false
-const cluster = skip ? (undefined as unknown as TestCluster) : await startCluster()
-after(() => cluster?.stop())
-const nodes = cluster?.nodes ?? []
+const { cluster, nodes, skip } = await clusterOfTests({ failover: true })
 
 const SLOT = 12_182
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
-import { after, beforeEach, describe, test } from 'node:test'
+import { beforeEach, describe, test } from 'node:test'
 import type { Redis } from 'ioredis'
 import { readCluster } from '../../../../src/adapters/ioredis/cluster/cluster-options.ts'
 import { NodePools } from '../../../../src/adapters/ioredis/cluster/node-pools.ts'
@@ -9,15 +9,10 @@ import { ELSEWHERE } from '../../../../src/adapters/ioredis/cluster/node-waits.t
 import { createRedisClusterPool, type RedisClusterPool } from '../../../../src/adapters/ioredis/index.ts'
 import { isPoolError } from '../../../../src/index.ts'
 import { eventually } from '../../../support/factories.ts'
-import { startCluster, type TestCluster } from '../../../support/redis-cluster.ts'
-import { ensureRedisBinary, type RedisServer } from '../../../support/redis-server.ts'
+import type { RedisServer } from '../../../support/redis-server.ts'
+import { clusterOfTests } from './cluster-of-tests.ts'
 
-const binary = await ensureRedisBinary()
-const skip = 'missing' in binary ? binary.missing : false
-const cluster = skip ? (undefined as unknown as TestCluster) : await startCluster()
-after(() => cluster?.stop())
-await cluster?.withoutFailover()
-const nodes = cluster?.nodes ?? []
+const { cluster, nodes, skip } = await clusterOfTests()
 
 const KEY = 'foo'
 const SLOT = 12_182

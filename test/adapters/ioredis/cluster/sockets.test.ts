@@ -1,18 +1,13 @@
 import assert from 'node:assert/strict'
-import { after, test } from 'node:test'
+import { test } from 'node:test'
 import { createRedisClusterPool } from '../../../../src/adapters/ioredis/index.ts'
 import { isPoolError } from '../../../../src/index.ts'
 import { eventually } from '../../../support/factories.ts'
-import { startCluster, type TestCluster } from '../../../support/redis-cluster.ts'
-import { ensureRedisBinary } from '../../../support/redis-server.ts'
 import { watchedIncrement } from '../../../support/watched-increment.ts'
+import { clusterOfTests } from './cluster-of-tests.ts'
 import { allowed, mostConnectionsTo } from './connections.ts'
 
-const binary = await ensureRedisBinary()
-const skip = 'missing' in binary ? binary.missing : false
-const cluster = skip ? (undefined as unknown as TestCluster) : await startCluster()
-after(() => cluster?.stop())
-const nodes = cluster?.nodes ?? []
+const { cluster, nodes, skip } = await clusterOfTests()
 
 /** `foo` and `bar` are of different primaries. The slot of `foo`: */
 const SLOT = 12_182
@@ -37,7 +32,6 @@ for (const max of [1, 2])
   test(`max ${max}: never more sockets to a node, with all lent all the time, while a slot moves to and fro`, {
     skip,
   }, async () => {
-    await cluster.withoutFailover()
     await using pool = createRedisClusterPool(nodes, { max, acquireTimeoutMillis: 20_000 })
     const seen = watchSockets()
     let isOver = false

@@ -1,32 +1,27 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { after, describe, test } from 'node:test'
+import { describe, test } from 'node:test'
 import { checkServerIdentity, type PeerCertificate } from 'node:tls'
 import { promisify } from 'node:util'
 import { createRedisClusterPool } from '../../../../src/adapters/ioredis/index.ts'
 import { isPoolError } from '../../../../src/index.ts'
 import { packageRoot } from '../../../support/package-root.ts'
-import { startCluster, type TestCluster } from '../../../support/redis-cluster.ts'
-import { ensureRedisBinary } from '../../../support/redis-server.ts'
 import { tlsCertificate, tlsKey } from '../../../support/tls.ts'
+import { clusterOfTests } from './cluster-of-tests.ts'
 
-const binary = await ensureRedisBinary()
-const skip = 'missing' in binary ? binary.missing : false
 // Node 22.23 finds no IPv6 address in a certificate, whatever the client: there the name of the server has to be given.
 const subject = { CN: 'localhost' } as PeerCertificate['subject']
 const local = { subject, subjectaltname: 'IP Address:0:0:0:0:0:0:0:1' } as PeerCertificate
 const knowsAddresses = checkServerIdentity('::1', local) === undefined
 const tls = { ca: tlsCertificate, ...(knowsAddresses ? {} : { servername: 'localhost' }) }
-const cluster = skip
-  ? (undefined as unknown as TestCluster)
-  : await startCluster(
-      { bind: '127.0.0.1 ::1' },
-      { tls },
-      { announced: '::1', tls: { key: tlsKey, cert: tlsCertificate } },
-    )
-after(() => cluster?.stop())
-await cluster?.withoutFailover()
-const urls = cluster?.nodes.map(node => `rediss://${node}`) ?? []
+const { cluster, nodes, skip } = await clusterOfTests({
+  start: [
+    { bind: '127.0.0.1 ::1' },
+    { tls },
+    { announced: '::1', tls: { key: tlsKey, cert: tlsCertificate } },
+  ],
+})
+const urls = nodes.map(node => `rediss://${node}`)
 
 const SLOT = 12_182
 /** A key of each node. */
