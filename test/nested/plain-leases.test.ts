@@ -170,6 +170,10 @@ describe('a stack shows a run that may hold a lease', () => {
     assert.equal(matched(plain, `${task}:4`).length, 1)
     const unknown = plainOf(leaseOf(traceOf(`${task}:3`, 'helper:1')))
     assert.deepEqual([matched(unknown, running(3)).length, matched(unknown, running(4)).length], [0, 1])
+    // An outer run of it, which only awaited the acquire, says nothing of where the call stood.
+    const outer = traceOf(`${task}:3`, 'helper:1')
+    Object.assign(outer, { frames: [...outer.frames, frame(`${task}:8`)] })
+    assert.equal(matched(plainOf(leaseOf(outer)), running(4)).length, 1)
   })
 
   test('not where its loans are always back by then, or given back by other code', () => {
@@ -213,6 +217,12 @@ describe('what waiters may hold, by stacks and silence', () => {
     const one = { line: `${task}:9` }
     assert.deepEqual(claimed(new PlainLeases(), edges(pool, one, one)), [])
     assert.deepEqual(claimed(plain, edges(pool, one, { line: undefined }, { line: 'other:1' })), [])
+    const unanswered = {
+      waiter: { since: 0, awaiters: { chain: undefined } } as unknown as Wait,
+      pool,
+      blocks: [],
+    }
+    assert.deepEqual(claimed(plain, [...edges(pool, one), unanswered]), [], 'asked, without an answer yet')
     assert.deepEqual(claimed(plain, edges(pool, one, one)), [[2, 2]])
     assert.deepEqual(claimed(plain, edges(pool, one, { ...one, since: 1 })), [], 'one has just come')
     assert.deepEqual(claimed(plain, edges(pool, one, one, { ...one, since: 1 })), [[2, 3]])
