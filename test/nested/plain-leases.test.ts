@@ -346,6 +346,41 @@ describe('what waiters may hold, by stacks and silence', () => {
   })
 })
 
+test('runs with different callers are different ones, though each waits in several branches', () => {
+  const task = fresh('task')
+  const pool = poolOf({ stood: PLAIN_GRACES, quiet: PLAIN_GRACES })
+  const lease = (...callers: string[]): Lease => leaseOf(traceOf([`${task}:3`, ...callers].join(' ')), pool)
+  const branches = (...callers: string[]): WaitEdge[] =>
+    [0, 1, 2].map(index => {
+      const frames = [
+        frame(`Promise.all:${index}`, { joins: true }),
+        frame(`${task}:9`),
+        ...callers.map(caller => frame(caller)),
+      ]
+      const waiter = { since: 0, awaiters: { chain: { frames } } } as unknown as Wait
+      return { waiter, pool, blocks: [] }
+    })
+  const claimed = (leases: Lease[], edges: WaitEdge[]): [number, number][] =>
+    claimsOf(plainOf(...leases), edges).map(({ leases, waits }) => [leases.length, waits.length])
+  const both = [...branches('main:20'), ...branches('main:21')]
+  assert.deepEqual(claimed([lease('main:20'), lease('main:21')], both), [
+    [1, 3],
+    [1, 3],
+  ])
+  // Two of three leases are taken to be held by them: there is nobody for the third.
+  assert.deepEqual(claimed([lease('main:20'), lease('main:21'), lease()], both), [
+    [1, 3],
+    [1, 3],
+  ])
+  assert.deepEqual(claimed([lease('main:20'), lease()], [...both, ...branches()]).length, 2)
+  const alike = [...branches('main:20', 'root:1'), ...branches('main:2')]
+  assert.deepEqual(
+    claimed([lease('main:2'), lease('main:20', 'root:1')], alike).length,
+    2,
+    'main 2 is not main 20',
+  )
+})
+
 test('a function that is only now being called holds nothing yet', () => {
   const stack = (...begun: boolean[]): StackTrace =>
     ({ frames: begun.map((each, index) => frame(`f:${index}`, { begun: each })) }) as unknown as StackTrace
