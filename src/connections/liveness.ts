@@ -173,9 +173,9 @@ export class Liveness<T> {
     return settledAt >= Math.max(slot.idleSince, suspectedAt ?? 0) ? undefined : 'barrier'
   }
 
-  /** The number of the current turn of the event loop, if Node provides it. */
-  turn(): number | undefined {
-    return this.#phase.turn
+  /** See `PollPhase.marks`. */
+  get marks(): number {
+    return this.#phase.marks
   }
 
   /**
@@ -222,10 +222,11 @@ export class Liveness<T> {
   /**
    * Runs a function once all data that is now in the kernel has been delivered.
    * @param slot - whose data is awaited: before a FIN there may be a greeting, or the answer to a check
+   * @returns see `PollPhase.barrier`
    */
-  barrier({ watch, state }: Slot<T>, run: () => void): void {
+  barrier({ watch, state }: Slot<T>, run: () => void): number | undefined {
     this.counts.barriers += 1
-    this.#phase.barrier(run, this.#mayHide || watch?.awaitsGreeting === true || state === 'validating')
+    return this.#phase.barrier(run, this.#mayHide || watch?.awaitsGreeting === true || state === 'validating')
   }
 
   /** Checks an idle connection, for the sweep. */

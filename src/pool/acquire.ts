@@ -193,7 +193,7 @@ export class Acquiring<T> {
   #lent(slot: Slot<T>, call: Call, given: Given, traced: TracedAcquire | undefined): void {
     const { lentAt } = slot
     if (this.#sampler.left > 0 || lentAt >= this.#sampler.refillAt) {
-      slot.trace = this.#sampler.capture(this.#entries[call], lentAt)
+      slot.trace = this.#sampler.capture(this.#entries[call], lentAt, call !== 'use')
       this.#nesting?.warnIfNested(slot.trace, given, lentAt)
     }
     if (this.#strict !== undefined && call !== 'use') this.#strict.plainScope(given)?.start(slot)
@@ -264,7 +264,7 @@ export class Acquiring<T> {
     const { breaker } = this.#connector
     // In an outage nobody waits for a lease, and those who wait are many: their stacks would delay its end.
     if (breaker.failures === 0 && this.#sampler.affords(now)) {
-      waiter.trace = this.#sampler.capture(this.#entries[call], now)
+      waiter.trace = this.#sampler.capture(this.#entries[call], now, call !== 'use')
       nesting?.warnIfNested(waiter.trace, given, now)
     } else this.#sampler.waiting()
     if (traced !== undefined) waiter.traced = traced.waits()

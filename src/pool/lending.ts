@@ -23,7 +23,8 @@ export class Lending<T> implements ValidatorHost<T> {
   readonly #fifo: boolean
   /** Since when a waiter waits for the event loop to deliver what the kernel holds; undefined if none does. */
   #waitingSince: number | undefined
-  #waitingInTurn: number | undefined
+  /** As long as this many marks were set, the wait also covers data that reaches the kernel. */
+  #coversUntil: number | undefined
 
   constructor(context: PoolContext<T>, connector: Connector<T>, validator: Validator<T>) {
     this.#context = context
@@ -191,15 +192,14 @@ export class Lending<T> implements ValidatorHost<T> {
   /** Serves again once the event loop has delivered the data that is now in the kernel. */
   #awaitEventLoop(slot: Slot<T>, now: number): void {
     this.#connector.capacity.awaitsEventLoop = true
-    const turn = this.#context.liveness.turn()
+    const { liveness } = this.#context
     if (this.#waitingSince !== undefined) {
       // The poll phase of this wait is still to come, so it also covers data that has reached the kernel by now.
-      if (turn !== undefined && turn === this.#waitingInTurn) this.#waitingSince = now
+      if (liveness.marks === this.#coversUntil) this.#waitingSince = now
       return
     }
     this.#waitingSince = now
-    this.#waitingInTurn = turn
-    this.#context.liveness.barrier(slot, () => {
+    this.#coversUntil = liveness.barrier(slot, () => {
       const settledAt = this.#waitingSince
       this.#waitingSince = undefined
       this.#connector.capacity.awaitsEventLoop = false

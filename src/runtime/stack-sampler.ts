@@ -8,7 +8,11 @@ const LEAST_BURST = 200
  * Loans per second whose stacks are taken in the long run. Two stacks each cost 8 µs, so this is below 1% of a core.
  */
 const LOANS_A_SECOND = 1000
-/** When more loans than that arrive, the next stacks are taken after this many milliseconds. */
+/**
+ * When more loans than that arrive, the next stacks are taken after this many milliseconds: those that have become
+ * affordable, or a single one where no plain loan had its stack taken since the last time. For a `use`, stacks are only
+ * shown to people, while the holder of a plain loan is known by them.
+ */
 const PAUSE = 5
 /**
  * Under `nested: 'allow'`, stacks are only needed for the report. Once callers have to wait, one loan in this many has
@@ -29,9 +33,14 @@ export class StackSampler {
   readonly shows: boolean
   readonly #bucket: TokenBucket
   readonly #samples: boolean
+  /** Was a stack of a plain loan taken since the last refill? */
+  #sawPlain = false
   #waits = 0
 
-  constructor({ captureStacks, nested, max }: ResolvedOptions, now: number) {
+  constructor(
+    { captureStacks, nested, max }: Pick<ResolvedOptions, 'captureStacks' | 'nested' | 'max'>,
+    now: number,
+  ) {
     this.shows = captureStacks !== 'off'
     const always = captureStacks === 'all' || nested === 'forbid' || nested === 'reuse'
     const never = !always && nested === 'allow'
@@ -48,10 +57,14 @@ export class StackSampler {
     return this.left > 0
   }
 
-  /** @param above - the pool method that the user called; the stack starts at its caller */
-  capture(above: (...args: never[]) => unknown, now: number): StackTrace {
+  /**
+   * @param above - the pool method that the user called; the stack starts at its caller
+   * @param isPlain - whether the loan is not one of a `use`
+   */
+  capture(above: (...args: never[]) => unknown, now: number, isPlain: boolean): StackTrace {
     if (this.left <= 0) this.#refill(now)
     this.left -= 1
+    if (isPlain) this.#sawPlain = true
     return new StackTrace(above)
   }
 
@@ -63,7 +76,8 @@ export class StackSampler {
   }
 
   #refill(now: number): void {
-    this.left = Math.max(1, Math.floor(this.#bucket.level(now)))
+    this.left = this.#sawPlain ? Math.max(1, Math.floor(this.#bucket.level(now))) : 1
+    this.#sawPlain = false
     this.#bucket.spend(this.left, now)
     this.refillAt = now + PAUSE
   }

@@ -48,7 +48,7 @@ export class Hidden {
     const barrier = liveness.barrier.bind(liveness)
     liveness.barrier = (slot, run) => {
       this.#begun.push(slot)
-      barrier(slot, run)
+      return barrier(slot, run)
     }
     const add = hookDeadlines.add.bind(hookDeadlines)
     hookDeadlines.add = run => {
