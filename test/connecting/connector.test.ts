@@ -129,6 +129,22 @@ test('a closing pool aborts its connects, and counts none of them as failed', as
   assert.deepEqual([heard(), names()], [['change'], []])
 })
 
+test('a pool that is closed while its probe goes on rejects nobody later on for that', async () => {
+  const { clock, create, queue, connector, heard } = connectorOf()
+  connector.breaker.failed({ kind: 'permanent', error: new Error('denied') }, clock.now(), clock.now())
+  await clock.advance(1000)
+  queue.waiting = 1
+  connector.connectMore()
+  const probe = await create.call()
+  const reason = new Error('closed')
+  connector.stop(reason)
+  heard()
+  await clock.advance(500)
+  assert.deepEqual(heard(), [])
+  probe.reject(reason)
+  await settle()
+})
+
 test('the end of a connection is told, and its permit returns when the close has settled', async () => {
   const { clock, slots, destroy, queue, create, connector, totals, events, heard, connect } = connectorOf({
     max: 1,

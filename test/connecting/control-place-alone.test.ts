@@ -291,4 +291,8 @@ test('one that enters is asked to leave if it is one too many, and does not take
   pool.freePermits = 0
   place.changed()
   assert.deepEqual([one.asked, other.asked], [1, 0])
+  const full = placeOf()
+  const surplus = control()
+  full.place.enter(surplus)
+  assert.equal(surplus.asked, 1, 'at once')
 })
