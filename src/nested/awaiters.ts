@@ -31,9 +31,8 @@ const DEPTH = 200
  * @param served - resolves with what the acquire is served with, or with another {@link Question}
  */
 export async function answer(awaiters: Awaiters, served: Promise<unknown>): Promise<unknown> {
-  // The caller's promise follows this function's promise only after three microtasks. Before that, V8 does not see the
-  // caller.
-  await undefined
+  // The caller's promise follows this function's promise in a microtask behind the first of these. Before that, V8 does
+  // not see the caller.
   await undefined
   await undefined
   for (;;) {
@@ -46,8 +45,7 @@ export async function answer(awaiters: Awaiters, served: Promise<unknown>): Prom
 
 /** Passes on what a plain acquire was served with, and records the stack of those who receive it. */
 export async function recordOwners<R>(served: Promise<R>, trace: StackTrace): Promise<R> {
-  // An async helper that returns this promise follows it only after two microtasks.
-  await undefined
+  // An async helper that returns this promise follows it in a microtask behind this one.
   await undefined
   const lent = await served
   trace.owners = new StackTrace(recordOwners)
@@ -60,7 +58,6 @@ export async function recordOwners<R>(served: Promise<R>, trace: StackTrace): Pr
  */
 export async function rejectTo(told: (awaiters: StackTrace) => void, error: unknown): Promise<never> {
   // See `answer`.
-  await undefined
   await undefined
   await undefined
   told(new StackTrace(rejectTo))

@@ -204,7 +204,7 @@ export function claimsOf(plain: PlainLeases, edges: readonly WaitEdge[]): Claim[
       ({ connection, loan }) => connection.state === 'lent' && connection.loan === loan,
     )
     const matched = patient.map(({ match }) => match.run)
-    if (!runs.take(group.taking.taker, held.length, matched)) return []
+    if (!runs.take(group.taking, held.length, matched)) return []
     const leases = held.filter(
       ({ connection, pool }) => pool.hasStood(graces) && pool.isQuiet(connection, graces),
     )
@@ -212,22 +212,36 @@ export function claimsOf(plain: PlainLeases, edges: readonly WaitEdge[]): Claim[
   })
 }
 
+/** A run that is certain to be another one: by its identity, or one of so many that stand at this place. */
+type CountedRun = RunInStack | string
+
 /**
  * Counts runs of functions. A run holds at most one lease that was taken at one statement, by whichever callers: the
- * same run may match the leases of a group with more callers and of one with fewer.
+ * same run may match the leases of a group with more callers and of one with fewer. Groups whose callers differ never
+ * match the same run.
  */
 class RunsAmong {
-  /** By statement, the runs that are taken to hold one of its leases. */
-  readonly #holders = new Map<string, Set<RunInStack | string>>()
+  /** By statement and callers: the runs that are taken to hold a lease taken there by these, and any further callers. */
+  readonly #holders = new Map<string, CountedRun[]>()
 
-  /** Takes so many of these runs as holders of leases of this statement; `false` if there are fewer. */
-  take({ func, place }: Frame, count: number, matched: readonly RunInStack[]): boolean {
-    const statement = `${func} ${place}`
-    const holders = this.#holders.get(statement) ?? new Set()
-    this.#holders.set(statement, holders)
-    const free = [...differentRuns(matched)].filter(run => !holders.has(run))
+  /** Takes so many of these runs as holders of leases that were taken alike; `false` if there are fewer. */
+  take({ taker, key }: Taking, count: number, matched: readonly RunInStack[]): boolean {
+    const taken = new Map<CountedRun, number>()
+    for (const run of this.#holders.get(`${taker.place}\n${key}`) ?? [])
+      taken.set(run, (taken.get(run) ?? 0) + 1)
+    const free = differentRuns(matched).filter(run => {
+      const left = taken.get(run) ?? 0
+      if (left > 0) taken.set(run, left - 1)
+      return left === 0
+    })
     if (free.length < count) return false
-    for (const run of free.slice(0, count)) holders.add(run)
+    let callers = taker.place
+    for (const caller of key.split('\n')) {
+      callers = `${callers}\n${caller}`
+      const holders = this.#holders.get(callers) ?? []
+      this.#holders.set(callers, holders)
+      for (const run of free.slice(0, count)) holders.push(run)
+    }
     return true
   }
 }
@@ -235,18 +249,22 @@ class RunsAmong {
 /**
  * Those of these runs that are certain to be different ones. A run stands at one place and waits for one thing. The
  * exception is a `Promise.all`, where one run waits in every branch: only those in the same branch are certain to be
- * different runs.
+ * different runs. So of each place as many count as wait in one of its branches.
  */
-function differentRuns(matched: readonly RunInStack[]): Set<RunInStack | string> {
-  const runs = new Set<RunInStack | string>()
+function differentRuns(matched: readonly RunInStack[]): CountedRun[] {
+  const runs: CountedRun[] = []
   const inBranch = new Map<string, number>()
+  const most = new Map<string, number>()
   for (const run of matched) {
-    if (run.branch === undefined) runs.add(run)
+    const { place, branch } = run
+    if (branch === undefined) runs.push(run)
     else {
-      const branch = `${run.place}\n${run.branch}`
-      const before = inBranch.get(branch) ?? 0
-      inBranch.set(branch, before + 1)
-      runs.add(`${run.place} ${before}`)
+      const count = (inBranch.get(`${place}\n${branch}`) ?? 0) + 1
+      inBranch.set(`${place}\n${branch}`, count)
+      if (count > (most.get(place) ?? 0)) {
+        most.set(place, count)
+        runs.push(place)
+      }
     }
   }
   return runs

@@ -83,6 +83,20 @@ describe('how many connections are to be made', () => {
     assert.equal(capacity.isOversized, true)
   })
 
+  test('only the budget keeps a pool from them where its share is used up and it has others', () => {
+    for (const [free, has, wanted] of [
+      [undefined, true, false],
+      [1, true, false],
+      [0, true, true],
+      [0, false, false],
+    ] as const) {
+      const { capacity, add } = capacityOf()
+      if (free !== undefined) capacity.share = { free } as PoolShare<object>
+      if (has) add('lent')
+      assert.equal(capacity.isOutOfBudget, wanted, `${free} ${has}`)
+    }
+  })
+
   test('within its share of a budget', () => {
     const { capacity } = capacityOf()
     assert.equal(capacity.obtainable, 10)

@@ -174,6 +174,46 @@ test('a good answer proves nothing about new connections while these need no pro
   assert.deepEqual(heard(), ['survived 0', `validated ${slot.idleSince}, expected true`, 'serve', 'change'])
 })
 
+test('a connection over which the server is asked is counted on meanwhile, as one that is validated', async () => {
+  const { clock, validator, add, heard, checks } = validatorOf()
+  const slot = add()
+  const { idleSince } = slot
+  await clock.advance(50)
+  let answer: () => void = () => {}
+  const asked: object[] = []
+  const question = (resource: object): Promise<void> => {
+    asked.push(resource)
+    return new Promise(resolve => {
+      answer = resolve
+    })
+  }
+  const done = validator.ask(slot, [question])
+  assert.deepEqual([slot.state, checks.has(slot), asked], ['validating', true, [slot.resource]])
+  answer()
+  await done
+  assert.deepEqual(heard(), ['survived 50', `validated ${idleSince}, expected true`, 'serve', 'change'])
+  assert.deepEqual([checks.size, slot.provenAt], [0, clock.now()])
+})
+
+test('a connection that was asked without an answer is ended, and one that broke meanwhile, whatever it has answered', async () => {
+  const broken: Fault = { reason: 'broken', detail: 'RST' }
+  for (const [fault, fails, wanted] of [
+    [undefined, true, 'discard invalid the server did not answer when it was asked undefined'],
+    [broken, false, 'discard broken RST undefined'],
+    [broken, true, 'discard broken RST undefined'],
+  ] as const) {
+    const { validator, add, heard } = validatorOf()
+    const slot = add()
+    await validator.ask(slot, [
+      async () => {
+        slot.fault = fault
+        if (fails) throw new Error('no')
+      },
+    ])
+    assert.equal(heard().at(-3), wanted)
+  }
+})
+
 test('nobody counts for long on a check that takes long, and not at all on one that is not expected to succeed', async () => {
   const { clock, validator, validateHook, add, heard, checks } = validatorOf()
   const [slow, suspect] = [add(), add()]

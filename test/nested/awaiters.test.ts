@@ -6,7 +6,7 @@ import { type Awaiters, answer, recordOwners, rejectTo } from '../../src/nested/
 import { StackTrace } from '../../src/runtime/stack-trace.ts'
 import { settle } from '../support/clock.ts'
 
-test('a waiter that is asked sees its caller, which follows three microtasks later', async () => {
+test('a waiter that is asked sees its caller, which follows two microtasks later', async () => {
   const awaiters: Awaiters = { chain: undefined }
   let resolve: (value: unknown) => void = () => {}
   const asking = async (): Promise<unknown> =>
@@ -18,6 +18,28 @@ test('a waiter that is asked sees its caller, which follows three microtasks lat
   await settle()
   assert.match(awaiters.chain?.text ?? '', /asking/)
   assert.equal(await served, 'a connection')
+})
+
+test('who awaits an acquire is seen through helpers that only return it, however many', async () => {
+  const awaiters: Awaiters = { chain: undefined }
+  let resolve: (value: unknown) => void = () => {}
+  const pending = new Promise(settled => {
+    resolve = settled
+  })
+  const helper = async (): Promise<unknown> => pending
+  const second = async (): Promise<unknown> => helper()
+  const third = async (): Promise<unknown> => second()
+  const asking = async (): Promise<unknown> => await third()
+  const served = asking()
+  resolve(answer(awaiters, Promise.resolve('a connection')))
+  assert.equal(await served, 'a connection')
+  assert.match(awaiters.chain?.text ?? '', /asking/)
+  const trace = new StackTrace(settle)
+  const lending = async (): Promise<unknown> => recordOwners(Promise.resolve('a connection'), trace)
+  const again = async (): Promise<unknown> => lending()
+  const borrowing = async (): Promise<unknown> => await again()
+  assert.equal(await borrowing(), 'a connection')
+  assert.match(trace.owners?.text ?? '', /borrowing/)
 })
 
 test('who gets a connection that was free at once is seen through an async helper', async () => {

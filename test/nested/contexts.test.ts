@@ -14,6 +14,14 @@ for (const how of ['use', 'acquire']) {
   })
 }
 
+test('a caller that waited when the first acquire was made is not refused for what that caller holds', async () => {
+  const script = fileURLToPath(new URL('./first-acquires.js', import.meta.url))
+  // What makes stalls would have switched context tracking on.
+  const env = { ...process.env, NODE_OPTIONS: '' }
+  const { stdout } = await run(process.execPath, [script], { timeout: 30_000, env })
+  assert.equal(stdout, 'served')
+})
+
 const [major = 0] = process.versions.node.split('.').map(Number)
 
 for (const nested of ['detect', 'forbid', 'reuse']) {

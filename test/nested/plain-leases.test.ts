@@ -170,6 +170,10 @@ describe('a stack shows a run that may hold a lease', () => {
     assert.equal(matched(plain, `${task}:4`).length, 1)
     const unknown = plainOf(leaseOf(traceOf(`${task}:3`, 'helper:1')))
     assert.deepEqual([matched(unknown, running(3)).length, matched(unknown, running(4)).length], [0, 1])
+    // An outer run of it, which only awaited the acquire, says nothing of where the call stood.
+    const outer = traceOf(`${task}:3`, 'helper:1')
+    Object.assign(outer, { frames: [...outer.frames, frame(`${task}:8`)] })
+    assert.equal(matched(plainOf(leaseOf(outer)), running(4)).length, 1)
   })
 
   test('not where its loans are always back by then, or given back by other code', () => {
@@ -213,6 +217,12 @@ describe('what waiters may hold, by stacks and silence', () => {
     const one = { line: `${task}:9` }
     assert.deepEqual(claimed(new PlainLeases(), edges(pool, one, one)), [])
     assert.deepEqual(claimed(plain, edges(pool, one, { line: undefined }, { line: 'other:1' })), [])
+    const unanswered = {
+      waiter: { since: 0, awaiters: { chain: undefined } } as unknown as Wait,
+      pool,
+      blocks: [],
+    }
+    assert.deepEqual(claimed(plain, [...edges(pool, one), unanswered]), [], 'asked, without an answer yet')
     assert.deepEqual(claimed(plain, edges(pool, one, one)), [[2, 2]])
     assert.deepEqual(claimed(plain, edges(pool, one, { ...one, since: 1 })), [], 'one has just come')
     assert.deepEqual(claimed(plain, edges(pool, one, one, { ...one, since: 1 })), [[2, 3]])
@@ -334,6 +344,41 @@ describe('what waiters may hold, by stacks and silence', () => {
     assert.deepEqual(claimed(plain, edges(pool, branch(0), branch(1))), [[1, 2]])
     assert.deepEqual(claimed(plain, edges(pool, branch(0), branch(0))).length, 2)
   })
+})
+
+test('runs with different callers are different ones, though each waits in several branches', () => {
+  const task = fresh('task')
+  const pool = poolOf({ stood: PLAIN_GRACES, quiet: PLAIN_GRACES })
+  const lease = (...callers: string[]): Lease => leaseOf(traceOf([`${task}:3`, ...callers].join(' ')), pool)
+  const branches = (...callers: string[]): WaitEdge[] =>
+    [0, 1, 2].map(index => {
+      const frames = [
+        frame(`Promise.all:${index}`, { joins: true }),
+        frame(`${task}:9`),
+        ...callers.map(caller => frame(caller)),
+      ]
+      const waiter = { since: 0, awaiters: { chain: { frames } } } as unknown as Wait
+      return { waiter, pool, blocks: [] }
+    })
+  const claimed = (leases: Lease[], edges: WaitEdge[]): [number, number][] =>
+    claimsOf(plainOf(...leases), edges).map(({ leases, waits }) => [leases.length, waits.length])
+  const both = [...branches('main:20'), ...branches('main:21')]
+  assert.deepEqual(claimed([lease('main:20'), lease('main:21')], both), [
+    [1, 3],
+    [1, 3],
+  ])
+  // Two of three leases are taken to be held by them: there is nobody for the third.
+  assert.deepEqual(claimed([lease('main:20'), lease('main:21'), lease()], both), [
+    [1, 3],
+    [1, 3],
+  ])
+  assert.deepEqual(claimed([lease('main:20'), lease()], [...both, ...branches()]).length, 2)
+  const alike = [...branches('main:20', 'root:1'), ...branches('main:2')]
+  assert.deepEqual(
+    claimed([lease('main:2'), lease('main:20', 'root:1')], alike).length,
+    2,
+    'main 2 is not main 20',
+  )
 })
 
 test('a function that is only now being called holds nothing yet', () => {

@@ -31,8 +31,19 @@ describe('the class of handles', () => {
   test('of a client with one field more is not taken for one without', () => {
     class Longer extends Redis {}
     const client = (): Client => new Longer({ lazyConnect: true }) as unknown as Client
-    const longer = handleClass(Object.assign(client(), { more: 1 }))
+    // Symbols come last: all other fields are in the same places.
+    const longer = handleClass(Object.assign(client(), { [Symbol('more')]: 1 }))
     assert.notEqual(handleClass(client()), longer)
+  })
+
+  test('has methods that a tracer may replace by definition, as those of a class', () => {
+    class Traced extends Redis {}
+    const { prototype } = handleClass(new Traced({ lazyConnect: true }) as unknown as Client)
+    const sendCommand = (): string => 'traced'
+    Object.defineProperty(prototype, 'sendCommand', { value: sendCommand })
+    assert.equal(prototype.sendCommand, sendCommand)
+    Object.defineProperty(prototype, 'connect', { get: () => 'traced' })
+    assert.equal(prototype.connect, 'traced')
   })
 
   test('is kept for twenty kinds of clients, the oldest is forgotten first', () => {
