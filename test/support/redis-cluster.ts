@@ -40,7 +40,8 @@ interface Ways {
   readonly tls?: { readonly key: string; readonly cert: string }
 }
 
-async function startNode(extra: RedisArguments, { tls }: Ways, attempts = 5): Promise<RedisServer> {
+async function startNode(extra: RedisArguments, ways: Ways, attempts = 5): Promise<RedisServer> {
+  const { tls } = ways
   const busPort = await freePort()
   const directives: RedisArguments = {
     ...(tls && { 'tls-cluster': 'yes', 'tls-replication': 'yes' }),
@@ -59,7 +60,7 @@ async function startNode(extra: RedisArguments, { tls }: Ways, attempts = 5): Pr
     return server
   } catch (error) {
     // Another process has taken the port of the bus meanwhile.
-    if (attempts > 1 && String(error).includes('in use')) return startNode(extra, { tls }, attempts - 1)
+    if (attempts > 1 && String(error).includes('in use')) return startNode(extra, ways, attempts - 1)
     throw error
   }
 }
