@@ -4,7 +4,7 @@ import { replyWithin } from '../client/replies/error-replies.ts'
 import { type Address, inWords } from '../failover/addresses.ts'
 import { isPlain } from '../handle/command-effects.ts'
 import type { LoanGuard } from '../handle/loan.ts'
-import { onReply } from '../handle/session-state.ts'
+import { onAnswer } from '../handle/session-state.ts'
 import { inQuotes, type Key, keySlot, keysOf, mayBlock, mayWrite } from './keys.ts'
 import { isUndone, type Redirect, redirectOf } from './redirect.ts'
 import type { Translate } from './view.ts'
@@ -96,19 +96,10 @@ export class ClusterLoan implements LoanGuard {
       this.#within ??= new WeakSet()
       this.#within.add(command)
     }
-    if (name === 'exec')
-      onReply(
-        command,
-        () => true,
-        reply => this.#executed(reply),
-      )
+    if (name === 'exec') onAnswer(command, answer => this.#executed(answer))
     else if (mayWrite(command)) {
       this.#unanswered += 1
-      onReply(
-        command,
-        () => true,
-        reply => this.#written(reply),
-      )
+      onAnswer(command, answer => this.#written(answer))
     }
     if (name === 'exec' || name === 'discard') {
       this.#isInMulti = false

@@ -99,9 +99,9 @@ export class ClientLender implements ReplyListener {
 
   conflict(given: Loan, command: Command): string | undefined {
     const loan = given as HandleLoan
-    const what = nameOf(command)
-    if (loan.order === undefined && ReplyOrder.isNeededFor(what)) loan.order = new ReplyOrder()
-    return loan.order?.conflict(what, this.client.commandQueue)
+    if (loan.order === undefined && !ReplyOrder.isNeededFor(command)) return undefined
+    loan.order ??= new ReplyOrder()
+    return loan.order.conflict(nameOf(command), this.client.commandQueue)
   }
 
   /** A subscription waits for messages, and MONITOR for the commands of others, without any command in progress. */

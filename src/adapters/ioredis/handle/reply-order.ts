@@ -20,6 +20,9 @@ const UNCOUNTED: ReadonlyMap<string, readonly string[]> = new Map([
 /** Commands after which replies are missing or have another shape. */
 const REPLY_CHANGING: ReadonlySet<string> = new Set(['CLIENT REPLY', 'HELLO', 'RESET'])
 
+/** In lower case, the commands after which some others may not follow. */
+const ORDERED: ReadonlySet<string> = new Set([...SUBSCRIPTIONS, 'client', 'hello', 'monitor', 'reset'])
+
 /**
  * Keeps commands apart that ioredis cannot handle together on one connection. ioredis matches replies to commands by
  * order alone. Once the order is lost, it throws on the reply to another command, inside the socket's event, where
@@ -30,12 +33,10 @@ export class ReplyOrder {
   #monitors = false
   readonly #begun = new Set<string>()
 
-  /**
-   * May some commands not follow this one?
-   * @param what - its name as {@link nameOf} returns it, including a subcommand
-   */
-  static isNeededFor(what: string): boolean {
-    return REPLY_CHANGING.has(what) || what === 'MONITOR' || SUBSCRIPTIONS.has(what.toLowerCase())
+  /** May some commands not follow this one? */
+  static isNeededFor(command: Command): boolean {
+    const name = String(command.name).toLowerCase()
+    return ORDERED.has(name) && (name !== 'client' || REPLY_CHANGING.has(nameOf(command)))
   }
 
   /** @returns the earlier command after which this one must not be sent, or undefined */

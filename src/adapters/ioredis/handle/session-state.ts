@@ -59,7 +59,7 @@ export class SessionState {
     const step = this.#steps
     if (effect.kind === 'database') {
       this.#select = step
-      if (Number(String(command.args[0])) === this.#home) onReply(command, isOk, () => this.#cameHome(step))
+      if (Number(String(command.args[0])) === this.#home) onOk(command, () => this.#cameHome(step))
       return undefined
     }
     switch (effect.command) {
@@ -69,22 +69,23 @@ export class SessionState {
       case 'watch': {
         const before = this.#watch
         this.#watch = step
-        onReply(command, isRefused, () => {
-          if (this.#watch === step) this.#watch = before
+        onFailure(command, error => {
+          if (this.#watch === step && isRefusal(error)) this.#watch = before
         })
         return undefined
       }
       case 'unwatch':
         // Inside a MULTI, the reply is QUEUED and nothing has been done yet.
-        onReply(command, isOk, () => this.#unwatched(step))
+        onOk(command, () => this.#unwatched(step))
         return undefined
       case 'discard':
-        onReply(command, isOk, () => this.#closed(step))
+        onOk(command, () => this.#closed(step))
         return undefined
       case 'exec':
-        onReply(command, isExecuted, reply => {
-          if (Array.isArray(reply))
-            for (const inner of reply) if (inner instanceof Error) this.#onInnerError(inner)
+        onAnswer(command, answer => {
+          if (!isExecuted(answer)) return
+          if (Array.isArray(answer))
+            for (const inner of answer) if (inner instanceof Error) this.#onInnerError(inner)
           this.#closed(step)
         })
         return undefined
@@ -117,35 +118,49 @@ export class SessionState {
   }
 }
 
-/**
- * Does not use the command's promise: a callback given to ioredis, or code that awaits the command, may end the loan
+/*
+ * These do not use the command's promise: a callback given to ioredis, or code that awaits the command, may end the loan
  * before a reaction to the promise would run.
  */
-export function onReply(
-  command: Command,
-  counts: (reply: unknown) => boolean,
-  then: (reply: unknown) => void,
-): void {
-  const { resolve, reject } = command
+
+function onReply(command: Command, then: (reply: unknown) => void): void {
+  const { resolve } = command
   command.resolve = function (this: Command, reply) {
-    if (counts(reply)) then(reply)
+    then(reply)
     return resolve.call(this, reply)
   }
+}
+
+/** Calls the function with an error reply, or with the reason why there is no reply. */
+function onFailure(command: Command, then: (error: Error) => void): void {
+  const { reject } = command
   command.reject = function (this: Command, error) {
-    if (counts(error)) then(error)
+    then(error)
     return reject.call(this, error)
   }
 }
 
+/** Calls the function with the reply, or with the error. */
+export function onAnswer(command: Command, then: (answer: unknown) => void): void {
+  onReply(command, then)
+  onFailure(command, then)
+}
+
+function onOk(command: Command, then: () => void): void {
+  onReply(command, reply => {
+    if (String(reply) === 'OK') then()
+  })
+}
+
 /** The server has not carried the command out. */
-const isRefused = (reply: unknown): boolean => replyWithin(reply) !== undefined
+const isRefusal = (error: Error): boolean => replyWithin(error) !== undefined
 
 /** Besides EXECABORT, a node of a cluster discards the transaction if it may not carry it out. */
 const isExecRefused = (message: string | undefined): boolean =>
   message !== undefined && /^(?:EXECABORT|MOVED|ASK|TRYAGAIN|CLUSTERDOWN|CROSSSLOT)\b/.test(message)
 
-const isOk = (reply: unknown): boolean => String(reply) === 'OK'
-
 /** An array, null if a watched key has changed, or EXECABORT: the transaction is over, and so is the WATCH. */
-const isExecuted = (reply: unknown): boolean =>
-  reply instanceof Error ? isExecRefused(replyWithin(reply)?.message) : reply === null || Array.isArray(reply)
+const isExecuted = (answer: unknown): boolean =>
+  answer instanceof Error
+    ? isExecRefused(replyWithin(answer)?.message)
+    : answer === null || Array.isArray(answer)

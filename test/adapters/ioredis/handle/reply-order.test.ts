@@ -19,10 +19,22 @@ function last(...names: string[]): string | undefined {
 }
 
 test('an order is kept from the first command on whose reply others depend', () => {
-  for (const name of ['CLIENT REPLY', 'HELLO', 'RESET', 'MONITOR', 'SUBSCRIBE', 'SUNSUBSCRIBE'])
-    assert.equal(ReplyOrder.isNeededFor(name), true, name)
-  for (const name of ['GET', 'CLIENT', 'CLIENT LIST', 'PING', 'QUIT'])
-    assert.equal(ReplyOrder.isNeededFor(name), false, name)
+  const isNeededFor = (words: string): boolean => {
+    const [name = '', ...args] = words.split(' ')
+    return ReplyOrder.isNeededFor({ name, args } as unknown as Command)
+  }
+  for (const words of [
+    'CLIENT REPLY',
+    'client reply off',
+    'HELLO 3',
+    'reset',
+    'Monitor',
+    'SUBSCRIBE',
+    'sunsubscribe',
+  ])
+    assert.equal(isNeededFor(words), true, words)
+  for (const words of ['get', 'CLIENT', 'client list', 'PING', 'QUIT', 'exec'])
+    assert.equal(isNeededFor(words), false, words)
 })
 
 test('nothing may follow MONITOR, and no subscription a change of the replies', () => {
