@@ -1,7 +1,6 @@
-import { once } from 'node:events'
-import { createServer } from 'node:net'
 import { Redis } from 'ioredis'
 import { eventually } from './factories.ts'
+import { freePort } from './free-port.ts'
 import { type RedisArguments, type RedisServer, startRedis } from './redis-server.ts'
 
 const host = '127.0.0.1'
@@ -32,15 +31,6 @@ export interface TestCluster {
   stop(): Promise<void>
 }
 
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, host)
-  await once(probe, 'listening')
-  const address = probe.address()
-  probe.close()
-  await once(probe, 'close')
-  return typeof address === 'object' && address !== null ? address.port : 0
-}
-
 const busPorts = new Map<RedisServer, number>()
 
 /** How the nodes are reached. */
@@ -50,7 +40,8 @@ interface Ways {
   readonly tls?: { readonly key: string; readonly cert: string }
 }
 
-async function startNode(extra: RedisArguments, { tls }: Ways): Promise<RedisServer> {
+async function startNode(extra: RedisArguments, ways: Ways, attempts = 5): Promise<RedisServer> {
+  const { tls } = ways
   const busPort = await freePort()
   const directives: RedisArguments = {
     ...(tls && { 'tls-cluster': 'yes', 'tls-replication': 'yes' }),
@@ -63,9 +54,15 @@ async function startNode(extra: RedisArguments, { tls }: Ways): Promise<RedisSer
     'repl-diskless-sync-delay': '0',
     ...extra,
   }
-  const server = await startRedis(directives, tls && { tls })
-  busPorts.set(server, busPort)
-  return server
+  try {
+    const server = await startRedis(directives, tls && { tls })
+    busPorts.set(server, busPort)
+    return server
+  } catch (error) {
+    // Another process has taken the port of the bus meanwhile.
+    if (attempts > 1 && String(error).includes('in use')) return startNode(extra, ways, attempts - 1)
+    throw error
+  }
 }
 
 /** First and last slot, then the primary and its replicas: host, port, id. */

@@ -36,6 +36,8 @@ export interface ClusterConfig {
   readonly seeds: readonly Address[]
   readonly redis: RedisOptions
   readonly pool: RedisPoolOptions
+  readonly min: number
+  readonly autostart: boolean
   readonly maxTotal: number
   readonly acquireTimeoutMillis: number
   readonly drainTimeoutMillis: number
@@ -95,6 +97,8 @@ export function readCluster(nodes: unknown, given: unknown): ClusterConfig {
   return {
     name: ownName,
     ...{ seeds, redis, pool },
+    min: resolved.min,
+    autostart: resolved.autostart,
     maxTotal: maxTotal as number,
     acquireTimeoutMillis: resolved.acquireTimeoutMillis,
     drainTimeoutMillis: resolved.drainTimeoutMillis,

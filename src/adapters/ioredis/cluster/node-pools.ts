@@ -13,6 +13,7 @@ import { openRedisPool } from '../open-redis-pool.ts'
 import type { RedisPoolContext } from '../redis-pool-context.ts'
 import type { ClusterConfig } from './cluster-options.ts'
 import { listenerTo } from './heard.ts'
+import { raiseMin, roomFor } from './node-mins.ts'
 import { NodeWaits } from './node-waits.ts'
 
 export type NodeRole = 'primary' | 'replica'
@@ -103,6 +104,7 @@ export class NodePools {
     nodePool.role = role
     nodePool.context.role = role
     this.#open.set(key, nodePool)
+    if (nodePool.pool.min < this.#config.min) this.#raiseMin()
     return nodePool
   }
 
@@ -113,8 +115,6 @@ export class NodePools {
       this.#retired.delete(nodePool)
       // Its loans are those of a node that serves slots.
       if (nodePool.role === role) nodePool.outdated = new WeakSet()
-      const { min = 0 } = this.#config.pool
-      if (min > 0) nodePool.pool.resize({ min })
       return nodePool
     }
     return undefined
@@ -132,12 +132,22 @@ export class NodePools {
     nodePool.outdated = new WeakSet(context.failover.clients.keys())
     pool.purge(why)
     this.#closeIfEmpty(nodePool)
+    this.#raiseMin()
   }
 
   #closeIfEmpty(nodePool: NodePool): void {
     const { pool } = nodePool
     if (pool.size > 0 || pool.pending > 0 || !this.#retired.delete(nodePool)) return
-    pool.close({ timeoutMillis: false }).catch(() => {})
+    // Its last connections count in a budget until they are closed.
+    pool.close({ timeoutMillis: false }).then(
+      () => this.#raiseMin(),
+      () => {},
+    )
+  }
+
+  #raiseMin(): void {
+    const pools = this.open.map(({ pool }) => pool)
+    raiseMin(this.#config.min, pools)
   }
 
   /**
@@ -160,7 +170,9 @@ export class NodePools {
   }
 
   #make(address: Address, role: NodeRole): NodePool {
-    const { name, redis, pool: options } = this.#config
+    const { name, redis, pool: options, autostart } = this.#config
+    const others = this.open.map(({ pool }) => pool)
+    const min = roomFor(this.#config.min, options.budget, others)
     let made: RedisPoolContext | undefined
     const pool = openRedisPool<Redis>(
       context => {
@@ -175,7 +187,7 @@ export class NodePools {
           context,
         )
       },
-      { ...options, name: `${name} ${inWords(address)}` },
+      { ...options, min, autostart: false, name: `${name} ${inWords(address)}` },
     )
     const context = made as RedisPoolContext
     const nodePool: NodePool = {
@@ -192,6 +204,18 @@ export class NodePools {
         return this.#passOn(event, ...(details as never))
       })
     this.#observe('made', address, nodePool.place)
+    // Not before the connection that is there already counts.
+    if (autostart) pool.start()
     return nodePool
+  }
+
+  /** A pool of no node, for what concerns no connection of any of them. It connects to nobody. */
+  makeIdle(): Pool<Redis> {
+    const { name, redis, pool: options } = this.#config
+    const { budget: _, ...others } = options
+    return openRedisPool<Redis>(
+      context => clientFactory<Redis>(clientMaker(Redis, redis, options.credentials !== undefined), context),
+      { ...others, min: 0, autostart: false, name },
+    )
   }
 }

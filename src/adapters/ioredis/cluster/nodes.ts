@@ -51,6 +51,8 @@ export class Nodes {
   readonly #config: ClusterConfig
   #moved = 0
   #followed = 0
+  /** Made where there is no other. */
+  #idle: Pool<Redis> | undefined
   #closed: Pool<Redis> | undefined
   #isGone = false
 
@@ -100,7 +102,9 @@ export class Nodes {
   /** For what concerns no connection of any pool. */
   get anyPool(): Pool<Redis> {
     const [first] = this.pools.all
-    return first?.pool ?? this.#closed ?? this.pools.of(this.#config.seeds[0] as Address, 'primary').pool
+    if (first !== undefined) return first.pool
+    this.#idle ??= this.#closed ?? this.pools.makeIdle()
+    return this.#idle
   }
 
   /** The numbers in errors that concern no node. */
@@ -159,9 +163,8 @@ export class Nodes {
     this.#closed ??= this.anyPool
     const limited = { timeoutMillis: drainTimeoutMillis, ...options }
     try {
-      const closing = [...this.pools.all.map(({ pool }) => pool), this.#closed].map(pool =>
-        pool.close(limited),
-      )
+      const pools = [...this.pools.all.map(({ pool }) => pool), this.#closed, this.#idle ?? this.#closed]
+      const closing = [...new Set(pools)].map(pool => pool.close(limited))
       const ended = await Promise.allSettled(closing)
       for (const outcome of ended) if (outcome.status === 'rejected') throw outcome.reason
     } finally {
