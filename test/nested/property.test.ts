@@ -22,8 +22,11 @@ const ALONE = 1
 /** Longer than any knot takes to be broken. */
 const PATIENCE = 60_000
 
-/** Of the knots of one recursive function: V8 does not tell its runs apart. */
-const MOST_UNPROVED = 0.15
+/**
+ * Of the knots of one recursive function, as V8 does not tell its runs apart: of 3 000 knots one in twenty was not
+ * proved. A tenth, and as many more as chance may add where few programs run.
+ */
+const mostUnproved = (knots: number): number => knots * 0.1 + 8
 
 const nameOf = (index: number): string => `program-${index}.js`
 
@@ -176,5 +179,5 @@ test('random programs with plain acquires, written as people do: the same', asyn
 
 test('random programs that are all runs of one recursive function: nobody is touched without need', async t => {
   const { deadlocked, missed } = await judge(t, interpreted(true), share(0.1))
-  assert.ok(missed <= deadlocked * MOST_UNPROVED, `${missed} of ${deadlocked} were not proved`)
+  assert.ok(missed <= mostUnproved(deadlocked), `${missed} of ${deadlocked} were not proved`)
 })
