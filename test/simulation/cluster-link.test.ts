@@ -122,6 +122,56 @@ describe('a connection that counts nowhere is not kept', () => {
   })
 })
 
+describe('credentials that expire', () => {
+  test('the own connection to a node retires before that, too, and no node is called silent for it', async () => {
+    const asked = new Map<unknown, number>()
+    let oldest = 0
+    const credentials = async () => ({ password: 'token', expiresAt: Date.now() + 2000 })
+    await scene({ max: 2, credentials }, {}, async ({ world, cluster, pool, node }) => {
+      for (const each of cluster.nodes)
+        each.answer = (_, peer) => {
+          asked.set(peer, asked.get(peer) ?? world.now)
+          oldest = Math.max(oldest, world.now - (asked.get(peer) ?? 0))
+          return undefined
+        }
+      for (let count = 0; count < 200; count += 1) {
+        for (const key of KEYS) await who(pool, key)
+        await world.sleep(100)
+      }
+      assert.ok(oldest < 2000, `asked over a connection made ${oldest} ms ago`)
+      assert.ok((node(0).asked.get('PING') ?? 0) > 20)
+      assert.equal(node(3).asked.get('ROLE') ?? 0, 0)
+      assert.equal(pool.stats().topology.retired, 0)
+    })
+  })
+
+  test('a command that waits for its answer then is not cut off', async () => {
+    const credentials = async () => ({ password: 'token', expiresAt: Date.now() + 2000 })
+    await scene({ max: 2, credentials }, {}, async ({ world, pool, follow }) => {
+      await who(pool)
+      const later = new Map<unknown, string>()
+      follow(([name, key], peer) => {
+        const before = later.get(peer)
+        if (before !== undefined) {
+          later.set(peer, `${before}${name === 'PING' ? '+PONG' : '-LOADING'}\r\n`)
+          return ''
+        }
+        if (name !== 'GET' || key !== 'foo') return undefined
+        later.set(peer, '$4\r\nslow\r\n')
+        world.after(700, () => {
+          peer.write(later.get(peer) ?? '')
+          later.delete(peer)
+        })
+        return ''
+      })
+      for (let count = 0; count < 12; count += 1) {
+        assert.equal(await who(pool), 'slow')
+        await world.sleep(count)
+      }
+    })
+  })
+})
+
 describe('a node that is alive is not called silent', () => {
   test('though its loan is quiet and a connect takes long', async () => {
     await scene({}, {}, async ({ world, pool, node }) => {
