@@ -198,8 +198,8 @@ export class Connector<T> {
 
   /** Rejects the acquires that wait for this probe. The probe continues, and no second one starts. */
   #probeIsLate(): void {
-    const { slots, queue, clock, stats } = this.#context
-    if (!this.breaker.isOpen || slots.counts.connecting === 0) return
+    const { queue, clock, stats } = this.#context
+    if (!this.breaker.isOpen) return
     const now = clock.now()
     if (this.capacity.mayServe(now, this.generation)) return
     this.breaker.lastError = stillDialing(stats(), now - this.#startedAt)

@@ -99,6 +99,70 @@ test('who waits for a probe that is late is refused, though another connect has 
   await settle()
 })
 
+test('a create that fails gives the place in its budget back, once', async () => {
+  const { create, queue, connector } = connectorOf()
+  const returned: unknown[] = []
+  connector.capacity.share = {
+    ...{ free: 4, request: () => true },
+    returned: (slot: unknown) => void returned.push(slot),
+  } as never
+  queue.waiting = 1
+  connector.connectMore()
+  const [slot] = connector.capacity.connects
+  ;(await create.call()).reject(new Error('no'))
+  await settle()
+  assert.deepEqual(returned, [slot])
+})
+
+test('who waits for a probe that is late may still get a connection that is lent', async () => {
+  const { clock, create, slots, queue, connector, heard, connect } = connectorOf()
+  const slot = await connect()
+  slots.move(slot, 'lent')
+  connector.breaker.failed({ kind: 'permanent', error: new Error('denied') }, clock.now(), clock.now())
+  await clock.advance(1000)
+  queue.waiting = 1
+  connector.connectMore()
+  slot.lentAt = clock.now()
+  const probe = await create.call()
+  heard()
+  await clock.advance(500)
+  assert.deepEqual(heard(), [])
+  probe.ok()
+  await settle()
+})
+
+test('after an outage those who wait for others need not wait until the first connection is certain', async () => {
+  const { clock, create, slots, queue, connector, liveness, delivered, connect } = connectorOf()
+  slots.move(await connect(), 'lent')
+  connector.breaker.failed({ kind: 'unreachable', error: new Error('away') }, clock.now(), clock.now())
+  queue.waiting = 2
+  connector.connectMore()
+  liveness.watch = watched => {
+    // The server has said nothing yet.
+    Object.assign((watched as Slot<Made>).traffic, { made: { read: 0, written: 0 } })
+    return undefined
+  }
+  await clock.advance(70)
+  assert.equal(create.calls, 2, 'one at a time')
+  const first = await create.call()
+  first.ok()
+  await settle()
+  assert.deepEqual([delivered, create.calls], [[1], 3])
+})
+
+test('a pool may be closed between the end of a create and its delivery', async () => {
+  const { create, slots, queue, connector, delivered } = connectorOf()
+  queue.waiting = 1
+  connector.connectMore()
+  const [slot] = [...slots.all] as [Slot<Made>]
+  ;(await create.call()).ok()
+  for (let microtask = 0; slot.createAbort !== undefined && microtask < 100; microtask += 1) await undefined
+  assert.deepEqual([slot.createAbort, slot.state], [undefined, 'connecting'])
+  connector.stop(new Error('closed'))
+  await settle()
+  assert.deepEqual(delivered, [1], 'its owner ends it')
+})
+
 test('a resource that create returns twice is a failure, and is not destroyed under its first owner', async () => {
   const { create, destroy, slots, queue, connector, totals } = connectorOf()
   queue.waiting = 2
@@ -127,6 +191,22 @@ test('a closing pool aborts its connects, and counts none of them as failed', as
   await settle()
   assert.deepEqual([totals.createErrors, slots.all.size, create.calls], [0, 0, 1])
   assert.deepEqual([heard(), names()], [['change'], []])
+})
+
+test('a pool that is closed while its probe goes on rejects nobody later on for that', async () => {
+  const { clock, create, queue, connector, heard } = connectorOf()
+  connector.breaker.failed({ kind: 'permanent', error: new Error('denied') }, clock.now(), clock.now())
+  await clock.advance(1000)
+  queue.waiting = 1
+  connector.connectMore()
+  const probe = await create.call()
+  const reason = new Error('closed')
+  connector.stop(reason)
+  heard()
+  await clock.advance(500)
+  assert.deepEqual(heard(), [])
+  probe.reject(reason)
+  await settle()
 })
 
 test('the end of a connection is told, and its permit returns when the close has settled', async () => {

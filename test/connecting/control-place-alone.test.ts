@@ -32,7 +32,7 @@ function placeOf({ max = 2, freePermits = 0, missing = 0, waiting = 0 } = {}) {
           return idle.length
         },
       },
-      nextIdle: () => idle[0],
+      nextIdle: (longest: boolean) => (longest ? idle[0] : idle.at(-1)),
     },
   }
   const place = new ControlPlace<string>(context as unknown as PoolContext<string>, {
@@ -281,6 +281,17 @@ test('a connection that comes back while the place is taken does not let a secon
   assert.equal(claimed.value, true)
 })
 
+test('of the idle connections that is taken which has been idle for longest: the other will be lent again soon', () => {
+  const { idle, done, place } = placeOf()
+  const [longest, other] = [slotOf(), slotOf()]
+  idle.push(longest, other)
+  void place.ask(async () => {}, 1000)
+  assert.deepEqual([idle, done.splice(0)], [[other], ['ask 1']])
+  idle.unshift(longest)
+  void place.claim(control(), 1000, 0)
+  assert.deepEqual([idle, done], [[other], ['discard surplus']])
+})
+
 test('one that enters is asked to leave if it is one too many, and does not take the place of another', () => {
   const { pool, place } = placeOf({ freePermits: 1 })
   const [one, other] = [control(), control()]
@@ -291,4 +302,8 @@ test('one that enters is asked to leave if it is one too many, and does not take
   pool.freePermits = 0
   place.changed()
   assert.deepEqual([one.asked, other.asked], [1, 0])
+  const full = placeOf()
+  const surplus = control()
+  full.place.enter(surplus)
+  assert.equal(surplus.asked, 1, 'at once')
 })

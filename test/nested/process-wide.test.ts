@@ -95,3 +95,14 @@ test('pools and functions that nobody has any more are forgotten', async () => {
   assert.ok(allPools().every(pool => pool !== undefined))
   assert.notEqual(leaseOfUse(keptFrame.number), undefined)
 })
+
+test('a pool that has just been collected is none of the pools, though its reference is not removed yet', async () => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  for (let count = 0; count < 50; count += 1) addPool(poolNamed(`dropped ${count}`))
+  await new Promise(resolve => setImmediate(resolve))
+  collect()
+  // Nothing has run since that could have removed them.
+  const names = allPools().map(({ name }) => name)
+  assert.ok(shared().pools.size > names.length, `${names.length} are left`)
+})

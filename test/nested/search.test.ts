@@ -320,6 +320,24 @@ describe('no knot is made of what is not certain', () => {
 })
 
 describe('plain leases', () => {
+  test('a use beside them has to be quiet for one grace only, as it is known who holds it', async () => {
+    const { nodes, run } = searchOf('one')
+    const [one] = nodes
+    addPool(one)
+    one.stood = PLAIN_GRACES
+    one.plain('holder beside a use')
+    const first = one.wait('holder beside a use')
+    one.wait(one.use())
+    const ofUse = one.held[1]?.connection
+    let quiet = PLAIN_GRACES - 1
+    one.isQuiet = (connection, graces) => graces <= (connection === ofUse ? 1 : quiet)
+    assert.deepEqual([await run(), first.asked], [0, 0])
+    quiet = PLAIN_GRACES
+    assert.equal(await run(), 1)
+    one.held.splice(0)
+    one.queue.splice(0)
+  })
+
   test('that were looked at in vain are counted once by the next search', async () => {
     const { nodes, run } = searchOf('one')
     const [one] = nodes

@@ -249,6 +249,14 @@ test('a close rejects everybody before it returns, however many they are and how
   assert.equal(clock.pending, 0, clock.describe())
 })
 
+test('a closed queue keeps no timer of those who waited', () => {
+  const { clock, queue, join } = queueOf()
+  for (const timeout of [DEFAULT, 60_000]) join(0, undefined, timeout)
+  assert.ok(clock.pending > 0)
+  queue.close()
+  assert.equal(clock.pending, 0, clock.describe())
+})
+
 test('others than a close reject in portions, each waiter once and in order', async () => {
   const { clock, queue, join, rejected } = queueOf()
   const all = Array.from({ length: 3 * PORTION_CHECK + 1 }, () => join())
