@@ -6,6 +6,7 @@ import type { Client } from '../../src/adapters/ioredis/client/client-types.ts'
 import { NodeLink } from '../../src/adapters/ioredis/cluster/node-link.ts'
 import type { RedisClusterPool } from '../../src/adapters/ioredis/index.ts'
 import { createPool, isPoolError } from '../../src/index.ts'
+import { timeOfDay } from '../../src/runtime/time/clock.ts'
 import { createSimulation } from '../../src/testing/index.ts'
 import { type ClusterScene, type ClusterSettings, OWNERS, playOnCluster, SLOT } from './cluster-scene.ts'
 import { type SimulatedNode, socketsTo } from './simulated-cluster.ts'
@@ -126,7 +127,7 @@ describe('credentials that expire', () => {
   test('the own connection to a node retires before that, too, and no node is called silent for it', async () => {
     const asked = new Map<unknown, number>()
     let oldest = 0
-    const credentials = async () => ({ password: 'token', expiresAt: Date.now() + 2000 })
+    const credentials = async () => ({ password: 'token', expiresAt: timeOfDay() + 2000 })
     await scene({ max: 2, credentials }, {}, async ({ world, cluster, pool, node }) => {
       for (const each of cluster.nodes)
         each.answer = (_, peer) => {
@@ -146,7 +147,7 @@ describe('credentials that expire', () => {
   })
 
   test('a command that waits for its answer then is not cut off', async () => {
-    const credentials = async () => ({ password: 'token', expiresAt: Date.now() + 2000 })
+    const credentials = async () => ({ password: 'token', expiresAt: timeOfDay() + 2000 })
     await scene({ max: 2, credentials }, {}, async ({ world, pool, follow }) => {
       await who(pool)
       const later = new Map<unknown, string>()
