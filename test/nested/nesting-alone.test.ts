@@ -151,6 +151,14 @@ test('the end of a loan is a sign of life, and where it came back is remembered 
     taken.map((_, index) => index === 20),
     'released by other code, but for the one beyond the burst',
   )
+  const late = taken[20] as (typeof taken)[number]
+  for (const [millis, isRemembered] of [
+    [20, false],
+    [22, true],
+  ] as const) {
+    nesting.loanEnded(late.trace, clock.now() + millis)
+    assert.equal(looksLikeHolder(late.trace, late.func), !isRemembered, 'fifty a second')
+  }
 })
 
 test('a pool that only detects leaves nothing in the async context, where others would find it', async () => {

@@ -6,6 +6,7 @@ import type { Client } from '../../src/adapters/ioredis/client/client-types.ts'
 import { NodeLink } from '../../src/adapters/ioredis/cluster/node-link.ts'
 import type { RedisClusterPool } from '../../src/adapters/ioredis/index.ts'
 import { createPool, isPoolError } from '../../src/index.ts'
+import { timeOfDay } from '../../src/runtime/time/clock.ts'
 import { createSimulation } from '../../src/testing/index.ts'
 import { type ClusterScene, type ClusterSettings, OWNERS, playOnCluster, SLOT } from './cluster-scene.ts'
 import { type SimulatedNode, socketsTo } from './simulated-cluster.ts'
@@ -118,6 +119,56 @@ describe('a connection that counts nowhere is not kept', () => {
       assert.equal(node(2).server.accepted - before, 1)
       await world.sleep(1000)
       assert.equal(socketsTo(node(2)), 0)
+    })
+  })
+})
+
+describe('credentials that expire', () => {
+  test('the own connection to a node retires before that, too, and no node is called silent for it', async () => {
+    const asked = new Map<unknown, number>()
+    let oldest = 0
+    const credentials = async () => ({ password: 'token', expiresAt: timeOfDay() + 2000 })
+    await scene({ max: 2, credentials }, {}, async ({ world, cluster, pool, node }) => {
+      for (const each of cluster.nodes)
+        each.answer = (_, peer) => {
+          asked.set(peer, asked.get(peer) ?? world.now)
+          oldest = Math.max(oldest, world.now - (asked.get(peer) ?? 0))
+          return undefined
+        }
+      for (let count = 0; count < 200; count += 1) {
+        for (const key of KEYS) await who(pool, key)
+        await world.sleep(100)
+      }
+      assert.ok(oldest < 2000, `asked over a connection made ${oldest} ms ago`)
+      assert.ok((node(0).asked.get('PING') ?? 0) > 20)
+      assert.equal(node(3).asked.get('ROLE') ?? 0, 0)
+      assert.equal(pool.stats().topology.retired, 0)
+    })
+  })
+
+  test('a command that waits for its answer then is not cut off', async () => {
+    const credentials = async () => ({ password: 'token', expiresAt: timeOfDay() + 2000 })
+    await scene({ max: 2, credentials }, {}, async ({ world, pool, follow }) => {
+      await who(pool)
+      const later = new Map<unknown, string>()
+      follow(([name, key], peer) => {
+        const before = later.get(peer)
+        if (before !== undefined) {
+          later.set(peer, `${before}${name === 'PING' ? '+PONG' : '-LOADING'}\r\n`)
+          return ''
+        }
+        if (name !== 'GET' || key !== 'foo') return undefined
+        later.set(peer, '$4\r\nslow\r\n')
+        world.after(700, () => {
+          peer.write(later.get(peer) ?? '')
+          later.delete(peer)
+        })
+        return ''
+      })
+      for (let count = 0; count < 12; count += 1) {
+        assert.equal(await who(pool), 'slow')
+        await world.sleep(count)
+      }
     })
   })
 })

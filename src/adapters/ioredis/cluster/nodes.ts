@@ -1,16 +1,13 @@
-import { Redis, type RedisOptions } from 'ioredis'
+import type { Redis } from 'ioredis'
 import type { PoolStats } from '../../../api/stats.ts'
 import type { ControlPlace } from '../../../connecting/control-place.ts'
 import type { Pool } from '../../../pool/pool.ts'
-import { clientMaker } from '../client/client-options.ts'
-import type { Client } from '../client/client-types.ts'
-import { openClient } from '../client/open-client.ts'
 import { type Address, inWords } from '../failover/addresses.ts'
-import { splitOptions } from '../redis-pool-options.ts'
 import type { ClusterConfig } from './cluster-options.ts'
 import { follow } from './follow.ts'
 import type { GuardHost } from './loan-guard.ts'
 import { NodePools, type PassOn } from './node-pools.ts'
+import { openerOf } from './open-link.ts'
 import { Router } from './router.ts'
 import { Topology } from './topology.ts'
 
@@ -182,30 +179,3 @@ const isSuspicious = (ended: unknown): boolean =>
 
 /** How long a single command may be sent from node to node. Milliseconds. */
 const LONGEST_PATIENCE = 5000
-
-/** Opens the pool's own connections to nodes, with the same options as those that are lent. */
-function openerOf({
-  redis,
-  pool,
-}: ClusterConfig): (address: Address, signal: AbortSignal) => Promise<Client> {
-  const { credentials } = splitOptions(pool).adapter
-  return async (address, signal) => {
-    const options: RedisOptions = { ...redis, ...address }
-    const make = clientMaker(Redis, options, credentials !== undefined)
-    if (credentials === undefined)
-      return (await openClient(
-        () => make(),
-        signal,
-        () => {},
-        false,
-      )) as unknown as Client
-    return (await credentials.open(signal, given =>
-      openClient(
-        () => make(given),
-        signal,
-        () => {},
-        false,
-      ),
-    )) as unknown as Client
-  }
-}
