@@ -142,7 +142,11 @@ export const FAULTS: readonly Fault[] = [
     name: 'timeout 1',
     strike: async world => {
       await world.command('CONFIG', 'SET', 'timeout', '1')
-      await delay(1500)
+      // The operator's own connection must not be closed just as the next command is sent on it.
+      for (let pings = 0; pings < 6; pings += 1) {
+        await delay(250)
+        await world.command('PING')
+      }
     },
     lift: async world => {
       await world.command('CONFIG', 'SET', 'timeout', '0')

@@ -18,9 +18,11 @@ const after = (flag: string): number | undefined => {
 const millis = 1000 * (after('--seconds') ?? 60 * (after('--minutes') ?? 2))
 /** No acquire, command and release together take longer: 1500 ms each for a connection and an answer, and a busy machine. */
 const HUNG_MILLIS = 10_000
+/** No fault takes longer to strike or to end. */
+const FAULT_MILLIS = 30_000
 /** After the first round everything is loaded and warm. Beyond it the heap may grow by this part, and this much. */
 const HEAP_PART = 1.25
-const HEAP_BYTES = 12e6
+const HEAP_BYTES = 6e6
 const HANDLES = 4
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`)
@@ -65,11 +67,13 @@ async function load(world: FaultWorld, isOver: () => boolean): Promise<void> {
       const answers = await redis.multi().incr('calls').get('calls').exec()
       return answers
     })
-    const hung = AbortSignal.timeout(HUNG_MILLIS)
-    const late = new Promise<'hung'>(resolve =>
-      hung.addEventListener('abort', () => resolve('hung'), { once: true }),
-    )
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<'hung'>(resolve => {
+      timer = setTimeout(resolve, HUNG_MILLIS, 'hung')
+    })
     const end = await Promise.race([call.catch((error: Error & { code?: string }) => error), late])
+    // One that is left would count as heap.
+    clearTimeout(timer)
     if (end === 'hung') wrong.push(`a use has not settled after ${HUNG_MILLIS} ms`)
     if (end instanceof Error) {
       failures += 1
@@ -81,15 +85,23 @@ async function load(world: FaultWorld, isOver: () => boolean): Promise<void> {
   }
 }
 
+/** Waits for a step of a fault, which fails the run where it does not end. */
+async function ended(name: string, step: void | Promise<void>): Promise<void> {
+  const over = new AbortController()
+  const late = delay(FAULT_MILLIS, 'late', { signal: over.signal }).catch(() => {})
+  if ((await Promise.race([step, late])) === 'late') wrong.push(`${name} took longer than ${FAULT_MILLIS} ms`)
+  over.abort()
+}
+
 /** Each fault that this transport has, once. */
 async function round(world: FaultWorld, isOver: () => boolean): Promise<void> {
   const isUnix = world.pool !== undefined && world.proxy !== undefined && 'path' in world.proxy.address
   for (const fault of FAULTS) {
     if (fault.inNetwork || (fault.onlyTcp && isUnix)) continue
     if (isOver()) return
-    await fault.strike(world)
+    await ended(fault.name, fault.strike(world))
     await delay(150)
-    await fault.lift?.(world)
+    await ended(`the end of ${fault.name}`, fault.lift?.(world))
     const until = performance.now() + HUNG_MILLIS
     for (;;) {
       const served = await world.pool

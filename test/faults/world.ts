@@ -24,6 +24,9 @@ dns.lookup = ((host: string, options: object, done: (...all: unknown[]) => void)
   process.nextTick(() => (all ? done(null, [{ address, family: 4 }]) : done(null, address, 4)))
 }) as never
 
+/** No command of the operator takes longer. Milliseconds. */
+const OPERATOR_MILLIS = 5000
+
 let names = 0
 let sockets = 0
 
@@ -106,7 +109,9 @@ export class FaultWorld {
     const place: RedisOptions =
       'path' in address ? { path: address.path } : { host: name, port: address.port }
     const pool = poolOf({ ...common, ...secure, ...place })
-    const direct: RedisOptions = { ...target, ...secure, maxRetriesPerRequest: 0, lazyConnect: true }
+    // ioredis may lose a command to a connection that is just being closed: then it fails, instead of never settling.
+    const unlost: RedisOptions = { maxRetriesPerRequest: 0, commandTimeout: OPERATOR_MILLIS }
+    const direct: RedisOptions = { ...target, ...secure, ...unlost, lazyConnect: true }
     const admin = new Redis({ ...direct, retryStrategy: () => 50 } as never)
     admin.on('error', () => {})
     await admin.connect()
