@@ -104,7 +104,7 @@ function read(given: unknown): Credentials {
   const { username, password, expiresAt } = (isRecord(given) ? given : {}) as Partial<RedisCredentials>
   const issues: string[] = []
   if (!isRecord(given))
-    issues.push(`credentials must give { username?, password, expiresAt? }, got ${show(given)}`)
+    issues.push(`credentials must give { username?, password, expiresAt? }, got ${kindOf(given)}`)
   else if (typeof password !== 'string' || password === '')
     issues.push('credentials must give a password: a text that is not empty')
   if (username !== undefined && typeof username !== 'string')
@@ -112,10 +112,16 @@ function read(given: unknown): Credentials {
   const end = expiresAt instanceof Date ? expiresAt.getTime() : expiresAt
   if (end !== undefined && (typeof end !== 'number' || Number.isNaN(end)))
     issues.push(
-      `credentials must give expiresAt as a date or in milliseconds since 1970, got ${show(expiresAt)}`,
+      `credentials must give expiresAt as a date or in milliseconds since 1970, got ${kindOf(expiresAt)}`,
     )
   if (issues.length > 0) throw badOptions(issues)
   return { username, password: password as string, expiresAt: end as number | undefined }
+}
+
+/** What it is, without its text, which may be the password. */
+function kindOf(given: unknown): string {
+  if (given instanceof Date || typeof given === 'number') return show(given)
+  return typeof given === 'object' || given === undefined ? show(given) : `a ${typeof given}`
 }
 
 const REFUSED = /^(?:WRONGPASS|NOAUTH)\b|^ERR invalid password/i

@@ -119,10 +119,18 @@ export class RedisClusterPool extends PoolEmitter<Redis> {
         if (!retryMoved || (loan as ClusterLoan | undefined)?.mayHaveWritten || systemClock.now() >= until)
           throw moved
         const isFinal = moved.moved?.isFinal === true
+        // Another loan would end in the same way.
+        if (isFinal && this.#leadsBack(target, loan)) throw moved
         if (!isFinal || attempt >= AT_ONCE) await pause(backoff(attempt, FIRST_PAUSE, LONGEST_PAUSE), true)
         if (timeoutMillis !== false) request.timeoutMillis = Math.max(until - systemClock.now(), 0)
       }
     }
+  }
+
+  /** Is the loan one of a node, or of a replica that was to write, and would lead to the same node again? */
+  #leadsBack(target: Target, loan: ClusterLoan | undefined): boolean {
+    const isFixed = target.node !== undefined || target.role === 'replica'
+    return isFixed && loan !== undefined && this.#nodes.router.leadsTo(target, loan.node)
   }
 
   #guard(redis: Redis, { pool, address }: Parameters<Take<unknown>>[0], target: Target): ClusterLoan {

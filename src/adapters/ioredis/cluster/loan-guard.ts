@@ -163,15 +163,23 @@ export class ClusterLoan implements LoanGuard {
   #movedError(moved: MovedSlot, cause: unknown): PoolError {
     const { slot, from, to = 'another node', isFinal } = moved
     const { key, role } = this.#for
-    const only = role === 'replica' ? ' A replica only reads: to write, take a loan of the primary.' : ''
     const what = `slot ${slot}${key === undefined ? '' : ` (key ${inQuotes(key)})`}`
-    return new PoolError(
-      'POOL_MOVED',
-      `pool '${this.#host.name}': ${what} ${isFinal ? 'has moved' : 'is being moved'} from ${from} to ${to}. The command was ` +
-        `not carried out.${only} End the loan and take a new one, which leads to the new owner; use(…, { retryMoved: true }) does ` +
-        'so by itself if nothing was written',
-      { pool: this.#host.name, moved, cause },
-    )
+    const happened = `${what} ${isFinal ? 'has moved' : 'is being moved'} from ${from} to ${to}. The command was not carried out`
+    const text =
+      this.#for.slot === undefined
+        ? `${what} is ${isFinal ? 'served by' : 'being moved to'} ${to}; this loan is of ${from}. The command was not carried ` +
+          'out. Take a loan of the key: { key }'
+        : role === 'replica'
+          ? `${what} is ${isFinal ? 'served by' : 'being moved to'} ${to}, to which ${from} sends the command: a replica only ` +
+            'reads, and only for a user who may run READONLY. The command was not carried out. To write, take a loan of the ' +
+            'primary. If the slot has moved, a new loan leads to a replica of its new owner'
+          : `${happened}. End the loan and take a new one, which leads to the new owner; use(…, { retryMoved: true }) does so ` +
+            'by itself if nothing was written'
+    return new PoolError('POOL_MOVED', `pool '${this.#host.name}': ${text}`, {
+      pool: this.#host.name,
+      moved,
+      cause,
+    })
   }
 }
 

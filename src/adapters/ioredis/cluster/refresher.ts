@@ -1,7 +1,9 @@
-import { messageOf } from '../../../api/errors.ts'
+import { isPoolError, messageOf } from '../../../api/errors.ts'
 import { log } from '../../../runtime/log/log.ts'
 import { backoff } from '../../../runtime/time/backoff.ts'
 import { systemClock } from '../../../runtime/time/clock.ts'
+import { replyWithin } from '../client/replies/error-replies.ts'
+import { permanentAdvice } from '../client/replies/permanent-errors.ts'
 import { type Address, inWords } from '../failover/addresses.ts'
 import type { View } from './view.ts'
 
@@ -18,6 +20,8 @@ const STAGGER_MILLIS = 100
 /** The first and the longest pause between two refreshes. It grows as long as they tell nothing new. Milliseconds. */
 const FIRST_PAUSE = 100
 const LONGEST_PAUSE = 400
+/** The pause where asking again does not help, such as with a wrong password: no account is to be locked. Milliseconds. */
+const HOPELESS_PAUSE = 5000
 
 export interface RefreshHost {
   readonly name: string
@@ -34,6 +38,12 @@ export interface RefreshHost {
   learn(views: readonly View[], isAll: boolean): boolean
 }
 
+interface Answers {
+  readonly views: readonly View[]
+  readonly isAll: boolean
+  readonly failures: readonly unknown[]
+}
+
 /** Asks nodes for the topology. All who want it at the same time share one refresh, and there is a pause between two. */
 export class Refresher {
   readonly #host: RefreshHost
@@ -47,6 +57,8 @@ export class Refresher {
   count = 0
   /** Why the last node that failed could not be asked. */
   lastError: unknown
+  /** Set while no topology is known and all nodes have refused for good: what to do about it. */
+  hopeless: string | undefined
 
   constructor(host: RefreshHost) {
     this.#host = host
@@ -68,7 +80,9 @@ export class Refresher {
   }
 
   async #refresh(): Promise<void> {
-    const rest = this.#endedAt + backoff(this.#fruitless, FIRST_PAUSE, LONGEST_PAUSE) - systemClock.now()
+    const isHopeless = this.hopeless !== undefined
+    const pause = isHopeless ? HOPELESS_PAUSE : backoff(this.#fruitless, FIRST_PAUSE, LONGEST_PAUSE)
+    const rest = this.#endedAt + pause - systemClock.now()
     if (rest > 0)
       await new Promise<void>(resolve => {
         const timer = systemClock.after(rest, resolve)
@@ -79,13 +93,15 @@ export class Refresher {
       })
     if (this.#host.isClosed()) return
     this.count += 1
-    const { views, isAll } = await this.#askNodes()
+    const { views, isAll, failures } = await this.#askNodes()
+    this.hopeless = isAll && views.length === 0 && !this.#host.isKnown() ? adviceForAll(failures) : undefined
     this.#fruitless = this.#host.learn(views, isAll) ? 0 : this.#fruitless + 1
   }
 
-  #askNodes(): Promise<{ readonly views: readonly View[]; readonly isAll: boolean }> {
+  #askNodes(): Promise<Answers> {
     const order = new Map(this.#host.candidates().map(address => [inWords(address), address]))
     const views: View[] = []
+    const failures: unknown[] = []
     const asked = new Set<string>()
     return new Promise(resolve => {
       let open = 0
@@ -95,7 +111,7 @@ export class Refresher {
         isDone = true
         grace?.cancel()
         stagger.cancel()
-        resolve({ views: [...views], isAll: open === 0 && asked.size === order.size })
+        resolve({ views: [...views], isAll: open === 0 && asked.size === order.size, failures })
       }
       let grace: { cancel(): void } | undefined
       const askMore = (): void => {
@@ -106,6 +122,7 @@ export class Refresher {
           open += 1
           this.#host.ask(address).then(answered, error => {
             this.lastError = error
+            failures.push(error)
             if (log.pool.enabled) log.pool('%s: topology from %s: %s', this.#host.name, key, messageOf(error))
             answered(undefined)
           })
@@ -137,6 +154,19 @@ export class Refresher {
       askMore()
     })
   }
+}
+
+/** @returns what to do where asking again would not help with any of these errors */
+function adviceForAll(failures: readonly unknown[]): string | undefined {
+  const advice = failures.map(adviceFor)
+  return advice.includes(undefined) ? undefined : advice.at(-1)
+}
+
+function adviceFor(error: unknown): string | undefined {
+  if (isPoolError(error, 'POOL_BAD_OPTIONS')) return 'Correct what the function credentials returns'
+  if (/cluster support disabled/.test(replyWithin(error)?.message ?? ''))
+    return 'The server is no node of a cluster: call createRedisPool'
+  return permanentAdvice(error) || undefined
 }
 
 /** @param isAwaited - a caller waits for what follows, and so the process must not end before */

@@ -6,6 +6,7 @@ import type { PoolStats } from '../../../api/stats.ts'
 import type { Pool } from '../../../pool/pool.ts'
 import { onAbort } from '../../../runtime/abort.ts'
 import { systemClock } from '../../../runtime/time/clock.ts'
+import { type Address, isSameAddress } from '../failover/addresses.ts'
 import type { Target } from './cluster-options.ts'
 import type { NodePool, NodePools } from './node-pools.ts'
 import { ELSEWHERE } from './node-waits.ts'
@@ -79,6 +80,11 @@ export class Router {
       nodePool.waits.sendElsewhere(nodePool.pool, target => this.#serves(nodePool, target))
   }
 
+  /** May a new loan for this target be one of this node? */
+  leadsTo(target: Target, node: Address): boolean {
+    return this.#addresses(target).some(({ address }) => isSameAddress(address, node))
+  }
+
   #serves({ address, role }: NodePool, target: Target): boolean {
     const key = `${address.host} ${address.port}`
     return this.#addresses(target).some(
@@ -126,9 +132,15 @@ export class Router {
     while (this.#host.closed === undefined) {
       if (signal?.aborted)
         throw refusals.aborted(this.#host.stats(), systemClock.now() - since, signal.reason)
+      // Asked again after a pause, for those who come later.
+      if (topology.refresher.hopeless !== undefined) {
+        void topology.refresh()
+        throw this.#noNode(target)
+      }
       await this.#untilRefreshed(until, signal)
       const found = this.#nodePool(target)
       if (found !== undefined) return found
+      if (topology.refresher.hopeless !== undefined) throw this.#noNode(target)
       if (target.node !== undefined && topology.map.isKnown) throw this.#noNode(target)
       if (isOver()) throw this.#noNode(target)
       await this.#atMost(ASK_AGAIN_MILLIS, until, signal)
@@ -165,15 +177,19 @@ export class Router {
   #noNode({ slot, role, node }: Target): PoolError {
     const { name, topology } = this.#host
     const { map, refresher } = topology
-    const { lastError: cause } = refresher
+    const { lastError: cause, hopeless } = refresher
     const known = [...map.nodes.keys()].join(', ')
-    const why = map.isKnown ? `the nodes known are ${known}` : `no node could be asked: ${messageOf(cause)}`
+    const failure =
+      cause === undefined ? 'no two nodes agree yet' : `no node could be asked: ${messageOf(cause)}`
+    const why = map.isKnown ? `the nodes known are ${known}` : failure.replace(/\.$/, '')
+    const advice = map.isKnown
+      ? 'Look at CLUSTER INFO and CLUSTER NODES'
+      : (hopeless ?? 'Check the addresses of the nodes, and that they are up')
     const what = node === undefined ? `no ${role} serves slot ${slot}` : `there is no node '${node}'`
-    return new PoolError(
-      'POOL_CONNECT_FAILED',
-      `pool '${name}': ${what}; ${why}. Look at CLUSTER INFO and CLUSTER NODES`,
-      { pool: name, ...(map.isKnown ? {} : { cause }) },
-    )
+    return new PoolError('POOL_CONNECT_FAILED', `pool '${name}': ${what}; ${why}. ${advice}`, {
+      pool: name,
+      ...(map.isKnown ? {} : { cause }),
+    })
   }
 }
 

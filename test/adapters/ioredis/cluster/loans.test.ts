@@ -2,11 +2,13 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { describe, test } from 'node:test'
+import { inspect } from 'node:util'
 import type { Redis } from 'ioredis'
 import { createRedisClusterPool } from '../../../../src/adapters/ioredis/index.ts'
 import { isPoolError } from '../../../../src/index.ts'
 import { eventually } from '../../../support/factories.ts'
-import { clusterOfTests } from './cluster-of-tests.ts'
+import { startRedis } from '../../../support/redis-server.ts'
+import { clusterOfTests, errorReplies } from './cluster-of-tests.ts'
 import { startLyingNode } from './lying-node.ts'
 
 const { cluster, nodes, skip } = await clusterOfTests()
@@ -258,6 +260,29 @@ describe('what is wrong is told at once', { skip }, () => {
   })
 })
 
+describe('a function is not repeated where another loan would end in the same way', { skip }, () => {
+  test('a write on a replica, or a key of another node: once, and the error says which loan to take', async () => {
+    await using pool = createRedisClusterPool(nodes)
+    const node = await pool.use({ key: 'hello' }, ({ options }) => `${options.host}:${options.port}`)
+    for (const [where, told] of [
+      [{ key: 'foo', role: 'replica' }, /a replica only reads.* To write, take a loan of the primary\./],
+      [{ node }, /served by .*; this loan is of .* Take a loan of the key: \{ key \}$/],
+    ] as const) {
+      let runs = 0
+      const write = (redis: Redis): Promise<unknown> => {
+        runs += 1
+        return redis.set('foo', 1)
+      }
+      await assert.rejects(pool.use(where, write, { retryMoved: true, timeoutMillis: false }), error => {
+        assert.ok(isPoolError(error, 'POOL_MOVED'))
+        assert.match(error.message, told)
+        return true
+      })
+      assert.equal(runs, 1)
+    }
+  })
+})
+
 describe('nobody waits for ever', { skip }, () => {
   test('a cluster of which no node is there is told within the time limit', async () => {
     await using pool = createRedisClusterPool(1, { acquireTimeoutMillis: 300 })
@@ -265,6 +290,44 @@ describe('nobody waits for ever', { skip }, () => {
       pool.use({ key: 'a' }, () => {}),
       /no primary serves slot 15495; no node could be asked: .*ECONNREFUSED/,
     )
+  })
+
+  test('a wrong password fails at once, with what to do, and is not tried again and again', async () => {
+    const refused = await errorReplies(cluster, 'WRONGPASS')
+    const redisOptions = { username: 'nobody', password: 'wrong-one' }
+    // Without a limit, whoever waited would wait for ever.
+    await using pool = createRedisClusterPool(nodes, { redisOptions })
+    for (let tries = 0; tries < 20; tries += 1)
+      await assert.rejects(
+        pool.use({ key: 'a' }, () => {}, { timeoutMillis: false }),
+        /no node could be asked: .*WRONGPASS.*[^.]\. Correct the username or the password$/,
+      )
+    assert.ok((await errorReplies(cluster, 'WRONGPASS')) - refused <= nodes.length)
+  })
+
+  test('so do a server that is no node of a cluster, and credentials that are none, which no error shows', async () => {
+    const server = await startRedis()
+    try {
+      await using single = createRedisClusterPool(server.url)
+      await assert.rejects(
+        single.use({ key: 'a' }, () => {}, { timeoutMillis: false }),
+        /cluster support disabled\. The server is no node of a cluster: call createRedisPool$/,
+      )
+      await using tokens = createRedisClusterPool(nodes, { credentials: () => 'secret-token' as never })
+      await assert.rejects(
+        tokens.use({ key: 'a' }, () => {}, { timeoutMillis: false }),
+        (error: Error) => {
+          assert.match(
+            error.message,
+            /credentials must give .*, got a string.*Correct what the function credentials returns$/s,
+          )
+          assert.doesNotMatch(inspect(error, { depth: 9 }), /secret-token/)
+          return true
+        },
+      )
+    } finally {
+      await server.stop()
+    }
   })
 
   test('a signal ends the wait for the topology', async () => {
