@@ -45,9 +45,9 @@ export function descriptorOf(socket: Socket): number | undefined {
 }
 
 /**
- * Asks the kernel directly about a connection, whatever the event loop has or has not delivered. Takes about 3 µs (10 on Node 20),
- * mostly for the error with which Node reports that there is nothing to read. Go's `conncheck` for MySQL and Redis does
- * the same.
+ * Asks the kernel directly about a connection, whatever the event loop has or has not delivered. Takes about 3 µs
+ * (10 on Node 20), mostly for the error with which Node reports that there is nothing to read. Go's `conncheck` for
+ * MySQL and Redis does the same.
  *
  * Use it only for sockets that are idle and on which the peer sends nothing unasked. A reset is reported only once.
  */
