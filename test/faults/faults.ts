@@ -145,7 +145,8 @@ export const FAULTS: readonly Fault[] = [
       // The operator's own connection must not be closed just as the next command is sent on it.
       for (let pings = 0; pings < 6; pings += 1) {
         await delay(250)
-        await world.command('PING')
+        // The world may have ended meanwhile.
+        await world.command('PING').catch(() => {})
       }
     },
     lift: async world => {
