@@ -221,12 +221,15 @@ for (const { name, Client } of versions) {
       await failing.close()
       for (const [given, message] of [
         [undefined, /credentials must give \{ username\?, password, expiresAt\? \}, got undefined/],
+        ['secret-token', /expiresAt\? \}, got a string/],
+        [123_456, /expiresAt\? \}, got a number/],
         [{ password: '' }, /must give a password/],
         [{ password: 'x', username: 5, expiresAt: 'soon' }, /username as a text.*expiresAt as a date/s],
       ] as const) {
         const pool = poolOf(Client, dead, { credentials: (() => given) as unknown as Ask })
         const error = await rejection(pool.acquire())
         assert.match(inner(error), message)
+        assert.doesNotMatch(inner(error), /secret-token|123_?456/)
         await pool.close()
       }
     })

@@ -118,11 +118,9 @@ function read(given: unknown): Credentials {
   return { username, password: password as string, expiresAt: end as number | undefined }
 }
 
-/** What it is, without its text, which may be the password. */
-function kindOf(given: unknown): string {
-  if (given instanceof Date || typeof given === 'number') return show(given)
-  return typeof given === 'object' || given === undefined ? show(given) : `a ${typeof given}`
-}
+/** What it is, without its value, which may be the password. */
+const kindOf = (given: unknown): string =>
+  typeof given === 'object' || given === undefined || Number.isNaN(given) ? show(given) : `a ${typeof given}`
 
 const REFUSED = /^(?:WRONGPASS|NOAUTH)\b|^ERR invalid password/i
 

@@ -161,25 +161,29 @@ export class ClusterLoan implements LoanGuard {
   }
 
   #movedError(moved: MovedSlot, cause: unknown): PoolError {
-    const { slot, from, to = 'another node', isFinal } = moved
-    const { key, role } = this.#for
-    const what = `slot ${slot}${key === undefined ? '' : ` (key ${inQuotes(key)})`}`
-    const happened = `${what} ${isFinal ? 'has moved' : 'is being moved'} from ${from} to ${to}. The command was not carried out`
-    const text =
-      this.#for.slot === undefined
-        ? `${what} is ${isFinal ? 'served by' : 'being moved to'} ${to}; this loan is of ${from}. The command was not carried ` +
-          'out. Take a loan of the key: { key }'
-        : role === 'replica'
-          ? `${what} is ${isFinal ? 'served by' : 'being moved to'} ${to}, to which ${from} sends the command: a replica only ` +
-            'reads, and only for a user who may run READONLY. The command was not carried out. To write, take a loan of the ' +
-            'primary. If the slot has moved, a new loan leads to a replica of its new owner'
-          : `${happened}. End the loan and take a new one, which leads to the new owner; use(…, { retryMoved: true }) does so ` +
-            'by itself if nothing was written'
-    return new PoolError('POOL_MOVED', `pool '${this.#host.name}': ${text}`, {
+    return new PoolError('POOL_MOVED', `pool '${this.#host.name}': ${this.#inWords(moved)}`, {
       pool: this.#host.name,
       moved,
       cause,
     })
+  }
+
+  #inWords({ slot, from, to = 'another node', isFinal }: MovedSlot): string {
+    const { key, role } = this.#for
+    const what = `slot ${slot}${key === undefined ? '' : ` (key ${inQuotes(key)})`}`
+    const undone = 'The command was not carried out'
+    const there = `${what} is ${isFinal ? 'served by' : 'being moved to'} ${to}`
+    if (this.#for.slot === undefined)
+      return `${there}; this loan is of ${from}. ${undone}. Take a loan of the key: { key }`
+    if (role === 'replica')
+      return (
+        `${there}, to which ${from} sends the command: a replica only reads, and only for a user who may run READONLY. ` +
+        `${undone}. To write, take a loan of the primary. If the slot has moved, a new loan leads to a replica of its new owner`
+      )
+    return (
+      `${what} ${isFinal ? 'has moved' : 'is being moved'} from ${from} to ${to}. ${undone}. End the loan and take a new one, ` +
+      'which leads to the new owner; use(…, { retryMoved: true }) does so by itself if nothing was written'
+    )
   }
 }
 
