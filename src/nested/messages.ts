@@ -47,7 +47,9 @@ function circle(knot: Knot, first: string): string {
     const waiting = [...targets].map(([target, count]) => `${count} waiting for ${quoted(target.name)}`)
     const rivals = pool.rivals().map(({ name, lent }) => `${quoted(name)} (${lent})`)
     const budget =
-      rivals.length === 0 ? '' : ` and its budget used up by ${firstFew(rivals, MOST_RIVALS, ', ')}`
+      rivals.length === 0
+        ? ''
+        : ` and ${pool.sharedLimit?.() ?? 'its budget'} used up by ${firstFew(rivals, MOST_RIVALS, ', ')}`
     return `pool ${quoted(pool.name)}: ${pool.lent} lent${budget}, all held by ${waiting.join(' and ')}`
   })
   if (lines.length === 1) return `  ┌► ${lines[0]}\n  └──┘`

@@ -27,7 +27,12 @@ export function checkOptions<T>(
   { options, stats }: Pick<PoolContext<T>, 'options' | 'stats'>,
 ): void {
   if (callOptions === null || isRecord(callOptions) || callOptions instanceof AbortSignal) return
-  throw badOptions([`close takes { timeoutMillis, signal }, got ${show(callOptions)}`], options.name, stats())
+  throw badOptions(
+    [`close takes { timeoutMillis, signal }, got ${show(callOptions)}`],
+    options.name,
+    stats(),
+    'the arguments',
+  )
 }
 
 /** Once for each pool: generic-pool ignores what is passed here, so it is not refused. */
@@ -59,7 +64,7 @@ export function readLimits<T>(
     issues.push(`timeoutMillis must be milliseconds ≥ 0, or false, got ${show(timeoutMillis)}`)
   if (signal !== undefined && !(signal instanceof AbortSignal))
     issues.push(`signal must be an AbortSignal, got ${show(signal)}`)
-  if (issues.length > 0) throw badOptions(issues, options.name, stats())
+  if (issues.length > 0) throw badOptions(issues, options.name, stats(), 'the options of the call')
   const millis = timeoutMillis === false ? Number.POSITIVE_INFINITY : (timeoutMillis as number)
   return { millis, signal: signal as AbortSignal | undefined }
 }

@@ -85,7 +85,14 @@ export class CredentialSource {
 
   #request(): Request {
     const abort = new AbortController()
-    const answer = (async () => read(await this.#ask(abort.signal)))()
+    const answer = (async () => {
+      try {
+        return read(await this.#ask(abort.signal))
+      } catch (error) {
+        if (typeof error === 'object' && error !== null) failures.add(error)
+        throw error
+      }
+    })()
     const request = { answer, abort, waiting: 0 }
     // A connection created after the answer asks again.
     const settled = (): void => this.#end(request, undefined)
@@ -97,6 +104,18 @@ export class CredentialSource {
     if (this.#current === request) this.#current = undefined
     if (reason !== undefined) request.abort.abort(reason)
   }
+}
+
+/** Errors of the function `credentials`, and errors about what it returned. */
+const failures = new WeakSet<object>()
+
+/** Is this an error of the function `credentials`, or about what it returned? */
+export const isOfCredentials = (error: unknown): boolean => failures.has(error as object)
+
+export function wrongCredentials(issues: readonly string[]): PoolError {
+  const error = badOptions(issues, undefined, undefined, 'what the function credentials returned')
+  failures.add(error)
+  return error
 }
 
 /** @throws PoolError `POOL_BAD_OPTIONS` */
@@ -114,7 +133,7 @@ function read(given: unknown): Credentials {
     issues.push(
       `credentials must give expiresAt as a date or in milliseconds since 1970, got ${kindOf(expiresAt)}`,
     )
-  if (issues.length > 0) throw badOptions(issues)
+  if (issues.length > 0) throw wrongCredentials(issues)
   return { username, password: password as string, expiresAt: end as number | undefined }
 }
 

@@ -12,8 +12,8 @@ import { backoff } from '../../../runtime/time/backoff.ts'
 import { systemClock } from '../../../runtime/time/clock.ts'
 import { type Handle, LOAN, type LoanGuard } from '../handle/loan.ts'
 import type { ClusterConfig } from './cluster-options.ts'
-import { type ClusterWhere, readWhere, type Target } from './cluster-options.ts'
 import { ClusterLoan } from './loan-guard.ts'
+import { type ClusterWhere, readTarget, type Target } from './loan-target.ts'
 import type { RedisClusterStats } from './nodes.ts'
 import { Nodes } from './nodes.ts'
 import { pause } from './refresher.ts'
@@ -67,14 +67,12 @@ export class RedisClusterPool extends PoolEmitter<Redis> {
     work: (redis: Redis) => R | PromiseLike<R>,
     options?: ClusterUseOptions | number,
   ): Promise<R> {
-    if (typeof work !== 'function')
-      return Promise.reject(badOptions([`use needs a function to run, got ${show(work)}`], this.name))
     return this.#use(where, work, options)
   }
 
   /** Lends a connection. End the loan with `release` or `destroy`. Prefer {@link use}, which cannot forget to. */
   async acquire(where: ClusterWhere, options?: AcquireOptions | number): Promise<Redis> {
-    const target = this.#read(where)
+    const target = readTarget('acquire', { where, options }, this.#config)
     const take: Take<Redis> = async (nodePool, request) => {
       const redis = await nodePool.pool.acquire(request)
       this.#guard(redis, nodePool, target)
@@ -85,7 +83,7 @@ export class RedisClusterPool extends PoolEmitter<Redis> {
 
   /** Lends a connection as a one-shot token: `await using lease = await pool.lease({ key })`. */
   async lease(where: ClusterWhere, options?: AcquireOptions | number): Promise<Lease<Redis>> {
-    const target = this.#read(where)
+    const target = readTarget('lease', { where, options }, this.#config)
     const take: Take<Lease<Redis>> = async (nodePool, request) => {
       const lease = await nodePool.pool.lease(request)
       this.#guard(lease.resource, nodePool, target)
@@ -99,7 +97,7 @@ export class RedisClusterPool extends PoolEmitter<Redis> {
     work: (redis: Redis) => R | PromiseLike<R>,
     options: ClusterUseOptions | number | undefined,
   ): Promise<R> {
-    const target = this.#read(where)
+    const target = readTarget('use', { where, work, options }, this.#config)
     const { retryMoved = false, ...request } = requestOf(options) as ClusterUseOptions
     const { timeoutMillis = this.#config.acquireTimeoutMillis } = request
     const until = systemClock.now() + (timeoutMillis === false ? Number.POSITIVE_INFINITY : timeoutMillis)
@@ -138,11 +136,6 @@ export class RedisClusterPool extends PoolEmitter<Redis> {
     ;(redis as unknown as Handle)[LOAN].guard = loan
     this.#lenders.set(redis, pool)
     return loan
-  }
-
-  /** @throws PoolError `POOL_BAD_OPTIONS` */
-  #read(where: ClusterWhere): Target {
-    return readWhere(where, this.#config.redis.keyPrefix, this.name)
   }
 
   /** Returns a connection. Takes effect at once. Rejects with `POOL_NOT_BORROWED` if it is not lent. */
@@ -187,7 +180,12 @@ export class RedisClusterPool extends PoolEmitter<Redis> {
   close(options: CloseOptions = {}): Promise<void> {
     if (options !== null && !isRecord(options))
       return Promise.reject(
-        badOptions([`close takes { timeoutMillis, signal }, got ${show(options)}`], this.name),
+        badOptions(
+          [`close takes { timeoutMillis, signal }, got ${show(options)}`],
+          this.name,
+          undefined,
+          'the arguments',
+        ),
       )
     return this.#nodes.close(options ?? {}, this.#config.drainTimeoutMillis)
   }
