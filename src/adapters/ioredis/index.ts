@@ -3,13 +3,14 @@ import { forCaller } from '../../api/errors.ts'
 import type { Pool } from '../../pool/pool.ts'
 import type { RedisClient } from './client/client-types.ts'
 import type { CredentialsFunction, RedisCredentials } from './client/credentials.ts'
+import type { ClusterUseOptions } from './cluster/cluster-lending.ts'
 import {
   type ClusterSeed,
   type ClusterWhere,
   type RedisClusterOptions,
   readCluster,
 } from './cluster/cluster-options.ts'
-import { type ClusterUseOptions, RedisClusterPool } from './cluster/cluster-pool.ts'
+import { RedisClusterPool } from './cluster/cluster-pool.ts'
 import type { RedisClusterStats } from './cluster/nodes.ts'
 import { openRedisPool, redisFactory } from './open-redis-pool.ts'
 import type { RedisPoolOptions } from './redis-pool-options.ts'
