@@ -67,6 +67,11 @@ export interface RedisPoolOptions extends PoolOptions {
   prepare?(client: Redis, signal: AbortSignal): void | Promise<void>
 }
 
+/** The same; the pools of a cluster's nodes are given a source that they share. */
+export interface NodePoolOptions extends Omit<RedisPoolOptions, 'credentials'> {
+  credentials?: CredentialsFunction | CredentialSource | undefined
+}
+
 const ROLES: readonly unknown[] = ['primary', 'replica', 'any']
 
 /** The names of all options of `createRedisPool`. */
@@ -103,7 +108,7 @@ export function withoutMisplaced(
  * Splits the options into those of the adapter and those for the pool. A value that is not an object is passed on, so
  * that the pool refuses it.
  */
-export function splitOptions(given: RedisPoolOptions | undefined): {
+export function splitOptions(given: NodePoolOptions | undefined): {
   readonly adapter: AdapterOptions
   readonly pool: PoolOptions | undefined
   readonly prepare: RedisPoolOptions['prepare']
@@ -124,7 +129,8 @@ export function splitOptions(given: RedisPoolOptions | undefined): {
   const isList = Array.isArray(cleanCommands) && cleanCommands.every(name => typeof name === 'string')
   if (cleanCommands !== undefined && !isList)
     issues.push(`cleanCommands must be a list of names of commands, got ${show(cleanCommands)}`)
-  if (credentials !== undefined && typeof credentials !== 'function')
+  const isShared = credentials instanceof CredentialSource
+  if (credentials !== undefined && typeof credentials !== 'function' && !isShared)
     issues.push(`credentials must be a function, got ${show(typeof credentials)}`)
   if (handoffs !== undefined && typeof handoffs !== 'boolean')
     issues.push(`handoffs must be true or false, got ${show(handoffs)}`)
@@ -137,7 +143,9 @@ export function splitOptions(given: RedisPoolOptions | undefined): {
     cleanCommands: new Set(((cleanCommands ?? []) as string[]).map(name => name.toLowerCase())),
     handoffs: handoffs === true,
     credentials:
-      credentials === undefined ? undefined : new CredentialSource(credentials as CredentialsFunction),
+      credentials === undefined || isShared
+        ? credentials
+        : new CredentialSource(credentials as CredentialsFunction),
     // Nothing is ever reclaimed by default: that needs a threshold of the user's own.
     leakThresholdMillis:
       pool.leakThresholdMillis === undefined && pool.leakReclaim !== true ? LEAK_THRESHOLD_MILLIS : undefined,

@@ -13,6 +13,7 @@ import { noConnection } from './wrong-arguments.ts'
  */
 
 const MOST_HOLDERS = 5
+const UNLENT = 'Nothing was lent'
 /** Most characters of a cause beside long advice, so that a message stays under 400. */
 const BESIDE_ADVICE = 180
 
@@ -125,11 +126,11 @@ export function cannotConnect(
   )
 }
 
-export function aborted(stats: PoolStats, waitedMillis: number, cause: unknown): PoolError {
+export function aborted(stats: PoolStats, waitedMillis: number, cause: unknown, then = UNLENT): PoolError {
   return new PoolError(
     'POOL_ABORTED',
     `the caller's signal ended the acquire on pool '${stats.name}' after ${Math.round(waitedMillis)} ms ${numbersOf(stats)}: ` +
-      `${messageOf(cause)}. Nothing was lent`,
+      `${messageOf(cause)}. ${then}`,
     { ...of(stats), waitedMillis, cause },
   )
 }

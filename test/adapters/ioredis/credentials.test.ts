@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, describe, test } from 'node:test'
 import { Redis } from 'ioredis'
+import { CredentialSource } from '../../../src/adapters/ioredis/client/credentials.ts'
 import type { RedisPoolOptions } from '../../../src/adapters/ioredis/index.ts'
 import { isPoolError } from '../../../src/api/errors.ts'
 import { eventually } from '../../support/factories.ts'
@@ -274,6 +275,68 @@ for (const { name, Client } of versions) {
     })
   })
 }
+
+describe('one source for the connections to several servers', () => {
+  const wrong = Object.assign(new Error('WRONGPASS invalid username-password pair'), { name: 'ReplyError' })
+  const { signal } = new AbortController()
+
+  /** Connects to two servers, each of which takes this password and refuses others as soon as it is told to. */
+  async function twice(answers: readonly string[]) {
+    let calls = 0
+    const answered: (() => void)[] = []
+    const source = new CredentialSource(async () => {
+      const password = answers[calls] ?? 'none'
+      calls += 1
+      await new Promise<void>(resolve => answered.push(resolve))
+      return { password }
+    })
+    const refusals: (() => void)[] = []
+    const connect = (): Promise<string> =>
+      source.open(signal, async ({ password }) => {
+        if (password === 'new') return password
+        await new Promise<void>(resolve => refusals.push(resolve))
+        throw wrong
+      })
+    const outcomes = Promise.allSettled([connect(), connect()])
+    const next = async (call: number): Promise<void> => {
+      await eventually(() => answered.length >= call)
+      answered[call - 1]?.()
+    }
+    const refuse = async (count: number): Promise<void> => {
+      await eventually(() => refusals.length >= count)
+      refusals[count - 1]?.()
+    }
+    return { outcomes, next, refuse, calls: () => calls }
+  }
+  const served = [1, 2].map(() => ({ status: 'fulfilled', value: 'new' }))
+
+  test('both refuse the same answer, one a little later: the function is called once more for both', async () => {
+    const { outcomes, next, refuse, calls } = await twice(['old', 'new'])
+    await next(1)
+    await refuse(1)
+    await eventually(() => calls() === 2)
+    await refuse(2)
+    await Promise.resolve()
+    await next(2)
+    assert.deepEqual(await outcomes, served)
+    assert.equal(calls(), 2)
+  })
+
+  test('where that call says the same again, the one refused later asks anew, as it may have changed since', async () => {
+    const { outcomes, next, refuse, calls } = await twice(['old', 'old', 'new'])
+    await next(1)
+    await refuse(1)
+    await eventually(() => calls() === 2)
+    await refuse(2)
+    await Promise.resolve()
+    await next(2)
+    await next(3)
+    const [first, second] = await outcomes
+    assert.ok(first?.status === 'rejected' && first.reason === wrong)
+    assert.deepEqual(second, served[0])
+    assert.equal(calls(), 3)
+  })
+})
 
 /** The messages of an error and of all that caused it. */
 function inner(error: unknown): string {

@@ -121,7 +121,8 @@ function ready(client: RedisClient, signal: AbortSignal): Promise<void> {
       const deeper = sentinelError(client)
       if (deeper !== undefined && error instanceof Error) error.cause ??= deeper
       // The server's reason arrives before the end of the socket, which may be all that ioredis reports.
-      const refused = refusalOf(client) !== undefined && !isReplyError(error) && !isPoolError(error)
+      const isComplete = isPoolError(error) && error.code !== 'POOL_BAD_REPLY'
+      const refused = refusalOf(client) !== undefined && !isReplyError(error) && !isComplete
       if (!refused) addProgress(error, client, reached)
       reject(refused ? failed(client, messageOf(error), error) : error)
     }

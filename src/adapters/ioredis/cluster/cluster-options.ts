@@ -6,7 +6,13 @@ import { badOptions, nameIn, readOptions, resolveOptions } from '../../../api/op
 import { createMaxTotal } from '../../../connecting/budget.ts'
 import { clientMaker } from '../client/client-options.ts'
 import type { Address } from '../failover/addresses.ts'
-import { NAMES, type RedisPoolOptions, splitOptions, withoutMisplaced } from '../redis-pool-options.ts'
+import {
+  NAMES,
+  type NodePoolOptions,
+  type RedisPoolOptions,
+  splitOptions,
+  withoutMisplaced,
+} from '../redis-pool-options.ts'
 import { ONE_DATABASE, readSeeds } from './seeds.ts'
 import { type NatMap, type Translate, translator } from './view.ts'
 
@@ -28,7 +34,7 @@ export interface ClusterConfig {
   readonly name: string
   readonly seeds: readonly Address[]
   readonly redis: RedisOptions
-  readonly pool: RedisPoolOptions
+  readonly pool: NodePoolOptions
   readonly min: number
   readonly autostart: boolean
   readonly maxTotal: number
@@ -63,7 +69,7 @@ export function readCluster(nodes: unknown, given: unknown): ClusterConfig {
     issues.push('maxTotal and budget exclude each other: each is a limit for all nodes together')
   if (others.role !== undefined) issues.push('role is said with each loan: pool.use({ key, role }, fn)')
   const name = nameIn(others)
-  const pool = { ...others } as RedisPoolOptions
+  const pool = { ...others } as NodePoolOptions
   delete (pool as { role?: unknown }).role
   const collect = <R>(run: () => R): R | undefined => {
     try {
@@ -80,6 +86,7 @@ export function readCluster(nodes: unknown, given: unknown): ClusterConfig {
   issues.push(...split.issues)
   const resolved = collect(() => resolveOptions(readOptions(split.pool), false))
   if (issues.length > 0 || resolved === undefined) throw badOptions(issues, name)
+  pool.credentials = split.adapter.credentials
   made += 1
   const ownName = name ?? `cluster-${made}`
   // The pools of the nodes share it.

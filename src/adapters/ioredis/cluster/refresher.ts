@@ -84,8 +84,8 @@ export class Refresher {
 
   async #refresh(): Promise<void> {
     const isHopeless = this.hopeless !== undefined
-    const pause = isHopeless ? HOPELESS_PAUSE : backoff(this.#fruitless, FIRST_PAUSE, LONGEST_PAUSE)
-    const rest = this.#endedAt + pause - systemClock.now()
+    const between = isHopeless ? HOPELESS_PAUSE : backoff(this.#fruitless, FIRST_PAUSE, LONGEST_PAUSE)
+    const rest = this.#endedAt + between - systemClock.now()
     if (rest > 0)
       await new Promise<void>(resolve => {
         const timer = systemClock.after(rest, resolve)

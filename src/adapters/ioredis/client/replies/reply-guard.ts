@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { PoolError } from '../../../../api/errors.ts'
 import type { Command, CommandQueue, RedisClient } from '../client-types.ts'
 import { BROKEN, ReplyScanner, TORN } from './reply-scanner.ts'
 import { isSubscription, misfit } from './reply-shape.ts'
@@ -109,7 +110,7 @@ class ReplyGuard {
 
   /** Ends the client, see `onFault`. Replies that follow in the same chunk are discarded by `silence`. */
   fail(what: string): void {
-    this.#client.emit('error', new Error(what))
+    this.#client.emit('error', new PoolError('POOL_BAD_REPLY', what))
   }
 }
 
