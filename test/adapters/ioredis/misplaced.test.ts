@@ -49,6 +49,26 @@ describe('options of ioredis among those of the pool', () => {
   })
 })
 
+test('a URL that says two things is refused, without either', () => {
+  const refused = (url: string): string => {
+    try {
+      createRedisPool(url)
+    } catch (error) {
+      return (error as Error).message
+    }
+    return 'taken'
+  }
+  for (const [url, name] of [
+    ['redis://:secret1@h?password=secret2', 'password'],
+    ['redis://zoe:x@h?username=bob', 'username'],
+    ['redis://h/3?db=4', 'db'],
+  ] as const) {
+    assert.match(refused(url), new RegExp(`: the URL has two values for ${name}: leave one out$`))
+    assert.doesNotMatch(refused(url), /secret|zoe|bob/)
+  }
+  assert.equal(refused('redis://:a%2Fb@h/3?password=a/b&db=3'), 'taken')
+})
+
 describe('wrong arguments of a call are not called options of the pool', () => {
   test('of use, acquire, resize, close and ready', async () => {
     const pool = createPool({ create: async () => ({}), destroy: async () => {} }, { name: 'p' })

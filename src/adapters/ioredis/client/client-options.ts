@@ -158,12 +158,25 @@ function wrongTarget(given: unknown): string[] {
     if (scheme !== undefined && !/^rediss?$/i.test(scheme))
       return [`${scheme}:// is not a Redis scheme: a URL must begin with redis:// or rediss://`]
     // Everything behind it would be ignored: mostly the rest of a password, and the host.
-    return scheme !== undefined && given.includes('#') ? [`the URL contains a #: ${ENCODE}`] : []
+    if (scheme !== undefined && given.includes('#')) return [`the URL contains a #: ${ENCODE}`]
+    return scheme === undefined ? [] : saidTwice(given.trim())
   }
   if (isRecord(given) && readField(given, 'isCluster', []) !== true) return []
   const isUnset = given === undefined || given === ''
   const hint = given instanceof URL ? ': pass url.href' : isUnset ? ': is the environment variable set?' : ''
   return [`redis must be RedisOptions, a URL, or a function that makes a client, got ${show(given)}${hint}`]
+}
+
+/** What a URL says twice, and not the same. ioredis would take what is in front of the `?`. */
+function saidTwice(text: string): string[] {
+  if (!URL.canParse(text)) return []
+  const { username, password, pathname, searchParams } = new URL(text)
+  return Object.entries({ username, password, db: pathname.slice(1) }).flatMap(([name, first]) => {
+    const other = searchParams.get(name) ?? first
+    return first === '' || other === first || encodeURIComponent(other) === first
+      ? []
+      : [`the URL has two values for ${name}: leave one out`]
+  })
 }
 
 /** `setTimeout` turns any other value into one millisecond, or throws where nobody can catch the error. */

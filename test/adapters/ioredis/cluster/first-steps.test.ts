@@ -6,7 +6,9 @@ import { isPoolError } from '../../../../src/index.ts'
 import { eventually } from '../../../support/factories.ts'
 import { clusterOfTests } from './cluster-of-tests.ts'
 
-const { nodes, skip } = await clusterOfTests()
+const { cluster, nodes, skip } = await clusterOfTests()
+
+const SLOT = 12_182
 
 describe('the name of a node', { skip }, () => {
   test('that the cluster does not use is answered with those that it uses, and why', async () => {
@@ -89,5 +91,78 @@ describe('keyPrefix', { skip }, () => {
       redis.multi().set('a', 1).set('b', 2).mget('a', 'b').exec(),
     )
     assert.deepEqual(done?.at(-1), [null, ['1', '2']])
+  })
+})
+
+describe('a cluster that is down, as one slot has no node', { skip }, () => {
+  /** Whether slots without a node keep the others from being served. */
+  const needAll = (value: 'yes' | 'no') =>
+    Promise.all(
+      cluster.servers.map(server =>
+        cluster.admin(server).config('SET', 'cluster-require-full-coverage', value),
+      ),
+    )
+  const isOk = async (): Promise<boolean> => {
+    const infos = await Promise.all(cluster.servers.map(server => cluster.admin(server).cluster('INFO')))
+    return infos.every(info => String(info).includes('cluster_state:ok'))
+  }
+  const takeSlotAway = () =>
+    Promise.all(
+      cluster.servers.map(server =>
+        cluster
+          .admin(server)
+          .call('CLUSTER', 'DELSLOTS', SLOT)
+          .catch(() => {}),
+      ),
+    )
+  /** How the call fails. A node that hears an old message believes it, and serves for a moment. */
+  const failureOf = async (call: () => Promise<unknown>): Promise<Error & { previousErrors?: Error[] }> => {
+    let failure: unknown
+    await eventually(async () => {
+      await takeSlotAway()
+      failure = await call().then(
+        () => undefined,
+        error => error,
+      )
+      return failure !== undefined
+    })
+    return failure as Error
+  }
+
+  test('callers of other slots are told CLUSTERDOWN, nothing is repeated or executed, and the pool goes on after it', async () => {
+    await using pool = createRedisClusterPool(nodes, { acquireTimeoutMillis: 20_000 })
+    await pool.use({ key: 'bar' }, redis => redis.set('bar', 0))
+    const owner = await cluster.ownerOf(SLOT)
+    let runs = 0
+    let done = 0
+    const increment = () =>
+      pool.use(
+        { key: 'bar' },
+        async redis => {
+          runs += 1
+          await redis.multi().incr('bar').exec()
+          done += 1
+        },
+        { retryMoved: true },
+      )
+    await needAll('yes')
+    try {
+      for (const role of ['primary', 'replica'] as const) {
+        const { name, message } = await failureOf(() =>
+          pool.use({ key: 'bar', role }, redis => redis.get('bar')),
+        )
+        assert.deepEqual([name, message], ['ReplyError', 'CLUSTERDOWN The cluster is down'])
+      }
+      const { message, previousErrors } = await failureOf(increment)
+      assert.match(message, /^EXECABORT/)
+      assert.match(String(previousErrors?.[0]?.message), /^CLUSTERDOWN/)
+      assert.equal(runs, done + 1)
+    } finally {
+      await cluster.admin(owner).call('CLUSTER', 'ADDSLOTS', SLOT)
+      await needAll('no')
+      await eventually(isOk)
+    }
+    assert.equal(await pool.use({ key: 'bar' }, redis => redis.get('bar')), String(done))
+    assert.equal(await pool.use({ key: 'foo' }, redis => redis.set('foo', 1), { retryMoved: true }), 'OK')
   })
 })
