@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { after, describe, test } from 'node:test'
 import { createRedisClusterPool, createRedisPool } from '../../../src/adapters/ioredis/index.ts'
+import { createSocketPool } from '../../../src/adapters/net/index.ts'
 import { isPoolError, type PoolError } from '../../../src/index.ts'
 import { ensureRedisBinary, startRedis } from '../../support/redis-server.ts'
 import { tlsCertificate, tlsKey } from '../../support/tls.ts'
@@ -96,6 +97,12 @@ describe('TLS on one side only is told as far as it is shown, by a pool of one s
     for (const { message } of [single, cluster])
       assert.match(message, /given up after TCP was connected, with no reply to the handshake/)
     assert.doesNotMatch(cluster.message, /TLS/)
+  })
+
+  test('a pool of sockets says how far connecting had got, too', async () => {
+    const [host, port] = silent.split(':') as [string, string]
+    await using pool = createSocketPool({ host, port: Number(port), tls: true }, LIMITS)
+    await assert.rejects(pool.acquire(), /given up after TCP was connected, during the TLS handshake/)
   })
 
   test('a certificate that is not accepted fails the acquires of both at once, with what to check', {
