@@ -11,7 +11,8 @@ import {
   readCluster,
 } from './cluster/cluster-options.ts'
 import { RedisClusterPool } from './cluster/cluster-pool.ts'
-import type { RedisClusterStats } from './cluster/nodes.ts'
+import type { RedisClusterReport } from './cluster/cluster-report.ts'
+import type { RedisClusterNode, RedisClusterStats } from './cluster/nodes.ts'
 import { openRedisPool, redisFactory } from './open-redis-pool.ts'
 import type { RedisPoolOptions } from './redis-pool-options.ts'
 
@@ -20,8 +21,10 @@ export type {
   ClusterUseOptions,
   ClusterWhere,
   CredentialsFunction,
+  RedisClusterNode,
   RedisClusterOptions,
   RedisClusterPool,
+  RedisClusterReport,
   RedisClusterStats,
   RedisCredentials,
   RedisPoolOptions,
