@@ -71,7 +71,7 @@ const DOORS: Readonly<Record<string, readonly string[] | 'every file'>> = {
     'stats',
     'timeline/timeline',
   ],
-  pool: ['create-pool', 'lease', 'pool'],
+  pool: ['call-limits', 'create-pool', 'lease', 'pool'],
   adapters: ['open-adapter'],
   'adapters/ioredis': [],
   'adapters/net': [],

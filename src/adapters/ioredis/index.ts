@@ -6,8 +6,9 @@ import type { CredentialsFunction, RedisCredentials } from './client/credentials
 import type { ClusterUseOptions } from './cluster/cluster-lending.ts'
 import { type RedisClusterOptions, readCluster } from './cluster/cluster-options.ts'
 import { RedisClusterPool } from './cluster/cluster-pool.ts'
+import type { RedisClusterReport } from './cluster/cluster-report.ts'
 import type { ClusterWhere } from './cluster/loan-target.ts'
-import type { RedisClusterStats } from './cluster/nodes.ts'
+import type { RedisClusterNode, RedisClusterStats } from './cluster/nodes.ts'
 import type { ClusterSeed } from './cluster/seeds.ts'
 import { openRedisPool, redisFactory } from './open-redis-pool.ts'
 import type { RedisPoolOptions } from './redis-pool-options.ts'
@@ -17,8 +18,10 @@ export type {
   ClusterUseOptions,
   ClusterWhere,
   CredentialsFunction,
+  RedisClusterNode,
   RedisClusterOptions,
   RedisClusterPool,
+  RedisClusterReport,
   RedisClusterStats,
   RedisCredentials,
   RedisPoolOptions,

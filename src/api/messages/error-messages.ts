@@ -138,7 +138,7 @@ export function aborted(stats: PoolStats, waitedMillis: number, cause: unknown, 
 /** @param then - what happens to the pool now */
 export function callAborted(
   stats: PoolStats,
-  what: 'ready' | 'drain' | 'close',
+  what: 'ready' | 'drain' | 'close' | 'nodes',
   waitedMillis: number,
   then: string,
   signal: AbortSignal | undefined,

@@ -132,7 +132,7 @@ export const noLimit = (timeout: number | false): number =>
 /** Checks the new bounds for `resize`. A bound that is left out stays as it is. */
 export function checkedBounds(
   given: { min?: number | undefined; max?: number | undefined },
-  options: ResolvedOptions,
+  options: Pick<ResolvedOptions, 'min' | 'max' | 'name'>,
   stats: () => PoolStats,
   share: { minIssue(min: number): string | undefined } | undefined,
 ): { min: number; max: number } {

@@ -36,6 +36,7 @@ export interface ClusterConfig {
   readonly redis: RedisOptions
   readonly pool: NodePoolOptions
   readonly min: number
+  readonly max: number
   readonly autostart: boolean
   readonly maxTotal: number
   readonly acquireTimeoutMillis: number
@@ -95,6 +96,7 @@ export function readCluster(nodes: unknown, given: unknown): ClusterConfig {
     name: ownName,
     ...{ seeds, redis, pool },
     min: resolved.min,
+    max: resolved.max,
     autostart: resolved.autostart,
     maxTotal: maxTotal as number,
     acquireTimeoutMillis: resolved.acquireTimeoutMillis,

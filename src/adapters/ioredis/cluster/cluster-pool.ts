@@ -1,19 +1,18 @@
 import type { Redis } from 'ioredis'
 import type { PoolIdentity } from '../../../api/channels.ts'
+import { forCaller } from '../../../api/errors.ts'
 import { warnOfNoConnection } from '../../../api/messages/wrong-arguments.ts'
 import type { AcquireOptions } from '../../../api/options/options.ts'
-import { isRecord, show } from '../../../api/options/read-input.ts'
-import { badOptions } from '../../../api/options/resolve-options.ts'
+import { checkedBounds } from '../../../api/options/resolve-options.ts'
+import { type CallOptions, checkOptions, readLimits } from '../../../pool/call-limits.ts'
 import type { Lease } from '../../../pool/lease.ts'
 import type { Pool } from '../../../pool/pool.ts'
 import { PoolEmitter } from '../../../runtime/emitter.ts'
 import { ClusterLending, type ClusterUseOptions } from './cluster-lending.ts'
 import type { ClusterConfig } from './cluster-options.ts'
+import { clusterInText, type RedisClusterReport } from './cluster-report.ts'
 import type { ClusterWhere } from './loan-target.ts'
-import type { RedisClusterStats } from './nodes.ts'
-import { Nodes } from './nodes.ts'
-
-type CloseOptions = { timeoutMillis?: number | false | undefined; signal?: AbortSignal | undefined }
+import { Nodes, type RedisClusterNode, type RedisClusterStats } from './nodes.ts'
 
 /**
  * A pool of connections to the nodes of a Redis Cluster, created with `createRedisClusterPool`. Each loan is a dedicated
@@ -23,6 +22,8 @@ export class RedisClusterPool extends PoolEmitter<Redis> {
   readonly #config: ClusterConfig
   readonly #nodes: Nodes
   readonly #lending: ClusterLending
+  /** For errors about the options of a call. */
+  readonly #called: Parameters<typeof readLimits>[2]
 
   /** @internal */
   constructor(config: ClusterConfig) {
@@ -33,6 +34,7 @@ export class RedisClusterPool extends PoolEmitter<Redis> {
       Promise.all(this.rawListeners(event).map(async listener => Reflect.apply(listener, this, details))),
     )
     this.#lending = new ClusterLending(config, this.#nodes)
+    this.#called = { options: config, stats: () => this.#nodes.numbers() }
   }
 
   /**
@@ -69,6 +71,15 @@ export class RedisClusterPool extends PoolEmitter<Redis> {
     return this.#lenderOf(redis).destroy(redis)
   }
 
+  /**
+   * Marks a connection as unusable. It is destroyed when it is returned. Never throws.
+   *
+   * @returns whether a node's pool has the connection
+   */
+  invalidate(redis: Redis, why?: string | Error): boolean {
+    return this.#lenderOf(redis).invalidate(redis, why)
+  }
+
   /** Is this connection lent at the moment? */
   isBorrowedResource(redis: Redis): boolean {
     const lender = this.#lending.lenderOf(redis)
@@ -79,6 +90,53 @@ export class RedisClusterPool extends PoolEmitter<Redis> {
 
   #lenderOf(redis: Redis): Pool<Redis> {
     return this.#lending.lenderOf(redis) ?? this.#nodes.anyPool
+  }
+
+  /**
+   * The nodes of the cluster, primaries and replicas, by the topology that the pool believes. It waits for the first one
+   * as an acquire does, and asks again if the pool was not in use for some seconds.
+   *
+   * @param options - the time limit and a signal; default `acquireTimeoutMillis`
+   * @returns rejects with `POOL_CONNECT_FAILED`, `POOL_ABORTED` or `POOL_CLOSED`
+   */
+  async nodes(options: CallOptions = {}): Promise<RedisClusterNode[]> {
+    checkOptions(options, this.#called, 'nodes')
+    return await this.#nodes.list(readLimits(options, this.#config.acquireTimeoutMillis, this.#called))
+  }
+
+  /** Asks for the topology, so that the first loan does not have to wait for it. */
+  start(): void {
+    this.#nodes.start()
+  }
+
+  /**
+   * Resolves when the topology is known and, with a `min`, when each primary has that many connections.
+   *
+   * @param options - the time limit and a signal; default `acquireTimeoutMillis`
+   * @returns rejects with `POOL_CONNECT_FAILED` after the time limit or if the nodes refuse for good, with `POOL_CLOSED`,
+   * and with `POOL_ABORTED`
+   */
+  async ready(options: CallOptions = {}): Promise<void> {
+    await this.#nodes.ready(readLimits(options, this.#config.acquireTimeoutMillis, this.#called))
+  }
+
+  /**
+   * Stops accepting acquires. Resolves when those that wait at a node have been served and every loan has ended.
+   *
+   * @param options - the time limit and a signal; default `drainTimeoutMillis`
+   * @returns rejects with `POOL_DRAIN_TIMEOUT` after the time limit, and with `POOL_ABORTED`; the pool stays draining
+   */
+  async drain(options: CallOptions = {}): Promise<void> {
+    await this.#nodes.drain(readLimits(options, this.#config.drainTimeoutMillis, this.#called))
+  }
+
+  /** Changes the bounds of each node. Surplus connections are destroyed: idle ones now, lent ones when they are returned. */
+  resize(bounds: { min?: number | undefined; max?: number | undefined }): void {
+    const { name, min, max } = this
+    forCaller(RedisClusterPool.prototype.resize, () => {
+      const checked = checkedBounds(bounds, { name, min, max }, this.#called.stats, undefined)
+      this.#nodes.pools.resize(checked)
+    })
   }
 
   /** Starts a new generation at every node: idle connections are destroyed now, lent ones when they are returned. */
@@ -97,17 +155,9 @@ export class RedisClusterPool extends PoolEmitter<Redis> {
    * @param options - the time limit and a signal; default `drainTimeoutMillis`
    * @returns rejects with `POOL_DRAIN_TIMEOUT` after the time limit; connections still lent are then destroyed
    */
-  close(options: CloseOptions = {}): Promise<void> {
-    if (options !== null && !isRecord(options))
-      return Promise.reject(
-        badOptions(
-          [`close takes { timeoutMillis, signal }, got ${show(options)}`],
-          this.name,
-          undefined,
-          'the arguments',
-        ),
-      )
-    return this.#nodes.close(options ?? {}, this.#config.drainTimeoutMillis)
+  async close(options: CallOptions = {}): Promise<void> {
+    checkOptions(options, this.#called)
+    await this.#nodes.close(readLimits(options, this.#config.drainTimeoutMillis, this.#called))
   }
 
   /** Supports `await using pool = createRedisClusterPool(…)`, see {@link close}. */
@@ -117,6 +167,16 @@ export class RedisClusterPool extends PoolEmitter<Redis> {
 
   get name(): string {
     return this.#config.name
+  }
+
+  /** Most connections to each node. */
+  get max(): number {
+    return this.#nodes.pools.bounds.max
+  }
+
+  /** Connections that each node in use keeps. */
+  get min(): number {
+    return this.#nodes.pools.bounds.min
   }
 
   /** Connections to all nodes, not counting those being closed. */
@@ -151,16 +211,12 @@ export class RedisClusterPool extends PoolEmitter<Redis> {
 
   /** The state of the cluster and of the pool of each node, as text for people. */
   report(): string {
-    const { state, nodes, topology } = this.#nodes.stats()
-    const { epoch, covered, changes, moved, followed } = topology
-    const lines = [
-      `pool '${this.name}' of a Redis Cluster is ${state} (total=${this.size}, idle=${this.available}, ` +
-        `borrowed=${this.borrowed}, pending=${this.pending})`,
-      `  topology: epoch ${epoch}, ${covered} of 16384 slots covered, ${changes} slots assigned or moved so far; ${moved} loans told ` +
-        `that their slot has moved, ${followed} commands sent elsewhere`,
-      ...nodes.map(({ node, role, slots }) => `  ${node}: ${role}, ${slots} slots`),
-    ]
-    return [...lines, ...this.#nodes.pools.all.map(({ pool }) => pool.report())].join('\n')
+    return clusterInText(this.reportJson())
+  }
+
+  /** The same as {@link report}, as plain data for `JSON.stringify`. */
+  reportJson(): RedisClusterReport {
+    return { stats: this.stats(), pools: this.#nodes.pools.all.map(({ pool }) => pool.reportJson()) }
   }
 
   /** @internal */

@@ -80,6 +80,22 @@ describe('a loan leads to the node of its key', { skip }, () => {
     )
   })
 
+  test('all primaries can be scanned in a pool that was never used before', async () => {
+    await using writer = createRedisClusterPool(nodes)
+    const keys = Array.from({ length: 60 }, (_, at) => `scanned:${at}`)
+    for (const key of keys) await writer.use({ key }, redis => redis.set(key, 1))
+    await using pool = createRedisClusterPool(nodes[0] as string)
+    const found: string[] = []
+    for (const { node } of (await pool.nodes()).filter(({ role }) => role === 'primary'))
+      await pool.use({ node }, async redis => {
+        for await (const page of redis.scanStream({ match: 'scanned:*' })) found.push(...page)
+      })
+    assert.deepEqual([...new Set(found)].sort(), keys.sort())
+    const known = await pool.nodes()
+    assert.deepEqual(known.map(({ node }) => node).sort(), [...nodes].sort())
+    assert.equal(known.filter(({ replicaOf }) => replicaOf !== undefined).length, 3)
+  })
+
   test('the prefix of all keys counts for the slot', async () => {
     await using pool = createRedisClusterPool(nodes, { redisOptions: { keyPrefix: 'app:' } })
     for (const key of ['foo', 'bar', 'hello', 'a', 'b', 'c'])
