@@ -72,8 +72,8 @@ export class DeadlockDetector<T> implements PoolNode {
     return this.#host.sharers?.() ?? []
   }
 
-  sharedLimit(): string {
-    return this.#host.options.budget?.stats().isMaxTotal ? 'maxTotal of the cluster' : 'its budget'
+  sharedLimit(): 'budget' | 'maxTotal' {
+    return this.#host.options.budget?.stats().isMaxTotal ? 'maxTotal' : 'budget'
   }
 
   rivals(): readonly PoolNode[] {

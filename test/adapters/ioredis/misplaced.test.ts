@@ -94,7 +94,7 @@ describe('wrong arguments of a call are not called options of the pool', () => {
     )
     assert.match(
       await said(() => pool.close(3 as never)),
-      /^1 thing is wrong with the arguments of pool 'p': close takes/,
+      /^1 thing is wrong with the arguments of close of pool 'p': close takes/,
     )
     assert.match(
       await said(() => pool.ready({ timeoutMillis: -1 })),

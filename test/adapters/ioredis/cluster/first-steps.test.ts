@@ -59,6 +59,7 @@ describe('maxTotal', { skip }, () => {
         error => {
           assert.ok(isPoolError(error, 'POOL_DEADLOCK'))
           assert.match(error.message, /0 lent and maxTotal of the cluster used up by/)
+          assert.match(error.message, /or set maxTotal ≥ tasks/)
           assert.doesNotMatch(error.message, /budget/)
           return true
         },
