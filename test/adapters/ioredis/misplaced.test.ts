@@ -66,6 +66,14 @@ test('a URL that says two things is refused, without either', () => {
     assert.match(refused(url), new RegExp(`: the URL has two values for ${name}: leave one out$`))
     assert.doesNotMatch(refused(url), /secret|zoe|bob/)
   }
+  for (const url of ['redis://zoe:12?secret@h:1', 'redis://zoe:12/secret@h:1']) {
+    assert.match(
+      refused(url),
+      /: the URL has an @ behind its host: write # \/ \? @ and % of a password percent-encoded/,
+    )
+    assert.doesNotMatch(refused(url), /secret|zoe/)
+  }
+  assert.equal(refused('redis://h?username=me@example.com'), 'taken')
   assert.equal(refused('redis://:a%2Fb@h/3?password=a/b&db=3'), 'taken')
 })
 

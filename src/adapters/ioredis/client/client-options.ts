@@ -159,7 +159,7 @@ function wrongTarget(given: unknown): string[] {
       return [`${scheme}:// is not a Redis scheme: a URL must begin with redis:// or rediss://`]
     // Everything behind it would be ignored: mostly the rest of a password, and the host.
     if (scheme !== undefined && given.includes('#')) return [`the URL contains a #: ${ENCODE}`]
-    return scheme === undefined ? [] : saidTwice(given.trim())
+    return scheme === undefined ? [] : ambiguities(given.trim())
   }
   if (isRecord(given) && readField(given, 'isCluster', []) !== true) return []
   const isUnset = given === undefined || given === ''
@@ -167,10 +167,13 @@ function wrongTarget(given: unknown): string[] {
   return [`redis must be RedisOptions, a URL, or a function that makes a client, got ${show(given)}${hint}`]
 }
 
-/** What a URL says twice, and not the same. ioredis would take what is in front of the `?`. */
-function saidTwice(text: string): string[] {
+/** What a URL says twice, and not the same: ioredis would take what is in front of the `?`. And another host than was meant. */
+function ambiguities(text: string): string[] {
   if (!URL.canParse(text)) return []
   const { username, password, pathname, searchParams } = new URL(text)
+  // A / or ? in the middle of a password: what is in front of it would be the host.
+  if ([pathname, ...searchParams.keys()].some(part => part.includes('@')))
+    return [`the URL has an @ behind its host: ${ENCODE}`]
   return Object.entries({ username, password, db: pathname.slice(1) }).flatMap(([name, first]) => {
     const other = searchParams.get(name) ?? first
     return first === '' || other === first || encodeURIComponent(other) === first

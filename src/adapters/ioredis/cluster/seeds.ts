@@ -120,6 +120,8 @@ const readText: Reader<string> = (text, label, issues) => {
   if (!URL.canParse(text))
     return refuse(isList(text) ? A_LIST : `is no URL that can be read: remove spaces, and ${ENCODE}`)
   const url = new URL(text)
+  // A / or ? in front of it began the path or the options, in the middle of a password.
+  if (`${url.pathname}${url.search}`.includes('@')) return refuse(`has an @ behind its host: ${ENCODE}`)
   if (url.hostname === '') return refuse('names no host')
   if (isList(url.hostname)) return refuse(A_LIST)
   const login = loginOf(url)

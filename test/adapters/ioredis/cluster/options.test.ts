@@ -84,6 +84,9 @@ describe('what a node says is heeded or refused, never ignored', () => {
       'redis://user:hid#den@h:1',
       'redis://u:%hidden@h:1',
       'redis://u:hid/den@h:1',
+      'redis://u:12/hid@h:1',
+      'redis://u:12?hid@h:1',
+      'redis://u:12?hid=den@h:1',
     ]) {
       const { message, issues } = refused(nodes)
       assert.equal(issues.length, 1, issues.join('\n'))
