@@ -44,7 +44,16 @@ const DOORS: Readonly<Record<string, readonly string[] | 'every file'>> = {
   nested: ['awaiters', 'host', 'nesting', 'process-wide'],
   queue: ['load-shedder', 'service-rate', 'traced-acquire', 'wait-queue', 'waiter', 'waiting-clients'],
   connections: ['handles', 'lifetime', 'liveness', 'server-idle-timeout', 'slot', 'slots', 'socket-faults'],
-  connecting: ['breaker', 'budget', 'capacity', 'connector', 'control-place', 'pool-context', 'pool-share'],
+  connecting: [
+    'breaker',
+    'budget',
+    'capacity',
+    'connect-failure',
+    'connector',
+    'control-place',
+    'pool-context',
+    'pool-share',
+  ],
   health: ['checks', 'evictor', 'socket-reaper', 'validator'],
   diagnostics: [
     'call-sites',

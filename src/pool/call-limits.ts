@@ -34,6 +34,7 @@ export function checkOptions(callOptions: unknown, { options, stats }: Called, c
     [`${call} takes { timeoutMillis, signal }, got ${show(callOptions)}`],
     options.name,
     stats(),
+    `the arguments of ${call}`,
   )
 }
 
@@ -62,7 +63,7 @@ export function readLimits(callOptions: unknown, fallback: number, { options, st
     issues.push(`timeoutMillis must be milliseconds ≥ 0, or false, got ${show(timeoutMillis)}`)
   if (signal !== undefined && !(signal instanceof AbortSignal))
     issues.push(`signal must be an AbortSignal, got ${show(signal)}`)
-  if (issues.length > 0) throw badOptions(issues, options.name, stats())
+  if (issues.length > 0) throw badOptions(issues, options.name, stats(), 'the options of the call')
   const millis = timeoutMillis === false ? Number.POSITIVE_INFINITY : (timeoutMillis as number)
   return { millis, signal: signal as AbortSignal | undefined }
 }

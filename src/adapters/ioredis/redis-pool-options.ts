@@ -3,6 +3,7 @@ import { KNOWN } from '../../api/options/option-table.ts'
 import type { PoolOptions } from '../../api/options/options.ts'
 import { isRecord, readRecord, show } from '../../api/options/read-input.ts'
 import { CredentialSource, type CredentialsFunction } from './client/credentials.ts'
+import { misplacedOptions, type Place } from './misplaced-options.ts'
 
 /** The role that a server must have for its connections to be lent. */
 export type WantedRole = 'primary' | 'replica' | 'any'
@@ -73,7 +74,8 @@ export interface NodePoolOptions extends Omit<RedisPoolOptions, 'credentials'> {
 
 const ROLES: readonly unknown[] = ['primary', 'replica', 'any']
 
-const NAMES: ReadonlySet<string> = new Set([
+/** The names of all options of `createRedisPool`. */
+export const NAMES: ReadonlySet<string> = new Set([
   ...KNOWN,
   'instances',
   'role',
@@ -82,6 +84,25 @@ const NAMES: ReadonlySet<string> = new Set([
   'handoffs',
   'prepare',
 ])
+
+/**
+ * Takes the options out that belong elsewhere, and says in `issues` where.
+ *
+ * @param names - those that belong here
+ */
+export function withoutMisplaced(
+  given: Readonly<Record<string, unknown>>,
+  names: ReadonlySet<string>,
+  place: Place,
+  issues: string[],
+): Record<string, unknown> {
+  const found = misplacedOptions(
+    Object.keys(given).filter(name => !names.has(name)),
+    place,
+  )
+  issues.push(...found.values())
+  return Object.fromEntries(Object.entries(given).filter(([name]) => !found.has(name)))
+}
 
 /**
  * Splits the options into those of the adapter and those for the pool. A value that is not an object is passed on, so
@@ -99,11 +120,8 @@ export function splitOptions(given: NodePoolOptions | undefined): {
     const adapter = { ...NO_ADAPTER_OPTIONS, leakThresholdMillis: LEAK_THRESHOLD_MILLIS }
     return { adapter, pool: given, prepare: undefined, issues }
   }
-  const { instances, role, cleanCommands, credentials, handoffs, prepare, ...pool } = readRecord(
-    given,
-    NAMES,
-    issues,
-  )
+  const read = withoutMisplaced(readRecord(given, NAMES, issues), NAMES, 'pool', issues)
+  const { instances, role, cleanCommands, credentials, handoffs, prepare, ...pool } = read
   if (instances !== undefined && !(Number.isInteger(instances) && (instances as number) >= 1))
     issues.push(`instances must be a whole number ≥ 1, got ${show(instances)}`)
   if (role !== undefined && !ROLES.includes(role))

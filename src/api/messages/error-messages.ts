@@ -1,7 +1,7 @@
 import { type AcquirePhase, messageOf, numbersOf, PoolError } from '../errors.ts'
 import { inTheWay, nextStep } from '../options/taken-places.ts'
 import type { PoolStats } from '../stats.ts'
-import { brief, IN_PROGRESS, lastError } from './causes.ts'
+import { brief, IN_PROGRESS, lastError, progressOf } from './causes.ts'
 import { adviceFor } from './connect-advice.ts'
 import { isCausedByStalls, isNotableStall } from './stall-blame.ts'
 import { counted, firstFew } from './wording.ts'
@@ -240,7 +240,7 @@ export function notReady(
 export function connectTimeout(stats: PoolStats, millis: number, cause: unknown): PoolError {
   return new PoolError(
     'POOL_CONNECT_FAILED',
-    `pool '${stats.name}': connecting took longer than ${millis} ms ${numbersOf(stats)}. If the server is slow, ` +
+    `pool '${stats.name}': connecting took longer than ${millis} ms${progressOf(cause)} ${numbersOf(stats)}. If the server is slow, ` +
       'raise createTimeoutMillis; if it does not answer, check it, any proxy, and whether both sides use TLS',
     { ...of(stats), cause },
   )

@@ -111,7 +111,14 @@ export class CredentialSource {
   #request(instead: Credentials | undefined): Request {
     this.#count += 1
     const abort = new AbortController()
-    const answer = (async () => read(await this.#ask(abort.signal)))()
+    const answer = (async () => {
+      try {
+        return read(await this.#ask(abort.signal))
+      } catch (error) {
+        if (typeof error === 'object' && error !== null) failures.add(error)
+        throw error
+      }
+    })()
     const request = { number: this.#count, instead, answer, abort, waiting: 0 }
     // A connection created after the answer asks again.
     const settled = (): void => this.#end(request, undefined)
@@ -128,6 +135,18 @@ export class CredentialSource {
 const isSame = (a: Credentials, b: Credentials): boolean =>
   a.username === b.username && a.password === b.password
 
+/** Errors of the function `credentials`, and errors about what it returned. */
+const failures = new WeakSet<object>()
+
+/** Is this an error of the function `credentials`, or about what it returned? */
+export const isOfCredentials = (error: unknown): boolean => failures.has(error as object)
+
+export function wrongCredentials(issues: readonly string[]): PoolError {
+  const error = badOptions(issues, undefined, undefined, 'what the function credentials returned')
+  failures.add(error)
+  return error
+}
+
 /** @throws PoolError `POOL_BAD_OPTIONS` */
 function read(given: unknown): Credentials {
   const { username, password, expiresAt } = (isRecord(given) ? given : {}) as Partial<RedisCredentials>
@@ -143,7 +162,7 @@ function read(given: unknown): Credentials {
     issues.push(
       `credentials must give expiresAt as a date or in milliseconds since 1970, got ${kindOf(expiresAt)}`,
     )
-  if (issues.length > 0) throw badOptions(issues)
+  if (issues.length > 0) throw wrongCredentials(issues)
   return { username, password: password as string, expiresAt: end as number | undefined }
 }
 

@@ -9,9 +9,9 @@ import type { Pool } from '../../../pool/pool.ts'
 import { backoff } from '../../../runtime/time/backoff.ts'
 import { systemClock } from '../../../runtime/time/clock.ts'
 import { type Handle, LOAN, type LoanGuard } from '../handle/loan.ts'
-import type { ClusterConfig, ClusterWhere, Target } from './cluster-options.ts'
-import { readWhere } from './cluster-options.ts'
+import type { ClusterConfig } from './cluster-options.ts'
 import { ClusterLoan } from './loan-guard.ts'
+import { type ClusterWhere, readTarget, type Target } from './loan-target.ts'
 import type { Nodes } from './nodes.ts'
 import { pause } from './refresher.ts'
 import type { Take } from './router.ts'
@@ -49,7 +49,7 @@ export class ClusterLending {
   }
 
   async acquire(where: ClusterWhere, options: AcquireOptions | number | undefined): Promise<Redis> {
-    const target = this.#read(where)
+    const target = readTarget('acquire', { where, options }, this.#config)
     const take: Take<Redis> = async (nodePool, request) => {
       const redis = await nodePool.pool.acquire(request)
       this.#guard(redis, nodePool, target, false)
@@ -59,7 +59,7 @@ export class ClusterLending {
   }
 
   async lease(where: ClusterWhere, options: AcquireOptions | number | undefined): Promise<Lease<Redis>> {
-    const target = this.#read(where)
+    const target = readTarget('lease', { where, options }, this.#config)
     const take: Take<Lease<Redis>> = async (nodePool, request) => {
       const lease = await nodePool.pool.lease(request)
       this.#guard(lease.resource, nodePool, target, false)
@@ -73,7 +73,7 @@ export class ClusterLending {
     work: (redis: Redis) => R | PromiseLike<R>,
     options: ClusterUseOptions | number | undefined,
   ): Promise<R> {
-    const target = this.#read(where)
+    const target = readTarget('use', { where, work, options }, this.#config)
     const { retryMoved = false, ...request } = requestOf(options) as ClusterUseOptions
     const { timeoutMillis = this.#config.acquireTimeoutMillis } = request
     const until = systemClock.now() + (timeoutMillis === false ? Number.POSITIVE_INFINITY : timeoutMillis)
@@ -122,11 +122,6 @@ export class ClusterLending {
     ;(redis as unknown as Handle)[LOAN].guard = loan
     this.#lenders.set(redis, pool)
     return loan
-  }
-
-  /** @throws PoolError `POOL_BAD_OPTIONS` */
-  #read(where: ClusterWhere): Target {
-    return readWhere(where, this.#config.redis.keyPrefix, this.#config.name)
   }
 }
 

@@ -3,15 +3,15 @@ import type { PoolIdentity } from '../../../api/channels.ts'
 import { forCaller } from '../../../api/errors.ts'
 import { warnOfNoConnection } from '../../../api/messages/wrong-arguments.ts'
 import type { AcquireOptions } from '../../../api/options/options.ts'
-import { show } from '../../../api/options/read-input.ts'
-import { badOptions, checkedBounds } from '../../../api/options/resolve-options.ts'
+import { checkedBounds } from '../../../api/options/resolve-options.ts'
 import { type CallOptions, checkOptions, readLimits } from '../../../pool/call-limits.ts'
 import type { Lease } from '../../../pool/lease.ts'
 import type { Pool } from '../../../pool/pool.ts'
 import { PoolEmitter } from '../../../runtime/emitter.ts'
 import { ClusterLending, type ClusterUseOptions } from './cluster-lending.ts'
-import type { ClusterConfig, ClusterWhere } from './cluster-options.ts'
+import type { ClusterConfig } from './cluster-options.ts'
 import { clusterInText, type RedisClusterReport } from './cluster-report.ts'
+import type { ClusterWhere } from './loan-target.ts'
 import { Nodes, type RedisClusterNode, type RedisClusterStats } from './nodes.ts'
 
 /**
@@ -48,8 +48,6 @@ export class RedisClusterPool extends PoolEmitter<Redis> {
     work: (redis: Redis) => R | PromiseLike<R>,
     options?: ClusterUseOptions | number,
   ): Promise<R> {
-    if (typeof work !== 'function')
-      return Promise.reject(badOptions([`use needs a function to run, got ${show(work)}`], this.name))
     return this.#lending.use(where, work, options)
   }
 

@@ -1,6 +1,8 @@
 import type { Redis } from 'ioredis'
 import { messageOf, PoolError } from '../../../api/errors.ts'
+import { adviceFor } from '../../../api/messages/connect-advice.ts'
 import * as refusals from '../../../api/messages/error-messages.ts'
+import { firstFew } from '../../../api/messages/wording.ts'
 import type { AcquireOptions } from '../../../api/options/options.ts'
 import type { PoolStats } from '../../../api/stats.ts'
 import type { Limits } from '../../../pool/call-limits.ts'
@@ -8,7 +10,7 @@ import type { Pool } from '../../../pool/pool.ts'
 import { onAbort } from '../../../runtime/abort.ts'
 import { systemClock } from '../../../runtime/time/clock.ts'
 import { type Address, isSameAddress } from '../failover/addresses.ts'
-import type { Target } from './cluster-options.ts'
+import type { Target } from './loan-target.ts'
 import type { NodePool, NodePools } from './node-pools.ts'
 import { ELSEWHERE } from './node-waits.ts'
 import type { Topology } from './topology.ts'
@@ -208,13 +210,15 @@ export class Router {
     const { name, topology } = this.#host
     const { map, refresher } = topology
     const { lastError: cause, hopeless } = refresher
-    const known = [...map.nodes.keys()].join(', ')
-    const failure =
-      cause === undefined ? 'no two nodes agree yet' : `no node could be asked: ${messageOf(cause)}`
-    const why = map.isKnown ? `the nodes known are ${known}` : failure.replace(/\.$/, '')
+    const known = firstFew([...map.nodes.keys()], MOST_NODES)
+    const silence = refresher.hasAnswer ? 'no two nodes agree yet' : 'no node has answered yet'
+    const failure = cause === undefined ? silence : `no node could be asked: ${messageOf(cause)}`
+    const why = map.isKnown ? `the nodes known are ${known}` : failure.trim().replace(/\.$/, '')
     const advice = map.isKnown
-      ? 'Look at CLUSTER INFO and CLUSTER NODES'
-      : (hopeless ?? 'Check the addresses of the nodes, and that they are up')
+      ? target?.node === undefined
+        ? 'Look at CLUSTER INFO and CLUSTER NODES'
+        : 'A node is called as the cluster reports it (CLUSTER SLOTS, and natMap), whatever other names lead there'
+      : (hopeless ?? ownAdvice(cause))
     const what = target === undefined ? 'its nodes are not known' : missing(target)
     return new PoolError('POOL_CONNECT_FAILED', `pool '${name}': ${what}; ${why}. ${advice}`, {
       pool: name,
@@ -227,5 +231,14 @@ const missing = ({ slot, role, node }: Target): string =>
   node === undefined ? `no ${role} serves slot ${slot}` : `there is no node '${node}'`
 
 const LONGEST = 2 ** 31 - 1
+/** At most this many nodes are named in an error. */
+const MOST_NODES = 10
+
+/** What to do about nodes that cannot be asked. An error that says so itself needs no more. */
+function ownAdvice(cause: unknown): string {
+  const advice = adviceFor(cause)
+  const saysNothing = cause === undefined || advice.startsWith('See the cause')
+  return saysNothing ? 'Check the addresses of the nodes, and that they are up' : advice
+}
 
 const isDown = (pool: Pool<Redis>): boolean => pool.stats().breaker === 'open'

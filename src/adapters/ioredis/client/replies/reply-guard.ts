@@ -25,6 +25,15 @@ const NOBODY: Item = {
 
 const guards = new WeakMap<CommandQueue, ReplyGuard>()
 
+/** How an answer of a TLS server to a client without TLS begins: as an alert, of any version. */
+const ALERT = [0x15, 0x03] as const
+
+function notRedis({ fault }: ReplyScanner, chunk: Buffer, at: number): string {
+  return chunk[at] === ALERT[0] && chunk[at + 1] === ALERT[1]
+    ? 'Protocol error: the server sent a TLS alert, so it expects TLS at this port: use rediss:// or the option tls'
+    : `Protocol error: the server sent ${fault}, which is not the Redis protocol`
+}
+
 /**
  * Reads what the server sends before ioredis does. ioredis throws on some of it: a null that matches no command, a null
  * in the place of the name of a message or channel, an array that is too long or too deep. It throws inside the
@@ -59,10 +68,7 @@ class ReplyGuard {
     while (!this.isOver && sound < chunk.length) {
       const end = scanner.next(chunk, sound)
       if (end === TORN) break
-      const wrong =
-        end === BROKEN
-          ? `Protocol error: the server sent ${scanner.fault}, which is not the Redis protocol`
-          : this.#misfit(scanner)
+      const wrong = end === BROKEN ? notRedis(scanner, chunk, sound) : this.#misfit(scanner)
       if (wrong !== undefined) {
         this.#held.length = 0
         this.#give(chunk, given, sound)
