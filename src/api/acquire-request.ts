@@ -7,7 +7,13 @@ import { badOptions, noLimit, type ResolvedOptions } from './options/resolve-opt
 import type { PoolStats } from './stats.ts'
 
 const MILLIS = time(0)
-const KNOWN = new Set(['priority', 'signal', 'timeoutMillis', 'detached'])
+/** The names of the options of an acquire. */
+export const ACQUIRE_OPTIONS: ReadonlySet<string> = new Set([
+  'priority',
+  'signal',
+  'timeoutMillis',
+  'detached',
+])
 
 /**
  * Reads the argument of an acquire: generic-pool's priority number, or {@link AcquireOptions}.
@@ -20,36 +26,46 @@ export function readRequest(
   stats: () => PoolStats,
 ): Request {
   if (given === undefined || given === null) return plain
-  if (typeof given === 'function') {
-    throw badOptions(
-      [
-        'acquire takes no callback: it returns a promise, as in generic-pool 3. Await that, or better: pool.use(fn)',
-      ],
-      options.name,
-      stats(),
-    )
-  }
+  const issues = typeof given === 'object' || typeof given === 'function' ? requestIssues(given) : []
+  if (issues.length > 0) throw badOptions(issues, options.name, stats(), 'the options of the acquire')
   if (typeof given !== 'object') return { ...plain, priority: priorityOf(given, options) }
   const { priority, timeoutMillis, detached } = given
   const signal = given.signal ?? undefined
-  const issues: string[] = []
-  const names = Object.keys(given)
-  // An AbortSignal, a Map and the like would otherwise be ignored silently.
-  if (Array.isArray(given) || (names.length === 0 && !isRecord(given))) issues.push(notOptions(given))
-  else for (const name of names) if (!KNOWN.has(name)) issues.push(noOptionOf('acquire', name, KNOWN))
-  if (signal !== undefined && !(signal instanceof AbortSignal))
-    issues.push(`signal must be an AbortSignal, got ${show(signal)}`)
-  if (detached !== undefined && typeof detached !== 'boolean') issues.push('detached must be true or false')
-  if (timeoutMillis !== undefined && timeoutMillis !== false && !MILLIS.ok(timeoutMillis)) {
-    issues.push(`timeoutMillis must be ${MILLIS.want}, or false, got ${show(timeoutMillis)}`)
-  }
-  if (issues.length > 0) throw badOptions(issues, options.name, stats())
   return {
     priority: priorityOf(priority, options),
     timeout: timeoutMillis === undefined ? plain.timeout : Math.ceil(noLimit(timeoutMillis)),
     signal,
     detached: detached === true,
   }
+}
+
+/**
+ * What is wrong with the options of an acquire.
+ *
+ * @param call - the method that takes them
+ * @param known - their names
+ */
+export function requestIssues(
+  given: object,
+  call = 'acquire',
+  known: ReadonlySet<string> = ACQUIRE_OPTIONS,
+): string[] {
+  if (typeof given === 'function')
+    return [
+      'acquire takes no callback: it returns a promise, as in generic-pool 3. Await that, or better: pool.use(fn)',
+    ]
+  const { signal, timeoutMillis, detached } = given as AcquireOptions
+  const issues: string[] = []
+  const names = Object.keys(given)
+  // An AbortSignal, a Map and the like would otherwise be ignored silently.
+  if (Array.isArray(given) || (names.length === 0 && !isRecord(given))) issues.push(notOptions(given))
+  else for (const name of names) if (!known.has(name)) issues.push(noOptionOf(call, name, known))
+  if (signal !== undefined && signal !== null && !(signal instanceof AbortSignal))
+    issues.push(`signal must be an AbortSignal, got ${show(signal)}`)
+  if (detached !== undefined && typeof detached !== 'boolean') issues.push('detached must be true or false')
+  if (timeoutMillis !== undefined && timeoutMillis !== false && !MILLIS.ok(timeoutMillis))
+    issues.push(`timeoutMillis must be ${MILLIS.want}, or false, got ${show(timeoutMillis)}`)
+  return issues
 }
 
 /** What to do instead of passing this value as the options of a call. */

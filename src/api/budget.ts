@@ -27,6 +27,8 @@ export interface BudgetStats {
   reserved: number
   /** The pools that have connections or waiting acquires, those with the most connections first. */
   pools: BudgetUse[]
+  /** Set where this is the option `maxTotal` of the pool of a Redis Cluster, which has the name. */
+  isMaxTotal?: true
 }
 
 /** A limit for the connections of several pools together. Created with `createBudget`. */
@@ -68,9 +70,14 @@ export function usersOf({ pools }: BudgetStats): string {
 export const isUsedUp = (budget: BudgetStats, size: number, max: number): boolean =>
   size < max && budget.used + budget.reserved >= budget.max
 
-/** "the budget 'x' of 20 is used up by pools a (12), b (8)" */
+/** "the budget 'x' of 20 is used up by pools a (12), b (8)", or "maxTotal (20) of pool 'x' is …" */
 export function usedUp(budget: BudgetStats): string {
-  const { name, max, reserved } = budget
+  const { name, max, reserved, isMaxTotal } = budget
   const kept = reserved > 0 ? `, with ${reserved} kept for pools below their min` : ''
-  return `the budget '${name}' of ${max} is used up${usersOf(budget)}${kept}`
+  const limit = isMaxTotal ? `maxTotal (${max}) of pool '${name}'` : `the budget '${name}' of ${max}`
+  return `${limit} is used up${usersOf(budget)}${kept}`
 }
+
+/** What to raise, if more connections are wanted. */
+export const raiseLimit = ({ isMaxTotal }: BudgetStats): string =>
+  isMaxTotal ? 'raise maxTotal' : 'raise the max of the budget'

@@ -12,6 +12,9 @@ export type PoolErrorCode =
   | 'POOL_CONNECT_FAILED'
   | 'POOL_FAILOVER'
   | 'POOL_MOVED'
+  | 'POOL_COMMAND_REFUSED'
+  | 'POOL_CONNECTION_LOST'
+  | 'POOL_BAD_REPLY'
   | 'POOL_UNHEALTHY'
   | 'POOL_ABORTED'
   | 'POOL_CLOSED'
@@ -146,6 +149,9 @@ interface Always {
   POOL_CONNECT_FAILED: never
   POOL_FAILOVER: 'pool'
   POOL_MOVED: 'pool' | 'moved'
+  POOL_COMMAND_REFUSED: 'pool'
+  POOL_CONNECTION_LOST: 'pool'
+  POOL_BAD_REPLY: never
   POOL_UNHEALTHY: OfPool
   POOL_ABORTED: OfPool | 'waitedMillis'
   POOL_CLOSED: OfPool

@@ -49,9 +49,20 @@ export class SharedBudget implements CheckedBudget {
   #chosen: BudgetShare | undefined
   #isServing = false
 
-  constructor(name: string, max: number) {
+  /** Is it the option `maxTotal` of the pool of a cluster, which has the name? */
+  readonly #isMaxTotal: boolean
+
+  constructor(name: string, max: number, isMaxTotal = false) {
     this.name = name
     this.max = max
+    this.#isMaxTotal = isMaxTotal
+  }
+
+  /** Why a pool gives up a connection. */
+  get whoNeedsIt(): string {
+    return this.#isMaxTotal
+      ? `another node needs its place, within maxTotal of pool '${this.name}'`
+      : `another pool of the budget '${this.name}' needs its place`
   }
 
   stats(): BudgetStats {
@@ -59,7 +70,14 @@ export class SharedBudget implements CheckedBudget {
       .map(({ name, inUse, waiting }) => ({ pool: name, used: inUse, pending: waiting }))
       .filter(({ used, pending }) => used > 0 || pending > 0)
       .sort((a, b) => b.used - a.used || b.pending - a.pending)
-    return { name: this.name, max: this.max, used: this.#used, reserved: this.#reserved, pools }
+    return {
+      name: this.name,
+      max: this.max,
+      used: this.#used,
+      reserved: this.#reserved,
+      pools,
+      ...(this.#isMaxTotal && { isMaxTotal: true as const }),
+    }
   }
 
   report(): string {
@@ -79,7 +97,8 @@ export class SharedBudget implements CheckedBudget {
     const list = others.map(share => `${share.name} (${share.min})`).join(', ')
     const beside = others.length === 0 ? '' : `, with the min of pools ${list},`
     const rule = sum > this.max ? 'must not be above' : 'must leave a place, for pools without a min, of'
-    return `min (${min})${beside} ${rule} the max of the budget '${this.name}' (${this.max})`
+    const limit = this.#isMaxTotal ? 'maxTotal' : `the max of the budget '${this.name}'`
+    return `min (${min})${beside} ${rule} ${limit} (${this.max})`
   }
 
   join(share: BudgetShare): void {
@@ -265,3 +284,6 @@ export function createBudget(options: BudgetOptions): Budget {
     return new SharedBudget((name as string | undefined) ?? `budget-${budgetsMade}`, max as number)
   })
 }
+
+/** The limit that the option `maxTotal` of the pool of a cluster is for the pools of its nodes. */
+export const createMaxTotal = (pool: string, max: number): Budget => new SharedBudget(pool, max, true)

@@ -70,7 +70,7 @@ function permanentAdvice(
  * Checks the name, because the error may come from another realm. fetch rejects with `TypeError: fetch failed` in every
  * outage, with a cause.
  */
-function isBug(error: unknown): boolean {
+export function isBug(error: unknown): boolean {
   if (typeof error !== 'object' || error === null) return false
   const { name, cause } = error as Partial<Error>
   return name === 'ReferenceError' || (name === 'TypeError' && cause === undefined)

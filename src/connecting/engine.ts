@@ -140,9 +140,12 @@ export class Engine<T> {
 /** For how long a new connection can be used. One that has expired already counts as a failure to connect. */
 function millisLeft(expiresAt: unknown): number {
   if (typeof expiresAt !== 'number' || Number.isNaN(expiresAt)) {
-    throw badOptions([
-      `factory.expiresAt must give a time of day in milliseconds since 1970, got ${show(expiresAt)}`,
-    ])
+    throw badOptions(
+      [`factory.expiresAt must give a time of day in milliseconds since 1970, got ${show(expiresAt)}`],
+      undefined,
+      undefined,
+      'what factory.expiresAt gave',
+    )
   }
   const left = expiresAt - timeOfDay()
   if (left > 0) return left

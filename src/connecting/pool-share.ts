@@ -27,7 +27,7 @@ export class PoolShare<T> implements BudgetShare {
     this.#host = host
     this.#yielded = {
       reason: 'surplus',
-      detail: `another pool of the budget '${budget.name}' needs its place`,
+      detail: budget.whoNeedsIt,
     }
     budget.join(this)
   }

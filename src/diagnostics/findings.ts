@@ -1,4 +1,4 @@
-import { isUsedUp, usedUp } from '../api/budget.ts'
+import { isUsedUp, raiseLimit, usedUp } from '../api/budget.ts'
 import { isCausedByStalls } from '../api/messages/stall-blame.ts'
 import { firstFew } from '../api/messages/wording.ts'
 import { callSite } from './call-sites.ts'
@@ -167,7 +167,7 @@ function budgetUsedUp({ stats }: PoolReport): string[] {
   if (budget === undefined || pending === 0 || !isUsedUp(budget, size, max)) return []
   return [
     `${pending} acquires wait, and this pool may create no connection: it has ${size} of at most ${max}, but ${usedUp(budget)}. ` +
-      'Raise the max of the budget, or have the others give up connections (idleTimeoutMillis).',
+      `Have the others give up connections (idleTimeoutMillis), or ${raiseLimit(budget)}.`,
   ]
 }
 

@@ -76,9 +76,9 @@ export function inText(report: PoolReport): string {
 }
 
 function budgetInWords(budget: BudgetStats): string {
-  const { name, max, used, reserved } = budget
+  const { name, max, used, reserved, isMaxTotal } = budget
   const kept = reserved === 0 ? '' : `, ${reserved} kept for pools below their min`
-  return `budget '${name}': ${used} of ${max} connections in use${usersOf(budget)}${kept}`
+  return `${isMaxTotal ? `maxTotal of '${name}'` : `budget '${name}'`}: ${used} of ${max} connections in use${usersOf(budget)}${kept}`
 }
 
 /** How long acquires, loans and creates took, if there were any, and the highest numbers of loans and waiters. */

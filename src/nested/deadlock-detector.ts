@@ -72,6 +72,10 @@ export class DeadlockDetector<T> implements PoolNode {
     return this.#host.sharers?.() ?? []
   }
 
+  sharedLimit(): 'budget' | 'maxTotal' {
+    return this.#host.options.budget?.stats().isMaxTotal ? 'maxTotal' : 'budget'
+  }
+
   rivals(): readonly PoolNode[] {
     const { slots, options, rivals } = this.#host
     if (this.#host.waiting() === 0) return []

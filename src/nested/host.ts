@@ -80,6 +80,8 @@ export interface PoolNode {
   canMove(): boolean
   /** The other pools of its budget. */
   sharers(): readonly PoolNode[]
+  /** Where their limit comes from: a budget, if it does not say so. */
+  sharedLimit?(): 'budget' | 'maxTotal'
   /**
    * The pools whose leases keep it from connecting, as they use up the budget that they share. Its waiters are served
    * when one of those leases ends, as well as when one of its own does.

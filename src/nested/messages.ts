@@ -47,7 +47,9 @@ function circle(knot: Knot, first: string): string {
     const waiting = [...targets].map(([target, count]) => `${count} waiting for ${quoted(target.name)}`)
     const rivals = pool.rivals().map(({ name, lent }) => `${quoted(name)} (${lent})`)
     const budget =
-      rivals.length === 0 ? '' : ` and its budget used up by ${firstFew(rivals, MOST_RIVALS, ', ')}`
+      rivals.length === 0
+        ? ''
+        : ` and ${isMaxTotal(pool) ? 'maxTotal of the cluster' : 'its budget'} used up by ${firstFew(rivals, MOST_RIVALS, ', ')}`
     return `pool ${quoted(pool.name)}: ${pool.lent} lent${budget}, all held by ${waiting.join(' and ')}`
   })
   if (lines.length === 1) return `  ┌► ${lines[0]}\n  └──┘`
@@ -56,10 +58,16 @@ function circle(knot: Knot, first: string): string {
     .join('\n')
 }
 
-const advice = (knot: Knot): string =>
-  new Set(knot.map(({ pool }) => pool)).size > 1
-    ? 'Take one connection per task, or acquire from these pools in the same order everywhere'
-    : 'Take one connection per task, or set max ≥ tasks × (connections per task − 1) + 1'
+const isMaxTotal = (pool: PoolNode): boolean => pool.sharedLimit?.() === 'maxTotal'
+
+function advice(knot: Knot): string {
+  const [first, ...others] = new Set(knot.map(({ pool }) => pool))
+  if (first === undefined || others.length > 0)
+    return 'Take one connection per task, or acquire from these pools in the same order everywhere'
+  const shared = isMaxTotal(first) ? 'maxTotal' : 'the max of the budget'
+  const limit = first.rivals().length > 0 ? shared : 'max'
+  return `Take one connection per task, or set ${limit} ≥ tasks × (connections per task − 1) + 1`
+}
 
 export function deadlock(
   stats: PoolStats,

@@ -104,7 +104,12 @@ export class Acquiring<T> {
       const { options, stats } = this.#context
       return Promise.reject(
         pointAtCaller(
-          badOptions([`use needs a function to run, got ${show(work)}`], options.name, stats()),
+          badOptions(
+            [`use needs a function to run, got ${show(work)}`],
+            options.name,
+            stats(),
+            'the arguments of use',
+          ),
           this.#entries.use,
         ),
       )

@@ -3,7 +3,7 @@ import { isNews, warn } from '../api/messages/warnings.ts'
 import { noOptionOf } from '../api/options/option-names.ts'
 import { isRecord, show } from '../api/options/read-input.ts'
 import { badOptions } from '../api/options/resolve-options.ts'
-import type { PoolContext } from '../connecting/pool-context.ts'
+import type { PoolStats } from '../api/stats.ts'
 
 /** The time limit of one call in milliseconds, instead of the option that is its default, and a signal that ends it. */
 export interface CallOptions {
@@ -19,15 +19,23 @@ export interface Limits {
 
 export const UNLIMITED: Limits = { millis: Number.POSITIVE_INFINITY, signal: undefined }
 
+/** The pool whose method is called. */
+interface Called {
+  readonly options: { readonly name: string }
+  stats(): PoolStats
+}
+
 const KNOWN: ReadonlySet<string> = new Set(['timeoutMillis', 'signal'])
 
 /** @throws if `close` was called with something that is not options, such as a number */
-export function checkOptions<T>(
-  callOptions: unknown,
-  { options, stats }: Pick<PoolContext<T>, 'options' | 'stats'>,
-): void {
+export function checkOptions(callOptions: unknown, { options, stats }: Called, call = 'close'): void {
   if (callOptions === null || isRecord(callOptions) || callOptions instanceof AbortSignal) return
-  throw badOptions([`close takes { timeoutMillis, signal }, got ${show(callOptions)}`], options.name, stats())
+  throw badOptions(
+    [`${call} takes { timeoutMillis, signal }, got ${show(callOptions)}`],
+    options.name,
+    stats(),
+    `the arguments of ${call}`,
+  )
 }
 
 /** Once for each pool: generic-pool ignores what is passed here, so it is not refused. */
@@ -44,11 +52,7 @@ function warnOfNumber(pool: string, given: number): void {
  * Reads the options of `ready`, `drain` and `close`. Ignores an event's arguments, as generic-pool does:
  * `process.once('SIGTERM', drain)` passes the signal's name.
  */
-export function readLimits<T>(
-  callOptions: unknown,
-  fallback: number,
-  { options, stats }: Pick<PoolContext<T>, 'options' | 'stats'>,
-): Limits {
+export function readLimits(callOptions: unknown, fallback: number, { options, stats }: Called): Limits {
   if (typeof callOptions === 'number') warnOfNumber(options.name, callOptions)
   const { timeoutMillis = fallback, signal: given, ...others } = isRecord(callOptions) ? callOptions : {}
   const signal = given ?? undefined
@@ -59,7 +63,7 @@ export function readLimits<T>(
     issues.push(`timeoutMillis must be milliseconds ≥ 0, or false, got ${show(timeoutMillis)}`)
   if (signal !== undefined && !(signal instanceof AbortSignal))
     issues.push(`signal must be an AbortSignal, got ${show(signal)}`)
-  if (issues.length > 0) throw badOptions(issues, options.name, stats())
+  if (issues.length > 0) throw badOptions(issues, options.name, stats(), 'the options of the call')
   const millis = timeoutMillis === false ? Number.POSITIVE_INFINITY : (timeoutMillis as number)
   return { millis, signal: signal as AbortSignal | undefined }
 }

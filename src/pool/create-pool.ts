@@ -50,7 +50,12 @@ export function openPool<T>(
     typeof given.input.create === 'function' &&
     typeof readField(factory ?? {}, 'create', []) !== 'function'
   )
-    throw badOptions(['the arguments are in the wrong order: createPool(factory, options)'], undefined)
+    throw badOptions(
+      ['the arguments are in the wrong order: createPool(factory, options)'],
+      undefined,
+      undefined,
+      'the arguments',
+    )
   const issues = factoryIssues(factory, given.input)
   let resolved: ResolvedOptions | undefined
   try {

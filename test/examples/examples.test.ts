@@ -9,6 +9,7 @@ import { Redis } from 'ioredis'
 import { packageRoot } from '../support/package-root.ts'
 import { until } from '../support/processes.ts'
 import { withRedis } from '../support/redis.ts'
+import { startCluster } from '../support/redis-cluster.ts'
 import { tlsCertificate, tlsKey } from '../support/tls.ts'
 import { Example } from './running.ts'
 
@@ -79,6 +80,17 @@ describe('the examples', { skip: redis.skip, concurrency: 2 }, () => {
     const bank = new Example('watch-transaction', [], { REDIS_URL: redis.url })
     assert.equal(await bank.ended, 0, bank.stderr)
     assert.equal(bank.stdout, '10 transfers, balances 0 and 100\n')
+  })
+
+  test('a shop on a Redis Cluster sells no piece twice', async () => {
+    const cluster = await startCluster()
+    try {
+      const shop = new Example('redis-cluster', [], { REDIS_NODES: cluster.nodes.slice(0, 2).join() })
+      assert.equal(await shop.ended, 0, shop.stderr)
+      assert.equal(shop.stdout, '12 of 18 orders, 0, 0, 0 left\n')
+    } finally {
+      await cluster.stop()
+    }
   })
 
   test('generic-pool before, lifeguard-pool after: the same service', async () => {

@@ -71,6 +71,7 @@ test('where a budget is used up, the pools that use it are named with their leas
   assert.match(message, /pool 'one': 0 lent and its budget used up by 'rival 0' \(0\), 'rival 1' \(1\), /)
   assert.doesNotMatch(message, /rival 5/)
   assert.match(message, /, all held by 1 waiting for 'one'/, 'by a lease of a rival')
+  assert.match(message, /or set the max of the budget ≥ tasks/)
 })
 
 test('a holder that waits for several pools is counted for each', () => {

@@ -350,9 +350,9 @@ describe('limits', () => {
     )
   })
 
-  for (const [what, options] of [
-    ['maxTotal', () => ({ maxTotal: 2 })],
-    ['a budget', () => ({ budget: createBudget({ max: 2 }) })],
+  for (const [what, options, named] of [
+    ['maxTotal', () => ({ maxTotal: 2 }), /maxTotal of the cluster used up/],
+    ['a budget', () => ({ budget: createBudget({ max: 2 }) }), /its budget used up/],
   ] as const) {
     test(`tasks that use up ${what} and want a second node deadlock: one is told within a grace, the other is served`, async () => {
       for (const [first, second] of [
@@ -382,7 +382,7 @@ describe('limits', () => {
               refused.map(error => error.code),
               ['POOL_DEADLOCK'],
             )
-            assert.match(refused[0].message, first === second ? /budget/ : /POOL_DEADLOCK|all held by|wait/)
+            assert.match(refused[0].message, first === second ? named : /POOL_DEADLOCK|all held by|wait/)
             assert.ok(world.now - since < 200, `${world.now - since} ms`)
             assert.equal(pool.borrowed, 0)
           },

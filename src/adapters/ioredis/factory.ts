@@ -14,6 +14,7 @@ import {
 } from './client/client.ts'
 import type { Command, RedisClient } from './client/client-types.ts'
 import type { Credentials } from './client/credentials.ts'
+import { closedError, explainLoss } from './client/lost-commands.ts'
 import { failed, openClient } from './client/open-client.ts'
 import { isReplyError, isUnsupported } from './client/replies/error-replies.ts'
 import { permanentAdvice } from './client/replies/permanent-errors.ts'
@@ -64,6 +65,7 @@ export function clientFactory<R extends RedisClient>(
       const lender = new ClientLender(client, context, wantedRole(client, context), epoch)
       lenders.set(client, lender)
       failover.opened(client, lender)
+      explainLoss(client, () => context.name)
       server = serverOf(client)
       return client
     },
@@ -162,7 +164,7 @@ async function endClient(client: RedisClient): Promise<void> {
   destroyClient(client)
   await ended
   // In that case ioredis does not reject the waiting commands either.
-  if (client.status !== 'end') destroyWithError(client, new Error('Connection is closed.'))
+  if (client.status !== 'end') destroyWithError(client, closedError())
 }
 
 /** @returns the name of the oldest command without an answer, or false */

@@ -3,14 +3,13 @@ import { forCaller } from '../../api/errors.ts'
 import type { Pool } from '../../pool/pool.ts'
 import type { RedisClient } from './client/client-types.ts'
 import type { CredentialsFunction, RedisCredentials } from './client/credentials.ts'
-import {
-  type ClusterSeed,
-  type ClusterWhere,
-  type RedisClusterOptions,
-  readCluster,
-} from './cluster/cluster-options.ts'
-import { type ClusterUseOptions, RedisClusterPool } from './cluster/cluster-pool.ts'
-import type { RedisClusterStats } from './cluster/nodes.ts'
+import type { ClusterUseOptions } from './cluster/cluster-lending.ts'
+import { type RedisClusterOptions, readCluster } from './cluster/cluster-options.ts'
+import { RedisClusterPool } from './cluster/cluster-pool.ts'
+import type { RedisClusterReport } from './cluster/cluster-report.ts'
+import type { ClusterWhere } from './cluster/loan-target.ts'
+import type { RedisClusterNode, RedisClusterStats } from './cluster/nodes.ts'
+import type { ClusterSeed } from './cluster/seeds.ts'
 import { openRedisPool, redisFactory } from './open-redis-pool.ts'
 import type { RedisPoolOptions } from './redis-pool-options.ts'
 
@@ -19,8 +18,10 @@ export type {
   ClusterUseOptions,
   ClusterWhere,
   CredentialsFunction,
+  RedisClusterNode,
   RedisClusterOptions,
   RedisClusterPool,
+  RedisClusterReport,
   RedisClusterStats,
   RedisCredentials,
   RedisPoolOptions,

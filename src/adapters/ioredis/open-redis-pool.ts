@@ -10,7 +10,7 @@ import type { RedisCredentials } from './client/credentials.ts'
 import { hideSecretsWithin } from './client/secrets.ts'
 import { clientFactory, type Make } from './factory.ts'
 import { RedisPoolContext } from './redis-pool-context.ts'
-import { type RedisPoolOptions, splitOptions } from './redis-pool-options.ts'
+import { type NodePoolOptions, splitOptions } from './redis-pool-options.ts'
 
 /** A connection that has been idle for longer is checked with a PING before it is lent. Milliseconds. */
 const VALIDATE_AFTER_IDLE_MILLIS = 500
@@ -18,7 +18,7 @@ const VALIDATE_AFTER_IDLE_MILLIS = 500
 /** Opens a pool of Redis clients, all issues with its options at once. */
 export function openRedisPool<R extends RedisClient>(
   makeFactory: (context: RedisPoolContext) => Factory<R>,
-  options: RedisPoolOptions | undefined,
+  options: NodePoolOptions | undefined,
 ): Pool<R> {
   const split = splitOptions(options)
   let context: RedisPoolContext | undefined

@@ -1,3 +1,4 @@
+import { PoolError } from '../../api/errors.ts'
 import { leaseEnded } from '../../api/messages/error-messages.ts'
 import type { Pool } from '../../pool/pool.ts'
 import type { Terseness } from './client/terse.ts'
@@ -57,7 +58,8 @@ export class RedisPoolContext implements Terseness {
 
   /** The error for using a handle after its loan. */
   leaseEnded(what: string): Error {
-    if (this.#pool === undefined) return new Error(`${what} after the end of its lease`)
+    if (this.#pool === undefined)
+      return new PoolError('POOL_LEASE_ENDED', `${what} after the end of its lease`, { pool: this.name })
     return leaseEnded(this.#pool.stats(), what)
   }
 

@@ -3,6 +3,7 @@ import { KNOWN } from '../../api/options/option-table.ts'
 import type { PoolOptions } from '../../api/options/options.ts'
 import { isRecord, readRecord, show } from '../../api/options/read-input.ts'
 import { CredentialSource, type CredentialsFunction } from './client/credentials.ts'
+import { misplacedOptions, type Place } from './misplaced-options.ts'
 
 /** The role that a server must have for its connections to be lent. */
 export type WantedRole = 'primary' | 'replica' | 'any'
@@ -66,9 +67,15 @@ export interface RedisPoolOptions extends PoolOptions {
   prepare?(client: Redis, signal: AbortSignal): void | Promise<void>
 }
 
+/** The same; the pools of a cluster's nodes are given a source that they share. */
+export interface NodePoolOptions extends Omit<RedisPoolOptions, 'credentials'> {
+  credentials?: CredentialsFunction | CredentialSource | undefined
+}
+
 const ROLES: readonly unknown[] = ['primary', 'replica', 'any']
 
-const NAMES: ReadonlySet<string> = new Set([
+/** The names of all options of `createRedisPool`. */
+export const NAMES: ReadonlySet<string> = new Set([
   ...KNOWN,
   'instances',
   'role',
@@ -79,10 +86,29 @@ const NAMES: ReadonlySet<string> = new Set([
 ])
 
 /**
+ * Takes the options out that belong elsewhere, and says in `issues` where.
+ *
+ * @param names - those that belong here
+ */
+export function withoutMisplaced(
+  given: Readonly<Record<string, unknown>>,
+  names: ReadonlySet<string>,
+  place: Place,
+  issues: string[],
+): Record<string, unknown> {
+  const found = misplacedOptions(
+    Object.keys(given).filter(name => !names.has(name)),
+    place,
+  )
+  issues.push(...found.values())
+  return Object.fromEntries(Object.entries(given).filter(([name]) => !found.has(name)))
+}
+
+/**
  * Splits the options into those of the adapter and those for the pool. A value that is not an object is passed on, so
  * that the pool refuses it.
  */
-export function splitOptions(given: RedisPoolOptions | undefined): {
+export function splitOptions(given: NodePoolOptions | undefined): {
   readonly adapter: AdapterOptions
   readonly pool: PoolOptions | undefined
   readonly prepare: RedisPoolOptions['prepare']
@@ -94,11 +120,8 @@ export function splitOptions(given: RedisPoolOptions | undefined): {
     const adapter = { ...NO_ADAPTER_OPTIONS, leakThresholdMillis: LEAK_THRESHOLD_MILLIS }
     return { adapter, pool: given, prepare: undefined, issues }
   }
-  const { instances, role, cleanCommands, credentials, handoffs, prepare, ...pool } = readRecord(
-    given,
-    NAMES,
-    issues,
-  )
+  const read = withoutMisplaced(readRecord(given, NAMES, issues), NAMES, 'pool', issues)
+  const { instances, role, cleanCommands, credentials, handoffs, prepare, ...pool } = read
   if (instances !== undefined && !(Number.isInteger(instances) && (instances as number) >= 1))
     issues.push(`instances must be a whole number ≥ 1, got ${show(instances)}`)
   if (role !== undefined && !ROLES.includes(role))
@@ -106,7 +129,8 @@ export function splitOptions(given: RedisPoolOptions | undefined): {
   const isList = Array.isArray(cleanCommands) && cleanCommands.every(name => typeof name === 'string')
   if (cleanCommands !== undefined && !isList)
     issues.push(`cleanCommands must be a list of names of commands, got ${show(cleanCommands)}`)
-  if (credentials !== undefined && typeof credentials !== 'function')
+  const isShared = credentials instanceof CredentialSource
+  if (credentials !== undefined && typeof credentials !== 'function' && !isShared)
     issues.push(`credentials must be a function, got ${show(typeof credentials)}`)
   if (handoffs !== undefined && typeof handoffs !== 'boolean')
     issues.push(`handoffs must be true or false, got ${show(handoffs)}`)
@@ -119,7 +143,9 @@ export function splitOptions(given: RedisPoolOptions | undefined): {
     cleanCommands: new Set(((cleanCommands ?? []) as string[]).map(name => name.toLowerCase())),
     handoffs: handoffs === true,
     credentials:
-      credentials === undefined ? undefined : new CredentialSource(credentials as CredentialsFunction),
+      credentials === undefined || isShared
+        ? credentials
+        : new CredentialSource(credentials as CredentialsFunction),
     // Nothing is ever reclaimed by default: that needs a threshold of the user's own.
     leakThresholdMillis:
       pool.leakThresholdMillis === undefined && pool.leakReclaim !== true ? LEAK_THRESHOLD_MILLIS : undefined,

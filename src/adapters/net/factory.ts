@@ -2,6 +2,7 @@ import { connect as connectNet, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { messageOf, PoolError } from '../../api/errors.ts'
 import type { Factory } from '../../api/factory.ts'
+import { noteProgress } from '../../api/messages/causes.ts'
 import { onAbort } from '../../runtime/abort.ts'
 import { closeSocket, isHealthy, isOpen, layer } from '../../sockets/socket-state.ts'
 import type { SocketTarget } from './target.ts'
@@ -98,10 +99,13 @@ function opened(
     }
     const failed = (what: string, cause?: unknown): void =>
       fail(
-        new PoolError(
-          'POOL_CONNECT_FAILED',
-          `connecting to ${where}: ${what} ${stage}`,
-          cause ? { cause } : {},
+        noteProgress(
+          new PoolError(
+            'POOL_CONNECT_FAILED',
+            `connecting to ${where}: ${what} ${stage}`,
+            cause ? { cause } : {},
+          ),
+          stage,
         ),
       )
     const onOpen = (): void => {

@@ -33,3 +33,17 @@ export function lastError(cause: unknown, { name }: PoolStats): string {
   if (isOwn && own.startsWith(IN_PROGRESS)) return ` A${own.slice(1)}.`
   return ` Last error while connecting: ${isOwn ? own : brief(cause)}.`
 }
+
+/** How far connecting had got when it failed, in words, where an adapter knows. */
+const progress = new WeakMap<Error, string>()
+
+export function noteProgress<E extends Error>(error: E, words: string): E {
+  progress.set(error, words)
+  return error
+}
+
+/** The same, to follow a number of milliseconds. */
+export function progressOf(error: unknown): string {
+  const words = progress.get(error as Error)
+  return words === undefined ? '' : `, given up ${words}`
+}

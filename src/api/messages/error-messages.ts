@@ -1,7 +1,7 @@
 import { type AcquirePhase, messageOf, numbersOf, PoolError } from '../errors.ts'
 import { inTheWay, nextStep } from '../options/taken-places.ts'
 import type { PoolStats } from '../stats.ts'
-import { brief, IN_PROGRESS, lastError } from './causes.ts'
+import { brief, IN_PROGRESS, lastError, progressOf } from './causes.ts'
 import { adviceFor } from './connect-advice.ts'
 import { isCausedByStalls, isNotableStall } from './stall-blame.ts'
 import { counted, firstFew } from './wording.ts'
@@ -13,6 +13,7 @@ import { noConnection } from './wrong-arguments.ts'
  */
 
 const MOST_HOLDERS = 5
+const UNLENT = 'Nothing was lent'
 /** Most characters of a cause beside long advice, so that a message stays under 400. */
 const BESIDE_ADVICE = 180
 
@@ -125,11 +126,11 @@ export function cannotConnect(
   )
 }
 
-export function aborted(stats: PoolStats, waitedMillis: number, cause: unknown): PoolError {
+export function aborted(stats: PoolStats, waitedMillis: number, cause: unknown, then = UNLENT): PoolError {
   return new PoolError(
     'POOL_ABORTED',
     `the caller's signal ended the acquire on pool '${stats.name}' after ${Math.round(waitedMillis)} ms ${numbersOf(stats)}: ` +
-      `${messageOf(cause)}. Nothing was lent`,
+      `${messageOf(cause)}. ${then}`,
     { ...of(stats), waitedMillis, cause },
   )
 }
@@ -137,7 +138,7 @@ export function aborted(stats: PoolStats, waitedMillis: number, cause: unknown):
 /** @param then - what happens to the pool now */
 export function callAborted(
   stats: PoolStats,
-  what: 'ready' | 'drain' | 'close',
+  what: 'ready' | 'drain' | 'close' | 'nodes',
   waitedMillis: number,
   then: string,
   signal: AbortSignal | undefined,
@@ -239,7 +240,7 @@ export function notReady(
 export function connectTimeout(stats: PoolStats, millis: number, cause: unknown): PoolError {
   return new PoolError(
     'POOL_CONNECT_FAILED',
-    `pool '${stats.name}': connecting took longer than ${millis} ms ${numbersOf(stats)}. If the server is slow, ` +
+    `pool '${stats.name}': connecting took longer than ${millis} ms${progressOf(cause)} ${numbersOf(stats)}. If the server is slow, ` +
       'raise createTimeoutMillis; if it does not answer, check it, any proxy, and whether both sides use TLS',
     { ...of(stats), cause },
   )

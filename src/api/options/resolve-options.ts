@@ -132,12 +132,17 @@ export const noLimit = (timeout: number | false): number =>
 /** Checks the new bounds for `resize`. A bound that is left out stays as it is. */
 export function checkedBounds(
   given: { min?: number | undefined; max?: number | undefined },
-  options: ResolvedOptions,
+  options: Pick<ResolvedOptions, 'min' | 'max' | 'name'>,
   stats: () => PoolStats,
   share: { minIssue(min: number): string | undefined } | undefined,
 ): { min: number; max: number } {
   if (!isRecord(given)) {
-    throw badOptions([`resize needs { min, max }, or one of them, got ${show(given)}`], options.name, stats())
+    throw badOptions(
+      [`resize needs { min, max }, or one of them, got ${show(given)}`],
+      options.name,
+      stats(),
+      'the arguments',
+    )
   }
   const { min = options.min, max = options.max, ...others } = given
   const issues = [...wrongWith('max', max), ...wrongWith('min', min)]
@@ -145,16 +150,25 @@ export function checkedBounds(
   if (issues.length === 0 && min > max) issues.push(`min (${min}) must not be above max (${max})`)
   const issue = issues.length === 0 ? share?.minIssue(min) : undefined
   if (issue !== undefined) issues.push(issue)
-  if (issues.length > 0) throw badOptions(issues, options.name, stats())
+  if (issues.length > 0) throw badOptions(issues, options.name, stats(), 'the bounds for resize')
   return { min, max }
 }
 
-/** Combines everything that is wrong in one error. */
-export function badOptions(issues: readonly string[], pool?: string, stats?: PoolStats): PoolError {
+/**
+ * Combines everything that is wrong in one error.
+ *
+ * @param what - what was read, if not the options of a pool: the arguments of a call, or what a hook returned
+ */
+export function badOptions(
+  issues: readonly string[],
+  pool?: string,
+  stats?: PoolStats,
+  what = 'the options',
+): PoolError {
   const many = issues.length === 1 ? '1 thing is' : `${issues.length} things are`
   return new PoolError(
     'POOL_BAD_OPTIONS',
-    `${many} wrong with the options${pool === undefined ? '' : ` of pool '${pool}'`}: ${issues.join('; ')}`,
+    `${many} wrong with ${what}${pool === undefined ? '' : ` of pool '${pool}'`}: ${issues.join('; ')}`,
     { issues, ...(pool === undefined ? {} : { pool }), ...(stats === undefined ? {} : { stats }) },
   )
 }

@@ -1,4 +1,4 @@
-import { isUsedUp, usedUp } from '../budget.ts'
+import { isUsedUp, raiseLimit, usedUp } from '../budget.ts'
 import type { AcquirePhase } from '../errors.ts'
 import { adviceFor } from '../messages/connect-advice.ts'
 import type { PoolStats } from '../stats.ts'
@@ -28,7 +28,7 @@ const PLACES = [
 function taken(stats: PoolStats): { what: string; next: string } {
   const { budget, size, closing, max } = stats
   if (budget !== undefined && isUsedUp(budget, size + closing, max)) {
-    const next = 'See its report(); shorten the work done on connections, or raise the max of the budget'
+    const next = `See its report(); shorten the work done on connections, or ${raiseLimit(budget)}`
     return { what: `No connection may be created: ${usedUp(budget)}`, next }
   }
   const found = PLACES.filter(([state]) => stats[state] > 0).sort(([a], [b]) => stats[b] - stats[a])

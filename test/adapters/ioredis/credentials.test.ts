@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, describe, test } from 'node:test'
 import { Redis } from 'ioredis'
+import { CredentialSource } from '../../../src/adapters/ioredis/client/credentials.ts'
 import type { RedisPoolOptions } from '../../../src/adapters/ioredis/index.ts'
 import { isPoolError } from '../../../src/api/errors.ts'
 import { eventually } from '../../support/factories.ts'
@@ -274,6 +275,83 @@ for (const { name, Client } of versions) {
     })
   })
 }
+
+describe('one source for the connections to several servers', () => {
+  const wrong = Object.assign(new Error('WRONGPASS invalid username-password pair'), { name: 'ReplyError' })
+  const { signal } = new AbortController()
+
+  /** Connects to servers that take one password, and refuse others as soon as they are told to. */
+  async function connecting(answers: readonly string[], connections: number) {
+    let calls = 0
+    const answered: (() => void)[] = []
+    const source = new CredentialSource(async () => {
+      const password = answers[calls] ?? 'none'
+      calls += 1
+      await new Promise<void>(resolve => answered.push(resolve))
+      return { password }
+    })
+    const refusals: (() => void)[] = []
+    const connect = (): Promise<string> =>
+      source.open(signal, async ({ password }) => {
+        if (password === 'new') return password
+        await new Promise<void>(resolve => refusals.push(resolve))
+        throw wrong
+      })
+    const outcomes = Promise.allSettled(Array.from({ length: connections }, connect))
+    const next = async (call: number): Promise<void> => {
+      await eventually(() => answered.length >= call)
+      answered[call - 1]?.()
+    }
+    const refuse = async (count: number): Promise<void> => {
+      await eventually(() => refusals.length >= count)
+      refusals[count - 1]?.()
+    }
+    return { outcomes, connect, next, refuse, calls: () => calls }
+  }
+  const served = [1, 2].map(() => ({ status: 'fulfilled', value: 'new' }))
+
+  test('both refuse the same answer, one a little later: the function is called once more for both', async () => {
+    const { outcomes, next, refuse, calls } = await connecting(['old', 'new'], 2)
+    await next(1)
+    await refuse(1)
+    await eventually(() => calls() === 2)
+    await refuse(2)
+    await Promise.resolve()
+    await next(2)
+    assert.deepEqual(await outcomes, served)
+    assert.equal(calls(), 2)
+  })
+
+  test('where that call says the same again, the one refused later asks anew, as it may have changed since', async () => {
+    const { outcomes, next, refuse, calls } = await connecting(['old', 'old', 'new'], 2)
+    await next(1)
+    await refuse(1)
+    await eventually(() => calls() === 2)
+    await refuse(2)
+    await Promise.resolve()
+    await next(2)
+    await next(3)
+    const [first, second] = await outcomes
+    assert.ok(first?.status === 'rejected' && first.reason === wrong)
+    assert.deepEqual(second, served[0])
+    assert.equal(calls(), 3)
+  })
+
+  test('a call that began before the refusal, for another connection, is not joined: it may say the same', async () => {
+    const { outcomes, connect, next, refuse, calls } = await connecting(['old', 'old', 'new', 'new'], 1)
+    await next(1)
+    await eventually(() => calls() === 1)
+    const other = connect()
+    await eventually(() => calls() === 2)
+    await refuse(1)
+    await next(3)
+    assert.deepEqual(await outcomes, served.slice(1))
+    await next(2)
+    await refuse(2)
+    await next(4)
+    assert.equal(await other, 'new')
+  })
+})
 
 /** The messages of an error and of all that caused it. */
 function inner(error: unknown): string {

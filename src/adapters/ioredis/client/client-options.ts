@@ -5,7 +5,7 @@ import { isRecord, readField, readRecord, show } from '../../../api/options/read
 import { badOptions } from '../../../api/options/resolve-options.ts'
 import { isRedisClient, setDisconnectTimeout } from './client.ts'
 import type { RedisClient } from './client-types.ts'
-import type { Credentials } from './credentials.ts'
+import { type Credentials, wrongCredentials } from './credentials.ts'
 import { foreignOptions, sentinelIssues, unheededOptions, withoutTarget } from './foreign-options.ts'
 
 /** How long a client that its borrower ends with `disconnect()` waits for the server to close. Milliseconds. */
@@ -19,7 +19,7 @@ interface Forced {
 }
 
 /** Options that every pooled client must have. */
-const FORCED: Readonly<Record<string, Forced>> = {
+export const FORCED: Readonly<Record<string, Forced>> = {
   lazyConnect: {
     value: true,
     why: 'the pool decides when to connect, and must see every error from the start',
@@ -104,11 +104,14 @@ export function clientMaker<R extends RedisClient>(
     issues.push(`ioredis refuses the options: ${messageOf(error)}${hint}`)
   }
   issues.push(...unusable(own))
-  if (hasCredentials && own.password != null)
+  // ioredis takes an empty password out of a URL that has a user only.
+  if (hasCredentials && own.password != null && own.password !== '')
     issues.push('password and credentials exclude each other: the function credentials gives the password')
   if (issues.length > 0) throw badOptions(issues)
   return (given?: Credentials) => {
     const { username, password } = given ?? NO_CREDENTIALS
+    if (username !== undefined && own.username != null && own.username !== username)
+      throw wrongCredentials([OTHER_USER])
     // In one layer: ioredis takes three.
     const client = new Layered({ ...forced, username, password }, user, DEFAULTS)
     ownOptions.set(
@@ -121,6 +124,8 @@ export function clientMaker<R extends RedisClient>(
   }
 }
 
+const OTHER_USER =
+  'credentials must give the same username as the options of ioredis or the URL, or one of the two must leave it out'
 const NO_CREDENTIALS: Partial<Credentials> = {}
 
 /** The options that each client would have without the pool. */
@@ -138,7 +143,8 @@ export function duplicateOf(client: RedisClient, override: object | undefined): 
   return duplicate.call(Object.defineProperty(alike, 'options', { value: options }), override)
 }
 
-const ENCODE = 'write # / ? @ and % of a password percent-encoded (encodeURIComponent)'
+/** How a password is written in a URL. */
+export const ENCODE = 'write # / ? @ and % of a password percent-encoded (encodeURIComponent)'
 
 /** Checks the type of the first argument. ioredis would take most wrong values for no options at all: localhost. */
 function wrongTarget(given: unknown): string[] {
@@ -152,12 +158,25 @@ function wrongTarget(given: unknown): string[] {
     if (scheme !== undefined && !/^rediss?$/i.test(scheme))
       return [`${scheme}:// is not a Redis scheme: a URL must begin with redis:// or rediss://`]
     // Everything behind it would be ignored: mostly the rest of a password, and the host.
-    return scheme !== undefined && given.includes('#') ? [`the URL contains a #: ${ENCODE}`] : []
+    if (scheme !== undefined && given.includes('#')) return [`the URL contains a #: ${ENCODE}`]
+    return scheme === undefined ? [] : saidTwice(given.trim())
   }
   if (isRecord(given) && readField(given, 'isCluster', []) !== true) return []
   const isUnset = given === undefined || given === ''
   const hint = given instanceof URL ? ': pass url.href' : isUnset ? ': is the environment variable set?' : ''
   return [`redis must be RedisOptions, a URL, or a function that makes a client, got ${show(given)}${hint}`]
+}
+
+/** What a URL says twice, and not the same. ioredis would take what is in front of the `?`. */
+function saidTwice(text: string): string[] {
+  if (!URL.canParse(text)) return []
+  const { username, password, pathname, searchParams } = new URL(text)
+  return Object.entries({ username, password, db: pathname.slice(1) }).flatMap(([name, first]) => {
+    const other = searchParams.get(name) ?? first
+    return first === '' || other === first || encodeURIComponent(other) === first
+      ? []
+      : [`the URL has two values for ${name}: leave one out`]
+  })
 }
 
 /** `setTimeout` turns any other value into one millisecond, or throws where nobody can catch the error. */

@@ -27,16 +27,24 @@ export interface Credentials {
 const MOST_ATTEMPTS = 5
 
 interface Request {
+  readonly number: number
+  /** The credentials that a server had refused when this was asked. */
+  readonly instead: Credentials | undefined
   readonly answer: Promise<Credentials>
   readonly abort: AbortController
   /** How many connections wait for the answer. */
   waiting: number
 }
 
-/** Asks for the credentials of new connections. Connections created at the same time share one answer. */
+/**
+ * Asks for the credentials of new connections. Connections created at the same time share one answer: those of a pool, or
+ * those to all nodes of a cluster.
+ */
 export class CredentialSource {
   readonly #ask: CredentialsFunction
   #current: Request | undefined
+  /** How many requests there have been so far. */
+  #count = 0
 
   constructor(ask: CredentialsFunction) {
     this.#ask = ask
@@ -54,19 +62,36 @@ export class CredentialSource {
         return await open(given)
       } catch (error) {
         if (!areRefused(error) || signal.aborted || attempt === MOST_ATTEMPTS) throw error
-        // A call that began before the refusal may return the same credentials.
-        this.#current = undefined
-        const { username, password } = given
-        given = await this.#get(signal)
-        if (given.username === username && given.password === password) throw error
+        const other = await this.#other(given, signal)
+        if (other === undefined) throw error
+        given = other
       }
     }
   }
 
+  /**
+   * Asks again, as a server has refused these.
+   *
+   * @returns undefined if the answer is the same
+   */
+  async #other(refused: Credentials, signal: AbortSignal): Promise<Credentials | undefined> {
+    const known = this.#count
+    const { instead } = this.#current ?? {}
+    // Another server has refused the same before, and this was asked after that.
+    if (instead !== undefined && isSame(instead, refused)) {
+      const given = await this.#get(signal)
+      if (!isSame(given, refused)) return given
+    }
+    // A call that began before the refusal may return the same credentials.
+    if (this.#current !== undefined && this.#current.number <= known) this.#current = undefined
+    const given = await this.#get(signal, refused)
+    return isSame(given, refused) ? undefined : given
+  }
+
   /** @param signal - of the connection that is being created; it ends the wait */
-  async #get(signal: AbortSignal): Promise<Credentials> {
+  async #get(signal: AbortSignal, instead?: Credentials): Promise<Credentials> {
     signal.throwIfAborted()
-    this.#current ??= this.#request()
+    this.#current ??= this.#request(instead)
     const request = this.#current
     request.waiting += 1
     try {
@@ -83,10 +108,18 @@ export class CredentialSource {
     )
   }
 
-  #request(): Request {
+  #request(instead: Credentials | undefined): Request {
+    this.#count += 1
     const abort = new AbortController()
-    const answer = (async () => read(await this.#ask(abort.signal)))()
-    const request = { answer, abort, waiting: 0 }
+    const answer = (async () => {
+      try {
+        return read(await this.#ask(abort.signal))
+      } catch (error) {
+        if (typeof error === 'object' && error !== null) failures.add(error)
+        throw error
+      }
+    })()
+    const request = { number: this.#count, instead, answer, abort, waiting: 0 }
     // A connection created after the answer asks again.
     const settled = (): void => this.#end(request, undefined)
     answer.then(settled, settled)
@@ -97,6 +130,21 @@ export class CredentialSource {
     if (this.#current === request) this.#current = undefined
     if (reason !== undefined) request.abort.abort(reason)
   }
+}
+
+const isSame = (a: Credentials, b: Credentials): boolean =>
+  a.username === b.username && a.password === b.password
+
+/** Errors of the function `credentials`, and errors about what it returned. */
+const failures = new WeakSet<object>()
+
+/** Is this an error of the function `credentials`, or about what it returned? */
+export const isOfCredentials = (error: unknown): boolean => failures.has(error as object)
+
+export function wrongCredentials(issues: readonly string[]): PoolError {
+  const error = badOptions(issues, undefined, undefined, 'what the function credentials returned')
+  failures.add(error)
+  return error
 }
 
 /** @throws PoolError `POOL_BAD_OPTIONS` */
@@ -114,7 +162,7 @@ function read(given: unknown): Credentials {
     issues.push(
       `credentials must give expiresAt as a date or in milliseconds since 1970, got ${kindOf(expiresAt)}`,
     )
-  if (issues.length > 0) throw badOptions(issues)
+  if (issues.length > 0) throw wrongCredentials(issues)
   return { username, password: password as string, expiresAt: end as number | undefined }
 }
 

@@ -104,7 +104,8 @@ export function unheededOptions(options: Readonly<Record<string, unknown>>): str
   return foreignOptions(Object.fromEntries(without))
 }
 
-function rightName(name: string): string | undefined {
+/** What an option of another client is called in ioredis, or what to do instead. */
+export function rightName(name: string): string | undefined {
   if (LEADING.includes(name)) return undefined
   const lower = name.toLowerCase()
   const known = LEADING.find(known => known.toLowerCase() === lower)
@@ -120,6 +121,14 @@ const WITHOUT_DEFAULT: ReadonlySet<string> = new Set(
 )
 
 /**
+ * Does ioredis have an option of this name?
+ *
+ * @param defaults - the default options of ioredis
+ */
+export const isIoredisOption = (name: string, defaults: object): boolean =>
+  WITHOUT_DEFAULT.has(name) || Object.hasOwn(defaults, name)
+
+/**
  * Where no option says what to connect to, one that ioredis does not know was meant to, under whatever name.
  *
  * @param defaults - the default options of ioredis
@@ -128,9 +137,8 @@ export function withoutTarget(user: Readonly<Record<string, unknown>>, defaults:
   if (['host', 'port', 'path', 'sentinels', 'Connector'].some(name => user[name] !== undefined)) return []
   const isUnknown = (name: string): boolean =>
     user[name] !== undefined &&
-    !WITHOUT_DEFAULT.has(name) &&
+    !isIoredisOption(name, defaults) &&
     !KNOWN.has(name) &&
-    !Object.hasOwn(defaults, name) &&
     rightName(name) === undefined
   return Object.keys(user)
     .filter(isUnknown)

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import { isPoolError, messageOf, PoolError } from '../../../api/errors.ts'
+import { noteProgress } from '../../../api/messages/causes.ts'
 import { hostPort } from '../../../api/messages/wording.ts'
 import { badOptions } from '../../../api/options/resolve-options.ts'
 import { onAbort } from '../../../runtime/abort.ts'
@@ -114,18 +115,25 @@ function ready(client: RedisClient, signal: AbortSignal): Promise<void> {
     }
     const onError = (error: unknown): void => {
       settle()
+      const reached = `${progress(client)}${tlsHint(client)}`
       // Must happen here, not where the promise is awaited: the socket must not outlive this tick.
       destroyClient(client)
       const deeper = sentinelError(client)
       if (deeper !== undefined && error instanceof Error) error.cause ??= deeper
       // The server's reason arrives before the end of the socket, which may be all that ioredis reports.
-      const refused = refusalOf(client) !== undefined && !isReplyError(error) && !isPoolError(error)
+      const isComplete = isPoolError(error) && error.code !== 'POOL_BAD_REPLY'
+      const refused = refusalOf(client) !== undefined && !isReplyError(error) && !isComplete
+      if (!refused) addProgress(error, client, reached)
       reject(refused ? failed(client, messageOf(error), error) : error)
     }
     const onEnd = (cause?: unknown): void =>
       onError(failed(client, `the connection was closed ${progress(client)}${tlsHint(client)}`, cause))
-    const giveUp = (): void =>
-      onError(failed(client, `given up ${progress(client)} (${messageOf(signal.reason)})`, signal.reason))
+    const giveUp = (): void => {
+      const reached = progress(client)
+      const hint = isShakingHands(client) ? NO_TLS : ''
+      const what = `given up ${reached} (${messageOf(signal.reason)})${hint}`
+      onError(noteProgress(failed(client, what, signal.reason), reached))
+    }
     const onReady = (): void => {
       const stream = streamOf(client)
       // ioredis 5 also becomes ready on a socket that has already ended.
@@ -176,14 +184,33 @@ function tlsHint(client: RedisClient): string {
   return 'encrypted' in stream ? '' : '. If it expects TLS, use rediss:// or the option tls'
 }
 
+const NO_TLS = '. If it does not use TLS at this port, leave TLS out: redis:// and no option tls'
+
+/** Is the TLS handshake in progress? */
+function isShakingHands(client: RedisClient): boolean {
+  const stream = streamOf(client)
+  return client.status === 'connecting' && stream !== undefined && !stream.connecting && 'encrypted' in stream
+}
+
+/**
+ * Adds to the error of a socket that the peer has closed how far connecting had got. It stays that error, with its code.
+ * (If a TLS handshake was in progress, Node says so itself.)
+ */
+function addProgress(error: unknown, client: RedisClient, reached: string): void {
+  const { code, message } = error as { code?: unknown; message?: unknown }
+  if (!(error instanceof Error) || (code !== 'ECONNRESET' && code !== 'EPIPE') || isShakingHands(client))
+    return
+  error.message = `${message} ${reached}`
+}
+
 /** Describes how far connecting has got. */
 function progress(client: RedisClient): string {
   const stream = streamOf(client)
   if (stream === undefined) return 'before there was a socket'
   if (client.status === 'connecting') {
-    return stream.connecting || !('encrypted' in stream)
-      ? 'before TCP was connected'
-      : 'after TCP was connected, during the TLS handshake'
+    return isShakingHands(client)
+      ? 'after TCP was connected, during the TLS handshake'
+      : 'before TCP was connected'
   }
   if (stream.bytesRead === 0) return 'after TCP was connected, with no reply to the handshake'
   const loading =

@@ -1,40 +1,18 @@
 import type { Redis } from 'ioredis'
 import type { PoolIdentity } from '../../../api/channels.ts'
-import type { PoolError } from '../../../api/errors.ts'
+import { forCaller } from '../../../api/errors.ts'
 import { warnOfNoConnection } from '../../../api/messages/wrong-arguments.ts'
 import type { AcquireOptions } from '../../../api/options/options.ts'
-import { isRecord, show } from '../../../api/options/read-input.ts'
-import { badOptions } from '../../../api/options/resolve-options.ts'
+import { checkedBounds } from '../../../api/options/resolve-options.ts'
+import { type CallOptions, checkOptions, readLimits } from '../../../pool/call-limits.ts'
 import type { Lease } from '../../../pool/lease.ts'
 import type { Pool } from '../../../pool/pool.ts'
 import { PoolEmitter } from '../../../runtime/emitter.ts'
-import { backoff } from '../../../runtime/time/backoff.ts'
-import { systemClock } from '../../../runtime/time/clock.ts'
-import { type Handle, LOAN, type LoanGuard } from '../handle/loan.ts'
+import { ClusterLending, type ClusterUseOptions } from './cluster-lending.ts'
 import type { ClusterConfig } from './cluster-options.ts'
-import { type ClusterWhere, readWhere, type Target } from './cluster-options.ts'
-import { ClusterLoan } from './loan-guard.ts'
-import type { RedisClusterStats } from './nodes.ts'
-import { Nodes } from './nodes.ts'
-import { pause } from './refresher.ts'
-import type { Take } from './router.ts'
-
-/** The pauses between two runs of a function whose slot is on its way. Milliseconds. */
-const FIRST_PAUSE = 5
-const LONGEST_PAUSE = 50
-/** So often in a row it runs again at once where its slot has moved: two nodes may name each other. */
-const AT_ONCE = 3
-
-/** Options of one acquire, and for `use` whether its function may run again. */
-export interface ClusterUseOptions extends AcquireOptions {
-  /**
-   * Run the function again at the new owner if its slot has moved and nothing was written: no writing command was sent,
-   * or each was answered with a refusal. As long as it may wait for a connection. Default false.
-   */
-  retryMoved?: boolean | undefined
-}
-
-type CloseOptions = { timeoutMillis?: number | false | undefined; signal?: AbortSignal | undefined }
+import { clusterInText, type RedisClusterReport } from './cluster-report.ts'
+import type { ClusterWhere } from './loan-target.ts'
+import { Nodes, type RedisClusterNode, type RedisClusterStats } from './nodes.ts'
 
 /**
  * A pool of connections to the nodes of a Redis Cluster, created with `createRedisClusterPool`. Each loan is a dedicated
@@ -43,8 +21,9 @@ type CloseOptions = { timeoutMillis?: number | false | undefined; signal?: Abort
 export class RedisClusterPool extends PoolEmitter<Redis> {
   readonly #config: ClusterConfig
   readonly #nodes: Nodes
-  /** The pool of each connection that is or was lent. */
-  readonly #lenders = new WeakMap<Redis, Pool<Redis>>()
+  readonly #lending: ClusterLending
+  /** For errors about the options of a call. */
+  readonly #called: Parameters<typeof readLimits>[2]
 
   /** @internal */
   constructor(config: ClusterConfig) {
@@ -54,6 +33,8 @@ export class RedisClusterPool extends PoolEmitter<Redis> {
     this.#nodes = new Nodes(config, (event, ...details) =>
       Promise.all(this.rawListeners(event).map(async listener => Reflect.apply(listener, this, details))),
     )
+    this.#lending = new ClusterLending(config, this.#nodes)
+    this.#called = { options: config, stats: () => this.#nodes.numbers() }
   }
 
   /**
@@ -67,82 +48,17 @@ export class RedisClusterPool extends PoolEmitter<Redis> {
     work: (redis: Redis) => R | PromiseLike<R>,
     options?: ClusterUseOptions | number,
   ): Promise<R> {
-    if (typeof work !== 'function')
-      return Promise.reject(badOptions([`use needs a function to run, got ${show(work)}`], this.name))
-    return this.#use(where, work, options)
+    return this.#lending.use(where, work, options)
   }
 
   /** Lends a connection. End the loan with `release` or `destroy`. Prefer {@link use}, which cannot forget to. */
-  async acquire(where: ClusterWhere, options?: AcquireOptions | number): Promise<Redis> {
-    const target = this.#read(where)
-    const take: Take<Redis> = async (nodePool, request) => {
-      const redis = await nodePool.pool.acquire(request)
-      this.#guard(redis, nodePool, target)
-      return redis
-    }
-    return await this.#nodes.router.lend(target, requestOf(options), take)
+  acquire(where: ClusterWhere, options?: AcquireOptions | number): Promise<Redis> {
+    return this.#lending.acquire(where, options)
   }
 
   /** Lends a connection as a one-shot token: `await using lease = await pool.lease({ key })`. */
-  async lease(where: ClusterWhere, options?: AcquireOptions | number): Promise<Lease<Redis>> {
-    const target = this.#read(where)
-    const take: Take<Lease<Redis>> = async (nodePool, request) => {
-      const lease = await nodePool.pool.lease(request)
-      this.#guard(lease.resource, nodePool, target)
-      return lease
-    }
-    return await this.#nodes.router.lend(target, requestOf(options), take)
-  }
-
-  async #use<R>(
-    where: ClusterWhere,
-    work: (redis: Redis) => R | PromiseLike<R>,
-    options: ClusterUseOptions | number | undefined,
-  ): Promise<R> {
-    const target = this.#read(where)
-    const { retryMoved = false, ...request } = requestOf(options) as ClusterUseOptions
-    const { timeoutMillis = this.#config.acquireTimeoutMillis } = request
-    const until = systemClock.now() + (timeoutMillis === false ? Number.POSITIVE_INFINITY : timeoutMillis)
-    for (let attempt = 0; ; attempt += 1) {
-      let loan: ClusterLoan | undefined
-      const take: Take<R> = (nodePool, request) =>
-        nodePool.pool.use(redis => {
-          const outer = (redis as unknown as Handle)[LOAN].guard
-          loan = this.#guard(redis, nodePool, target)
-          return outer === undefined ? work(redis) : within(redis, outer, work)
-        }, request)
-      try {
-        return await this.#nodes.router.lend(target, request, take)
-      } catch (error) {
-        const moved = movedIn(loan, error)
-        if (moved === undefined) throw error
-        if (!retryMoved || (loan as ClusterLoan | undefined)?.mayHaveWritten || systemClock.now() >= until)
-          throw moved
-        const isFinal = moved.moved?.isFinal === true
-        // Another loan would end in the same way.
-        if (isFinal && this.#leadsBack(target, loan)) throw moved
-        if (!isFinal || attempt >= AT_ONCE) await pause(backoff(attempt, FIRST_PAUSE, LONGEST_PAUSE), true)
-        if (timeoutMillis !== false) request.timeoutMillis = Math.max(until - systemClock.now(), 0)
-      }
-    }
-  }
-
-  /** Is the loan one of a node, or of a replica that was to write, and would lead to the same node again? */
-  #leadsBack(target: Target, loan: ClusterLoan | undefined): boolean {
-    const isFixed = target.node !== undefined || target.role === 'replica'
-    return isFixed && loan !== undefined && this.#nodes.router.leadsTo(target, loan.node)
-  }
-
-  #guard(redis: Redis, { pool, address }: Parameters<Take<unknown>>[0], target: Target): ClusterLoan {
-    const loan = new ClusterLoan(this.#nodes.guardHost, address, target)
-    ;(redis as unknown as Handle)[LOAN].guard = loan
-    this.#lenders.set(redis, pool)
-    return loan
-  }
-
-  /** @throws PoolError `POOL_BAD_OPTIONS` */
-  #read(where: ClusterWhere): Target {
-    return readWhere(where, this.#config.redis.keyPrefix, this.name)
+  lease(where: ClusterWhere, options?: AcquireOptions | number): Promise<Lease<Redis>> {
+    return this.#lending.lease(where, options)
   }
 
   /** Returns a connection. Takes effect at once. Rejects with `POOL_NOT_BORROWED` if it is not lent. */
@@ -155,17 +71,72 @@ export class RedisClusterPool extends PoolEmitter<Redis> {
     return this.#lenderOf(redis).destroy(redis)
   }
 
+  /**
+   * Marks a connection as unusable. It is destroyed when it is returned. Never throws.
+   *
+   * @returns whether a node's pool has the connection
+   */
+  invalidate(redis: Redis, why?: string | Error): boolean {
+    return this.#lenderOf(redis).invalidate(redis, why)
+  }
+
   /** Is this connection lent at the moment? */
   isBorrowedResource(redis: Redis): boolean {
-    const lender = this.#lenders.get(redis)
+    const lender = this.#lending.lenderOf(redis)
     if (lender !== undefined) return lender.isBorrowedResource(redis)
     if (redis) warnOfNoConnection(this.name, 'isBorrowedResource', redis, 'answered false')
     return false
   }
 
   #lenderOf(redis: Redis): Pool<Redis> {
-    const isObject = typeof redis === 'object' && redis !== null
-    return (isObject ? this.#lenders.get(redis) : undefined) ?? this.#nodes.anyPool
+    return this.#lending.lenderOf(redis) ?? this.#nodes.anyPool
+  }
+
+  /**
+   * The nodes of the cluster, primaries and replicas, by the topology that the pool believes. It waits for the first one
+   * as an acquire does, and asks again if the pool was not in use for some seconds.
+   *
+   * @param options - the time limit and a signal; default `acquireTimeoutMillis`
+   * @returns rejects with `POOL_CONNECT_FAILED`, `POOL_ABORTED` or `POOL_CLOSED`
+   */
+  async nodes(options: CallOptions = {}): Promise<RedisClusterNode[]> {
+    checkOptions(options, this.#called, 'nodes')
+    return await this.#nodes.list(readLimits(options, this.#config.acquireTimeoutMillis, this.#called))
+  }
+
+  /** Asks for the topology, so that the first loan does not have to wait for it. */
+  start(): void {
+    this.#nodes.start()
+  }
+
+  /**
+   * Resolves when the topology is known and, with a `min`, when each primary has that many connections.
+   *
+   * @param options - the time limit and a signal; default `acquireTimeoutMillis`
+   * @returns rejects with `POOL_CONNECT_FAILED` after the time limit or if the nodes refuse for good, with `POOL_CLOSED`,
+   * and with `POOL_ABORTED`
+   */
+  async ready(options: CallOptions = {}): Promise<void> {
+    await this.#nodes.ready(readLimits(options, this.#config.acquireTimeoutMillis, this.#called))
+  }
+
+  /**
+   * Stops accepting acquires. Resolves when those that wait at a node have been served and every loan has ended.
+   *
+   * @param options - the time limit and a signal; default `drainTimeoutMillis`
+   * @returns rejects with `POOL_DRAIN_TIMEOUT` after the time limit, and with `POOL_ABORTED`; the pool stays draining
+   */
+  async drain(options: CallOptions = {}): Promise<void> {
+    await this.#nodes.drain(readLimits(options, this.#config.drainTimeoutMillis, this.#called))
+  }
+
+  /** Changes the bounds of each node. Surplus connections are destroyed: idle ones now, lent ones when they are returned. */
+  resize(bounds: { min?: number | undefined; max?: number | undefined }): void {
+    const { name, min, max } = this
+    forCaller(RedisClusterPool.prototype.resize, () => {
+      const checked = checkedBounds(bounds, { name, min, max }, this.#called.stats, undefined)
+      this.#nodes.pools.resize(checked)
+    })
   }
 
   /** Starts a new generation at every node: idle connections are destroyed now, lent ones when they are returned. */
@@ -184,12 +155,9 @@ export class RedisClusterPool extends PoolEmitter<Redis> {
    * @param options - the time limit and a signal; default `drainTimeoutMillis`
    * @returns rejects with `POOL_DRAIN_TIMEOUT` after the time limit; connections still lent are then destroyed
    */
-  close(options: CloseOptions = {}): Promise<void> {
-    if (options !== null && !isRecord(options))
-      return Promise.reject(
-        badOptions([`close takes { timeoutMillis, signal }, got ${show(options)}`], this.name),
-      )
-    return this.#nodes.close(options ?? {}, this.#config.drainTimeoutMillis)
+  async close(options: CallOptions = {}): Promise<void> {
+    checkOptions(options, this.#called)
+    await this.#nodes.close(readLimits(options, this.#config.drainTimeoutMillis, this.#called))
   }
 
   /** Supports `await using pool = createRedisClusterPool(…)`, see {@link close}. */
@@ -199,6 +167,16 @@ export class RedisClusterPool extends PoolEmitter<Redis> {
 
   get name(): string {
     return this.#config.name
+  }
+
+  /** Most connections to each node. */
+  get max(): number {
+    return this.#nodes.pools.bounds.max
+  }
+
+  /** Connections that each node in use keeps. */
+  get min(): number {
+    return this.#nodes.pools.bounds.min
   }
 
   /** Connections to all nodes, not counting those being closed. */
@@ -233,16 +211,12 @@ export class RedisClusterPool extends PoolEmitter<Redis> {
 
   /** The state of the cluster and of the pool of each node, as text for people. */
   report(): string {
-    const { state, nodes, topology } = this.#nodes.stats()
-    const { epoch, covered, changes, moved, followed } = topology
-    const lines = [
-      `pool '${this.name}' of a Redis Cluster is ${state} (total=${this.size}, idle=${this.available}, ` +
-        `borrowed=${this.borrowed}, pending=${this.pending})`,
-      `  topology: epoch ${epoch}, ${covered} of 16384 slots covered, ${changes} slots assigned or moved so far; ${moved} loans told ` +
-        `that their slot has moved, ${followed} commands sent elsewhere`,
-      ...nodes.map(({ node, role, slots }) => `  ${node}: ${role}, ${slots} slots`),
-    ]
-    return [...lines, ...this.#nodes.pools.all.map(({ pool }) => pool.report())].join('\n')
+    return clusterInText(this.reportJson())
+  }
+
+  /** The same as {@link report}, as plain data for `JSON.stringify`. */
+  reportJson(): RedisClusterReport {
+    return { stats: this.stats(), pools: this.#nodes.pools.all.map(({ pool }) => pool.reportJson()) }
   }
 
   /** @internal */
@@ -250,23 +224,3 @@ export class RedisClusterPool extends PoolEmitter<Redis> {
     return { ...this.#nodes.anyPool.identity(), pool: this.name }
   }
 }
-
-/** A nested `use` under `nested: 'reuse'`, on the connection of its caller: it has the rules of its own while it runs. */
-async function within<R>(
-  redis: Redis,
-  outer: LoanGuard,
-  work: (redis: Redis) => R | PromiseLike<R>,
-): Promise<R> {
-  try {
-    return await work(redis)
-  } finally {
-    ;(redis as unknown as Handle)[LOAN].guard = outer
-  }
-}
-
-/** As any pool takes it: a number is a priority. */
-const requestOf = (options: AcquireOptions | number | undefined): AcquireOptions =>
-  typeof options === 'number' ? { priority: options } : (options ?? {})
-
-const movedIn = (loan: ClusterLoan | undefined, error: unknown): PoolError | undefined =>
-  loan === undefined ? undefined : loan.endedBy(error)

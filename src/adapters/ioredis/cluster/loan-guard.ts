@@ -41,10 +41,11 @@ export class ClusterLoan implements LoanGuard {
   moved: PoolError | undefined
   readonly #host: GuardHost
   readonly #for: Slotted
+  readonly #isRepeated: boolean
   #isInMulti = false
   #isWatching = false
   /** Why a command of the open transaction was refused: then it must not be executed without that command. */
-  #refusedWithin: Error | undefined
+  #refusedWithin: PoolError | undefined
   /** Commands that were sent while a transaction was open or keys were watched. */
   #within: WeakSet<Command> | undefined
   /** Writing commands without an answer, those queued in a transaction, and whether one has been carried out. */
@@ -52,10 +53,12 @@ export class ClusterLoan implements LoanGuard {
   #queued = 0
   #hasWritten = false
 
-  constructor(host: GuardHost, node: Address, slotted: Slotted) {
+  /** @param isRepeated - the function of the loan runs again if its slot has moved and nothing was written */
+  constructor(host: GuardHost, node: Address, slotted: Slotted, isRepeated: boolean) {
     this.#host = host
     this.node = node
     this.#for = slotted
+    this.#isRepeated = isRepeated
   }
 
   /** May a command of this loan have written anything? */
@@ -63,18 +66,19 @@ export class ClusterLoan implements LoanGuard {
     return this.#hasWritten || this.#unanswered > 0
   }
 
-  refusal(command: Command): Error | undefined {
+  refusal(command: Command): PoolError | undefined {
     const refusal = this.#reasonAgainst(command)
     if (refusal !== undefined && this.#isInMulti) this.#refusedWithin ??= refusal
     return refusal
   }
 
-  #reasonAgainst(command: Command): Error | undefined {
+  #reasonAgainst(command: Command): PoolError | undefined {
     const name = command.name.toLowerCase()
     if (name === 'exec' && this.#refusedWithin !== undefined) {
-      const { message } = this.#refusedWithin
-      return new Error(
-        `EXECABORT EXEC was not sent, as a command of this transaction was refused: ${message}`,
+      const cause = this.#refusedWithin
+      return this.#notSent(
+        `EXECABORT EXEC was not sent, as a command of this transaction was refused: ${cause.message}`,
+        { cause },
       )
     }
     let { slot, key: first } = this.#for
@@ -82,10 +86,27 @@ export class ClusterLoan implements LoanGuard {
       if (key === this.#for.key && this.moved === undefined) continue
       const own = keySlot(key)
       if (slot === undefined) [slot, first] = [own, key]
-      if (own !== slot) return crossSlot(name, key, own, slot, first, this.#for.slot !== undefined)
+      if (own !== slot) return this.#crossSlot(name, key, own, slot, first)
       if (this.moved?.moved?.slot === own) return this.#movedError(this.moved.moved, this.moved.cause)
     }
     return undefined
+  }
+
+  #notSent(message: string, details: { cause?: unknown } = {}): PoolError {
+    return new PoolError('POOL_COMMAND_REFUSED', message, { pool: this.#host.name, ...details })
+  }
+
+  #crossSlot(name: string, key: Key, own: number, slot: number, first: Key | undefined): PoolError {
+    const loan = `the loan on ${inWords(this.node)}, of pool '${this.#host.name}',`
+    const other = first === undefined ? '' : ` (key ${inQuotes(first)})`
+    const home =
+      this.#for.slot === undefined
+        ? `${loan} is for one slot in each command: its first key ${inQuotes(first ?? '')} is in slot ${slot}`
+        : `${loan} is for slot ${slot}${other}`
+    return this.#notSent(
+      `CROSSSLOT ${name.toUpperCase()} was not sent: key ${inQuotes(key)} is in slot ${own}, and ${home}. Keys with the same ` +
+        '{hash tag} share a slot; keys of different slots need a loan each',
+    )
   }
 
   sent(command: Command): void {
@@ -160,15 +181,24 @@ export class ClusterLoan implements LoanGuard {
     return isPoolError(error, 'POOL_MOVED') ? error : this.#movedError(this.moved.moved as MovedSlot, error)
   }
 
-  #movedError(moved: MovedSlot, cause: unknown): PoolError {
-    return new PoolError('POOL_MOVED', `pool '${this.#host.name}': ${this.#inWords(moved)}`, {
+  /** @returns the error for a function that does not run again, with the reason in place of the advice */
+  givenUp({ moved, cause }: PoolError, why: string): PoolError {
+    return this.#movedError(moved as MovedSlot, cause, why)
+  }
+
+  #movedError(
+    moved: MovedSlot,
+    cause: unknown,
+    advice = this.#isRepeated ? REPEATED : NOT_REPEATED,
+  ): PoolError {
+    return new PoolError('POOL_MOVED', `pool '${this.#host.name}': ${this.#inWords(moved, advice)}`, {
       pool: this.#host.name,
       moved,
       cause,
     })
   }
 
-  #inWords({ slot, from, to = 'another node', isFinal }: MovedSlot): string {
+  #inWords({ slot, from, to = 'another node', isFinal }: MovedSlot, advice: string): string {
     const { key, role } = this.#for
     const what = `slot ${slot}${key === undefined ? '' : ` (key ${inQuotes(key)})`}`
     const undone = 'The command was not carried out'
@@ -180,12 +210,15 @@ export class ClusterLoan implements LoanGuard {
         `${there}, to which ${from} sends the command: a replica only reads, and only for a user who may run READONLY. ` +
         `${undone}. To write, take a loan of the primary. If the slot has moved, a new loan leads to a replica of its new owner`
       )
-    return (
-      `${what} ${isFinal ? 'has moved' : 'is being moved'} from ${from} to ${to}. ${undone}. End the loan and take a new one, ` +
-      'which leads to the new owner; use(…, { retryMoved: true }) does so by itself if nothing was written'
-    )
+    return `${what} ${isFinal ? 'has moved' : 'is being moved'} from ${from} to ${to}. ${undone}. ${advice}`
   }
 }
+
+const NOT_REPEATED =
+  'End the loan and take a new one, which leads to the new owner; use(…, { retryMoved: true }) does so by itself if nothing ' +
+  'was written'
+/** What a function sees that may run again. */
+const REPEATED = 'The function runs again at the new owner once it has ended, if nothing was written'
 
 /** A POOL_MOVED, or an EXEC that was refused because of one. */
 function isBecauseOf(error: unknown, depth = 3): boolean {
@@ -200,22 +233,4 @@ function isBecauseOf(error: unknown, depth = 3): boolean {
 function wasUndone(reply: unknown): boolean {
   if (!(reply instanceof Error)) return false
   return isPoolError(reply, 'POOL_MOVED') || isUndone(replyWithin(reply)?.message ?? '')
-}
-
-function crossSlot(
-  name: string,
-  key: Key,
-  own: number,
-  slot: number,
-  first: Key | undefined,
-  isOfLoan: boolean,
-): Error {
-  const other = first === undefined ? '' : ` (key ${inQuotes(first)})`
-  const home = isOfLoan
-    ? `the loan is for slot ${slot}${other}`
-    : `its first key ${inQuotes(first ?? '')} is in slot ${slot}`
-  return new Error(
-    `CROSSSLOT ${name.toUpperCase()} was not sent: key ${inQuotes(key)} is in slot ${own}, and ${home}. Keys with the same ` +
-      '{hash tag} share a slot; keys of different slots need a loan each',
-  )
 }

@@ -14,6 +14,8 @@ import type { View } from './view.ts'
 
 /** How long a node may take to answer, connecting included. Milliseconds. */
 const ANSWER_MILLIS = 1000
+/** A connection that is made meanwhile fails before that: its error says how far it got. */
+const OPEN_MILLIS = ANSWER_MILLIS - 10
 /** How long it waits for a connection or a place of the node's pool that has none to spare. Milliseconds. */
 const PLACE_MILLIS = 200
 /** For how long it may be used while an acquire waits for its place. Milliseconds. */
@@ -280,7 +282,7 @@ export class NodeLink implements ControlConnection {
     const ended = this.#abort.signal
     let stream: Socket | undefined
     try {
-      const client = await openWithin(ANSWER_MILLIS, ended, signal => this.#host.open(this.#address, signal))
+      const client = await openWithin(OPEN_MILLIS, ended, signal => this.#host.open(this.#address, signal))
       stream = streamOf(client)
       stream?.unref()
       this.#sent.watch(client, this.#address.host, this.#host.translate)

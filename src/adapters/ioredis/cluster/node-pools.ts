@@ -33,6 +33,11 @@ export interface NodePool {
   outdated: WeakSet<RedisClient>
 }
 
+interface Bounds {
+  readonly min: number
+  readonly max: number
+}
+
 /** Events of the pools of the nodes that the cluster's pool emits as well; those of each loan are too many. */
 const PASSED_ON = [
   'factoryCreateError',
@@ -72,11 +77,14 @@ export class NodePools {
   readonly #retired = new Set<NodePool>()
   /** How many pools have been retired. */
   retirements = 0
+  /** Those of each node. `min` is kept as far as a budget has room for it. */
+  bounds: Bounds
 
   constructor(config: ClusterConfig, passOn: PassOn, observe: Observe) {
     this.#config = config
     this.#passOn = passOn
     this.#observe = observe
+    this.bounds = { min: config.min, max: config.max }
   }
 
   get open(): readonly NodePool[] {
@@ -104,7 +112,7 @@ export class NodePools {
     nodePool.role = role
     nodePool.context.role = role
     this.#open.set(key, nodePool)
-    if (nodePool.pool.min < this.#config.min) this.#raiseMin()
+    if (nodePool.pool.min < this.bounds.min) this.#raiseMin()
     return nodePool
   }
 
@@ -135,6 +143,13 @@ export class NodePools {
     this.#raiseMin()
   }
 
+  /** Those of nodes that have gone get the same `max`, as they may be back. */
+  resize(bounds: Bounds): void {
+    this.bounds = bounds
+    for (const { pool } of this.all) pool.resize({ max: bounds.max, min: Math.min(pool.min, bounds.min) })
+    this.#raiseMin()
+  }
+
   #closeIfEmpty(nodePool: NodePool): void {
     const { pool } = nodePool
     if (pool.size > 0 || pool.pending > 0 || !this.#retired.delete(nodePool)) return
@@ -147,7 +162,7 @@ export class NodePools {
 
   #raiseMin(): void {
     const pools = this.open.map(({ pool }) => pool)
-    raiseMin(this.#config.min, pools)
+    raiseMin(this.bounds.min, pools)
   }
 
   /**
@@ -170,9 +185,10 @@ export class NodePools {
   }
 
   #make(address: Address, role: NodeRole): NodePool {
-    const { name, redis, pool: options, autostart } = this.#config
+    const { name, redis, pool: options } = this.#config
+    const { max } = this.bounds
     const others = this.open.map(({ pool }) => pool)
-    const min = roomFor(this.#config.min, options.budget, others)
+    const min = roomFor(this.bounds.min, options.budget, others)
     let made: RedisPoolContext | undefined
     const pool = openRedisPool<Redis>(
       context => {
@@ -187,7 +203,7 @@ export class NodePools {
           context,
         )
       },
-      { ...options, min, autostart: false, name: `${name} ${inWords(address)}` },
+      { ...options, min, max, autostart: false, name: `${name} ${inWords(address)}` },
     )
     const context = made as RedisPoolContext
     const nodePool: NodePool = {
@@ -205,7 +221,7 @@ export class NodePools {
       })
     this.#observe('made', address, nodePool.place)
     // Not before the connection that is there already counts.
-    if (autostart) pool.start()
+    if (this.#config.autostart) pool.start()
     return nodePool
   }
 

@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis'
 import type { Pool } from '../../../pool/pool.ts'
-import type { Target } from './cluster-options.ts'
+import type { Target } from './loan-target.ts'
 
 /** With this error a wait at a node ends that goes on at another one. */
 export const ELSEWHERE = new Error('another node serves the slot now')

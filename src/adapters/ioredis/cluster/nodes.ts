@@ -1,7 +1,10 @@
 import type { Redis } from 'ioredis'
+import { closed } from '../../../api/messages/error-messages.ts'
 import type { PoolStats } from '../../../api/stats.ts'
 import type { ControlPlace } from '../../../connecting/control-place.ts'
+import type { CallOptions, Limits } from '../../../pool/call-limits.ts'
 import type { Pool } from '../../../pool/pool.ts'
+import { systemClock } from '../../../runtime/time/clock.ts'
 import { type Address, inWords } from '../failover/addresses.ts'
 import type { ClusterConfig } from './cluster-options.ts'
 import { follow } from './follow.ts'
@@ -37,6 +40,17 @@ export interface RedisClusterStats {
   }
   /** The pool of each node that was needed so far. */
   nodes: { node: string; role: 'primary' | 'replica'; slots: number; stats: PoolStats }[]
+}
+
+/** A node of a cluster, by what is known of it. */
+export interface RedisClusterNode {
+  /** `host:port`, for a loan of this node. */
+  node: string
+  role: 'primary' | 'replica'
+  /** How many slots it serves: 0 for a replica. */
+  slots: number
+  /** `host:port` of the primary of a replica. */
+  replicaOf?: string
 }
 
 /** The nodes of a cluster: which serves what, and the pool of each. Everything that is behind the cluster's pool. */
@@ -79,7 +93,7 @@ export class Nodes {
       get closed() {
         return nodes.#closed
       },
-      stats: () => this.#numbers(),
+      stats: () => this.numbers(),
     })
     this.guardHost = {
       ...{ name, translate },
@@ -105,7 +119,7 @@ export class Nodes {
   }
 
   /** The numbers in errors that concern no node. */
-  #numbers(): PoolStats {
+  numbers(): PoolStats {
     return { ...this.anyPool.stats(), name: this.#config.name }
   }
 
@@ -156,20 +170,71 @@ export class Nodes {
     }
   }
 
-  async close(options: object, drainTimeoutMillis: number): Promise<void> {
-    this.#closed ??= this.anyPool
-    const limited = { timeoutMillis: drainTimeoutMillis, ...options }
+  start(): void {
+    // Looked after from then on, so that its connections end if nobody needs them.
+    void this.topology.refresh().then(() => this.topology.watch())
+  }
+
+  /** Every node of the topology, by what is believed of it. */
+  async list(limits: Limits): Promise<RedisClusterNode[]> {
+    await this.router.known('nodes', limits)
+    this.topology.watch()
+    return [...this.topology.map.shards].flatMap(([node, { shard, slots }]) => [
+      { node, role: 'primary' as const, slots },
+      ...shard.replicas
+        .map(({ address }) => ({
+          node: inWords(address),
+          role: 'replica' as const,
+          slots: 0,
+          replicaOf: node,
+        }))
+        .filter(replica => !this.topology.map.shards.has(replica.node)),
+    ])
+  }
+
+  /** Waits for the topology, and where a `min` is to be kept, until each primary has it. */
+  async ready(limits: Limits): Promise<void> {
+    const since = systemClock.now()
+    this.start()
+    await this.router.known('ready', limits)
+    const { map } = this.topology
+    for (let changes = -1; changes !== map.changes; ) {
+      changes = map.changes
+      // Nobody would end pools that are made from now on.
+      if (this.#closed !== undefined) throw closed(this.numbers())
+      if (this.pools.bounds.min > 0)
+        for (const { shard } of map.shards.values()) this.pools.of(shard.primary.address, 'primary')
+      const left = callOptionsOf({ ...limits, millis: since + limits.millis - systemClock.now() })
+      await Promise.all(this.pools.open.map(({ pool }) => pool.ready(left)))
+    }
+  }
+
+  drain(limits: Limits): Promise<void> {
+    return this.#end(pool => pool.drain(callOptionsOf(limits)))
+  }
+
+  async close(limits: Limits): Promise<void> {
     try {
-      const pools = [...this.pools.all.map(({ pool }) => pool), this.#closed, this.#idle ?? this.#closed]
-      const closing = [...new Set(pools)].map(pool => pool.close(limited))
-      const ended = await Promise.allSettled(closing)
-      for (const outcome of ended) if (outcome.status === 'rejected') throw outcome.reason
+      await this.#end(pool => pool.close(callOptionsOf(limits)))
     } finally {
       this.#isGone = true
       this.topology.close()
     }
   }
+
+  /** No loan begins from now on. */
+  async #end(end: (pool: Pool<Redis>) => Promise<void>): Promise<void> {
+    this.#closed ??= this.anyPool
+    const pools = [...this.pools.all.map(({ pool }) => pool), this.#closed, this.#idle ?? this.#closed]
+    const ended = await Promise.allSettled([...new Set(pools)].map(end))
+    for (const outcome of ended) if (outcome.status === 'rejected') throw outcome.reason
+  }
 }
+
+const callOptionsOf = ({ millis, signal }: Limits): CallOptions => ({
+  timeoutMillis: millis === Number.POSITIVE_INFINITY ? false : Math.max(millis, 0),
+  signal,
+})
 
 /** Has the server ended the connection, or shown that it serves nobody? */
 const isSuspicious = (ended: unknown): boolean =>

@@ -1,4 +1,5 @@
-import { isPoolError, messageOf } from '../../../api/errors.ts'
+import { messageOf } from '../../../api/errors.ts'
+import { connectFailure } from '../../../connecting/connect-failure.ts'
 import { log } from '../../../runtime/log/log.ts'
 import { backoff } from '../../../runtime/time/backoff.ts'
 import { systemClock } from '../../../runtime/time/clock.ts'
@@ -57,6 +58,8 @@ export class Refresher {
   count = 0
   /** Why the last node that failed could not be asked. */
   lastError: unknown
+  /** Has any node answered so far? */
+  hasAnswer = false
   /** Set while no topology is known and all nodes have refused for good: what to do about it. */
   hopeless: string | undefined
 
@@ -81,8 +84,8 @@ export class Refresher {
 
   async #refresh(): Promise<void> {
     const isHopeless = this.hopeless !== undefined
-    const pause = isHopeless ? HOPELESS_PAUSE : backoff(this.#fruitless, FIRST_PAUSE, LONGEST_PAUSE)
-    const rest = this.#endedAt + pause - systemClock.now()
+    const between = isHopeless ? HOPELESS_PAUSE : backoff(this.#fruitless, FIRST_PAUSE, LONGEST_PAUSE)
+    const rest = this.#endedAt + between - systemClock.now()
     if (rest > 0)
       await new Promise<void>(resolve => {
         const timer = systemClock.after(rest, resolve)
@@ -94,6 +97,7 @@ export class Refresher {
     if (this.#host.isClosed()) return
     this.count += 1
     const { views, isAll, failures } = await this.#askNodes()
+    this.hasAnswer ||= views.length > 0
     this.hopeless = isAll && views.length === 0 && !this.#host.isKnown() ? adviceForAll(failures) : undefined
     this.#fruitless = this.#host.learn(views, isAll) ? 0 : this.#fruitless + 1
   }
@@ -163,10 +167,9 @@ function adviceForAll(failures: readonly unknown[]): string | undefined {
 }
 
 function adviceFor(error: unknown): string | undefined {
-  if (isPoolError(error, 'POOL_BAD_OPTIONS')) return 'Correct what the function credentials returns'
   if (/cluster support disabled/.test(replyWithin(error)?.message ?? ''))
     return 'The server is no node of a cluster: call createRedisPool'
-  return permanentAdvice(error) || undefined
+  return connectFailure({ error }, permanentAdvice).advice
 }
 
 /** @param isAwaited - a caller waits for what follows, and so the process must not end before */

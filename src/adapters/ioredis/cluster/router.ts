@@ -1,13 +1,16 @@
 import type { Redis } from 'ioredis'
 import { messageOf, PoolError } from '../../../api/errors.ts'
+import { adviceFor } from '../../../api/messages/connect-advice.ts'
 import * as refusals from '../../../api/messages/error-messages.ts'
+import { firstFew } from '../../../api/messages/wording.ts'
 import type { AcquireOptions } from '../../../api/options/options.ts'
 import type { PoolStats } from '../../../api/stats.ts'
+import type { Limits } from '../../../pool/call-limits.ts'
 import type { Pool } from '../../../pool/pool.ts'
 import { onAbort } from '../../../runtime/abort.ts'
 import { systemClock } from '../../../runtime/time/clock.ts'
 import { type Address, isSameAddress } from '../failover/addresses.ts'
-import type { Target } from './cluster-options.ts'
+import type { Target } from './loan-target.ts'
 import type { NodePool, NodePools } from './node-pools.ts'
 import { ELSEWHERE } from './node-waits.ts'
 import type { Topology } from './topology.ts'
@@ -24,6 +27,16 @@ export interface RouterHost {
   readonly topology: Topology
   /** The numbers in errors. */
   stats(): PoolStats
+}
+
+/** A wait for the topology. */
+interface Wait {
+  readonly call: 'acquire' | 'ready' | 'nodes'
+  /** What an acquire waits for. */
+  readonly target: Target | undefined
+  readonly since: number
+  readonly until: number
+  readonly signal: AbortSignal | undefined
 }
 
 /** How a loan is taken from the pool of a node. */
@@ -47,7 +60,9 @@ export class Router {
     for (;;) {
       const { closed } = this.#host
       if (closed !== undefined) return take({ pool: closed, address: { host: '', port: 0 } }, request)
-      const nodePool = this.#nodePool(target) ?? (await this.#found(target, since, until, signal))
+      const nodePool =
+        this.#nodePool(target) ??
+        (await this.#found(() => this.#nodePool(target), { target, since, until, signal, call: 'acquire' }))
       if (nodePool === undefined) continue
       const left = until - systemClock.now()
       const isAbortable = signal instanceof AbortSignal
@@ -116,49 +131,66 @@ export class Router {
   }
 
   /**
-   * Waits until a node serves the target.
+   * Waits until the topology is known. One that nobody has kept up to date meanwhile is asked for again.
+   *
+   * @throws PoolError when the time is over, the signal is aborted or the pool is closed
+   */
+  async known(call: 'ready' | 'nodes', { millis, signal }: Limits): Promise<void> {
+    const { topology } = this.#host
+    const since = systemClock.now()
+    const wait = { call, target: undefined, since, until: since + millis, signal }
+    const isKnown = (): true | undefined => (topology.map.isKnown ? true : undefined)
+    if (isKnown() && !topology.isFresh) await this.#untilRefreshed(wait)
+    const isOpen = this.#host.closed === undefined
+    this.#unlessAborted(wait)
+    if (isOpen && (isKnown() ?? (await this.#found(isKnown, wait)))) return
+    throw refusals.closed(this.#host.stats())
+  }
+
+  /**
+   * Waits until the nodes have said what is looked for.
    *
    * @returns undefined if the pool has been closed meanwhile
    * @throws PoolError when the time is over
    */
-  async #found(
-    target: Target,
-    since: number,
-    until: number,
-    signal: AbortSignal | undefined,
-  ): Promise<NodePool | undefined> {
+  async #found<R>(find: () => R | undefined, wait: Wait): Promise<R | undefined> {
     const { topology } = this.#host
-    const isOver = (): boolean => systemClock.now() >= until
+    const { target, until } = wait
     while (this.#host.closed === undefined) {
-      if (signal?.aborted)
-        throw refusals.aborted(this.#host.stats(), systemClock.now() - since, signal.reason)
+      this.#unlessAborted(wait)
       // Asked again after a pause, for those who come later.
       if (topology.refresher.hopeless !== undefined) {
         void topology.refresh()
         throw this.#noNode(target)
       }
-      await this.#untilRefreshed(until, signal)
-      const found = this.#nodePool(target)
+      await this.#untilRefreshed(wait)
+      // Nobody would end a pool that is made after the close.
+      if (this.#host.closed !== undefined) break
+      const found = find()
       if (found !== undefined) return found
       if (topology.refresher.hopeless !== undefined) throw this.#noNode(target)
-      if (target.node !== undefined && topology.map.isKnown) throw this.#noNode(target)
-      if (isOver()) throw this.#noNode(target)
-      await this.#atMost(ASK_AGAIN_MILLIS, until, signal)
+      if (target?.node !== undefined && topology.map.isKnown) throw this.#noNode(target)
+      if (systemClock.now() >= until) throw this.#noNode(target)
+      await this.#atMost(ASK_AGAIN_MILLIS, wait)
     }
     return undefined
   }
 
-  #untilRefreshed(until: number, signal: AbortSignal | undefined): Promise<void> {
-    return this.#atMost(Number.POSITIVE_INFINITY, until, signal, this.#host.topology.refresh())
+  #unlessAborted({ call, signal, since }: Wait): void {
+    if (!signal?.aborted) return
+    const stats = this.#host.stats()
+    const waited = systemClock.now() - since
+    throw call === 'acquire'
+      ? refusals.aborted(stats, waited, signal.reason)
+      : refusals.callAborted(stats, call, waited, 'The nodes go on being asked.', signal)
+  }
+
+  #untilRefreshed(wait: Wait): Promise<void> {
+    return this.#atMost(Number.POSITIVE_INFINITY, wait, this.#host.topology.refresh())
   }
 
   /** Waits for the promise, but not longer than this, the time limit and the signal. Holds the process meanwhile. */
-  #atMost(
-    millis: number,
-    until: number,
-    signal: AbortSignal | undefined,
-    promise?: Promise<void>,
-  ): Promise<void> {
+  #atMost(millis: number, { until, signal }: Wait, promise?: Promise<void>): Promise<void> {
     return new Promise(resolve => {
       const end = Math.min(millis, until - systemClock.now(), LONGEST)
       const timer = systemClock.after(Math.max(end, 0), done)
@@ -174,18 +206,20 @@ export class Router {
     })
   }
 
-  #noNode({ slot, role, node }: Target): PoolError {
+  #noNode(target: Target | undefined): PoolError {
     const { name, topology } = this.#host
     const { map, refresher } = topology
     const { lastError: cause, hopeless } = refresher
-    const known = [...map.nodes.keys()].join(', ')
-    const failure =
-      cause === undefined ? 'no two nodes agree yet' : `no node could be asked: ${messageOf(cause)}`
-    const why = map.isKnown ? `the nodes known are ${known}` : failure.replace(/\.$/, '')
+    const known = firstFew([...map.nodes.keys()], MOST_NODES)
+    const silence = refresher.hasAnswer ? 'no two nodes agree yet' : 'no node has answered yet'
+    const failure = cause === undefined ? silence : `no node could be asked: ${messageOf(cause)}`
+    const why = map.isKnown ? `the nodes known are ${known}` : failure.trim().replace(/\.$/, '')
     const advice = map.isKnown
-      ? 'Look at CLUSTER INFO and CLUSTER NODES'
-      : (hopeless ?? 'Check the addresses of the nodes, and that they are up')
-    const what = node === undefined ? `no ${role} serves slot ${slot}` : `there is no node '${node}'`
+      ? target?.node === undefined
+        ? 'Look at CLUSTER INFO and CLUSTER NODES'
+        : 'A node is called as the cluster reports it (CLUSTER SLOTS, and natMap), whatever other names lead there'
+      : (hopeless ?? ownAdvice(cause))
+    const what = target === undefined ? 'its nodes are not known' : missing(target)
     return new PoolError('POOL_CONNECT_FAILED', `pool '${name}': ${what}; ${why}. ${advice}`, {
       pool: name,
       ...(map.isKnown ? {} : { cause }),
@@ -193,6 +227,18 @@ export class Router {
   }
 }
 
+const missing = ({ slot, role, node }: Target): string =>
+  node === undefined ? `no ${role} serves slot ${slot}` : `there is no node '${node}'`
+
 const LONGEST = 2 ** 31 - 1
+/** At most this many nodes are named in an error. */
+const MOST_NODES = 10
+
+/** What to do about nodes that cannot be asked. An error that says so itself needs no more. */
+function ownAdvice(cause: unknown): string {
+  const advice = adviceFor(cause)
+  const saysNothing = cause === undefined || advice.startsWith('See the cause')
+  return saysNothing ? 'Check the addresses of the nodes, and that they are up' : advice
+}
 
 const isDown = (pool: Pool<Redis>): boolean => pool.stats().breaker === 'open'

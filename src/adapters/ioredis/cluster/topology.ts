@@ -111,6 +111,11 @@ export class Topology {
     return this.#isClosed ? Promise.resolve() : this.refresher.refresh()
   }
 
+  /** Have nodes agreed on it a moment ago? It is kept like this while nodes are in use. */
+  get isFresh(): boolean {
+    return this.map.isKnown && systemClock.now() - this.#refreshedAt < REFRESH_MILLIS
+  }
+
   /** A node has answered MOVED. */
   moved(slot: number, to: Address): void {
     const { changes } = this.map
@@ -151,8 +156,7 @@ export class Topology {
     for (const key of this.#silent) if (!used.has(key)) this.#silent.delete(key)
     this.#ticks += 1
     if (this.#ticks % TICKS_PER_PING === 0) for (const address of inUse) void this.#ping(address)
-    const isDue = systemClock.now() - this.#refreshedAt >= REFRESH_MILLIS
-    if (this.#silent.size > 0 || isDue) void this.refresh()
+    if (this.#silent.size > 0 || !this.isFresh) void this.refresh()
     this.#host.onTick()
     this.watch()
   }

@@ -1,3 +1,4 @@
+import { PoolError } from '../../../api/errors.ts'
 import { isRecord } from '../../../api/options/read-input.ts'
 import { type Address, addressOf, inWords } from '../failover/addresses.ts'
 import { SLOTS } from './keys.ts'
@@ -58,7 +59,7 @@ export interface Answers {
  * @throws if the reply is of another shape
  */
 export function readView({ slots, info, id }: Answers, asked: Address, translate: Translate): View {
-  if (!Array.isArray(slots)) throw new Error('the reply to CLUSTER SLOTS is not a list')
+  if (!Array.isArray(slots)) throw badReply('the reply to CLUSTER SLOTS is not a list', asked)
   const nodes = new Map<string, ClusterNode>()
   const shards = new Array<Shard | undefined>(SLOTS).fill(undefined)
   const cuts = [0]
@@ -78,7 +79,7 @@ export function readView({ slots, info, id }: Answers, asked: Address, translate
     const isRange = Number.isInteger(first) && Number.isInteger(last) && first >= 0 && last < SLOTS
     const isNowhere = Array.isArray(members[0]) && members[0][1] === 0
     if (!isRange || (primary === undefined && !isNowhere))
-      throw new Error('the reply to CLUSTER SLOTS has no range of slots')
+      throw badReply('the reply to CLUSTER SLOTS has no range of slots', asked)
     // Port 0: this node knows of no way to the primary. A replica is none either.
     const shard = primary && { primary, replicas: members.slice(1).flatMap(nodeOf) }
     shards.fill(shard, first, last + 1)
@@ -88,3 +89,6 @@ export function readView({ slots, info, id }: Answers, asked: Address, translate
   const by = inWords(asked)
   return { by, id: typeof id === 'string' && id !== '' ? id : by, epoch, nodes, shards, cuts }
 }
+
+const badReply = (what: string, asked: Address): PoolError =>
+  new PoolError('POOL_BAD_REPLY', `${what}: it came from ${inWords(asked)}`)

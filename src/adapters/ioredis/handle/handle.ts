@@ -1,16 +1,14 @@
-import { pointAtCaller } from '../../../api/errors.ts'
+import { PoolError, pointAtCaller } from '../../../api/errors.ts'
 import { INSPECT, SHOWN_BRIEFLY } from '../client/brief.ts'
 import { destroyClient, streamOf } from '../client/client.ts'
 import { duplicateOf } from '../client/client-options.ts'
 import type { Client, Command, Script } from '../client/client-types.ts'
+import { closedError, neverSent } from '../client/lost-commands.ts'
 import { hideInRejection, isSecret } from '../client/secrets.ts'
 import { isPlain } from './command-effects.ts'
 import { current, ended, type Handle, LOAN, type Loan } from './loan.ts'
 import { bounded } from './pipelines.ts'
 import { scanStreams } from './scan-streams.ts'
-
-/** What ioredis says of a command on a client that has ended. */
-const CLOSED = 'Connection is closed.'
 
 /**
  * Every command that reaches the server passes through here: commands, `call`, scripts, and pipelines when they
@@ -33,11 +31,11 @@ export function sendCommand(this: Handle, command: Command, stream?: unknown, no
   const plain = isPlain(command.name)
   if (!plain || loan.order !== undefined) {
     const conflict = lender.conflict(loan, command)
-    if (conflict !== undefined) return refuse(lender.client, command, conflict, stream)
+    if (conflict !== undefined) return refuse(lender, command, conflict, stream)
   }
   // Until its stream has closed, ioredis would blame `enableOfflineQueue`, which the pool has set.
   if (streamOf(lender.client)?.writable === false) {
-    command.reject(new Error(CLOSED))
+    command.reject(closedError(neverSent(lender.context.name, command.name)))
     return command.promise
   }
   if (!plain) {
@@ -49,15 +47,17 @@ export function sendCommand(this: Handle, command: Command, stream?: unknown, no
 }
 
 /** Rejects a command whose answer ioredis could not recognise: see `ReplyOrder`. */
-function refuse(client: Client, command: Command, conflict: string, pipeline: unknown): Promise<unknown> {
+function refuse(
+  { client, context }: Loan['lender'],
+  command: Command,
+  conflict: string,
+  pipeline: unknown,
+): Promise<unknown> {
   const name = String(command.name).toUpperCase()
-  notSent(
-    command,
-    new Error(
-      `${name} was not sent: ioredis cannot match its answer behind ${conflict}. ` +
-        'Await the answer of a subscription first, or use a separate client: duplicate()',
-    ),
-  )
+  const message =
+    `${name} was not sent: on a connection of pool '${context.name}', ioredis cannot match its answer behind ${conflict}. ` +
+    'Await the answer of a subscription first, or use a separate client: duplicate()'
+  notSent(command, new PoolError('POOL_COMMAND_REFUSED', message, { pool: context.name }))
   // A pipeline is written only when it has all its commands. Without this one, the others would stay in the queue for
   // ever.
   if (pipeline !== undefined) destroyClient(client)
@@ -78,7 +78,10 @@ function connect(this: Handle, callback?: (error: unknown) => void): Promise<nev
     lender.client.status === 'ready'
       ? 'Redis is already connecting/connected'
       : 'Connection is closed. A pooled connection is not opened again: end the loan, and take a new one'
-  const refused = Promise.reject(over ? ended(this[LOAN], 'connect') : new Error(message))
+  const { name } = lender.context
+  const refused = Promise.reject(
+    over ? ended(this[LOAN], 'connect') : new PoolError('POOL_COMMAND_REFUSED', message, { pool: name }),
+  )
   if (typeof callback === 'function') refused.catch(callback)
   return refused
 }

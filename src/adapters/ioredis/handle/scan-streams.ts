@@ -1,4 +1,5 @@
-import type { Handle } from './loan.ts'
+import { PoolError } from '../../../api/errors.ts'
+import { type Handle, LOAN } from './loan.ts'
 
 type Callback = (error: unknown, reply?: unknown) => void
 type Scan = (args: unknown, callback: Callback) => unknown
@@ -13,7 +14,7 @@ export function scanStreams(prototype: object): unknown {
     const scan: Scan = (args, callback) =>
       (Reflect.get(this, command) as Scan).call(this, args, (error, reply) => {
         if (error || isPage(reply)) callback(error, reply)
-        else callback(new Error(`the reply to ${command.toUpperCase()} is not a cursor and a list`))
+        else callback(noPage(this[LOAN].lender.context.name, command))
       })
     return original.call({ [command]: scan }, command, ...rest)
   }
@@ -22,3 +23,12 @@ export function scanStreams(prototype: object): unknown {
 /** A cursor, and what was found. */
 const isPage = (reply: unknown): boolean =>
   Array.isArray(reply) && (reply[0] ?? undefined) !== undefined && (reply[1] ?? undefined) !== undefined
+
+const noPage = (pool: string, command: string): PoolError =>
+  new PoolError(
+    'POOL_BAD_REPLY',
+    `pool '${pool}': the reply to ${command.toUpperCase()} is not a cursor and a list`,
+    {
+      pool,
+    },
+  )

@@ -16,7 +16,10 @@ const { cluster, nodes, skip } = await clusterOfTests()
 /** Keys of three different nodes, in the slots 866, 6680 and 12182. `bar` is in 5061. */
 const KEYS = ['hello', 'counter', 'foo'].map(key => `{${key}}`)
 
-const crossSlot = /^Error: CROSSSLOT /
+const isRefused = (error: unknown, start: string): boolean =>
+  isPoolError(error, 'POOL_COMMAND_REFUSED') && error.message.startsWith(start) && error.pool === 'orders'
+
+const crossSlot = (error: unknown): boolean => isRefused(error, 'CROSSSLOT ')
 
 describe('a loan leads to the node of its key', { skip }, () => {
   test('each key reads and writes at its own node, with transactions of its own', async () => {
@@ -77,6 +80,22 @@ describe('a loan leads to the node of its key', { skip }, () => {
     )
   })
 
+  test('all primaries can be scanned in a pool that was never used before', async () => {
+    await using writer = createRedisClusterPool(nodes)
+    const keys = Array.from({ length: 60 }, (_, at) => `scanned:${at}`)
+    for (const key of keys) await writer.use({ key }, redis => redis.set(key, 1))
+    await using pool = createRedisClusterPool(nodes[0] as string)
+    const found: string[] = []
+    for (const { node } of (await pool.nodes()).filter(({ role }) => role === 'primary'))
+      await pool.use({ node }, async redis => {
+        for await (const page of redis.scanStream({ match: 'scanned:*' })) found.push(...page)
+      })
+    assert.deepEqual([...new Set(found)].sort(), keys.sort())
+    const known = await pool.nodes()
+    assert.deepEqual(known.map(({ node }) => node).sort(), [...nodes].sort())
+    assert.equal(known.filter(({ replicaOf }) => replicaOf !== undefined).length, 3)
+  })
+
   test('the prefix of all keys counts for the slot', async () => {
     await using pool = createRedisClusterPool(nodes, { redisOptions: { keyPrefix: 'app:' } })
     for (const key of ['foo', 'bar', 'hello', 'a', 'b', 'c'])
@@ -110,16 +129,20 @@ describe('keys of every kind', { skip }, () => {
 describe('no command is sent to another slot', { skip }, () => {
   /** Runs on a loan for the slot of `foo`, and counts what the nodes received. */
   const onFoo = async <R>(work: (redis: Redis) => Promise<R>): Promise<R> => {
-    await using pool = createRedisClusterPool(nodes)
+    await using pool = createRedisClusterPool(nodes, { name: 'orders' })
     return await pool.use({ key: 'foo' }, work)
   }
 
   test('a key of another slot is refused before it is sent, with both keys in words', async () => {
     await onFoo(async redis => {
+      const { port } = await cluster.ownerOf(12_182)
       await assert.rejects(redis.get('bar'), {
+        name: 'PoolError',
+        code: 'POOL_COMMAND_REFUSED',
+        pool: 'orders',
         message:
-          "CROSSSLOT GET was not sent: key 'bar' is in slot 5061, and the loan is for slot 12182 (key 'foo'). Keys with the " +
-          'same {hash tag} share a slot; keys of different slots need a loan each',
+          `CROSSSLOT GET was not sent: key 'bar' is in slot 5061, and the loan on 127.0.0.1:${port}, of pool 'orders', is for ` +
+          "slot 12182 (key 'foo'). Keys with the same {hash tag} share a slot; keys of different slots need a loan each",
       })
       await assert.rejects(redis.mget('foo', 'bar'), crossSlot)
       await assert.rejects(redis.call('MSET', 'foo', '1', 'bar', '2'), crossSlot)
@@ -158,7 +181,10 @@ describe('no command is sent to another slot', { skip }, () => {
       await redis.multi({ pipeline: false })
       await redis.set('foo', 'half')
       await assert.rejects(redis.set('bar', 1), crossSlot)
-      await assert.rejects(redis.exec(), /^Error: EXECABORT EXEC was not sent/)
+      await assert.rejects(redis.exec(), (error: Error) => {
+        assert.ok(isRefused(error, 'EXECABORT EXEC was not sent'))
+        return crossSlot(error.cause)
+      })
       await redis.discard()
       assert.equal(await redis.get('foo'), 'before')
     })
@@ -174,7 +200,7 @@ describe('no command is sent to another slot', { skip }, () => {
   })
 
   test('a loan for a node takes any slot, but one a command', async () => {
-    await using pool = createRedisClusterPool(nodes)
+    await using pool = createRedisClusterPool(nodes, { name: 'orders' })
     const owner = await cluster.ownerOf(12_182)
     await pool.use({ node: `127.0.0.1:${owner?.port}` }, async redis => {
       await redis.set('foo', 1)
@@ -423,7 +449,7 @@ describe('maxTotal is the limit for all nodes together', { skip }, () => {
 test("a nested loan that shares the connection has its own slot, and leaves its caller's as it was", {
   skip,
 }, async () => {
-  await using pool = createRedisClusterPool(nodes, { nested: 'reuse' })
+  await using pool = createRedisClusterPool(nodes, { nested: 'reuse', name: 'orders' })
   await pool.use({ key: 'hello' }, async redis => {
     // Of the same node.
     await pool.use({ key: 'bar' }, async inner => {
@@ -461,6 +487,60 @@ describe('how the nodes are reached', { skip }, () => {
       wrong.use({ key: 'foo' }, () => {}),
       /WRONGPASS|password/,
     )
+  })
+
+  test('connections to all nodes that are made at the same time share one call of credentials', async () => {
+    await everywhere('ACL', 'SETUSER', 'shared', 'on', '>first', '~*', '&*', '+@all')
+    /** Calls without an answer. */
+    const open = new Map<AbortSignal, (password: string) => void>()
+    let isHeld = false
+    const answer = (password: string): void => {
+      for (const settle of open.values()) settle(password)
+      open.clear()
+    }
+    const credentials = async (signal: AbortSignal) => {
+      const given = new Promise<string>(resolve => open.set(signal, resolve))
+      if (!isHeld) answer('first')
+      return { username: 'shared', password: await given }
+    }
+    const pool = createRedisClusterPool(nodes, { credentials, max: 5, createTimeoutMillis: 20_000 })
+    const whoami = (key: string) => pool.use({ key }, redis => redis.call('ACL', 'WHOAMI'))
+    /** Connections to all three nodes wait for their credentials. */
+    const areWaiting = () =>
+      eventually(() => {
+        const connecting = pool.stats().nodes.map(({ stats }) => stats.connecting)
+        return open.size > 0 && connecting.length === 3 && connecting.every(count => count > 0)
+      })
+    assert.deepEqual(await Promise.all(KEYS.map(whoami)), ['shared', 'shared', 'shared'])
+    await pool.clear()
+
+    isHeld = true
+    const abort = new AbortController()
+    const gone = assert.rejects(
+      pool.use({ key: KEYS[2] as string }, () => {}, { signal: abort.signal }),
+      error => isPoolError(error, 'POOL_ABORTED'),
+    )
+    const others = Promise.all(KEYS.slice(0, 2).map(whoami))
+    await areWaiting()
+    const [call, ...more] = open.keys()
+    assert.deepEqual(more, [])
+    abort.abort()
+    await gone
+    assert.equal(call?.aborted, false, 'one that gives up does not end the call for the others')
+
+    // All servers refuse this answer.
+    isHeld = false
+    answer('of yesterday')
+    assert.deepEqual(await others, ['shared', 'shared'])
+    await pool.clear()
+
+    isHeld = true
+    const cut = Promise.allSettled(KEYS.map(whoami))
+    await areWaiting()
+    assert.equal(open.size, 1)
+    await pool.close({ timeoutMillis: 0 }).catch(() => {})
+    await eventually(() => [...open.keys()].every(signal => signal.aborted))
+    assert.ok((await cut).every(({ status }) => status === 'rejected'))
   })
 
   test('by the names that the cluster prefers, and by the host that was asked where it gives none', async () => {

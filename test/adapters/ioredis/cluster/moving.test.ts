@@ -45,6 +45,7 @@ describe('a slot that moves during a loan', { skip }, () => {
         }
         assert.deepEqual(error.moved, moved)
         assert.match(error.message, /slot 12182 \(key 'foo'\) has moved from/)
+        assert.match(error.message, /use\(…, \{ retryMoved: true \}\) does so by itself/)
         assert.match(String((error.cause as Error).message), /^MOVED /)
         return true
       },
@@ -157,11 +158,66 @@ describe('a function runs again only if nothing was written', { skip }, () => {
           },
           { retryMoved: true },
         ),
-        isMoved,
+        error => {
+          assert.ok(isPoolError(error, 'POOL_MOVED'))
+          assert.match(error.message, /not run again, as it may have written: see whether it may run twice/)
+          assert.doesNotMatch(error.message, /retryMoved/)
+          return true
+        },
       )
       assert.equal(runs, 1)
     })
   }
+
+  test('an abort before its next run tells that it has run, not that nothing was lent', async () => {
+    await using pool = createRedisClusterPool(nodes, { max: 1 })
+    const to = await cluster.otherThan(SLOT)
+    // The connection to the new owner is lent, so the next run has to wait.
+    const held = await pool.acquire({ node: `127.0.0.1:${to.port}` })
+    const abort = new AbortController()
+    const reason = new Error('the request was given up')
+    let hasMoved = false
+    const told = assert.rejects(
+      pool.use(
+        { key: 'foo' },
+        async redis => {
+          await cluster.move(SLOT, to)
+          hasMoved = true
+          await redis.get('foo')
+        },
+        { retryMoved: true, signal: abort.signal },
+      ),
+      error => {
+        assert.ok(isPoolError(error, 'POOL_ABORTED'))
+        assert.equal(error.cause, reason)
+        assert.match(error.message, /The function had run 1 time until its slot moved, nothing was written/)
+        assert.doesNotMatch(error.message, /Nothing was lent/)
+        return true
+      },
+    )
+    await eventually(() => hasMoved && pool.pending === 1)
+    abort.abort(reason)
+    await told
+    await pool.release(held)
+    await assert.rejects(
+      pool.use({ key: 'foo' }, () => {}, { signal: AbortSignal.abort() }),
+      /Nothing was lent$/,
+    )
+  })
+
+  test('what the function itself sees of that does not tell it to ask for what it has', async () => {
+    await using pool = createRedisClusterPool(nodes)
+    const seen: string[] = []
+    const work = async (redis: Redis): Promise<void> => {
+      if (seen.length === 0) await moveAway()
+      await redis.get('foo').catch(error => {
+        seen.push(String(error))
+        throw error
+      })
+    }
+    await pool.use({ key: 'foo' }, work, { retryMoved: true })
+    assert.match(seen.join(), /has moved from .* The function runs again at the new owner once it has ended/)
+  })
 
   test('an error of the function itself is no reason to run it again', async () => {
     await using pool = createRedisClusterPool(nodes)
@@ -249,7 +305,9 @@ describe('a slot that is on its way', { skip }, () => {
       const short = { retryMoved: true, timeoutMillis: 300 }
       await assert.rejects(
         pool.use({ key: 'foo' }, change, short),
-        error => isMoved(error) || isPoolError(error, 'POOL_ACQUIRE_TIMEOUT'),
+        error =>
+          (isMoved(error) && /has run \d+ times?, wrote nothing, and has no time left/.test(String(error))) ||
+          isPoolError(error, 'POOL_ACQUIRE_TIMEOUT'),
       )
       const waiting = pool.use({ key: 'foo' }, change, { retryMoved: true })
       await eventually(() => pool.stats().nodes.some(({ stats }) => stats.totals.acquired > 2))

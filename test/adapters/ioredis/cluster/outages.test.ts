@@ -112,7 +112,7 @@ describe('a primary that loses its slots', { skip }, () => {
 
   // The last one: this server does not come back.
   test('killed: the load goes on at the new one', async () => {
-    await using pool = createRedisClusterPool(nodes, { max: 4, acquireTimeoutMillis: 15_000 })
+    await using pool = createRedisClusterPool(nodes, { name: 'orders', max: 4, acquireTimeoutMillis: 15_000 })
     const work = load(pool)
     await eventually(() => work.done > 50)
     const old = await cluster.ownerOf(SLOT)
@@ -121,6 +121,13 @@ describe('a primary that loses its slots', { skip }, () => {
     await work.stop()
     // Commands in progress as the server died.
     for (const error of work.failures) assert.match(String(error), /closed|ECONNRESET|EPIPE|POOL_|writeable/i)
+    for (const error of work.failures.filter(error =>
+      /^Error: Connection is closed\.$/.test(String(error)),
+    )) {
+      const { cause } = error as Error
+      assert.ok(isPoolError(cause, 'POOL_CONNECTION_LOST'), String(cause))
+      assert.equal(cause.pool, `orders 127.0.0.1:${old.port}`)
+    }
     assert.ok(work.failures.length <= 40, `${work.failures.length}: ${work.failures.at(-1)}`)
   })
 })

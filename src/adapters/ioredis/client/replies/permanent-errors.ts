@@ -1,3 +1,6 @@
+import { isPoolError } from '../../../../api/errors.ts'
+import { isBug } from '../../../../connecting/connect-failure.ts'
+import { isOfCredentials } from '../credentials.ts'
 import { replyWithin } from './error-replies.ts'
 
 /** Replies that every new connection would get as well, with advice for each. */
@@ -15,12 +18,21 @@ const PERMANENT: readonly (readonly [reply: RegExp, advice: string])[] = [
   ],
 ]
 
+const BUG = 'It looks like a bug in'
+/** What runs while a client connects. */
+const CODE = 'the function that makes the client, in prepare, or in the options of ioredis'
+const STACK = ', which trying again does not fix: see the stack of the cause'
+
 /**
  * Checks whether this failure to connect will not go away by trying again.
  *
  * @returns what to do about it, or false if trying again may help
  */
 export function permanentAdvice(error: unknown): string | false {
+  const isTheirs = isOfCredentials(error)
+  if (isTheirs && isPoolError(error, 'POOL_BAD_OPTIONS'))
+    return 'Correct what the function credentials returns'
+  if (isBug(error)) return isTheirs ? `${BUG} the function credentials${STACK}` : `${BUG} ${CODE}${STACK}`
   const said = replyWithin(error)?.message
   return (said !== undefined && PERMANENT.find(([reply]) => reply.test(said))?.[1]) || false
 }

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { PoolError } from '../../../../api/errors.ts'
 import type { Command, CommandQueue, RedisClient } from '../client-types.ts'
 import { BROKEN, ReplyScanner, TORN } from './reply-scanner.ts'
 import { isSubscription, misfit } from './reply-shape.ts'
@@ -23,6 +24,15 @@ const NOBODY: Item = {
 }
 
 const guards = new WeakMap<CommandQueue, ReplyGuard>()
+
+/** How an answer of a TLS server to a client without TLS begins: as an alert, of any version. */
+const ALERT = [0x15, 0x03] as const
+
+function notRedis({ fault }: ReplyScanner, chunk: Buffer, at: number): string {
+  return chunk[at] === ALERT[0] && chunk[at + 1] === ALERT[1]
+    ? 'Protocol error: the server sent a TLS alert, so it expects TLS at this port: use rediss:// or the option tls'
+    : `Protocol error: the server sent ${fault}, which is not the Redis protocol`
+}
 
 /**
  * Reads what the server sends before ioredis does. ioredis throws on some of it: a null that matches no command, a null
@@ -58,10 +68,7 @@ class ReplyGuard {
     while (!this.isOver && sound < chunk.length) {
       const end = scanner.next(chunk, sound)
       if (end === TORN) break
-      const wrong =
-        end === BROKEN
-          ? `Protocol error: the server sent ${scanner.fault}, which is not the Redis protocol`
-          : this.#misfit(scanner)
+      const wrong = end === BROKEN ? notRedis(scanner, chunk, sound) : this.#misfit(scanner)
       if (wrong !== undefined) {
         this.#held.length = 0
         this.#give(chunk, given, sound)
@@ -103,7 +110,7 @@ class ReplyGuard {
 
   /** Ends the client, see `onFault`. Replies that follow in the same chunk are discarded by `silence`. */
   fail(what: string): void {
-    this.#client.emit('error', new Error(what))
+    this.#client.emit('error', new PoolError('POOL_BAD_REPLY', what))
   }
 }
 
