@@ -21,6 +21,16 @@ function short(cell: Cell | undefined, cells: readonly Cell[]): string {
   return `${shown(medianOf(cell.values), cell.unit)}${ratio === undefined ? '' : ` (${ratio.median.toFixed(2)}×)`}`
 }
 
+/** The rows of the README that have a column for each version of Node. */
+const BY_NODE = [
+  'acquire+release, 1 worker, max 10',
+  'acquire+release, 10 workers, max 10',
+  'acquire+release, 100 workers, max 10',
+  'use, 10 workers, max 10',
+  'first 100 000 loans: acquire+release, 10 workers, max 10',
+  'an await beside a pool that is in use',
+]
+
 /** Contenders down: a page of GitHub is narrow. */
 function shortTable({ cells }: Run): string {
   const contenders = [
@@ -77,6 +87,8 @@ export function rewrite(file: string, parts: Readonly<Record<string, string>>): 
 export function writeNodes(): void {
   const runs = resultsOf('nodes')
   rewrite('docs/performance.md', { 'bench:nodes': nodesTable(runs) })
+  const chosen = runs.map(run => ({ ...run, cells: run.cells.filter(({ row }) => BY_NODE.includes(row)) }))
+  rewrite('README.md', { 'bench:nodes': nodesTable(chosen) })
   writeFileSync(join(ROOT, 'docs/nodes.svg'), nodesChart(runs))
 }
 

@@ -71,6 +71,20 @@ describe('nodes()', () => {
     })
   })
 
+  test('names no node twice where a slot has moved to one that others still call a replica', async () => {
+    await scene(async ({ pool, node }) => {
+      const { host, port } = node(3).server
+      node(0).answer = ([name]) => (name === 'GET' ? `-MOVED 12182 ${host}:${port}\r\n` : undefined)
+      await rejection(pool.use({ key: 'foo' }, redis => redis.get('foo')))
+      const known = await pool.nodes()
+      assert.equal(known.length, 6)
+      assert.deepEqual(
+        known.find(other => other.node === `${host}:${port}`),
+        { node: `${host}:${port}`, role: 'primary', slots: 1 },
+      )
+    })
+  })
+
   test('says what is known where no node answers any more', async () => {
     await scene(async ({ pool, cluster, world }) => {
       await pool.nodes()
@@ -158,34 +172,75 @@ describe('ready(), start(), drain() and resize()', () => {
     )
   })
 
-  test('a close while ready() connects makes no further pools', async () => {
+  test('ready() waits for the replica that takes over meanwhile', async () => {
     await scene(
-      async ({ pool, world }) => {
-        const told = rejection(pool.ready())
-        await world.sleep(1)
-        await pool.close()
-        isCode('POOL_CLOSED')(await told)
-        await world.sleep(1000)
-        assert.equal(pool.size, 0)
+      async ({ pool, cluster, world, node }) => {
+        await pool.nodes()
+        node(0).server.kill()
+        let isReady = false
+        const ready = pool.ready({ timeoutMillis: 20_000 }).then(() => {
+          isReady = true
+        })
+        await world.sleep(3000)
+        assert.equal(isReady, false)
+        Object.assign(node(3), { isPrimary: true })
+        cluster.say(AFTERWARDS, 2)
+        await ready
+        const { host, port } = node(3).server
+        const made = pool.stats().nodes.find(other => other.node === `${host}:${port}`)
+        assert.equal(made?.stats.totals.created, 2)
       },
-      { max: 4, min: 2 },
+      { max: 4, min: 2, unhealthyAfterMillis: 20_000 },
     )
   })
 
-  test('start() learns the topology, and its connections end where nobody uses the pool', async () => {
-    await scene(async ({ pool, world, cluster }) => {
-      await world.sleep(1000)
-      assert.equal(pool.stats().topology.covered, 0)
-      pool.start()
-      await world.sleep(100)
-      assert.equal(pool.stats().topology.covered, 16_384)
-      await world.sleep(5000)
-      assert.deepEqual(
-        cluster.nodes.map(socketsTo),
-        cluster.nodes.map(() => 0),
-      )
+  for (const [what, begin] of [
+    ['ready()', (pool: RedisClusterPool) => pool.ready()],
+    ['the first loan', (pool: RedisClusterPool) => pool.use({ key: 'foo' }, redis => redis.ping())],
+  ] as const)
+    test(`a close in any step of ${what} leaves no pool behind`, async () => {
+      for (let at = 0; at < 120; at += 1) {
+        const steps = at % 40
+        // It is called for each of six nodes as each of three nodes answers; after the last one the topology is known.
+        let calls = 6 * Math.floor(at / 40) + 6
+        let pool: RedisClusterPool | undefined
+        let ended: Promise<unknown> | undefined
+        const natMap = (): undefined => {
+          calls -= 1
+          if (calls !== 0) return
+          ended = (async () => {
+            for (let step = 0; step < steps; step += 1) await null
+            await pool?.close()
+          })()
+        }
+        await scene(
+          async given => {
+            ;({ pool } = given)
+            await begin(pool).catch(isCode('POOL_CLOSED'))
+            await ended
+            await given.world.sleep(100)
+            assert.deepEqual(perNode(pool, 'size').filter(Boolean), [], `close ${at}`)
+          },
+          { max: 4, min: 2, natMap },
+        )
+      }
     })
-  })
+
+  for (const call of ['start', 'nodes', 'ready'] as const)
+    test(`${call}() learns the topology, and its connections end where nobody uses the pool`, async () => {
+      await scene(async ({ pool, world, cluster }) => {
+        await world.sleep(1000)
+        assert.equal(pool.stats().topology.covered, 0)
+        void pool[call]()
+        await world.sleep(100)
+        assert.equal(pool.stats().topology.covered, 16_384)
+        await world.sleep(5000)
+        assert.deepEqual(
+          cluster.nodes.map(socketsTo),
+          cluster.nodes.map(() => 0),
+        )
+      })
+    })
 
   test('drain() serves who waits at a node, waits for the loans of all nodes, and refuses others', async () => {
     await scene(async ({ pool, world }) => {
@@ -249,6 +304,26 @@ describe('ready(), start(), drain() and resize()', () => {
           },
         )
       assert.deepEqual(perNode(pool, 'max'), [1, 1, 1])
+    })
+  })
+
+  test('resize() reaches the pool of a node that has gone, which may be back before its last loan has ended', async () => {
+    await scene(async ({ pool, world, cluster, node }) => {
+      const redis = await pool.acquire({ key: 'foo' })
+      const isPrimary = (index: number, flag: boolean) => Object.assign(node(index), { isPrimary: flag })
+      isPrimary(3, true)
+      isPrimary(0, false)
+      cluster.say(AFTERWARDS, 2)
+      await world.sleep(6000)
+      assert.equal(pool.stats().topology.retired, 1)
+      pool.resize({ max: 3 })
+      isPrimary(0, true)
+      isPrimary(3, false)
+      cluster.say(OWNERS, 3)
+      await world.sleep(6000)
+      await pool.use({ key: 'foo' }, other => other.ping())
+      assert.deepEqual(perNode(pool, 'max'), [3])
+      await pool.release(redis)
     })
   })
 

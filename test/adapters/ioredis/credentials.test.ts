@@ -280,8 +280,8 @@ describe('one source for the connections to several servers', () => {
   const wrong = Object.assign(new Error('WRONGPASS invalid username-password pair'), { name: 'ReplyError' })
   const { signal } = new AbortController()
 
-  /** Connects to two servers, each of which takes this password and refuses others as soon as it is told to. */
-  async function twice(answers: readonly string[]) {
+  /** Connects to servers that take one password, and refuse others as soon as they are told to. */
+  async function connecting(answers: readonly string[], connections: number) {
     let calls = 0
     const answered: (() => void)[] = []
     const source = new CredentialSource(async () => {
@@ -297,7 +297,7 @@ describe('one source for the connections to several servers', () => {
         await new Promise<void>(resolve => refusals.push(resolve))
         throw wrong
       })
-    const outcomes = Promise.allSettled([connect(), connect()])
+    const outcomes = Promise.allSettled(Array.from({ length: connections }, connect))
     const next = async (call: number): Promise<void> => {
       await eventually(() => answered.length >= call)
       answered[call - 1]?.()
@@ -306,12 +306,12 @@ describe('one source for the connections to several servers', () => {
       await eventually(() => refusals.length >= count)
       refusals[count - 1]?.()
     }
-    return { outcomes, next, refuse, calls: () => calls }
+    return { outcomes, connect, next, refuse, calls: () => calls }
   }
   const served = [1, 2].map(() => ({ status: 'fulfilled', value: 'new' }))
 
   test('both refuse the same answer, one a little later: the function is called once more for both', async () => {
-    const { outcomes, next, refuse, calls } = await twice(['old', 'new'])
+    const { outcomes, next, refuse, calls } = await connecting(['old', 'new'], 2)
     await next(1)
     await refuse(1)
     await eventually(() => calls() === 2)
@@ -323,7 +323,7 @@ describe('one source for the connections to several servers', () => {
   })
 
   test('where that call says the same again, the one refused later asks anew, as it may have changed since', async () => {
-    const { outcomes, next, refuse, calls } = await twice(['old', 'old', 'new'])
+    const { outcomes, next, refuse, calls } = await connecting(['old', 'old', 'new'], 2)
     await next(1)
     await refuse(1)
     await eventually(() => calls() === 2)
@@ -335,6 +335,21 @@ describe('one source for the connections to several servers', () => {
     assert.ok(first?.status === 'rejected' && first.reason === wrong)
     assert.deepEqual(second, served[0])
     assert.equal(calls(), 3)
+  })
+
+  test('a call that began before the refusal, for another connection, is not joined: it may say the same', async () => {
+    const { outcomes, connect, next, refuse, calls } = await connecting(['old', 'old', 'new', 'new'], 1)
+    await next(1)
+    await eventually(() => calls() === 1)
+    const other = connect()
+    await eventually(() => calls() === 2)
+    await refuse(1)
+    await next(3)
+    assert.deepEqual(await outcomes, served.slice(1))
+    await next(2)
+    await refuse(2)
+    await next(4)
+    assert.equal(await other, 'new')
   })
 })
 

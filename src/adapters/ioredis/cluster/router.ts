@@ -164,6 +164,8 @@ export class Router {
         throw this.#noNode(target)
       }
       await this.#untilRefreshed(wait)
+      // Nobody would end a pool that is made after the close.
+      if (this.#host.closed !== undefined) break
       const found = find()
       if (found !== undefined) return found
       if (topology.refresher.hopeless !== undefined) throw this.#noNode(target)
