@@ -13,7 +13,7 @@ import {
   streamOf,
 } from './client/client.ts'
 import type { Command, RedisClient } from './client/client-types.ts'
-import type { Credentials } from './client/credentials.ts'
+import { type Credentials, unlessExpired } from './client/credentials.ts'
 import { closedError, explainLoss } from './client/lost-commands.ts'
 import { failed, openClient } from './client/open-client.ts'
 import { isReplyError, isUnsupported } from './client/replies/error-replies.ts'
@@ -80,7 +80,7 @@ export function clientFactory<R extends RedisClient>(
     busy: busyWith,
     isPermanent: permanentAdvice,
     ...(context.options.handoffs && { unsolicited: client => context.handoffs.isListening(client) }),
-    ...(credentials && { expiresAt: client => expiries.get(client) }),
+    ...(credentials && { expiresAt: client => unlessExpired(expiries.get(client)) }),
     serverIdleTimeout: async client => (context.isTerse ? undefined : askIdleTimeout(client)),
     get server() {
       return server

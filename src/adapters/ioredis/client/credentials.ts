@@ -1,7 +1,8 @@
-import { messageOf, PoolError } from '../../../api/errors.ts'
+import { isError, messageOf, PoolError } from '../../../api/errors.ts'
 import { isRecord, show } from '../../../api/options/read-input.ts'
 import { badOptions } from '../../../api/options/resolve-options.ts'
 import { unlessAborted } from '../../../runtime/abort.ts'
+import { systemClock, timeOfDay } from '../../../runtime/time/clock.ts'
 import { replyWithin } from './replies/error-replies.ts'
 
 /** What a new connection authenticates with. */
@@ -32,6 +33,7 @@ interface Request {
   readonly instead: Credentials | undefined
   readonly answer: Promise<Credentials>
   readonly abort: AbortController
+  readonly since: number
   /** How many connections wait for the answer. */
   waiting: number
 }
@@ -48,6 +50,11 @@ export class CredentialSource {
 
   constructor(ask: CredentialsFunction) {
     this.#ask = ask
+  }
+
+  /** Since when the call in progress lasts. */
+  get askedSince(): number | undefined {
+    return this.#current?.since
   }
 
   /**
@@ -101,11 +108,13 @@ export class CredentialSource {
       request.waiting -= 1
       if (request.waiting === 0) this.#end(request, signal.reason)
     }
-    throw new PoolError(
+    const error = new PoolError(
       'POOL_CONNECT_FAILED',
       `given up while the function credentials was asked (${messageOf(signal.reason)})`,
       { cause: signal.reason },
     )
+    failures.add(error)
+    throw error
   }
 
   #request(instead: Credentials | undefined): Request {
@@ -114,12 +123,16 @@ export class CredentialSource {
     const answer = (async () => {
       try {
         return read(await this.#ask(abort.signal))
-      } catch (error) {
-        if (typeof error === 'object' && error !== null) failures.add(error)
+      } catch (given) {
+        const isObject = typeof given === 'object' && given !== null
+        const said = `the function credentials failed: ${messageOf(given)}`
+        const error = isObject ? given : new PoolError('POOL_CONNECT_FAILED', said, { cause: given })
+        failures.add(error)
         throw error
       }
     })()
-    const request = { number: this.#count, instead, answer, abort, waiting: 0 }
+    const since = systemClock.now()
+    const request = { number: this.#count, instead, answer, abort, since, waiting: 0 }
     // A connection created after the answer asks again.
     const settled = (): void => this.#end(request, undefined)
     answer.then(settled, settled)
@@ -139,7 +152,23 @@ const isSame = (a: Credentials, b: Credentials): boolean =>
 const failures = new WeakSet<object>()
 
 /** Is this an error of the function `credentials`, or about what it returned? */
-export const isOfCredentials = (error: unknown): boolean => failures.has(error as object)
+export function isOfCredentials(error: unknown): boolean {
+  for (let each = error, depth = 0; isError(each) && depth < 5; each = each.cause, depth += 1)
+    if (failures.has(each)) return true
+  return failures.has(error as object)
+}
+
+/** @throws PoolError if credentials with this expiry are of no use any more */
+export function unlessExpired(expiresAt: number | undefined): number | undefined {
+  const over = expiresAt === undefined ? 0 : timeOfDay() - expiresAt
+  if (expiresAt === undefined || over < 0) return expiresAt
+  const error = new PoolError(
+    'POOL_CONNECT_FAILED',
+    `what the function credentials gave had expired ${Math.round(over)} ms before: correct its expiresAt, or the clocks`,
+  )
+  failures.add(error)
+  throw error
+}
 
 export function wrongCredentials(issues: readonly string[]): PoolError {
   const error = badOptions(issues, undefined, undefined, 'what the function credentials returned')
@@ -163,7 +192,7 @@ function read(given: unknown): Credentials {
       `credentials must give expiresAt as a date or in milliseconds since 1970, got ${kindOf(expiresAt)}`,
     )
   if (issues.length > 0) throw wrongCredentials(issues)
-  return { username, password: password as string, expiresAt: end as number | undefined }
+  return { username, password: password as string, expiresAt: unlessExpired(end as number | undefined) }
 }
 
 /** What it is, without its value, which may be the password. */

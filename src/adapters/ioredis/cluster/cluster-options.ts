@@ -5,6 +5,7 @@ import { isRecord, readRecord, show } from '../../../api/options/read-input.ts'
 import { badOptions, nameIn, readOptions, resolveOptions } from '../../../api/options/resolve-options.ts'
 import { createMaxTotal } from '../../../connecting/budget.ts'
 import { clientMaker } from '../client/client-options.ts'
+import type { CredentialSource } from '../client/credentials.ts'
 import type { Address } from '../failover/addresses.ts'
 import {
   NAMES,
@@ -14,7 +15,7 @@ import {
   withoutMisplaced,
 } from '../redis-pool-options.ts'
 import { ONE_DATABASE, readSeeds } from './seeds.ts'
-import { type NatMap, type Translate, translator } from './view.ts'
+import { type NatMap, natMapIssues, type Translate, translator } from './view.ts'
 
 /** Options of a pool of a Redis Cluster: those of the pool of each node, and some that concern the cluster. */
 export interface RedisClusterOptions extends Omit<RedisPoolOptions, 'role'> {
@@ -40,6 +41,9 @@ export interface ClusterConfig {
   readonly autostart: boolean
   readonly maxTotal: number
   readonly acquireTimeoutMillis: number
+  readonly createTimeoutMillis: number
+  /** Shared by the pools of the nodes and the pool's own connections. */
+  readonly credentials: CredentialSource | undefined
   readonly drainTimeoutMillis: number
   readonly translate: Translate
 }
@@ -62,8 +66,7 @@ export function readCluster(nodes: unknown, given: unknown): ClusterConfig {
   const { seeds, login } = readSeeds(nodes, own, issues)
   const redis = { ...login, ...withoutMisplaced(own, NONE, 'redisOptions', issues) } as RedisOptions
   if (Number(redis.db ?? 0) !== 0) issues.push(`redisOptions.db must be 0: ${ONE_DATABASE}`)
-  if (natMap !== undefined && typeof natMap !== 'function' && !isRecord(natMap))
-    issues.push(`natMap must be an object or a function, got ${show(natMap)}`)
+  issues.push(...natMapIssues(natMap))
   if (maxTotal !== Number.POSITIVE_INFINITY && !whole(1).ok(maxTotal))
     issues.push(`maxTotal must be ${whole(1).want}, got ${show(maxTotal)}`)
   if (others.budget !== undefined && maxTotal !== Number.POSITIVE_INFINITY)
@@ -100,6 +103,8 @@ export function readCluster(nodes: unknown, given: unknown): ClusterConfig {
     autostart: resolved.autostart,
     maxTotal: maxTotal as number,
     acquireTimeoutMillis: resolved.acquireTimeoutMillis,
+    createTimeoutMillis: resolved.createTimeoutMillis,
+    credentials: split.adapter.credentials,
     drainTimeoutMillis: resolved.drainTimeoutMillis,
     translate: translator(natMap as NatMap | undefined),
   }

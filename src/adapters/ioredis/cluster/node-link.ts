@@ -8,14 +8,12 @@ import type { Client, Command } from '../client/client-types.ts'
 import { type Address, inWords } from '../failover/addresses.ts'
 import { listenerTo } from './heard.ts'
 import type { LinkHost } from './questions.ts'
-import { answerWithin, askIsPrimary, askPing, askView, NotAsked, openWithin } from './questions.ts'
+import { answerWithin, askIsPrimary, askPing, askView, NodeTime, NotAsked } from './questions.ts'
 import { type Redirect, SentCommands } from './redirect.ts'
 import type { View } from './view.ts'
 
-/** How long a node may take to answer, connecting included. Milliseconds. */
+/** How long a node may take to answer, connecting included. Longer than `OPEN_MILLIS`. Milliseconds. */
 const ANSWER_MILLIS = 1000
-/** A connection that is made meanwhile fails before that: its error says how far it got. */
-const OPEN_MILLIS = ANSWER_MILLIS - 10
 /** How long it waits for a connection or a place of the node's pool that has none to spare. Milliseconds. */
 const PLACE_MILLIS = 200
 /** For how long it may be used while an acquire waits for its place. Milliseconds. */
@@ -63,6 +61,7 @@ export class NodeLink implements ControlConnection {
   /** How many claims of a place are in progress. */
   #claims = 0
   readonly #sent = new SentCommands()
+  readonly #time = new NodeTime()
   /** When a question was not answered in time, though something had been received since the one before. */
   #heardAt = 0
   readonly #hasHeard = listenerTo(() => (this.#client === undefined ? [] : [this.#client]))
@@ -208,9 +207,8 @@ export class NodeLink implements ControlConnection {
     if (found !== undefined) return found.answer
     this.#hasPlace(place)
     const before = this.#wayGiven
-    onAsk()
     try {
-      return await this.#during(question)
+      return await this.#time.during(this.#during(question), onAsk)
     } catch (error) {
       if (this.#wayGiven === before) throw error
       const instead = await askPool()
@@ -267,7 +265,7 @@ export class NodeLink implements ControlConnection {
       if (this.#inUse > 0 && (this.#commands === 0 || isMute)) this.#end()
       return new PoolError('POOL_CONNECT_FAILED', `the node ${inWords(this.#address)} does not answer`)
     }
-    return answerWithin(ANSWER_MILLIS, () => this.#answer(ask, onAsk), silent)
+    return answerWithin(ANSWER_MILLIS, () => this.#answer(ask, onAsk), silent, this.#time)
   }
 
   #connected(): Promise<Client> {
@@ -282,7 +280,7 @@ export class NodeLink implements ControlConnection {
     const ended = this.#abort.signal
     let stream: Socket | undefined
     try {
-      const client = await openWithin(OPEN_MILLIS, ended, signal => this.#host.open(this.#address, signal))
+      const client = await this.#host.open(this.#address, ended, this.#time)
       stream = streamOf(client)
       stream?.unref()
       this.#sent.watch(client, this.#address.host, this.#host.translate)
@@ -293,6 +291,7 @@ export class NodeLink implements ControlConnection {
     } finally {
       // Before its place is given back: that may be granted to it again at once.
       this.#opening = undefined
+      this.#time.end()
       if (stream === undefined || stream.closed) this.#left(connect)
     }
   }

@@ -5,6 +5,7 @@ import type { ControlPlace } from '../../../connecting/control-place.ts'
 import type { CallOptions, Limits } from '../../../pool/call-limits.ts'
 import type { Pool } from '../../../pool/pool.ts'
 import { systemClock } from '../../../runtime/time/clock.ts'
+import { isOfCredentials } from '../client/credentials.ts'
 import { type Address, inWords } from '../failover/addresses.ts'
 import type { ClusterConfig } from './cluster-options.ts'
 import { follow } from './follow.ts'
@@ -69,11 +70,12 @@ export class Nodes {
 
   constructor(config: ClusterConfig, passOn: PassOn) {
     this.#config = config
-    const { name, seeds, translate, acquireTimeoutMillis } = config
+    const { name, seeds, translate, credentials, acquireTimeoutMillis } = config
     this.pools = new NodePools(config, passOn, (event, address, detail) => {
       // The node may be dead, or no primary any more.
-      if (event === 'factoryCreateError') this.topology.lost(address)
-      else if (event === 'connect') this.topology.found(address)
+      if (event === 'factoryCreateError') {
+        if (!isOfCredentials(detail)) this.topology.lost(address)
+      } else if (event === 'connect') this.topology.found(address)
       else if (event === 'made') this.topology.linkTo(address).moveInto(detail as ControlPlace<Redis>)
       else if (event === 'slots-moved' || (event === 'destroy' && isSuspicious(detail)))
         void this.topology.refresh()
@@ -89,7 +91,7 @@ export class Nodes {
     })
     const nodes = this
     this.router = new Router({
-      ...{ name, acquireTimeoutMillis, pools: this.pools, topology: this.topology },
+      ...{ name, acquireTimeoutMillis, credentials, pools: this.pools, topology: this.topology },
       get closed() {
         return nodes.#closed
       },

@@ -5,34 +5,48 @@ import { destroyClient, streamOf } from '../client/client.ts'
 import { clientMaker } from '../client/client-options.ts'
 import type { Client } from '../client/client-types.ts'
 import { openClient } from '../client/open-client.ts'
-import type { Address } from '../failover/addresses.ts'
-import { splitOptions } from '../redis-pool-options.ts'
 import type { ClusterConfig } from './cluster-options.ts'
+import { type LinkHost, openWithin } from './questions.ts'
+
+/** How long connecting to a node may take, the time for its credentials not counted. Milliseconds. */
+const OPEN_MILLIS = 990
 
 /** A connection that is to retire and waits for an answer is looked at again after this time. Milliseconds. */
 const BUSY_MILLIS = 5
 
-/** Opens the pool's own connections to nodes, with the same options as those that are lent. */
-export function openerOf({
-  redis,
-  pool,
-}: ClusterConfig): (address: Address, signal: AbortSignal) => Promise<Client> {
-  const { credentials } = splitOptions(pool).adapter
-  return async (address, signal) => {
+/**
+ * Opens the pool's own connections to nodes, with the same options as those that are lent. The function `credentials` has
+ * `createTimeoutMillis`, as for those; a node has less.
+ */
+export function openerOf({ redis, credentials, createTimeoutMillis }: ClusterConfig): LinkHost['open'] {
+  return async (address, signal, time) => {
     const make = clientMaker(Redis, { ...redis, ...address }, credentials !== undefined)
-    const open = async (given?: Parameters<typeof make>[0]): Promise<Client> =>
-      (await openClient(
-        () => make(given),
-        signal,
-        () => {},
-        false,
-      )) as unknown as Client
-    if (credentials === undefined) return open()
-    return credentials.open(signal, async given => {
-      const client = await open(given)
-      if (given.expiresAt !== undefined) retireBefore(given.expiresAt, client)
-      return client
-    })
+    const open = async (ended: AbortSignal, given?: Parameters<typeof make>[0]): Promise<Client> => {
+      time.begin()
+      const connect = (signal: AbortSignal): Promise<unknown> =>
+        openClient(
+          () => make(given),
+          signal,
+          () => {},
+          false,
+        )
+      return (await openWithin(OPEN_MILLIS, ended, connect)) as Client
+    }
+    if (credentials === undefined) return open(signal)
+    time.hold()
+    return openWithin(createTimeoutMillis, signal, ended =>
+      credentials.open(ended, async given => {
+        try {
+          const client = await open(ended, given)
+          if (given.expiresAt !== undefined) retireBefore(given.expiresAt, client)
+          return client
+        } catch (error) {
+          // They may be asked for once more.
+          time.hold()
+          throw error
+        }
+      }),
+    )
   }
 }
 

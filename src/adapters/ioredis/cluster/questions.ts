@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis'
+import { LONGEST_MILLIS } from '../../../api/options/option-table.ts'
 import type { ControlPlace } from '../../../connecting/control-place.ts'
 import { onAbort } from '../../../runtime/abort.ts'
 import { systemClock, type Timer } from '../../../runtime/time/clock.ts'
@@ -11,23 +12,62 @@ import { readView, type Translate, type View } from './view.ts'
 
 export interface LinkHost {
   readonly translate: Translate
-  /** Makes a connected client to a node. */
-  open(address: Address, signal: AbortSignal): Promise<Client>
+  /** Makes a connected client to a node. `time` is told when credentials are asked for, and when the node is. */
+  open(address: Address, signal: AbortSignal, time: NodeTime): Promise<Client>
   /** Its place among the connections of the node's pool; undefined if there is no pool. */
   placeAt(address: Address): ControlPlace<Redis> | undefined
   /** Is it no node of the cluster, by what is known? As a seed under another name than the cluster has for the node. */
   isStranger(address: Address): boolean
 }
 
+/** Since when a node has been asked. The time that the function `credentials` takes is no silence of the node. */
+export class NodeTime {
+  #since = Number.NEGATIVE_INFINITY
+  /** Called when the node is connected to. */
+  readonly #waiting = new Set<() => void>()
+
+  /** Since when the node is connected to; now, while credentials are asked for. */
+  get since(): number {
+    return Math.min(this.#since, systemClock.now())
+  }
+
+  /** Credentials are asked for. */
+  hold(): void {
+    this.#since = Number.POSITIVE_INFINITY
+  }
+
+  /** The node is connected to. */
+  begin(): void {
+    this.#since = systemClock.now()
+    for (const onAsk of this.#waiting) onAsk()
+  }
+
+  /** The connect has ended. What is asked now is answered, or not, by the node. */
+  end(): void {
+    if (this.#since === Number.POSITIVE_INFINITY) this.#since = Number.NEGATIVE_INFINITY
+  }
+
+  /** Calls `onAsk` at once if the node is asked, and each time when it is connected to, until the work is done. */
+  async during<R>(work: Promise<R>, onAsk: () => void): Promise<R> {
+    if (this.#since !== Number.POSITIVE_INFINITY) onAsk()
+    this.#waiting.add(onAsk)
+    try {
+      return await work
+    } finally {
+      this.#waiting.delete(onAsk)
+    }
+  }
+}
+
 /** Connects to a node within so many milliseconds, and unless the signal is aborted before. */
-export async function openWithin(
+export async function openWithin<R>(
   millis: number,
   signal: AbortSignal,
-  open: (signal: AbortSignal) => Promise<Client>,
-): Promise<Client> {
+  open: (signal: AbortSignal) => Promise<R>,
+): Promise<R> {
   const abort = new AbortController()
   const tooLate = new Error(`no answer within ${millis} ms`)
-  const timer = systemClock.after(millis, () => abort.abort(tooLate))
+  const timer = systemClock.after(Math.min(millis, LONGEST_MILLIS), () => abort.abort(tooLate))
   const stop = onAbort(signal, () => abort.abort(signal.reason))
   try {
     return await open(abort.signal)
@@ -42,16 +82,26 @@ export class NotAsked extends Error {
   override readonly name = 'NotAsked'
 }
 
-/** @param silent - called after so many milliseconds without an answer; it returns the error */
+/**
+ * @param silent - called after so many milliseconds without an answer; it returns the error
+ * @param time - of the node: they are counted from when it was connected to
+ */
 export async function answerWithin<R>(
   millis: number,
   ask: () => Promise<R>,
   silent: () => Error,
+  time: NodeTime,
 ): Promise<R> {
   let timer: Timer | undefined
+  const start = systemClock.now()
   try {
     return await new Promise<R>((resolve, reject) => {
-      timer = systemClock.after(millis, () => reject(silent()))
+      const look = (): void => {
+        const left = Math.max(start, time.since) + millis - systemClock.now()
+        if (left > 0) timer = systemClock.after(left, look)
+        else reject(silent())
+      }
+      timer = systemClock.after(millis, look)
       ask().then(resolve, reject)
     })
   } finally {

@@ -29,8 +29,17 @@ export function redirectOf(message: string, asked: string, translate: Translate)
   const [, kind, slot, host = '', port] = found
   const isNamed = host !== '' && host !== '?'
   const address = addressOf(isNamed ? host.replace(/^\[(.*)\]$/, '$1') : asked, port)
-  const to = address === undefined || !isNamed ? address : translate(address)
+  const to = address === undefined || !isNamed ? address : translated(address, translate)
   return { kind: kind as 'MOVED' | 'ASK', slot: Number(slot), to }
+}
+
+/** In the middle of an answer nobody could be told that `natMap` has failed. The next question for the topology says so. */
+function translated(address: Address, translate: Translate): Address {
+  try {
+    return translate(address)
+  } catch {
+    return address
+  }
 }
 
 /** Was a command with this error reply not carried out? */

@@ -1,12 +1,13 @@
-import { messageOf } from '../../../api/errors.ts'
+import { isPoolError, messageOf } from '../../../api/errors.ts'
 import { connectFailure } from '../../../connecting/connect-failure.ts'
 import { log } from '../../../runtime/log/log.ts'
 import { backoff } from '../../../runtime/time/backoff.ts'
 import { systemClock } from '../../../runtime/time/clock.ts'
+import { isOfCredentials } from '../client/credentials.ts'
 import { replyWithin } from '../client/replies/error-replies.ts'
 import { permanentAdvice } from '../client/replies/permanent-errors.ts'
 import { type Address, inWords } from '../failover/addresses.ts'
-import type { View } from './view.ts'
+import { isOfNatMap, type View } from './view.ts'
 
 /** How many nodes are asked: one more than have to agree. */
 const WANTED = 3
@@ -21,7 +22,7 @@ const STAGGER_MILLIS = 100
 /** The first and the longest pause between two refreshes. It grows as long as they tell nothing new. Milliseconds. */
 const FIRST_PAUSE = 100
 const LONGEST_PAUSE = 400
-/** The pause where asking again does not help, such as with a wrong password: no account is to be locked. Milliseconds. */
+/** The pause before a node is asked again that refuses for good, as with a wrong password: no account is to be locked. Milliseconds. */
 const HOPELESS_PAUSE = 5000
 
 export interface RefreshHost {
@@ -37,6 +38,14 @@ export interface RefreshHost {
    * @returns whether there was anything new
    */
   learn(views: readonly View[], isAll: boolean): boolean
+}
+
+/** A node has refused for good. */
+interface Refusal {
+  readonly error: unknown
+  readonly advice: string
+  /** It is not asked again before that. */
+  until: number
 }
 
 interface Answers {
@@ -60,8 +69,14 @@ export class Refresher {
   lastError: unknown
   /** Has any node answered so far? */
   hasAnswer = false
-  /** Set while no topology is known and all nodes have refused for good: what to do about it. */
+  /**
+   * Set while no topology is known, and all nodes that could be reached have refused for good: what to do about it. One
+   * that cannot be reached may be starting, and then accept. So it goes on being asked, but nobody waits for that: the
+   * others would refuse the same user later, too.
+   */
   hopeless: string | undefined
+  /** The nodes that have refused for good while no topology was known. */
+  readonly #refusals = new Map<string, Refusal>()
 
   constructor(host: RefreshHost) {
     this.#host = host
@@ -83,9 +98,8 @@ export class Refresher {
   }
 
   async #refresh(): Promise<void> {
-    const isHopeless = this.hopeless !== undefined
-    const between = isHopeless ? HOPELESS_PAUSE : backoff(this.#fruitless, FIRST_PAUSE, LONGEST_PAUSE)
-    const rest = this.#endedAt + between - systemClock.now()
+    const next = this.#endedAt + backoff(this.#fruitless, FIRST_PAUSE, LONGEST_PAUSE)
+    const rest = Math.max(next, this.#refuseUntil()) - systemClock.now()
     if (rest > 0)
       await new Promise<void>(resolve => {
         const timer = systemClock.after(rest, resolve)
@@ -98,15 +112,39 @@ export class Refresher {
     this.count += 1
     const { views, isAll, failures } = await this.#askNodes()
     this.hasAnswer ||= views.length > 0
-    this.hopeless = isAll && views.length === 0 && !this.#host.isKnown() ? adviceForAll(failures) : undefined
     this.#fruitless = this.#host.learn(views, isAll) ? 0 : this.#fruitless + 1
+    const [refusal] = this.#refusals.values()
+    const isHopeless = isAll && views.length === 0 && !this.#host.isKnown() && !failures.some(mayPass)
+    this.hopeless = isHopeless ? refusal?.advice : undefined
+    if (this.#host.isKnown()) this.#refusals.clear()
+    else if (refusal !== undefined) this.lastError = refusal.error
+    // Together, so that all are asked at the same time again.
+    const until = systemClock.now() + HOPELESS_PAUSE
+    for (const each of this.#refusals.values()) if (failures.includes(each.error)) each.until = until
+  }
+
+  /** @returns until when all nodes refuse, and there is nobody to ask */
+  #refuseUntil(): number {
+    const until = this.#host.candidates().map(node => this.#refusals.get(inWords(node))?.until ?? 0)
+    return Math.min(...until)
+  }
+
+  #failed(key: string, error: unknown): void {
+    const advice = refusalAdvice(error)
+    if (advice !== undefined && !this.#host.isKnown())
+      this.#refusals.set(key, { error, advice, until: systemClock.now() + HOPELESS_PAUSE })
+    if (advice !== undefined || this.#refusals.size === 0) this.lastError = error
+    if (log.pool.enabled) log.pool('%s: topology from %s: %s', this.#host.name, key, messageOf(error))
   }
 
   #askNodes(): Promise<Answers> {
     const order = new Map(this.#host.candidates().map(address => [inWords(address), address]))
     const views: View[] = []
     const failures: unknown[] = []
-    const asked = new Set<string>()
+    // Those that refuse count as asked: nothing else is to be expected of them.
+    const now = systemClock.now()
+    const refusing = [...this.#refusals].filter(([, { until }]) => until > now).map(([key]) => key)
+    const asked = new Set(refusing.filter(key => order.has(key)))
     return new Promise(resolve => {
       let open = 0
       let extra = 0
@@ -123,11 +161,11 @@ export class Refresher {
           if (open + views.length >= WANTED + extra) break
           if (asked.has(key)) continue
           asked.add(key)
+          this.#refusals.delete(key)
           open += 1
           this.#host.ask(address).then(answered, error => {
-            this.lastError = error
             failures.push(error)
-            if (log.pool.enabled) log.pool('%s: topology from %s: %s', this.#host.name, key, messageOf(error))
+            this.#failed(key, error)
             answered(undefined)
           })
         }
@@ -160,13 +198,14 @@ export class Refresher {
   }
 }
 
-/** @returns what to do where asking again would not help with any of these errors */
-function adviceForAll(failures: readonly unknown[]): string | undefined {
-  const advice = failures.map(adviceFor)
-  return advice.includes(undefined) ? undefined : advice.at(-1)
-}
+/** Has the node been reached, or not been asked, and may the next try succeed? As with a node that is loading. */
+const mayPass = (error: unknown): boolean =>
+  refusalAdvice(error) === undefined &&
+  (replyWithin(error) !== undefined || isOfCredentials(error) || isPoolError(error, 'POOL_BAD_REPLY'))
 
-function adviceFor(error: unknown): string | undefined {
+/** @returns what to do about an error, if asking again would not help */
+export function refusalAdvice(error: unknown): string | undefined {
+  if (isOfNatMap(error)) return 'Correct the option natMap'
   if (/cluster support disabled/.test(replyWithin(error)?.message ?? ''))
     return 'The server is no node of a cluster: call createRedisPool'
   return connectFailure({ error }, permanentAdvice).advice

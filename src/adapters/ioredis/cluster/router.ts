@@ -9,10 +9,12 @@ import type { Limits } from '../../../pool/call-limits.ts'
 import type { Pool } from '../../../pool/pool.ts'
 import { onAbort } from '../../../runtime/abort.ts'
 import { systemClock } from '../../../runtime/time/clock.ts'
+import { type CredentialSource, isOfCredentials } from '../client/credentials.ts'
 import { type Address, isSameAddress } from '../failover/addresses.ts'
 import type { Target } from './loan-target.ts'
 import type { NodePool, NodePools } from './node-pools.ts'
 import { ELSEWHERE } from './node-waits.ts'
+import { refusalAdvice } from './refresher.ts'
 import type { Topology } from './topology.ts'
 
 /** How often the topology is asked for while no node serves what is wanted. Milliseconds. */
@@ -21,6 +23,7 @@ const ASK_AGAIN_MILLIS = 100
 export interface RouterHost {
   readonly name: string
   readonly acquireTimeoutMillis: number
+  readonly credentials: CredentialSource | undefined
   /** A closed pool, once the cluster's pool is closing. */
   readonly closed: Pool<Redis> | undefined
   readonly pools: NodePools
@@ -210,20 +213,36 @@ export class Router {
     const { name, topology } = this.#host
     const { map, refresher } = topology
     const { lastError: cause, hopeless } = refresher
-    const known = firstFew([...map.nodes.keys()], MOST_NODES)
+    const isEmpty = map.nodes.size === 0
+    const known = isEmpty
+      ? 'the nodes say that no slot has a node: the cluster was reset, or is not set up yet'
+      : `the nodes known are ${firstFew([...map.nodes.keys()], MOST_NODES)}`
     const silence = refresher.hasAnswer ? 'no two nodes agree yet' : 'no node has answered yet'
-    const failure = cause === undefined ? silence : `no node could be asked: ${messageOf(cause)}`
-    const why = map.isKnown ? `the nodes known are ${known}` : failure.trim().replace(/\.$/, '')
+    const pending = this.#credentialsPending(cause)
+    const said = pending ?? (cause === undefined ? undefined : saidBy(cause))
+    const failure = said === undefined ? silence : `no node could be asked: ${said}`
+    const why = map.isKnown ? known : failure.trim().replace(/\.$/, '')
     const advice = map.isKnown
-      ? target?.node === undefined
+      ? target?.node === undefined || isEmpty
         ? 'Look at CLUSTER INFO and CLUSTER NODES'
         : 'A node is called as the cluster reports it (CLUSTER SLOTS, and natMap), whatever other names lead there'
-      : (hopeless ?? ownAdvice(cause))
+      : pending !== undefined
+        ? CREDENTIALS
+        : (hopeless ?? ownAdvice(cause))
     const what = target === undefined ? 'its nodes are not known' : missing(target)
     return new PoolError('POOL_CONNECT_FAILED', `pool '${name}': ${what}; ${why}. ${advice}`, {
       pool: name,
-      ...(map.isKnown ? {} : { cause }),
+      ...(map.isKnown || pending !== undefined ? {} : { cause }),
     })
+  }
+
+  /** Is the function `credentials` what keeps the nodes from being asked? */
+  #credentialsPending(cause: unknown): string | undefined {
+    const since = this.#host.credentials?.askedSince
+    if (since === undefined) return undefined
+    const millis = Math.round(systemClock.now() - since)
+    const isLong = cause === undefined || millis >= LONG_CALL_MILLIS
+    return isLong ? `the function credentials has not answered for ${millis} ms` : undefined
   }
 }
 
@@ -231,14 +250,28 @@ const missing = ({ slot, role, node }: Target): string =>
   node === undefined ? `no ${role} serves slot ${slot}` : `there is no node '${node}'`
 
 const LONGEST = 2 ** 31 - 1
+/** A call of `credentials` that takes so long is what callers wait for, whatever else has failed. Milliseconds. */
+const LONG_CALL_MILLIS = 1000
+const CREDENTIALS =
+  'Look into the function credentials: it has createTimeoutMillis, and no node is asked before'
 /** At most this many nodes are named in an error. */
 const MOST_NODES = 10
 
 /** What to do about nodes that cannot be asked. An error that says so itself needs no more. */
 function ownAdvice(cause: unknown): string {
+  const refusal = refusalAdvice(cause)
+  if (refusal !== undefined) return refusal
+  if (isOfCredentials(cause)) return CREDENTIALS
   const advice = adviceFor(cause)
   const saysNothing = cause === undefined || advice.startsWith('See the cause')
   return saysNothing ? 'Check the addresses of the nodes, and that they are up' : advice
+}
+
+/** What an error says; one that the function `credentials` threw need not name it. */
+function saidBy(cause: unknown): string {
+  const message = messageOf(cause)
+  const isUnnamed = isOfCredentials(cause) && !/\bcredentials\b/.test(message)
+  return isUnnamed ? `the function credentials failed: ${message}` : message
 }
 
 const isDown = (pool: Pool<Redis>): boolean => pool.stats().breaker === 'open'

@@ -1,5 +1,6 @@
 import { log } from '../../../runtime/log/log.ts'
 import { systemClock, type Timer } from '../../../runtime/time/clock.ts'
+import { isOfCredentials } from '../client/credentials.ts'
 import { type Address, inWords } from '../failover/addresses.ts'
 import { NodeLink } from './node-link.ts'
 import { type LinkHost, NotAsked } from './questions.ts'
@@ -183,7 +184,7 @@ export class Topology {
       })
       this.#isBack(address)
     } catch (error) {
-      if (this.#links.has(key) && !(error instanceof NotAsked)) silent()
+      if (this.#links.has(key) && !(error instanceof NotAsked) && !isOfCredentials(error)) silent()
     } finally {
       timer?.cancel()
       this.#asked.delete(key)

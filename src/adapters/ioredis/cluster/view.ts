@@ -1,5 +1,6 @@
-import { PoolError } from '../../../api/errors.ts'
-import { isRecord } from '../../../api/options/read-input.ts'
+import { messageOf, PoolError } from '../../../api/errors.ts'
+import { isRecord, show } from '../../../api/options/read-input.ts'
+import { badOptions } from '../../../api/options/resolve-options.ts'
 import { type Address, addressOf, inWords } from '../failover/addresses.ts'
 import { SLOTS } from './keys.ts'
 
@@ -35,12 +36,50 @@ export type Translate = (address: Address) => Address
 
 export type NatMap = Readonly<Record<string, Address>> | ((address: string) => Address | null | undefined)
 
+/** What is wrong with the option `natMap`. What a function returns is looked at when it is called. */
+export function natMapIssues(given: unknown): string[] {
+  if (given === undefined || typeof given === 'function') return []
+  if (!isRecord(given)) return [`natMap must be an object or a function, got ${show(given)}`]
+  return Object.entries(given)
+    .filter(([, found]) => mapped(found) === undefined)
+    .map(([from, found]) => `natMap['${from}'] must be { host, port }, got ${show(found)}`)
+}
+
+/** @returns undefined if it is no address; null if it says that there is none */
+function mapped(found: unknown): Address | null | undefined {
+  if (found === undefined || found === null) return null
+  return isRecord(found) && typeof found.host === 'string' && found.host !== ''
+    ? addressOf(found.host, found.port)
+    : undefined
+}
+
+const natMapErrors = new WeakSet<object>()
+
+/** Is this an error of the function `natMap`, or about what it returned? */
+export const isOfNatMap = (error: unknown): boolean => natMapErrors.has(error as object)
+
+/** @returns a function that throws `POOL_BAD_OPTIONS` if `natMap` throws, or gives no address */
 export function translator(natMap: NatMap | undefined): Translate {
   if (natMap === undefined) return address => address
   const find = typeof natMap === 'function' ? natMap : (address: string) => natMap[address]
   return address => {
-    const found = find(`${address.host}:${address.port}`)
-    return (isRecord(found) ? addressOf(found.host, found.port) : undefined) ?? address
+    const from = `${address.host}:${address.port}`
+    const wrong = (what: string, cause?: unknown): PoolError => {
+      const error = badOptions([what], undefined, undefined, 'the option natMap')
+      if (cause !== undefined) Object.defineProperty(error, 'cause', { value: cause, configurable: true })
+      natMapErrors.add(error)
+      return error
+    }
+    let found: unknown
+    try {
+      found = find(from)
+    } catch (error) {
+      throw wrong(`natMap threw for '${from}': ${messageOf(error)}`, error)
+    }
+    const to = mapped(found)
+    if (to === undefined)
+      throw wrong(`natMap must give { host, port } or nothing for '${from}', got ${show(found)}`)
+    return to ?? address
   }
 }
 
