@@ -93,8 +93,8 @@ export class RedisClusterPool extends PoolEmitter<Redis> {
   }
 
   /**
-   * The nodes of the cluster, primaries and replicas, by the topology that the pool believes. It waits for the first one
-   * as an acquire does, and asks again if the pool was not in use for some seconds.
+   * The nodes that serve slots, and their replicas, by the topology that the pool believes. It asks the nodes anew each
+   * time. If none answers in time, these are the nodes known before; it waits for the first ones as an acquire does.
    *
    * @param options - the time limit and a signal; default `acquireTimeoutMillis`
    * @returns rejects with `POOL_CONNECT_FAILED`, `POOL_ABORTED` or `POOL_CLOSED`

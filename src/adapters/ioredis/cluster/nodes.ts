@@ -175,7 +175,7 @@ export class Nodes {
     void this.topology.refresh().then(() => this.topology.watch())
   }
 
-  /** Every node of the topology, by what is believed of it. */
+  /** Every node of the topology, by what is believed of it once nodes have been asked. */
   async list(limits: Limits): Promise<RedisClusterNode[]> {
     await this.router.known('nodes', limits)
     this.topology.watch()
@@ -204,6 +204,7 @@ export class Nodes {
       if (this.#closed !== undefined) throw closed(this.numbers())
       if (this.pools.bounds.min > 0)
         for (const { shard } of map.shards.values()) this.pools.of(shard.primary.address, 'primary')
+      this.topology.watch()
       const left = callOptionsOf({ ...limits, millis: since + limits.millis - systemClock.now() })
       await Promise.all(this.pools.open.map(({ pool }) => pool.ready(left)))
     }

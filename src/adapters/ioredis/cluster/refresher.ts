@@ -49,6 +49,8 @@ interface Answers {
 export class Refresher {
   readonly #host: RefreshHost
   #current: Promise<void> | undefined
+  /** Have nodes been asked in the current refresh? */
+  #isAsking = false
   #endedAt = Number.NEGATIVE_INFINITY
   /** How many refreshes in a row have told nothing new. */
   #fruitless = 0
@@ -82,6 +84,14 @@ export class Refresher {
     this.#endPause()
   }
 
+  /** Resolves when nodes have answered what they were asked after this call. Does not wait for the pause. Never rejects. */
+  async anew(): Promise<void> {
+    // These answers may be older.
+    if (this.#isAsking) await this.#current
+    this.hurry()
+    await this.refresh()
+  }
+
   async #refresh(): Promise<void> {
     const isHopeless = this.hopeless !== undefined
     const between = isHopeless ? HOPELESS_PAUSE : backoff(this.#fruitless, FIRST_PAUSE, LONGEST_PAUSE)
@@ -96,7 +106,9 @@ export class Refresher {
       })
     if (this.#host.isClosed()) return
     this.count += 1
+    this.#isAsking = true
     const { views, isAll, failures } = await this.#askNodes()
+    this.#isAsking = false
     this.hasAnswer ||= views.length > 0
     this.hopeless = isAll && views.length === 0 && !this.#host.isKnown() ? adviceForAll(failures) : undefined
     this.#fruitless = this.#host.learn(views, isAll) ? 0 : this.#fruitless + 1

@@ -29,6 +29,26 @@ describe('the name of a node', { skip }, () => {
   })
 })
 
+describe('min', { skip }, () => {
+  for (const options of [{ min: 1 }, { min: 1, max: 1, maxTotal: 3 }, { min: 2, max: 2 }])
+    test(`${JSON.stringify(options)} is never reached, as the first question has a place: three nodes, one of which alone was asked`, async () => {
+      for (const seeds of [nodes, nodes.slice(0, 3), nodes.slice(5)]) {
+        await using pool = createRedisClusterPool(seeds, options)
+        await pool.ready()
+        const sizes = pool.stats().nodes.map(({ stats }) => stats.size)
+        assert.deepEqual(
+          sizes,
+          sizes.map(() => options.min),
+        )
+        assert.equal(sizes.length, 3)
+        pool.resize({ min: 0 })
+        await pool.clear()
+        pool.resize({ min: 1 })
+        await pool.ready()
+      }
+    })
+})
+
 describe('maxTotal', { skip }, () => {
   test('is called that in errors, reports and stats, and not a budget', async () => {
     await using pool = createRedisClusterPool(nodes, { name: 'orders', max: 5, maxTotal: 1 })
