@@ -4,6 +4,7 @@ import { keySlot } from '../../../../src/adapters/ioredis/cluster/keys.ts'
 import { createRedisClusterPool } from '../../../../src/adapters/ioredis/index.ts'
 import { isPoolError } from '../../../../src/index.ts'
 import { eventually } from '../../../support/factories.ts'
+import { rejection } from '../../../support/rejection.ts'
 import { clusterOfTests } from './cluster-of-tests.ts'
 
 const { cluster, nodes, skip } = await clusterOfTests()
@@ -47,6 +48,23 @@ describe('min', { skip }, () => {
         await pool.ready()
       }
     })
+})
+
+describe('an error that concerns no node', { skip }, () => {
+  test('has the name of the whole pool, not that of some node', async () => {
+    const pool = createRedisClusterPool(nodes, { name: 'orders', max: 2 })
+    const lent = [await pool.acquire({ key: 'foo' }), await pool.acquire({ key: 'bar' })]
+    const given = await rejection(pool.release(undefined as never))
+    assert.match(given.message, /pool 'orders':? /)
+    const closing = pool.close()
+    const late = await rejection(pool.acquire({ key: 'foo' }))
+    assert.ok(isPoolError(late, 'POOL_CLOSED'))
+    assert.match(late.message, /pool 'orders' is draining/)
+    for (const redis of lent) await pool.release(redis)
+    await closing
+    const over = await rejection(pool.use({ key: 'foo' }, () => {}))
+    assert.match(over.message, /pool 'orders' is closed/)
+  })
 })
 
 describe('maxTotal', { skip }, () => {
