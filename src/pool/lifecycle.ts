@@ -254,10 +254,11 @@ export class Lifecycle<T> {
     throw refusals.drainTimeout(before, Math.round(limits.millis), 'close', then, holders)
   }
 
-  /** `min` is maintained while the pool is open, started, and not being cleared. */
+  /** `min` is maintained while the pool is open, started, and not being cleared. A control connection makes room for it. */
   #keepMin(): void {
     this.#connector.keepsMin = this.#started && this.state === 'open' && this.#clearing === 0
     this.#connector.connectMore()
+    this.#connector.capacity.changed()
   }
 
   #discardIdle(): void {

@@ -198,6 +198,43 @@ for (const max of [1, 2, 3])
     await pool.close()
   })
 
+for (const max of [1, 2, 3])
+  test(`a pool that starts beside a control connection in its last place never has min = max = ${max}`, async () => {
+    const { factory, pool, place } = scene({ max, min: max, autostart: false })
+    const control = new Control(place)
+    place.enter(control)
+    await pool.ready()
+    assert.equal(place.isTaken, false)
+    assert.equal(factory.ledger.mostOpen, max)
+    await pool.close()
+  })
+
+for (const autostart of [true, false])
+  test(`a min that is raised while a control connection has the only place is never kept, autostart ${autostart}`, async () => {
+    const { pool, place } = scene({ max: 1, autostart })
+    const control = new Control(place)
+    assert.equal(place.take(control), true)
+    pool.resize({ min: 1 })
+    await pool.ready()
+    assert.equal(place.isTaken, false)
+    await pool.close()
+  })
+
+test('a claim that gets the only place during a clear keeps it for ever, and min is not kept again', async () => {
+  const { factory, pool, place } = scene({ max: 1, min: 1 })
+  await pool.use(() => {})
+  factory.onDestroy.next('held')
+  const cleared = pool.clear()
+  const claimed = place.claim(new Control(place), PATIENT, 0)
+  const destroy = await factory.onDestroy.call()
+  destroy.ok()
+  await cleared
+  assert.equal(await claimed, true)
+  await pool.ready()
+  assert.equal(place.isTaken, false)
+  await pool.close()
+})
+
 test('a resize to fewer leaves a control connection above max, as nothing waits for its place', async () => {
   const { pool, place } = scene({ max: 2 })
   const control = new Control(place)

@@ -54,27 +54,110 @@ describe('nodes()', () => {
     })
   })
 
+  /** Node 3 has taken over from node 0, and all have heard of it. */
+  const takeOver = ({ cluster, node }: ClusterScene): void => {
+    Object.assign(node(3), { isPrimary: true })
+    cluster.say(AFTERWARDS, 2)
+  }
+  const primaries = async (nodes: ReturnType<RedisClusterPool['nodes']>): Promise<string[]> =>
+    (await nodes).flatMap(({ node, role }) => (role === 'primary' ? [node] : [])).sort()
+  const named = ({ node }: ClusterScene, ...indices: number[]): string[] =>
+    indices.map(index => `${node(index).server.host}:${node(index).server.port}`).sort()
+
   test('asks again where the pool was not in use, so that no new primary is missed', async () => {
-    await scene(async ({ pool, cluster, world, node }) => {
+    await scene(async given => {
+      const { pool, world } = given
       await pool.nodes()
       const { refreshes } = pool.stats().topology
-      await pool.nodes()
-      assert.equal(pool.stats().topology.refreshes, refreshes, 'not where it has just asked')
       await world.sleep(60_000)
-      assert.equal(pool.stats().topology.refreshes, refreshes, 'nor while nobody wants anything')
-      Object.assign(node(3), { isPrimary: true })
-      cluster.say(AFTERWARDS, 2)
-      const primaries = (await pool.nodes()).filter(({ role }) => role === 'primary')
-      const { host, port } = node(3).server
-      assert.ok(primaries.some(other => other.node === `${host}:${port}`))
-      assert.equal(primaries.length, 3)
+      assert.equal(pool.stats().topology.refreshes, refreshes, 'not while nobody wants anything')
+      takeOver(given)
+      assert.deepEqual(await primaries(pool.nodes()), named(given, 1, 2, 3))
     })
   })
+
+  for (const millis of [0, 1, 300, 2000])
+    test(`misses a new primary, as the nodes were asked ${millis} ms ago: FLUSHALL on each primary would not reach it`, async () => {
+      await scene(async given => {
+        const { pool, world } = given
+        await pool.use({ key: 'foo' }, redis => redis.get('foo'))
+        await pool.nodes()
+        await world.sleep(millis)
+        takeOver(given)
+        const since = world.now
+        assert.deepEqual(await primaries(pool.nodes()), named(given, 1, 2, 3))
+        assert.ok(world.now - since < 100, `${world.now - since} ms`)
+      })
+    })
+
+  test('is told by answers from before the call, as it joins the questions of another', async () => {
+    await scene(async given => {
+      const { pool, world, cluster } = given
+      await pool.nodes()
+      for (const { server } of cluster.nodes) server.latencyMillis = 20
+      const asked = (): number =>
+        cluster.nodes.reduce((sum, node) => sum + (node.asked.get('CLUSTER SLOTS') ?? 0), 0)
+      const before = asked()
+      const early = primaries(pool.nodes())
+      for (let millis = 0; asked() < before + 3 && millis < 1000; millis += 1) await world.sleep(1)
+      takeOver(given)
+      const { refreshes } = pool.stats().topology
+      const late = Array.from({ length: 10 }, () => primaries(pool.nodes()))
+      assert.deepEqual(await early, named(given, 0, 1, 2))
+      for (const each of late) assert.deepEqual(await each, named(given, 1, 2, 3))
+      assert.equal(pool.stats().topology.refreshes, refreshes + 1, 'the others share one')
+    })
+  })
+
+  test('waits for nodes that do not answer for longer than its time', async () => {
+    await scene(async ({ pool, cluster, world }) => {
+      await pool.use({ key: 'foo' }, redis => redis.get('foo'))
+      for (const { server } of cluster.nodes) server.freeze()
+      const since = world.now
+      assert.equal((await pool.nodes({ timeoutMillis: 300 })).length, 6)
+      assert.ok(world.now - since <= 310, `${world.now - since} ms`)
+      const abort = new AbortController()
+      const aborted = rejection(pool.nodes({ signal: abort.signal }))
+      await world.sleep(10)
+      abort.abort()
+      isCode('POOL_ABORTED')(await aborted)
+      const closed = rejection(pool.nodes())
+      await world.sleep(10)
+      await pool.close()
+      isCode('POOL_CLOSED')(await closed)
+    })
+  })
+
+  for (const before of [OWNERS, { 0: undefined }])
+    test(`has an empty list for nodes that serve no slot${before === OWNERS ? ' any more' : ''}: a loop over it does nothing`, async () => {
+      await playOnCluster(
+        {},
+        async ({ pool, cluster, world }) => {
+          if (before === OWNERS) await pool.nodes()
+          cluster.say({ 0: undefined }, 2)
+          const since = world.now
+          const error = await rejection(pool.nodes({ timeoutMillis: 5000 }))
+          isCode('POOL_CONNECT_FAILED')(error)
+          assert.match(
+            error.message,
+            /: no node serves any slot; the nodes known are .*\. Look at CLUSTER INFO/,
+          )
+          assert.ok(world.now - since < 5100, `${world.now - since} ms`)
+          const waiting = pool.nodes()
+          await world.sleep(1000)
+          cluster.say(OWNERS, 3)
+          assert.equal((await waiting).length, 6)
+        },
+        { owners: before },
+      )
+    })
 
   test('names no node twice where a slot has moved to one that others still call a replica', async () => {
     await scene(async ({ pool, node }) => {
       const { host, port } = node(3).server
       node(0).answer = ([name]) => (name === 'GET' ? `-MOVED 12182 ${host}:${port}\r\n` : undefined)
+      // The others have not heard of it.
+      Object.assign(node(3), { owners: { ...OWNERS, 12182: 3, 12183: 0 } })
       await rejection(pool.use({ key: 'foo' }, redis => redis.get('foo')))
       const known = await pool.nodes()
       assert.equal(known.length, 6)

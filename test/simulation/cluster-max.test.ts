@@ -279,6 +279,79 @@ describe('a node whose connections are all lent and silent', () => {
   })
 })
 
+describe('min is kept although the questions of the pool need a place', () => {
+  const sizes = (pool: RedisClusterPool): number[] => pool.stats().nodes.map(({ stats }) => stats.size)
+
+  for (const [options, most] of [
+    [{ min: 1, max: 1 }, 1],
+    [{ min: 1, max: 1, autostart: true }, 1],
+    [{ min: 1, max: 1, maxTotal: 3 }, 1],
+    [{ min: 2, max: 2 }, 2],
+    [{ min: 2, max: 2, maxTotal: 6 }, 2],
+    [{ min: 2, max: 2, maxTotal: 3 }, 1],
+  ] as const)
+    test(`${JSON.stringify(options)}: ready() waits for ever for the place of the first question`, async () => {
+      await scene(
+        options,
+        async ({ world, pool, node, most: mostSockets }) => {
+          const since = world.now
+          await pool.ready()
+          assert.ok(world.now - since < 1000, `${world.now - since} ms`)
+          assert.deepEqual(sizes(pool), [most, most, most])
+          // It is asked over the idle ones from now on.
+          mostSockets()
+          const { refreshes } = pool.stats().topology
+          await world.sleep(20_000)
+          assert.ok(pool.stats().topology.refreshes > refreshes + 2)
+          assert.ok(mostSockets() <= options.max)
+          const all = await Promise.all(
+            ['foo', 'b', 'bar'].flatMap(key =>
+              Array.from({ length: most }, () => pool.acquire({ key }, { detached: true })),
+            ),
+          )
+          const { refreshes: before } = pool.stats().topology
+          await world.sleep(20_000)
+          assert.ok(pool.stats().topology.refreshes > before + 2, 'also while all are lent')
+          for (const redis of all) await pool.release(redis)
+          // Their connections end while nobody uses them, and while the place is free for the questions.
+          for (let round = 0; round < 30; round += 1) {
+            node(round % 3).server.endAll()
+            await world.sleep(37 + round * 11)
+          }
+          await world.sleep(2000)
+          await pool.ready()
+          assert.deepEqual(sizes(pool), [most, most, most])
+          assert.ok(mostSockets() <= options.max + 1)
+        },
+        3,
+      )
+    })
+
+  test('a topology that came late is not watched once ready() has filled the pools', async () => {
+    await scene({ min: 1, max: 1, acquireTimeoutMillis: 10_000 }, async ({ world, pool, cluster }) => {
+      for (const { server } of cluster.nodes) server.freeze()
+      world.after(2000, () => {
+        for (const { server } of cluster.nodes) server.recover()
+      })
+      await pool.ready()
+      const { refreshes } = pool.stats().topology
+      await world.sleep(20_000)
+      assert.ok(pool.stats().topology.refreshes > refreshes + 2)
+    })
+  })
+
+  test('one that is raised by resize() waits for ever for the place of the questions', async () => {
+    await scene({ max: 1 }, async ({ world, pool }) => {
+      for (const key of ['foo', 'b', 'bar']) await who(pool, key)
+      await pool.clear()
+      await world.sleep(1000)
+      pool.resize({ min: 1 })
+      await pool.ready()
+      assert.deepEqual(sizes(pool), [1, 1, 1])
+    })
+  })
+})
+
 describe('an acquire does not wait for the questions of the pool', () => {
   test('a question that hangs on the own connection gives its place, and is asked again over another', async () => {
     await scene({ max: 2 }, async ({ world, pool, node }) => {

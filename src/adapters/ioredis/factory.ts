@@ -115,6 +115,7 @@ async function openFit<R extends RedisClient>(
     if (!isKnown) context.warnOnce('LIFEGUARD_POOL_ROLE', roleUnknown(client, wanted))
     if (!context.isTerse) await checkMaxclients(client, context)
     if (!context.isTerse) await handoffs.listen(client)
+    if (context.wantsReadOnly && wanted === 'replica') await enterReadOnly(client)
     if (signal.aborted) {
       const why = messageOf(signal.reason)
       throw failed(client, `given up while the server was asked for its role (${why})`, signal.reason)
@@ -125,6 +126,16 @@ async function openFit<R extends RedisClient>(
     throw error
   } finally {
     stop()
+  }
+}
+
+/** ioredis sends READONLY as well, and ignores the answer. */
+async function enterReadOnly(client: RedisClient): Promise<void> {
+  try {
+    await client.call('READONLY')
+  } catch (error) {
+    const why = `a replica answers reads only after READONLY, which was refused (${messageOf(error)})`
+    throw failed(client, why, error)
   }
 }
 

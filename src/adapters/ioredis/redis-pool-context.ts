@@ -17,6 +17,9 @@ export class RedisPoolContext implements Terseness {
   role: WantedRole | undefined
   /** See {@link Terseness}. */
   isTerse = false
+  isOrdinary = false
+  /** Does a replica answer reads only after READONLY? So do those of a cluster. */
+  wantsReadOnly = false
   readonly #warned = new Set<string>()
   #pool: Pool<never> | undefined
 

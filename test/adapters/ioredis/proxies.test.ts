@@ -105,6 +105,33 @@ for (const { name, Client } of versions) {
       })
     })
 
+    test('that has answered a handshake before is none, also if it hangs up at the next ones', async () => {
+      let cuts = 0
+      const seen: string[] = []
+      const answer: Answer = ([command = '', ...args], socket) => {
+        seen.push(command)
+        if (['HELLO', 'INFO'].includes(command) && cuts > 0) {
+          cuts -= 1
+          socket.destroy()
+          return undefined
+        }
+        return command === 'GET' ? bulk(String(args[0])) : handshake([command])
+      }
+      await withFake(answer, async fake => {
+        warnings.length = 0
+        const pool = poolOf(Client, { port: fake.port }, { max: 2, validateAfterIdleMillis: 0 })
+        assert.equal(await pool.use(client => client.get('key')), 'key')
+        await pool.clear()
+        cuts = 2
+        assert.equal(await pool.use(client => client.get('key')), 'key')
+        assert.equal(cuts, 0)
+        assert.equal(await pool.use(client => client.get('key')), 'key')
+        assert.ok(!seen.includes('EXISTS'), 'no connection has other checks than before')
+        await pool.close()
+        assert.deepEqual(await warned('LIFEGUARD_POOL_ROLE'), [])
+      })
+    })
+
     test('that hangs up at everything is none: the connect fails as before', async () => {
       const hangUp: Answer = (_, socket) => {
         socket.destroy()

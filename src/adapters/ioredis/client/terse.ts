@@ -10,6 +10,8 @@ import type { RedisClient } from './client-types.ts'
  */
 export interface Terseness {
   isTerse: boolean
+  /** Has it answered an ordinary handshake before? Then it is no such proxy, and may close connections for other reasons. */
+  isOrdinary: boolean
 }
 
 /** Has the server closed the connection during the handshake without giving a reason? */
@@ -44,9 +46,11 @@ export async function openTersely<R extends RedisClient>(
 ): Promise<R> {
   if (terseness.isTerse) return open(true)
   try {
-    return await open(false)
+    const client = await open(false)
+    terseness.isOrdinary = true
+    return client
   } catch (error) {
-    if (!isHangUp(error)) throw error
+    if (terseness.isOrdinary || !isHangUp(error)) throw error
     const client = await open(true).catch(() => undefined)
     if (client === undefined) throw error
     if (!(await answers(client))) {
@@ -58,7 +62,8 @@ export async function openTersely<R extends RedisClient>(
     try {
       ordinary = await open(false)
     } catch (again) {
-      if (isHangUp(again)) {
+      // Another client may have been answered meanwhile.
+      if (isHangUp(again) && !terseness.isOrdinary) {
         terseness.isTerse = true
         return client
       }
@@ -66,6 +71,7 @@ export async function openTersely<R extends RedisClient>(
       throw again
     }
     destroyClient(client)
+    terseness.isOrdinary = true
     return ordinary
   }
 }

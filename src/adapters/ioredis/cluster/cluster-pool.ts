@@ -89,12 +89,12 @@ export class RedisClusterPool extends PoolEmitter<Redis> {
   }
 
   #lenderOf(redis: Redis): Pool<Redis> {
-    return this.#lending.lenderOf(redis) ?? this.#nodes.anyPool
+    return this.#lending.lenderOf(redis) ?? this.#nodes.ownPool
   }
 
   /**
-   * The nodes of the cluster, primaries and replicas, by the topology that the pool believes. It waits for the first one
-   * as an acquire does, and asks again if the pool was not in use for some seconds.
+   * The nodes that serve slots, and their replicas, by the topology that the pool believes. It asks the nodes anew each
+   * time. If none answers in time, these are the nodes known before; it waits for the first ones as an acquire does.
    *
    * @param options - the time limit and a signal; default `acquireTimeoutMillis`
    * @returns rejects with `POOL_CONNECT_FAILED`, `POOL_ABORTED` or `POOL_CLOSED`
@@ -181,32 +181,27 @@ export class RedisClusterPool extends PoolEmitter<Redis> {
 
   /** Connections to all nodes, not counting those being closed. */
   get size(): number {
-    return this.#sum(({ size }) => size)
+    return this.#nodes.sums().size
   }
 
   /** The number of idle connections. */
   get available(): number {
-    return this.#sum(({ available }) => available)
+    return this.#nodes.sums().idle
   }
 
   /** The number of lent connections. */
   get borrowed(): number {
-    return this.#sum(({ borrowed }) => borrowed)
+    return this.#nodes.sums().borrowed
   }
 
   /** The number of acquires that wait for a connection to a node that is known. */
   get pending(): number {
-    return this.#sum(({ pending }) => pending)
-  }
-
-  #sum(of: (pool: Pool<Redis>) => number): number {
-    return this.#nodes.pools.all.reduce((sum, { pool }) => sum + of(pool), 0)
+    return this.#nodes.sums().pending
   }
 
   /** A snapshot of the numbers of the cluster and of each node, as plain data. */
   stats(): RedisClusterStats {
-    const { size, available: idle, borrowed, pending } = this
-    return { ...this.#nodes.stats(), ...{ size, idle, borrowed, pending } }
+    return { ...this.#nodes.stats(), ...this.#nodes.sums() }
   }
 
   /** The state of the cluster and of the pool of each node, as text for people. */
@@ -221,6 +216,7 @@ export class RedisClusterPool extends PoolEmitter<Redis> {
 
   /** @internal */
   override identity(): PoolIdentity {
-    return { ...this.#nodes.anyPool.identity(), pool: this.name }
+    const { pools, ownPool } = this.#nodes
+    return { ...(pools.all[0]?.pool ?? ownPool).identity(), pool: this.name }
   }
 }

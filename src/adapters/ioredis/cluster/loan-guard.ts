@@ -189,7 +189,7 @@ export class ClusterLoan implements LoanGuard {
   #movedError(
     moved: MovedSlot,
     cause: unknown,
-    advice = this.#isRepeated ? REPEATED : NOT_REPEATED,
+    advice = this.#isRepeated ? REPEATED : moved.isFinal ? NOT_REPEATED : ON_ITS_WAY,
   ): PoolError {
     return new PoolError('POOL_MOVED', `pool '${this.#host.name}': ${this.#inWords(moved, advice)}`, {
       pool: this.#host.name,
@@ -207,8 +207,8 @@ export class ClusterLoan implements LoanGuard {
       return `${there}; this loan is of ${from}. ${undone}. Take a loan of the key: { key }`
     if (role === 'replica')
       return (
-        `${there}, to which ${from} sends the command: a replica only reads, and only for a user who may run READONLY. ` +
-        `${undone}. To write, take a loan of the primary. If the slot has moved, a new loan leads to a replica of its new owner`
+        `${there}, to which ${from} sends the command: a replica only reads. ${undone}. To write, take a loan of the primary. ` +
+        'If the slot has moved, a new loan leads to a replica of its new owner'
       )
     return `${what} ${isFinal ? 'has moved' : 'is being moved'} from ${from} to ${to}. ${undone}. ${advice}`
   }
@@ -217,6 +217,9 @@ export class ClusterLoan implements LoanGuard {
 const NOT_REPEATED =
   'End the loan and take a new one, which leads to the new owner; use(…, { retryMoved: true }) does so by itself if nothing ' +
   'was written'
+const ON_ITS_WAY =
+  'Until it has moved, a new loan leads to the same node: end the loan, and try again later; use(…, { retryMoved: true }) does ' +
+  'so by itself if nothing was written'
 /** What a function sees that may run again. */
 const REPEATED = 'The function runs again at the new owner once it has ended, if nothing was written'
 

@@ -194,6 +194,9 @@ export class NodePools {
       context => {
         made = context
         context.role = role
+        context.wantsReadOnly = true
+        // A proxy that does not know INFO does not report the slots of its nodes either.
+        context.isOrdinary = true
         context.handoffs.onSlotsMoved = () => this.#observe('slots-moved', address, undefined)
         const make = (readOnly: boolean): Make<Redis> =>
           clientMaker(Redis, { ...redis, ...address, readOnly }, options.credentials !== undefined)

@@ -63,8 +63,7 @@ export class Nodes {
   readonly #config: ClusterConfig
   #moved = 0
   #followed = 0
-  /** Made where there is no other. */
-  #idle: Pool<Redis> | undefined
+  #own: Pool<Redis> | undefined
   #closed: Pool<Redis> | undefined
   #isGone = false
 
@@ -112,17 +111,27 @@ export class Nodes {
     }
   }
 
-  /** For what concerns no connection of any pool. */
-  get anyPool(): Pool<Redis> {
-    const [first] = this.pools.all
-    if (first !== undefined) return first.pool
-    this.#idle ??= this.#closed ?? this.pools.makeIdle()
-    return this.#idle
+  /** For what concerns no connection of any node: it has the name of the cluster's pool, and no connections. */
+  get ownPool(): Pool<Redis> {
+    this.#own ??= this.pools.makeIdle()
+    return this.#own
   }
 
   /** The numbers in errors that concern no node. */
   numbers(): PoolStats {
-    return { ...this.anyPool.stats(), name: this.#config.name }
+    return { ...this.ownPool.stats(), ...this.sums() }
+  }
+
+  /** The sums over all nodes. */
+  sums(): Pick<PoolStats, 'size' | 'idle' | 'borrowed' | 'pending'> {
+    const sums = { size: 0, idle: 0, borrowed: 0, pending: 0 }
+    for (const { pool } of this.pools.all) {
+      sums.size += pool.size
+      sums.idle += pool.available
+      sums.borrowed += pool.borrowed
+      sums.pending += pool.pending
+    }
+    return sums
   }
 
   #inUse(): Address[] {
@@ -177,7 +186,7 @@ export class Nodes {
     void this.topology.refresh().then(() => this.topology.watch())
   }
 
-  /** Every node of the topology, by what is believed of it. */
+  /** Every node of the topology, by what is believed of it once nodes have been asked. */
   async list(limits: Limits): Promise<RedisClusterNode[]> {
     await this.router.known('nodes', limits)
     this.topology.watch()
@@ -206,6 +215,7 @@ export class Nodes {
       if (this.#closed !== undefined) throw closed(this.numbers())
       if (this.pools.bounds.min > 0)
         for (const { shard } of map.shards.values()) this.pools.of(shard.primary.address, 'primary')
+      this.topology.watch()
       const left = callOptionsOf({ ...limits, millis: since + limits.millis - systemClock.now() })
       await Promise.all(this.pools.open.map(({ pool }) => pool.ready(left)))
     }
@@ -226,9 +236,9 @@ export class Nodes {
 
   /** No loan begins from now on. */
   async #end(end: (pool: Pool<Redis>) => Promise<void>): Promise<void> {
-    this.#closed ??= this.anyPool
-    const pools = [...this.pools.all.map(({ pool }) => pool), this.#closed, this.#idle ?? this.#closed]
-    const ended = await Promise.allSettled([...new Set(pools)].map(end))
+    this.#closed ??= this.ownPool
+    const pools = [...this.pools.all.map(({ pool }) => pool), this.#closed]
+    const ended = await Promise.allSettled(pools.map(end))
     for (const outcome of ended) if (outcome.status === 'rejected') throw outcome.reason
   }
 }

@@ -58,6 +58,8 @@ interface Answers {
 export class Refresher {
   readonly #host: RefreshHost
   #current: Promise<void> | undefined
+  /** Have nodes been asked in the current refresh? */
+  #isAsking = false
   #endedAt = Number.NEGATIVE_INFINITY
   /** How many refreshes in a row have told nothing new. */
   #fruitless = 0
@@ -97,6 +99,14 @@ export class Refresher {
     this.#endPause()
   }
 
+  /** Resolves when nodes have answered what they were asked after this call. Does not wait for the pause. Never rejects. */
+  async anew(): Promise<void> {
+    // These answers may be older.
+    if (this.#isAsking) await this.#current
+    this.hurry()
+    await this.refresh()
+  }
+
   async #refresh(): Promise<void> {
     const next = this.#endedAt + backoff(this.#fruitless, FIRST_PAUSE, LONGEST_PAUSE)
     const rest = Math.max(next, this.#refuseUntil()) - systemClock.now()
@@ -110,7 +120,9 @@ export class Refresher {
       })
     if (this.#host.isClosed()) return
     this.count += 1
+    this.#isAsking = true
     const { views, isAll, failures } = await this.#askNodes()
+    this.#isAsking = false
     this.hasAnswer ||= views.length > 0
     this.#fruitless = this.#host.learn(views, isAll) ? 0 : this.#fruitless + 1
     const [refusal] = this.#refusals.values()

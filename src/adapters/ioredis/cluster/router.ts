@@ -134,7 +134,7 @@ export class Router {
   }
 
   /**
-   * Waits until the topology is known. One that nobody has kept up to date meanwhile is asked for again.
+   * Waits until the topology is known. `nodes` asks for it each time, `ready` if nobody has kept it up to date meanwhile.
    *
    * @throws PoolError when the time is over, the signal is aborted or the pool is closed
    */
@@ -142,8 +142,12 @@ export class Router {
     const { topology } = this.#host
     const since = systemClock.now()
     const wait = { call, target: undefined, since, until: since + millis, signal }
-    const isKnown = (): true | undefined => (topology.map.isKnown ? true : undefined)
-    if (isKnown() && !topology.isFresh) await this.#untilRefreshed(wait)
+    const { map } = topology
+    const isList = call === 'nodes'
+    // A list without nodes would look like a cluster that has no data.
+    const isKnown = (): true | undefined => (map.isKnown && (!isList || map.shards.size > 0)) || undefined
+    if (map.isKnown && isList) await this.#atMost(Number.POSITIVE_INFINITY, wait, topology.anew())
+    else if (map.isKnown && !topology.isFresh) await this.#untilRefreshed(wait)
     const isOpen = this.#host.closed === undefined
     this.#unlessAborted(wait)
     if (isOpen && (isKnown() ?? (await this.#found(isKnown, wait)))) return
@@ -229,7 +233,8 @@ export class Router {
       : pending !== undefined
         ? CREDENTIALS
         : (hopeless ?? ownAdvice(cause))
-    const what = target === undefined ? 'its nodes are not known' : missing(target)
+    const unknown = map.isKnown ? 'no node serves any slot' : 'its nodes are not known'
+    const what = target === undefined ? unknown : missing(target)
     return new PoolError('POOL_CONNECT_FAILED', `pool '${name}': ${what}; ${why}. ${advice}`, {
       pool: name,
       ...(map.isKnown || pending !== undefined ? {} : { cause }),

@@ -112,6 +112,11 @@ export class Topology {
     return this.#isClosed ? Promise.resolve() : this.refresher.refresh()
   }
 
+  /** The same, with answers to what they were asked after this call. */
+  anew(): Promise<void> {
+    return this.#isClosed ? Promise.resolve() : this.refresher.anew()
+  }
+
   /** Have nodes agreed on it a moment ago? It is kept like this while nodes are in use. */
   get isFresh(): boolean {
     return this.map.isKnown && systemClock.now() - this.#refreshedAt < REFRESH_MILLIS

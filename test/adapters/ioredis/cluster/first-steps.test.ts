@@ -4,6 +4,7 @@ import { keySlot } from '../../../../src/adapters/ioredis/cluster/keys.ts'
 import { createRedisClusterPool } from '../../../../src/adapters/ioredis/index.ts'
 import { isPoolError } from '../../../../src/index.ts'
 import { eventually } from '../../../support/factories.ts'
+import { rejection } from '../../../support/rejection.ts'
 import { clusterOfTests } from './cluster-of-tests.ts'
 
 const { cluster, nodes, skip } = await clusterOfTests()
@@ -26,6 +27,43 @@ describe('the name of a node', { skip }, () => {
         return true
       },
     )
+  })
+})
+
+describe('min', { skip }, () => {
+  for (const options of [{ min: 1 }, { min: 1, max: 1, maxTotal: 3 }, { min: 2, max: 2 }])
+    test(`${JSON.stringify(options)} is never reached, as the first question has a place: three nodes, one of which alone was asked`, async () => {
+      for (const seeds of [nodes, nodes.slice(0, 3), nodes.slice(5)]) {
+        await using pool = createRedisClusterPool(seeds, options)
+        await pool.ready()
+        const sizes = pool.stats().nodes.map(({ stats }) => stats.size)
+        assert.deepEqual(
+          sizes,
+          sizes.map(() => options.min),
+        )
+        assert.equal(sizes.length, 3)
+        pool.resize({ min: 0 })
+        await pool.clear()
+        pool.resize({ min: 1 })
+        await pool.ready()
+      }
+    })
+})
+
+describe('an error that concerns no node', { skip }, () => {
+  test('has the name of the whole pool, not that of some node', async () => {
+    const pool = createRedisClusterPool(nodes, { name: 'orders', max: 2 })
+    const lent = [await pool.acquire({ key: 'foo' }), await pool.acquire({ key: 'bar' })]
+    const given = await rejection(pool.release(undefined as never))
+    assert.match(given.message, /pool 'orders':? /)
+    const closing = pool.close()
+    const late = await rejection(pool.acquire({ key: 'foo' }))
+    assert.ok(isPoolError(late, 'POOL_CLOSED'))
+    assert.match(late.message, /pool 'orders' is draining/)
+    for (const redis of lent) await pool.release(redis)
+    await closing
+    const over = await rejection(pool.use({ key: 'foo' }, () => {}))
+    assert.match(over.message, /pool 'orders' is closed/)
   })
 })
 
