@@ -140,7 +140,7 @@ describe('nodes()', () => {
           isCode('POOL_CONNECT_FAILED')(error)
           assert.match(
             error.message,
-            /: no node serves any slot; the nodes known are .*\. Look at CLUSTER INFO/,
+            /: no node serves any slot; the nodes say that no slot has a node: .*\. Look at CLUSTER INFO/,
           )
           assert.ok(world.now - since < 5100, `${world.now - since} ms`)
           const waiting = pool.nodes()
