@@ -9,6 +9,7 @@ import { newTotals } from '../../src/api/stats.ts'
 import { Lease } from '../../src/pool/lease.ts'
 import { Pool } from '../../src/pool/pool.ts'
 import { packageRoot } from '../support/package-root.ts'
+import { publicMembersOf } from '../support/public-members.ts'
 import { readPage } from './pages.ts'
 
 /* Tables of the documents against the code: an option with another default, a method that nobody has been told of. */
@@ -116,22 +117,9 @@ describe('docs/api.md', () => {
   const { text } = readPage('docs/api.md')
   const asCode = (text.match(/`[^`\n]+`/g) ?? []).join('\n')
   const isNamed = (name: string): boolean => new RegExp(`(?<![\\w-])${name}(?![\\w-])`).test(asCode)
-  /** Public by their names; what is marked as internal is nobody's. */
-  const internal = new Set([
-    'constructor',
-    'announce',
-    'identity',
-    'watchTimes',
-    'reportWith',
-    'observeWaiting',
-    'withdraw',
-    'controlPlace',
-  ])
-  const members = (type: { readonly prototype: object }): string[] =>
-    Object.getOwnPropertyNames(type.prototype).filter(name => !name.startsWith('_') && !internal.has(name))
 
   test('names each method and getter of a pool and of a lease', () => {
-    const all = [...members(Pool as never), ...members(Lease as never)]
+    const all = [...publicMembersOf(Pool as never), ...publicMembersOf(Lease as never)]
     assert.ok(all.length > 20, all.join())
     assert.deepEqual(
       all.filter(name => !isNamed(name)),

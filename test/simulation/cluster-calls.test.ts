@@ -6,6 +6,7 @@ import type { Redis } from 'ioredis'
 import { createRedisClusterPool, type RedisClusterPool } from '../../src/adapters/ioredis/index.ts'
 import { isPoolError, Pool, type PoolErrorCode } from '../../src/index.ts'
 import { packageRoot } from '../support/package-root.ts'
+import { publicMembersOf } from '../support/public-members.ts'
 import { rejection } from '../support/rejection.ts'
 import { AFTERWARDS, type ClusterScene, OWNERS, playOnCluster } from './cluster-scene.ts'
 import { socketsTo } from './simulated-cluster.ts'
@@ -456,13 +457,11 @@ test('invalidate() ends a lent connection when it is returned', async () => {
 const LACKING = ['spareResourceCapacity']
 
 test('it has what a single pool has, but what its page says that it lacks; and the page names all of it', async () => {
-  const publicOf = (type: { readonly prototype: object }): string[] =>
-    Object.getOwnPropertyNames(type.prototype).filter(name => !name.startsWith('_') && !INTERNAL.has(name))
   const pool = createRedisClusterPool(1)
-  const own = publicOf(pool.constructor as never)
+  const own = publicMembersOf(pool.constructor as never)
   await pool.close()
   assert.deepEqual(
-    publicOf(Pool as never).filter(name => !own.includes(name)),
+    publicMembersOf(Pool as never).filter(name => !own.includes(name)),
     LACKING,
   )
   const page = readFileSync(join(packageRoot(), 'docs/cluster.md'), 'utf8')
@@ -472,14 +471,3 @@ test('it has what a single pool has, but what its page says that it lacks; and t
     [],
   )
 })
-
-const INTERNAL = new Set([
-  'constructor',
-  'announce',
-  'identity',
-  'watchTimes',
-  'reportWith',
-  'observeWaiting',
-  'withdraw',
-  'controlPlace',
-])
