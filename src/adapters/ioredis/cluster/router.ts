@@ -1,20 +1,17 @@
 import type { Redis } from 'ioredis'
-import { messageOf, PoolError } from '../../../api/errors.ts'
-import { adviceFor } from '../../../api/messages/connect-advice.ts'
 import * as refusals from '../../../api/messages/error-messages.ts'
-import { firstFew } from '../../../api/messages/wording.ts'
 import type { AcquireOptions } from '../../../api/options/options.ts'
 import type { PoolStats } from '../../../api/stats.ts'
 import type { Limits } from '../../../pool/call-limits.ts'
 import type { Pool } from '../../../pool/pool.ts'
 import { onAbort } from '../../../runtime/abort.ts'
 import { systemClock } from '../../../runtime/time/clock.ts'
-import { type CredentialSource, isOfCredentials } from '../client/credentials.ts'
+import type { CredentialSource } from '../client/credentials.ts'
 import { type Address, isSameAddress } from '../failover/addresses.ts'
 import type { Target } from './loan-target.ts'
+import { noNode } from './no-node.ts'
 import type { NodePool, NodePools } from './node-pools.ts'
 import { ELSEWHERE } from './node-waits.ts'
-import { refusalAdvice } from './refresher.ts'
 import type { Topology } from './topology.ts'
 
 /** How often the topology is asked for while no node serves what is wanted. Milliseconds. */
@@ -168,16 +165,16 @@ export class Router {
       // Asked again after a pause, for those who come later.
       if (topology.refresher.hopeless !== undefined) {
         void topology.refresh()
-        throw this.#noNode(target)
+        throw noNode(this.#host, target)
       }
       await this.#untilRefreshed(wait)
       // Nobody would end a pool that is made after the close.
       if (this.#host.closed !== undefined) break
       const found = find()
       if (found !== undefined) return found
-      if (topology.refresher.hopeless !== undefined) throw this.#noNode(target)
-      if (target?.node !== undefined && topology.map.isKnown) throw this.#noNode(target)
-      if (systemClock.now() >= until) throw this.#noNode(target)
+      if (topology.refresher.hopeless !== undefined) throw noNode(this.#host, target)
+      if (target?.node !== undefined && topology.map.isKnown) throw noNode(this.#host, target)
+      if (systemClock.now() >= until) throw noNode(this.#host, target)
       await this.#atMost(ASK_AGAIN_MILLIS, wait)
     }
     return undefined
@@ -212,71 +209,8 @@ export class Router {
       promise?.then(done)
     })
   }
-
-  #noNode(target: Target | undefined): PoolError {
-    const { name, topology } = this.#host
-    const { map, refresher } = topology
-    const { lastError: cause, hopeless } = refresher
-    const isEmpty = map.nodes.size === 0
-    const known = isEmpty
-      ? 'the nodes say that no slot has a node: the cluster was reset, or is not set up yet'
-      : `the nodes known are ${firstFew([...map.nodes.keys()], MOST_NODES)}`
-    const silence = refresher.hasAnswer ? 'no two nodes agree yet' : 'no node has answered yet'
-    const pending = this.#credentialsPending(cause)
-    const said = pending ?? (cause === undefined ? undefined : saidBy(cause))
-    const failure = said === undefined ? silence : `no node could be asked: ${said}`
-    const why = map.isKnown ? known : failure.trim().replace(/\.$/, '')
-    const advice = map.isKnown
-      ? target?.node === undefined || isEmpty
-        ? 'Look at CLUSTER INFO and CLUSTER NODES'
-        : 'A node is called as the cluster reports it (CLUSTER SLOTS, and natMap), whatever other names lead there'
-      : pending !== undefined
-        ? CREDENTIALS
-        : (hopeless ?? ownAdvice(cause))
-    const unknown = map.isKnown ? 'no node serves any slot' : 'its nodes are not known'
-    const what = target === undefined ? unknown : missing(target)
-    return new PoolError('POOL_CONNECT_FAILED', `pool '${name}': ${what}; ${why}. ${advice}`, {
-      pool: name,
-      ...(map.isKnown || pending !== undefined ? {} : { cause }),
-    })
-  }
-
-  /** Is the function `credentials` what keeps the nodes from being asked? */
-  #credentialsPending(cause: unknown): string | undefined {
-    const since = this.#host.credentials?.askedSince
-    if (since === undefined) return undefined
-    const millis = Math.round(systemClock.now() - since)
-    const isLong = cause === undefined || millis >= LONG_CALL_MILLIS
-    return isLong ? `the function credentials has not answered for ${millis} ms` : undefined
-  }
 }
-
-const missing = ({ slot, role, node }: Target): string =>
-  node === undefined ? `no ${role} serves slot ${slot}` : `there is no node '${node}'`
 
 const LONGEST = 2 ** 31 - 1
-/** A call of `credentials` that takes so long is what callers wait for, whatever else has failed. Milliseconds. */
-const LONG_CALL_MILLIS = 1000
-const CREDENTIALS =
-  'Look into the function credentials: it has createTimeoutMillis, and no node is asked before'
-/** At most this many nodes are named in an error. */
-const MOST_NODES = 10
-
-/** What to do about nodes that cannot be asked. An error that says so itself needs no more. */
-function ownAdvice(cause: unknown): string {
-  const refusal = refusalAdvice(cause)
-  if (refusal !== undefined) return refusal
-  if (isOfCredentials(cause)) return CREDENTIALS
-  const advice = adviceFor(cause)
-  const saysNothing = cause === undefined || advice.startsWith('See the cause')
-  return saysNothing ? 'Check the addresses of the nodes, and that they are up' : advice
-}
-
-/** What an error says; one that the function `credentials` threw need not name it. */
-function saidBy(cause: unknown): string {
-  const message = messageOf(cause)
-  const isUnnamed = isOfCredentials(cause) && !/\bcredentials\b/.test(message)
-  return isUnnamed ? `the function credentials failed: ${message}` : message
-}
 
 const isDown = (pool: Pool<Redis>): boolean => pool.stats().breaker === 'open'
