@@ -15,30 +15,34 @@ function slope(figures: readonly Figure[], row: string): Figure {
   return { row, unit: '×', value: (figures.at(-1)?.value ?? Number.NaN) / (figures[0]?.value ?? Number.NaN) }
 }
 
-/** A loan of one connection, of ever more that are all idle. */
-const bySize: Scene = {
+/** Takes so many connections, in batches, as they would come to a service. */
+async function take(pool: ReturnType<typeof poolOf>, count: number): Promise<unknown[]> {
+  const lent: unknown[] = []
+  for (let at = 0; at < count; at += 100)
+    lent.push(...(await callers(Math.min(100, count - at), () => pool.acquire())))
+  return lent
+}
+
+/** A loan of one connection, beside ever more that are all idle, or all lent. */
+const bySize = (state: 'idle' | 'lent'): Scene => ({
   group: GROUP,
   contenders: CONTENDERS,
   rounds: 2,
   async run(contender) {
     const figures: Figure[] = []
-    for (const max of SIZES) {
-      const pool = poolOf(contender, { max, timeoutMillis: 60_000 })
-      const lent: Awaited<ReturnType<typeof pool.acquire>>[] = []
-      for (let at = 0; at < max; at += 100) {
-        const batch = Math.min(100, max - at)
-        lent.push(...(await callers(batch, () => pool.acquire())))
-      }
-      for (const each of lent) pool.release(each)
+    for (const size of SIZES) {
+      const pool = poolOf(contender, { max: size + 1, timeoutMillis: 60_000 })
+      const lent = await take(pool, size)
+      if (state === 'idle') for (const each of lent) pool.release(each as never)
       await turn()
       const { value } = await perOperation(async count => {
         for (let done = 0; done < count; done += 1) pool.release(await pool.acquire())
       })
-      figures.push({ row: `acquire+release, ${inWords(max)} idle`, unit: 'ns', value })
+      figures.push({ row: `acquire+release, ${inWords(size)} ${state}`, unit: 'ns', value })
     }
-    return [...figures, slope(figures, 'acquire+release, 10 000 idle beside 1')]
+    return [...figures, slope(figures, `acquire+release, 10 000 ${state} beside 1`)]
   },
-}
+})
 
 /** Release to the first of ever more who wait, who then joins them at the end. */
 const byQueue: Scene = {
@@ -79,4 +83,8 @@ async function handOff(
   return ((end - start) * 1000) / count
 }
 
-export const SCENES: Readonly<Record<string, Scene>> = { 'growth: idle': bySize, 'growth: waiting': byQueue }
+export const SCENES: Readonly<Record<string, Scene>> = {
+  'growth: idle': bySize('idle'),
+  'growth: lent': bySize('lent'),
+  'growth: waiting': byQueue,
+}

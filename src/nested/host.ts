@@ -139,7 +139,7 @@ export interface NestingHost<T> {
   readonly sampler: StackSampler
   readonly stalls: Stalls
   readonly slots: {
-    readonly all: Iterable<Connection>
+    readonly all: ReadonlySet<Connection>
     readonly counts: Readonly<Record<SlotState, number>>
     readonly permitsInUse: number
   }

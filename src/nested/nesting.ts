@@ -17,6 +17,14 @@ type Given = number | AcquireOptions | undefined
 /** A burst of `BURST` stacks is read, then `A_SECOND`. Each costs 10 to 15 µs, more where something is found. */
 const BURST = 20
 const A_SECOND = 50
+/**
+ * The stack of an acquire is compared with the plain leases of the pool. To go through this many connections, and to
+ * compare with this many leases, costs as much as to read a stack, and counts as one more.
+ */
+const CONNECTIONS_A_READ = 100
+const LEASES_A_READ = 10
+/** With more leases than this nothing is compared: it would block the event loop for more than 10 ms. */
+const MOST_LEASES = 1000
 /** The most pairs of call sites for which a pool remembers that it has warned. */
 const MOST_SITES = 1000
 
@@ -44,7 +52,7 @@ export class Nesting<T> {
   /** Warns if the caller of an acquire already holds a connection, once for each pair of call sites. */
   warnIfNested(asked: StackTrace, given: Given, now: number): void {
     if (isDetached(given) || !this.#acquiresRead.take(now)) return
-    const leases = [...leasesOfUse(asked), ...this.#plainLeasesOf(asked)]
+    const leases = [...leasesOfUse(asked), ...this.#plainLeasesOf(asked, now)]
     if (leases.length > 0) this.#warn(leases, asked)
   }
 
@@ -103,9 +111,13 @@ export class Nesting<T> {
   }
 
   /** The plain leases of this pool that the caller of this acquire seems to hold. */
-  #plainLeasesOf(asked: StackTrace): Lease[] {
+  #plainLeasesOf(asked: StackTrace, now: number): Lease[] {
+    if (this.detector.lent > MOST_LEASES) return []
+    const leases = this.detector.leases().filter(({ isPlain }) => isPlain)
+    const reads = this.#host.slots.all.size / CONNECTIONS_A_READ + leases.length / LEASES_A_READ
+    this.#acquiresRead.spend(Math.floor(reads), now)
     const plain = new PlainLeases()
-    for (const lease of this.detector.leases()) if (lease.isPlain) plain.add(lease)
+    for (const lease of leases) plain.add(lease)
     const matches = plain.isEmpty ? [] : plain.matches(framesBegunBefore(asked))
     // If several leases were taken at that statement, any of them could be this caller's, so none is reported.
     return matches.flatMap(({ group, isExact }) => (isExact && group.leases.length === 1 ? group.leases : []))

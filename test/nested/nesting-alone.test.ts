@@ -29,13 +29,14 @@ const asking = (place: string, leases: readonly number[], ...frames: Frame[]): S
 
 function nestingOf(nested: 'detect' | 'forbid' | 'reuse') {
   const clock = new FakeClock()
-  const all: Connection[] = []
+  const all = new Set<Connection>()
+  const counts = { lent: 0 }
   const totals = { nested: 0 }
   const sampler = { shows: true }
   const events: Record<string, unknown>[] = []
   const host = {
     ...{ clock, totals, sampler, options: { nested, name: 'one', max: 2, deadlockGraceMillis: 50 } },
-    slots: { all, counts: { lent: 0 }, permitsInUse: 0 },
+    slots: { all, counts, permitsInUse: 0 },
     events: { announce: (_: string, details: Record<string, unknown>) => void events.push(details) },
     stats: () => double.stats(),
   }
@@ -48,7 +49,8 @@ function nestingOf(nested: 'detect' | 'forbid' | 'reuse') {
       trace,
       frame: undefined,
     } as unknown as Connection
-    all.push(connection)
+    all.add(connection)
+    counts.lent += 1
     return connection
   }
   /** @returns the frame of a `use` that has this connection */
@@ -132,6 +134,34 @@ test('twenty stacks are read at once, then fifty in a second, and a thousand sit
     nesting.warnIfNested(asking(`s${site}`, [number]), undefined, now)
   }
   assert.deepEqual([totals.nested, events.length], [1920, 1000])
+})
+
+test('with many leases fewer stacks are read, and with very many none is compared', () => {
+  const { clock, nesting, lend, totals } = nestingOf('detect')
+  const func = fresh()
+  lend(takenBy(func))
+  let [now, places] = [clock.now(), 0]
+  /** How many nested acquires of different places are told, of a hundred in two seconds. */
+  const told = (): number => {
+    const before = totals.nested
+    for (let call = 0; call < 100; call += 1) {
+      now += 20
+      places += 1
+      nesting.warnIfNested(asking(`place ${places}`, [], frameOf(func, 9)), undefined, now)
+    }
+    return totals.nested - before
+  }
+  assert.equal(told(), 100, 'one lease costs nothing')
+  const lendMore = (count: number) => {
+    for (let lease = 0; lease < count; lease += 1) lend(takenBy(fresh()))
+  }
+  lendMore(99)
+  const withHundred = told()
+  lendMore(900)
+  const withThousand = told()
+  lendMore(1)
+  now += 600_000
+  assert.deepEqual([withHundred, withThousand, told()], [10, 1, 0])
 })
 
 test('the end of a loan is a sign of life, and where it came back is remembered for a sample', () => {
