@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import type { Redis } from 'ioredis'
 import { createRedisClusterPool, type RedisClusterPool } from '../../src/adapters/ioredis/index.ts'
-import { isPoolError, Pool, type PoolErrorCode } from '../../src/index.ts'
+import { isPoolError, Pool, type PoolError, type PoolErrorCode, type PoolStats } from '../../src/index.ts'
 import { packageRoot } from '../support/package-root.ts'
 import { publicMembersOf } from '../support/public-members.ts'
 import { rejection } from '../support/rejection.ts'
@@ -361,6 +361,43 @@ describe('ready(), start(), drain() and resize()', () => {
       await Promise.all(lent.map(redis => pool.release(redis)))
       await pool.drain()
     })
+  })
+
+  test('an error that concerns no node has the numbers of all nodes, not those of a pool without any', async () => {
+    await scene(
+      async ({ pool }) => {
+        const lent = await lendAll(pool, 2)
+        const numbersOf = (error: PoolError): unknown[] => {
+          const { name, state, size, idle, borrowed } = error.stats as PoolStats
+          assert.match(
+            error.message,
+            new RegExp(`\\(total=${size}, max=6, idle=${idle}, borrowed=${borrowed}, `),
+          )
+          return [error.code, name, state, borrowed]
+        }
+        const told = async (work: Promise<unknown>): Promise<unknown[]> => {
+          const error = await rejection(work)
+          assert.match(String(error.stack), /cluster-calls\.test/)
+          return numbersOf(error as PoolError)
+        }
+        const foreign = {} as Redis
+        assert.deepEqual(await told(pool.release(foreign)), ['POOL_NOT_BORROWED', 'orders', 'open', 6])
+        assert.deepEqual(await told(pool.destroy(foreign)), ['POOL_NOT_BORROWED', 'orders', 'open', 6])
+        const closing = pool.close()
+        const closed = ['POOL_CLOSED', 'orders', 'draining', 6]
+        assert.deepEqual(await told(pool.acquire({ key: 'foo' })), closed)
+        assert.deepEqual(await told(pool.lease({ key: 'foo' })), closed)
+        assert.deepEqual(await told(pool.use({ key: 'foo' }, redis => redis.ping())), closed)
+        assert.deepEqual(await told(pool.ready()), closed)
+        assert.deepEqual(await told(pool.nodes()), closed)
+        await Promise.all(lent.slice(1).map(redis => pool.release(redis)))
+        assert.deepEqual(await told(pool.acquire({ key: 'foo' })), [...closed.slice(0, 3), 1])
+        await pool.release(lent[0] as Redis)
+        await closing
+        assert.deepEqual(await told(pool.acquire({ key: 'b' })), ['POOL_CLOSED', 'orders', 'closed', 0])
+      },
+      { max: 2, name: 'orders' },
+    )
   })
 
   test('resize() changes the bounds of the nodes that have a pool, and of those that get one later', async () => {

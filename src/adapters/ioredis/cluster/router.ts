@@ -21,8 +21,8 @@ export interface RouterHost {
   readonly name: string
   readonly acquireTimeoutMillis: number
   readonly credentials: CredentialSource | undefined
-  /** A closed pool, once the cluster's pool is closing. */
-  readonly closed: Pool<Redis> | undefined
+  /** Does no loan begin any more? */
+  readonly isClosed: boolean
   readonly pools: NodePools
   readonly topology: Topology
   /** The numbers in errors. */
@@ -58,8 +58,7 @@ export class Router {
     const since = systemClock.now()
     const until = timeoutMillis === false ? Number.POSITIVE_INFINITY : since + Number(timeoutMillis)
     for (;;) {
-      const { closed } = this.#host
-      if (closed !== undefined) return take({ pool: closed, address: { host: '', port: 0 } }, request)
+      if (this.#host.isClosed) throw refusals.closed(this.#host.stats())
       const nodePool =
         this.#nodePool(target) ??
         (await this.#found(() => this.#nodePool(target), { target, since, until, signal, call: 'acquire' }))
@@ -145,7 +144,7 @@ export class Router {
     const isKnown = (): true | undefined => (map.isKnown && (!isList || map.shards.size > 0)) || undefined
     if (map.isKnown && isList) await this.#atMost(Number.POSITIVE_INFINITY, wait, topology.anew())
     else if (map.isKnown && !topology.isFresh) await this.#untilRefreshed(wait)
-    const isOpen = this.#host.closed === undefined
+    const isOpen = !this.#host.isClosed
     this.#unlessAborted(wait)
     if (isOpen && (isKnown() ?? (await this.#found(isKnown, wait)))) return
     throw refusals.closed(this.#host.stats())
@@ -160,7 +159,7 @@ export class Router {
   async #found<R>(find: () => R | undefined, wait: Wait): Promise<R | undefined> {
     const { topology } = this.#host
     const { target, until } = wait
-    while (this.#host.closed === undefined) {
+    while (!this.#host.isClosed) {
       this.#unlessAborted(wait)
       // Asked again after a pause, for those who come later.
       if (topology.refresher.hopeless !== undefined) {
@@ -169,7 +168,7 @@ export class Router {
       }
       await this.#untilRefreshed(wait)
       // Nobody would end a pool that is made after the close.
-      if (this.#host.closed !== undefined) break
+      if (this.#host.isClosed) break
       const found = find()
       if (found !== undefined) return found
       if (topology.refresher.hopeless !== undefined) throw noNode(this.#host, target)
