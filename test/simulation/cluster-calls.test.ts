@@ -129,29 +129,33 @@ describe('nodes()', () => {
     })
   })
 
-  for (const before of [OWNERS, { 0: undefined }])
-    test(`has an empty list for nodes that serve no slot${before === OWNERS ? ' any more' : ''}: a loop over it does nothing`, async () => {
-      await playOnCluster(
-        {},
-        async ({ pool, cluster, world }) => {
-          if (before === OWNERS) await pool.nodes()
-          cluster.say({ 0: undefined }, 2)
-          const since = world.now
-          const error = await rejection(pool.nodes({ timeoutMillis: 5000 }))
-          isCode('POOL_CONNECT_FAILED')(error)
-          assert.match(
-            error.message,
-            /: no node serves any slot; the nodes say that no slot has a node: .*\. Look at CLUSTER INFO/,
-          )
-          assert.ok(world.now - since < 5100, `${world.now - since} ms`)
-          const waiting = pool.nodes()
-          await world.sleep(1000)
-          cluster.say(OWNERS, 3)
-          assert.equal((await waiting).length, 6)
-        },
-        { owners: before },
-      )
-    })
+  for (const call of ['nodes', 'ready'] as const)
+    for (const before of [OWNERS, { 0: undefined }])
+      test(`${call}() resolves although no node serves a slot${before === OWNERS ? ' any more' : ''}: a loop over the list does nothing, and each loan fails`, async () => {
+        await playOnCluster(
+          {},
+          async ({ pool, cluster, world }) => {
+            if (before === OWNERS) await pool[call]()
+            cluster.say({ 0: undefined }, 2)
+            await world.sleep(6000)
+            const since = world.now
+            const error = await rejection(pool[call]({ timeoutMillis: 5000 }))
+            isCode('POOL_CONNECT_FAILED')(error)
+            assert.match(
+              error.message,
+              /: no node serves any slot; the nodes say that no slot has a node: .*\. Look at CLUSTER INFO/,
+            )
+            assert.ok(world.now - since < 5100, `${world.now - since} ms`)
+            const waiting = pool[call]()
+            await world.sleep(1000)
+            cluster.say(OWNERS, 3)
+            await waiting
+            assert.equal((await pool.nodes()).length, 6)
+            assert.equal(await pool.use({ key: 'foo' }, redis => redis.get('foo')), 'node-0')
+          },
+          { owners: before },
+        )
+      })
 
   test('names no node twice where a slot has moved to one that others still call a replica', async () => {
     await scene(async ({ pool, node }) => {

@@ -111,7 +111,7 @@ export class RedisClusterPool extends PoolEmitter<Redis> {
   }
 
   /**
-   * Resolves when the topology is known and, with a `min`, when each primary has that many connections.
+   * Resolves when the topology is known, any node serves slots and, with a `min`, when each primary has that many connections.
    *
    * @param options - the time limit and a signal; default `acquireTimeoutMillis`
    * @returns rejects with `POOL_CONNECT_FAILED` after the time limit or if the nodes refuse for good, with `POOL_CLOSED`,

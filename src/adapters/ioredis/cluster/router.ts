@@ -130,7 +130,7 @@ export class Router {
   }
 
   /**
-   * Waits until the topology is known. `nodes` asks for it each time, `ready` if nobody has kept it up to date meanwhile.
+   * Waits until the topology is known, and any node serves slots. `nodes` asks for it each time, `ready` if nobody has kept it up to date meanwhile.
    *
    * @throws PoolError when the time is over, the signal is aborted or the pool is closed
    */
@@ -140,8 +140,8 @@ export class Router {
     const wait = { call, target: undefined, since, until: since + millis, signal }
     const { map } = topology
     const isList = call === 'nodes'
-    // A list without nodes would look like a cluster that has no data.
-    const isKnown = (): true | undefined => (map.isKnown && (!isList || map.shards.size > 0)) || undefined
+    // A list without nodes would look like a cluster that has no data, and no loan is to be had where no slot is served.
+    const isKnown = (): true | undefined => (map.isKnown && map.shards.size > 0) || undefined
     if (map.isKnown && isList) await this.#atMost(Number.POSITIVE_INFINITY, wait, topology.anew())
     else if (map.isKnown && !topology.isFresh) await this.#untilRefreshed(wait)
     const isOpen = !this.#host.isClosed
