@@ -73,7 +73,7 @@ export class Nodes {
     this.pools = new NodePools(config, passOn, (event, address, detail) => {
       // The node may be dead, or no primary any more.
       if (event === 'factoryCreateError') {
-        if (!isOfCredentials(detail)) this.topology.lost(address)
+        if (!isOfCredentials(detail)) this.topology.lost(address, detail)
       } else if (event === 'connect') this.topology.found(address)
       else if (event === 'made') this.topology.linkTo(address).moveInto(detail as ControlPlace<Redis>)
       else if (event === 'slots-moved' || (event === 'destroy' && isSuspicious(detail)))
