@@ -122,6 +122,28 @@ describe('one call for several connections', () => {
     })
   })
 
+  test('a hundred connections that wait for it cause no warning of too many listeners', async () => {
+    const warnings: Error[] = []
+    const onWarning = (warning: Error): void => {
+      warnings.push(warning)
+    }
+    process.on('warning', onWarning)
+    const turn = setImmediate
+    const world = createSimulation()
+    await world.run(async () => {
+      const { calls, credentials } = forgetting([])
+      calls.world = world
+      const source = new CredentialSource(credentials, LIMIT)
+      const all = Array.from({ length: 100 }, () => told(source, until(LIMIT, world)))
+      assert.equal(new Set(await Promise.all(all)).size, 1)
+      assert.equal(calls.made, 1)
+    })
+    // A warning is emitted in a later turn.
+    for (let turns = 0; turns < 3; turns += 1) await new Promise(resolve => turn(resolve))
+    process.off('warning', onWarning)
+    assert.deepEqual(warnings, [])
+  })
+
   test('a call for which nobody waits any more is aborted once, and nothing is left of it', async () => {
     const world = createSimulation()
     await world.run(async () => {

@@ -36,8 +36,10 @@ interface Request {
   readonly instead: Credentials | undefined
   readonly answer: Promise<Credentials>
   readonly abort: AbortController
-  /** Is aborted when the call has had its time. */
-  readonly late: AbortController
+  /** Resolves when the call has had its time. Not a signal: it would warn of its many listeners. */
+  readonly isOver: Promise<undefined>
+  /** Set then. */
+  late: Error | undefined
   readonly since: number
   readonly deadline: Timer
   /** How many connections wait for the answer. */
@@ -111,18 +113,17 @@ export class CredentialSource {
     const isFirst = this.#current === undefined
     this.#current ??= this.#request(instead)
     const request = this.#current
-    const { answer, late } = request
+    const { answer, isOver } = request
     request.waiting += 1
     try {
-      const own = unlessAborted(signal, answer)
       // The first one has its own time limit, which is the same one and knows of stalls.
-      const given = await (isFirst ? own : unlessAborted(late.signal, own))
+      const given = await unlessAborted(signal, isFirst ? answer : Promise.race([answer, isOver]))
       if (given !== undefined) return given
     } finally {
       request.waiting -= 1
-      if (request.waiting === 0) this.#leave(request, signal.reason ?? late.signal.reason)
+      if (request.waiting === 0) this.#leave(request, signal.reason ?? request.late)
     }
-    const reason = signal.reason ?? late.signal.reason
+    const reason = signal.reason ?? request.late
     const said = `given up while the function credentials was asked (${messageOf(reason)})`
     const error = new PoolError('POOL_CONNECT_FAILED', said, { cause: reason })
     failures.add(error)
@@ -132,16 +133,20 @@ export class CredentialSource {
   #request(instead: Credentials | undefined): Request {
     this.#count += 1
     const abort = new AbortController()
-    const late = new AbortController()
+    let over = (): void => {}
+    const isOver = new Promise<undefined>(resolve => {
+      over = () => resolve(undefined)
+    })
     const deadline = systemClock.after(this.#limitMillis, () => {
-      late.abort(new Error(`no answer within ${this.#limitMillis} ms`))
+      request.late = new Error(`no answer within ${this.#limitMillis} ms`)
+      over()
       this.#end(request, undefined)
     })
     const answer = this.#answer(abort.signal)
     const since = systemClock.now()
     const request: Request = {
-      ...{ number: this.#count, instead, answer, abort, late, since, deadline },
-      waiting: 0,
+      ...{ number: this.#count, instead, answer, abort, isOver, since, deadline },
+      ...{ late: undefined, waiting: 0 },
     }
     // A connection created after the answer asks again.
     const settled = (): void => this.#end(request, undefined)

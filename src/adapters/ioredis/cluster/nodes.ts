@@ -244,6 +244,7 @@ export class Nodes {
   /** No loan begins from now on. */
   async #end(end: (pool: Pool<Redis>) => Promise<void>): Promise<void> {
     this.#isClosed = true
+    this.router.end()
     const pools = [...this.pools.all.map(({ pool }) => pool), this.ownPool]
     const ended = await Promise.allSettled(pools.map(end))
     for (const outcome of ended) if (outcome.status === 'rejected') throw outcome.reason

@@ -48,6 +48,8 @@ export type Take<L> = (nodePool: Pick<NodePool, 'pool' | 'address'>, options: Ac
  */
 export class Router {
   readonly #host: RouterHost
+  /** End the waits for the topology. */
+  readonly #wakers = new Set<() => void>()
 
   constructor(host: RouterHost) {
     this.#host = host
@@ -94,6 +96,11 @@ export class Router {
       nodePool.waits.sendElsewhere(nodePool.pool, target => this.#serves(nodePool, target))
   }
 
+  /** The pool is closing: whoever waits for the topology need not wait for the nodes, or for the pause between two questions. */
+  end(): void {
+    for (const wake of this.#wakers) wake()
+  }
+
   /** May a new loan for this target be one of this node? */
   leadsTo(target: Target, node: Address): boolean {
     return this.#addresses(target).some(({ address }) => isSameAddress(address, node))
@@ -130,7 +137,8 @@ export class Router {
   }
 
   /**
-   * Waits until the topology is known, and any node serves slots. `nodes` asks for it each time, `ready` if nobody has kept it up to date meanwhile.
+   * Waits until the topology is known, and any node serves slots. `nodes` asks for it each time, `ready` if nobody has kept
+   * it up to date meanwhile.
    *
    * @throws PoolError when the time is over, the signal is aborted or the pool is closed
    */
@@ -192,18 +200,21 @@ export class Router {
     return this.#atMost(Number.POSITIVE_INFINITY, wait, this.#host.topology.refresh())
   }
 
-  /** Waits for the promise, but not longer than this, the time limit and the signal. Holds the process meanwhile. */
+  /** Waits for the promise, but not longer than this, the time limit, the signal and the close. Holds the process meanwhile. */
   #atMost(millis: number, { until, signal }: Wait, promise?: Promise<void>): Promise<void> {
     return new Promise(resolve => {
       const end = Math.min(millis, until - systemClock.now(), LONGEST)
       const timer = systemClock.after(Math.max(end, 0), done)
       timer.hold(true)
+      const wakers = this.#wakers
       let stop = (): void => {}
       function done(): void {
         timer.cancel()
         stop()
+        wakers.delete(done)
         resolve()
       }
+      wakers.add(done)
       stop = onAbort(signal, done)
       promise?.then(done)
     })
