@@ -13,11 +13,8 @@ const PORTION = 100
 const SEARCH_SHARE = 20
 const SEARCH_MILLIS = 50
 
-/**
- * A search that looked at plain leases and found nothing was expensive, so this many of the next requests of its pools
- * are skipped.
- */
-const PAUSE = 3
+/** A search that looked at plain leases and found nothing was expensive: they are not looked at again for so long. */
+const PLAIN_REST_MILLIS = 100
 
 interface Asked {
   readonly wait: Wait
@@ -42,8 +39,8 @@ export class DeadlockSearch {
   #isUnderWay = false
   /** The pools that have asked for a search since the last one began. */
   readonly #requested = new Set<PoolNode>()
-  /** How many of their next requests are skipped. */
-  readonly #leftOut = new WeakMap<PoolNode, number>()
+  /** Plain leases are not looked at before this time. */
+  #plainRestsUntil = 0
   /** The pools for which it searches now. */
   #suspects: readonly PoolNode[] = []
   #byNumber = new Map<number, Lease>()
@@ -61,13 +58,15 @@ export class DeadlockSearch {
 
   /** Searches for a knot that this pool is part of: now, or when the search can begin and some pool asks for it. */
   request(pool: PoolNode): void {
-    const left = this.#leftOut.get(pool) ?? 0
-    if (left > 0 && !this.#requested.has(pool)) this.#leftOut.set(pool, left - 1)
-    else this.#requested.add(pool)
-    if (this.#requested.size === 0 || this.#isUnderWay || this.#clock.now() < this.restsUntil) return
+    this.#requested.add(pool)
+    const now = this.#clock.now()
+    const isRested = now >= this.#plainRestsUntil
+    const isTurnOf = (each: PoolNode): boolean => isRested || !each.hasStood(CROWD_GRACES)
+    if (this.#isUnderWay || now < this.restsUntil || !isTurnOf(pool)) return
     this.#work(() => {
-      this.#suspects = [...this.#requested].filter(mayBeStuck)
-      this.#requested.clear()
+      const requested = [...this.#requested].filter(isTurnOf)
+      for (const each of requested) this.#requested.delete(each)
+      this.#suspects = requested.filter(mayBeStuck)
       if (this.#suspects.length === 0) return
       this.#isUnderWay = true
       this.#poolsOf = poolsServed()
@@ -112,8 +111,7 @@ export class DeadlockSearch {
   #decide(): void {
     const knots = this.#knots()
     if (knots.length === 0) {
-      const left = this.#plain.isEmpty ? 0 : PAUSE
-      for (const suspect of this.#suspects) this.#leftOut.set(suspect, left)
+      if (!this.#plain.isEmpty) this.#plainRestsUntil = this.#clock.now() + PLAIN_REST_MILLIS
       this.#end()
       return
     }

@@ -339,13 +339,14 @@ describe('plain leases', () => {
   })
 
   test('that were looked at in vain are counted once by the next search', async () => {
-    const { nodes, run } = searchOf('one')
+    const { clock, nodes, run } = searchOf('one')
     const [one] = nodes
     addPool(one)
     Object.assign(one, { stood: PLAIN_GRACES, quiet: PLAIN_GRACES })
     one.plain('late holder')
     const waiter = one.wait('nobody')
-    for (let round = 0; round < 4; round += 1) assert.equal(await run(), 0)
+    assert.equal(await run(), 0)
+    await clock.advance(100)
     waiter.awaitedBy = ['late holder']
     assert.equal(await run(), 1)
     one.held.splice(0)
@@ -396,8 +397,8 @@ describe('plain leases', () => {
   })
 
   test('may be held by a waiter of any pool, and a search that has looked at them in vain is not repeated at once', async () => {
-    const { nodes, run } = searchOf('one', 'two')
-    const [one, two] = nodes
+    const { clock, nodes, search, run } = searchOf('one', 'two', 'three')
+    const [one, two, three] = nodes
     for (const node of [one, two]) {
       addPool(node)
       Object.assign(node, { stood: PLAIN_GRACES, quiet: PLAIN_GRACES })
@@ -406,8 +407,14 @@ describe('plain leases', () => {
     const [first, second] = [one.wait('nobody'), two.wait('anybody')]
     two.moves = true
     assert.deepEqual([await run(), first.asked, second.asked], [0, 1, 1])
-    for (let skipped = 0; skipped < 3; skipped += 1) await run()
+    await clock.advance(99)
+    await run()
     assert.equal(first.asked, 1)
+    const fresh = three.wait(three.use())
+    search.request(three)
+    await clock.advance(0)
+    assert.deepEqual([first.asked, fresh.asked], [1, 2], 'the knot of a use does not wait for that')
+    await clock.advance(1)
     await run()
     assert.equal(first.asked, 2)
     one.held.splice(0)
