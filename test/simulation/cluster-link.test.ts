@@ -323,7 +323,13 @@ test('a place that is granted just as the connect has failed is given back', asy
         }
         const link = new NodeLink(
           { host: 'h', port: 1 },
-          { translate: address => address, placeAt: () => place, isStranger: () => false, open },
+          {
+            translate: address => address,
+            placeAt: () => place,
+            isStranger: () => false,
+            refusalOf: () => undefined,
+            open,
+          },
         )
         const held = await pool.acquire()
         link.ping(() => {}).catch(() => {})

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { answerWithin, NodeTime } from '../../src/adapters/ioredis/cluster/questions.ts'
 import type { RedisClusterPool } from '../../src/adapters/ioredis/index.ts'
 import { isPoolError } from '../../src/index.ts'
-import { timeOfDay } from '../../src/runtime/time/clock.ts'
-import type { SimulatedPeer } from '../../src/testing/index.ts'
+import { systemClock, timeOfDay } from '../../src/runtime/time/clock.ts'
+import { createSimulation, type SimulatedPeer } from '../../src/testing/index.ts'
+import { rejection } from '../support/rejection.ts'
 import { type ClusterScene, playOnCluster } from './cluster-scene.ts'
 import type { SimulatedNode } from './simulated-cluster.ts'
 
@@ -101,6 +103,128 @@ describe('the time that credentials take is no silence of a node', () => {
       assert.equal(calls.aborted, 0)
       assert.equal(node(4).asked.get('ROLE') ?? 0, 0, 'its replica is not asked whether it has taken over')
       await pool.release(lent)
+    })
+  })
+
+  for (const calls of [1, 2, 3])
+    test(`nor if they are asked for ${calls} more times in one connect, as the node refuses the ones before`, async () => {
+      const state: { world?: ClusterScene['world']; password: number; wanted: number } = {
+        password: 1,
+        wanted: 1,
+      }
+      const credentials = async () => {
+        if (state.wanted === 1) return { password: 'token-1' }
+        await state.world?.sleep(900)
+        if (state.password < state.wanted) state.password += 1
+        return { password: `token-${state.password}` }
+      }
+      await playOnCluster({ max: 3, credentials, acquireTimeoutMillis: 20_000 }, async scene => {
+        const { world, pool, node } = scene
+        state.world = world
+        const own = ownOf(node(1))
+        await askReplica(scene)
+        const lent = await pool.acquire({ key: 'b' })
+        Object.assign(state, { wanted: 2 + calls })
+        const logins: string[] = []
+        node(1).answer = command => {
+          const [, given] = /token-(\d)/.exec(command.join(' ')) ?? []
+          if (given !== undefined) logins.push(given)
+          return given === undefined || Number(given) === state.wanted ? undefined : WRONG
+        }
+        for (const peer of own) peer.reset()
+        await world.sleep(900 * (calls + 1) + 2000)
+        assert.ok(logins.length > calls, `logins with ${logins}`)
+        assert.equal(logins.at(-1), String(state.wanted))
+        assert.equal(node(4).asked.get('ROLE') ?? 0, 0, 'its replica is not asked whether it has taken over')
+        assert.equal(await lent.get('b'), 'node-1')
+        await pool.release(lent)
+      })
+    })
+
+  test('a node that stops once slow ones have come is silent after half a second, not after a second', async () => {
+    const { calls, credentials } = slowCredentials(undefined)
+    await playOnCluster({ max: 3, credentials, acquireTimeoutMillis: 20_000 }, async scene => {
+      const { world, pool, node } = scene
+      Object.assign(calls, { world, millis: 5 })
+      const own = ownOf(node(1))
+      await askReplica(scene)
+      const lent = await pool.acquire({ key: 'b' })
+      Object.assign(calls, { millis: 900, made: 0 })
+      let givenAt = 0
+      const roleAt: number[] = []
+      node(4).answer = ([name]) => {
+        if (name === 'ROLE') roleAt.push(world.now)
+        return undefined
+      }
+      node(1).server.freeze()
+      for (const peer of own) peer.reset()
+      while (calls.made === 0) await world.sleep(1)
+      givenAt = world.now + 900
+      await world.sleep(1700)
+      const [first = Number.POSITIVE_INFINITY] = roleAt
+      assert.ok(first >= givenAt + 490 && first < givenAt + 600, `${first - givenAt} ms after they had come`)
+      node(1).server.thaw()
+      await pool.release(lent)
+    })
+  })
+
+  for (const max of [1, 2])
+    test(`with max ${max}, an acquire that needs the place of the pool's own connection goes on with the same call of the function`, async () => {
+      const { calls, credentials } = slowCredentials(undefined)
+      await playOnCluster({ max, credentials, acquireTimeoutMillis: 20_000 }, async scene => {
+        const { world, pool, node } = scene
+        Object.assign(calls, { world, millis: 5 })
+        const held = await pool.acquire({ key: 'b' })
+        await who(pool)
+        const own = ownOf(node(0))
+        await world.sleep(6000)
+        calls.millis = 900
+        for (let round = 0; round < 30; round += 1) {
+          for (const peer of own) peer.reset()
+          own.clear()
+          const listed = pool.nodes()
+          await world.sleep((round * 31) % 900)
+          const since = world.now
+          await pool.destroy(await pool.acquire({ key: 'foo' }))
+          assert.ok(world.now - since < 1900, `${world.now - since} ms`)
+          await listed
+          await world.sleep(500)
+        }
+        assert.equal(calls.aborted, 0, `of ${calls.made}`)
+        await pool.release(held)
+      })
+    })
+
+  test('nodes that connect once slow ones have come, and then say nothing, are given up, and named', async () => {
+    const { calls, credentials } = slowCredentials(undefined)
+    await playOnCluster({ credentials, acquireTimeoutMillis: 4000 }, async scene => {
+      Object.assign(calls, { world: scene.world, millis: 1200 })
+      for (const node of scene.cluster.nodes) node.answer = ([name]) => (name === 'CLUSTER' ? '' : undefined)
+      const { message } = await failure(scene)
+      assert.match(message, /no node could be asked: the node \S+ does not answer/)
+    })
+  })
+
+  test('a question is given up in time while they are asked for no more, or fail', async () => {
+    const world = createSimulation()
+    await world.run(async () => {
+      const time = new NodeTime()
+      const ask = async (): Promise<number> => {
+        const since = world.now
+        const never = (): Promise<never> => new Promise(() => {})
+        await rejection(answerWithin(1000, never, () => new Error('silent'), time))
+        return world.now - since
+      }
+      assert.equal(await ask(), 1000)
+      time.hold()
+      assert.equal(time.since, systemClock.now(), 'a time with which a timer can be set')
+      const asked = ask()
+      await world.sleep(3300)
+      time.begin()
+      assert.equal(await asked, 4300)
+      time.hold()
+      time.end()
+      assert.equal(await ask(), 1000, 'as the function has failed')
     })
   })
 
@@ -327,21 +451,56 @@ describe('a natMap that is wrong', () => {
       })
     })
 
-  test('that throws for the first time with a MOVED breaks nothing', async () => {
+  /** Plays with a natMap that throws from the moment on in which the answers to GET are these. */
+  const breakWith = (
+    answers: (scene: ClusterScene) => Record<number, string>,
+    play: (scene: ClusterScene, asked: Promise<unknown>) => Promise<void>,
+  ): Promise<void> => {
     let isBroken = false
     const natMap = (): undefined => {
       if (isBroken) throw new Error('no such node')
     }
-    await playOnCluster({ natMap }, async ({ pool, node }) => {
+    return playOnCluster({ natMap }, async scene => {
+      const { pool, world } = scene
       assert.equal(await who(pool), 'node-0')
-      const { host, port } = node(1).server
-      node(0).answer = ([name]) => (name === 'GET' ? `-MOVED 12182 ${host}:${port}\r\n` : undefined)
+      for (const [index, text] of Object.entries(answers(scene)))
+        scene.node(Number(index)).answer = ([name]) => (name === 'GET' ? text : undefined)
       isBroken = true
-      await assert.rejects(
-        who(pool),
-        error => isPoolError(error, 'POOL_MOVED') && error.moved?.to === `${host}:${port}`,
-      )
+      const late = world.sleep(5000).then(() => 'nobody has answered for 5 s')
+      await play(scene, Promise.race([who(pool), late]))
+      isBroken = false
     })
+  }
+  const named = ({ node }: ClusterScene, index: number): string =>
+    `${node(index).server.host}:${node(index).server.port}`
+  const isMovedTo = (node: string) => (error: unknown) =>
+    isPoolError(error, 'POOL_MOVED') && error.moved?.to === node
+
+  test('that throws for the first time with a MOVED breaks nothing', async () => {
+    await breakWith(
+      scene => ({ 0: `-MOVED 12182 ${named(scene, 1)}\r\n` }),
+      async (scene, asked) => {
+        await assert.rejects(asked, isMovedTo(named(scene, 1)))
+        assert.equal(await scene.pool.use({ key: 'b' }, redis => redis.get('b')), 'node-1')
+      },
+    )
+  })
+
+  test('that throws for the first time with an ASK breaks nothing: the command follows', async () => {
+    await breakWith(
+      scene => ({ 0: `-ASK 12182 ${named(scene, 1)}\r\n` }),
+      async (_, asked) => assert.equal(await asked, 'node-1'),
+    )
+  })
+
+  test('that throws for the first time with an answer to a command that has followed breaks nothing', async () => {
+    await breakWith(
+      scene => ({
+        0: `-ASK 12182 ${named(scene, 1)}\r\n`,
+        1: `-MOVED 12182 ${named(scene, 2)}\r\n`,
+      }),
+      async (_, asked) => assert.equal(await asked, 'node-2'),
+    )
   })
 })
 

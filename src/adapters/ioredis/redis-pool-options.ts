@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis'
-import { KNOWN } from '../../api/options/option-table.ts'
+import { KNOWN, OPTIONS } from '../../api/options/option-table.ts'
 import type { PoolOptions } from '../../api/options/options.ts'
 import { isRecord, readRecord, show } from '../../api/options/read-input.ts'
 import { CredentialSource, type CredentialsFunction } from './client/credentials.ts'
@@ -145,10 +145,14 @@ export function splitOptions(given: NodePoolOptions | undefined): {
     credentials:
       credentials === undefined || isShared
         ? credentials
-        : new CredentialSource(credentials as CredentialsFunction),
+        : new CredentialSource(credentials as CredentialsFunction, createMillisOf(pool)),
     // Nothing is ever reclaimed by default: that needs a threshold of the user's own.
     leakThresholdMillis:
       pool.leakThresholdMillis === undefined && pool.leakReclaim !== true ? LEAK_THRESHOLD_MILLIS : undefined,
   }
   return { adapter, pool, prepare: prepare as RedisPoolOptions['prepare'], issues }
 }
+
+/** How long a create may take. A wrong value is refused with the options of the pool. */
+const createMillisOf = ({ createTimeoutMillis }: { readonly createTimeoutMillis?: unknown }): number =>
+  Number(createTimeoutMillis ?? OPTIONS.createTimeoutMillis.fallback)

@@ -289,7 +289,7 @@ describe('one source for the connections to several servers', () => {
       calls += 1
       await new Promise<void>(resolve => answered.push(resolve))
       return { password }
-    })
+    }, 60_000)
     const refusals: (() => void)[] = []
     const connect = (): Promise<string> =>
       source.open(signal, async ({ password }) => {

@@ -2,7 +2,7 @@ import { isError, messageOf, PoolError } from '../../../api/errors.ts'
 import { isRecord, show } from '../../../api/options/read-input.ts'
 import { badOptions } from '../../../api/options/resolve-options.ts'
 import { unlessAborted } from '../../../runtime/abort.ts'
-import { systemClock, timeOfDay } from '../../../runtime/time/clock.ts'
+import { systemClock, type Timer, timeOfDay } from '../../../runtime/time/clock.ts'
 import { replyWithin } from './replies/error-replies.ts'
 
 /** What a new connection authenticates with. */
@@ -14,7 +14,10 @@ export interface RedisCredentials {
   readonly expiresAt?: number | Date | undefined
 }
 
-/** Returns the credentials of a new connection. The signal is aborted once no connection waits for them any more. */
+/**
+ * Returns the credentials of a new connection. The signal is aborted once no connection waits for them any more, and after
+ * `createTimeoutMillis`.
+ */
 export type CredentialsFunction = (signal: AbortSignal) => RedisCredentials | Promise<RedisCredentials>
 
 /** The same, with the expiry as a number. */
@@ -33,23 +36,32 @@ interface Request {
   readonly instead: Credentials | undefined
   readonly answer: Promise<Credentials>
   readonly abort: AbortController
+  /** Resolves when the call has had its time. Not a signal: it would warn of its many listeners. */
+  readonly isOver: Promise<undefined>
+  /** Set then. */
+  late: Error | undefined
   readonly since: number
+  readonly deadline: Timer
   /** How many connections wait for the answer. */
   waiting: number
 }
 
 /**
  * Asks for the credentials of new connections. Connections created at the same time share one answer: those of a pool, or
- * those to all nodes of a cluster.
+ * those to all nodes of a cluster. A call has its time as well: there may always be a connection that has just begun to wait,
+ * so one that never answers would otherwise be waited for without end. Those who wait when it is over fail, and ask anew.
  */
 export class CredentialSource {
   readonly #ask: CredentialsFunction
+  readonly #limitMillis: number
   #current: Request | undefined
   /** How many requests there have been so far. */
   #count = 0
 
-  constructor(ask: CredentialsFunction) {
+  /** @param limitMillis - how long a call may take: as long as a create */
+  constructor(ask: CredentialsFunction, limitMillis: number) {
     this.#ask = ask
+    this.#limitMillis = limitMillis
   }
 
   /** Since when the call in progress lasts. */
@@ -98,21 +110,22 @@ export class CredentialSource {
   /** @param signal - of the connection that is being created; it ends the wait */
   async #get(signal: AbortSignal, instead?: Credentials): Promise<Credentials> {
     signal.throwIfAborted()
+    const isFirst = this.#current === undefined
     this.#current ??= this.#request(instead)
     const request = this.#current
+    const { answer, isOver } = request
     request.waiting += 1
     try {
-      const given = await unlessAborted(signal, request.answer)
+      // The first one has its own time limit, which is the same one and knows of stalls.
+      const given = await unlessAborted(signal, isFirst ? answer : Promise.race([answer, isOver]))
       if (given !== undefined) return given
     } finally {
       request.waiting -= 1
-      if (request.waiting === 0) this.#end(request, signal.reason)
+      if (request.waiting === 0) this.#leave(request, signal.reason ?? request.late)
     }
-    const error = new PoolError(
-      'POOL_CONNECT_FAILED',
-      `given up while the function credentials was asked (${messageOf(signal.reason)})`,
-      { cause: signal.reason },
-    )
+    const reason = signal.reason ?? request.late
+    const said = `given up while the function credentials was asked (${messageOf(reason)})`
+    const error = new PoolError('POOL_CONNECT_FAILED', said, { cause: reason })
     failures.add(error)
     throw error
   }
@@ -120,26 +133,50 @@ export class CredentialSource {
   #request(instead: Credentials | undefined): Request {
     this.#count += 1
     const abort = new AbortController()
-    const answer = (async () => {
-      try {
-        return read(await this.#ask(abort.signal))
-      } catch (given) {
-        const isObject = typeof given === 'object' && given !== null
-        const said = `the function credentials failed: ${messageOf(given)}`
-        const error = isObject ? given : new PoolError('POOL_CONNECT_FAILED', said, { cause: given })
-        failures.add(error)
-        throw error
-      }
-    })()
+    let over = (): void => {}
+    const isOver = new Promise<undefined>(resolve => {
+      over = () => resolve(undefined)
+    })
+    const deadline = systemClock.after(this.#limitMillis, () => {
+      request.late = new Error(`no answer within ${this.#limitMillis} ms`)
+      over()
+      this.#end(request, undefined)
+    })
+    const answer = this.#answer(abort.signal)
     const since = systemClock.now()
-    const request = { number: this.#count, instead, answer, abort, since, waiting: 0 }
+    const request: Request = {
+      ...{ number: this.#count, instead, answer, abort, isOver, since, deadline },
+      ...{ late: undefined, waiting: 0 },
+    }
     // A connection created after the answer asks again.
     const settled = (): void => this.#end(request, undefined)
     answer.then(settled, settled)
     return request
   }
 
+  async #answer(signal: AbortSignal): Promise<Credentials> {
+    try {
+      return read(await this.#ask(signal))
+    } catch (given) {
+      const isObject = typeof given === 'object' && given !== null
+      const said = `the function credentials failed: ${messageOf(given)}`
+      const error = isObject ? given : new PoolError('POOL_CONNECT_FAILED', said, { cause: given })
+      failures.add(error)
+      throw error
+    }
+  }
+
+  /**
+   * The last connection that waited for the answer has left. The call goes on until the end of this turn of the event loop:
+   * that connection may have given its place to another one, which waits for the same.
+   */
+  #leave(request: Request, reason: unknown): void {
+    if (reason === undefined) this.#end(request, reason)
+    else systemClock.after(0, () => request.waiting === 0 && this.#end(request, reason))
+  }
+
   #end(request: Request, reason: unknown): void {
+    request.deadline.cancel()
     if (this.#current === request) this.#current = undefined
     if (reason !== undefined) request.abort.abort(reason)
   }

@@ -4,7 +4,7 @@ import { firstFew } from '../../../api/messages/wording.ts'
 import { systemClock } from '../../../runtime/time/clock.ts'
 import { type CredentialSource, isOfCredentials } from '../client/credentials.ts'
 import type { Target } from './loan-target.ts'
-import { refusalAdvice } from './refresher.ts'
+import { refusalAdvice } from './refusals.ts'
 import type { Topology } from './topology.ts'
 
 /** A call of `credentials` that takes so long is what callers wait for, whatever else has failed. Milliseconds. */

@@ -6,8 +6,8 @@ import { systemClock, type Timer } from '../../../runtime/time/clock.ts'
 import { destroyClient, streamOf } from '../client/client.ts'
 import type { Client, Command } from '../client/client-types.ts'
 import { type Address, inWords } from '../failover/addresses.ts'
-import { listenerTo } from './heard.ts'
-import type { LinkHost } from './questions.ts'
+import { muteness } from './heard.ts'
+import type { LinkHost, OnAsk } from './questions.ts'
 import { answerWithin, askIsPrimary, askPing, askView, NodeTime, NotAsked } from './questions.ts'
 import { type Redirect, SentCommands } from './redirect.ts'
 import type { View } from './view.ts'
@@ -24,8 +24,6 @@ const TURN_MILLIS = 50
  */
 const LINGER_MILLIS = 10
 const LONG_LINGER_MILLIS = 150
-/** A command may keep the place of an acquire for so long although questions sent after it are not answered. Milliseconds. */
-const MUTE_MILLIS = 5000
 
 /**
  * The pool's own connection to a node: to ask it for the topology and whether it is alive, and to send it single commands
@@ -62,9 +60,7 @@ export class NodeLink implements ControlConnection {
   #claims = 0
   readonly #sent = new SentCommands()
   readonly #time = new NodeTime()
-  /** When a question was not answered in time, though something had been received since the one before. */
-  #heardAt = 0
-  readonly #hasHeard = listenerTo(() => (this.#client === undefined ? [] : [this.#client]))
+  readonly #isMute = muteness(() => (this.#client === undefined ? [] : [this.#client]))
 
   constructor(address: Address, host: LinkHost) {
     this.#address = address
@@ -78,6 +74,11 @@ export class NodeLink implements ControlConnection {
 
   get #isOpen(): boolean {
     return this.#opening !== undefined || this.#client?.status === 'ready'
+  }
+
+  /** Set while the node is not to be connected to, as it has refused that. */
+  get #refusal(): NotAsked | undefined {
+    return this.#isOpen ? undefined : this.#host.refusalOf(this.#address)
   }
 
   /** The node has got a pool, against whose `max` it counts from now on. */
@@ -126,9 +127,9 @@ export class NodeLink implements ControlConnection {
   /**
    * Rejects if the node does not answer in time; with `NotAsked` if that is not known. An error reply is an answer.
    *
-   * @param onAsk - called each time when there is a connection to ask over, or one is being opened
+   * @param onAsk - called when the question begins, and each time when credentials are asked for or the node is
    */
-  ping(onAsk: () => void): Promise<void> {
+  ping(onAsk: OnAsk): Promise<void> {
     return this.#timed(askPing, onAsk)
   }
 
@@ -139,6 +140,7 @@ export class NodeLink implements ControlConnection {
    * @returns where it must be sent instead, if it was not carried out
    */
   async send(command: Command, asking: boolean, held: number): Promise<Redirect | undefined> {
+    if (this.#refusal) throw this.#refusal
     const place = this.#host.placeAt(this.#address)
     if (place !== undefined && !this.#hasPlace(place)) {
       this.#claims += 1
@@ -196,15 +198,16 @@ export class NodeLink implements ControlConnection {
   }
 
   /** Asks over this connection, or over one of the pool where there is no place for it. */
-  async #answer<R>(question: (client: Client) => Promise<R>, onAsk: () => void): Promise<R> {
+  async #answer<R>(question: (client: Client) => Promise<R>, onAsk: OnAsk): Promise<R> {
     const place = this.#host.placeAt(this.#address)
     const ask = (client: Client): Promise<R> => {
-      onAsk()
+      onAsk(true)
       return question(client)
     }
     const askPool = () => place?.ask(client => ask(client as unknown as Client), PLACE_MILLIS)
-    const found = this.#hasPlace(place) ? undefined : await askPool()
+    const found = !this.#refusal && this.#hasPlace(place) ? undefined : await askPool()
     if (found !== undefined) return found.answer
+    if (this.#refusal) throw this.#refusal
     this.#hasPlace(place)
     const before = this.#wayGiven
     try {
@@ -257,10 +260,9 @@ export class NodeLink implements ControlConnection {
     place?.leave(this)
   }
 
-  #timed<R>(ask: (client: Client) => Promise<R>, onAsk = (): void => {}): Promise<R> {
+  #timed<R>(ask: (client: Client) => Promise<R>, onAsk: OnAsk = () => {}): Promise<R> {
     const silent = (): Error => {
-      if (this.#hasHeard()) this.#heardAt = systemClock.now()
-      const isMute = this.#neededSince !== undefined && systemClock.now() - this.#heardAt >= MUTE_MILLIS
+      const isMute = this.#isMute() && this.#neededSince !== undefined
       // A client that others wait for goes on: a command of theirs may take longer.
       if (this.#inUse > 0 && (this.#commands === 0 || isMute)) this.#end()
       return new PoolError('POOL_CONNECT_FAILED', `the node ${inWords(this.#address)} does not answer`)

@@ -18,13 +18,17 @@ export interface LinkHost {
   placeAt(address: Address): ControlPlace<Redis> | undefined
   /** Is it no node of the cluster, by what is known? As a seed under another name than the cluster has for the node. */
   isStranger(address: Address): boolean
+  /** The error for a question to a node that is not to be connected to now, as it refused that a moment ago. */
+  refusalOf(address: Address): NotAsked | undefined
 }
+
+/** Told whether the node is what is waited for; otherwise it is the function `credentials`. */
+export type OnAsk = (isAsked: boolean) => void
 
 /** Since when a node has been asked. The time that the function `credentials` takes is no silence of the node. */
 export class NodeTime {
   #since = Number.NEGATIVE_INFINITY
-  /** Called when the node is connected to. */
-  readonly #waiting = new Set<() => void>()
+  readonly #waiting = new Set<OnAsk>()
 
   /** Since when the node is connected to; now, while credentials are asked for. */
   get since(): number {
@@ -34,12 +38,13 @@ export class NodeTime {
   /** Credentials are asked for. */
   hold(): void {
     this.#since = Number.POSITIVE_INFINITY
+    for (const onAsk of this.#waiting) onAsk(false)
   }
 
   /** The node is connected to. */
   begin(): void {
     this.#since = systemClock.now()
-    for (const onAsk of this.#waiting) onAsk()
+    for (const onAsk of this.#waiting) onAsk(true)
   }
 
   /** The connect has ended. What is asked now is answered, or not, by the node. */
@@ -47,9 +52,9 @@ export class NodeTime {
     if (this.#since === Number.POSITIVE_INFINITY) this.#since = Number.NEGATIVE_INFINITY
   }
 
-  /** Calls `onAsk` at once if the node is asked, and each time when it is connected to, until the work is done. */
-  async during<R>(work: Promise<R>, onAsk: () => void): Promise<R> {
-    if (this.#since !== Number.POSITIVE_INFINITY) onAsk()
+  /** Calls `onAsk` at once, and each time when that changes, until the work is done. */
+  async during<R>(work: Promise<R>, onAsk: OnAsk): Promise<R> {
+    onAsk(this.#since !== Number.POSITIVE_INFINITY)
     this.#waiting.add(onAsk)
     try {
       return await work
@@ -77,7 +82,10 @@ export async function openWithin<R>(
   }
 }
 
-/** The question was not answered, as an acquire needed the connection. That tells nothing about the node. */
+/**
+ * The question was not answered, as an acquire needed the connection, or the node has refused one a moment ago. That tells
+ * nothing about the node.
+ */
 export class NotAsked extends Error {
   override readonly name = 'NotAsked'
 }

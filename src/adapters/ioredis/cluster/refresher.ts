@@ -1,13 +1,12 @@
 import { isPoolError, messageOf } from '../../../api/errors.ts'
-import { connectFailure } from '../../../connecting/connect-failure.ts'
 import { log } from '../../../runtime/log/log.ts'
 import { backoff } from '../../../runtime/time/backoff.ts'
 import { systemClock } from '../../../runtime/time/clock.ts'
 import { isOfCredentials } from '../client/credentials.ts'
 import { replyWithin } from '../client/replies/error-replies.ts'
-import { permanentAdvice } from '../client/replies/permanent-errors.ts'
 import { type Address, inWords } from '../failover/addresses.ts'
-import { isOfNatMap, type View } from './view.ts'
+import { REFUSED_PAUSE, refusalAdvice } from './refusals.ts'
+import type { View } from './view.ts'
 
 /** How many nodes are asked: one more than have to agree. */
 const WANTED = 3
@@ -22,8 +21,6 @@ const STAGGER_MILLIS = 100
 /** The first and the longest pause between two refreshes. It grows as long as they tell nothing new. Milliseconds. */
 const FIRST_PAUSE = 100
 const LONGEST_PAUSE = 400
-/** The pause before a node is asked again that refuses for good, as with a wrong password: no account is to be locked. Milliseconds. */
-const HOPELESS_PAUSE = 5000
 
 export interface RefreshHost {
   readonly name: string
@@ -131,7 +128,7 @@ export class Refresher {
     if (this.#host.isKnown()) this.#refusals.clear()
     else if (refusal !== undefined) this.lastError = refusal.error
     // Together, so that all are asked at the same time again.
-    const until = systemClock.now() + HOPELESS_PAUSE
+    const until = systemClock.now() + REFUSED_PAUSE
     for (const each of this.#refusals.values()) if (failures.includes(each.error)) each.until = until
   }
 
@@ -144,7 +141,7 @@ export class Refresher {
   #failed(key: string, error: unknown): void {
     const advice = refusalAdvice(error)
     if (advice !== undefined && !this.#host.isKnown())
-      this.#refusals.set(key, { error, advice, until: systemClock.now() + HOPELESS_PAUSE })
+      this.#refusals.set(key, { error, advice, until: systemClock.now() + REFUSED_PAUSE })
     if (advice !== undefined || this.#refusals.size === 0) this.lastError = error
     if (log.pool.enabled) log.pool('%s: topology from %s: %s', this.#host.name, key, messageOf(error))
   }
@@ -214,14 +211,6 @@ export class Refresher {
 const mayPass = (error: unknown): boolean =>
   refusalAdvice(error) === undefined &&
   (replyWithin(error) !== undefined || isOfCredentials(error) || isPoolError(error, 'POOL_BAD_REPLY'))
-
-/** @returns what to do about an error, if asking again would not help */
-export function refusalAdvice(error: unknown): string | undefined {
-  if (isOfNatMap(error)) return 'Correct the option natMap'
-  if (/cluster support disabled/.test(replyWithin(error)?.message ?? ''))
-    return 'The server is no node of a cluster: call createRedisPool'
-  return connectFailure({ error }, permanentAdvice).advice
-}
 
 /** @param isAwaited - a caller waits for what follows, and so the process must not end before */
 export const pause = (millis: number, isAwaited: boolean): Promise<void> =>

@@ -5,6 +5,7 @@ import { type Address, inWords } from '../failover/addresses.ts'
 import { NodeLink } from './node-link.ts'
 import { type LinkHost, NotAsked } from './questions.ts'
 import { Refresher } from './refresher.ts'
+import { Refusals, refusalAdvice } from './refusals.ts'
 import { SlotMap } from './slot-map.ts'
 import { TakeoverWatch } from './takeover-watch.ts'
 import type { View } from './view.ts'
@@ -18,7 +19,7 @@ const SILENT_MILLIS = 500
 /** How often the topology is asked for although nothing has happened. Milliseconds. */
 const REFRESH_MILLIS = 5000
 
-export interface TopologyHost extends Omit<LinkHost, 'isStranger'> {
+export interface TopologyHost extends Omit<LinkHost, 'isStranger' | 'refusalOf'> {
   readonly name: string
   readonly seeds: readonly Address[]
   /** Has any connection of the node's pool received anything since it was last asked? */
@@ -49,6 +50,7 @@ export class Topology {
   readonly #silent = new Set<string>()
   readonly #asked = new Set<string>()
   readonly #takeovers: TakeoverWatch
+  readonly #refusals = new Refusals()
   /** The replica that has taken over last. It knows best. */
   #promoted: Address | undefined
   #timer: Timer | undefined
@@ -61,7 +63,11 @@ export class Topology {
     const { translate, open, placeAt } = host
     const isStranger = (address: Address): boolean =>
       this.map.isKnown && this.map.roleOf(address) === undefined
-    this.#linkHost = { translate, open, placeAt, isStranger }
+    this.#linkHost = {
+      ...{ translate, placeAt, isStranger },
+      open: (address, signal, time) => this.#refusals.watch(address, open(address, signal, time)),
+      refusalOf: address => this.#refusals.of(address),
+    }
     this.refresher = new Refresher({
       name: host.name,
       isKnown: () => this.map.isKnown,
@@ -80,16 +86,17 @@ export class Topology {
     })
   }
 
-  /** A connection to this node could not be made. */
-  lost(address: Address): void {
+  /** A connection to this node could not be made. One that refuses for good is alive: nobody takes over from it. */
+  lost(address: Address, error: unknown): void {
     if (this.#isClosed) return
-    this.#takeovers.lost(address)
+    if (refusalAdvice(error) === undefined) this.#takeovers.lost(address)
     void this.refresh()
   }
 
   /** A connection to this node has been made. */
   found(address: Address): void {
     this.#takeovers.found(address)
+    this.#refusals.accepted(address)
   }
 
   isSilent(address: Address): boolean {
@@ -182,14 +189,16 @@ export class Topology {
     }
     let timer: Timer | undefined
     try {
-      // The wait for a connection is no silence of the node.
-      await this.linkTo(address).ping(() => {
+      // The wait for a connection or for credentials is no silence of the node.
+      await this.linkTo(address).ping(isAsked => {
         timer?.cancel()
-        timer = systemClock.after(SILENT_MILLIS, silent)
+        if (isAsked) timer = systemClock.after(SILENT_MILLIS, silent)
       })
       this.#isBack(address)
     } catch (error) {
-      if (this.#links.has(key) && !(error instanceof NotAsked) && !isOfCredentials(error)) silent()
+      if (!this.#links.has(key) || error instanceof NotAsked || isOfCredentials(error)) return
+      if (refusalAdvice(error) === undefined) silent()
+      else this.#isBack(address)
     } finally {
       timer?.cancel()
       this.#asked.delete(key)
