@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import type { Redis } from 'ioredis'
 import { createRedisClusterPool, type RedisClusterPool } from '../../src/adapters/ioredis/index.ts'
-import { isPoolError, Pool, type PoolErrorCode } from '../../src/index.ts'
+import { isPoolError, Pool, type PoolError, type PoolErrorCode, type PoolStats } from '../../src/index.ts'
 import { packageRoot } from '../support/package-root.ts'
 import { publicMembersOf } from '../support/public-members.ts'
 import { rejection } from '../support/rejection.ts'
@@ -129,29 +129,33 @@ describe('nodes()', () => {
     })
   })
 
-  for (const before of [OWNERS, { 0: undefined }])
-    test(`has an empty list for nodes that serve no slot${before === OWNERS ? ' any more' : ''}: a loop over it does nothing`, async () => {
-      await playOnCluster(
-        {},
-        async ({ pool, cluster, world }) => {
-          if (before === OWNERS) await pool.nodes()
-          cluster.say({ 0: undefined }, 2)
-          const since = world.now
-          const error = await rejection(pool.nodes({ timeoutMillis: 5000 }))
-          isCode('POOL_CONNECT_FAILED')(error)
-          assert.match(
-            error.message,
-            /: no node serves any slot; the nodes say that no slot has a node: .*\. Look at CLUSTER INFO/,
-          )
-          assert.ok(world.now - since < 5100, `${world.now - since} ms`)
-          const waiting = pool.nodes()
-          await world.sleep(1000)
-          cluster.say(OWNERS, 3)
-          assert.equal((await waiting).length, 6)
-        },
-        { owners: before },
-      )
-    })
+  for (const call of ['nodes', 'ready'] as const)
+    for (const before of [OWNERS, { 0: undefined }])
+      test(`${call}() resolves although no node serves a slot${before === OWNERS ? ' any more' : ''}: a loop over the list does nothing, and each loan fails`, async () => {
+        await playOnCluster(
+          {},
+          async ({ pool, cluster, world }) => {
+            if (before === OWNERS) await pool[call]()
+            cluster.say({ 0: undefined }, 2)
+            await world.sleep(6000)
+            const since = world.now
+            const error = await rejection(pool[call]({ timeoutMillis: 5000 }))
+            isCode('POOL_CONNECT_FAILED')(error)
+            assert.match(
+              error.message,
+              /: no node serves any slot; the nodes say that no slot has a node: .*\. Look at CLUSTER INFO/,
+            )
+            assert.ok(world.now - since < 5100, `${world.now - since} ms`)
+            const waiting = pool[call]()
+            await world.sleep(1000)
+            cluster.say(OWNERS, 3)
+            await waiting
+            assert.equal((await pool.nodes()).length, 6)
+            assert.equal(await pool.use({ key: 'foo' }, redis => redis.get('foo')), 'node-0')
+          },
+          { owners: before },
+        )
+      })
 
   test('names no node twice where a slot has moved to one that others still call a replica', async () => {
     await scene(async ({ pool, node }) => {
@@ -361,6 +365,43 @@ describe('ready(), start(), drain() and resize()', () => {
       await Promise.all(lent.map(redis => pool.release(redis)))
       await pool.drain()
     })
+  })
+
+  test('an error that concerns no node has the numbers of all nodes, not those of a pool without any', async () => {
+    await scene(
+      async ({ pool }) => {
+        const lent = await lendAll(pool, 2)
+        const numbersOf = (error: PoolError): unknown[] => {
+          const { name, state, size, idle, borrowed } = error.stats as PoolStats
+          assert.match(
+            error.message,
+            new RegExp(`\\(total=${size}, max=6, idle=${idle}, borrowed=${borrowed}, `),
+          )
+          return [error.code, name, state, borrowed]
+        }
+        const told = async (work: Promise<unknown>): Promise<unknown[]> => {
+          const error = await rejection(work)
+          assert.match(String(error.stack), /cluster-calls\.test/)
+          return numbersOf(error as PoolError)
+        }
+        const foreign = {} as Redis
+        assert.deepEqual(await told(pool.release(foreign)), ['POOL_NOT_BORROWED', 'orders', 'open', 6])
+        assert.deepEqual(await told(pool.destroy(foreign)), ['POOL_NOT_BORROWED', 'orders', 'open', 6])
+        const closing = pool.close()
+        const closed = ['POOL_CLOSED', 'orders', 'draining', 6]
+        assert.deepEqual(await told(pool.acquire({ key: 'foo' })), closed)
+        assert.deepEqual(await told(pool.lease({ key: 'foo' })), closed)
+        assert.deepEqual(await told(pool.use({ key: 'foo' }, redis => redis.ping())), closed)
+        assert.deepEqual(await told(pool.ready()), closed)
+        assert.deepEqual(await told(pool.nodes()), closed)
+        await Promise.all(lent.slice(1).map(redis => pool.release(redis)))
+        assert.deepEqual(await told(pool.acquire({ key: 'foo' })), [...closed.slice(0, 3), 1])
+        await pool.release(lent[0] as Redis)
+        await closing
+        assert.deepEqual(await told(pool.acquire({ key: 'b' })), ['POOL_CLOSED', 'orders', 'closed', 0])
+      },
+      { max: 2, name: 'orders' },
+    )
   })
 
   test('resize() changes the bounds of the nodes that have a pool, and of those that get one later', async () => {

@@ -168,6 +168,33 @@ describe('the time that credentials take is no silence of a node', () => {
     })
   })
 
+  for (const max of [1, 2])
+    test(`with max ${max}, an acquire that needs the place of the pool's own connection goes on with the same call of the function`, async () => {
+      const { calls, credentials } = slowCredentials(undefined)
+      await playOnCluster({ max, credentials, acquireTimeoutMillis: 20_000 }, async scene => {
+        const { world, pool, node } = scene
+        Object.assign(calls, { world, millis: 5 })
+        const held = await pool.acquire({ key: 'b' })
+        await who(pool)
+        const own = ownOf(node(0))
+        await world.sleep(6000)
+        calls.millis = 900
+        for (let round = 0; round < 30; round += 1) {
+          for (const peer of own) peer.reset()
+          own.clear()
+          const listed = pool.nodes()
+          await world.sleep((round * 31) % 900)
+          const since = world.now
+          await pool.destroy(await pool.acquire({ key: 'foo' }))
+          assert.ok(world.now - since < 1900, `${world.now - since} ms`)
+          await listed
+          await world.sleep(500)
+        }
+        assert.equal(calls.aborted, 0, `of ${calls.made}`)
+        await pool.release(held)
+      })
+    })
+
   test('nodes that connect once slow ones have come, and then say nothing, are given up, and named', async () => {
     const { calls, credentials } = slowCredentials(undefined)
     await playOnCluster({ credentials, acquireTimeoutMillis: 4000 }, async scene => {

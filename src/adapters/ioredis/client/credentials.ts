@@ -121,7 +121,7 @@ export class CredentialSource {
       if (given !== undefined) return given
     } finally {
       request.waiting -= 1
-      if (request.waiting === 0) this.#end(request, signal.reason ?? request.late)
+      if (request.waiting === 0) this.#leave(request, signal.reason ?? request.late)
     }
     const reason = signal.reason ?? request.late
     const said = `given up while the function credentials was asked (${messageOf(reason)})`
@@ -164,6 +164,15 @@ export class CredentialSource {
       failures.add(error)
       throw error
     }
+  }
+
+  /**
+   * The last connection that waited for the answer has left. The call goes on until the end of this turn of the event loop:
+   * that connection may have given its place to another one, which waits for the same.
+   */
+  #leave(request: Request, reason: unknown): void {
+    if (reason === undefined) this.#end(request, reason)
+    else systemClock.after(0, () => request.waiting === 0 && this.#end(request, reason))
   }
 
   #end(request: Request, reason: unknown): void {

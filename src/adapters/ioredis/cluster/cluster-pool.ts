@@ -1,12 +1,12 @@
 import type { Redis } from 'ioredis'
 import type { PoolIdentity } from '../../../api/channels.ts'
-import { forCaller } from '../../../api/errors.ts'
+import { forCaller, pointAtCaller } from '../../../api/errors.ts'
+import { notBorrowed } from '../../../api/messages/error-messages.ts'
 import { warnOfNoConnection } from '../../../api/messages/wrong-arguments.ts'
 import type { AcquireOptions } from '../../../api/options/options.ts'
 import { checkedBounds } from '../../../api/options/resolve-options.ts'
 import { type CallOptions, checkOptions, readLimits } from '../../../pool/call-limits.ts'
 import type { Lease } from '../../../pool/lease.ts'
-import type { Pool } from '../../../pool/pool.ts'
 import { PoolEmitter } from '../../../runtime/emitter.ts'
 import { ClusterLending, type ClusterUseOptions } from './cluster-lending.ts'
 import type { ClusterConfig } from './cluster-options.ts'
@@ -63,12 +63,12 @@ export class RedisClusterPool extends PoolEmitter<Redis> {
 
   /** Returns a connection. Takes effect at once. Rejects with `POOL_NOT_BORROWED` if it is not lent. */
   release(redis: Redis): Promise<void> {
-    return this.#lenderOf(redis).release(redis)
+    return this.#lending.lenderOf(redis)?.release(redis) ?? this.#notLent('release', redis)
   }
 
   /** Takes a connection back and destroys it. Takes effect at once. */
   destroy(redis: Redis): Promise<void> {
-    return this.#lenderOf(redis).destroy(redis)
+    return this.#lending.lenderOf(redis)?.destroy(redis) ?? this.#notLent('destroy', redis)
   }
 
   /**
@@ -77,7 +77,7 @@ export class RedisClusterPool extends PoolEmitter<Redis> {
    * @returns whether a node's pool has the connection
    */
   invalidate(redis: Redis, why?: string | Error): boolean {
-    return this.#lenderOf(redis).invalidate(redis, why)
+    return (this.#lending.lenderOf(redis) ?? this.#nodes.ownPool).invalidate(redis, why)
   }
 
   /** Is this connection lent at the moment? */
@@ -88,8 +88,9 @@ export class RedisClusterPool extends PoolEmitter<Redis> {
     return false
   }
 
-  #lenderOf(redis: Redis): Pool<Redis> {
-    return this.#lending.lenderOf(redis) ?? this.#nodes.ownPool
+  #notLent(how: 'release' | 'destroy', redis: Redis): Promise<never> {
+    const error = notBorrowed(this.#nodes.numbers(), how, redis)
+    return Promise.reject(pointAtCaller(error, RedisClusterPool.prototype[how]))
   }
 
   /**
@@ -110,7 +111,7 @@ export class RedisClusterPool extends PoolEmitter<Redis> {
   }
 
   /**
-   * Resolves when the topology is known and, with a `min`, when each primary has that many connections.
+   * Resolves when the topology is known, any node serves slots and, with a `min`, when each primary has that many connections.
    *
    * @param options - the time limit and a signal; default `acquireTimeoutMillis`
    * @returns rejects with `POOL_CONNECT_FAILED` after the time limit or if the nodes refuse for good, with `POOL_CLOSED`,

@@ -64,7 +64,8 @@ export class Nodes {
   #moved = 0
   #followed = 0
   #own: Pool<Redis> | undefined
-  #closed: Pool<Redis> | undefined
+  /** Does no loan begin any more? */
+  #isClosed = false
   #isGone = false
 
   constructor(config: ClusterConfig, passOn: PassOn) {
@@ -91,8 +92,8 @@ export class Nodes {
     const nodes = this
     this.router = new Router({
       ...{ name, acquireTimeoutMillis, credentials, pools: this.pools, topology: this.topology },
-      get closed() {
-        return nodes.#closed
+      get isClosed() {
+        return nodes.#isClosed
       },
       stats: () => this.numbers(),
     })
@@ -119,7 +120,13 @@ export class Nodes {
 
   /** The numbers in errors that concern no node. */
   numbers(): PoolStats {
-    return { ...this.ownPool.stats(), ...this.sums() }
+    const most = this.pools.all.reduce((sum, { pool }) => sum + pool.max, 0)
+    const max = Math.min(Math.max(most, this.pools.bounds.max), this.#config.maxTotal)
+    return { ...this.ownPool.stats(), ...this.sums(), state: this.#state, max }
+  }
+
+  get #state(): PoolStats['state'] {
+    return this.#isGone ? 'closed' : this.#isClosed ? 'draining' : 'open'
   }
 
   /** The sums over all nodes. */
@@ -166,7 +173,7 @@ export class Nodes {
     })
     return {
       name: this.#config.name,
-      state: this.#isGone ? 'closed' : this.#closed === undefined ? 'open' : 'draining',
+      state: this.#state,
       maxTotal: this.#config.maxTotal,
       topology: {
         epoch: map.epoch,
@@ -212,7 +219,7 @@ export class Nodes {
     for (let changes = -1; changes !== map.changes; ) {
       changes = map.changes
       // Nobody would end pools that are made from now on.
-      if (this.#closed !== undefined) throw closed(this.numbers())
+      if (this.#isClosed) throw closed(this.numbers())
       if (this.pools.bounds.min > 0)
         for (const { shard } of map.shards.values()) this.pools.of(shard.primary.address, 'primary')
       this.topology.watch()
@@ -236,9 +243,9 @@ export class Nodes {
 
   /** No loan begins from now on. */
   async #end(end: (pool: Pool<Redis>) => Promise<void>): Promise<void> {
-    this.#closed ??= this.ownPool
+    this.#isClosed = true
     this.router.end()
-    const pools = [...this.pools.all.map(({ pool }) => pool), this.#closed]
+    const pools = [...this.pools.all.map(({ pool }) => pool), this.ownPool]
     const ended = await Promise.allSettled(pools.map(end))
     for (const outcome of ended) if (outcome.status === 'rejected') throw outcome.reason
   }

@@ -21,8 +21,8 @@ export interface RouterHost {
   readonly name: string
   readonly acquireTimeoutMillis: number
   readonly credentials: CredentialSource | undefined
-  /** A closed pool, once the cluster's pool is closing. */
-  readonly closed: Pool<Redis> | undefined
+  /** Does no loan begin any more? */
+  readonly isClosed: boolean
   readonly pools: NodePools
   readonly topology: Topology
   /** The numbers in errors. */
@@ -60,8 +60,7 @@ export class Router {
     const since = systemClock.now()
     const until = timeoutMillis === false ? Number.POSITIVE_INFINITY : since + Number(timeoutMillis)
     for (;;) {
-      const { closed } = this.#host
-      if (closed !== undefined) return take({ pool: closed, address: { host: '', port: 0 } }, request)
+      if (this.#host.isClosed) throw refusals.closed(this.#host.stats())
       const nodePool =
         this.#nodePool(target) ??
         (await this.#found(() => this.#nodePool(target), { target, since, until, signal, call: 'acquire' }))
@@ -138,7 +137,8 @@ export class Router {
   }
 
   /**
-   * Waits until the topology is known. `nodes` asks for it each time, `ready` if nobody has kept it up to date meanwhile.
+   * Waits until the topology is known, and any node serves slots. `nodes` asks for it each time, `ready` if nobody has kept
+   * it up to date meanwhile.
    *
    * @throws PoolError when the time is over, the signal is aborted or the pool is closed
    */
@@ -148,11 +148,11 @@ export class Router {
     const wait = { call, target: undefined, since, until: since + millis, signal }
     const { map } = topology
     const isList = call === 'nodes'
-    // A list without nodes would look like a cluster that has no data.
-    const isKnown = (): true | undefined => (map.isKnown && (!isList || map.shards.size > 0)) || undefined
+    // A list without nodes would look like a cluster that has no data, and no loan is to be had where no slot is served.
+    const isKnown = (): true | undefined => (map.isKnown && map.shards.size > 0) || undefined
     if (map.isKnown && isList) await this.#atMost(Number.POSITIVE_INFINITY, wait, topology.anew())
     else if (map.isKnown && !topology.isFresh) await this.#untilRefreshed(wait)
-    const isOpen = this.#host.closed === undefined
+    const isOpen = !this.#host.isClosed
     this.#unlessAborted(wait)
     if (isOpen && (isKnown() ?? (await this.#found(isKnown, wait)))) return
     throw refusals.closed(this.#host.stats())
@@ -167,7 +167,7 @@ export class Router {
   async #found<R>(find: () => R | undefined, wait: Wait): Promise<R | undefined> {
     const { topology } = this.#host
     const { target, until } = wait
-    while (this.#host.closed === undefined) {
+    while (!this.#host.isClosed) {
       this.#unlessAborted(wait)
       // Asked again after a pause, for those who come later.
       if (topology.refresher.hopeless !== undefined) {
@@ -176,7 +176,7 @@ export class Router {
       }
       await this.#untilRefreshed(wait)
       // Nobody would end a pool that is made after the close.
-      if (this.#host.closed !== undefined) break
+      if (this.#host.isClosed) break
       const found = find()
       if (found !== undefined) return found
       if (topology.refresher.hopeless !== undefined) throw noNode(this.#host, target)

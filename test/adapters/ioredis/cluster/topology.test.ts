@@ -207,7 +207,7 @@ test('a node to which one slot has moved is asked for no other slot as the repli
     return { address, role, pool: {}, waits: new NodeWaits() }
   }
   const router = new Router({
-    ...{ name: 'orders', acquireTimeoutMillis: 1000, credentials: undefined, closed: undefined },
+    ...{ name: 'orders', acquireTimeoutMillis: 1000, credentials: undefined, isClosed: false },
     pools: { of } as never,
     topology: { map, watch: () => {} } as never,
     stats: () => ({}) as never,
