@@ -2,14 +2,12 @@ import type { PoolEvents } from '../api/events.ts'
 import { log } from '../runtime/log/log.ts'
 import { isBusy } from '../runtime/sync-hooks.ts'
 import { Alarm, type StallListener } from '../runtime/time/alarm.ts'
-import { DeadlockSearch, youngestOf } from './deadlock-search.ts'
+import { type DeadlockSearch, searchOn } from './deadlock-search.ts'
 import type { Connection, Knot, Lease, NestingHost, PoolNode, Wait } from './host.ts'
 import { deadlock } from './messages.ts'
 import { addPool } from './process-wide.ts'
 
-/**
- * Finds and breaks the knots that one pool is part of, and answers the questions that the detectors of other pools ask.
- */
+/** Has the knots found and broken that one pool is part of, and answers the questions of the search. */
 export class DeadlockDetector<T> implements PoolNode {
   /** When a connection was last lent or returned, in milliseconds of the pool's clock. */
   lastSign = Number.NEGATIVE_INFINITY
@@ -22,7 +20,7 @@ export class DeadlockDetector<T> implements PoolNode {
   constructor(host: NestingHost<T>, onStall: StallListener) {
     this.#host = host
     this.#alarm = new Alarm(host.clock, () => this.#check(), onStall)
-    this.#search = new DeadlockSearch(this, host.clock, knot => this.#break(knot))
+    this.#search = searchOn(host.clock)
     addPool(this)
   }
 
@@ -42,6 +40,7 @@ export class DeadlockDetector<T> implements PoolNode {
   /** Called when the pool is closed. */
   stop(): void {
     this.#alarm.clear()
+    this.#search.withdraw(this)
   }
 
   /**
@@ -149,19 +148,11 @@ export class DeadlockDetector<T> implements PoolNode {
     const { clock, options } = this.#host
     if (this.#host.waiting() === 0) {
       this.#prioritised = []
+      this.#search.withdraw(this)
       return
     }
-    if (!this.canMove()) this.#search.start()
+    if (!this.canMove()) this.#search.request(this)
     const next = clock.now() + Math.max(options.deadlockGraceMillis / 2, 1)
     this.#alarm.set(Math.max(next, this.#search.restsUntil))
-  }
-
-  #break(knot: Knot): void {
-    const victim = youngestOf(knot)
-    if (victim?.pool.reject(victim.waiter, knot) !== true) return
-    const pools = new Set(knot.map(({ pool }) => pool))
-    for (const each of pools) {
-      each.prioritise(knot.filter(({ pool }) => pool === each).map(({ waiter }) => waiter))
-    }
   }
 }

@@ -1,4 +1,4 @@
-import type { Clock } from '../runtime/time/clock.ts'
+import { type Clock, oncePerClock } from '../runtime/time/clock.ts'
 import { TokenBucket } from '../runtime/token-bucket.ts'
 import type { Knot, Lease, PoolNode, Wait, WaitEdge } from './host.ts'
 import { CROWD, CROWD_GRACES, claimsOf, PLAIN_GRACES, PlainLeases, takingOf } from './plain-leases.ts'
@@ -13,10 +13,8 @@ const PORTION = 100
 const SEARCH_SHARE = 20
 const SEARCH_MILLIS = 50
 
-/**
- * A search that looked at plain leases and found nothing was expensive, so this many of the next searches are skipped.
- */
-const PAUSE = 3
+/** A search that looked at plain leases and found nothing was expensive: they are not looked at again for so long. */
+const PLAIN_REST_MILLIS = 100
 
 interface Asked {
   readonly wait: Wait
@@ -24,22 +22,27 @@ interface Asked {
 }
 
 /**
- * Looks for a knot that one pool is part of. Each step runs in its own turn of the event loop, so data that is still
- * unread in the kernel is handled before the verdict.
+ * Looks for knots: one search at a time for all pools of the process, so that many pools that wait, as behind a slow
+ * server, cost no more than one. Each step runs in its own turn of the event loop, so data that is still unread in the
+ * kernel is handled before the verdict.
  *
- *     suspect ──► ask who awaits the waiters of this pool, and of the pools whose leases they hold … ──► decide
- *     decide ──► ask the waiters that make up the knot again, all at once ──► decide again at once ──► break
+ *     suspect ──► ask who awaits the waiters of these pools, and of the pools whose leases they hold … ──► decide
+ *     decide ──► ask the waiters that make up the knots again, all at once ──► decide again at once ──► break
  */
 export class DeadlockSearch {
-  /** The search pauses until this time because it has used up its share, in milliseconds of the pool's clock. */
+  /** The search pauses until this time because it has used up its share, in milliseconds of the clock. */
   restsUntil = 0
-  readonly #pool: PoolNode
   readonly #clock: Clock
   readonly #onKnot: (knot: Knot) => void
   /** The milliseconds that the search may still work. */
   readonly #credit: TokenBucket
   #isUnderWay = false
-  #leftOut = 0
+  /** The pools that have asked for a search since the last one began. */
+  readonly #requested = new Set<PoolNode>()
+  /** Plain leases are not looked at before this time. */
+  #plainRestsUntil = 0
+  /** The pools for which it searches now. */
+  #suspects: readonly PoolNode[] = []
   #byNumber = new Map<number, Lease>()
   #plain = new PlainLeases()
   #poolsOf: (lease: Lease) => readonly PoolNode[] = () => []
@@ -47,32 +50,42 @@ export class DeadlockSearch {
   #toAsk: Asked[] = []
   #asked: Asked[] = []
 
-  constructor(pool: PoolNode, clock: Clock, onKnot: (knot: Knot) => void) {
-    this.#pool = pool
+  constructor(clock: Clock, onKnot: (knot: Knot) => void) {
     this.#clock = clock
     this.#onKnot = onKnot
     this.#credit = new TokenBucket(SEARCH_MILLIS, 1 / SEARCH_SHARE, SEARCH_MILLIS, clock.now())
   }
 
-  start(): void {
-    if (this.#isUnderWay || this.#clock.now() < this.restsUntil) return
-    this.#leftOut -= 1
-    if (this.#leftOut >= 0) return
+  /** Searches for a knot that this pool is part of: now, or when the search can begin and some pool asks for it. */
+  request(pool: PoolNode): void {
+    this.#requested.add(pool)
+    const now = this.#clock.now()
+    const isRested = now >= this.#plainRestsUntil
+    const isTurnOf = (each: PoolNode): boolean => isRested || !each.hasStood(CROWD_GRACES)
+    if (this.#isUnderWay || now < this.restsUntil || !isTurnOf(pool)) return
     this.#work(() => {
-      if (!mayBeStuck(this.#pool)) return
+      const requested = [...this.#requested].filter(isTurnOf)
+      for (const each of requested) this.#requested.delete(each)
+      this.#suspects = requested.filter(mayBeStuck)
+      if (this.#suspects.length === 0) return
       this.#isUnderWay = true
       this.#poolsOf = poolsServed()
-      this.#visit(this.#pool)
+      for (const suspect of this.#suspects) this.#visit(suspect)
       // Plain leases matter only now: a knot that contains any is not broken before `CROWD_GRACES`. Any waiter of any
       // pool could hold one of them.
-      if (this.#pool.hasStood(CROWD_GRACES)) {
-        for (const pool of allPools()) {
-          for (const held of pool.leases()) if (held.isPlain) this.#plain.add(held)
+      if (this.#suspects.some(suspect => suspect.hasStood(CROWD_GRACES))) {
+        for (const each of allPools()) {
+          for (const held of each.leases()) if (held.isPlain) this.#plain.add(held)
         }
-        if (!this.#plain.isEmpty) for (const pool of allPools()) this.#visit(pool)
+        if (!this.#plain.isEmpty) for (const each of allPools()) this.#visit(each)
       }
       this.#ask()
     })
+  }
+
+  /** Forgets a request, when no acquire of the pool waits any more. */
+  withdraw(pool: PoolNode): void {
+    this.#requested.delete(pool)
   }
 
   /** Puts the waiters of a pool on the list of those to ask. */
@@ -96,17 +109,18 @@ export class DeadlockSearch {
   }
 
   #decide(): void {
-    const knot = this.#knot()
-    if (knot === undefined) {
-      this.#leftOut = this.#plain.isEmpty ? 0 : PAUSE
+    const knots = this.#knots()
+    if (knots.length === 0) {
+      if (!this.#plain.isEmpty) this.#plainRestsUntil = this.#clock.now() + PLAIN_REST_MILLIS
       this.#end()
       return
     }
-    for (const { waiter } of coverOf(knot)) waiter.ask()
+    for (const knot of knots) for (const { waiter } of coverOf(knot)) waiter.ask()
     // The waiters have answered by then, and nothing else has happened that could serve one of them.
     queueMicrotask(() => {
       this.#work(() => {
-        if (this.#knot() !== undefined) this.#onKnot(knot)
+        const stuck = new Set(this.#knots().flatMap(knot => knot.map(({ pool }) => pool)))
+        for (const knot of knots) if (knot.some(({ pool }) => stuck.has(pool))) this.#onKnot(knot)
         this.#end()
       })
     })
@@ -114,10 +128,12 @@ export class DeadlockSearch {
 
   #end(): void {
     this.#isUnderWay = false
+    this.#suspects = []
     this.#byNumber = new Map()
     this.#plain = new PlainLeases()
     this.#poolsOf = () => []
     this.#visited.clear()
+    this.#toAsk = []
     this.#asked = []
   }
 
@@ -136,8 +152,8 @@ export class DeadlockSearch {
     })
   }
 
-  /** The knot that this pool is part of, if the answers so far prove one. */
-  #knot(): Knot | undefined {
+  /** The knots that the suspects are part of, as far as the answers so far prove any. */
+  #knots(): Knot[] {
     const standing = [...this.#visited].filter(pool => !pool.canMove())
     const still = new Map(standing.map(pool => [pool, sum([pool, ...pool.rivals()].map(({ lent }) => lent))]))
     const poolsOf = poolsServed()
@@ -146,6 +162,7 @@ export class DeadlockSearch {
       edges.flatMap(({ blocks }) => blocks.filter(held => !held.pool.isQuiet(held.connection, 1))),
     )
     const claims = claimsOf(this.#plain, edges)
+    const suspects = new Set(this.#suspects)
     for (;;) {
       const claimed = new Map<Wait, Lease[]>()
       for (const { waits, leases } of claims) {
@@ -161,7 +178,7 @@ export class DeadlockSearch {
         waits.some(({ waiter, pool }) => !stuck.has(pool) || !pool.isBound(waiter)),
       )
       if (doubtful.length === 0)
-        return knots(dead, poolsOf).find(knot => knot.some(({ pool }) => pool === this.#pool))
+        return knots(dead, poolsOf).filter(knot => knot.some(({ pool }) => suspects.has(pool)))
       for (const claim of doubtful) claims.splice(claims.indexOf(claim), 1)
     }
   }
@@ -176,6 +193,19 @@ export class DeadlockSearch {
     step()
     this.#credit.spend(this.#clock.now() - before, before)
     this.restsUntil = this.#credit.evenAt(this.#clock.now())
+  }
+}
+
+/** The search of the pools with this clock: with the system clock, one per process. */
+export const searchOn = oncePerClock(clock => new DeadlockSearch(clock, breakKnot))
+
+/** Rejects one waiter. The others of the knot are served before those that came meanwhile, or it could form again. */
+function breakKnot(knot: Knot): void {
+  const victim = youngestOf(knot)
+  if (victim?.pool.reject(victim.waiter, knot) !== true) return
+  const pools = new Set(knot.map(({ pool }) => pool))
+  for (const each of pools) {
+    each.prioritise(knot.filter(({ pool }) => pool === each).map(({ waiter }) => waiter))
   }
 }
 
