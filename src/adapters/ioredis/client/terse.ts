@@ -5,8 +5,9 @@ import type { RedisClient } from './client-types.ts'
 /**
  * Whether clients of a pool send only AUTH and SELECT on their own. Some proxies (twemproxy) do not reply to a command
  * that they do not have, but close the connection. So if a server closes the connection during the handshake without a
- * reason, a terse client is tried and sends a command that every server has. If that is answered, and the server closes
- * an ordinary connection again, all clients of the pool become terse: they send no INFO, HELLO, CONFIG or PING any more.
+ * reason, terse clients are tried and send a command that every server has. If all are answered, and the server closes
+ * every ordinary connection after that as well, all clients of the pool become terse: they send no INFO, HELLO, CONFIG or
+ * PING any more.
  */
 export interface Terseness {
   isTerse: boolean
@@ -24,6 +25,12 @@ function isHangUp(error: unknown): boolean {
   return code === 'ECONNRESET' || code === 'EPIPE'
 }
 
+/**
+ * So often each of the two is tried. A server may close a connection as it stops or restarts, and of several behind one address
+ * one may be broken, which by turns is every other one: so the terse ones are tried in a row, and then the ordinary ones.
+ */
+const TRIES = 3
+
 /** A key that nobody uses. */
 const NO_KEY = 'lifeguard-pool:nobody-has-this'
 
@@ -39,39 +46,52 @@ export async function answers(client: RedisClient): Promise<boolean> {
   }
 }
 
-/** Opens a client. If the server closes the connection, tries again with a terse client. */
+/** Opens a client. If the server closes the connection, tries again with terse clients. */
 export async function openTersely<R extends RedisClient>(
   terseness: Terseness,
   open: (isTerse: boolean) => Promise<R>,
 ): Promise<R> {
   if (terseness.isTerse) return open(true)
-  try {
+  const ordinary = async (): Promise<R> => {
     const client = await open(false)
     terseness.isOrdinary = true
     return client
+  }
+  try {
+    return await ordinary()
   } catch (error) {
     if (terseness.isOrdinary || !isHangUp(error)) throw error
-    const client = await open(true).catch(() => undefined)
+    const client = await answering(open)
     if (client === undefined) throw error
-    if (!(await answers(client))) {
-      destroyClient(client)
-      throw error
-    }
-    // Every server may close a connection once, as it stops or restarts.
-    let ordinary: R
     try {
-      ordinary = await open(false)
-    } catch (again) {
-      // Another client may have been answered meanwhile.
-      if (isHangUp(again) && !terseness.isOrdinary) {
-        terseness.isTerse = true
-        return client
+      for (let tries = 1; tries < TRIES; tries += 1) {
+        const found = await ordinary().catch((again: unknown) => {
+          // Another client may have been answered meanwhile.
+          if (terseness.isOrdinary || !isHangUp(again)) throw again
+        })
+        if (found === undefined) continue
+        destroyClient(client)
+        return found
       }
+    } catch (again) {
       destroyClient(client)
       throw again
     }
+    terseness.isTerse = true
+    return client
+  }
+}
+
+/** @returns the last of several terse clients, if all of them are answered */
+async function answering<R extends RedisClient>(
+  open: (isTerse: boolean) => Promise<R>,
+): Promise<R | undefined> {
+  for (let tries = 1; ; tries += 1) {
+    const client = await open(true).catch(() => undefined)
+    if (client === undefined) return undefined
+    const isAnswered = await answers(client)
+    if (isAnswered && tries === TRIES) return client
     destroyClient(client)
-    terseness.isOrdinary = true
-    return ordinary
+    if (!isAnswered) return undefined
   }
 }
