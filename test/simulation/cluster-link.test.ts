@@ -73,6 +73,23 @@ describe('after close', () => {
   })
 })
 
+test('a connection to a replica is sent READONLY once, and a duplicate of it sends it, too', async () => {
+  await scene({ max: 2 }, {}, async ({ world, pool, node }) => {
+    const replica = { key: 'foo', role: 'replica' } as const
+    const count = (): number => node(3).asked.get('READONLY') ?? 0
+    const lent = await Promise.all([pool.acquire(replica), pool.acquire(replica)])
+    assert.equal(count(), 2)
+    const duplicate = lent[0]?.duplicate() as Redis
+    assert.equal(await duplicate.get('foo'), 'node-3')
+    assert.equal(count(), 3)
+    duplicate.disconnect()
+    for (const redis of lent) await pool.release(redis)
+    await pool.use({ key: 'foo' }, redis => redis.get('foo'))
+    await world.sleep(100)
+    assert.equal(node(0).asked.get('READONLY') ?? 0, 0)
+  })
+})
+
 describe('a connection that counts nowhere is not kept', () => {
   test('to a seed under another name than the cluster has for the node', async () => {
     const rename = (seed: string): string => seed.replace(/^.*:/, 'seed.example:')

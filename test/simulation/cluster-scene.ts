@@ -26,6 +26,8 @@ export interface ClusterScene {
 
 export interface ClusterSettings {
   readonly nodes?: number
+  /** Default true. */
+  readonly replicas?: boolean
   readonly owners?: Owners
   /** The name of a seed, for the pool. */
   readonly rename?: (seed: string) => string
@@ -35,10 +37,10 @@ export interface ClusterSettings {
 export async function playOnCluster(
   options: object,
   play: (scene: ClusterScene) => Promise<void>,
-  { nodes = 6, owners = OWNERS, rename = seed => seed }: ClusterSettings = {},
+  { nodes = 6, replicas = true, owners = OWNERS, rename = seed => seed }: ClusterSettings = {},
 ): Promise<void> {
   const world = createSimulation()
-  const cluster = simulatedCluster(world, owners, nodes)
+  const cluster = simulatedCluster(world, owners, nodes, replicas)
   await world.run(async () => {
     const { seeds, redisOptions } = cluster
     const pool = createRedisClusterPool(seeds.map(rename), { redisOptions, ...options })

@@ -36,8 +36,13 @@ export interface SimulatedCluster {
 
 const SLOTS = 16_384
 
-/** The replicas of node n are n + 3, n + 6 and so on. */
-export function simulatedCluster(world: Simulation, owners: Owners, count = 6): SimulatedCluster {
+/** The replicas of node n are n + 3, n + 6 and so on, if there are to be any. */
+export function simulatedCluster(
+  world: Simulation,
+  owners: Owners,
+  count = 6,
+  hasReplicas = true,
+): SimulatedCluster {
   const nodes: SimulatedNode[] = []
   const member = (index: number): string => {
     const { server, id } = nodes[index] as SimulatedNode
@@ -49,7 +54,7 @@ export function simulatedCluster(world: Simulation, owners: Owners, count = 6): 
       const owner = known[first]
       if (owner === undefined) return []
       const replicas = nodes.flatMap((_, index) =>
-        index !== owner && index % 3 === owner % 3 ? [index] : [],
+        hasReplicas && index !== owner && index % 3 === owner % 3 ? [index] : [],
       )
       const last = (starts[at + 1] ?? SLOTS) - 1
       const members = [owner, ...replicas].map(member).join('')

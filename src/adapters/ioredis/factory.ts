@@ -129,7 +129,7 @@ async function openFit<R extends RedisClient>(
   }
 }
 
-/** ioredis sends READONLY as well, and ignores the answer. */
+/** ioredis with its option `readOnly` would ignore the answer. */
 async function enterReadOnly(client: RedisClient): Promise<void> {
   try {
     await client.call('READONLY')

@@ -230,9 +230,9 @@ export class NodeLink implements ControlConnection {
     }
   }
 
-  /** Ends it if nobody uses it and it counts nowhere. */
-  tidy(): void {
-    if (this.#inUse > 0 || this.#commands > 0) return
+  /** Ends it if nobody uses it and it counts nowhere. @returns whether it can be forgotten, as its node is none of the cluster */
+  tidy(): boolean {
+    if (this.#inUse > 0 || this.#commands > 0) return false
     const place = this.#host.placeAt(this.#address)
     const now = systemClock.now()
     if (this.#lingersUntil === Number.POSITIVE_INFINITY)
@@ -243,9 +243,8 @@ export class NodeLink implements ControlConnection {
       if (place?.take(this)) this.#place = place
       else if (now >= this.#lingersUntil) this.#end()
       else this.#givesWay ??= systemClock.after(this.#lingersUntil - now, () => this.#lookAgain())
-    } else if (this.#neededSince !== undefined) {
-      this.#lookAgain()
-    }
+    } else if (this.#neededSince !== undefined) this.#lookAgain()
+    return isStranger && !this.#isOpen && this.#place === undefined
   }
 
   /** Its socket is closed, or none was made. If there is a new one already, that has the place. */

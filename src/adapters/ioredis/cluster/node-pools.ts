@@ -202,7 +202,7 @@ export class NodePools {
           clientMaker(Redis, { ...redis, ...address, readOnly }, options.credentials !== undefined)
         const [toPrimary, toReplica] = [make(false), make(true)]
         return clientFactory<Redis>(
-          given => (context.role === 'replica' ? toReplica : toPrimary)(given),
+          given => (context.role === 'replica' ? withoutReadOnly(toReplica(given)) : toPrimary(given)),
           context,
         )
       },
@@ -237,4 +237,10 @@ export class NodePools {
       { ...others, min: 0, autostart: false, name },
     )
   }
+}
+
+/** The factory sends READONLY itself, and heeds the answer: ioredis need not send it, too. A `duplicate()` of the client does. */
+function withoutReadOnly(client: Redis): Redis {
+  client.options.readOnly = false
+  return client
 }

@@ -38,9 +38,16 @@ export class Refusals {
       return client
     } catch (error) {
       if (refusalAdvice(error) === undefined) this.accepted(address)
-      else this.#refusals.set(inWords(address), { error, until: systemClock.now() + REFUSED_PAUSE })
+      else this.#refused(address, error)
       throw error
     }
+  }
+
+  #refused(address: Address, error: unknown): void {
+    const now = systemClock.now()
+    // Nobody asks again for a node that has gone.
+    for (const [key, { until }] of this.#refusals) if (until <= now) this.#refusals.delete(key)
+    this.#refusals.set(inWords(address), { error, until: now + REFUSED_PAUSE })
   }
 
   /** A connection to this node has been made. */

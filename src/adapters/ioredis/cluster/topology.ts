@@ -259,7 +259,7 @@ export class Topology {
     }
     if (this.map.changes !== changes) this.#promoted = undefined
     this.#host.onChange(true)
-    for (const link of this.#links.values()) link.tidy()
+    for (const [key, link] of this.#links) if (link.tidy()) this.#links.delete(key)
     return this.map.changes !== changes
   }
 }
