@@ -62,7 +62,7 @@ export class DeadlockSearch {
     const now = this.#clock.now()
     const isRested = now >= this.#plainRestsUntil
     const isTurnOf = (each: PoolNode): boolean => isRested || !each.hasStood(CROWD_GRACES)
-    if (this.#isUnderWay || now < this.restsUntil || !isTurnOf(pool)) return
+    if (this.#isUnderWay || now < this.restsUntil) return
     this.#work(() => {
       const requested = [...this.#requested].filter(isTurnOf)
       for (const each of requested) this.#requested.delete(each)
@@ -133,7 +133,6 @@ export class DeadlockSearch {
     this.#plain = new PlainLeases()
     this.#poolsOf = () => []
     this.#visited.clear()
-    this.#toAsk = []
     this.#asked = []
   }
 

@@ -5,6 +5,7 @@ import { test } from 'node:test'
 import type { SlotState } from '../../src/api/stats.ts'
 import { createPool } from '../../src/index.ts'
 import { DeadlockDetector } from '../../src/nested/deadlock-detector.ts'
+import { searchOn } from '../../src/nested/deadlock-search.ts'
 import type { Connection, Knot, Lease, NestingHost, PoolNode, UseFrame, Wait } from '../../src/nested/host.ts'
 import { addFrame, allPools, leaseOfUse, nextNumber } from '../../src/nested/process-wide.ts'
 import { FakeClock } from '../support/clock.ts'
@@ -333,4 +334,31 @@ test('it looks a grace after somebody had to wait, then every half a grace, and 
   detector.watch(clock.now())
   detector.stop()
   assert.equal(clock.pending, 0)
+})
+
+test('a pool that is closed, or has no waiter left, keeps no request for a search, which would keep it in memory', async () => {
+  for (const end of ['stop', 'rest'] as const) {
+    const { clock, detector, wait, waits } = detectorOf()
+    const search = searchOn(clock)
+    const requested = new Set<PoolNode>()
+    const { request, withdraw } = search
+    search.request = pool => {
+      requested.add(pool)
+      request.call(search, pool)
+    }
+    search.withdraw = pool => {
+      requested.delete(pool)
+      withdraw.call(search, pool)
+    }
+    detector.isStill = () => true
+    detector.canMove = () => false
+    wait()
+    detector.watch(clock.now())
+    await clock.advance(60)
+    assert.ok(requested.has(detector))
+    waits.splice(0)
+    if (end === 'stop') detector.stop()
+    else await clock.advance(60)
+    assert.ok(!requested.has(detector), end)
+  }
 })

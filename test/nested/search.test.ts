@@ -533,6 +533,13 @@ describe('a search', () => {
       knots.map(knot => knot[0]?.pool),
       [one, one],
     )
+    search.request(two)
+    await clock.advance(0)
+    assert.deepEqual(
+      [knots.length, one.queue[0]?.asked],
+      [3, 4],
+      'nor about one whose request was dealt with',
+    )
   })
 
   test('keeps nothing of the last one', async () => {

@@ -48,7 +48,9 @@ async function said(url: string): Promise<[single: PoolError, cluster: PoolError
   }) as [PoolError, PoolError]
 }
 
-describe('TLS on one side only is told as far as it is shown, by a pool of one server and of a cluster', () => {
+describe('TLS on one side only is told as far as it is shown, by a pool of one server and of a cluster', {
+  concurrency: 3,
+}, () => {
   test('a server without TLS that answers the TLS handshake', async () => {
     for (const { message } of await said(`rediss://${plain}`))
       assert.match(

@@ -1,0 +1,3 @@
+import { neverAboveMax } from './cluster-max-scenes.ts'
+
+neverAboveMax(6)
