@@ -4,6 +4,7 @@ import { describe, test } from 'node:test'
 import type { Redis } from 'ioredis'
 import type { Client } from '../../src/adapters/ioredis/client/client-types.ts'
 import { NodeLink } from '../../src/adapters/ioredis/cluster/node-link.ts'
+import type { Address } from '../../src/adapters/ioredis/failover/addresses.ts'
 import type { RedisClusterPool } from '../../src/adapters/ioredis/index.ts'
 import { createPool, isPoolError } from '../../src/index.ts'
 import { timeOfDay } from '../../src/runtime/time/clock.ts'
@@ -369,5 +370,37 @@ test('a place that is granted just as the connect has failed is given back', asy
         link.close()
         await pool.close({ timeoutMillis: 1 }).catch(() => {})
       }
+  })
+})
+
+test('a node that gets another pool while its link waits for a place has the link counted in that one', async () => {
+  const world = createSimulation()
+  await world.run(async () => {
+    const factory = { create: async () => ({}) as Redis, destroy: async () => {} }
+    const pools = [1, 2].map(() => createPool<Redis>(factory, { max: 1, nested: 'allow' }))
+    const [old, next] = pools as [(typeof pools)[number], (typeof pools)[number]]
+    let pool = old
+    const taken: boolean[] = []
+    const open = (): Promise<Client> => {
+      taken.push(next.controlPlace.isTaken)
+      return Promise.reject(new Error('refused'))
+    }
+    const host = {
+      translate: (address: Address) => address,
+      isStranger: () => false,
+      refusalOf: () => undefined,
+    }
+    const link = new NodeLink({ host: 'h', port: 1 }, { ...host, placeAt: () => pool.controlPlace, open })
+    await old.acquire()
+    const pinged = assert.rejects(
+      link.ping(() => {}),
+      /refused/,
+    )
+    await world.sleep(100)
+    pool = next
+    await pinged
+    assert.deepEqual([taken, next.controlPlace.isTaken], [[true], false])
+    link.close()
+    for (const each of pools) await each.close({ timeoutMillis: 1 }).catch(() => {})
   })
 })

@@ -188,7 +188,7 @@ export class NodeLink implements ControlConnection {
   }
 
   /** May it be used, as it is open, or may be opened in a place of its own? */
-  #hasPlace(place: ControlPlace<Redis> | undefined): boolean {
+  #hasPlace(place = this.#host.placeAt(this.#address)): boolean {
     if (this.#isOpen) return !this.#isOverdue
     if (place === undefined) return true
     // The one before is being closed.
@@ -199,16 +199,17 @@ export class NodeLink implements ControlConnection {
 
   /** Asks over this connection, or over one of the pool where there is no place for it. */
   async #answer<R>(question: (client: Client) => Promise<R>, onAsk: OnAsk): Promise<R> {
-    const place = this.#host.placeAt(this.#address)
     const ask = (client: Client): Promise<R> => {
       onAsk(true)
       return question(client)
     }
-    const askPool = () => place?.ask(client => ask(client as unknown as Client), PLACE_MILLIS)
-    const found = !this.#refusal && this.#hasPlace(place) ? undefined : await askPool()
+    const askPool = () =>
+      this.#host.placeAt(this.#address)?.ask(client => ask(client as unknown as Client), PLACE_MILLIS)
+    const found = !this.#refusal && this.#hasPlace() ? undefined : await askPool()
     if (found !== undefined) return found.answer
     if (this.#refusal) throw this.#refusal
-    this.#hasPlace(place)
+    // The node may have another pool by now.
+    this.#hasPlace()
     const before = this.#wayGiven
     try {
       return await this.#time.during(this.#during(question), onAsk)
