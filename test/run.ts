@@ -41,8 +41,9 @@ const patience = process.env.LIFEGUARD_LONG ? 10 : 1
 const fileMillis = patience * 180_000
 const totalMillis = patience * 840_000
 
-// Node's own choice leaves one core free, and of two that is half; most tests wait most of the time. Long ones have theirs.
-const concurrency = process.env.LIFEGUARD_LONG ? 1 : Math.max(availableParallelism() - 1, 2)
+// Node leaves one core free, and of two that is half. Most tests wait most of the time: one more than there are cores. Long
+// ones have theirs.
+const concurrency = process.env.LIFEGUARD_LONG ? 1 : availableParallelism() + 1
 
 const { NODE_OPTIONS = '', LIFEGUARD_STALLS } = process.env
 const preload = pathToFileURL(join(import.meta.dirname, 'support', 'stalls.js')).href

@@ -100,6 +100,7 @@ const PLAIN: Readonly<Record<string, string>> = {
   'failover/direct.ts': 'a cause, for ioredis',
   'failover/sentinel-watch.ts': 'ends a connection to a sentinel',
   'cluster/node-waits.ts': 'ends a wait, which goes on at another node',
+  'client/credentials.ts': 'the cause of a POOL_CONNECT_FAILED, and the reason of a signal of our own',
   'cluster/node-link.ts': 'the reason of a signal of our own',
   'cluster/questions.ts': 'the same',
   'cluster/follow.ts': 'the cause of a POOL_MOVED',

@@ -27,7 +27,8 @@ async function serverThat(handle: (socket: Socket) => void): Promise<string> {
 }
 
 const silent = await serverThat(() => {})
-const closing = await serverThat(socket => socket.destroy())
+/** Not before: the client may otherwise learn of the end before it has begun with TLS. */
+const closing = await serverThat(socket => socket.once('data', () => socket.destroy()))
 /** Answers whatever comes as a Redis without TLS does that does not know the command. */
 const plain = await serverThat(socket => socket.on('data', () => socket.write('-ERR unknown command\r\n')))
 /** Answers as a TLS server does that gets something else: with an alert. */
