@@ -39,7 +39,7 @@ const outcome = 'path' in binary ? { [BINARY_VARIABLE]: binary.path } : { [MISSI
  */
 const patience = process.env.LIFEGUARD_LONG ? 10 : 1
 const fileMillis = patience * 180_000
-const totalMillis = patience * 840_000
+const totalMillis = patience * 1_500_000
 
 // Node leaves one core free, and of two that is half. Most tests wait most of the time: one more than there are cores. Long
 // ones have theirs.
