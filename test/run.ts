@@ -38,7 +38,7 @@ const outcome = 'path' in binary ? { [BINARY_VARIABLE]: binary.path } : { [MISSI
  * a SIGTERM makes the runner report what was still running.
  */
 const patience = process.env.LIFEGUARD_LONG ? 10 : 1
-const fileMillis = patience * 180_000
+const fileMillis = patience * 300_000
 const totalMillis = patience * 1_500_000
 
 // Node leaves one core free, and of two that is half. Most tests wait most of the time: one more than there are cores. Long
