@@ -73,6 +73,7 @@ export function tcpSockets(sockets: readonly Socket[]): Map<Socket, TcpSocket> {
   }
   if (byInode.size === 0) return found
   for (const table of ['tcp', 'tcp6']) {
+    if (found.size === byInode.size) break
     for (const { inode, state, unreadBytes, unsentBytes } of tcpRows(fileText(`/proc/self/net/${table}`))) {
       const socket = byInode.get(inode)
       if (socket !== undefined) found.set(socket, { state, unreadBytes, unsentBytes })

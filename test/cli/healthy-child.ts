@@ -1,4 +1,7 @@
-/* Processes that are well. Argument: which one. Each says a word on stdout when it is at work. */
+/*
+ * Processes that are well. Argument: which one. Each says a word on stdout when it is at work. They load only what they
+ * use, as most use no pool.
+ */
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
@@ -6,13 +9,12 @@ import { Agent, createServer as createHttpServer, get } from 'node:http'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { setTimeout as pause, setImmediate as turn } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
-import genericPool from 'generic-pool'
-import { Redis } from 'ioredis'
-import { Pool as TarnPool } from 'tarn'
-import { createRedisPool } from '../../src/adapters/ioredis/index.ts'
+import type { Redis } from 'ioredis'
 
 const [, , which = '', url = ''] = process.argv
 const ready = (): boolean => process.stdout.write('ready\n')
+const openPool = async (max: number, min = 0) =>
+  (await import('../../src/adapters/ioredis/index.ts')).createRedisPool(url, { max, min })
 const hold = (): NodeJS.Timeout => setInterval(() => {}, 60_000)
 
 /** Work for a processor: some milliseconds. */
@@ -103,7 +105,7 @@ const KINDS: Readonly<Record<string, () => Promise<unknown>>> = {
   },
   /** All loans come back. */
   async 'pool at work'() {
-    const pool = createRedisPool(url, { max: 8 })
+    const pool = await openPool(8)
     const work = async (): Promise<never> => {
       for (;;) await pool.use(client => client.incr('healthy'))
     }
@@ -111,8 +113,10 @@ const KINDS: Readonly<Record<string, () => Promise<unknown>>> = {
     await pool.use(client => client.ping())
   },
   async 'generic-pool at work'() {
-    const pool = genericPool.createPool<Redis>(
-      { create: async () => new Redis(url), destroy: async client => client.disconnect() },
+    const { default: genericPool } = await import('generic-pool')
+    const { Redis: Client } = await import('ioredis')
+    const pool = genericPool.createPool(
+      { create: async () => new Client(url), destroy: async (client: Redis) => client.disconnect() },
       { max: 8 },
     )
     const work = async (): Promise<never> => {
@@ -122,6 +126,7 @@ const KINDS: Readonly<Record<string, () => Promise<unknown>>> = {
     await pool.use(client => client.ping())
   },
   async 'tarn at work'() {
+    const { Pool: TarnPool } = await import('tarn')
     const pool = new TarnPool({ create: async () => ({}), destroy: async () => {}, min: 0, max: 4 })
     const work = async (): Promise<never> => {
       for (;;) {
@@ -134,7 +139,7 @@ const KINDS: Readonly<Record<string, () => Promise<unknown>>> = {
   },
   /** Connections to Redis that are only kept. */
   async 'idle pool'() {
-    await createRedisPool(url, { max: 8, min: 8 }).ready()
+    await (await openPool(8, 8)).ready()
   },
   /** Says more than its reader takes at once. */
   async talking() {

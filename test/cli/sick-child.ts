@@ -1,12 +1,15 @@
-/* Processes with a fault. Argument: which one. Each says its port on stdout when the fault is about to strike. */
+/*
+ * Processes with a fault. Argument: which one. Each says its port on stdout when the fault is about to strike. The client
+ * of Redis is loaded only by the one that uses it.
+ */
 import { execSync } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, openSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from 'node:net'
-import { Redis } from 'ioredis'
 
 const [, , which = '', url = ''] = process.argv
+const ioredis = which === 'silent server' ? await import('ioredis') : undefined
 
 const FAULTS: Readonly<Record<string, () => void>> = {
   'its own code': () => {
@@ -24,8 +27,8 @@ const FAULTS: Readonly<Record<string, () => void>> = {
   },
   /** Asks a server, and gets no answer. */
   'silent server': () => {
-    const redis = new Redis(url)
-    redis.on('ready', () => setInterval(() => redis.ping().catch(() => {}), 50))
+    const redis = ioredis && new ioredis.Redis(url)
+    redis?.on('ready', () => setInterval(() => redis?.ping().catch(() => {}), 50))
   },
 }
 

@@ -85,6 +85,8 @@ export class Started {
   }
 
   async kill(): Promise<void> {
+    // A child of its own may outlive it with its output open, which would keep this process waiting.
+    this.child.stdout?.destroy()
     if (this.child.exitCode !== null || this.child.signalCode !== null) return
     const exited = once(this.child, 'exit')
     this.child.kill('SIGKILL')

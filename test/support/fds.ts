@@ -23,19 +23,27 @@ function links(pid: Pid): string[] {
   })
 }
 
-function tcpStates(pid: Pid): Map<string, TcpState> {
+function table(pid: Pid, name: 'tcp' | 'tcp6' | 'unix'): string[][] {
+  try {
+    const lines = readFileSync(`/proc/${pid}/net/${name}`, 'latin1').split('\n').slice(1)
+    return lines.map(line => line.trim().split(/\s+/))
+  } catch {
+    return [] // A kernel without IPv6.
+  }
+}
+
+/** The states of these sockets. Reads a table only if they may be in it, as the kernel takes milliseconds for each. */
+function tcpStates(pid: Pid, inodes: readonly string[]): Map<string, TcpState> {
   const byInode = new Map<string, TcpState>()
-  for (const table of ['tcp', 'tcp6']) {
-    let text: string
-    try {
-      text = readFileSync(`/proc/${pid}/net/${table}`, 'latin1')
-    } catch {
-      continue // A kernel without IPv6.
-    }
-    for (const line of text.split('\n').slice(1)) {
-      const columns = line.trim().split(/\s+/)
-      const state = TCP_STATES[Number.parseInt(columns[3] ?? '', 16) - 1]
-      if (state !== undefined && columns[9] !== undefined) byInode.set(columns[9], state)
+  const unseen = new Set(inodes)
+  if (unseen.size === 0) return byInode
+  for (const columns of table(pid, 'unix')) unseen.delete(columns[6] ?? '')
+  for (const name of ['tcp', 'tcp6'] as const) {
+    if (unseen.size === 0) break
+    for (const columns of table(pid, name)) {
+      const [, , , code = '', , , , , , inode = ''] = columns
+      const state = TCP_STATES[Number.parseInt(code, 16) - 1]
+      if (state !== undefined && unseen.delete(inode)) byInode.set(inode, state)
     }
   }
   return byInode
@@ -53,7 +61,7 @@ export function countSockets(pid: Pid = 'self'): SocketCensus | undefined {
     return undefined
   }
   const inodes = open.flatMap(link => link.match(/^socket:\[(\d+)\]$/)?.[1] ?? [])
-  const byInode = tcpStates(pid)
+  const byInode = tcpStates(pid, inodes)
   const tcp: SocketCensus['tcp'] = {}
   for (const inode of inodes) {
     const state = byInode.get(inode)

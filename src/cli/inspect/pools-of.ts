@@ -114,9 +114,32 @@ const SUMMARY = `function () {
   return { pools, clients: [...clients.values()] }
 }`
 
-/** All pools that can be found, and the clients of ioredis. Looks through the heap, which takes a moment of the process. */
-export async function poolsOf(inspector: Inspector): Promise<ProcessState> {
-  const ours = (await inspector.evaluate(OURS)) as PoolState[]
+/**
+ * All pools that can be found, and the clients of ioredis; again at every call. The heap is searched the first time only,
+ * as that takes a moment of the process: later calls look at the same objects of other packages again.
+ */
+export function poolsIn(inspector: Inspector): () => Promise<ProcessState> {
+  let found: readonly string[] | undefined
+  return async () => {
+    const pools = (await inspector.evaluate(OURS)) as PoolState[]
+    const clients: ClientsState[] = []
+    found ??= await searchHeap(inspector)
+    for (const objectId of found) {
+      const answer = await inspector.call('Runtime.callFunctionOn', {
+        objectId,
+        functionDeclaration: SUMMARY,
+        returnByValue: true,
+      })
+      const seen = resultOf(answer) as { pools: PoolState[]; clients: ClientsState[] }
+      pools.push(...seen.pools)
+      clients.push(...seen.clients)
+    }
+    return { pools, clients }
+  }
+}
+
+/** @returns the lists of the objects that may be pools or clients. The process keeps them until the inspector is left. */
+async function searchHeap(inspector: Inspector): Promise<string[]> {
   const prototypes = await inspector.call('Runtime.evaluate', {
     expression: PROTOTYPES,
     includeCommandLineAPI: true,
@@ -124,22 +147,11 @@ export async function poolsOf(inspector: Inspector): Promise<ProcessState> {
   resultOf(prototypes)
   const { objectId } = prototypes.result as { objectId: string }
   const { result } = await inspector.call('Runtime.getProperties', { objectId, ownProperties: true })
-  const listed = result as { name: string; value?: { objectId?: string } }[]
-  const pools: PoolState[] = [...ours]
-  const clients: ClientsState[] = []
-  for (const { name, value } of listed) {
+  const lists: string[] = []
+  for (const { name, value } of result as { name: string; value?: { objectId?: string } }[]) {
     if (!/^\d+$/.test(name) || value?.objectId === undefined) continue
     const query = await inspector.call('Runtime.queryObjects', { prototypeObjectId: value.objectId })
-    const { objects } = query as { objects: { objectId: string } }
-    const answer = await inspector.call('Runtime.callFunctionOn', {
-      objectId: objects.objectId,
-      functionDeclaration: SUMMARY,
-      returnByValue: true,
-    })
-    const found = resultOf(answer) as { pools: PoolState[]; clients: ClientsState[] }
-    pools.push(...found.pools)
-    clients.push(...found.clients)
-    await inspector.call('Runtime.releaseObject', { objectId: objects.objectId })
+    lists.push((query as { objects: { objectId: string } }).objects.objectId)
   }
-  return { pools, clients }
+  return lists
 }

@@ -1,7 +1,7 @@
 import type { PoolReport } from '../../../diagnostics/pool-report.ts'
 import { inText } from '../../../diagnostics/report-text.ts'
 import type { Inspector } from '../../inspect/inspector.ts'
-import { type PoolState, type ProcessState, poolsOf } from '../../inspect/pools-of.ts'
+import { type PoolState, type ProcessState, poolsIn } from '../../inspect/pools-of.ts'
 import { profiled } from '../../inspect/profile.ts'
 import { findSocket, reportsAt } from '../../inspect/served.ts'
 import { openSession, type Session } from '../../inspect/session.ts'
@@ -60,7 +60,7 @@ export async function inspected(
   try {
     if (still !== undefined) found = await withStack(inspector, findings)
     else if (await turns(proc, inspector, series))
-      found = await withPools(() => poolsOf(inspector), series, findings, inspector)
+      found = await withPools(poolsIn(inspector), series, findings, inspector)
     else found = await withStack(inspector, [computing(series), ...findings])
   } catch (error) {
     isPartial = true
