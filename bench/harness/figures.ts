@@ -26,6 +26,16 @@ export interface Run {
   readonly cells: readonly Cell[]
 }
 
+/** Cells with the rounds that were measured of them later, which are of the same rows and contenders. */
+export function withRounds(cells: readonly Cell[], later: readonly Cell[]): Cell[] {
+  return cells.map(cell => {
+    const more = later.find(({ row, contender }) => row === cell.row && contender === cell.contender)
+    if (more === undefined) return cell
+    const walls = [...(cell.walls ?? []), ...(more.walls ?? [])]
+    return { ...cell, values: [...cell.values, ...more.values], ...(walls.length > 0 && { walls }) }
+  })
+}
+
 export function medianOf(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b)
   const middle = sorted.length >> 1

@@ -14,6 +14,7 @@ export class DeadlockDetector<T> implements PoolNode {
   readonly #host: NestingHost<T>
   readonly #alarm: Alarm
   readonly #search: DeadlockSearch
+  readonly #remove: () => void
   /** Waiters from a knot that was broken. They hold connections, and give them back once they are served. */
   #prioritised: Wait[] = []
 
@@ -21,7 +22,7 @@ export class DeadlockDetector<T> implements PoolNode {
     this.#host = host
     this.#alarm = new Alarm(host.clock, () => this.#check(), onStall)
     this.#search = searchOn(host.clock)
-    addPool(this)
+    this.#remove = addPool(this)
   }
 
   get name(): string {
@@ -41,6 +42,7 @@ export class DeadlockDetector<T> implements PoolNode {
   stop(): void {
     this.#alarm.clear()
     this.#search.withdraw(this)
+    this.#remove()
   }
 
   /**

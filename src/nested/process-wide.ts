@@ -29,12 +29,18 @@ function processWide(): ProcessWide {
 /** Removes the entries of pools and frames that have been garbage-collected. */
 const collected = new FinalizationRegistry<() => void>(remove => remove())
 
-/** Makes a pool take part in the search for deadlocks. */
-export function addPool(pool: PoolNode): void {
+/**
+ * Makes a pool take part in the search for deadlocks.
+ *
+ * @returns a function that ends that, for when the pool is closed
+ */
+export function addPool(pool: PoolNode): () => void {
   const { pools } = processWide()
   const ref = new WeakRef(pool)
+  const remove = (): void => void pools.delete(ref)
   pools.add(ref)
-  collected.register(pool, () => pools.delete(ref))
+  collected.register(pool, remove)
+  return remove
 }
 
 export function allPools(): PoolNode[] {

@@ -92,7 +92,7 @@ describe('what is answered at /', () => {
   })
 })
 
-test('a hundred thousand waiters make no heavy answer, and none is left out of the count', async () => {
+test('twenty thousand waiters make no heavy answer, and none is left out of the count', async () => {
   const pool = open(new CountingFactory(), {
     name: 'crowd',
     max: 1,
@@ -100,12 +100,12 @@ test('a hundred thousand waiters make no heavy answer, and none is left out of t
     nested: 'allow',
   })
   const held = await pool.acquire()
-  const waiting = Array.from({ length: 100_000 }, () => pool.acquire().catch(() => {}))
+  const waiting = Array.from({ length: 20_000 }, () => pool.acquire().catch(() => {}))
   const url = await serve()
   const body = await (await fetch(`${url}/live.json`)).text()
   const { pools } = JSON.parse(body) as LiveData
   const crowd = pools.find(({ name }) => name === 'crowd')
-  assert.equal(crowd?.stats.pending, 100_000)
+  assert.equal(crowd?.stats.pending, 20_000)
   assert.equal(crowd?.waitersRead, 1000)
   assert.equal(crowd?.next.length, 5)
   assert.ok(body.length < 50_000, `${body.length} bytes`)
@@ -290,7 +290,7 @@ describe('in a browser', { skip: noChromium }, () => {
     await shown.open(`${url}/#ten-thousand`)
     await shown.until(says(/Connections: 10.000 of at most 10.000/))
     assert.match(await shown.text(), /7.000 lent\s+3.000 idle/)
-    await shown.until(`performance.getEntriesByName('render').length >= 5`)
+    await shown.until(`performance.getEntriesByName('render').length >= 2`)
     const millis = await shown.read<number[]>(
       `performance.getEntriesByName('render').map(({ duration }) => Math.round(duration * 10) / 10)`,
     )

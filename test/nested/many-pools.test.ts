@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { setMaxListeners } from 'node:events'
 import { test } from 'node:test'
+import { allPools } from '../../src/nested/process-wide.ts'
 import { World } from './pools-on-one-clock.ts'
 
 /** How many stacks are taken in ten seconds in which so many pools are full, each with a waiter. */
@@ -34,4 +35,21 @@ test('a waiter is not asked more often because other pools have waiters, too', a
   const among = await stacksOf(30)
   assert.ok(alone > 20, `${alone} stacks: it is asked again and again`)
   assert.ok(among / 30 <= 2 * alone, `${among} stacks for thirty, ${alone} for one`)
+})
+
+test('a pool that is closed takes part no more, also while somebody keeps it', async () => {
+  const world = new World()
+  const namesOf = (): string[] => allPools().map(({ name }) => name)
+  const closed = world.pool({ name: 'closed' })
+  const destroyed = world.pool({ name: 'closed while a loan is out', drainTimeoutMillis: 10 })
+  const open = world.pool({ name: 'open' })
+  await destroyed.acquire()
+  assert.deepEqual(namesOf(), ['closed', 'closed while a loan is out', 'open'])
+  await closed.close()
+  const closing = assert.rejects(destroyed.close(), { code: 'POOL_DRAIN_TIMEOUT' })
+  await world.clock.advance(100)
+  await closing
+  assert.deepEqual(namesOf(), ['open'])
+  assert.deepEqual([closed.name, destroyed.name], ['closed', 'closed while a loan is out'])
+  await open.close()
 })

@@ -29,6 +29,7 @@ export function never(
       await world.clock.advance(60_000, () => isOver)
       assert.deepEqual([await ended, world.deadlocks], [['done'], []], `run ${run}`)
       if (nested !== undefined) assert.equal(world.nested, nested, `run ${run}`)
+      await world.end()
     }
   })
 }

@@ -23,6 +23,7 @@ export class World {
   /** Deadlocks that any pool of this world has told of. */
   deadlocks: string[][] = []
   nested = 0
+  readonly #pools: Pool<Thing>[] = []
   #made = 0
 
   factory(): Factory<Thing> {
@@ -43,7 +44,18 @@ export class World {
     pool.on('nested', () => {
       this.nested += 1
     })
+    this.#pools.push(pool)
     return pool
+  }
+
+  /** Closes all pools: those of earlier worlds would take part in what later ones do. */
+  async end(): Promise<void> {
+    let hasEnded = false
+    const ended = Promise.all(this.#pools.map(pool => pool.close())).finally(() => {
+      hasEnded = true
+    })
+    await this.clock.advance(60_000, () => hasEnded)
+    await ended
   }
 }
 

@@ -138,6 +138,7 @@ async function judge<P extends { readonly pools: readonly number[]; readonly isP
       if (others.length > 0) tell(`failed with ${others[0]}`)
       for (const pool of pools) if (pool.borrowed + pool.pending > 0) tell('something is left')
     }
+    await world.end()
     const [shortest] = failures.toSorted((a, b) => a.length - b.length)
     if (shortest !== undefined) assert.fail(`${failures.length} failures, the shortest: ${shortest}`)
   }

@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
+import { inWorker } from '../support/in-worker.ts'
 import { packageRoot } from '../support/package-root.ts'
 
 const run = promisify(execFile)
@@ -38,9 +39,9 @@ test('every entry point can be required and imported', async () => {
     ['lifeguard-pool/prometheus', 'metricsText'],
     ['lifeguard-pool/testing', 'createSimulation'],
   ]) {
-    assert.equal(await child(`console.log(typeof require('${entry}').${name})`, 'commonjs'), 'function')
+    assert.equal(await inWorker(`tell(typeof require('${entry}').${name})`, 'commonjs'), 'function')
     assert.equal(
-      await child(`import { ${name} } from '${entry}'; console.log(typeof ${name})`, 'module'),
+      await inWorker(`import { ${name} } from '${entry}'; tell(typeof ${name})`, 'module'),
       'function',
     )
   }

@@ -1,9 +1,10 @@
-// What users do with fake timers around a pool, with the tools as they come. Each case runs in a process of its own.
+// What users do with fake timers around a pool, with the tools as they come. Each case runs in a thread or a
+// process of its own.
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { promisify } from 'node:util'
+import { inWorker } from '../support/in-worker.ts'
 import { packageRoot } from '../support/package-root.ts'
 
 const run = promisify(execFile)
@@ -76,17 +77,10 @@ const FACTORY = `
     return (await Promise.race([promise, settle().then(() => pending)])) === pending ? 'pending' : 'settled'
   }`
 
-/** Runs a case with one tool. What does not end by itself within 20 s is a hang, and fails. */
-async function facts(tool: string, code: string): Promise<Record<string, unknown>> {
+/** Runs a case with one tool. What does not end by itself is a hang, and fails. */
+function facts(tool: string, code: string): Promise<unknown> {
   const head = `import { createPool } from 'lifeguard-pool'\n${tool}\n${FACTORY}\nconst said = {}\n`
-  const flags = [
-    '--input-type=module',
-    '--no-warnings',
-    '-e',
-    `${head}${code}\nconsole.log(JSON.stringify(said))`,
-  ]
-  const { stdout } = await run(process.execPath, flags, { cwd: join(packageRoot()), timeout: 60_000 })
-  return JSON.parse(stdout.trim().split('\n').at(-1) as string)
+  return inWorker(`${head}${code}\ntell(said)`, 'module')
 }
 
 for (const [name, tool] of Object.entries(TOOLS)) {

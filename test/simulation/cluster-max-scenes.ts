@@ -28,6 +28,11 @@ export const scene = (options: object, play: (scene: Scene) => Promise<void>, no
 export const who = (pool: RedisClusterPool, key = 'foo', request: object = {}): Promise<string | null> =>
   pool.use({ key }, redis => redis.get(key), request)
 
+/** Fewer commands in the same time, where their number does not matter. */
+function slowDown({ cluster }: Scene): void {
+  for (const { server } of cluster.nodes) server.latencyMillis = 4
+}
+
 /** So many callers that come again at once. @returns how long the longest waited, and how many were served */
 export function load({ world, pool }: Scene, key: string, callers: number, request: object = {}) {
   let isOver = false
@@ -80,6 +85,7 @@ export function neverAboveMax(nodes: number): void {
           { max },
           async scene => {
             const { world, pool, node, most } = scene
+            slowDown(scene)
             const work = ['foo', 'bar', 'b'].map(key => load(scene, key, 2 * max))
             await world.sleep(1000)
             const made = createdAt(pool, node(0))
@@ -160,6 +166,7 @@ export function neverAboveMax(nodes: number): void {
         { max: 2 },
         async scene => {
           const { world, cluster, node, most } = scene
+          slowDown(scene)
           const work = load(scene, 'foo', 6, { retryMoved: true })
           const others = ['bar', 'b'].map(key => load(scene, key, 6))
           for (let move = 0; move < 10; move += 1) {

@@ -39,6 +39,11 @@ export const BURSTS: readonly Setup[] = configurations(2)
   .filter(({ faults }) => faults.length === 1)
   .map(setup => ({ ...setup, bursts: true }))
 
+/** These alone have as many states as all the others alone: whole only in `npm run simulate -- --exhaustive`. */
+const LARGE: readonly Fault[] = ['fin', 'invalid', 'purge', 'stall', 'reset fails', 'unnoticed death']
+
+export const isLarge = ({ faults }: Setup): boolean => faults.some(fault => LARGE.includes(fault))
+
 /** All that are tried with up to so many tasks. */
 export const setsOf = (tasks: number): readonly Setup[] =>
   tasks === 3 ? CORE_OF_THREE : [...configurations(tasks), ...WITH_MIN, ...TRIPLES, ...BURSTS]

@@ -26,7 +26,8 @@ for (const { name, Client } of versions) {
       options: object = {},
       more: object = {},
     ) => {
-      const pool = poolOf(Client, { port: redis.server.port, ...more }, options)
+      // A name would cost a lookup and a dial of IPv6 for each of thousands of connections.
+      const pool = poolOf(Client, { host: '127.0.0.1', port: redis.server.port, ...more }, options)
       const destroyed: string[] = []
       pool.on('destroy', ({ reason, detail }) => destroyed.push(`${reason}: ${detail}`))
       try {

@@ -25,7 +25,7 @@ hazard(
       },
     },
   },
-  2500,
+  1000,
 )
 
 hazard(3, 'failing creates are tried without pause, and nobody hears why', 'createKeepsFailing', {

@@ -1,4 +1,4 @@
-/* Hazards 15 and 16: timeouts in an unlucky order, and a hundred thousand at once. */
+/* Hazards 15 and 16: timeouts in an unlucky order, and thirty thousand at once. */
 
 import { block, CountingFactory, settledWithin, turns } from '../../../support/factories.ts'
 import { type CreatePool, ending, type Facts } from '../scenario.ts'
@@ -23,7 +23,7 @@ function late<V, R>(
 
 /** A waiter expires, and in the same turn the connection that it waited for comes back. */
 export async function latePromises(createPool: CreatePool): Promise<Facts> {
-  const millis = 400
+  const millis = 150
   const pool = createPool(new CountingFactory(), {
     max: 1,
     acquireTimeoutMillis: millis,
@@ -116,9 +116,9 @@ export async function fakeTimers(createPool: CreatePool): Promise<Facts> {
   }
 }
 
-const CALLERS = 100_000
+const CALLERS = 30_000
 
-/** A hundred thousand callers give up at about the same time: how many of them in one turn of the event loop? */
+/** Thirty thousand callers give up at about the same time: how many of them in one turn of the event loop? */
 export async function manyTimeoutsAtOnce(createPool: CreatePool): Promise<Facts> {
   const pool = createPool(new CountingFactory(), { max: 1, acquireTimeoutMillis: 1500 })
   await pool.acquire()
