@@ -1,4 +1,4 @@
-import type { PoolIdentity } from '../api/channels.ts'
+import type { AcquireMessage, PoolIdentity } from '../api/channels.ts'
 import type { PoolStats } from '../api/stats.ts'
 import type { WaitObserver } from '../queue/traced-acquire.ts'
 import { createdChannel } from '../runtime/channels.ts'
@@ -9,12 +9,13 @@ import type { PoolReport } from './pool-report.ts'
 export interface Reporting {
   readonly name: string
   report(): string
-  /** Optional, as are the next four: older copies of this package in the process do not have them. */
+  /** Optional, as are the next five: older copies of this package in the process do not have them. */
   stats?(): PoolStats
   identity?(): PoolIdentity
   watchTimes?(watch: WatchTimes): () => void
   reportWith?(mostWaiters: number): PoolReport
   observeWaiting?(observerFor: (waitedMillis: number, stack: string | undefined) => WaitObserver): void
+  entryOf?(call: AcquireMessage['call']): (...args: never[]) => unknown
   reportJson(): PoolReport
 }
 

@@ -267,6 +267,11 @@ export class Pool<T> extends PoolEmitter<T> {
       waiter.traced ??= observerFor(clock.now() - waiter.since, whereTaken(waiter, options))
   }
 
+  /** @internal The method behind which the caller's stack begins, for a recorder that is called within it. */
+  entryOf(call: keyof typeof ENTRY_POINTS): (...args: never[]) => unknown {
+    return ENTRY_POINTS[call]
+  }
+
   /** @internal Rejects the acquires that wait with one of these signals, all at once, with this error. */
   withdraw(signals: ReadonlySet<AbortSignal>, error: Error): void {
     this.#parts.context.queue.withdraw(signals, error)

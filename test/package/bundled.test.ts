@@ -21,7 +21,7 @@ const ENTRIES = `
   import { createPool } from 'lifeguard-pool'
   import { createRedisPool } from 'lifeguard-pool/ioredis'
   import { createSocketPool } from 'lifeguard-pool/net'
-  import { installReportSignal } from 'lifeguard-pool/diagnostics'
+  import { installReportSignal, recordTimeline } from 'lifeguard-pool/diagnostics'
   const found = { entries: [createPool, createRedisPool, createSocketPool, installReportSignal].length }
 `
 /** A task that holds one lease and asks for the next, of a pool of one. */
@@ -46,7 +46,24 @@ const DIRT = `
     await clients.close()
   }
 `
-const MAIN = 'knot().then(dirt).then(() => console.log(JSON.stringify(found)))'
+/** A recording of a loan at once and of one that waits. */
+const RECORDED = `
+  const recorded = async () => {
+    const pool = createPool({ create: async () => ({}), destroy: () => {} }, { max: 1 })
+    // A span has a length.
+    const work = () => new Promise(resolve => setTimeout(resolve, 5))
+    async function asks() { const resource = await pool.acquire(); await work(); await pool.release(resource) }
+    async function uses() { await pool.use(work) }
+    await asks()
+    const recording = recordTimeline()
+    await asks()
+    await Promise.all([uses(), uses(), asks()])
+    const { spans, waits } = recording.stop()
+    found.sites = [...spans, ...waits].flatMap(({ site }) => site ?? [])
+    await pool.close()
+  }
+`
+const MAIN = 'knot().then(dirt).then(recorded).then(() => console.log(JSON.stringify(found)))'
 
 const FORMATS: readonly [name: string, file: string, BuildOptions][] = [
   ['ES module', 'plain.mjs', { format: 'esm' }],
@@ -60,7 +77,11 @@ describe('bundled into a service', { skip: redis.skip }, () => {
       const outfile = join(folder, file)
       await build({
         ...options,
-        stdin: { contents: ENTRIES + KNOT + DIRT + MAIN, resolveDir: root, sourcefile: 'service.js' },
+        stdin: {
+          contents: ENTRIES + KNOT + DIRT + RECORDED + MAIN,
+          resolveDir: root,
+          sourcefile: 'service.js',
+        },
         outfile,
         bundle: true,
         platform: 'node',
@@ -73,6 +94,10 @@ describe('bundled into a service', { skip: redis.skip }, () => {
       assert.equal(found.entries, 4)
       assert.equal(found.knot, 'POOL_DEADLOCK')
       assert.match(found.stack, new RegExp(file))
+      // Both calls, by line and column: a line within the package would be one and the same for all.
+      assert.equal(new Set(found.sites).size, 2)
+      if (options.minify !== true)
+        for (const site of found.sites) assert.match(site, /^(?:async )?(?:asks|uses) \(/)
     })
   }
 })

@@ -10,7 +10,7 @@ import { StackTrace } from '../../runtime/stack-trace.ts'
 import { systemClock, type Timer, timestamp } from '../../runtime/time/clock.ts'
 import { TokenBucket } from '../../runtime/token-bucket.ts'
 import { callSite } from '../call-sites.ts'
-import { livePools } from '../registry.ts'
+import { livePools, type Reporting } from '../registry.ts'
 import { Lives } from './lives.ts'
 import { Ring } from './ring.ts'
 import type { Timeline, TimelineMark, TimelineSpan } from './timeline.ts'
@@ -267,7 +267,9 @@ class Recorder implements TimelineRecording {
   #began(message: AcquireMessage, pool: number): void {
     this.#waits.begin(message, () => {
       const isSited = this.#sites.take(systemClock.now())
-      const site = isSited ? siteIn(new StackTrace(this.#began, SITE_DEPTH).text) : undefined
+      // Frames of the package beneath the method that was called cannot be told apart in a bundle, or in another copy.
+      const above = (message.instance as Pick<Reporting, 'entryOf'>).entryOf?.(message.call) ?? this.#began
+      const site = isSited ? siteIn(new StackTrace(above, SITE_DEPTH).text) : undefined
       return { pool, from: this.#now(), site, beforeMillis: undefined }
     })
   }
