@@ -51,7 +51,7 @@ const RECORDED = `
   const recorded = async () => {
     const pool = createPool({ create: async () => ({}), destroy: () => {} }, { max: 1 })
     // A span has a length.
-    const work = () => new Promise(resolve => setTimeout(resolve, 5))
+    const work = () => new Promise(resolve => setImmediate(resolve))
     async function asks() { const resource = await pool.acquire(); await work(); await pool.release(resource) }
     async function uses() { await pool.use(work) }
     await asks()
