@@ -6,6 +6,7 @@ const INTERNAL: ReadonlySet<string> = new Set([
   'watchTimes',
   'reportWith',
   'observeWaiting',
+  'entryOf',
   'withdraw',
   'controlPlace',
 ])
