@@ -51,7 +51,7 @@ async function cellsOf(bounds: readonly Bound[], node: string, more: number): Pr
   return await runScenes(scenes, { node, quick: false })
 }
 
-/** The rounds of the last attempt, beside the usual number. */
+/** The last attempt has so many times the usual rounds. */
 const MOST_MORE = 8
 
 async function check(node: string): Promise<Verdict[]> {

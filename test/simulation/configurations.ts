@@ -39,7 +39,7 @@ export const BURSTS: readonly Setup[] = configurations(2)
   .filter(({ faults }) => faults.length === 1)
   .map(setup => ({ ...setup, bursts: true }))
 
-/** These alone have as many states as all the others alone: whole only in `npm run simulate -- --exhaustive`. */
+/** With one of these alone there are too many states for `npm test`: only `npm run simulate -- --exhaustive` tries all. */
 const LARGE: readonly Fault[] = ['fin', 'invalid', 'purge', 'stall', 'reset fails', 'unnoticed death']
 
 export const isLarge = ({ faults }: Setup): boolean => faults.some(fault => LARGE.includes(fault))
