@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { Chance } from '../support/random.ts'
 import { configurations, isLarge, nameOf } from './configurations.ts'
-import { audit, type Explored, explore, Found } from './explorer.ts'
+import { audit, type Explored, explore, Found, type Repeat } from './explorer.ts'
 import { SmallWorld } from './small-world.ts'
 import { figuresOf } from './state-graph.ts'
 
@@ -37,8 +37,9 @@ class Toy implements Explored {
     return this.#events.filter(event => !this.done.includes(event))
   }
 
-  async take(event: string, _checks: boolean): Promise<void> {
+  async take(event: string, _checks: boolean): Promise<Repeat> {
     this.done.push(event)
+    return []
   }
 
   state(): string {
@@ -79,9 +80,10 @@ describe('the search', () => {
         return this.done.join('')
       }
 
-      override async take(event: string): Promise<void> {
-        this.done.push(event)
+      override async take(event: string, checks: boolean): Promise<Repeat> {
+        const repeat = await super.take(event, checks)
         assert.notEqual(this.done.join(''), 'cab')
+        return repeat
       }
     }
     await assert.rejects(

@@ -10,12 +10,20 @@
 import { hash } from 'node:crypto'
 import { type Graph, type Node, newGraph, pathTo } from './state-graph.ts'
 
+/** The names of the timers and turns that an event planned. */
+export type Repeat = readonly string[]
+
 /** A world that goes from state to state by one event at a time. */
 export interface Explored {
   /** The events that can happen now. */
   enabled(): string[]
-  /** Has one of them happen. With `checks`, throws if the state after it breaks an invariant. */
-  take(event: string, checks: boolean): Promise<void>
+  /**
+   * Has one of them happen. With `checks`, throws if the state after it breaks an invariant.
+   *
+   * @param known - what it returned when the same event happened in an equal state
+   * @returns what makes the event cheaper when it is repeated
+   */
+  take(event: string, checks: boolean, known?: Repeat): Promise<Repeat>
   /** Equal states have equal futures. */
   state(): string
   /** The state but for what can no longer happen if nothing goes wrong from here on. */
@@ -129,10 +137,11 @@ class Run {
     const known = from.next[step]
     this.#path.push(event)
     if (this.#path.length > MOST_EVENTS) throw new Error('a circle: nothing comes to its end')
-    await this.#world.take(event, known === undefined)
+    const repeat = await this.#world.take(event, known === undefined, from.repeats[step])
     if (known !== undefined) return this.#pass(known)
     const node = this.#arrive(event)
     from.next[step] = node
+    from.repeats[step] = repeat
     from.tried += 1
     return node
   }
@@ -152,7 +161,7 @@ class Run {
     const ease = events.indexOf(world.ease(events) ?? '')
     const rest = digest(world.rest())
     const node: Node = {
-      ...{ state, rest, events, next: [], tried: 0, claims, ease, isDone: false, visits: 0 },
+      ...{ state, rest, events, next: [], repeats: [], tried: 0, claims, ease, isDone: false, visits: 0 },
       outcome: ease < 0 ? ends.get(rest) : undefined,
       ...{ from: this.#nodes.at(-1), by, orders: 0n, longest: 0 },
     }

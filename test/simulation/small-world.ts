@@ -183,7 +183,8 @@ export class SmallWorld implements Explored {
     return events
   }
 
-  async take(event: string, checks: boolean): Promise<void> {
+  async take(event: string, checks: boolean, known?: readonly string[]): Promise<readonly string[]> {
+    this.clock.repeat(known)
     // Who is granted a connection learns of it only once promises settle: until then it may die, or a purge may come.
     this.#mayHaveChanged = /& (?:death|unnoticed|purge|fin)/.test(event)
     this.#rest = undefined
@@ -203,6 +204,7 @@ export class SmallWorld implements Explored {
     this.hidden.follow(this, event)
     if (checks) this.check()
     this.#mostHeld = Math.max(this.pool.max, partsOf(this.pool).context.slots.permitsInUse)
+    return this.clock.names()
   }
 
   state(): string {

@@ -8,6 +8,8 @@ export interface Node {
   /** What can happen here, and the state after each that has been tried. */
   readonly events: readonly string[]
   readonly next: (Node | undefined)[]
+  /** What makes each of them cheaper when it is repeated. */
+  readonly repeats: (readonly string[] | undefined)[]
   tried: number
   /** Which event comes next if nothing goes wrong from here on; -1: there is none. */
   readonly ease: number

@@ -43,9 +43,28 @@ function callersIn(stack: string): string | undefined {
   for (const [, name = ''] of stack.matchAll(/^ +at (?:async )?(\S+) \(/gm)) {
     // From here on the stack belongs to what was running.
     if (IS_OWN.test(name)) return undefined
-    if (!IS_MIDDLEMAN.test(name)) return name
+    if (!IS_MIDDLEMAN.test(name)) return once(name)
   }
   return undefined
+}
+
+/** Each name once: as a part of a stack, it would keep the whole stack. */
+const names = new Map<string, string>()
+
+function once(name: string): string {
+  const known = names.get(name)
+  if (known === undefined) names.set(name, name)
+  return known ?? name
+}
+
+/** The stack of a call, without the clock's own part. */
+function siteOf(above: (...args: never[]) => unknown): { stack?: string } {
+  const site = {}
+  const { stackTraceLimit } = Error
+  Error.stackTraceLimit = MOST_FRAMES
+  Error.captureStackTrace(site, above)
+  Error.stackTraceLimit = stackTraceLimit
+  return site
 }
 
 export class StepClock implements Clock {
@@ -58,6 +77,9 @@ export class StepClock implements Clock {
   #immediates: (Planned & { readonly turns: number })[] = []
   #running: (Planned & { readonly turns?: number }) | undefined
   readonly #marks = new Set<Planned>()
+  /** The names of what the same event planned before, and what has been planned in this event. */
+  #known: readonly string[] | undefined
+  readonly #planned: Planned[] = []
   #marked: readonly Planned[] = []
   /** For how long the loop has been blocked. */
   stalled = 0
@@ -77,14 +99,14 @@ export class StepClock implements Clock {
 
   after(millis: number, run: () => void): Timer {
     this.#order += 1
-    const timer = { at: this.#now + millis, order: this.#order, ...this.#plan(run, this.after) }
+    const timer = Object.assign(this.#plan(run, this.after), { at: this.#now + millis, order: this.#order })
     this.#timers.add(timer)
     return { cancel: () => void this.#timers.delete(timer), hold: () => {} }
   }
 
   turn(run: () => void): void {
     const turns = this.#isTurning ? (this.#running?.turns ?? 0) + 1 : 0
-    this.#immediates.push({ ...this.#plan(run, this.turn), turns })
+    this.#immediates.push(Object.assign(this.#plan(run, this.turn), { turns }))
   }
 
   active(): number {
@@ -160,13 +182,28 @@ export class StepClock implements Clock {
     this.#isTurning = false
   }
 
+  /** From here on an event is repeated: as these names are known, no stacks are needed. */
+  repeat(names: readonly string[] | undefined): void {
+    this.#planned.length = 0
+    this.#known = names
+  }
+
+  /** @returns the names of all that has been planned since {@link repeat} */
+  names(): readonly string[] {
+    const known = this.#known
+    this.#known = undefined
+    if (known === undefined) return this.#planned.map(nameOf)
+    if (known.length !== this.#planned.length)
+      throw new Error(`equal states, but the same event planned other timers and turns before: ${known}`)
+    return known
+  }
+
   #plan(run: () => void, above: (...args: never[]) => unknown): Planned {
-    const site = {}
-    const { stackTraceLimit } = Error
-    Error.stackTraceLimit = MOST_FRAMES
-    Error.captureStackTrace(site, above)
-    Error.stackTraceLimit = stackTraceLimit
-    return { run, site, cause: this.#running, name: undefined }
+    const name = this.#known?.[this.#planned.length]
+    const site = name === undefined ? siteOf(above) : {}
+    const planned = { run, site, cause: this.#running, name }
+    this.#planned.push(planned)
+    return planned
   }
 
   #run(planned: Planned): void {

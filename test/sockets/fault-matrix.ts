@@ -12,7 +12,7 @@ import { checkedTarget } from '../../src/adapters/net/target.ts'
 import type { PoolOptions } from '../../src/api/options/options.ts'
 import { createPool, type Pool } from '../../src/index.ts'
 import { turns } from '../support/factories.ts'
-import { type FaultServer, type FaultServerOptions, startFaultServer } from '../support/fault-server.ts'
+import type { FaultServer } from '../support/fault-server.ts'
 import { tlsCertificate } from '../support/tls.ts'
 import type { Phase } from './loop-phases.ts'
 
@@ -63,17 +63,23 @@ export async function deadLent(
   phase: Phase,
   tries: number,
 ): Promise<number> {
+  // Connections of the pools before this one.
+  const earlier = server.connections()
+  const accepted = async (): Promise<number> => {
+    const made = pool.stats().totals.created
+    // Not by blocking: with TLS 1.3 the last word of the handshake is ours, and may not have been sent yet.
+    while (server.connections() < earlier + made) await turns(1)
+    return earlier + made
+  }
   let dead = 0
   let socket = await pool.acquire()
   await talk(socket)
   await pool.release(socket)
   for (let tried = 0; tried < tries; tried += 1) {
     const before = socket
-    const made = pool.stats().totals.created
-    // Not by blocking: with TLS 1.3 the last word of the handshake is ours, and may not have been sent yet.
-    while (server.connections() < made) await turns(1)
+    const count = await accepted()
     socket = await phase(() => {
-      strike(server, fault, made - 1)
+      strike(server, fault, count - 1)
       return pool.acquire()
     })
     if (socket === before) {
@@ -85,23 +91,22 @@ export async function deadLent(
     await talk(socket)
     await pool.release(socket)
   }
+  await accepted()
   return dead
 }
 
-/** A server, a pool, and one cell of the matrix. */
+/** One cell of the matrix, with a pool of its own. */
 export async function cell(
-  transport: FaultServerOptions,
+  server: FaultServer,
   fault: Fault,
   phase: Phase,
   tries: number,
   open: (server: FaultServer) => Pool<Socket> = poolFor,
 ): Promise<{ dead: number; pool: Pool<Socket> }> {
-  const server = await startFaultServer({ mode: 'echo', ...transport })
   const pool = open(server)
   try {
     return { dead: await deadLent(pool, server, fault, phase, tries), pool }
   } finally {
     await pool.close()
-    await server.stop()
   }
 }

@@ -7,7 +7,7 @@ import { readFile } from 'node:fs/promises'
 import { connect, createServer } from 'node:net'
 
 /** How often each cell of the matrix is tried. Without the guard that a cell is about, nearly every try fails. */
-export const TRIES = process.env.LIFEGUARD_LONG ? 2000 : 50
+export const TRIES = process.env.LIFEGUARD_LONG ? 2000 : 20
 
 /** Runs a step at a certain point of the event loop's turn, and resolves with what it gives. */
 export type Phase = <R>(step: () => R | Promise<R>) => Promise<R>

@@ -2,13 +2,14 @@ import assert from 'node:assert/strict'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import type { FaultServerOptions } from '../support/fault-server.ts'
+import { type FaultServer, type FaultServerOptions, startFaultServer } from '../support/fault-server.ts'
 import { blindPoolFor, cell, type Fault, poolFor } from './fault-matrix.ts'
 import { afterFile, check, microtask, openPollPhase, type Phase, TRIES, timer } from './loop-phases.ts'
 
 const FAULTS: readonly Fault[] = ['fin', 'rst', 'dataThenFin', 'write']
+const TCP: FaultServerOptions = {}
 const PLAIN: Readonly<Record<string, FaultServerOptions>> = {
-  TCP: {},
+  TCP,
   'a Unix socket': { path: join(tmpdir(), `lifeguard-matrix-${process.pid}.sock`) },
 }
 const SECURE: Readonly<Record<string, FaultServerOptions>> = {
@@ -21,10 +22,17 @@ const SECURE: Readonly<Record<string, FaultServerOptions>> = {
 describe('a connection that dies while the loop is blocked is never lent', () => {
   let poll: Phase
   let close: () => void
+  const servers = new Map<FaultServerOptions, FaultServer>()
   before(async () => {
     ;({ poll, close } = await openPollPhase())
+    for (const options of [...Object.values(PLAIN), ...Object.values(SECURE)])
+      servers.set(options, await startFaultServer({ mode: 'echo', ...options }))
   })
-  after(() => close())
+  after(async () => {
+    close()
+    for (const server of servers.values()) await server.stop()
+  })
+  const serverOf = (options: FaultServerOptions): FaultServer => servers.get(options) as FaultServer
 
   const phases: Readonly<Record<string, () => Phase>> = {
     'a timer': () => timer,
@@ -42,7 +50,7 @@ describe('a connection that dies while the loop is blocked is never lent', () =>
       for (const fault of faults) {
         for (const name of names) {
           test(`${fault} over ${transport}, in ${name}`, async () => {
-            const { dead } = await cell(options, fault, (phases[name] as () => Phase)(), TRIES)
+            const { dead } = await cell(serverOf(options), fault, (phases[name] as () => Phase)(), TRIES)
             assert.equal(dead, 0, `${dead} of ${TRIES} dead connections were lent`)
           })
         }
@@ -55,7 +63,13 @@ describe('a connection that dies while the loop is blocked is never lent', () =>
   for (const fault of FAULTS) {
     for (const name of Object.keys(phases)) {
       test(`${fault} where the kernel cannot be asked, in ${name}`, async () => {
-        const { dead, pool } = await cell({}, fault, (phases[name] as () => Phase)(), TRIES, blindPoolFor)
+        const { dead, pool } = await cell(
+          serverOf(TCP),
+          fault,
+          (phases[name] as () => Phase)(),
+          TRIES,
+          blindPoolFor,
+        )
         assert.equal(dead, 0, `${dead} of ${TRIES} dead connections were lent`)
         const { kernel, looks, barriers } = pool.stats().halfClose
         assert.equal(kernel, 'unavailable')
@@ -65,7 +79,9 @@ describe('a connection that dies while the loop is blocked is never lent', () =>
   }
 
   test('with halfClose off they would be: the matrix can tell', async () => {
-    const { dead } = await cell({}, 'fin', timer, 20, server => poolFor(server, { halfClose: 'off' }))
+    const { dead } = await cell(serverOf(TCP), 'fin', timer, 20, server =>
+      poolFor(server, { halfClose: 'off' }),
+    )
     assert.ok(dead > 15, `${dead} of 20`)
   })
 })
