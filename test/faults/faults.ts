@@ -1,6 +1,7 @@
 /* The faults: how each strikes, how it ends, and which errors tell the truth about it. */
 
 import { setTimeout as delay } from 'node:timers/promises'
+import type { Network } from './network.ts'
 import { type FaultProxy, reset } from './proxy.ts'
 import type { FaultWorld } from './world.ts'
 
@@ -17,8 +18,19 @@ export interface Fault {
 }
 
 const proxyOf = (world: FaultWorld): FaultProxy => world.proxy as FaultProxy
+const networkOf = (world: FaultWorld): Network => world.network as Network
 const GONE = /closed|ended|reset|ECONNRESET|EPIPE|ECONNREFUSED|ENOENT|half-closed|hung up|socket|lost/i
 const SILENT = /timed out|timeout|did not answer|no answer|has not|not answer|silent|within \d|closed|still/i
+
+/** The loss that goes on in each network. */
+const losses = new WeakMap<Network, Promise<void>>()
+
+async function loseHalf(network: Network): Promise<void> {
+  for (let round = 0; round < 10; round += 1) {
+    await delay(40)
+    network.cut(round % 2 === 0 && round < 8)
+  }
+}
 
 export const FAULTS: readonly Fault[] = [
   {
@@ -30,26 +42,16 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'black hole',
     inNetwork: true,
-    strike: ({ network }) => network?.cut(true),
-    lift: ({ network }) => network?.cut(false),
+    strike: world => networkOf(world).cut(true),
+    lift: world => networkOf(world).cut(false),
     says: SILENT,
   },
   {
     name: 'packet loss',
     inNetwork: true,
     // Nothing gets through half of the time.
-    strike: ({ network }) => {
-      let rounds = 0
-      const timer = setInterval(() => {
-        rounds += 1
-        network?.cut(rounds % 2 === 1 && rounds < 9)
-        if (rounds === 10) clearInterval(timer)
-      }, 40)
-    },
-    lift: async ({ network }) => {
-      await delay(500)
-      network?.cut(false)
-    },
+    strike: world => void losses.set(networkOf(world), loseHalf(networkOf(world))),
+    lift: world => losses.get(networkOf(world)),
     says: SILENT,
   },
   {

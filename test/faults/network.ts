@@ -57,14 +57,19 @@ export async function openNetwork(): Promise<Network | string> {
     if ((await ping({ ...address, tls: false }).catch(() => '')) !== '') break
     await delay(20)
   }
+  let hasStopped = false
   const stop = (): void => {
+    hasStopped = true
     child.kill('SIGKILL')
     remove(id, near)
   }
   process.once('exit', stop)
   return {
     ...address,
-    cut: isCut => run(`ip netns exec ${id} ip link set ${far} ${isCut ? 'down' : 'up'}`),
+    cut: isCut => {
+      // A fault may still be going on when a cell has failed and is over.
+      if (!hasStopped) run(`ip netns exec ${id} ip link set ${far} ${isCut ? 'down' : 'up'}`)
+    },
     stop: () => {
       process.off('exit', stop)
       stop()
