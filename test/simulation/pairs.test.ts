@@ -5,7 +5,7 @@ import { SmallWorld } from './small-world.ts'
 import { figuresOf } from './state-graph.ts'
 
 /** So many runs are tried here; all orders by `npm run simulate -- --exhaustive`. */
-const RUNS = Number(process.env.LIFEGUARD_RUNS ?? 5)
+const RUNS = Number(process.env.LIFEGUARD_RUNS ?? 3)
 
 const all = configurations(2)
 const pairs = all.filter(({ faults }) => faults.length > 1)

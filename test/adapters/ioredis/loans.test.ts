@@ -14,7 +14,7 @@ after(() => redis.stop())
 const { skip } = redis
 
 /** The full number takes some minutes: `npm run test:long`. */
-const LOANS = process.env.LIFEGUARD_LONG ? 100_000 : 1500
+const LOANS = process.env.LIFEGUARD_LONG ? 100_000 : 1000
 const BORROWERS = 24
 
 /** The client behind a handle. */
