@@ -5,6 +5,7 @@ import { configurations, isLarge, nameOf } from './configurations.ts'
 import { audit, type Explored, explore, Found, type Repeat } from './explorer.ts'
 import { SmallWorld } from './small-world.ts'
 import { figuresOf } from './state-graph.ts'
+import { StepClock } from './step-clock.ts'
 
 /** So many random orders of each are played again. */
 const AUDITED = 10
@@ -165,6 +166,28 @@ describe('the search', () => {
       audit(make, graph, 50, limit => chance.below(limit)),
       /equal states with unequal futures/,
     )
+  })
+
+  test('notices that an event plans something else when it is repeated, and knows the same names without stacks', () => {
+    const first = (clock: StepClock): void => void clock.after(5, () => {})
+    const second = (clock: StepClock): void => clock.turn(() => {})
+    const play = (known: readonly string[] | undefined, ...planners: ((clock: StepClock) => void)[]) => {
+      const clock = new StepClock()
+      clock.repeat(known)
+      for (const planner of planners) planner(clock)
+      return { names: clock.names(), plans: clock.plans }
+    }
+    const once = play(undefined, first, second)
+    assert.deepEqual(once.names, ['first', 'second'])
+    // By another caller, so it shows that no stack is looked at.
+    const other = (clock: StepClock): void => first(clock)
+    assert.deepEqual(play(['other', 'second'], other, second).plans, [[[-5, 'other']], [['second', 0]]])
+    assert.deepEqual(play(once.names, first, second), once)
+    for (const planners of [[first], [first, second, second]])
+      assert.throws(
+        () => play(once.names, ...planners),
+        /planned other timers and turns before: first,second/,
+      )
   })
 
   test('says so if the events go round in a circle', async () => {
