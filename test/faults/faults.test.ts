@@ -5,8 +5,9 @@ import { describe, test } from 'node:test'
 import { withRedis } from '../support/redis.ts'
 import { runCell } from './cell.ts'
 import { FAULTS } from './faults.ts'
+import { openNetwork } from './network.ts'
 import { PHASES } from './phases.ts'
-import { TRANSPORTS } from './world.ts'
+import { type FaultWorld, TRANSPORTS } from './world.ts'
 
 const { skip, stop } = await withRedis()
 await stop()
@@ -34,4 +35,16 @@ describe('a fault on a real server: nothing hangs, leaks or stays broken, and th
       })
     }
   })
+})
+
+describe('a fault that lasts longer than its network touches it no more, and ends', { skip }, () => {
+  for (const { name, strike, lift } of FAULTS.filter(({ inNetwork }) => inNetwork))
+    test(name, async t => {
+      const network = await openNetwork()
+      if (typeof network === 'string') return t.skip(network)
+      const world = { network } as FaultWorld
+      await strike(world)
+      network.stop()
+      await assert.doesNotReject(async () => await lift?.(world))
+    })
 })

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { Chance } from '../support/random.ts'
 import { configurations, isLarge, nameOf } from './configurations.ts'
-import { audit, type Explored, explore, Found, type Repeat } from './explorer.ts'
+import { audit, type Explored, explore, Found } from './explorer.ts'
 import { SmallWorld } from './small-world.ts'
-import { figuresOf } from './state-graph.ts'
+import { figuresOf, type Repeat } from './state-graph.ts'
 import { StepClock } from './step-clock.ts'
 
 /** So many random orders of each are played again. */
@@ -179,9 +179,8 @@ describe('the search', () => {
     }
     const once = play(undefined, first, second)
     assert.deepEqual(once.names, ['first', 'second'])
-    // By another caller, so it shows that no stack is looked at.
-    const other = (clock: StepClock): void => first(clock)
-    assert.deepEqual(play(['other', 'second'], other, second).plans, [[[-5, 'other']], [['second', 0]]])
+    // A name that no stack has is taken as it is.
+    assert.deepEqual(play(['another', 'second'], first, second).plans, [[[-5, 'another']], [['second', 0]]])
     assert.deepEqual(play(once.names, first, second), once)
     for (const planners of [[first], [first, second, second]])
       assert.throws(

@@ -8,10 +8,7 @@
  */
 
 import { hash } from 'node:crypto'
-import { type Graph, type Node, newGraph, pathTo } from './state-graph.ts'
-
-/** The names of the timers and turns that an event planned. */
-export type Repeat = readonly string[]
+import { type Graph, type Node, newGraph, pathTo, type Repeat } from './state-graph.ts'
 
 /** A world that goes from state to state by one event at a time. */
 export interface Explored {

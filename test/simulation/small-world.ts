@@ -17,6 +17,7 @@ import type { Explored } from './explorer.ts'
 import { Hidden } from './hidden.ts'
 import { ANSWERS, SmallServer } from './small-server.ts'
 import { stateOf } from './state.ts'
+import type { Repeat } from './state-graph.ts'
 import { StepClock } from './step-clock.ts'
 
 export const FAULTS = [
@@ -183,7 +184,7 @@ export class SmallWorld implements Explored {
     return events
   }
 
-  async take(event: string, checks: boolean, known?: readonly string[]): Promise<readonly string[]> {
+  async take(event: string, checks: boolean, known?: Repeat): Promise<Repeat> {
     this.clock.repeat(known)
     // Who is granted a connection learns of it only once promises settle: until then it may die, or a purge may come.
     this.#mayHaveChanged = /& (?:death|unnoticed|purge|fin)/.test(event)

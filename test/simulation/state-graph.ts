@@ -1,5 +1,8 @@
 /* The states that a search has reached, and the events that lead from one to another. */
 
+/** What makes an event cheaper when it is repeated: the names of the timers and turns that it planned. */
+export type Repeat = readonly string[]
+
 export interface Node {
   /** The hash of its state. */
   readonly state: string
@@ -8,8 +11,7 @@ export interface Node {
   /** What can happen here, and the state after each that has been tried. */
   readonly events: readonly string[]
   readonly next: (Node | undefined)[]
-  /** What makes each of them cheaper when it is repeated. */
-  readonly repeats: (readonly string[] | undefined)[]
+  readonly repeats: (Repeat | undefined)[]
   tried: number
   /** Which event comes next if nothing goes wrong from here on; -1: there is none. */
   readonly ease: number
